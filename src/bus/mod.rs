@@ -1,0 +1,1 @@
+//! The NATS connection and our declared streams.

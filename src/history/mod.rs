@@ -1,0 +1,142 @@
+//! The durable record of every event: `PostgreSQL` or `SQLite`, one trait, one shared test suite.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::model::subject::Pattern;
+use crate::model::{Cursor, EntityType, Epoch, Event, LogEntry};
+
+/// Why the record could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The database is away or too slow; the same call may succeed later.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database refused what it was given.
+    #[error("the database refused the operation: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// Its schema could not be brought up to date.
+    #[error("the database could not be migrated: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+/// A stored event. Rows adopted from the service we replace have no cursor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its place in a log.
+    pub cursor: Option<Cursor>,
+    /// When that log took it.
+    pub logged_at: DateTime<Utc>,
+    /// The event. `entity_type` names the map does not know are kept in [`Record::entity_type`].
+    pub event: Event,
+    /// As stored.
+    pub entity_type: Option<String>,
+}
+
+/// Which events are wanted; all filters must hold.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryQuery {
+    /// Producer's time, inclusive.
+    pub since: Option<DateTime<Utc>>,
+    /// Producer's time, exclusive.
+    pub until: Option<DateTime<Utc>>,
+    /// Subject, with wildcards.
+    pub event_type: Option<Pattern>,
+    /// Any of these names (an entity's canonical id and its aliases).
+    pub entity_ids: Vec<String>,
+    /// Entity type.
+    pub entity_type: Option<EntityType>,
+    /// Who sent it.
+    pub source_service: Option<String>,
+    /// Keyset paging: continue after this place.
+    pub after: Option<PagePosition>,
+    /// Rows to skip; for clients of the old service, bounded by the caller.
+    pub offset: u64,
+    /// Rows wanted, at least 1.
+    pub limit: u32,
+}
+
+/// The place of a row in the order of pages: newest producer's time first, then by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PagePosition {
+    /// The row's producer's time.
+    pub timestamp: DateTime<Utc>,
+    /// The row's id.
+    pub id: Uuid,
+}
+
+/// One page, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryPage {
+    /// The rows.
+    pub records: Vec<Record>,
+    /// Whether there are more behind the last one.
+    pub has_more: bool,
+}
+
+/// How many rows there are, and whether that is exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Total {
+    /// Rows.
+    pub rows: u64,
+    /// False when it is the database's estimate or a capped count.
+    pub exact: bool,
+}
+
+/// What became of one batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Rows that were new.
+    pub inserted: u64,
+    /// Entries whose event was there already.
+    pub duplicates: u64,
+}
+
+/// The first and the last position that the record holds of one log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The oldest.
+    pub first: u64,
+    /// The newest.
+    pub last: u64,
+}
+
+/// The durable record. All methods may be called from any task; a write is durable when it returns.
+#[async_trait]
+pub trait History: Send + Sync + 'static {
+    /// Writes a batch in one transaction. Idempotent: an event whose id is there already is left as it is.
+    async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError>;
+
+    /// Which of these events are there already, and where (`None`: adopted, without a place in a log).
+    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError>;
+
+    /// A page of events, newest first.
+    async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError>;
+
+    /// How many events match, ignoring paging. Must not scan the whole table on each call.
+    async fn total(&self, query: &HistoryQuery) -> Result<Total, HistoryError>;
+
+    /// Events of `epoch` after position `after`, in the log's order, at most `limit`.
+    async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError>;
+
+    /// The positions of `epoch` that are held; none when there are none.
+    async fn held(&self, epoch: Epoch) -> Result<Option<Held>, HistoryError>;
+
+    /// The epoch of the table log in this database, made at first use and the same ever after.
+    async fn table_epoch(&self) -> Result<Epoch, HistoryError>;
+
+    /// Deletes at most `limit` events older than `before` (producer's time); the number deleted.
+    async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), HistoryError>;
+
+    /// `postgres` or `sqlite`.
+    fn kind(&self) -> &'static str;
+
+    /// Closes the connections, finishing what is under way.
+    async fn close(&self);
+}

@@ -1,0 +1,1 @@
+//! REST, OpenAPI, the embedded page.

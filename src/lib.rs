@@ -1,0 +1,20 @@
+//! Living Map: one server that shows a whole agent network as it lives.
+//!
+//! The map is a fold over one ordered log. A room (module) knows only the rooms below it.
+
+pub mod model;
+
+pub mod adapters;
+pub mod bus;
+pub mod map;
+
+pub mod history;
+
+pub mod log;
+pub mod stream;
+
+pub mod demo;
+pub mod live;
+pub mod sync;
+
+pub mod http;

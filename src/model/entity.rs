@@ -1,0 +1,137 @@
+//! Entity types, layers and statuses, with their wire names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A value outside a closed set of wire names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of {expected}")]
+pub struct UnknownName {
+    /// The accepted names, separated by spaces.
+    pub expected: &'static str,
+}
+
+macro_rules! wire_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $wire:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        #[serde(rename_all = "lowercase")]
+        pub enum $name { $($(#[$vmeta])* $variant),+ }
+
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $wire),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($wire => Ok(Self::$variant),)+
+                    _ => Err(UnknownName { expected: concat!($($wire, " "),+).trim_ascii_end() }),
+                }
+            }
+        }
+    };
+}
+pub(crate) use wire_enum;
+
+wire_enum! {
+    /// What an entity is.
+    EntityType {
+        City = "city",
+        Space = "space",
+        Node = "node",
+        Agent = "agent",
+        Dao = "dao",
+        Microdao = "microdao",
+        Channel = "channel",
+    }
+}
+
+wire_enum! {
+    /// One of the four layers of the map.
+    Layer {
+        City = "city",
+        Space = "space",
+        Nodes = "nodes",
+        Agents = "agents",
+    }
+}
+
+wire_enum! {
+    /// How an entity is doing.
+    Status {
+        Active = "active",
+        Inactive = "inactive",
+        Online = "online",
+        Offline = "offline",
+        Warning = "warning",
+        Error = "error",
+        Idle = "idle",
+    }
+}
+
+impl EntityType {
+    /// The layer whose list an entity of this type is at home in. A node also shows in [`Layer::Space`].
+    #[must_use]
+    pub const fn layer(self) -> Layer {
+        match self {
+            Self::City | Self::Microdao | Self::Channel => Layer::City,
+            Self::Space | Self::Dao => Layer::Space,
+            Self::Node => Layer::Nodes,
+            Self::Agent => Layer::Agents,
+        }
+    }
+
+    /// The type that an id with a type prefix (`agent:sofia`) names, if it has one.
+    #[must_use]
+    pub fn of_id(id: &str) -> Option<Self> {
+        let (prefix, rest) = id.split_once(':')?;
+        if rest.is_empty() { None } else { prefix.parse().ok() }
+    }
+
+    /// `id` with this type's prefix: `agent` + `sofia` is `agent:sofia`, and `agent:sofia` stays.
+    #[must_use]
+    pub fn prefixed(self, id: &str) -> String {
+        if Self::of_id(id) == Some(self) { id.to_owned() } else { format!("{self}:{id}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_strangers_are_told_the_names() {
+        for &kind in EntityType::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        let error = "daos".parse::<EntityType>().unwrap_err();
+        assert_eq!(error.to_string(), "expected one of city space node agent dao microdao channel");
+    }
+
+    #[test]
+    fn a_dao_is_not_found_inside_a_microdao() {
+        assert_eq!(EntityType::of_id("microdao:7"), Some(EntityType::Microdao));
+        assert_eq!(EntityType::of_id("dao:7"), Some(EntityType::Dao));
+        assert_eq!(EntityType::of_id("agent:"), None);
+        assert_eq!(EntityType::Agent.prefixed("sofia"), "agent:sofia");
+        assert_eq!(EntityType::Agent.prefixed("agent:sofia"), "agent:sofia");
+    }
+}

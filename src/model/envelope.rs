@@ -1,0 +1,337 @@
+//! Reading what publishers send: the network envelope, the catalogue envelope, `CloudEvents` 1.0 (structured and binary)
+//! and flat payloads.
+//!
+//! Reading never fails: a body that is no JSON is an event all the same, with a null payload and its bytes kept.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::cursor::Cursor;
+use super::event::{Event, LogEntry, NewEvent};
+use super::subject::{self, InvalidSubject};
+use super::{json, time};
+
+mod entity_of;
+pub use entity_of::{EntityRef, entity_of};
+
+/// The namespace of ids that are made from other names.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_6576_656e_7473);
+
+/// The longest `event_id`, `idempotency_key`, `source` or `trace_id` that `POST` accepts, in bytes.
+pub const MAX_NAME_BYTES: usize = 512;
+
+/// A message as a log holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Its NATS subject.
+    pub subject: &'a str,
+    /// Its headers, by name as sent.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Its body.
+    pub body: &'a [u8],
+    /// Where it is.
+    pub cursor: Cursor,
+    /// When the log took it.
+    pub logged_at: DateTime<Utc>,
+}
+
+impl Message<'_> {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+}
+
+/// Reads a message of the log.
+#[must_use]
+pub fn read(message: &Message<'_>) -> LogEntry {
+    let logged_at = time::whole_micros(message.logged_at);
+    let (value, keep_raw) = match json::parse(message.body) {
+        Ok(normal) => (normal.value, normal.altered),
+        Err(_) => (Value::Null, !message.body.is_empty()),
+    };
+    let mut parts = match Parts::of_binary_cloud_event(message) {
+        Some(parts) => Parts { payload: value, ..parts },
+        None => Parts::of(value),
+    };
+    if parts.event_id.is_none() && parts.idempotency_key.is_none() {
+        parts.message_id = message.header("Nats-Msg-Id").map(clean);
+    }
+    let event_type = clean(message.subject);
+    let event = parts.into_event(event_type, logged_at, || format!("position:{}", message.cursor));
+    let raw = keep_raw.then(|| Bytes::copy_from_slice(message.body));
+    LogEntry { cursor: message.cursor, logged_at, event, raw }
+}
+
+/// What is wrong with one field of a published event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct FieldError {
+    /// The field's name.
+    pub field: &'static str,
+    /// What was expected.
+    pub problem: String,
+}
+
+impl FieldError {
+    fn new(field: &'static str, problem: impl Into<String>) -> Self {
+        Self { field, problem: problem.into() }
+    }
+}
+
+/// Reads one network envelope as `POST /living-map/events` takes it: strict where [`read`] is lenient, since its sender
+/// is there to be told.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn publish(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
+    let Value::Object(map) = json::normalise(value) else {
+        return Err(FieldError::new("event", "expected a JSON object"));
+    };
+    let event_type = match map.get("event_type") {
+        Some(Value::String(subject)) => subject.clone(),
+        Some(_) => return Err(FieldError::new("event_type", "expected a string")),
+        None => return Err(FieldError::new("event_type", "is required")),
+    };
+    subject::validate(&event_type).map_err(|error: InvalidSubject| FieldError::new("event_type", error.to_string()))?;
+    for field in ["event_id", "idempotency_key", "source", "trace_id", "agent_id", "user_id"] {
+        match map.get(field) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) if (1..=MAX_NAME_BYTES).contains(&text.len()) => {}
+            Some(_) => {
+                return Err(FieldError::new(field, format!("expected a string of 1 to {MAX_NAME_BYTES} bytes")));
+            }
+        }
+    }
+    match map.get("timestamp") {
+        None | Some(Value::Null) => {}
+        Some(value) if time::lenient(value).is_some() => {}
+        Some(_) => {
+            return Err(FieldError::new("timestamp", "expected an RFC 3339 time, or unix seconds or milliseconds"));
+        }
+    }
+    let now = time::whole_micros(now);
+    let event = Parts::of_network(map).into_event(event_type, now, || Uuid::now_v7().to_string());
+    Ok(event.into())
+}
+
+/// The network envelope of `event`: [`read`] gives the same event back, at any position of any log.
+#[must_use]
+pub fn write(event: &Event) -> Value {
+    let mut map = event.envelope.clone().unwrap_or_default();
+    let mut put = |key: &str, value: Option<&String>| {
+        if let Some(value) = value {
+            map.insert(key.to_owned(), Value::String(value.clone()));
+        }
+    };
+    put("event_type", Some(&event.event_type));
+    put("source", event.source_service.as_ref());
+    put("trace_id", event.trace_id.as_ref());
+    put("idempotency_key", event.idempotency_key.as_ref());
+    if event.idempotency_key.is_none() {
+        put("event_id", Some(&event.id.to_string()));
+    }
+    map.insert("timestamp".into(), Value::String(time::text(event.timestamp)));
+    map.insert("payload".into(), event.payload.clone());
+    Value::Object(map)
+}
+
+/// What an envelope of any form says.
+#[derive(Debug, Default)]
+struct Parts {
+    event_id: Option<String>,
+    idempotency_key: Option<String>,
+    message_id: Option<String>,
+    timestamp: Option<DateTime<Utc>>,
+    source: Option<String>,
+    trace_id: Option<String>,
+    agent_id: Option<String>,
+    payload: Value,
+    rest: Map<String, Value>,
+}
+
+impl Parts {
+    fn of(value: Value) -> Self {
+        let Value::Object(map) = value else {
+            return Self { payload: value, ..Self::default() };
+        };
+        let has = |key: &str| map.contains_key(key);
+        if has("specversion") && has("type") && has("source") {
+            Self::of_cloud_event(map)
+        } else if has("payload") && has("domain") && has("type") {
+            Self::of_catalogue(map)
+        } else if has("payload") && (has("event_type") || has("event_id") || has("idempotency_key")) {
+            Self::of_network(map)
+        } else {
+            Self::of_flat(map)
+        }
+    }
+
+    fn of_network(mut map: Map<String, Value>) -> Self {
+        map.remove("event_type");
+        let payload = map.remove("payload").unwrap_or(Value::Null);
+        Self {
+            event_id: take_text(&mut map, "event_id"),
+            idempotency_key: take_text(&mut map, "idempotency_key"),
+            timestamp: take_time(&mut map, &["timestamp", "ts"]),
+            source: take_text(&mut map, "source"),
+            trace_id: take_text(&mut map, "trace_id"),
+            agent_id: text(map.get("agent_id")),
+            payload,
+            rest: map,
+            message_id: None,
+        }
+    }
+
+    fn of_catalogue(mut map: Map<String, Value>) -> Self {
+        let meta = map.get("meta").and_then(Value::as_object);
+        let trace_id = meta.and_then(|meta| text(meta.get("trace_id")));
+        let key = text(map.get("idempotency_key")).or_else(|| meta.and_then(|meta| text(meta.get("idempotency_key"))));
+        let actor = map.get("actor").and_then(Value::as_object);
+        let agent_id = actor
+            .filter(|actor| actor.get("kind").is_some_and(|kind| kind == "agent"))
+            .and_then(|actor| text(actor.get("id")));
+        Self {
+            event_id: take_text(&mut map, "event_id"),
+            idempotency_key: key,
+            timestamp: take_time(&mut map, &["ts", "timestamp"]),
+            source: take_text(&mut map, "source").or_else(|| text(map.get("domain"))),
+            trace_id,
+            agent_id,
+            payload: map.remove("payload").unwrap_or(Value::Null),
+            rest: map,
+            message_id: None,
+        }
+    }
+
+    fn of_cloud_event(mut map: Map<String, Value>) -> Self {
+        Self {
+            event_id: take_text(&mut map, "id"),
+            idempotency_key: take_text(&mut map, "idempotency_key").or_else(|| take_text(&mut map, "idempotencykey")),
+            timestamp: take_time(&mut map, &["time"]),
+            source: take_text(&mut map, "source"),
+            trace_id: trace_of(map.get("traceparent")),
+            payload: map.remove("data").unwrap_or(Value::Null),
+            rest: map,
+            ..Self::default()
+        }
+    }
+
+    fn of_binary_cloud_event(message: &Message<'_>) -> Option<Self> {
+        message.header("ce-specversion")?;
+        let mut map: Map<String, Value> = message
+            .headers
+            .iter()
+            .filter_map(|(name, value)| {
+                let attribute = name.to_ascii_lowercase().strip_prefix("ce-")?.to_owned();
+                Some((clean(&attribute), Value::String(clean(value))))
+            })
+            .collect();
+        map.remove("data");
+        Some(Self::of_cloud_event(map))
+    }
+
+    fn of_flat(map: Map<String, Value>) -> Self {
+        let find = |keys: &[&str]| keys.iter().find_map(|key| text(map.get(*key)));
+        Self {
+            event_id: find(&["event_id"]),
+            idempotency_key: find(&["idempotency_key"]),
+            timestamp: ["ts", "timestamp"].iter().find_map(|key| time::lenient(map.get(*key)?)),
+            source: find(&["source_service", "source"]),
+            trace_id: find(&["trace_id"]),
+            payload: Value::Object(map),
+            ..Self::default()
+        }
+    }
+
+    fn into_event(self, event_type: String, logged_at: DateTime<Utc>, fallback: impl FnOnce() -> String) -> Event {
+        let id = self.identity().unwrap_or_else(|| named(&fallback()));
+        let entity = entity_of(&event_type, &self.payload, self.agent_id.as_deref());
+        let timestamp = self.timestamp.or_else(|| message_time(&event_type, &self.payload)).unwrap_or(logged_at);
+        Event {
+            id,
+            timestamp,
+            payload: self.payload,
+            source_service: self.source.or_else(|| family_service(&event_type)),
+            entity_id: entity.id,
+            entity_type: entity.kind,
+            trace_id: self.trace_id,
+            idempotency_key: self.idempotency_key,
+            envelope: (!self.rest.is_empty()).then_some(self.rest),
+            event_type,
+        }
+    }
+
+    fn identity(&self) -> Option<Uuid> {
+        if let Some(key) = &self.idempotency_key {
+            return Some(named(&format!("key:{key}")));
+        }
+        if let Some(id) = &self.event_id {
+            let uuid = Uuid::try_parse(id).ok().filter(|uuid| !uuid.is_nil());
+            return Some(
+                uuid.unwrap_or_else(|| named(&format!("event:{}:{id}", self.source.as_deref().unwrap_or_default()))),
+            );
+        }
+        self.message_id.as_ref().map(|id| named(&format!("message:{id}")))
+    }
+}
+
+fn named(name: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
+/// A message's own time where the envelope has none: `messaging.message.created` has it in `created_at`.
+fn message_time(event_type: &str, payload: &Value) -> Option<DateTime<Utc>> {
+    let keys: &[&str] =
+        if event_type.starts_with("messaging.") { &["created_at", "ts", "timestamp"] } else { &["ts", "timestamp"] };
+    keys.iter().find_map(|key| time::lenient(payload.get(key)?))
+}
+
+/// The service that publishes a family of subjects, for messages that do not name theirs.
+fn family_service(event_type: &str) -> Option<String> {
+    let family = event_type.split('.').next()?;
+    let service = match family {
+        "agent" | "agents" => "agents",
+        "dao" | "microdao" | "city" | "usage" | "space" | "messaging" | "living_map" => family,
+        "node" => "nodes",
+        _ => return None,
+    };
+    Some(service.to_owned())
+}
+
+fn trace_of(traceparent: Option<&Value>) -> Option<String> {
+    let id = traceparent?.as_str()?.split('-').nth(1)?;
+    (id.len() == 32).then(|| id.to_owned())
+}
+
+/// A name that may be sent as a string or as an integer.
+fn text(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn take_text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
+    let taken = text(map.get(key));
+    if taken.is_some() || map.get(key) == Some(&Value::Null) {
+        map.remove(key);
+    }
+    taken
+}
+
+fn take_time(map: &mut Map<String, Value>, keys: &[&str]) -> Option<DateTime<Utc>> {
+    let (key, time) = keys.iter().find_map(|key| Some((*key, time::lenient(map.get(*key)?)?)))?;
+    map.remove(key);
+    Some(time)
+}
+
+/// Text from outside JSON, as a database can hold it.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use chrono::DateTime;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::model::cursor::Epoch;
+
+fn at(text: &str) -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+}
+
+fn message<'a>(subject: &'a str, headers: &'a [(&'a str, &'a str)], body: &'a [u8]) -> Message<'a> {
+    let cursor = Cursor { epoch: Epoch(1), seq: 9 };
+    Message { subject, headers, body, cursor, logged_at: at("2026-11-21T00:00:00Z") }
+}
+
+fn event(subject: &str, body: &Value) -> Event {
+    read(&message(subject, &[], body.to_string().as_bytes())).event
+}
+
+#[test]
+fn all_four_forms_say_the_same() {
+    let payload = json!({"agent_id": "agent:sofia", "status": "online"});
+    let flat = json!({"agent_id": "agent:sofia", "status": "online", "ts": "2026-01-19T12:00:00", "event_id": "e1",
+        "source": "gateway", "trace_id": "t1"});
+    let network = json!({"event_id": "e1", "event_type": "agent.event.status", "timestamp": "2026-01-19T12:00:00Z",
+        "trace_id": "t1", "source": "gateway", "agent_id": "agent:sofia", "payload": payload});
+    let catalogue = json!({"event_id": "e1", "ts": "2026-01-19T12:00:00Z", "domain": "agent", "type": "status",
+        "version": 1, "source": "gateway", "actor": {"id": "u1", "kind": "human"}, "payload": payload,
+        "meta": {"team_id": "x", "trace_id": "t1", "span_id": "s"}});
+    let cloud = json!({"specversion": "1.0", "id": "e1", "source": "gateway", "type": "status",
+        "time": "2026-01-19T12:00:00Z", "data": payload});
+    let binary = read(&message(
+        "agent.event.status",
+        &[
+            ("ce-specversion", "1.0"),
+            ("CE-ID", "e1"),
+            ("ce-source", "gateway"),
+            ("ce-type", "status"),
+            ("ce-time", "2026-01-19T12:00:00Z"),
+        ],
+        payload.to_string().as_bytes(),
+    ));
+    let events = [&flat, &network, &catalogue, &cloud].map(|body| event("agent.event.status", body));
+    for event in events.iter().chain([&binary.event]) {
+        assert_eq!(event.id, events[0].id);
+        assert_eq!(event.timestamp, at("2026-01-19T12:00:00Z"));
+        assert_eq!(event.source_service.as_deref(), Some("gateway"));
+        assert_eq!(event.entity_id.as_deref(), Some("agent:sofia"));
+        assert_eq!(event.payload["status"], "online");
+    }
+}
+
+#[test]
+fn sameness_is_the_key_then_the_event_id_then_the_message_id_then_the_position() {
+    let id =
+        |headers: &[(&str, &str)], body: Value| read(&message("a.b", headers, body.to_string().as_bytes())).event.id;
+    let uuid = "0190b8f0-0000-7000-8000-000000000001";
+    let header = [("Nats-Msg-Id", "m1")];
+    assert_eq!(id(&[], json!({"event_id": uuid})).to_string(), uuid);
+    assert_eq!(
+        id(&header, json!({"idempotency_key": "k", "event_id": "1"})),
+        id(&[], json!({"idempotency_key": "k", "event_id": "2"})),
+    );
+    assert_ne!(id(&header, json!({"event_id": "1"})), id(&header, json!({"event_id": "2"})));
+    assert_eq!(id(&header, json!({"x": 1})), id(&header, json!({"x": 2})));
+    assert_ne!(id(&[], json!({})), id(&header, json!({})));
+}
+
+#[test]
+fn odd_bodies_are_events_all_the_same() {
+    for body in [&b""[..], b"plain text", b"\xff\xfe", b"[1,2]", b"7", b"null", &[b'['; 1000]] {
+        let entry = read(&message("city.event.odd", &[], body));
+        assert_eq!(entry.event.timestamp, entry.logged_at);
+        assert_eq!(entry.event.entity_id, None);
+    }
+    assert_eq!(read(&message("a", &[], b"plain text")).raw.as_deref(), Some(&b"plain text"[..]));
+    assert_eq!(read(&message("a", &[], b"{}")).raw, None);
+}
+
+#[test]
+fn a_message_has_its_time_in_created_at() {
+    let message = json!({"message_id": "m", "channel_id": "c", "created_at": "2026-01-19T12:00:00"});
+    assert_eq!(event("messaging.message.created", &message).timestamp, at("2026-01-19T12:00:00Z"));
+}
+
+#[test]
+fn publishing_names_the_field_that_is_wrong() {
+    for (body, field) in [
+        (json!([]), "event"),
+        (json!({}), "event_type"),
+        (json!({"event_type": 1}), "event_type"),
+        (json!({"event_type": "$SYS.x"}), "event_type"),
+        (json!({"event_type": "a.*"}), "event_type"),
+        (json!({"event_type": "a", "event_id": 1}), "event_id"),
+        (json!({"event_type": "a", "idempotency_key": ""}), "idempotency_key"),
+        (json!({"event_type": "a", "source": "x".repeat(513)}), "source"),
+        (json!({"event_type": "a", "timestamp": "soon"}), "timestamp"),
+    ] {
+        assert_eq!(publish(body.clone(), Utc::now()).unwrap_err().field, field, "{body}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(
+        key in proptest::option::of("[a-z0-9:]{1,20}"),
+        id in proptest::option::of("[a-z0-9-]{1,40}"),
+        agent in proptest::option::of("[a-z]{1,8}"),
+        number in any::<f64>(),
+        text in ".{0,20}",
+    ) {
+        let mut body = json!({"event_type": "usage.llm", "payload": {"n": number, "t": text}, "extra": {"a": 1}});
+        if let Some(key) = key { body["idempotency_key"] = key.into(); }
+        if let Some(id) = id { body["event_id"] = id.into(); }
+        if let Some(agent) = agent { body["agent_id"] = agent.into(); }
+        let new = publish(body, at("2026-11-20T00:00:00.123456Z")).unwrap();
+        let bytes = write(&new.event).to_string();
+        let entry = read(&message("usage.llm", &[("Nats-Msg-Id", "other")], bytes.as_bytes()));
+        prop_assert_eq!(entry.event, new.event);
+        prop_assert_eq!(entry.raw, None);
+    }
+}

@@ -1,0 +1,261 @@
+//! JSON as every part of the system can hold it.
+//!
+//! A database cannot store all that JSON text can say. So that a replay from the database folds to the same map, a
+//! payload is normalised once, on its way in:
+//!
+//! | in the text | kept as |
+//! |---|---|
+//! | NUL, lone surrogate, invalid UTF-8 | U+FFFD |
+//! | a key given twice | its last value |
+//! | a number no 64-bit integer or float can hold (`1e400`) | its digits, as a string |
+//! | an integral float from 1e16, `-0.0` | the integer, `0.0` (`PostgreSQL`'s `jsonb` writes them so) |
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// A value in the normal form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normal {
+    /// The value.
+    pub value: Value,
+    /// Whether the text said something that the value does not, so that the original is worth keeping.
+    pub altered: bool,
+}
+
+/// Parses and normalises.
+///
+/// # Errors
+/// What is wrong and where, when even with allowances it is no JSON, or it is nested deeper than 128.
+pub fn parse(text: &[u8]) -> Result<Normal, String> {
+    match parse_strict(text) {
+        Ok(normal) => Ok(normal),
+        Err(_) => {
+            let mended = mend(&String::from_utf8_lossy(text));
+            let normal = parse_strict(mended.as_bytes()).map_err(|error| error.to_string())?;
+            Ok(Normal { altered: true, ..normal })
+        }
+    }
+}
+
+/// Normalises a value that was parsed elsewhere.
+#[must_use]
+pub fn normalise(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_nul(text, &Cell::new(false))),
+        Value::Number(number) => Value::Number(normal_number(number)),
+        Value::Array(items) => Value::Array(items.into_iter().map(normalise).collect()),
+        Value::Object(map) => Value::Object(
+            map.into_iter().map(|(key, value)| (without_nul(key, &Cell::new(false)), normalise(value))).collect(),
+        ),
+        other => other,
+    }
+}
+
+fn parse_strict(text: &[u8]) -> serde_json::Result<Normal> {
+    let altered = Cell::new(false);
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = Reader { altered: &altered }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(Normal { value, altered: altered.get() })
+}
+
+fn without_nul(text: String, altered: &Cell<bool>) -> String {
+    if !text.contains('\0') {
+        return text;
+    }
+    altered.set(true);
+    text.replace('\0', "\u{fffd}")
+}
+
+fn normal_number(number: Number) -> Number {
+    if number.is_f64() { number.as_f64().and_then(normal_float).unwrap_or(number) } else { number }
+}
+
+/// The number that `jsonb` gives back for `float`; none for what JSON has no number for.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ranges are checked before")]
+fn normal_float(float: f64) -> Option<Number> {
+    const FROM: f64 = 1e16;
+    if float == 0.0 {
+        Number::from_f64(0.0)
+    } else if (FROM..18_446_744_073_709_551_615.0).contains(&float) {
+        Some(Number::from(float as u64))
+    } else if (-9_223_372_036_854_775_808.0..=-FROM).contains(&float) {
+        Some(Number::from(float as i64))
+    } else {
+        Number::from_f64(float)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    altered: &'a Cell<bool>,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(normal_float(value).map_or(Value::Null, Value::Number))
+    }
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
+    }
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(without_nul(value, self.altered)))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(self)?;
+            if map.insert(without_nul(key, self.altered), value).is_some() {
+                self.altered.set(true);
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// Rewrites what `serde_json` refuses and the normal form has a place for: lone surrogates, numbers out of range.
+fn mend(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    let mut in_string = false;
+    while let Some(first) = rest.chars().next() {
+        let taken = match first {
+            '\\' if in_string => mend_escape(rest, &mut out),
+            '-' | '0'..='9' if !in_string => mend_number(rest, &mut out),
+            c => {
+                in_string ^= c == '"';
+                out.push(c);
+                c.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    out
+}
+
+fn mend_escape(rest: &str, out: &mut String) -> usize {
+    let unit = |text: &str| text.strip_prefix("\\u")?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+    match unit(rest) {
+        Some(0xD800..=0xDBFF) => match rest.get(6..).and_then(unit) {
+            Some(0xDC00..=0xDFFF) => copy(rest, 12, out),
+            _ => {
+                out.push('\u{fffd}');
+                6
+            }
+        },
+        Some(0xDC00..=0xDFFF) => {
+            out.push('\u{fffd}');
+            6
+        }
+        _ => {
+            let escaped = rest.chars().nth(1).map_or(0, char::len_utf8);
+            copy(rest, 1 + escaped, out)
+        }
+    }
+}
+
+fn mend_number(rest: &str, out: &mut String) -> usize {
+    let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | 'e' | 'E' | '+' | '-')).unwrap_or(rest.len());
+    let digits = &rest[..end];
+    if digits.parse::<f64>().is_ok_and(f64::is_infinite) {
+        out.push('"');
+        out.push_str(digits);
+        out.push('"');
+    } else {
+        out.push_str(digits);
+    }
+    end
+}
+
+fn copy(rest: &str, bytes: usize, out: &mut String) -> usize {
+    out.push_str(&rest[..bytes]);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_database_cannot_hold_is_replaced_and_said_so() {
+        for (text, value) in [
+            (&br#"{"a":"x\u0000y"}"#[..], json!({"a": "x\u{fffd}y"})),
+            (br#"{"a\u0000":1}"#, json!({"a\u{fffd}": 1})),
+            (br#"["\ud800","\udc00x","\ud83d\ude00"]"#, json!(["\u{fffd}", "\u{fffd}x", "😀"])),
+            (b"\"\xff\"", json!("\u{fffd}")),
+            (br#"{"a":1,"a":2}"#, json!({"a": 2})),
+            (br#"{"a":1e400,"b":-1e999,"c":"1e400"}"#, json!({"a": "1e400", "b": "-1e999", "c": "1e400"})),
+        ] {
+            assert_eq!(parse(text), Ok(Normal { value, altered: true }), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn numbers_are_as_jsonb_writes_them() {
+        for (text, value) in [
+            ("1e16", "10000000000000000"),
+            ("-0.0", "0.0"),
+            ("1.0", "1.0"),
+            ("1e20", "1e+20"),
+            ("-1e16", "-10000000000000000"),
+        ] {
+            let normal = parse(text.as_bytes()).unwrap();
+            assert_eq!((normal.value.to_string().as_str(), normal.altered), (value, false), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in [&b""[..], b"{", b"nul", b"{\"a\":\"\\u12\"}", b"1 2", b"\\", &[b'['; 100_000]] {
+            assert!(parse(text).is_err(), "{}", text[..text.len().min(20)].escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused_and_the_result_is_stable(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(normal) = parse(&text) {
+                let again = parse(normal.value.to_string().as_bytes()).unwrap();
+                prop_assert_eq!(again, Normal { value: normal.value.clone(), altered: false });
+                prop_assert_eq!(normalise(normal.value.clone()), normal.value);
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The snapshot and its four layers, as they are on the wire.
+//!
+//! Every nullable field is present, as `null`. Loads (`cpu`, `gpu`, `ram`, `memory`, `disk`) are 0 to 1. Lists are
+//! ordered by id. The field names up to each "ours" mark are those of the service this one replaces.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::cursor::Cursor;
+use super::entity::Status;
+use super::source::{Service, SourceHealth};
+
+/// The whole map at one cursor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Snapshot {
+    /// The log's time of the last event in it.
+    pub generated_at: DateTime<Utc>,
+    /// The map.
+    pub layers: Layers,
+    /// Where it comes from.
+    pub meta: Meta,
+}
+
+/// The four layers. A request for some of them gets the others as `null`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Layers {
+    /// MicroDAOs and channels.
+    pub city: Option<CityLayer>,
+    /// DAOs as planets, nodes in their orbits.
+    pub space: Option<SpaceLayer>,
+    /// Machines with their metrics.
+    pub nodes: Option<NodesLayer>,
+    /// Agents with their usage.
+    pub agents: Option<AgentsLayer>,
+}
+
+/// Where a snapshot comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Meta {
+    /// The upstreams that have contributed data.
+    pub source_services: Vec<Service>,
+    /// The same as the snapshot's own.
+    pub generated_at: DateTime<Utc>,
+    /// Version of the snapshot's shape: `1.0`.
+    pub version: String,
+    /// The position this snapshot is exact at; a stream resumed from it continues without a gap.
+    #[schema(value_type = String)]
+    pub cursor: Cursor,
+    /// How each upstream is doing.
+    pub sources: Vec<SourceHealth>,
+}
+
+/// City layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CityLayer {
+    /// Number of microDAOs.
+    pub microdaos_total: u64,
+    /// Members of all microDAOs.
+    pub active_users: u64,
+    /// Agents that are active or online.
+    pub active_agents: u64,
+    /// How the network is doing: see [`Health`].
+    pub health: Health,
+    /// MicroDAOs.
+    pub items: Vec<CityItem>,
+    /// Ours: the city service's figures.
+    pub metrics: CityMetrics,
+    /// Ours: quests as the city service lists them (`id`, `label`, `progress`).
+    pub quests: Vec<Value>,
+    /// Ours: messaging channels.
+    pub channels: Vec<ChannelItem>,
+}
+
+/// Overall health. Red: a node is offline or in error, or more than a tenth of the agents are. Yellow: a warning
+/// anywhere, or any agent in error. Green otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// All is well.
+    Green,
+    /// Something wants a look.
+    Yellow,
+    /// Something is broken.
+    Red,
+}
+
+/// The city service's figures; null where it has said nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CityMetrics {
+    /// 0 to 1.
+    pub activity_index: Option<f64>,
+    /// Milliseconds.
+    pub avg_agent_latency_ms: Option<f64>,
+    /// Messages a second.
+    pub nats_tps: Option<f64>,
+    /// 0 to 1.
+    pub node_avg_load: Option<f64>,
+    /// 0 to 1.
+    pub error_rate: Option<f64>,
+    /// 0 to 1.
+    pub quest_engagement: Option<f64>,
+}
+
+/// A microDAO.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CityItem {
+    /// Canonical id, `microdao:…`.
+    pub id: String,
+    /// Its slug.
+    pub slug: Option<String>,
+    /// Display name.
+    pub name: String,
+    /// How it is doing.
+    pub status: Status,
+    /// Number of agents.
+    pub agents: u64,
+    /// Number of nodes.
+    pub nodes: u64,
+    /// Number of members.
+    pub members: u64,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Ours: balances as exact decimal strings, by token.
+    pub treasury: Vec<Balance>,
+}
+
+/// One token's balance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Balance {
+    /// Token symbol.
+    pub token_symbol: String,
+    /// Exact decimal.
+    pub balance: String,
+}
+
+/// A messaging channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ChannelItem {
+    /// Canonical id, `channel:…`.
+    pub id: String,
+    /// Display name; the id's own part when nobody gave one.
+    pub name: String,
+    /// How it is doing.
+    pub status: Status,
+    /// The microDAO it belongs to, canonical.
+    pub microdao_id: Option<String>,
+    /// Messages in the last 24 hours of the log.
+    pub messages_24h: u64,
+    /// The last message.
+    pub last_active: Option<DateTime<Utc>>,
+}
+
+/// Space layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SpaceLayer {
+    /// DAOs.
+    pub planets: Vec<Planet>,
+    /// Nodes as satellites.
+    pub nodes: Vec<SpaceNode>,
+}
+
+/// A DAO.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Planet {
+    /// Canonical id, `dao:<slug>`.
+    pub id: String,
+    /// Display name.
+    pub name: String,
+    /// `dao`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How it is doing.
+    pub status: Status,
+    /// Canonical ids of the nodes in its orbit, ordered.
+    pub orbits: Vec<String>,
+    /// Sum of the treasury's balances, whatever their token.
+    pub treasury_value: f64,
+    /// Proposals open for votes.
+    pub active_proposals: u64,
+    /// Ours: its slug.
+    pub slug: Option<String>,
+    /// Ours: the microDAO it governs, canonical.
+    pub microdao_id: Option<String>,
+    /// Ours: number of members.
+    pub members: Option<u64>,
+    /// Ours: balances as exact decimal strings, by token.
+    pub treasury: Vec<Balance>,
+    /// Ours: 0 to 1, from the space service.
+    pub activity: Option<f64>,
+    /// Ours: 0 to 1, from the space service.
+    pub anomaly_score: Option<f64>,
+    /// Ours: where the space service draws it.
+    pub position: Option<Position>,
+}
+
+/// A place in the space service's scene.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Position {
+    /// Scene units.
+    pub x: f64,
+    /// Scene units.
+    pub y: f64,
+    /// Scene units.
+    pub z: f64,
+}
+
+/// A node as the space layer shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SpaceNode {
+    /// Canonical id, `node:…`.
+    pub id: String,
+    /// Display name.
+    pub name: String,
+    /// How it is doing.
+    pub status: Status,
+    /// 0 to 1.
+    pub cpu: Option<f64>,
+    /// 0 to 1.
+    pub gpu: Option<f64>,
+    /// 0 to 1.
+    pub memory: Option<f64>,
+    /// What is wrong with it, in words.
+    pub alerts: Vec<String>,
+}
+
+/// Nodes layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodesLayer {
+    /// The machines.
+    pub items: Vec<NodeItem>,
+    /// Sum of the nodes' CPU loads.
+    pub total_cpu: f64,
+    /// Sum of the nodes' GPU loads.
+    pub total_gpu: f64,
+    /// Sum of the nodes' memory loads.
+    pub total_ram: f64,
+}
+
+/// A node with its metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeItem {
+    /// Canonical id, `node:…`.
+    pub id: String,
+    /// Display name.
+    pub name: String,
+    /// The microDAO that runs it, canonical.
+    pub microdao_id: Option<String>,
+    /// How it is doing.
+    pub status: Status,
+    /// What it measures.
+    pub metrics: NodeMetrics,
+    /// What is wrong with it, in words.
+    pub alerts: Vec<String>,
+    /// Seconds since it started.
+    pub uptime_seconds: Option<u64>,
+    /// When it last sent metrics.
+    pub last_seen: Option<DateTime<Utc>>,
+    /// Ours: number of agents it runs.
+    pub agents: Option<u64>,
+    /// Ours: milliseconds.
+    pub latency_ms: Option<f64>,
+}
+
+/// A node's metrics.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeMetrics {
+    /// 0 to 1.
+    pub cpu: Option<f64>,
+    /// 0 to 1.
+    pub gpu: Option<f64>,
+    /// 0 to 1.
+    pub ram: Option<f64>,
+    /// 0 to 1.
+    pub disk: Option<f64>,
+    /// As the node reports it.
+    pub net_in: Option<f64>,
+    /// As the node reports it.
+    pub net_out: Option<f64>,
+    /// Degrees Celsius.
+    pub temperature: Option<f64>,
+}
+
+/// Agents layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AgentsLayer {
+    /// The agents.
+    pub items: Vec<AgentItem>,
+    /// Number of agents.
+    pub total_agents: u64,
+    /// Agents whose status is `online` or `active`.
+    pub online_agents: u64,
+    /// Calls of language models in the last 24 hours, by all agents.
+    pub total_llm_calls_24h: u64,
+}
+
+/// An agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AgentItem {
+    /// Canonical id, `agent:…`.
+    pub id: String,
+    /// Display name.
+    pub name: String,
+    /// What kind of agent.
+    pub kind: Option<String>,
+    /// The microDAO it works for, canonical.
+    pub microdao_id: Option<String>,
+    /// How it is doing.
+    pub status: Status,
+    /// Its last 24 hours.
+    pub usage: AgentUsage,
+    /// The model it runs on.
+    pub model: Option<String>,
+    /// Its last sign of life.
+    pub last_active: Option<DateTime<Utc>>,
+    /// Ours: what it is for.
+    pub description: Option<String>,
+}
+
+/// An agent's last 24 hours.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AgentUsage {
+    /// Calls of language models.
+    pub llm_calls_24h: u64,
+    /// Tokens, prompt and completion.
+    pub tokens_24h: u64,
+    /// Messages sent.
+    pub messages_24h: u64,
+    /// Milliseconds; null before the first call.
+    pub avg_response_time_ms: Option<f64>,
+}

@@ -1,0 +1,23 @@
+//! Pure types of the map: what an event, an entity, a layer, a cursor and a change are.
+//!
+//! Nothing here does I/O or reads a clock.
+
+pub mod change;
+pub mod cursor;
+pub mod entity;
+pub mod envelope;
+pub mod event;
+pub mod facts;
+pub mod json;
+pub mod layers;
+pub mod source;
+pub mod subject;
+pub mod time;
+
+pub use change::Change;
+pub use cursor::{Cursor, Epoch};
+pub use entity::{EntityType, Layer, Status};
+pub use event::{Event, LogEntry, NewEvent};
+pub use facts::{Answer, Facts};
+pub use layers::Snapshot;
+pub use source::{Service, SourceHealth, SourceStatus};

@@ -1,0 +1,188 @@
+//! NATS subjects and patterns over them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest subject that is accepted, in bytes.
+pub const MAX_SUBJECT_BYTES: usize = 256;
+
+/// The subjects that the map is made of; patterns in NATS form.
+pub const MAP_SUBJECTS: &[&str] = &[
+    "city.event.>",
+    "dao.event.>",
+    "microdao.event.>",
+    "node.metrics.>",
+    "agent.event.>",
+    "usage.llm",
+    "usage.llm.>",
+    "usage.agent",
+    "usage.agent.>",
+    "usage.tool",
+    "usage.tool.>",
+    "messaging.message.created",
+    "agents.>",
+    "agent.reply.sent",
+    "agent.error",
+    "agent.lesson.v1",
+    "config.updated.>",
+    "policy.updated.>",
+    "prompt.updated.>",
+    "living_map.>",
+];
+
+/// The network's other subjects, each family in a stream of its own.
+pub const NETWORK_SUBJECTS: &[&str] =
+    &["message.>", "attachment.>", "agent.run.>", "memory.>", "audit.>", "ops.>", "agent.experience.v1.>"];
+
+/// Why a subject or a pattern is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSubject {
+    /// Nothing there.
+    #[error("a subject must not be empty")]
+    Empty,
+    /// Over [`MAX_SUBJECT_BYTES`].
+    #[error("a subject must be at most {MAX_SUBJECT_BYTES} bytes")]
+    TooLong,
+    /// Two dots in a row, or one at an end.
+    #[error("a subject must not have empty tokens")]
+    EmptyToken,
+    /// Spaces, tabs, line ends, control characters.
+    #[error("a subject must not contain blanks or control characters")]
+    Blank,
+    /// `*` or `>` where none may be.
+    #[error(
+        "wildcards are not allowed in a subject; in a pattern, '*' stands for one whole token and '>' for the rest"
+    )]
+    Wildcard,
+    /// The server's own names.
+    #[error("subjects that begin with '$' or '_INBOX' belong to the message system")]
+    Reserved,
+}
+
+/// Checks the subject of one event.
+///
+/// # Errors
+/// What is wrong with it, fit for the person who sent it.
+pub fn validate(subject: &str) -> Result<(), InvalidSubject> {
+    check(subject, false)
+}
+
+fn check(subject: &str, wildcards: bool) -> Result<(), InvalidSubject> {
+    if subject.is_empty() {
+        return Err(InvalidSubject::Empty);
+    }
+    if subject.len() > MAX_SUBJECT_BYTES {
+        return Err(InvalidSubject::TooLong);
+    }
+    if subject.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(InvalidSubject::Blank);
+    }
+    if subject.starts_with('$') || subject.starts_with("_INBOX") {
+        return Err(InvalidSubject::Reserved);
+    }
+    let mut tokens = subject.split('.').peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            "" => return Err(InvalidSubject::EmptyToken),
+            "*" if wildcards => {}
+            ">" if wildcards && tokens.peek().is_none() => {}
+            token if token.contains(['*', '>']) => return Err(InvalidSubject::Wildcard),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A subject with NATS wildcards: `*` stands for one token, `>` for one or more at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// The pattern's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it has no wildcard, so that it matches itself alone.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        !self.0.split('.').any(|token| token == "*" || token == ">")
+    }
+
+    /// Whether `subject` is one of those it stands for.
+    #[must_use]
+    pub fn matches(&self, subject: &str) -> bool {
+        let mut tokens = subject.split('.');
+        for wanted in self.0.split('.') {
+            match (wanted, tokens.next()) {
+                (">", Some(_)) => return true,
+                ("*", Some(_)) => {}
+                (wanted, Some(token)) if wanted == token => {}
+                _ => return false,
+            }
+        }
+        tokens.next().is_none()
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = InvalidSubject;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        check(text, true).map(|()| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_that_could_do_harm_are_refused() {
+        use InvalidSubject as E;
+        for (subject, error) in [
+            ("", E::Empty),
+            ("a..b", E::EmptyToken),
+            (".a", E::EmptyToken),
+            ("a.", E::EmptyToken),
+            ("a b", E::Blank),
+            ("a\r\nPUB", E::Blank),
+            ("a\u{0}", E::Blank),
+            ("a.*", E::Wildcard),
+            ("a.>", E::Wildcard),
+            ("a.b*", E::Wildcard),
+            ("$JS.API", E::Reserved),
+            ("_INBOX.x", E::Reserved),
+        ] {
+            assert_eq!(validate(subject), Err(error), "{subject:?}");
+        }
+        assert_eq!(validate(&"a".repeat(257)), Err(E::TooLong));
+        assert_eq!(validate("agent.event.created"), Ok(()));
+    }
+
+    #[test]
+    fn patterns_match_as_nats_does() {
+        let matches = |pattern: &str, subject| pattern.parse::<Pattern>().unwrap().matches(subject);
+        assert!(matches("usage.>", "usage.llm.increment"));
+        assert!(!matches("usage.>", "usage"));
+        assert!(matches("dao.event.*", "dao.event.created"));
+        assert!(!matches("dao.event.*", "dao.event.a.b"));
+        assert!(!matches("dao.event.*", "microdao.event.created"));
+        assert!(matches(">", "a"));
+        assert!("a.>.b".parse::<Pattern>().is_err());
+        assert!("a.b>".parse::<Pattern>().is_err());
+    }
+
+    #[test]
+    fn our_own_lists_are_patterns() {
+        for subject in MAP_SUBJECTS.iter().chain(NETWORK_SUBJECTS) {
+            assert!(subject.parse::<Pattern>().is_ok(), "{subject}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The ring that all streaming clients share.

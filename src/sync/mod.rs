@@ -1,0 +1,1 @@
+//! Polls the upstreams and appends what they say anew to the log.
