@@ -1,0 +1,10 @@
+//! Integration tests: real processes, private, on free ports. One binary, so that it links once.
+
+mod adapters;
+mod history;
+mod http;
+mod log_jetstream;
+mod log_suite;
+mod log_table;
+mod stream;
+mod support;
