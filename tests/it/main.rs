@@ -8,3 +8,4 @@ mod log_suite;
 mod log_table;
 mod stream;
 mod support;
+mod support_works;

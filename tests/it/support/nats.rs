@@ -1,1 +1,118 @@
 //! A private `nats-server`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::daemon::{Daemon, Folder, accepts, free_port, program};
+use super::wait::{PATIENCE, until};
+
+/// A `nats-server` with `JetStream` on a loopback port, in a folder of its own. The binary is `NATS_SERVER_BIN` or the
+/// one in `PATH`. Gone when dropped.
+pub struct NatsServer {
+    // before the folder: the process must be gone when its folder is removed
+    daemon: Daemon,
+    folder: Folder,
+    port: u16,
+    websocket: u16,
+}
+
+impl NatsServer {
+    /// Starts one, ready for connections.
+    pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts one with more lines in its configuration (`max_payload: 4096`).
+    pub async fn start_with(more: &str) -> Self {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (folder, port, websocket) = (Folder::new("nats"), free_port(), free_port());
+            fs::write(folder.path().join("nats.conf"), configuration(&folder, port, websocket, more))
+                .expect("the configuration can be written");
+            let mut server = Self { daemon: spawn(&folder), folder, port, websocket };
+            if server.ready().await {
+                return server;
+            }
+            // somebody else may have taken a port meanwhile: try others
+            assert!(Instant::now() < deadline, "nats-server does not start:\n{}", server.daemon.output());
+        }
+    }
+
+    /// `nats://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// `ws://127.0.0.1:<port>`: its own WebSocket listener, without TLS.
+    pub fn ws_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.websocket)
+    }
+
+    /// The process, to measure or to signal it.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+
+    /// A client of its own.
+    pub async fn client(&self) -> async_nats::Client {
+        async_nats::connect(self.url()).await.expect("the server accepts connections")
+    }
+
+    /// Stops it in order; its store stays.
+    pub async fn stop(&mut self) {
+        self.daemon.stop("TERM").await;
+    }
+
+    /// `SIGKILL`; its store stays as it is.
+    pub fn kill(&mut self) {
+        self.daemon.kill();
+    }
+
+    /// Starts it again (after killing it, if it runs), on the same port and store.
+    pub async fn restart(&mut self) {
+        self.daemon.kill();
+        self.daemon = spawn(&self.folder);
+        assert!(self.ready().await, "nats-server does not start again:\n{}", self.daemon.output());
+    }
+
+    /// Waits until it greets with its `INFO` line; false if it ended instead.
+    async fn ready(&mut self) -> bool {
+        let port = self.port;
+        let daemon = std::sync::Mutex::new(&mut self.daemon);
+        until("nats-server to greet", || async {
+            if daemon.lock().expect("no other user").ended().is_some() {
+                return Some(false);
+            }
+            let mut lines = BufReader::new(accepts(port).await.ok()?).lines();
+            let line = lines.next_line().await.ok()??;
+            line.starts_with("INFO ").then_some(true)
+        })
+        .await
+    }
+}
+
+fn spawn(folder: &Folder) -> Daemon {
+    let mut command = Command::new(binary());
+    command.arg("--config").arg(folder.path().join("nats.conf"));
+    Daemon::spawn("nats-server", command, folder.path())
+}
+
+fn binary() -> PathBuf {
+    program("nats-server", "NATS_SERVER_BIN", &[])
+}
+
+fn configuration(folder: &Folder, port: u16, websocket: u16, more: &str) -> String {
+    let mut text = format!(
+        "listen: \"127.0.0.1:{port}\"\n\
+         jetstream {{ store_dir: \"{}\", max_mem: 64MB, max_file: 4GB }}\n\
+         websocket {{ listen: \"127.0.0.1:{websocket}\", no_tls: true }}\n",
+        folder.path().join("store").display(),
+    );
+    let _ = writeln!(text, "{more}");
+    text
+}

@@ -1,1 +1,168 @@
 //! A private `PostgreSQL`.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use tokio::sync::OnceCell;
+
+use super::daemon::{Daemon, Folder, free_port, program};
+use super::wait::{PATIENCE, until};
+
+/// A `PostgreSQL` server in a folder of its own, with `fsync` on as in production. Its programs are in `PG_BIN`, in
+/// Debian's folder for them or in `PATH`. It refuses to run as root: then it runs as the user `postgres`. Gone when
+/// dropped.
+pub struct Postgres {
+    // before the folder: the process must be gone when its folder is removed
+    daemon: Daemon,
+    folder: Folder,
+    port: u16,
+}
+
+impl Postgres {
+    /// Starts one, ready for connections. Tests that stop or kill it need one of their own; others are faster with
+    /// [`database`].
+    pub async fn start() -> Self {
+        let folder = Folder::new("postgres");
+        if let Some((user, group)) = server_user() {
+            std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("root may give a folder away");
+        }
+        initialise(&folder);
+        let port = free_port();
+        let mut server = Self { daemon: spawn(&folder, port), folder, port };
+        let deadline = Instant::now() + PATIENCE;
+        while !server.ready().await {
+            // somebody else may have taken the port meanwhile: try another one
+            assert!(Instant::now() < deadline, "postgres does not start:\n{}", server.daemon.output());
+            server.port = free_port();
+            server.daemon = spawn(&server.folder, server.port);
+        }
+        server
+    }
+
+    /// The URL of its first database.
+    pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// Creates a database and answers its URL.
+    pub async fn create_database(&self, name: &str) -> String {
+        let mut connection = PgConnection::connect(&self.url()).await.expect("the server accepts connections");
+        let statement = AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
+        connection.execute(statement).await.unwrap_or_else(|error| panic!("cannot create database {name}: {error}"));
+        let _ = connection.close().await;
+        self.url_of(name)
+    }
+
+    /// The process, to measure or to signal it.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+
+    /// Stops it in order, ending its clients' connections.
+    pub async fn stop(&mut self) {
+        self.daemon.stop("INT").await;
+    }
+
+    /// `SIGKILL`: it will recover from its log at the next start.
+    pub fn kill(&mut self) {
+        self.daemon.kill();
+    }
+
+    /// Starts it again (after killing it, if it runs), on the same port and data.
+    pub async fn restart(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.daemon.kill();
+            self.daemon = spawn(&self.folder, self.port);
+            if self.ready().await {
+                return;
+            }
+            // after a kill its orphaned children hold the shared memory for a moment
+            assert!(Instant::now() < deadline, "postgres does not start again:\n{}", self.daemon.output());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// Waits until it answers; false if it ended instead.
+    async fn ready(&mut self) -> bool {
+        let url = self.url();
+        let daemon = Mutex::new(&mut self.daemon);
+        until("postgres to answer", || async {
+            if daemon.lock().expect("no other user").ended().is_some() {
+                return Some(false);
+            }
+            let mut connection = PgConnection::connect(&url).await.ok()?;
+            connection.execute("SELECT 1").await.ok()?;
+            Some(true)
+        })
+        .await
+    }
+}
+
+/// The URL of a new, empty database on a server that all tests of this process share.
+pub async fn database() -> String {
+    static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let server = SHARED.get_or_init(Postgres::start).await;
+    server.create_database(&format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed))).await
+}
+
+fn initialise(folder: &Folder) {
+    let mut command = Command::new(binary("initdb"));
+    command.arg("--pgdata").arg(folder.path().join("data"));
+    command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+    let output = as_server_user(command, folder.path()).output().expect("initdb can be started");
+    assert!(output.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn spawn(folder: &Folder, port: u16) -> Daemon {
+    let mut command = Command::new(binary("postgres"));
+    command.arg("-D").arg(folder.path().join("data")).arg("-k").arg(folder.path());
+    command.args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB"]);
+    command.args(["-c", "fsync=on", "-c", "log_min_messages=warning", "-c", "max_connections=200"]);
+    Daemon::spawn("postgres", as_server_user(command, folder.path()), folder.path())
+}
+
+/// The command, to be run as a user that the server accepts, from a folder which that user may enter.
+fn as_server_user(mut command: Command, folder: &Path) -> Command {
+    command.current_dir(folder);
+    if let Some((user, group)) = server_user() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// The ids of the user `postgres` when we are root; none when we can run it as ourselves.
+fn server_user() -> Option<(u32, u32)> {
+    let ourselves = fs::metadata("/proc/self").ok()?.uid();
+    if ourselves != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("the users can be read");
+    let ids = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == "postgres").then_some(())?;
+        Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    Some(ids.expect("postgres does not run as root, and there is no user 'postgres' to run it as"))
+}
+
+fn binary(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    folders.reverse();
+    program(name, "PG_BIN", &folders)
+}

@@ -1,0 +1,91 @@
+//! Our own binary as its users run it.
+
+use std::process::Command;
+
+use super::daemon::{Daemon, Folder, free_port};
+use super::wait::until;
+
+/// `living-map` in a folder of its own. Killed when dropped.
+pub struct Process {
+    // before the folder: the process must be gone when its folder is removed
+    daemon: Daemon,
+    folder: Folder,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    port: u16,
+}
+
+impl Process {
+    /// Starts `living-map serve` on a free port and waits until it is healthy. Only `environment` and `PORT` are set.
+    pub async fn serve(environment: &[(&str, &str)]) -> Self {
+        Self::start(&["serve"], environment).await
+    }
+
+    /// Starts it with other arguments, and waits until it is healthy.
+    pub async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let arguments = arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let (folder, port) = (Folder::new("server"), free_port());
+        let daemon = spawn(&folder, &arguments, &environment, port);
+        let mut process = Self { daemon, folder, arguments, environment, port };
+        process.healthy().await;
+        process
+    }
+
+    /// `http://127.0.0.1:<port>`, with `path` behind it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// `ws://127.0.0.1:<port>`, with `path` behind it.
+    pub fn ws_url(&self, path: &str) -> String {
+        format!("ws://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// What it has written to its standard error and output.
+    pub fn output(&self) -> String {
+        self.daemon.output()
+    }
+
+    /// The process, to measure or to signal it.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+
+    /// Stops it in order, as a supervisor does.
+    pub async fn stop(&mut self) -> std::process::ExitStatus {
+        self.daemon.stop("TERM").await
+    }
+
+    /// `SIGKILL`.
+    pub fn kill(&mut self) {
+        self.daemon.kill();
+    }
+
+    /// Starts it again (after killing it, if it runs) with the same settings, folder and port.
+    pub async fn restart(&mut self) {
+        self.daemon.kill();
+        self.daemon = spawn(&self.folder, &self.arguments, &self.environment, self.port);
+        self.healthy().await;
+    }
+
+    async fn healthy(&mut self) {
+        let url = self.url("/living-map/health");
+        let daemon = std::sync::Mutex::new(&mut self.daemon);
+        until("living-map to be healthy", || async {
+            if let Some(status) = daemon.lock().expect("no other user").ended() {
+                panic!("living-map ended: {status}");
+            }
+            let answer = reqwest::get(&url).await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+}
+
+fn spawn(folder: &Folder, arguments: &[String], environment: &Vec<(String, String)>, port: u16) -> Daemon {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
+    command.args(arguments).current_dir(folder.path()).env_clear();
+    command.env("PORT", port.to_string()).envs(environment.iter().map(|(key, value)| (key, value)));
+    Daemon::spawn("living-map", command, folder.path())
+}
