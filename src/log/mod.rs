@@ -1,12 +1,18 @@
 //! The one ordered log. Two implementations, one shared test suite: the `JetStream` stream `LIVING_MAP`, and the table log
 //! of one process over its [`crate::history`].
 
+pub mod jetstream;
+pub mod writer;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use uuid::Uuid;
 
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
+
+pub use jetstream::{JetStreamConfig, JetStreamLog};
+pub use writer::{HistoryWriter, WriterConfig, WriterStatus};
 
 /// Why the log could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
