@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
+
+
 /// Why the log could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -25,6 +27,9 @@ pub enum LogError {
         /// Bytes the log takes.
         limit: usize,
     },
+    /// The database behind the log cannot hold this event.
+    #[error("the event cannot be stored: {0}")]
+    Refused(String),
     /// The position asked for was dropped already.
     #[error("the log begins at {oldest} now")]
     Truncated {
