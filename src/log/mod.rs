@@ -31,6 +31,9 @@ pub enum LogError {
         /// Bytes the log takes.
         limit: usize,
     },
+    /// The database behind the log cannot hold this event.
+    #[error("the event cannot be stored: {0}")]
+    Refused(String),
     /// The position asked for was dropped already.
     #[error("the log begins at {oldest} now")]
     Truncated {
