@@ -100,8 +100,7 @@ impl StreamOptions {
                     once("cursor", options.cursor.replace(cursor))?;
                 }
                 "snapshot" => {
-                    let wanted =
-                        value.parse().map_err(|_| refuse("snapshot", "expected true or false".to_owned()))?;
+                    let wanted = value.parse().map_err(|_| refuse("snapshot", "expected true or false".to_owned()))?;
                     once("snapshot", snapshot.replace(wanted))?;
                 }
                 "layers" => {

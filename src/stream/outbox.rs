@@ -90,7 +90,11 @@ impl Outbox {
 
     /// Forgets all frames of which nothing is written.
     pub fn keep_frame_under_way(&mut self) {
-        let kept = if self.mid_frame { self.pieces.iter().position(|piece| piece.ends_frame).map_or(0, |at| at + 1) } else { 0 };
+        let kept = if self.mid_frame {
+            self.pieces.iter().position(|piece| piece.ends_frame).map_or(0, |at| at + 1)
+        } else {
+            0
+        };
         self.pieces.truncate(kept);
         self.bytes = self.pieces.iter().map(|piece| piece.bytes.len()).sum();
     }
