@@ -1,1 +1,137 @@
-//! REST, OpenAPI, the embedded page.
+//! REST, `OpenAPI`, the embedded page.
+//!
+//! One file of routes for each resource; [`error::Problem`] is the error type of all of them. Documented routes are
+//! registered once, for routing and for the `OpenAPI` document, so that the two cannot drift apart.
+
+pub mod config;
+pub mod docs;
+pub mod error;
+pub mod server;
+pub mod state;
+
+mod body;
+mod entities;
+mod events;
+mod guard;
+mod health;
+mod history;
+mod metrics;
+mod negotiate;
+mod page;
+mod paging;
+mod query;
+mod root;
+mod snapshot;
+mod stream;
+
+pub use config::HttpConfig;
+pub use docs::openapi_json;
+pub use error::Problem;
+pub use server::serve;
+pub use state::{AppState, Parts, StreamParts};
+
+use axum::Router;
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Everything that is served.
+///
+/// # Errors
+/// An origin of `cors_origins` that no header can say.
+pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
+    guard::describe_metrics();
+    let cors = cors(&state.config.cors_origins)?;
+    let (documented, _) = documented_routes().split_for_parts();
+    let mut router = documented
+        .merge(compressed(undocumented_routes()))
+        .fallback(guard::no_such_route)
+        .method_not_allowed_fallback(guard::method_not_allowed)
+        .layer(CatchPanicLayer::custom(guard::panicked));
+    if let Some(cors) = cors {
+        router = router.layer(cors);
+    }
+    Ok(router.layer(from_fn_with_state(state.clone(), guard::guard)).with_state(state))
+}
+
+/// A configured origin that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected an origin such as https://map.example.org, or *, not '{0}'")]
+pub struct InvalidOrigin(pub String);
+
+/// The routes that the `OpenAPI` document describes.
+fn documented_routes() -> OpenApiRouter<AppState> {
+    let ready_made = OpenApiRouter::with_openapi(docs::Api::openapi())
+        // the snapshot has its own compressed bytes; a socket has no body
+        .routes(routes!(snapshot::snapshot))
+        .routes(routes!(stream::stream))
+        .routes(routes!(health::health));
+    let made_on_request = OpenApiRouter::default()
+        .routes(routes!(root::root))
+        .routes(routes!(health::ready))
+        .routes(routes!(entities::entities))
+        .routes(routes!(entities::entity))
+        .routes(routes!(entities::relations))
+        .routes(routes!(history::history))
+        .routes(routes!(events::events))
+        .routes(routes!(metrics::metrics));
+    ready_made.merge(made_on_request.layer(compression()))
+}
+
+/// The page and the explorer.
+fn undocumented_routes() -> Router<AppState> {
+    Router::new()
+        .route("/assets/{*path}", get(page::asset))
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::to_explorer))
+        .route("/docs/", get(docs::explorer))
+        .route("/docs/{*path}", get(docs::explorer_file))
+}
+
+fn compressed(router: Router<AppState>) -> Router<AppState> {
+    router.layer(compression())
+}
+
+/// These answers are made for one client, so the quickest level is the best.
+fn compression() -> CompressionLayer {
+    CompressionLayer::new().quality(CompressionLevel::Fastest)
+}
+
+fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        let values: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| read_origin(origin)).collect();
+        AllowOrigin::list(values?)
+    };
+    let layer = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers([header::CONTENT_TYPE, header::IF_NONE_MATCH])
+        .expose_headers([header::ETAG, header::RETRY_AFTER, snapshot::CURSOR, snapshot::RESCUED]);
+    Ok(Some(layer))
+}
+
+fn read_origin(text: &str) -> Result<HeaderValue, InvalidOrigin> {
+    let invalid = || InvalidOrigin(text.to_owned());
+    let url = url::Url::parse(text).map_err(|_| invalid())?;
+    if url.origin().ascii_serialization() != text {
+        return Err(invalid());
+    }
+    HeaderValue::from_str(text).map_err(|_| invalid())
+}
+
+#[cfg(test)]
+mod fakes;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Reading a request's JSON body within limits.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::error::Problem;
+
+/// How many times the limit of a body that is too large is read and thrown away, so that its sender gets to read the
+/// answer: a connection that is closed with unread bytes loses it.
+const THROWN_AWAY: usize = 16;
+
+/// Room made at first, in bytes; a body that promises more has to send it.
+const FIRST_BYTES: usize = 64 * 1024;
+
+/// Reads a JSON value of at most `limit` bytes, in at most `patience`.
+///
+/// # Errors
+/// 415, 413, 408, or 400 with the place where the text stops being JSON.
+pub async fn json(headers: &HeaderMap, body: Body, limit: usize, patience: Duration) -> Result<Value, Problem> {
+    if !is_json(headers) {
+        let detail = "expected 'Content-Type: application/json'";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Type"));
+    }
+    let bytes = tokio::time::timeout(patience, read(body, limit)).await.map_err(|_| {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {patience:?}"))
+    })??;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}")).field("body"))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let most = limit.saturating_mul(THROWN_AWAY);
+    if promised > most {
+        return Err(too_large(limit));
+    }
+    let mut kept = BytesMut::with_capacity(promised.min(FIRST_BYTES).min(limit));
+    let mut length = 0_usize;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            Problem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}")).field("body")
+        })?;
+        length = length.saturating_add(chunk.len());
+        if length > most {
+            break;
+        }
+        if length <= limit {
+            kept.extend_from_slice(&chunk);
+        }
+    }
+    if length > limit { Err(too_large(limit)) } else { Ok(kept.freeze()) }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::too_large(format_args!("{limit} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    async fn post(content_type: &'static str, body: impl Into<Body>) -> Result<Value, u16> {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        super::json(&headers, body.into(), 1_000, PATIENCE).await.map_err(|problem| problem.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn every_wrong_body_has_its_status() {
+        assert_eq!(post("application/json; charset=utf-8", "[1]").await, Ok(json!([1])));
+        assert_eq!(post("application/cloudevents+json", "1").await, Ok(json!(1)));
+        assert_eq!(post("text/plain", "[1]").await, Err(415));
+        for body in [&b""[..], b"{", b"[1,]", b"\xff", b"\"\xff\"", b"1e400", b"\"\\ud800\"", &[b'['; 900]] {
+            assert_eq!(post("application/json", body).await, Err(400), "{}", body.escape_ascii());
+        }
+        assert_eq!(post("application/json", vec![b' '; 1_001]).await, Err(413));
+        assert_eq!(post("application/json", vec![b' '; 100_000]).await, Err(413));
+        assert_eq!(super::json(&HeaderMap::new(), "[1]".into(), 10, PATIENCE).await.unwrap_err().status(), 415);
+    }
+
+    #[tokio::test]
+    async fn a_body_without_an_end_is_cut_off() {
+        let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 64])));
+        assert_eq!(post("application/json", Body::from_stream(endless)).await, Err(413));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let never = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+        assert_eq!(post("application/json", Body::from_stream(never)).await, Err(408));
+    }
+}

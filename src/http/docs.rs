@@ -1,0 +1,84 @@
+//! The `OpenAPI` document and its explorer, which needs nothing from elsewhere.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use utoipa::OpenApi;
+use utoipa_swagger_ui::{Config, SwaggerFile};
+
+use super::error::{Document, Problem};
+
+/// What the document says beyond its operations.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Living Map",
+        description = "A whole agent network as it lives: a map of four layers, its history, and every change as it happens.",
+    ),
+    components(schemas(Document)),
+    tags(
+        (name = "map", description = "The map as it is now"),
+        (name = "events", description = "What happened, and telling what happens"),
+        (name = "stream", description = "What happens, as it happens"),
+        (name = "service", description = "The server itself"),
+    ),
+)]
+pub struct Api;
+
+/// Swagger UI sets styles on its elements and shows images it brings along.
+const CONTENT_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+    object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+static OPENAPI: LazyLock<String> = LazyLock::new(openapi_json);
+
+static EXPLORER: LazyLock<Arc<Config<'static>>> =
+    // "none" keeps the explorer from asking a validator on the internet
+    LazyLock::new(|| Arc::new(Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true)));
+
+/// The `OpenAPI` document, pretty-printed, the same at each call.
+#[must_use]
+pub fn openapi_json() -> String {
+    let (_, document) = super::documented_routes().split_for_parts();
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// `GET /openapi.json`.
+pub async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], OPENAPI.as_str())
+}
+
+/// `GET /docs`: the explorer's files are beside its page, so the page's address ends with a slash.
+pub async fn to_explorer() -> Redirect {
+    Redirect::permanent("/docs/")
+}
+
+/// `GET /docs/`.
+pub async fn explorer() -> Result<Response, Problem> {
+    file("index.html")
+}
+
+/// `GET /docs/{*path}`.
+pub async fn explorer_file(Path(path): Path<String>) -> Result<Response, Problem> {
+    file(&path)
+}
+
+fn file(path: &str) -> Result<Response, Problem> {
+    let SwaggerFile { bytes, content_type, gzpipped: gzipped, .. } =
+        utoipa_swagger_ui::serve(path, Arc::clone(&EXPLORER))
+            .map_err(Problem::internal)?
+            .ok_or_else(|| Problem::not_found("the explorer has no file of this name"))?;
+    let mut response = Response::new(Body::from(bytes.into_owned()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&content_type).map_err(Problem::internal)?);
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if gzipped {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}

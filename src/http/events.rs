@@ -1,0 +1,320 @@
+//! Publishing events over HTTP.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::body;
+use super::error::{Document, Problem};
+use super::state::AppState;
+use crate::history::History;
+use crate::log::{EventLog, LogError};
+use crate::model::envelope::{self, FieldError};
+use crate::model::{Cursor, NewEvent};
+
+/// Subjects under which this server alone writes: an event there would be taken for what an upstream said.
+const RESERVED: &str = "living_map";
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ItemStatus {
+    /// It is in the log, durably.
+    Accepted,
+    /// It was there already; nothing was changed.
+    Duplicate,
+    /// It is not in the log; `error` says why.
+    Rejected,
+}
+
+impl ItemStatus {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// What became of one event of a request.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ItemResult {
+    /// Its place in the request, from 0.
+    index: usize,
+    /// What became of it.
+    status: ItemStatus,
+    /// Its id, made from the `idempotency_key`, else from the `event_id`; null when it could not be read.
+    id: Option<Uuid>,
+    /// Its position in the log, for a duplicate that of the first one, if it is still known.
+    #[schema(value_type = Option<String>)]
+    cursor: Option<Cursor>,
+    /// Why it was rejected.
+    error: Option<String>,
+    /// The field that was wrong.
+    #[schema(value_type = Option<String>)]
+    field: Option<&'static str>,
+}
+
+impl ItemResult {
+    fn rejected(index: usize, id: Option<Uuid>, field: Option<&'static str>, error: String) -> Self {
+        Self { index, status: ItemStatus::Rejected, id, cursor: None, error: Some(error), field }
+    }
+
+    fn taken(index: usize, status: ItemStatus, id: Uuid, cursor: Option<Cursor>) -> Self {
+        Self { index, status, id: Some(id), cursor, error: None, field: None }
+    }
+}
+
+/// What became of the events of a request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Published {
+    /// One for each event, in the request's order.
+    results: Vec<ItemResult>,
+}
+
+/// An event as `POST /living-map/events` takes it; more fields are kept.
+#[derive(Debug, ToSchema)]
+#[schema(as = Envelope, example = json!({
+    "event_type": "agent.event.status",
+    "idempotency_key": "gateway:agent:sofia:status:2026011912",
+    "timestamp": "2026-01-19T12:00:00Z",
+    "source": "gateway",
+    "payload": {"agent_id": "agent:sofia", "status": "online"},
+}))]
+#[expect(dead_code, reason = "its shape is for the OpenAPI document; `model::envelope::publish` reads it")]
+pub struct EnvelopeSchema {
+    /// The NATS subject, without wildcards; not under `living_map.`.
+    event_type: String,
+    /// Says which events are the same, before `event_id`.
+    idempotency_key: Option<String>,
+    /// Says which events are the same.
+    event_id: Option<String>,
+    /// RFC 3339, or unix seconds or milliseconds; the server's time when absent.
+    timestamp: Option<DateTime<Utc>>,
+    /// Who sends it.
+    source: Option<String>,
+    /// The trace it belongs to.
+    trace_id: Option<String>,
+    /// The agent it is about, when the payload does not say.
+    agent_id: Option<String>,
+    /// The user it is about.
+    user_id: Option<String>,
+    /// What happened.
+    #[schema(value_type = Object)]
+    payload: Value,
+}
+
+/// One event, or many.
+#[derive(Debug, ToSchema)]
+#[schema(as = Envelopes)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "its shape is for the OpenAPI document")]
+pub enum EnvelopesSchema {
+    /// One.
+    One(EnvelopeSchema),
+    /// Up to 1,000, taken in this order.
+    Many(Vec<EnvelopeSchema>),
+}
+
+/// Publish events
+///
+/// One network envelope or an array of them. `accepted` means durable. Send the same event again as often as you like:
+/// with an `idempotency_key` (or an `event_id`) it is taken once.
+#[utoipa::path(
+    post, path = "/living-map/events", tag = "events", operation_id = "publish",
+    request_body(content = EnvelopesSchema, content_type = "application/json"),
+    responses(
+        (status = 200, description = "At least one was accepted or there already; see each", body = Published),
+        (status = 400, description = "No JSON", body = Document, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time",
+            body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "Too many bytes or too many events",
+            body = Document, content_type = "application/problem+json"),
+        (status = 415, description = "Not declared as JSON",
+            body = Document, content_type = "application/problem+json"),
+        (status = 422, description = "All were rejected; the problem also has `results`",
+            body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log is away and nothing was taken; send it again",
+            body = Document, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds"))),
+    )
+)]
+pub async fn events(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let config = &state.config;
+    let values = match body::json(&headers, body, config.max_body_bytes, config.body_timeout).await? {
+        Value::Array(values) => values,
+        one => vec![one],
+    };
+    if values.is_empty() {
+        return Err(
+            Problem::new(StatusCode::BAD_REQUEST, "expected an event, or an array of at least one").field("body")
+        );
+    }
+    if values.len() > config.max_batch {
+        return Err(Problem::too_large(format_args!("{} events", config.max_batch)));
+    }
+    let results = publish(&*state.log, &*state.history, values, Utc::now())
+        .await
+        .map_err(|problem| problem.retry_after(config.retry_after))?;
+    for result in &results {
+        let status = result.status.as_str();
+        metrics::counter!("living_map_http_published_events_total", "status" => status).increment(1);
+    }
+    Ok(answer(results))
+}
+
+fn answer(results: Vec<ItemResult>) -> Response {
+    let all_rejected = results.iter().all(|result| result.status == ItemStatus::Rejected);
+    match results.first() {
+        Some(first) if all_rejected => {
+            let reason = first.error.as_deref().unwrap_or_default();
+            let detail = match results.len() {
+                1 => format!("the event was rejected: {reason}"),
+                count => format!("all {count} events were rejected, the first one: {reason}"),
+            };
+            let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+            if let Some(field) = first.field {
+                problem = problem.field(field);
+            }
+            let results = serde_json::to_value(&results).unwrap_or_default();
+            problem.with("results", results).into_response()
+        }
+        _ => Json(Published { results }).into_response(),
+    }
+}
+
+/// Appends what can be appended.
+async fn publish(
+    log: &dyn EventLog,
+    history: &dyn History,
+    values: Vec<Value>,
+    now: DateTime<Utc>,
+) -> Result<Vec<ItemResult>, Problem> {
+    let mut results: Vec<Option<ItemResult>> = Vec::with_capacity(values.len());
+    let mut firsts: HashMap<Uuid, usize> = HashMap::new();
+    let mut repeats: Vec<(usize, usize)> = Vec::new();
+    let mut pending: Vec<(usize, NewEvent)> = Vec::new();
+    for (index, value) in values.into_iter().enumerate() {
+        match read(value, now) {
+            Err(error) => {
+                results.push(Some(ItemResult::rejected(index, None, Some(error.field), error.to_string())));
+                continue;
+            }
+            Ok(new) => match firsts.get(&new.event.id) {
+                Some(first) => repeats.push((index, *first)),
+                None => {
+                    firsts.insert(new.event.id, index);
+                    pending.push((index, new));
+                }
+            },
+        }
+        results.push(None);
+    }
+
+    let pending = without_known(history, pending, &mut results).await;
+    append(log, pending, &mut results).await?;
+    for (index, first) in repeats {
+        results[index] = results[first].clone().map(|result| match result.status {
+            ItemStatus::Rejected => ItemResult { index, ..result },
+            ItemStatus::Accepted | ItemStatus::Duplicate => {
+                ItemResult { index, status: ItemStatus::Duplicate, ..result }
+            }
+        });
+    }
+    Ok(results.into_iter().flatten().collect())
+}
+
+fn read(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
+    let new = envelope::publish(value, now)?;
+    if new.event.event_type.split('.').next() == Some(RESERVED) {
+        let problem = format!("subjects under '{RESERVED}.' are written by this server alone");
+        return Err(FieldError { field: "event_type", problem });
+    }
+    Ok(new)
+}
+
+/// Settles what the record has already. The log only remembers the events of the last minutes.
+async fn without_known(
+    history: &dyn History,
+    pending: Vec<(usize, NewEvent)>,
+    results: &mut [Option<ItemResult>],
+) -> Vec<(usize, NewEvent)> {
+    if pending.is_empty() {
+        return pending;
+    }
+    let ids: Vec<Uuid> = pending.iter().map(|(_, new)| new.event.id).collect();
+    let known = history.known(&ids).await.unwrap_or_else(|error| {
+        // what is appended twice for this is recorded once all the same: the record has a unique key
+        tracing::debug!(%error, "published events are not checked against the record");
+        HashMap::new()
+    });
+    let mut unknown = Vec::with_capacity(pending.len());
+    for (index, new) in pending {
+        match known.get(&new.event.id) {
+            Some(cursor) => {
+                results[index] = Some(ItemResult::taken(index, ItemStatus::Duplicate, new.event.id, *cursor));
+            }
+            None => unknown.push((index, new)),
+        }
+    }
+    unknown
+}
+
+async fn append(
+    log: &dyn EventLog,
+    pending: Vec<(usize, NewEvent)>,
+    results: &mut [Option<ItemResult>],
+) -> Result<(), Problem> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let (places, events): (Vec<_>, Vec<_>) =
+        pending.into_iter().map(|(index, new)| ((index, new.event.id), new)).unzip();
+    let mut away = None;
+    let mut any_taken = false;
+    for ((index, id), appended) in places.into_iter().zip(log.append(events).await) {
+        results[index] = Some(match appended {
+            Ok(appended) => {
+                any_taken = true;
+                let status = if appended.duplicate { ItemStatus::Duplicate } else { ItemStatus::Accepted };
+                ItemResult::taken(index, status, id, appended.cursor)
+            }
+            Err(error) => {
+                let field = match &error {
+                    LogError::NotRecorded(_) => Some("event_type"),
+                    LogError::TooLarge { .. } => Some("payload"),
+                    LogError::Unavailable(_) | LogError::Truncated { .. } | LogError::EpochChanged(_) => None,
+                };
+                let text = match field {
+                    Some(field) => format!("{field}: {error}"),
+                    None => "the log is not available right now; send this event again".to_owned(),
+                };
+                if field.is_none() {
+                    away = Some(error);
+                }
+                ItemResult::rejected(index, Some(id), field, text)
+            }
+        });
+    }
+    match away {
+        Some(error) if !any_taken => Err(Problem::from(error)),
+        Some(error) => {
+            tracing::warn!(%error, "the log took only a part of the events of a request");
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use serde_json::json;
+
+use super::*;
+use crate::http::fakes::{FakeHistory, FakeLog, at};
+
+async fn publish(log: &FakeLog, history: &FakeHistory, body: Value) -> Result<Vec<ItemResult>, Problem> {
+    let Value::Array(values) = body else { panic!("a batch is an array: {body}") };
+    super::publish(log, history, values, Utc::now()).await
+}
+
+fn statuses(results: &[ItemResult]) -> Vec<ItemStatus> {
+    results.iter().map(|result| result.status).collect()
+}
+
+#[tokio::test]
+async fn each_event_is_answered_in_its_place() {
+    let log = FakeLog::default();
+    let batch = json!([
+        {"event_type": "agent.event.created", "event_id": "e1", "payload": {}},
+        {"event_type": "agent.*", "payload": {}},
+        {"event_type": "agent.event.created", "event_id": "e1", "payload": {}},
+        {"event_type": "agent.event.deleted", "event_id": "e2", "payload": {}},
+        7,
+    ]);
+    let results = publish(&log, &FakeHistory::default(), batch).await.unwrap();
+    use ItemStatus::{Accepted, Duplicate, Rejected};
+    assert_eq!(statuses(&results), [Accepted, Rejected, Duplicate, Accepted, Rejected]);
+    assert_eq!(results.iter().map(|result| result.index).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(results[0].cursor, Some(at(1)));
+    assert_eq!((results[2].id, results[2].cursor), (results[0].id, results[0].cursor));
+    assert_eq!(results[1].field, Some("event_type"));
+    assert_eq!(results[4].field, Some("event"));
+    assert!(results[1].error.as_deref().is_some_and(|error| error.starts_with("event_type: ")));
+    assert_eq!(log.subjects(), ["agent.event.created", "agent.event.deleted"]);
+}
+
+#[tokio::test]
+async fn what_the_record_holds_is_a_duplicate_at_its_place() {
+    let event = json!([{"event_type": "a.b", "idempotency_key": "k", "payload": 1}]);
+    let log = FakeLog::default();
+    let id = publish(&log, &FakeHistory::default(), event.clone()).await.unwrap()[0].id.unwrap();
+    let forgetful = FakeLog::default();
+    let history = FakeHistory { known: [(id, Some(at(42)))].into(), away: false };
+    let results = publish(&forgetful, &history, event).await.unwrap();
+    assert_eq!((results[0].status, results[0].cursor), (ItemStatus::Duplicate, Some(at(42))));
+    assert_eq!(forgetful.subjects(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_absent_record_does_not_keep_events_out() {
+    let history = FakeHistory { away: true, ..FakeHistory::default() };
+    let results = publish(&FakeLog::default(), &history, json!([{"event_type": "a.b"}])).await.unwrap();
+    assert_eq!(statuses(&results), [ItemStatus::Accepted]);
+}
+
+#[tokio::test]
+async fn our_own_subjects_are_refused() {
+    let log = FakeLog::default();
+    let batch = json!([{"event_type": "living_map.sync.agents"}, {"event_type": "living_map"}, {"event_type": "living_mapper.x"}]);
+    let results = publish(&log, &FakeHistory::default(), batch).await.unwrap();
+    assert_eq!(statuses(&results), [ItemStatus::Rejected, ItemStatus::Rejected, ItemStatus::Accepted]);
+    assert_eq!(log.subjects(), ["living_mapper.x"]);
+}
+
+#[tokio::test]
+async fn an_absent_log_never_says_accepted() {
+    let log = FakeLog::failing(&[("a.b", || LogError::Unavailable("gone".into()))]);
+    let problem = publish(&log, &FakeHistory::default(), json!([{"event_type": "a.b"}, {}])).await.unwrap_err();
+    assert_eq!(problem.status(), 503);
+
+    let mixed = json!([
+        {"event_type": "a.b", "event_id": "1"},
+        {"event_type": "c.d", "event_id": "2"},
+        {"event_type": "a.b", "event_id": "1"},
+    ]);
+    let results = publish(&log, &FakeHistory::default(), mixed).await.unwrap();
+    assert_eq!(statuses(&results), [ItemStatus::Rejected, ItemStatus::Accepted, ItemStatus::Rejected]);
+    assert_eq!(results[2].index, 2);
+}
+
+#[tokio::test]
+async fn what_the_log_refuses_names_the_field() {
+    let log = FakeLog::failing(&[
+        ("not.recorded", || LogError::NotRecorded("not.recorded".into())),
+        ("too.large", || LogError::TooLarge { size: 9, limit: 8 }),
+    ]);
+    let batch = json!([{"event_type": "not.recorded"}, {"event_type": "too.large"}]);
+    let results = publish(&log, &FakeHistory::default(), batch).await.unwrap();
+    assert_eq!(statuses(&results), [ItemStatus::Rejected; 2]);
+    assert_eq!(results.iter().map(|result| result.field).collect::<Vec<_>>(), [Some("event_type"), Some("payload")]);
+    assert_eq!(answer(results).status(), 422);
+}

@@ -1,0 +1,123 @@
+//! Stand-ins for the rooms below, for this room's tests.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use uuid::Uuid;
+
+use crate::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, Total, Written};
+use crate::log::{Appended, Bounds, EventLog, LogError};
+use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
+
+/// A log in memory, that can be told to fail.
+#[derive(Default)]
+pub struct FakeLog {
+    /// What was appended.
+    pub events: Mutex<Vec<NewEvent>>,
+    /// Subjects that fail, and how.
+    pub failing: HashMap<&'static str, fn() -> LogError>,
+}
+
+impl FakeLog {
+    pub fn failing(failures: &[(&'static str, fn() -> LogError)]) -> Self {
+        Self { failing: failures.iter().copied().collect(), ..Self::default() }
+    }
+
+    pub fn subjects(&self) -> Vec<String> {
+        self.events.lock().unwrap().iter().map(|new| new.event.event_type.clone()).collect()
+    }
+}
+
+pub const fn at(seq: u64) -> Cursor {
+    Cursor { epoch: Epoch(7), seq }
+}
+
+#[async_trait]
+impl EventLog for FakeLog {
+    async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
+        let mut taken = self.events.lock().unwrap();
+        events
+            .into_iter()
+            .map(|new| {
+                if let Some(error) = self.failing.get(new.event.event_type.as_str()) {
+                    return Err(error());
+                }
+                let id = new.event.id;
+                let first = taken.iter().position(|other| other.event.id == id);
+                let place = first.unwrap_or_else(|| {
+                    taken.push(new);
+                    taken.len() - 1
+                });
+                Ok(Appended { id, cursor: Some(at(place as u64 + 1)), duplicate: first.is_some() })
+            })
+            .collect()
+    }
+
+    async fn bounds(&self) -> Result<Bounds, LogError> {
+        let last = self.events.lock().unwrap().len() as u64;
+        Ok(Bounds { epoch: Epoch(7), first: 1, last, first_at: None })
+    }
+
+    async fn read(&self, _: Epoch, _: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
+        Ok(Box::pin(futures::stream::pending()))
+    }
+
+    async fn ready(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        "table"
+    }
+}
+
+/// A record that holds nothing but what `known` says, and may be away.
+#[derive(Default)]
+pub struct FakeHistory {
+    pub known: HashMap<Uuid, Option<Cursor>>,
+    pub away: bool,
+}
+
+impl FakeHistory {
+    fn answer<T>(&self, answer: T) -> Result<T, HistoryError> {
+        if self.away { Err(HistoryError::Unavailable(sqlx::Error::PoolTimedOut)) } else { Ok(answer) }
+    }
+}
+
+#[async_trait]
+impl History for FakeHistory {
+    async fn write(&self, _: &[LogEntry]) -> Result<Written, HistoryError> {
+        self.answer(Written::default())
+    }
+    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
+        self.answer(ids.iter().filter_map(|id| Some((*id, *self.known.get(id)?))).collect())
+    }
+    async fn query(&self, _: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
+        self.answer(HistoryPage { records: Vec::new(), has_more: false })
+    }
+    async fn total(&self, _: &HistoryQuery) -> Result<Total, HistoryError> {
+        self.answer(Total { rows: 0, exact: true })
+    }
+    async fn read_log(&self, _: Epoch, _: u64, _: u32) -> Result<Vec<LogEntry>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn held(&self, _: Epoch) -> Result<Option<Held>, HistoryError> {
+        self.answer(None)
+    }
+    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
+        self.answer(Epoch(7))
+    }
+    async fn delete_before(&self, _: DateTime<Utc>, _: u32) -> Result<u64, HistoryError> {
+        self.answer(0)
+    }
+    async fn ping(&self) -> Result<(), HistoryError> {
+        self.answer(())
+    }
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+    async fn close(&self) {}
+}

@@ -1,0 +1,173 @@
+//! Is the process alive, and can it do its work?
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::root::SERVICE;
+use super::state::AppState;
+use crate::live::Following;
+use crate::model::{Cursor, SourceHealth, SourceStatus};
+
+/// The process is alive.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// `living-map-service`.
+    service: &'static str,
+    /// Version of the server.
+    version: &'static str,
+    /// The server's clock.
+    time: DateTime<Utc>,
+}
+
+/// How well the server can do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// Everything works.
+    Ready,
+    /// Reads are answered, but something they rest on is away: see the checks.
+    Degraded,
+    /// The map is not complete yet: the log is still being folded for the first time.
+    NotReady,
+}
+
+/// How well the server can do its work, and what of it rests on what.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ready {
+    /// The sum of the checks.
+    status: Readiness,
+    /// One by one.
+    checks: Checks,
+}
+
+/// The dependencies, one by one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Checks {
+    /// The ordered log.
+    log: Dependency,
+    /// The durable record.
+    history: Dependency,
+    /// The map.
+    map: MapCheck,
+    /// The upstreams.
+    sources: Vec<SourceHealth>,
+    /// The WebSocket side.
+    stream: StreamCheck,
+}
+
+/// A dependency.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Dependency {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// Which implementation it is: `jetstream` or `table`, `postgres` or `sqlite`.
+    kind: &'static str,
+    /// Why it is down.
+    error: Option<String>,
+}
+
+/// The map.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MapCheck {
+    /// `catching_up` (folding what was there at the start), `current`, or `stale` (the log is away).
+    following: &'static str,
+    /// Why it is stale.
+    error: Option<String>,
+    /// The position folded last.
+    #[schema(value_type = String)]
+    cursor: Cursor,
+    /// Events in the log that are not folded yet; null when the log does not say.
+    lag: Option<u64>,
+    /// Number of entities.
+    entities: usize,
+}
+
+/// The WebSocket side.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StreamCheck {
+    /// Clients connected now.
+    clients: usize,
+}
+
+/// Liveness
+///
+/// Asks nothing of any dependency.
+#[utoipa::path(
+    get, path = "/living-map/health", tag = "service", operation_id = "health",
+    responses((status = 200, body = Health))
+)]
+pub async fn health() -> Response {
+    let health = Health { status: "ok", service: SERVICE, version: env!("CARGO_PKG_VERSION"), time: Utc::now() };
+    uncached(Json(health).into_response())
+}
+
+/// Readiness
+///
+/// Each dependency's state. An upstream, the log or the database being away is `degraded` and still 200, since the map
+/// goes on answering from its last state; only a map that is not complete yet is 503.
+#[utoipa::path(
+    get, path = "/living-map/ready", tag = "service", operation_id = "ready",
+    responses(
+        (status = 200, description = "`ready` or `degraded`", body = Ready),
+        (status = 503, description = "`not_ready`", body = Ready),
+    )
+)]
+pub async fn ready(State(state): State<AppState>) -> Response {
+    let limit = state.config.probe_timeout;
+    let (log_state, history_state, bounds) = tokio::join!(
+        probe(limit, state.log.ready()),
+        probe(limit, state.history.ping()),
+        probe(limit, state.log.bounds())
+    );
+    let cursor = state.live.cursor();
+    let (following, error) = match state.live.following() {
+        Following::CatchingUp => ("catching_up", None),
+        Following::Current => ("current", None),
+        Following::Stale(reason) => ("stale", Some(reason)),
+    };
+    let sources = (state.sources)();
+    let current = following == "current" && log_state.is_ok() && history_state.is_ok();
+    let served_fresh = !sources.iter().any(|source| matches!(source.status, SourceStatus::Stale | SourceStatus::Down));
+    let status = match following {
+        "catching_up" => Readiness::NotReady,
+        _ if current && served_fresh => Readiness::Ready,
+        _ => Readiness::Degraded,
+    };
+    let lag = bounds.ok().filter(|bounds| bounds.epoch == cursor.epoch).map(|b| b.last.saturating_sub(cursor.seq));
+    let checks = Checks {
+        log: dependency(state.log.kind(), log_state),
+        history: dependency(state.history.kind(), history_state),
+        map: MapCheck { following, error, cursor, lag, entities: state.live.with(crate::map::State::len) },
+        sources,
+        stream: StreamCheck { clients: (state.stream.clients)() },
+    };
+    let code = if status == Readiness::NotReady { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    uncached((code, Json(Ready { status, checks })).into_response())
+}
+
+async fn probe<T, E: ToString>(limit: Duration, answer: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer in {limit:?}")),
+    }
+}
+
+fn dependency(kind: &'static str, state: Result<(), String>) -> Dependency {
+    let error = state.err();
+    Dependency { status: if error.is_none() { "ok" } else { "down" }, kind, error }
+}
+
+fn uncached(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

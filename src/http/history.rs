@@ -1,0 +1,251 @@
+//! Every event, newest first.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::error::{Document, Problem};
+use super::paging;
+use super::query::{FromParams, MAX_ID_BYTES, Params, Query};
+use super::state::AppState;
+use crate::history::{HistoryQuery, PagePosition, Record};
+use crate::model::envelope::MAX_NAME_BYTES;
+use crate::model::subject::Pattern;
+use crate::model::{Cursor, EntityType};
+
+const DEFAULT_LIMIT: u32 = 200;
+const MAX_LIMIT: u32 = 1_000;
+/// Rows an `offset` may skip: the database reads them all. Cursors cost nothing.
+const MAX_OFFSET: u32 = 100_000;
+
+/// Which events are wanted; all filters must hold.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// From this time on (the producer's). ISO 8601 with `Z` or an offset; without one it is taken as UTC.
+    since: Option<DateTime<Utc>>,
+    /// Before this time.
+    until: Option<DateTime<Utc>>,
+    /// Subject; `*` stands for one token, `>` for the rest.
+    #[param(value_type = Option<String>, example = "dao.event.>")]
+    event_type: Option<Pattern>,
+    /// About this entity, by any of its names.
+    #[param(example = "agent:sofia")]
+    entity_id: Option<String>,
+    /// About entities of this type.
+    entity_type: Option<EntityType>,
+    /// Sent by this service.
+    source_service: Option<String>,
+    /// Events on a page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 200)]
+    limit: u32,
+    /// Events to skip; to read on and on, use `cursor`.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
+    offset: u32,
+    /// `next_cursor` of the page before, or an event's `cursor` to continue behind it.
+    #[param(value_type = Option<String>)]
+    cursor: Option<After>,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum After {
+    Row(PagePosition),
+    Event(Cursor),
+}
+
+impl FromParams for EventsQuery {
+    fn from_params(params: &Params) -> Result<Self, Problem> {
+        let query = Self {
+            since: params.time("since")?,
+            until: params.time("until")?,
+            event_type: params.parsed("event_type")?,
+            entity_id: params.short_text("entity_id", MAX_ID_BYTES)?,
+            entity_type: params.parsed("entity_type")?,
+            source_service: params.short_text("source_service", MAX_NAME_BYTES)?,
+            limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
+            offset: params
+                .number("offset", 0..=MAX_OFFSET, 0)
+                .map_err(|problem| problem.with("hint", "use 'cursor' to read on and on".into()))?,
+            cursor: params.text("cursor")?.map(read_after).transpose()?,
+        };
+        if let (Some(since), Some(until)) = (query.since, query.until)
+            && since > until
+        {
+            return Err(Problem::bad_request("since", "expected a time not after 'until'"));
+        }
+        if query.cursor.is_some() && query.offset > 0 {
+            return Err(Problem::bad_request("offset", "expected either 'offset' or 'cursor', not both"));
+        }
+        Ok(query)
+    }
+}
+
+fn read_after(text: &str) -> Result<After, Problem> {
+    // the two forms cannot be mistaken for each other: only a log's cursor has a dot
+    text.parse().map(After::Event).or_else(|_| paging::read_position(text).map(After::Row))
+}
+
+/// A page of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventList {
+    /// The events, newest first by their producers' time.
+    items: Vec<HistoryItem>,
+    /// Events that match, on all pages.
+    total: u64,
+    /// Whether `total` is exact; if not, it is an estimate or as far as was counted.
+    total_exact: bool,
+    /// Whether there are more behind this page.
+    has_more: bool,
+    /// For `cursor`, to get the next page; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// An event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HistoryItem {
+    /// Its id.
+    id: Uuid,
+    /// The producer's time.
+    timestamp: DateTime<Utc>,
+    /// The NATS subject.
+    event_type: String,
+    /// What happened: any JSON value.
+    payload: Value,
+    /// Who sent it.
+    source_service: Option<String>,
+    /// The entity it is about, by the name the producer used.
+    entity_id: Option<String>,
+    /// What that entity is.
+    entity_type: Option<String>,
+    /// Its position in the log; null for events recorded by the service this one replaces.
+    #[schema(value_type = Option<String>)]
+    cursor: Option<Cursor>,
+}
+
+impl From<Record> for HistoryItem {
+    fn from(Record { cursor, event, entity_type, .. }: Record) -> Self {
+        Self {
+            id: event.id,
+            timestamp: event.timestamp,
+            event_type: event.event_type,
+            payload: event.payload,
+            source_service: event.source_service,
+            entity_id: event.entity_id,
+            entity_type,
+            cursor,
+        }
+    }
+}
+
+/// Every event, newest first
+///
+/// Page by `cursor`: it neither skips nor repeats when events arrive meanwhile.
+#[utoipa::path(
+    get, path = "/living-map/history", tag = "events", operation_id = "history",
+    params(EventsQuery),
+    responses(
+        (status = 200, body = EventList),
+        (status = 400, body = Document, content_type = "application/problem+json"),
+        (status = 503, body = Document, content_type = "application/problem+json",
+            description = "The database is away", headers(("Retry-After" = u64, description = "Seconds"))),
+    )
+)]
+pub async fn history(
+    State(state): State<AppState>,
+    Query(query): Query<EventsQuery>,
+) -> Result<Json<EventList>, Problem> {
+    let retry_after = state.config.retry_after;
+    let away = |error| Problem::from(error).retry_after(retry_after);
+    let after = match query.cursor {
+        None => None,
+        Some(After::Row(position)) => Some(position),
+        Some(After::Event(cursor)) => Some(place_of(&state, cursor).await?),
+    };
+    let wanted = HistoryQuery {
+        since: query.since,
+        until: query.until,
+        event_type: query.event_type,
+        entity_ids: query.entity_id.map(|id| state.live.with(|map| map.names(&id))).unwrap_or_default(),
+        entity_type: query.entity_type,
+        source_service: query.source_service,
+        after,
+        offset: query.offset.into(),
+        limit: query.limit,
+    };
+    let (page, total) = tokio::try_join!(state.history.query(&wanted), state.history.total(&wanted)).map_err(away)?;
+    let last = page.records.last().filter(|_| page.has_more);
+    let next_cursor = last
+        .map(|record| paging::write_position(PagePosition { timestamp: record.event.timestamp, id: record.event.id }));
+    Ok(Json(EventList {
+        items: page.records.into_iter().map(HistoryItem::from).collect(),
+        total: total.rows,
+        total_exact: total.exact,
+        has_more: page.has_more,
+        next_cursor,
+    }))
+}
+
+/// Where in the order of pages the event at `cursor` is.
+async fn place_of(state: &AppState, cursor: Cursor) -> Result<PagePosition, Problem> {
+    let gone = || Problem::bad_request("cursor", "the record does not hold this event, or not any more");
+    let before = cursor.seq.checked_sub(1).ok_or_else(gone)?;
+    let entries = state
+        .history
+        .read_log(cursor.epoch, before, 1)
+        .await
+        .map_err(|error| Problem::from(error).retry_after(state.config.retry_after))?;
+    let entry = entries.into_iter().next().filter(|entry| entry.cursor == cursor).ok_or_else(gone)?;
+    Ok(PagePosition { timestamp: entry.event.timestamp, id: entry.event.id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<EventsQuery, Problem> {
+        EventsQuery::from_params(&Params::parse(query).unwrap())
+    }
+
+    #[test]
+    fn absurd_queries_are_refused_by_name() {
+        for (query, parameter) in [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("offset=100001", "offset"),
+            ("offset=-1", "offset"),
+            ("since=yesterday", "since"),
+            ("since=2026-01-02&until=2026-01-01", "since"),
+            ("event_type=a..b", "event_type"),
+            ("event_type=a.%3E.b", "event_type"),
+            ("entity_type=daos", "entity_type"),
+            ("cursor=nonsense", "cursor"),
+            ("cursor=1.x", "cursor"),
+            ("cursor=1.2&offset=1", "offset"),
+        ] {
+            let problem = read(query).unwrap_err();
+            assert_eq!(problem.status(), 400, "{query}");
+            assert!(
+                format!("{problem:?}").contains(&format!("parameter: Some(\"{parameter}\")")),
+                "{query} {problem:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_cursor_are_read() {
+        let position = PagePosition { timestamp: DateTime::UNIX_EPOCH, id: Uuid::from_u128(7) };
+        assert_eq!(read_after(&paging::write_position(position)).unwrap(), After::Row(position));
+        assert_eq!(read_after("5f3a9c.1042").unwrap(), After::Event("5f3a9c.1042".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_given_has_the_defaults_of_old() {
+        let query = read("since=&limit=&_=1").unwrap();
+        assert_eq!((query.limit, query.offset, query.since), (200, 0, None));
+    }
+}

@@ -1,0 +1,181 @@
+//! Content negotiation: what of what we have a client wants (RFC 9110, sections 12 and 13).
+
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH};
+
+use crate::live::Encoding;
+
+/// A quality in thousandths, as RFC 9110 writes them with three digits.
+type Quality = u16;
+
+const FULL: Quality = 1_000;
+
+/// The quality of an uncompressed answer that a client neither asks for nor excludes: better than nothing, worse than
+/// anything it asks for.
+const UNNAMED_IDENTITY: Quality = 1;
+
+/// Whether a client would rather have the page than JSON: it names `text/html`, as browsers do, and likes it better.
+#[must_use]
+pub fn prefers_html(headers: &HeaderMap) -> bool {
+    let mut html = None;
+    let mut json: (u8, Quality) = (0, 0);
+    for (range, quality) in elements(headers, &ACCEPT) {
+        let specificity = match range {
+            "text/html" => {
+                html = html.max(Some(quality));
+                continue;
+            }
+            "application/json" => 3,
+            "application/*" => 2,
+            "*/*" => 1,
+            _ => continue,
+        };
+        json = json.max((specificity, quality));
+    }
+    html.is_some_and(|quality| quality > json.1)
+}
+
+/// The encoding a client wants: the best one it takes, and of equals the smallest. None when it takes none of ours.
+#[must_use]
+pub fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return Some(Encoding::Identity);
+    }
+    let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
+    for (coding, quality) in elements(headers, &ACCEPT_ENCODING) {
+        let slot = match coding {
+            _ if coding.eq_ignore_ascii_case("zstd") => &mut zstd,
+            _ if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") => &mut gzip,
+            _ if coding.eq_ignore_ascii_case("identity") => &mut identity,
+            "*" => &mut any,
+            _ => continue,
+        };
+        *slot = (*slot).max(Some(quality));
+    }
+    [
+        (identity.or(any.filter(|any| *any == 0)).unwrap_or(UNNAMED_IDENTITY), Encoding::Identity),
+        (gzip.or(any).unwrap_or(0), Encoding::Gzip),
+        (zstd.or(any).unwrap_or(0), Encoding::Zstd),
+    ]
+    .into_iter()
+    .filter(|(quality, _)| *quality > 0)
+    .max_by_key(|(quality, _)| *quality)
+    .map(|(_, encoding)| encoding)
+}
+
+/// Whether `If-None-Match` names `etag`, so that the client has the answer already. Compared weakly, as RFC 9110 wants.
+#[must_use]
+pub fn has_already(headers: &HeaderMap, etag: &str) -> bool {
+    let opaque = etag.trim_start_matches("W/");
+    headers
+        .get_all(IF_NONE_MATCH)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == opaque)
+}
+
+/// The elements of a list header with their qualities; malformed ones are left out.
+fn elements<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = (&'a str, Quality)> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|element| {
+            let mut parts = element.split(';').map(str::trim);
+            let name = parts.next().filter(|name| !name.is_empty())?;
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            let quality = weight.map_or(Some(FULL), quality)?;
+            Some((name, quality))
+        })
+}
+
+fn quality(text: &str) -> Option<Quality> {
+    let value = text.trim().parse::<f32>().ok().filter(|value| (0.0..=1.0).contains(value))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+    Some((value * f32::from(FULL)).round() as Quality)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn with(name: HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn browsers_get_the_page_and_programs_get_json() {
+        for (accept, html) in [
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            ("text/html", true),
+            ("text/html, application/json;q=0.9", true),
+            ("text/html;q=0.5, application/json", false),
+            ("text/html;q=0.1, */*", false),
+            ("*/*", false),
+            ("application/json", false),
+            ("text/html;q=0", false),
+            ("application/json, text/html", false),
+            ("", false),
+        ] {
+            assert_eq!(prefers_html(&with(ACCEPT, accept)), html, "{accept}");
+        }
+        assert!(!prefers_html(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn qualities_decide_the_encoding() {
+        use Encoding::{Gzip, Identity, Zstd};
+        for (accept, encoding) in [
+            ("gzip, deflate, br, zstd", Some(Zstd)),
+            ("gzip", Some(Gzip)),
+            ("GZIP", Some(Gzip)),
+            ("x-gzip;q=0.5", Some(Gzip)),
+            ("gzip;q=0.5, zstd;q=0.4", Some(Gzip)),
+            ("gzip;q=0.5, identity", Some(Identity)),
+            ("br", Some(Identity)),
+            ("", Some(Identity)),
+            ("*", Some(Zstd)),
+            ("*;q=0.5, zstd;q=0", Some(Gzip)),
+            ("gzip;q=0", Some(Identity)),
+            ("identity;q=0", None),
+            ("*;q=0", None),
+            ("*;q=0, gzip", Some(Gzip)),
+            ("identity;q=0, gzip;q=0.1", Some(Gzip)),
+            ("gzip;q=nonsense, zstd;q=0.001", Some(Zstd)),
+        ] {
+            assert_eq!(super::encoding(&with(ACCEPT_ENCODING, accept)), encoding, "{accept}");
+        }
+        assert_eq!(super::encoding(&HeaderMap::new()), Some(Identity));
+    }
+
+    #[test]
+    fn tags_are_compared_weakly_and_by_the_whole() {
+        for (sent, had) in [
+            (r#""a""#, true),
+            (r#"W/"a""#, true),
+            (r#""x", "a""#, true),
+            ("*", true),
+            (r#""a-gzip""#, false),
+            ("a", false),
+            ("", false),
+        ] {
+            assert_eq!(has_already(&with(IF_NONE_MATCH, sent), r#""a""#), had, "{sent}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_panics(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let headers = HeaderMap::from_iter([(ACCEPT, value.clone()), (ACCEPT_ENCODING, value.clone()), (IF_NONE_MATCH, value)]);
+                let _ = (prefers_html(&headers), encoding(&headers), has_already(&headers, r#""a""#));
+            }
+        }
+    }
+}

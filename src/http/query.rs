@@ -1,0 +1,284 @@
+//! Reading query strings strictly: what is given and wrong is refused by name, what is unknown is ignored, since clients
+//! of the service we replace send parameters of their own.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use percent_encoding::percent_decode_str;
+
+use super::error::Problem;
+use crate::model::time;
+
+/// The longest entity id that is looked up, in bytes.
+pub const MAX_ID_BYTES: usize = 512;
+
+/// Characters of a wrong value that a problem repeats.
+const SHOWN_CHARS: usize = 60;
+
+/// A query that is read from its parameters.
+pub trait FromParams: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The first parameter that is wrong.
+    fn from_params(params: &Params) -> Result<Self, Problem>;
+}
+
+/// Extracts a query; a wrong one answers 400.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: FromParams, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let params = parts.uri.query().map(Params::parse).transpose()?.unwrap_or_default();
+        T::from_params(&params).map(Self)
+    }
+}
+
+/// Extracts the `{id}` of a path, percent-decoded.
+#[derive(Debug)]
+pub struct EntityId(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for EntityId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(id) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error: PathRejection| Problem::from(error).parameter("id"))?;
+        if id.len() > MAX_ID_BYTES || id.contains('\0') {
+            return Err(Problem::bad_request("id", format!("expected at most {MAX_ID_BYTES} bytes without NUL")));
+        }
+        Ok(Self(id))
+    }
+}
+
+/// The parameters of a query string. One that is given without a value counts as not given.
+#[derive(Debug, Default)]
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Splits and decodes a query string.
+    ///
+    /// # Errors
+    /// A value that is no UTF-8, or holds a NUL, which no database can look up.
+    pub fn parse(query: &str) -> Result<Self, Problem> {
+        let mut params = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name).ok_or_else(|| Problem::bad_request(shown(name), "expected UTF-8"))?;
+            match decode(value) {
+                Some(value) if value.contains('\0') => return Err(Problem::bad_request(name, "must not contain NUL")),
+                Some(value) => params.push((name, value)),
+                None => return Err(Problem::bad_request(name, "expected UTF-8, percent-encoded")),
+            }
+        }
+        Ok(Self(params))
+    }
+
+    /// The text of a parameter.
+    ///
+    /// # Errors
+    /// It is given more than once: guessing which one is meant would be wrong for somebody.
+    pub fn text(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut values = self.0.iter().filter(|(key, value)| key == name && !value.is_empty());
+        let first = values.next().map(|(_, value)| value.as_str());
+        if values.next().is_some() {
+            return Err(Problem::bad_request(name, "expected once"));
+        }
+        Ok(first)
+    }
+
+    /// The text of a parameter, at most `max_bytes` long.
+    ///
+    /// # Errors
+    /// It is longer.
+    pub fn short_text(&self, name: &'static str, max_bytes: usize) -> Result<Option<String>, Problem> {
+        match self.text(name)? {
+            Some(text) if text.len() > max_bytes => {
+                Err(Problem::bad_request(name, format!("expected at most {max_bytes} bytes, not {}", text.len())))
+            }
+            text => Ok(text.map(str::to_owned)),
+        }
+    }
+
+    /// A parameter that is one of a closed set, or has a grammar.
+    ///
+    /// # Errors
+    /// What its type says.
+    pub fn parsed<T>(&self, name: &'static str) -> Result<Option<T>, Problem>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        self.text(name)?.map(|text| parse(name, text)).transpose()
+    }
+
+    /// A comma-separated list, without repetitions, in the order of `T`; empty when not given.
+    ///
+    /// # Errors
+    /// What its type says of one of them.
+    pub fn list<T>(&self, name: &'static str) -> Result<Vec<T>, Problem>
+    where
+        T: FromStr + Ord,
+        T::Err: Display,
+    {
+        let mut list = self
+            .text(name)?
+            .into_iter()
+            .flat_map(|text| text.split(',').map(str::trim).filter(|item| !item.is_empty()))
+            .map(|item| parse(name, item))
+            .collect::<Result<Vec<T>, _>>()?;
+        list.sort_unstable();
+        list.dedup();
+        Ok(list)
+    }
+
+    /// A whole number in `range`; `default` when not given.
+    ///
+    /// # Errors
+    /// It is none, or out of range.
+    pub fn number(&self, name: &'static str, range: RangeInclusive<u32>, default: u32) -> Result<u32, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(default) };
+        text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+            let (low, high) = range.into_inner();
+            Problem::bad_request(name, format!("expected a whole number from {low} to {high}, not '{}'", shown(text)))
+        })
+    }
+
+    /// `true` or `false`; false when not given.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn flag(&self, name: &'static str) -> Result<bool, Problem> {
+        match self.text(name)? {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(other) => {
+                Err(Problem::bad_request(name, format!("expected 'true' or 'false', not '{}'", shown(other))))
+            }
+        }
+    }
+
+    /// A time.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn time(&self, name: &'static str) -> Result<Option<DateTime<Utc>>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let time = time::parse(text).or_else(|| time::parse(&with_plus(text)?));
+        time.map(Some).ok_or_else(|| {
+            let expected = "expected an ISO 8601 time, for example 2026-01-19T12:00:00Z";
+            Problem::bad_request(name, format!("{expected}, not '{}'", shown(text)))
+        })
+    }
+}
+
+fn parse<T>(name: &'static str, text: &str) -> Result<T, Problem>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse().map_err(|error: T::Err| Problem::bad_request(name, format!("{error}; not '{}'", shown(text))))
+}
+
+fn decode(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// A `+` of an offset that was not percent-encoded arrived as a space: puts it back.
+fn with_plus(text: &str) -> Option<String> {
+    let (time, offset) = text.rsplit_once(' ')?;
+    Some(format!("{time}+{offset}"))
+}
+
+/// The beginning of a wrong value, as a problem repeats it.
+pub fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{EntityType, Layer};
+
+    fn params(query: &str) -> Params {
+        Params::parse(query).unwrap()
+    }
+
+    fn detail(problem: &Problem) -> String {
+        format!("{problem:?}")
+    }
+
+    #[test]
+    fn values_are_decoded_and_strangers_ignored() {
+        let params = params("q=a+b%20c%26d&type=agent&_t=1&flag&&=x");
+        assert_eq!(params.text("q").unwrap(), Some("a b c&d"));
+        assert_eq!(params.parsed::<EntityType>("type").unwrap(), Some(EntityType::Agent));
+        assert_eq!(params.text("flag").unwrap(), None);
+        assert_eq!(params.text("absent").unwrap(), None);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_by_name() {
+        let params = params("type=daos&limit=0&big=99999999999999999999&neg=-1&twice=1&twice=2&fresh=maybe");
+        assert!(detail(&params.parsed::<EntityType>("type").unwrap_err()).contains("expected one of city space"));
+        for name in ["limit", "big", "neg", "twice"] {
+            let problem = params.number(name, 1..=500, 100).unwrap_err();
+            assert_eq!(problem.status(), 400);
+            assert!(detail(&problem).contains(name), "{problem:?}");
+        }
+        assert!(params.flag("fresh").is_err());
+        assert!(Params::parse("q=%ff").is_err());
+        assert!(Params::parse("q=%00").is_err());
+        assert!(Params::parse("%ff=1").is_err());
+    }
+
+    #[test]
+    fn a_list_is_ordered_and_without_repetitions() {
+        let params = params("layers=nodes,%20city,nodes,&bad=city,moon");
+        assert_eq!(params.list::<Layer>("layers").unwrap(), [Layer::City, Layer::Nodes]);
+        assert_eq!(params.list::<Layer>("none").unwrap(), []);
+        assert!(params.list::<Layer>("bad").is_err());
+    }
+
+    #[test]
+    fn a_plus_that_arrived_as_a_space_is_still_an_offset() {
+        let expected = "2026-01-19T10:00:00Z".parse::<DateTime<Utc>>().unwrap();
+        for text in [
+            "2026-01-19T12:00:00%2B02:00",
+            "2026-01-19T12:00:00+02:00",
+            "2026-01-19+12:00:00+02:00",
+            "2026-01-19T10:00:00Z",
+            "2026-01-19T10:00:00",
+            "2026-01-19T08:00:00-02:00",
+        ] {
+            assert_eq!(params(&format!("since={text}")).time("since").unwrap(), Some(expected), "{text}");
+        }
+        for text in ["yesterday", "2026-13-01T00:00:00Z", "2026-01-19T12:00:00+2", "+", "1e999"] {
+            assert!(params(&format!("since=x{text}")).time("since").is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_string_panics(query in "[ -~а-я%&=+]{0,80}") {
+            if let Ok(params) = Params::parse(&query) {
+                let _ = (params.time("a"), params.flag("a"), params.number("a", 0..=9, 1), params.list::<Layer>("a"));
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The whole map, as ready-made bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+use super::error::{Document, Problem};
+use super::negotiate;
+use super::query::{FromParams, Params, Query};
+use super::state::AppState;
+use crate::live::{Encoding, SnapshotBytes};
+use crate::model::{Layer, Snapshot};
+
+/// Names the upstreams whose last good data stands in for a failed poll.
+pub const RESCUED: HeaderName = HeaderName::from_static("x-living-map-rescued");
+/// The position a snapshot is exact at.
+pub const CURSOR: HeaderName = HeaderName::from_static("x-living-map-cursor");
+
+/// How often a fresh snapshot is looked for; a fraction of the time in which one is built.
+const FRESH_CHECK: Duration = Duration::from_millis(20);
+
+/// What of the map is wanted.
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SnapshotQuery {
+    /// Only these layers, comma-separated; the others are `null`. All when not given.
+    #[param(value_type = Option<Vec<Layer>>, style = Form, explode = false, example = json!(["city", "agents"]))]
+    layers: Vec<Layer>,
+    /// Poll the upstreams first, and wait for them for a bounded time.
+    #[param(value_type = Option<bool>, default = false)]
+    fresh: bool,
+}
+
+impl FromParams for SnapshotQuery {
+    fn from_params(params: &Params) -> Result<Self, Problem> {
+        let mut layers: Vec<Layer> = params.list("layers")?;
+        if layers.len() == Layer::ALL.len() {
+            layers.clear();
+        }
+        Ok(Self { layers, fresh: params.flag("fresh")? })
+    }
+}
+
+/// The whole map
+///
+/// Ready-made bytes: no upstream is asked unless `fresh=true` says so. A stream resumed from `meta.cursor` continues
+/// without a gap. Compressed as `Accept-Encoding` likes it (`zstd`, `gzip`).
+#[utoipa::path(
+    get, path = "/living-map/snapshot", tag = "map", operation_id = "snapshot",
+    params(
+        SnapshotQuery,
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the snapshot that the client has"),
+    ),
+    responses(
+        (status = 200, body = Snapshot, headers(
+            ("ETag" = String, description = "Validator of these bytes, for `If-None-Match`"),
+            ("X-Living-Map-Cursor" = String, description = "The same as `meta.cursor`"),
+            ("X-Living-Map-Rescued" = String,
+                description = "Upstreams whose last good data stands in for a failed poll: `agents, dao`"),
+        )),
+        (status = 304, description = "The client has it already"),
+        (status = 400, body = Document, content_type = "application/problem+json"),
+        (status = 406, body = Document, content_type = "application/problem+json",
+            description = "`Accept-Encoding` excludes every encoding there is"),
+    )
+)]
+pub async fn snapshot(
+    State(state): State<AppState>,
+    Query(query): Query<SnapshotQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Some(encoding) = negotiate::encoding(&headers) else {
+        let detail = "none of zstd, gzip and identity is acceptable to the client";
+        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail).parameter("Accept-Encoding"));
+    };
+    let snapshot =
+        if query.fresh { fresh(&state, &query.layers).await } else { state.live.snapshot(&query.layers).await };
+    answer(&snapshot, encoding, &headers).await
+}
+
+/// Polls the upstreams, then waits until a snapshot shows what they said.
+async fn fresh(state: &AppState, layers: &[Layer]) -> Arc<SnapshotBytes> {
+    let deadline = Instant::now() + state.config.fresh_timeout;
+    if tokio::time::timeout_at(deadline, (state.refresh)()).await.is_err() {
+        tracing::debug!("the upstreams did not answer in time for a fresh snapshot");
+    }
+    let wanted = state.live.cursor();
+    loop {
+        let snapshot = state.live.snapshot(layers).await;
+        let shown = snapshot.cursor.epoch != wanted.epoch || snapshot.cursor.seq >= wanted.seq;
+        if shown || Instant::now() >= deadline {
+            return snapshot;
+        }
+        tokio::time::sleep(FRESH_CHECK).await;
+    }
+}
+
+async fn answer(snapshot: &Arc<SnapshotBytes>, encoding: Encoding, request: &HeaderMap) -> Result<Response, Problem> {
+    let etag = etag_of(&snapshot.etag, encoding);
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(header::ETAG, text(&etag)?);
+    headers.insert(CURSOR, text(&snapshot.cursor.to_string())?);
+    if let Some(rescued) = &snapshot.rescued {
+        headers.insert(RESCUED, text(rescued)?);
+    }
+    if negotiate::has_already(request, &etag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let coding = match encoding {
+        Encoding::Identity => None,
+        Encoding::Gzip => Some("gzip"),
+        Encoding::Zstd => Some("zstd"),
+    };
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
+    *response.body_mut() = Body::from(snapshot.encoded(encoding).await);
+    Ok(response)
+}
+
+/// A strong validator names bytes, so each encoding has its own.
+fn etag_of(identity: &str, encoding: Encoding) -> String {
+    let suffix = match encoding {
+        Encoding::Identity => return identity.to_owned(),
+        Encoding::Gzip => "gzip",
+        Encoding::Zstd => "zstd",
+    };
+    format!("{}-{suffix}\"", identity.strip_suffix('"').unwrap_or(identity))
+}
+
+fn text(value: &str) -> Result<HeaderValue, Problem> {
+    HeaderValue::from_str(value).map_err(Problem::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_encoding_has_a_tag_of_its_own() {
+        assert_eq!(etag_of(r#""1.2""#, Encoding::Identity), r#""1.2""#);
+        assert_eq!(etag_of(r#""1.2""#, Encoding::Gzip), r#""1.2-gzip""#);
+        assert_eq!(etag_of(r#""1.2""#, Encoding::Zstd), r#""1.2-zstd""#);
+    }
+
+    #[test]
+    fn all_layers_are_the_same_as_none_named() {
+        let read = |query| SnapshotQuery::from_params(&Params::parse(query).unwrap());
+        assert_eq!(read("layers=agents,nodes,space,city").unwrap().layers, []);
+        assert_eq!(read("layers=agents,city,agents").unwrap().layers, [Layer::City, Layer::Agents]);
+        assert!(read("fresh=true").unwrap().fresh);
+        assert!(read("layers=moon").is_err());
+        assert!(read("fresh=soon").is_err());
+    }
+}

@@ -1,0 +1,38 @@
+//! The WebSocket's route; the stream itself is [`crate::stream`]'s.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::error::Document;
+use super::state::AppState;
+use crate::model::Layer;
+
+/// Live changes (WebSocket)
+///
+/// A `snapshot` frame first, then an `event` frame for each event, with `cursor` and `changes`; `ping` when idle. Come
+/// back with the last `cursor` to get exactly what was missed.
+#[utoipa::path(
+    get, path = "/living-map/stream", tag = "stream", operation_id = "stream",
+    params(
+        ("cursor" = Option<String>, Query, description = "Resume behind this position: no snapshot, the first frame is \
+            the first missed event. A position that cannot be resumed from gets a fresh snapshot."),
+        ("layers" = Option<Vec<Layer>>, Query, style = Form, explode = false,
+            description = "Only events that change these layers, comma-separated"),
+        ("types" = Option<Vec<String>>, Query, style = Form, explode = false,
+            description = "Only events of these subjects, with wildcards, comma-separated"),
+        ("entity" = Option<Vec<String>>, Query, style = Form, explode = false,
+            description = "Only events about these entities, by any of their names, comma-separated"),
+        ("snapshot" = Option<bool>, Query, description = "`false`: begin with the next event"),
+    ),
+    responses(
+        (status = 101, description = "The connection is a WebSocket now"),
+        (status = 400, body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "The page's origin may not connect",
+            body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "Too many clients; come back later", body = Document,
+            content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
+    )
+)]
+pub async fn stream(State(state): State<AppState>, request: Request) -> Response {
+    (state.stream.upgrade)(request).await
+}
