@@ -106,7 +106,7 @@ const CARDS = [
     makeRow: () =>
       row(
         (item) => [
-          `${number(item.treasury_value)} treasury`,
+          `${number(item.treasury_value)} held`,
           `${number(item.active_proposals)} open`,
           `${number(size(item.orbits))} in orbit`,
         ],

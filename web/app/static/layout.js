@@ -14,10 +14,10 @@ const GOLDEN_ANGLE = Math.PI * (3 - Math.sqrt(5));
 const GAP = 18;
 const LABEL_HEIGHT = 18;
 /** Bounds of a dot's share of room. Pixels. */
-const SMALLEST = 1.2;
+const SMALLEST = 0.4;
 const LARGEST = 9;
-/** A disc has room for its label. Pixels. */
-const SMALLEST_DISC = 26;
+/** Where there is room, a disc of few agents is large enough for its label. Pixels. */
+const ROOMY = 30;
 
 /**
  * @param {Pick<Store, 'list'>} store
@@ -70,7 +70,7 @@ function place(spots, item, type, x, y, size) {
   spots.set(item.id, {
     id: item.id,
     type,
-    label: item.label ?? item.name ?? item.id,
+    label: item.label || item.name || String(item.id),
     status: item.status ?? 'unknown',
     x,
     y,
@@ -88,7 +88,7 @@ function groupsOf(store) {
   for (const item of store.list('city', 'items')) {
     groups.set(item.id, {
       id: item.id,
-      label: item.name ?? item.id,
+      label: item.name || String(item.id),
       status: item.status ?? 'unknown',
       agents: [],
       nodes: [],
@@ -113,7 +113,7 @@ const nodeSize = (pitch) => Math.max(2.5, Math.min(pitch * 0.75, 5));
 function radii(group, pitch) {
   // A group with many nodes needs the circumference for them.
   const forNodes = (group.nodes.length * nodeSize(pitch) * 2.2) / (2 * Math.PI);
-  const radius = Math.max(SMALLEST_DISC, pitch * (Math.sqrt(group.agents.length) + 0.9), forNodes);
+  const radius = Math.max(Math.min(ROOMY, 6 * pitch), pitch * (Math.sqrt(group.agents.length) + 0.9), forNodes);
   return { radius, outer: radius + (group.nodes.length > 0 ? 2 * nodeSize(pitch) : 0) };
 }
 
