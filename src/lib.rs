@@ -2,6 +2,7 @@
 //!
 //! The map is a fold over one ordered log. A room (module) knows only the rooms below it.
 
+pub mod config;
 pub mod model;
 
 pub mod adapters;

@@ -1,6 +1,107 @@
 //! The command line.
 
+mod tail;
+
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use living_map::app;
+use living_map::config::{DemoSettings, LogFormat, Settings};
+use tracing_subscriber::EnvFilter;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+/// One server that shows a whole agent network as it lives.
+#[derive(Debug, Parser)]
+#[command(name = "living-map", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
+enum Action {
+    /// Run the server. With nothing set it keeps everything in one SQLite file and needs no other server
+    Serve {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Run the server on a simulated network: six upstream services and their event traffic
+    Demo {
+        #[command(flatten)]
+        demo: DemoSettings,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Follow a server's stream in the terminal
+    Tail(tail::Tail),
+    /// Compare our streams on the NATS server with what is declared
+    Streams {
+        #[command(subcommand)]
+        action: Streams,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum Streams {
+    /// Say what differs; exit 1 if anything does. Changes nothing
+    Check {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Create what is missing and add missing subjects. Never deletes or narrows a stream
+    Apply {
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Action::Serve { settings } => {
+            start_logging(&settings)?;
+            run(app::serve(settings))
+        }
+        Action::Demo { demo, settings } => {
+            start_logging(&settings)?;
+            run(app::demo(demo, settings))
+        }
+        Action::Tail(tail) => run(tail::run(tail)),
+        Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
+        Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
+        Action::Openapi => {
+            println!("{}", living_map::http::openapi_json());
+            Ok(())
+        }
+    }
+}
+
+/// A variable set to nothing (`NATS_URL=` in a compose file) is as good as unset.
+fn without_empty_variables(command: Command) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let command = command.mut_args(|argument| {
+        let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if empty { argument.env(None::<&'static str>) } else { argument }
+    });
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_empty_variables))
+}
+
+fn start_logging(settings: &Settings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.listen.log_level).map_err(|error| {
+        anyhow::anyhow!("LOG_LEVEL={}: {error}; expected directives such as living_map=debug,info", settings.listen.log_level)
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.listen.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+fn run(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(task)
+}

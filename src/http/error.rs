@@ -218,6 +218,7 @@ impl From<LogError> for Problem {
             LogError::NotRecorded(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).field("event_type")
             }
+            LogError::Refused(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).field("payload"),
             LogError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
             LogError::Truncated { .. } | LogError::EpochChanged(_) => Self::internal(error),
         }

@@ -292,7 +292,7 @@ async fn append(
             Err(error) => {
                 let field = match &error {
                     LogError::NotRecorded(_) => Some("event_type"),
-                    LogError::TooLarge { .. } => Some("payload"),
+                    LogError::TooLarge { .. } | LogError::Refused(_) => Some("payload"),
                     LogError::Unavailable(_) | LogError::Truncated { .. } | LogError::EpochChanged(_) => None,
                 };
                 let text = match field {

@@ -1,50 +1,34 @@
 //! The loop: the log in order, folded into the map; snapshot bytes and the hub's frames come from here. Nothing else
 //! holds the current map.
 
-use std::sync::Arc;
+mod follow;
+mod snapshot;
 
-use bytes::Bytes;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::adapters::SourceBoard;
 use crate::map::State;
-use crate::model::{Cursor, Layer};
+use crate::model::{Cursor, Epoch, Layer};
 
-/// The current map, shared by every reader.
-#[derive(Clone)]
-pub struct LiveMap {}
+pub use follow::follow;
+use snapshot::SnapshotCache;
+pub use snapshot::{Encoding, SnapshotBytes};
 
-/// A snapshot, encoded once for everybody who asks for the same layers.
-#[derive(Debug)]
-pub struct SnapshotBytes {
-    /// The position it is exact at.
-    pub cursor: Cursor,
-    /// Strong validator, with quotes.
-    pub etag: String,
-    /// The sources whose last good data stands in for a failed poll, as the header says it (`agents, dao`).
-    pub rescued: Option<String>,
-    identity: Bytes,
+/// How the map is served.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveConfig {
+    /// Snapshot bytes are rebuilt at most once in this time, so a snapshot is at most this old.
+    pub snapshot_interval: Duration,
+    /// How often the log is asked whether it is there, so that its absence shows while nothing happens.
+    pub log_check_interval: Duration,
 }
 
-/// How a snapshot's bytes are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// Not at all.
-    Identity,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl SnapshotBytes {
-    /// The JSON, uncompressed.
-    #[must_use]
-    pub fn identity(&self) -> Bytes {
-        self.identity.clone()
-    }
-
-    /// The JSON as `encoding` wants it; compressed at most once.
-    pub async fn encoded(self: &Arc<Self>, _encoding: Encoding) -> Bytes {
-        todo!()
+impl Default for LiveConfig {
+    fn default() -> Self {
+        Self { snapshot_interval: Duration::from_millis(100), log_check_interval: Duration::from_secs(2) }
     }
 }
 
@@ -59,31 +43,69 @@ pub enum Following {
     Stale(String),
 }
 
+/// The current map, shared by every reader.
+#[derive(Clone)]
+pub struct LiveMap {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: RwLock<State>,
+    position: watch::Sender<Cursor>,
+    following: watch::Sender<Following>,
+    board: SourceBoard,
+    cache: SnapshotCache,
+}
+
 impl LiveMap {
+    /// The empty map before the first entry of a log; [`follow`] fills it.
+    #[must_use]
+    pub fn new(config: LiveConfig, board: SourceBoard) -> Self {
+        let state = State::new(Epoch(0));
+        let inner = Inner {
+            position: watch::Sender::new(state.cursor()),
+            following: watch::Sender::new(Following::CatchingUp),
+            state: RwLock::new(state),
+            board,
+            cache: SnapshotCache::new(config.snapshot_interval),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// Reads the map. Keep it short: the fold waits meanwhile.
-    pub fn with<R>(&self, _read: impl FnOnce(&State) -> R) -> R {
-        todo!()
+    pub fn with<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        // a fold that panicked has left the state between two entries, which is as good as before the second
+        read(&self.inner.state.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// The position folded last.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
-        todo!()
+        *self.inner.position.borrow()
     }
 
     /// A snapshot of `layers` (all when empty), at most one build interval old.
-    pub async fn snapshot(&self, _layers: &[Layer]) -> Arc<SnapshotBytes> {
-        todo!()
+    pub async fn snapshot(&self, layers: &[Layer]) -> Arc<SnapshotBytes> {
+        self.inner.cache.get(self, layers).await
     }
 
     /// How the loop is doing.
     #[must_use]
     pub fn following(&self) -> Following {
-        todo!()
+        self.inner.following.borrow().clone()
     }
 
-    /// Returns once position `seq` is folded (a publisher reads its own write).
-    pub async fn folded(&self, _cursor: Cursor) {
-        todo!()
+    /// Returns once `cursor` is folded (a publisher reads its own write), or the log turned out to be another one.
+    pub async fn folded(&self, cursor: Cursor) {
+        let mut position = self.inner.position.subscribe();
+        let reached = |at: &Cursor| at.epoch != cursor.epoch || at.seq >= cursor.seq;
+        // an error means that the map itself is gone, and with it every reason to wait
+        let _ = position.wait_for(reached).await;
+    }
+
+    /// Returns once everything that was in the log at the start is folded.
+    pub async fn caught_up(&self) {
+        let mut following = self.inner.following.subscribe();
+        let _ = following.wait_for(|following| *following == Following::Current).await;
     }
 }

@@ -1,0 +1,159 @@
+//! Follows the log and folds it.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::{Following, LiveConfig, LiveMap};
+use crate::log::{EventLog, LogError};
+use crate::map::State;
+use crate::model::{Cursor, LogEntry};
+use crate::stream::Hub;
+
+/// Entries folded under one lock: readers wait at most for so many.
+const BATCH: usize = 256;
+
+/// Waits between two attempts to read a log that is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+type Entries = BoxStream<'static, Result<LogEntry, LogError>>;
+
+/// Folds the log into `live` and feeds `hub`, until `shutdown`. Runs over outages and over a log that was recreated.
+pub async fn follow(
+    live: LiveMap,
+    log: Arc<dyn EventLog>,
+    hub: Arc<Hub>,
+    config: LiveConfig,
+    shutdown: CancellationToken,
+) {
+    let follower = Follower { live, log, hub, config };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = follower.run() => {}
+    }
+}
+
+struct Follower {
+    live: LiveMap,
+    log: Arc<dyn EventLog>,
+    hub: Arc<Hub>,
+    config: LiveConfig,
+}
+
+impl Follower {
+    async fn run(&self) {
+        loop {
+            if let Err(error) = self.until_broken().await {
+                self.broken(&error);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Reads the log from where the map is. Returns when the log has to be opened anew.
+    async fn until_broken(&self) -> Result<(), LogError> {
+        let bounds = self.log.bounds().await?;
+        if self.live.cursor().epoch != bounds.epoch {
+            self.start_over(Cursor { epoch: bounds.epoch, seq: 0 });
+        }
+        let mut entries = self.log.read(bounds.epoch, self.live.cursor().seq).await?.ready_chunks(BATCH).boxed();
+        let mut check = tokio::time::interval(self.config.log_check_interval);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                chunk = entries.next() => match chunk {
+                    Some(chunk) => {
+                        self.fold(chunk)?;
+                        if self.live.following() == Following::CatchingUp && self.live.cursor().seq >= bounds.last {
+                            self.check(bounds.last).await;
+                        }
+                    }
+                    None => return Err(LogError::Unavailable("the log's reader ended".into())),
+                },
+                _ = check.tick() => self.check(bounds.last).await,
+            }
+        }
+    }
+
+    fn fold(&self, chunk: Vec<Result<LogEntry, LogError>>) -> Result<(), LogError> {
+        let started = Instant::now();
+        let mut folded = 0_u32;
+        let mut failure = None;
+        {
+            let mut state = self.live.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+            for item in chunk {
+                match item {
+                    Ok(entry) => {
+                        let outcome = state.apply(&entry);
+                        self.hub.publish(&entry, &outcome);
+                        folded += 1;
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+            self.live.inner.position.send_replace(state.cursor());
+        }
+        if folded > 0 {
+            metrics::counter!("living_map_fold_entries_total").increment(folded.into());
+            metrics::histogram!("living_map_fold_entry_seconds").record(started.elapsed() / folded);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Keeps [`Following`] true while nothing arrives. `target` is where the log ended when it was opened.
+    async fn check(&self, target: u64) {
+        let following = match self.log.ready().await {
+            Err(error) => Following::Stale(error.to_string()),
+            Ok(()) if self.live.cursor().seq < target => Following::CatchingUp,
+            Ok(()) => Following::Current,
+        };
+        self.say(following);
+    }
+
+    fn say(&self, following: Following) {
+        let entities = self.live.with(State::len);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("living_map_entities").set(entities as f64);
+        self.live.inner.following.send_if_modified(|current| {
+            if *current == following {
+                return false;
+            }
+            match &following {
+                Following::Stale(reason) => tracing::warn!(reason, "the log is away; the map is served as it was"),
+                Following::Current => tracing::info!(cursor = %self.live.cursor(), entities, "the map is current"),
+                Following::CatchingUp => tracing::info!(cursor = %self.live.cursor(), "the map is catching up"),
+            }
+            *current = following;
+            true
+        });
+    }
+
+    fn broken(&self, error: &LogError) {
+        match error {
+            LogError::EpochChanged(epoch) => {
+                tracing::error!(%epoch, "the log was recreated; the map begins anew with it");
+                self.start_over(Cursor { epoch: *epoch, seq: 0 });
+            }
+            LogError::Truncated { oldest } => {
+                // what a server that starts now would have: entries between are lost for every reader alike
+                tracing::error!(oldest, cursor = %self.live.cursor(), "the log was cut off behind the map; folding what it still holds");
+                self.start_over(Cursor { seq: 0, ..self.live.cursor() });
+            }
+            error => self.say(Following::Stale(error.to_string())),
+        }
+    }
+
+    fn start_over(&self, at: Cursor) {
+        let mut state = self.live.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+        *state = State::new(at.epoch);
+        self.hub.reset(state.cursor());
+        self.live.inner.position.send_replace(state.cursor());
+    }
+}

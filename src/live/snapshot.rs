@@ -1,0 +1,228 @@
+//! Snapshots as ready-made bytes: built at most once in an interval, only when somebody asks and something changed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use chrono::Utc;
+use dashmap::DashMap;
+use serde_json::json;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::LiveMap;
+use crate::map::{EncodedLayers, State};
+use crate::model::time;
+use crate::model::{Cursor, Layer};
+
+/// How a snapshot's bytes are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Encoding {
+    /// Its name in `Content-Encoding`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// A snapshot, encoded once for everybody who asks for the same layers.
+#[derive(Debug)]
+pub struct SnapshotBytes {
+    /// The position it is exact at.
+    pub cursor: Cursor,
+    /// Identifies these bytes among all that any server ever gives out; fit for the inside of an `ETag`.
+    pub version: String,
+    /// The sources whose last good data stands in for a failed poll, as the header says it (`agents, dao`).
+    pub rescued: Option<String>,
+    identity: Bytes,
+    gzip: OnceCell<Bytes>,
+    zstd: OnceCell<Bytes>,
+}
+
+impl SnapshotBytes {
+    /// The JSON, uncompressed.
+    #[must_use]
+    pub fn identity(&self) -> Bytes {
+        self.identity.clone()
+    }
+
+    /// The JSON as `encoding` wants it; compressed at most once. Falls back to [`Encoding::Identity`] (and says so) if
+    /// the compressor fails.
+    pub async fn encoded(&self, encoding: Encoding) -> (Encoding, Bytes) {
+        let cell = match encoding {
+            Encoding::Identity => return (encoding, self.identity()),
+            Encoding::Gzip => &self.gzip,
+            Encoding::Zstd => &self.zstd,
+        };
+        if let Some(bytes) = cell.get() {
+            return (encoding, bytes.clone());
+        }
+        let plain = self.identity();
+        let compressed = cell
+            .get_or_try_init(|| async {
+                tokio::task::spawn_blocking(move || compress(&plain, encoding)).await.map_err(std::io::Error::other)?
+            })
+            .await;
+        match compressed {
+            Ok(bytes) => (encoding, bytes.clone()),
+            Err(error) => {
+                tracing::warn!(%error, encoding = encoding.as_str(), "a snapshot could not be compressed");
+                (Encoding::Identity, self.identity())
+            }
+        }
+    }
+}
+
+/// Compression levels that cost about as much time as the network saves on a local link: gzip 5, zstd 3.
+fn compress(plain: &[u8], encoding: Encoding) -> std::io::Result<Bytes> {
+    use std::io::Write;
+    match encoding {
+        Encoding::Identity => Ok(Bytes::copy_from_slice(plain)),
+        Encoding::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(5));
+            encoder.write_all(plain)?;
+            encoder.finish().map(Bytes::from)
+        }
+        Encoding::Zstd => zstd::bulk::compress(plain, 3).map(Bytes::from),
+    }
+}
+
+/// The last snapshot built.
+pub(super) struct SnapshotCache {
+    interval: Duration,
+    /// Tells this server's versions from those of another, or of an earlier run, at the same cursor.
+    run: String,
+    current: ArcSwapOption<Built>,
+    building: Mutex<()>,
+}
+
+struct Built {
+    cursor: Cursor,
+    board_version: u64,
+    at: Instant,
+    took: Duration,
+    layers: EncodedLayers,
+    meta: Bytes,
+    rescued: Option<String>,
+    /// Assembled bytes by the set of layers in them.
+    assembled: DashMap<u8, Arc<SnapshotBytes>>,
+}
+
+impl SnapshotCache {
+    pub(super) fn new(interval: Duration) -> Self {
+        let run = format!("{:x}", Utc::now().timestamp_micros());
+        Self { interval, run, current: ArcSwapOption::empty(), building: Mutex::new(()) }
+    }
+
+    pub(super) async fn get(&self, live: &LiveMap, layers: &[Layer]) -> Arc<SnapshotBytes> {
+        let built = match self.usable(live) {
+            Some(built) => built,
+            None => self.rebuild(live).await,
+        };
+        let set = layer_set(layers);
+        if let Some(snapshot) = built.assembled.get(&set) {
+            return Arc::clone(&snapshot);
+        }
+        Arc::clone(&built.assembled.entry(set).or_insert_with(|| Arc::new(built.assemble(set, &self.run))))
+    }
+
+    fn usable(&self, live: &LiveMap) -> Option<Arc<Built>> {
+        let built = self.current.load_full()?;
+        let clean = built.cursor == live.cursor() && built.board_version == *live.inner.board.version().borrow();
+        // a large map is not rebuilt so often that building is all the server does
+        let young = built.at.elapsed() < self.interval.max(built.took * 10);
+        (clean || (young && built.cursor.epoch == live.cursor().epoch)).then_some(built)
+    }
+
+    async fn rebuild(&self, live: &LiveMap) -> Arc<Built> {
+        let _one_at_a_time = self.building.lock().await;
+        if let Some(built) = self.usable(live) {
+            return built;
+        }
+        let map = live.clone();
+        let built = match tokio::task::spawn_blocking(move || Built::new(&map)).await {
+            Ok(built) => Arc::new(built),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        metrics::histogram!("living_map_snapshot_build_seconds").record(built.took);
+        self.current.store(Some(Arc::clone(&built)));
+        built
+    }
+}
+
+impl Built {
+    fn new(live: &LiveMap) -> Self {
+        let at = Instant::now();
+        let board = &live.inner.board;
+        let board_version = *board.version().borrow();
+        let layers = live.with(State::encode);
+        let generated_at = time::text(layers.generated_at);
+        let meta = json!({
+            "source_services": layers.services,
+            "generated_at": generated_at,
+            "version": "1.0",
+            "cursor": layers.cursor,
+            "sources": board.health(Utc::now()),
+        });
+        Self {
+            cursor: layers.cursor,
+            board_version,
+            at,
+            took: at.elapsed(),
+            layers,
+            meta: meta.to_string().into(),
+            rescued: board.rescued(),
+            assembled: DashMap::new(),
+        }
+    }
+
+    fn assemble(&self, set: u8, run: &str) -> SnapshotBytes {
+        let size: usize = self.layers.layers.iter().map(Bytes::len).sum();
+        let mut json = Vec::with_capacity(size + self.meta.len() + 128);
+        json.extend_from_slice(b"{\"generated_at\":\"");
+        json.extend_from_slice(time::text(self.layers.generated_at).as_bytes());
+        json.extend_from_slice(b"\",\"layers\":{");
+        for (index, (layer, bytes)) in Layer::ALL.iter().zip(&self.layers.layers).enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            json.push(b'"');
+            json.extend_from_slice(layer.as_str().as_bytes());
+            json.extend_from_slice(b"\":");
+            json.extend_from_slice(if set & bit(*layer) == 0 { b"null" } else { bytes });
+        }
+        json.extend_from_slice(b"},\"meta\":");
+        json.extend_from_slice(&self.meta);
+        json.push(b'}');
+        SnapshotBytes {
+            cursor: self.cursor,
+            version: format!("{run}-{}-{}-{set:x}", self.cursor, self.board_version),
+            rescued: self.rescued.clone(),
+            identity: json.into(),
+            gzip: OnceCell::new(),
+            zstd: OnceCell::new(),
+        }
+    }
+}
+
+const fn bit(layer: Layer) -> u8 {
+    1 << layer as u8
+}
+
+fn layer_set(layers: &[Layer]) -> u8 {
+    let chosen = if layers.is_empty() { Layer::ALL } else { layers };
+    chosen.iter().fold(0, |set, layer| set | bit(*layer))
+}

@@ -1,0 +1,90 @@
+//! A client of the stream that comes back by cursor whenever it is cut off, and remembers all that it got.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::wait::until;
+
+/// What a follower has got so far.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// The cursor of the first snapshot.
+    pub began_at: Option<String>,
+    /// The last cursor.
+    pub cursor: Option<String>,
+    /// `payload` of every event, in the order of arrival.
+    pub payloads: Vec<Value>,
+    /// Cursors of every event, in the order of arrival.
+    pub cursors: Vec<String>,
+    /// How often it had to connect again.
+    pub reconnects: usize,
+    /// How often it was given a snapshot instead of what it had missed.
+    pub resyncs: usize,
+}
+
+/// Follows a stream in the background until it is dropped.
+pub struct Follower {
+    seen: Arc<Mutex<Seen>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Follower {
+    /// Begins to follow `url` (`ws://…/living-map/stream`), and returns once the first snapshot is there.
+    pub async fn start(url: String) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let task = tokio::spawn(follow(url, Arc::clone(&seen)));
+        let follower = Self { seen, task };
+        until("the first snapshot", || async { follower.seen().began_at }).await;
+        follower
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().expect("no panic while it is held").clone()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(url: String, seen: Arc<Mutex<Seen>>) {
+    loop {
+        let cursor = seen.lock().expect("no panic while it is held").cursor.clone();
+        let resume = cursor.as_ref().map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
+        if let Ok((mut stream, _)) = tokio_tungstenite::connect_async(format!("{url}{resume}")).await {
+            while let Some(Ok(message)) = stream.next().await {
+                if let Message::Text(text) = message {
+                    take(&serde_json::from_str(&text).expect("a frame is JSON"), &seen);
+                }
+            }
+        }
+        seen.lock().expect("no panic while it is held").reconnects += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn take(frame: &Value, seen: &Mutex<Seen>) {
+    let mut seen = seen.lock().expect("no panic while it is held");
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    match frame["kind"].as_str() {
+        Some("snapshot") => {
+            let cursor = text(&frame["data"]["meta"]["cursor"]);
+            seen.resyncs += usize::from(seen.began_at.is_some());
+            seen.began_at = seen.began_at.take().or_else(|| cursor.clone());
+            seen.cursor = cursor;
+        }
+        Some("event") => {
+            seen.payloads.push(frame["payload"].clone());
+            seen.cursors.extend(text(&frame["cursor"]));
+            seen.cursor = text(&frame["cursor"]);
+        }
+        Some("ping") => seen.cursor = text(&frame["cursor"]),
+        _ => {}
+    }
+}
