@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
-
+pub mod table;
 
 /// Why the log could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// It is away; the same call may succeed later.
     #[error("the log is not available: {0}")]
