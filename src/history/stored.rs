@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -22,7 +23,9 @@ impl<'a> Row<'a> {
     }
 
     fn bytes(&self) -> usize {
-        self.payload.len() + self.envelope.as_ref().map_or(0, String::len) + self.entry.raw.as_ref().map_or(0, |raw| raw.len())
+        self.payload.len()
+            + self.envelope.as_ref().map_or(0, String::len)
+            + self.entry.raw.as_ref().map_or(0, Bytes::len)
     }
 }
 

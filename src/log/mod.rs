@@ -13,9 +13,10 @@ use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
 pub use jetstream::{JetStreamConfig, JetStreamLog};
 pub use writer::{HistoryWriter, WriterConfig, WriterStatus};
+pub mod table;
 
 /// Why the log could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// It is away; the same call may succeed later.
     #[error("the log is not available: {0}")]

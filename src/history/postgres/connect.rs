@@ -17,7 +17,8 @@ use crate::history::{HistoryConfig, HistoryError, OpenError};
 const GRACE: Duration = Duration::from_secs(2);
 
 pub fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
-    let problem = |error| OpenError::Url(format!("expected postgres://<user>:<password>@<host>:<port>/<database>: {error}"));
+    let problem =
+        |error| OpenError::Url(format!("expected postgres://<user>:<password>@<host>:<port>/<database>: {error}"));
     let options = PgConnectOptions::from_str(url).map_err(problem)?;
     let named = options.get_application_name().is_some();
     Ok(if named { options } else { options.application_name("living-map") })
@@ -71,13 +72,11 @@ pub fn settle<T>(
     connection: PoolConnection<Postgres>,
     outcome: Result<sqlx::Result<T>, Elapsed>,
 ) -> Result<T, HistoryError> {
-    match outcome {
-        Ok(result) => result.map_err(classify),
-        Err(_) => {
-            drop(connection.detach());
-            Err(too_late("answer"))
-        }
+    if let Ok(result) = outcome {
+        return result.map_err(classify);
     }
+    drop(connection.detach());
+    Err(too_late("answer"))
 }
 
 fn too_late(what: &str) -> HistoryError {

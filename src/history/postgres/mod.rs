@@ -112,9 +112,8 @@ impl History for Postgres {
         let query = sqlx::query("SELECT id, epoch, seq FROM living_map_history WHERE id = ANY($1)").bind(ids);
         let outcome = timeout(patience(self.config.write_timeout, 1), connection.fetch_all(query)).await;
         let rows = settle(connection, outcome)?;
-        let known = |row: &sqlx::postgres::PgRow| {
-            Ok((row.try_get(0)?, cursor_from_sql(row.try_get(1)?, row.try_get(2)?)))
-        };
+        let known =
+            |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, cursor_from_sql(row.try_get(1)?, row.try_get(2)?)));
         rows.iter().map(known).collect::<sqlx::Result<_>>().map_err(classify)
     }
 

@@ -5,7 +5,7 @@ use sqlx::{Acquire, Executor};
 
 use crate::history::stored::{Row, epoch_to_sql, seq_to_sql, statements};
 use crate::history::{HistoryConfig, Written};
-use crate::model::LogEntry;
+use crate::model::{EntityType, LogEntry};
 
 const INSERT: &str = r#"
 INSERT INTO living_map_history (id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
@@ -64,7 +64,7 @@ async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> sqlx::Result
         .bind(rows.iter().map(|row| row.payload.as_str()).bind_iter())
         .bind(events().map(|event| event.source_service.as_deref()).bind_iter())
         .bind(events().map(|event| event.entity_id.as_deref()).bind_iter())
-        .bind(events().map(|event| event.entity_type.map(|kind| kind.as_str())).bind_iter())
+        .bind(events().map(|event| event.entity_type.map(EntityType::as_str)).bind_iter())
         .bind(events().map(|event| event.trace_id.as_deref()).bind_iter())
         .bind(events().map(|event| event.idempotency_key.as_deref()).bind_iter())
         .bind(rows.iter().map(|row| row.envelope.as_deref()).bind_iter())

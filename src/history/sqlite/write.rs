@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::history::Written;
 use crate::history::stored::{Row, epoch_to_sql, seq_to_sql};
-use crate::model::LogEntry;
+use crate::model::{EntityType, LogEntry};
 
 /// Rows in one statement, largest first; the last is 1.
 const SIZES: [usize; 3] = [128, 16, 1];
@@ -57,7 +57,7 @@ async fn insert(
             .bind(row.payload)
             .bind(event.source_service.as_deref())
             .bind(event.entity_id.as_deref())
-            .bind(event.entity_type.map(|kind| kind.as_str()))
+            .bind(event.entity_type.map(EntityType::as_str))
             .bind(event.trace_id.as_deref())
             .bind(event.idempotency_key.as_deref())
             .bind(row.envelope)
