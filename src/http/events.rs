@@ -77,6 +77,10 @@ impl ItemResult {
 
 /// What became of the events of a request.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"results": [{
+    "index": 0, "status": "accepted", "id": "5b0d7c0e-3c43-5f5e-9d4e-0f8f7f1f5f10", "cursor": "5f3a9c.1042",
+    "error": null, "field": null,
+}]}))]
 pub struct Published {
     /// One for each event, in the request's order.
     results: Vec<ItemResult>,
@@ -109,8 +113,8 @@ pub struct EnvelopeSchema {
     agent_id: Option<String>,
     /// The user it is about.
     user_id: Option<String>,
-    /// What happened.
-    #[schema(value_type = Object)]
+    /// What happened: any JSON value.
+    #[schema(required = false)]
     payload: Value,
 }
 

@@ -115,3 +115,6 @@ async fn serve_connection(
         tracing::debug!(%peer, %error, "connection ended badly");
     }
 }
+
+#[cfg(test)]
+mod tests;
