@@ -67,7 +67,7 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
             && response.description.is_empty()
             && let Ok(status) = status.parse::<StatusCode>()
         {
-            response.description = status.canonical_reason().unwrap_or_default().to_owned();
+            status.canonical_reason().unwrap_or_default().clone_into(&mut response.description);
         }
     }
 }

@@ -71,6 +71,7 @@ fn log(problem: &Problem, method: &Method, route: Option<&str>, cause: &str) {
 }
 
 /// A handler that panicked answers 500; the panic hook has printed where.
+#[expect(clippy::needless_pass_by_value, reason = "the layer that calls it gives the panic away")]
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic
         .downcast_ref::<String>()

@@ -165,8 +165,8 @@ async fn wrong_bodies_are_refused_and_say_why() {
         (b"{\"event_type\":\"a\xff\"}", 400),
         (b"\x1f\x8b\x08", 400),
         (deep.as_bytes(), 400),
-        (&[b'['; 100_000], 400),
-        (&[b' '; 1024 * 1024 + 1], 413),
+        ("[".repeat(100_000).as_bytes(), 400),
+        (" ".repeat(1024 * 1024 + 1).as_bytes(), 413),
         (b"7", 422),
         (b"null", 422),
         (b"[null, 7, \"x\", []]", 422),
@@ -230,9 +230,7 @@ async fn a_panic_is_one_request_s_problem() {
         .route(
             "/",
             axum::routing::get(|| async {
-                if true {
-                    panic!("secret")
-                }
+                assert_eq!("secret", "other");
             }),
         )
         .layer(CatchPanicLayer::custom(guard::panicked));
