@@ -4,9 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use axum::extract::Path;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use utoipa::OpenApi;
+use utoipa::openapi::{RefOr, Schema};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::error::{Document, Problem};
@@ -41,10 +42,34 @@ static EXPLORER: LazyLock<Arc<Config<'static>>> =
 /// The `OpenAPI` document, pretty-printed, the same at each call.
 #[must_use]
 pub fn openapi_json() -> String {
-    let (_, document) = super::documented_routes().split_for_parts();
+    let (_, mut document) = super::documented_routes().split_for_parts();
+    complete(&mut document);
     let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// Adds what the attributes do not say.
+fn complete(document: &mut utoipa::openapi::OpenApi) {
+    // answers hold every field, nullable ones as null; only these leave fields out
+    const WITH_OPTIONAL_FIELDS: [&str; 2] = ["Envelope", "Problem"];
+    let schemas = document.components.iter_mut().flat_map(|components| components.schemas.iter_mut());
+    for (name, schema) in schemas {
+        if let RefOr::T(Schema::Object(object)) = schema
+            && !WITH_OPTIONAL_FIELDS.contains(&name.as_str())
+        {
+            object.required = object.properties.keys().cloned().collect();
+        }
+    }
+    let operations = document.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten();
+    for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+            && let Ok(status) = status.parse::<StatusCode>()
+        {
+            status.canonical_reason().unwrap_or_default().clone_into(&mut response.description);
+        }
+    }
 }
 
 /// `GET /openapi.json`.

@@ -57,6 +57,10 @@ impl FromParams for EntitiesQuery {
 
 /// A page of entities.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "items": [{"id": "agent:sofia", "type": "agent", "label": "Sofia", "status": "online", "layer": "agents"}],
+    "next_cursor": "YWdlbnQ6c29maWE", "has_more": true,
+}))]
 pub struct EntityList {
     /// The entities, ordered by id.
     items: Vec<EntitySummary>,

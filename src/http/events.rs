@@ -1,6 +1,7 @@
 //! Publishing events over HTTP.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use axum::Json;
 use axum::body::Body;
@@ -77,6 +78,10 @@ impl ItemResult {
 
 /// What became of the events of a request.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"results": [{
+    "index": 0, "status": "accepted", "id": "5b0d7c0e-3c43-5f5e-9d4e-0f8f7f1f5f10", "cursor": "5f3a9c.1042",
+    "error": null, "field": null,
+}]}))]
 pub struct Published {
     /// One for each event, in the request's order.
     results: Vec<ItemResult>,
@@ -109,8 +114,8 @@ pub struct EnvelopeSchema {
     agent_id: Option<String>,
     /// The user it is about.
     user_id: Option<String>,
-    /// What happened.
-    #[schema(value_type = Object)]
+    /// What happened: any JSON value.
+    #[schema(required = false)]
     payload: Value,
 }
 
@@ -166,11 +171,15 @@ pub async fn events(State(state): State<AppState>, headers: HeaderMap, body: Bod
     let results = publish(&*state.log, &*state.history, values, Utc::now())
         .await
         .map_err(|problem| problem.retry_after(config.retry_after))?;
-    for result in &results {
-        let status = result.status.as_str();
-        metrics::counter!("living_map_http_published_events_total", "status" => status).increment(1);
-    }
+    count(&results);
     Ok(answer(results))
+}
+
+fn count(results: &[ItemResult]) {
+    for status in [ItemStatus::Accepted, ItemStatus::Duplicate, ItemStatus::Rejected] {
+        let number = results.iter().filter(|result| result.status == status).count() as u64;
+        metrics::counter!("living_map_http_published_events_total", "status" => status.as_str()).increment(number);
+    }
 }
 
 fn answer(results: Vec<ItemResult>) -> Response {
@@ -210,10 +219,10 @@ async fn publish(
                 results.push(Some(ItemResult::rejected(index, None, Some(error.field), error.to_string())));
                 continue;
             }
-            Ok(new) => match firsts.get(&new.event.id) {
-                Some(first) => repeats.push((index, *first)),
-                None => {
-                    firsts.insert(new.event.id, index);
+            Ok(new) => match firsts.entry(new.event.id) {
+                Entry::Occupied(first) => repeats.push((index, *first.get())),
+                Entry::Vacant(place) => {
+                    place.insert(index);
                     pending.push((index, new));
                 }
             },

@@ -12,6 +12,9 @@ use crate::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, Tot
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
+/// A subject that fails, and how.
+pub type Failure = (&'static str, fn() -> LogError);
+
 /// A log in memory, that can be told to fail.
 #[derive(Default)]
 pub struct FakeLog {
@@ -22,7 +25,7 @@ pub struct FakeLog {
 }
 
 impl FakeLog {
-    pub fn failing(failures: &[(&'static str, fn() -> LogError)]) -> Self {
+    pub fn failing(failures: &[Failure]) -> Self {
         Self { failing: failures.iter().copied().collect(), ..Self::default() }
     }
 

@@ -1,5 +1,6 @@
 //! What every request passes: limits, security headers, metrics, and the one place where failures are logged.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,14 +10,21 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::Problem;
 use super::state::AppState;
+use super::traffic::Traffic;
 
-/// The label of requests that no route took.
-const UNMATCHED: &str = "unmatched";
+/// What the guard works with.
+#[derive(Clone)]
+pub struct Guard {
+    /// Limits.
+    pub state: AppState,
+    /// Where requests are counted.
+    pub traffic: Arc<Traffic>,
+}
 
 /// Guards a request and its answer.
-pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub async fn guard(State(Guard { state, traffic }): State<Guard>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = method_label(request.method());
+    let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let uri = request.uri().clone();
 
@@ -34,10 +42,10 @@ pub async fn guard(State(state): State<AppState>, request: Request, next: Next) 
     };
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
 
-    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let route = route.as_ref().map(MatchedPath::as_str);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         if let Some(cause) = problem.logged_cause() {
-            log(&problem, method, route, cause);
+            log(&problem, &method, route, cause);
         }
         let allow = response.headers_mut().remove(header::ALLOW);
         // without the query, which may hold a secret; without the path when that is what was too long
@@ -49,46 +57,21 @@ pub async fn guard(State(state): State<AppState>, request: Request, next: Next) 
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    count(route, method, response.status(), started);
+    traffic.count(route, &method, response.status(), started.elapsed());
     response
 }
 
-fn log(problem: &Problem, method: &'static str, route: &str, cause: &str) {
+fn log(problem: &Problem, method: &Method, route: Option<&str>, cause: &str) {
     let status = problem.status().as_u16();
     if problem.status() == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(status, method, route, cause, "request failed");
+        tracing::error!(status, %method, route, cause, "request failed");
     } else {
-        tracing::warn!(status, method, route, cause, "request could not be answered");
-    }
-}
-
-fn count(route: &str, method: &'static str, status: StatusCode, started: Instant) {
-    let class = match status.as_u16() {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
-    };
-    let route = route.to_owned();
-    metrics::counter!("living_map_http_requests_total", "route" => route.clone(), "method" => method, "status_class" => class)
-        .increment(1);
-    metrics::histogram!("living_map_http_request_duration_seconds", "route" => route, "method" => method)
-        .record(started.elapsed());
-}
-
-/// Methods are free text on the wire; the label is one of a few.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
+        tracing::warn!(status, %method, route, cause, "request could not be answered");
     }
 }
 
 /// A handler that panicked answers 500; the panic hook has printed where.
+#[expect(clippy::needless_pass_by_value, reason = "the layer that calls it gives the panic away")]
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic
         .downcast_ref::<String>()
@@ -107,26 +90,4 @@ pub async fn no_such_route() -> Problem {
 /// 405; the router adds `Allow`.
 pub async fn method_not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method; see the Allow header")
-}
-
-/// Says in `/metrics` what this room's metrics mean.
-pub fn describe_metrics() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_counter!(
-        "living_map_http_requests_total",
-        Unit::Count,
-        "requests answered, by route, method, status class"
-    );
-    describe_histogram!(
-        "living_map_http_request_duration_seconds",
-        Unit::Seconds,
-        "time from head to answer, by route"
-    );
-    describe_counter!("living_map_http_panics_total", Unit::Count, "handlers that panicked");
-    describe_gauge!("living_map_http_connections", Unit::Count, "connections that speak HTTP");
-    describe_counter!(
-        "living_map_http_published_events_total",
-        Unit::Count,
-        "events of POST requests, by what became of them"
-    );
 }

@@ -18,6 +18,9 @@ use crate::model::{Cursor, SourceHealth, SourceStatus};
 
 /// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "status": "ok", "service": "living-map-service", "version": "0.1.0", "time": "2026-01-19T12:00:00Z",
+}))]
 pub struct Health {
     /// `ok`.
     status: &'static str,

@@ -27,6 +27,7 @@ const MAX_OFFSET: u32 = 100_000;
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// From this time on (the producer's). ISO 8601 with `Z` or an offset; without one it is taken as UTC.
+    #[param(example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// Before this time.
     until: Option<DateTime<Utc>>,
@@ -92,6 +93,14 @@ fn read_after(text: &str) -> Result<After, Problem> {
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "items": [{
+        "id": "5b0d7c0e-3c43-5f5e-9d4e-0f8f7f1f5f10", "timestamp": "2026-01-19T12:00:00Z",
+        "event_type": "agent.event.status", "payload": {"agent_id": "agent:sofia", "status": "online"},
+        "source_service": "gateway", "entity_id": "agent:sofia", "entity_type": "agent", "cursor": "5f3a9c.1042",
+    }],
+    "total": 1, "total_exact": true, "has_more": false, "next_cursor": null,
+}))]
 pub struct EventList {
     /// The events, newest first by their producers' time.
     items: Vec<HistoryItem>,

@@ -23,12 +23,16 @@ mod query;
 mod root;
 mod snapshot;
 mod stream;
+mod traffic;
 
 pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
 pub use server::serve;
 pub use state::{AppState, Parts, StreamParts};
+pub use traffic::{DURATION_BUCKETS, DURATION_METRIC};
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, Method, header};
@@ -42,23 +46,27 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use guard::Guard;
+use traffic::Traffic;
+
 /// Everything that is served.
 ///
 /// # Errors
 /// An origin of `cors_origins` that no header can say.
 pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
-    guard::describe_metrics();
     let cors = cors(&state.config.cors_origins)?;
-    let (documented, _) = documented_routes().split_for_parts();
+    let (documented, document) = documented_routes().split_for_parts();
+    let routes = document.paths.paths.into_keys().chain(UNDOCUMENTED.map(str::to_owned));
+    let guard = Guard { state: state.clone(), traffic: Arc::new(Traffic::of(routes)) };
     let mut router = documented
-        .merge(compressed(undocumented_routes()))
+        .merge(undocumented_routes())
         .fallback(guard::no_such_route)
         .method_not_allowed_fallback(guard::method_not_allowed)
         .layer(CatchPanicLayer::custom(guard::panicked));
     if let Some(cors) = cors {
         router = router.layer(cors);
     }
-    Ok(router.layer(from_fn_with_state(state.clone(), guard::guard)).with_state(state))
+    Ok(router.layer(from_fn_with_state(guard, guard::guard)).with_state(state))
 }
 
 /// A configured origin that is none.
@@ -86,17 +94,17 @@ fn documented_routes() -> OpenApiRouter<AppState> {
 }
 
 /// The page and the explorer.
-fn undocumented_routes() -> Router<AppState> {
-    Router::new()
-        .route("/assets/{*path}", get(page::asset))
-        .route("/openapi.json", get(docs::openapi))
-        .route("/docs", get(docs::to_explorer))
-        .route("/docs/", get(docs::explorer))
-        .route("/docs/{*path}", get(docs::explorer_file))
-}
+const UNDOCUMENTED: [&str; 5] = ["/assets/{*path}", "/openapi.json", "/docs", "/docs/", "/docs/{*path}"];
 
-fn compressed(router: Router<AppState>) -> Router<AppState> {
-    router.layer(compression())
+fn undocumented_routes() -> Router<AppState> {
+    let [asset, openapi, docs, explorer, explorer_file] = UNDOCUMENTED;
+    Router::new()
+        .route(asset, get(page::asset))
+        .route(openapi, get(docs::openapi))
+        .route(docs, get(docs::to_explorer))
+        .route(explorer, get(docs::explorer))
+        .route(explorer_file, get(docs::explorer_file))
+        .layer(compression())
 }
 
 /// These answers are made for one client, so the quickest level is the best.

@@ -26,7 +26,7 @@ use super::config::HttpConfig;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` is cancelled, then lets requests under way finish for at most `config.drain_timeout`.
-/// WebSockets are not waited for: the stream tells them to reconnect and ends them itself.
+/// Streaming clients are not waited for: the stream tells them to reconnect and ends them itself.
 ///
 /// The connections handed to upgrades are `TokioIo<TcpStream>`; requests carry `ConnectInfo<SocketAddr>`.
 pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, shutdown: CancellationToken) {
@@ -115,3 +115,6 @@ async fn serve_connection(
         tracing::debug!(%peer, %error, "connection ended badly");
     }
 }
+
+#[cfg(test)]
+mod tests;

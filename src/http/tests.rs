@@ -165,8 +165,8 @@ async fn wrong_bodies_are_refused_and_say_why() {
         (b"{\"event_type\":\"a\xff\"}", 400),
         (b"\x1f\x8b\x08", 400),
         (deep.as_bytes(), 400),
-        (&[b'['; 100_000], 400),
-        (&[b' '; 1024 * 1024 + 1], 413),
+        ("[".repeat(100_000).as_bytes(), 400),
+        (" ".repeat(1024 * 1024 + 1).as_bytes(), 413),
         (b"7", 422),
         (b"null", 422),
         (b"[null, 7, \"x\", []]", 422),
@@ -227,7 +227,12 @@ async fn history_answers_in_the_form_of_old() {
 #[tokio::test]
 async fn a_panic_is_one_request_s_problem() {
     let app = Router::new()
-        .route("/", axum::routing::get(|| async { if true { panic!("secret") } }))
+        .route(
+            "/",
+            axum::routing::get(|| async {
+                assert_eq!("secret", "other");
+            }),
+        )
         .layer(CatchPanicLayer::custom(guard::panicked));
     let response = app.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), 500);
@@ -296,6 +301,9 @@ fn every_operation_says_how_it_fails_and_names_no_unknown_schema() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["summary"].is_string(), "{method} {path}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{path} {status}");
+            }
             let takes_something = operation.get("parameters").is_some() || operation.get("requestBody").is_some();
             let fails = operation["responses"].as_object().unwrap().keys().any(|status| status.starts_with('4'));
             assert!(!takes_something || fails, "{method} {path}");

@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::ItemStatus::{Accepted, Duplicate, Rejected};
 use super::*;
 use crate::http::fakes::{FakeHistory, FakeLog, at};
 
@@ -23,7 +24,6 @@ async fn each_event_is_answered_in_its_place() {
         7,
     ]);
     let results = publish(&log, &FakeHistory::default(), batch).await.unwrap();
-    use ItemStatus::{Accepted, Duplicate, Rejected};
     assert_eq!(statuses(&results), [Accepted, Rejected, Duplicate, Accepted, Rejected]);
     assert_eq!(results.iter().map(|result| result.index).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     assert_eq!(results[0].cursor, Some(at(1)));
@@ -42,7 +42,7 @@ async fn what_the_record_holds_is_a_duplicate_at_its_place() {
     let forgetful = FakeLog::default();
     let history = FakeHistory { known: [(id, Some(at(42)))].into(), away: false };
     let results = publish(&forgetful, &history, event).await.unwrap();
-    assert_eq!((results[0].status, results[0].cursor), (ItemStatus::Duplicate, Some(at(42))));
+    assert_eq!((results[0].status, results[0].cursor), (Duplicate, Some(at(42))));
     assert_eq!(forgetful.subjects(), Vec::<String>::new());
 }
 
@@ -50,7 +50,7 @@ async fn what_the_record_holds_is_a_duplicate_at_its_place() {
 async fn an_absent_record_does_not_keep_events_out() {
     let history = FakeHistory { away: true, ..FakeHistory::default() };
     let results = publish(&FakeLog::default(), &history, json!([{"event_type": "a.b"}])).await.unwrap();
-    assert_eq!(statuses(&results), [ItemStatus::Accepted]);
+    assert_eq!(statuses(&results), [Accepted]);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn our_own_subjects_are_refused() {
     let log = FakeLog::default();
     let batch = json!([{"event_type": "living_map.sync.agents"}, {"event_type": "living_map"}, {"event_type": "living_mapper.x"}]);
     let results = publish(&log, &FakeHistory::default(), batch).await.unwrap();
-    assert_eq!(statuses(&results), [ItemStatus::Rejected, ItemStatus::Rejected, ItemStatus::Accepted]);
+    assert_eq!(statuses(&results), [Rejected, Rejected, Accepted]);
     assert_eq!(log.subjects(), ["living_mapper.x"]);
 }
 
@@ -74,7 +74,7 @@ async fn an_absent_log_never_says_accepted() {
         {"event_type": "a.b", "event_id": "1"},
     ]);
     let results = publish(&log, &FakeHistory::default(), mixed).await.unwrap();
-    assert_eq!(statuses(&results), [ItemStatus::Rejected, ItemStatus::Accepted, ItemStatus::Rejected]);
+    assert_eq!(statuses(&results), [Rejected, Accepted, Rejected]);
     assert_eq!(results[2].index, 2);
 }
 
@@ -86,7 +86,7 @@ async fn what_the_log_refuses_names_the_field() {
     ]);
     let batch = json!([{"event_type": "not.recorded"}, {"event_type": "too.large"}]);
     let results = publish(&log, &FakeHistory::default(), batch).await.unwrap();
-    assert_eq!(statuses(&results), [ItemStatus::Rejected; 2]);
+    assert_eq!(statuses(&results), [Rejected; 2]);
     assert_eq!(results.iter().map(|result| result.field).collect::<Vec<_>>(), [Some("event_type"), Some("payload")]);
     assert_eq!(answer(results).status(), 422);
 }
