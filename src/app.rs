@@ -1,0 +1,349 @@
+//! Wiring only: builds the parts, starts the tasks, and stops them in order.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, Secret, SourceBoard, Upstreams};
+use crate::bus::{self, NatsConfig};
+use crate::config::{DemoSettings, Settings};
+use crate::demo::{Demo, DemoConfig};
+use crate::history::{self, History, HistoryConfig, RetentionConfig};
+use crate::http::{self, AppState, HttpConfig, Parts};
+use crate::live::{self, LiveConfig, LiveMap};
+use crate::log::table::{TableLog, TableLogConfig};
+use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
+use crate::model::Epoch;
+use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
+use crate::sync::{Poller, SyncConfig};
+
+/// Bounds of the duration histograms, in seconds.
+const SECONDS: [f64; 12] = [0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// How often the metrics drop what they keep for rendering.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Runs the server until it is told to stop.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    run(settings, None).await
+}
+
+/// Runs the server on a simulated network until it is told to stop.
+pub async fn demo(demo: DemoSettings, mut settings: Settings) -> anyhow::Result<()> {
+    let config = demo_config(&demo)?;
+    let folder = tempfile::Builder::new().prefix("living-map-demo-").tempdir().context("no temporary folder")?;
+    let file = demo.keep.unwrap_or_else(|| folder.path().join("living-map.db"));
+    settings.storage.database_url = format!("sqlite://{}", file.display());
+    settings.storage.nats_url = None;
+    run(settings, Some(config)).await
+}
+
+/// Compares our streams on the NATS server with what is declared, or makes them so.
+pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
+    let url = settings.storage.nats_url.as_deref().context("NATS_URL is not set: which server?")?;
+    let connection = bus::connect(&NatsConfig { url: url.to_owned(), ..NatsConfig::default() }).await?;
+    anyhow::ensure!(connection.connected(Duration::from_secs(5)).await, "NATS does not answer at NATS_URL");
+    let declaration = bus::Declaration::living_map(&settings.storage.extra_subjects);
+    let (differences, taken) = if apply {
+        let ensured = bus::ensure(&connection, &declaration).await?;
+        (ensured.differences, ensured.taken)
+    } else {
+        match bus::info(&connection, &declaration.name).await? {
+            Some(info) => (bus::compare(&declaration, &info), Vec::new()),
+            None => anyhow::bail!("{}: missing; `living-map streams apply` creates it", declaration.name),
+        }
+    };
+    for difference in &differences {
+        println!("{}: {} is {}, declared {}", declaration.name, difference.setting, difference.found, difference.declared);
+    }
+    for taken in &taken {
+        println!("{}: {} belongs to stream {}", declaration.name, taken.subject, taken.stream);
+    }
+    connection.close().await;
+    if differences.is_empty() && taken.is_empty() {
+        println!("{}: as declared", declaration.name);
+        return Ok(());
+    }
+    anyhow::bail!("{} difference(s)", differences.len() + taken.len())
+}
+
+async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()> {
+    settings.listen.check().map_err(anyhow::Error::msg)?;
+    let metrics = record_metrics()?;
+    let listener = TcpListener::bind((settings.listen.bind, settings.listen.port))
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (BIND, PORT)", settings.listen.bind, settings.listen.port))?;
+    let address = listener.local_addr()?;
+    let stop = stop_signal()?;
+    let mut tasks = Tasks::new();
+
+    let history = history::open(&settings.storage.database_url, &history_config(&settings))
+        .await
+        .context("the database of DATABASE_URL cannot be used")?;
+    let (log, writer) = open_log(&settings, &history).await?;
+    if let Some(writer) = writer {
+        tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
+    }
+    tasks.spawn("retention", Stage::Working, {
+        let history = Arc::clone(&history);
+        let max_age = Duration::from_hours(24) * settings.storage.history_retention_days;
+        let config = RetentionConfig { max_age, ..RetentionConfig::default() };
+        |stop| history::run_retention(history, config, stop)
+    });
+
+    let board = SourceBoard::default();
+    let live_config = LiveConfig {
+        snapshot_interval: Duration::from_millis(settings.streaming.snapshot_interval_ms),
+        ..LiveConfig::default()
+    };
+    let live = LiveMap::new(live_config, board.clone());
+    let hub = Arc::new(Hub::new(
+        HubConfig {
+            max_frames: settings.streaming.stream_ring_events as usize,
+            max_bytes: settings.streaming.stream_ring_bytes,
+        },
+        Epoch(0),
+    ));
+    tasks.spawn("fold", Stage::Folding, {
+        let (live, log, hub) = (live.clone(), Arc::clone(&log), Arc::clone(&hub));
+        move |stop| live::follow(live, log, hub, live_config, stop)
+    });
+
+    let simulated = match demo {
+        Some(config) => Some(Demo::start(config, Arc::clone(&log)).await.context("the simulated network")?),
+        None => None,
+    };
+    let endpoints = match &simulated {
+        Some(simulated) => simulated.endpoints(),
+        None => endpoints(&settings)?,
+    };
+    let upstreams = Upstreams::new(&adapters_config(&settings, endpoints))?;
+    let sync = SyncConfig { interval: settings.upstreams.sync_interval, ..SyncConfig::default() };
+    let poller = Poller::new(sync, upstreams, board.clone(), live.clone(), Arc::clone(&log));
+    let refresher = poller.refresher();
+    tasks.spawn("poller", Stage::Working, |stop| poller.run(stop));
+    tasks.spawn("metrics upkeep", Stage::Working, {
+        let metrics = metrics.clone();
+        |stop| upkeep(metrics, stop)
+    });
+
+    let streams_stop = CancellationToken::new();
+    let streams = Streams::start(stream_config(&settings), &hub, &snapshots(&live), streams_stop.clone());
+    let http_config = http_config(&settings);
+    let state = AppState::from(Parts {
+        config: http_config.clone(),
+        live,
+        log,
+        history: Arc::clone(&history),
+        board,
+        refresher,
+        streams: streams.clone(),
+        metrics,
+    });
+    let router = http::router(state)?;
+    announce(&address.to_string(), simulated.is_some());
+    http::serve(listener, router, &http_config, {
+        // the streams first: a client is told to come back while the server still answers
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            tracing::info!("stopping");
+            streams_stop.cancel();
+        });
+        stop
+    })
+    .await;
+    streams.closed().await;
+    if let Some(simulated) = simulated {
+        simulated.stop().await;
+    }
+    tasks.stop().await;
+    history.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn open_log(
+    settings: &Settings,
+    history: &Arc<dyn History>,
+) -> anyhow::Result<(Arc<dyn EventLog>, Option<HistoryWriter>)> {
+    let extra_subjects = settings.storage.extra_subjects.clone();
+    let Some(url) = &settings.storage.nats_url else {
+        let config = TableLogConfig { extra_subjects, ..TableLogConfig::default() };
+        let log = TableLog::open(Arc::clone(history), config).await.context("the log of DATABASE_URL cannot be used")?;
+        return Ok((Arc::new(log), None));
+    };
+    let connection = bus::connect(&NatsConfig { url: url.clone(), ..NatsConfig::default() })
+        .await
+        .context("NATS_URL cannot be used")?;
+    let stream = bus::Declaration::living_map(&extra_subjects);
+    let log = JetStreamLog::new(connection, JetStreamConfig { stream, ..JetStreamConfig::default() });
+    let writer = HistoryWriter::new(&log, Arc::clone(history), WriterConfig::default());
+    Ok((Arc::new(log), Some(writer)))
+}
+
+fn snapshots(live: &LiveMap) -> SnapshotSource {
+    let live = live.clone();
+    Arc::new(move |layers| {
+        let live = live.clone();
+        Box::pin(async move {
+            let snapshot = live.snapshot(&layers.to_vec()).await;
+            SnapshotJson { cursor: snapshot.cursor, json: snapshot.identity() }
+        })
+    })
+}
+
+/// The line that people and scripts wait for.
+fn announce(address: &str, simulated: bool) {
+    tracing::info!("listening on http://{address}");
+    if simulated {
+        eprintln!("\n  Living Map shows a simulated network: open http://{address}\n  Ctrl-C stops it.\n");
+    }
+}
+
+fn history_config(settings: &Settings) -> HistoryConfig {
+    HistoryConfig { reader_connections: settings.storage.database_readers, ..HistoryConfig::default() }
+}
+
+fn adapters_config(settings: &Settings, endpoints: Endpoints) -> AdaptersConfig {
+    AdaptersConfig {
+        endpoints,
+        call_timeout: settings.upstreams.upstream_timeout,
+        max_response_bytes: settings.upstreams.upstream_max_bytes,
+        ..AdaptersConfig::default()
+    }
+}
+
+fn stream_config(settings: &Settings) -> StreamConfig {
+    StreamConfig {
+        max_clients: settings.streaming.stream_max_clients,
+        allowed_origins: settings.listen.allowed_origins.clone(),
+        stall_timeout: settings.streaming.stream_stall,
+        ..StreamConfig::default()
+    }
+}
+
+fn http_config(settings: &Settings) -> HttpConfig {
+    HttpConfig {
+        max_body_bytes: settings.limits.max_body_bytes,
+        max_batch: settings.limits.max_batch_events,
+        request_timeout: settings.limits.request_timeout,
+        cors_origins: settings.listen.allowed_origins.clone(),
+        ..HttpConfig::default()
+    }
+}
+
+fn endpoints(settings: &Settings) -> anyhow::Result<Endpoints> {
+    let mut failure = None;
+    let endpoints = Endpoints::new(|service| {
+        let (url, token) = settings.upstreams.of(service);
+        Endpoint::new(url.as_str(), token.map(Secret::new)).unwrap_or_else(|error| {
+            failure = Some(anyhow::anyhow!("the address of the {service} service: {error}"));
+            Endpoint::default_of(service)
+        })
+    });
+    failure.map_or(Ok(endpoints), Err)
+}
+
+fn demo_config(demo: &DemoSettings) -> anyhow::Result<DemoConfig> {
+    let faults = demo.faults.iter().map(|fault| fault.parse().with_context(|| format!("--fault {fault}")));
+    Ok(DemoConfig {
+        agents: demo.agents as usize,
+        nodes: demo.nodes as usize,
+        microdaos: demo.microdaos as usize,
+        events_per_second: f64::from(demo.events_per_second),
+        seed: demo.seed,
+        faults: faults.collect::<anyhow::Result<_>>()?,
+        ..DemoConfig::default()
+    })
+}
+
+fn record_metrics() -> anyhow::Result<PrometheusHandle> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .install_recorder()
+        .context("metrics cannot be recorded")
+}
+
+async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
+    let rounds = async {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    };
+    stop.run_until_cancelled(rounds).await;
+}
+
+/// Cancelled by Ctrl-C or by the supervisor's SIGTERM.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}
+
+/// When a task is stopped: those that bring events first, those that keep them last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Working,
+    Folding,
+    Writing,
+}
+
+/// The tasks of the server, to be stopped in order.
+struct Tasks(Vec<(Stage, &'static str, CancellationToken, JoinHandle<()>)>);
+
+impl Tasks {
+    const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn spawn<F>(&mut self, name: &'static str, stage: Stage, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let handle = tokio::spawn(task(stop.clone()));
+        // a part that panicked leaves the others on their own: better no server than half of one
+        let watched = {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                if let Err(error) = handle.await {
+                    tracing::error!(task = name, %error, "a part of the server broke; giving up");
+                    std::process::exit(70);
+                }
+                if !stop.is_cancelled() {
+                    tracing::error!(task = name, "a part of the server ended by itself; giving up");
+                    std::process::exit(70);
+                }
+            })
+        };
+        self.0.push((stage, name, stop, watched));
+    }
+
+    async fn stop(mut self) {
+        self.0.sort_by_key(|(stage, ..)| *stage);
+        for (_, name, stop, handle) in self.0 {
+            stop.cancel();
+            if let Err(error) = handle.await {
+                tracing::error!(task = name, %error, "a part of the server did not stop in order");
+            }
+        }
+    }
+}
