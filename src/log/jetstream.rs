@@ -38,6 +38,8 @@ pub struct JetStreamConfig {
     pub stream: Declaration,
     /// How long an append may take in all, waiting for a connection included.
     pub append_timeout: Duration,
+    /// How long a stream that was there must be gone before it is made again.
+    pub recreate_after: Duration,
     /// How many appended events may wait for the server's word at a time, for each call.
     pub append_in_flight: usize,
     /// How many messages a reader asks for at a time. Up to one and a half times as many are held for it unparsed.
@@ -58,6 +60,7 @@ impl Default for JetStreamConfig {
         Self {
             stream: Declaration::living_map(&[]),
             append_timeout: Duration::from_secs(5),
+            recreate_after: Duration::from_secs(2),
             append_in_flight: 1000,
             read_batch: 500,
             read_buffer: 8,
@@ -79,7 +82,7 @@ impl JetStreamLog {
     /// The log over `connection`. The server is asked when the log is used, not now.
     #[must_use]
     pub fn new(connection: Connection, config: JetStreamConfig) -> Self {
-        let stream = LogStream::new(connection, config.stream.clone(), config.append_timeout);
+        let stream = LogStream::new(connection, &config);
         Self { stream: Arc::new(stream), config: Arc::new(config) }
     }
 

@@ -1,13 +1,14 @@
 //! The stream behind the log: found or made, and told apart from others of the same name.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::JetStreamConfig;
 use crate::bus::{Connection, Declaration, StreamError, StreamInfo, streams};
 use crate::log::{Bounds, LogError};
 use crate::model::Epoch;
@@ -26,10 +27,19 @@ pub struct LogStream {
     declaration: Declaration,
     /// How long callers wait for a connection.
     patience: Duration,
-    /// What the server said, and at which connect it said it; none when it must be asked.
-    known: Mutex<Option<(u64, Arc<Known>)>>,
+    /// How long a stream that was there must be gone before it is made again.
+    recreate_after: Duration,
+    memory: Mutex<Memory>,
     /// The identity seen last; none before the first look.
     epoch: watch::Sender<Option<Epoch>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// What the server said, and at which connect it said it; none when it must be asked.
+    known: Option<(u64, Arc<Known>)>,
+    /// Since when the stream is gone.
+    missing_since: Option<Instant>,
 }
 
 /// What an append needs to know of the stream.
@@ -53,8 +63,15 @@ pub struct Seen {
 }
 
 impl LogStream {
-    pub fn new(connection: Connection, declaration: Declaration, patience: Duration) -> Self {
-        Self { connection, declaration, patience, known: Mutex::new(None), epoch: watch::Sender::new(None) }
+    pub fn new(connection: Connection, config: &JetStreamConfig) -> Self {
+        Self {
+            connection,
+            declaration: config.stream.clone(),
+            patience: config.append_timeout,
+            recreate_after: config.recreate_after,
+            memory: Mutex::new(Memory::default()),
+            epoch: watch::Sender::new(None),
+        }
     }
 
     pub fn connection(&self) -> &Connection {
@@ -74,7 +91,7 @@ impl LogStream {
     pub async fn known(&self) -> Result<Arc<Known>, LogError> {
         self.connected().await?;
         let connects = self.connects();
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.memory().known.clone();
         match known {
             Some((at, known)) if at == connects => Ok(known),
             _ => {
@@ -88,11 +105,15 @@ impl LogStream {
     pub async fn look(&self) -> Result<Seen, LogError> {
         self.connected().await?;
         let connects = self.connects();
-        let checked = self.known.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(at, _)| *at);
-        if checked == Some(connects)
-            && let Some(info) = streams::info(&self.connection, self.name()).await.map_err(unavailable)?
-        {
-            return Ok(self.seen(info));
+        if self.epoch.borrow().is_some() {
+            let info = streams::info(&self.connection, self.name()).await.map_err(unavailable)?;
+            match info {
+                Some(info) if self.memory().known.as_ref().is_some_and(|(at, _)| *at == connects) => {
+                    return Ok(self.seen(info));
+                }
+                Some(_) => {}
+                None => self.mourn()?,
+            }
         }
         let ensured = streams::ensure(&self.connection, &self.declaration).await.map_err(unavailable)?;
         for taken in &ensured.taken {
@@ -125,7 +146,23 @@ impl LogStream {
 
     /// Asks the server anew at the next use.
     pub fn forget(&self) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.memory().known = None;
+    }
+
+    /// A stream that was there and is gone is not made again at once: whoever deleted it may be about to make another
+    /// one, and nats-server 2.9 loses what a stream takes that is made while its namesake is still being deleted.
+    fn mourn(&self) -> Result<(), LogError> {
+        let mut memory = self.memory();
+        memory.known = None;
+        let since = *memory.missing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.recreate_after {
+            return Err(LogError::Unavailable("the stream is gone".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks the stream as another one, because it lost entries that were read before: a server that lost power may lose
@@ -144,6 +181,7 @@ impl LogStream {
 
     fn seen(&self, info: StreamInfo) -> Seen {
         let bounds = bounds(&info);
+        self.memory().missing_since = None;
         self.epoch.send_if_modified(|epoch| epoch.replace(bounds.epoch) != Some(bounds.epoch));
         Seen { bounds, info }
     }
@@ -166,7 +204,7 @@ impl LogStream {
         let server_limit = self.connection.client().max_payload();
         let max_message = own_limit.map_or(server_limit, |limit| limit.min(server_limit));
         let known = Arc::new(Known { epoch: seen.bounds.epoch, subjects, max_message });
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((connects, Arc::clone(&known)));
+        self.memory().known = Some((connects, Arc::clone(&known)));
         known
     }
 }
