@@ -409,7 +409,7 @@ impl Client {
             self.close(CloseReason::NoPong, "no answer to a ping", turn);
         } else if let (Some(position), true) = (self.position, passed(Some(self.ping_at)) && self.is_listening()) {
             self.ping_at = ping_time(turn);
-            self.pong_by = Some(turn.now + turn.config.pong_timeout);
+            self.pong_by.get_or_insert(turn.now + turn.config.pong_timeout);
             self.outbox.push(protocol::protocol_ping());
             self.outbox.push(protocol::ping(Utc::now(), position).wire().clone());
         } else {
