@@ -89,7 +89,7 @@ function receive(frame) {
 async function refreshSources() {
   try {
     const ready = await getReady();
-    const list = ready?.checks?.sources ?? ready?.sources;
+    const list = ready?.checks?.sources;
     if (Array.isArray(list)) store.setSources(list);
     schedule();
   } catch {

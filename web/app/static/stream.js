@@ -23,6 +23,8 @@ const BACKOFF_MAX_MS = 30_000;
 const SILENCE_MS = 75_000;
 /** Attempts in a row that bring no frame before a cursor is given up for a fresh snapshot: it may be what is refused. */
 const ATTEMPTS_WITH_CURSOR = 5;
+/** Close codes that blame the client: trying again would end the same way (docs/stream-protocol.md). */
+const isFinal = (/** @type {number} */ code) => [1002, 1003, 1007, 1008, 1009].includes(code) || code >= 4500;
 
 export class MapStream {
   /** @type {StreamOptions} */
@@ -38,6 +40,7 @@ export class MapStream {
   #watchdog;
   /** @type {number | null} */
   #askedToWait = null;
+  #isOpen = false;
 
   /** @param {StreamOptions} options */
   constructor(options) {
@@ -53,7 +56,7 @@ export class MapStream {
     this.#socket = socket;
     this.#expectFrame();
     socket.onmessage = (message) => this.#receive(message.data);
-    socket.onclose = () => this.#lost();
+    socket.onclose = ({ code }) => (isFinal(code) ? this.close() : this.#lost());
   }
 
   /** Closes for good, until {@link connect} is called again. */
@@ -75,7 +78,7 @@ export class MapStream {
     this.#expectFrame();
     const frame = parse(data);
     if (!frame) return;
-    if (this.#attempt > 0 || !this.#reportedOpen) {
+    if (!this.#isOpen) {
       this.#attempt = 0;
       this.#report('open', null);
     }
@@ -85,8 +88,6 @@ export class MapStream {
     if (frame.kind === 'snapshot') this.#cursor = frame.data.meta.cursor;
     else if ((frame.kind === 'event' || frame.kind === 'ping') && frame.cursor) this.#cursor = frame.cursor;
   }
-
-  #reportedOpen = false;
 
   #lost() {
     this.#drop();
@@ -124,7 +125,7 @@ export class MapStream {
    * @param {number | null} retryAt
    */
   #report(status, retryAt) {
-    this.#reportedOpen = status === 'open';
+    this.#isOpen = status === 'open';
     this.#options.onConnection({ status, attempt: this.#attempt, retryAt });
   }
 }

@@ -9,7 +9,7 @@ import { MapStream } from '../static/stream.js';
 class FakeSocket {
   /** @type {((message: {data: unknown}) => void) | null} */
   onmessage = null;
-  /** @type {(() => void) | null} */
+  /** @type {((event: {code: number}) => void) | null} */
   onclose = null;
   closed = false;
 
@@ -65,7 +65,7 @@ test('it is open with the first frame, and comes back from the last cursor', (co
     states.map(({ status }) => status),
     ['connecting', 'open'],
   );
-  last().onclose?.();
+  last().onclose?.({ code: 1006 });
   assert.equal(states.at(-1)?.status, 'closed');
   tick(500);
   assert.equal(sockets.length, 2);
@@ -76,7 +76,7 @@ test('each retry may wait twice as long, up to half a minute, and success starts
   const { last, states, tick, sockets } = start(context);
   const waits = [];
   for (let i = 0; i < 9; i++) {
-    last().onclose?.();
+    last().onclose?.({ code: 1006 });
     const wait = Number(states.at(-1)?.retryAt) - Date.now();
     waits.push(wait);
     tick(wait);
@@ -84,7 +84,7 @@ test('each retry may wait twice as long, up to half a minute, and success starts
   assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
   assert.equal(sockets.length, 10);
   last().say(snapshot('e.1'));
-  last().onclose?.();
+  last().onclose?.({ code: 1006 });
   assert.equal(Number(states.at(-1)?.retryAt) - Date.now(), 500);
 });
 
@@ -92,7 +92,7 @@ test('a server that plans to go says when to come back', (context) => {
   const { last, states } = start(context);
   last().say(snapshot('e.1'));
   last().say({ kind: 'reconnect', after_ms: 1234 });
-  last().onclose?.();
+  last().onclose?.({ code: 1006 });
   assert.equal(Number(states.at(-1)?.retryAt) - Date.now(), 1234);
 });
 
@@ -115,7 +115,7 @@ test('a cursor that the server never answers is given up for a fresh snapshot', 
   last().say(snapshot('e.1'));
   const cursors = [];
   for (let i = 0; i < 6; i++) {
-    last().onclose?.();
+    last().onclose?.({ code: 1006 });
     tick(30_000);
     cursors.push(last().url.searchParams.get('cursor'));
   }
@@ -132,6 +132,15 @@ test('frames that are none are passed over', (context) => {
     frames.map((frame) => frame.kind),
     ['something newer'],
   );
+});
+
+test('told that it is to blame, it does not come back', (context) => {
+  const { last, states, sockets, tick } = start(context);
+  last().say(snapshot('e.1'));
+  last().onclose?.({ code: 1008 });
+  tick(60_000);
+  assert.equal(sockets.length, 1);
+  assert.deepEqual(states.at(-1), { status: 'closed', attempt: 0, retryAt: null });
 });
 
 test('closed by us, it stays closed', (context) => {
