@@ -19,3 +19,5 @@ pub mod live;
 pub mod sync;
 
 pub mod http;
+
+pub mod app;
