@@ -1,3 +1,33 @@
 //! Streaming to browsers: the shared ring, the frames, the filters, the WebSocket.
+//!
+//! An event is encoded once, as the bytes of a ready WebSocket frame, and kept in one ring ([`Hub`]). A client is a
+//! position in that ring: it has no queue and no copy of a frame. A few tasks, the shards, own all sockets; each writes
+//! the same bytes to all of its clients in one pass. Whoever is slower than the ring is long is brought up to date with
+//! a fresh snapshot, never with a silent gap; whoever does not read at all is closed with a code that says how to go on.
+//!
+//! ```text
+//! live ──publish──► Hub (ring) ──wake──► shard ──► sockets at its position
+//!                                          ▲
+//! http ──Streams::upgrade──► upgraded ─────┘  (snapshot first, from the SnapshotSource)
+//! ```
 
-pub mod hub;
+mod client;
+mod close;
+mod config;
+mod decode;
+mod filter;
+mod handshake;
+mod hub;
+mod io;
+mod outbox;
+pub mod protocol;
+mod ready;
+mod shard;
+mod streams;
+
+pub use close::{CloseReason, FINAL_CODES, RESUMABLE_CODES};
+pub use config::{HubConfig, StreamConfig};
+pub use filter::{InvalidOption, LayerSet, StreamOptions};
+pub use handshake::UpgradeError;
+pub use hub::{Batch, Frame, Hub, Read};
+pub use streams::{SnapshotJson, SnapshotSource, Streams};

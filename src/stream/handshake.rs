@@ -1,0 +1,138 @@
+//! The switch from HTTP to WebSocket: what is checked before it.
+
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+
+/// Why a connection is not switched to WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// The request does not ask for it, or not rightly.
+    #[error("this is a WebSocket endpoint: {0}")]
+    NotWebSocket(String),
+    /// The connection cannot be switched (HTTP/1.0, HTTP/2, or a server that does not offer it).
+    #[error("this connection cannot be upgraded, use HTTP/1.1")]
+    NotUpgradable,
+    /// A page of another origin, which would act in its visitor's name.
+    #[error("pages from '{0}' may not connect here")]
+    Origin(String),
+    /// As many clients as the server takes.
+    #[error("the server has as many streaming clients as it takes")]
+    Full {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The server is about to stop.
+    #[error("the server is stopping")]
+    Stopping {
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+impl UpgradeError {
+    /// The status of the answer.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotWebSocket(_) | Self::NotUpgradable => StatusCode::UPGRADE_REQUIRED,
+            Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::Full { .. } | Self::Stopping { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The headers that go with the status.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        match self {
+            Self::NotWebSocket(_) | Self::NotUpgradable => {
+                headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+                headers.insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+            }
+            Self::Full { retry_after } | Self::Stopping { retry_after } => {
+                headers.insert(header::RETRY_AFTER, header::HeaderValue::from(retry_after.as_secs().max(1)));
+            }
+            Self::Origin(_) => {}
+        }
+        headers
+    }
+}
+
+/// The answer that agrees to switch.
+pub fn response(parts: &Parts) -> Result<Response<()>, UpgradeError> {
+    let mut request = Request::new(());
+    *request.method_mut() = parts.method.clone();
+    *request.version_mut() = parts.version;
+    *request.headers_mut() = parts.headers.clone();
+    create_response(&request).map_err(|error| UpgradeError::NotWebSocket(error.to_string()))
+}
+
+/// Refuses pages of other origins: a browser lets any page open a WebSocket anywhere, and sends the visitor's cookies
+/// along. Clients that are no browsers send no `Origin`.
+pub fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), UpgradeError> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let text = String::from_utf8_lossy(origin.as_bytes());
+    let listed = |entry: &String| entry == "*" || entry.trim_end_matches('/').eq_ignore_ascii_case(&text);
+    if allowed.iter().any(listed) || is_own(&text, headers) {
+        return Ok(());
+    }
+    Err(UpgradeError::Origin(text.chars().take(200).collect()))
+}
+
+/// Whether `origin` is the host that the request was sent to.
+fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+    let Ok(url) = url::Url::parse(origin) else { return false };
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    // The header leaves out the scheme's own port, and so does the origin; a proxy in front may have added it.
+    let Ok(own) = url::Url::parse(&format!("{}://{host}", url.scheme())) else { return false };
+    url.host().is_some() && url.host() == own.host() && url.port_or_known_default() == own.port_or_known_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(origin: Option<&str>, host: &str, allowed: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+        check_origin(&headers, &allowed).is_ok()
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_refused() {
+        for (origin, host) in [
+            ("https://evil.example", "map.example"),
+            ("https://map.example.evil.example", "map.example"),
+            ("http://localhost:3000", "localhost:7017"),
+            ("https://map.example:8443", "map.example"),
+            ("null", "map.example"),
+            ("", "map.example"),
+            ("map.example", "map.example"),
+        ] {
+            assert!(!verdict(Some(origin), host, &["https://other.example"]), "{origin} on {host}");
+        }
+    }
+
+    #[test]
+    fn the_own_origin_listed_ones_and_programs_may_connect() {
+        assert!(verdict(None, "map.example", &[]));
+        for (origin, host) in [
+            ("http://localhost:7017", "localhost:7017"),
+            ("https://map.example", "map.example"),
+            ("https://map.example", "map.example:443"),
+            ("https://MAP.example", "map.EXAMPLE"),
+            ("http://[::1]:7017", "[::1]:7017"),
+        ] {
+            assert!(verdict(Some(origin), host, &[]), "{origin} on {host}");
+        }
+        assert!(verdict(Some("http://localhost:3000"), "localhost:7017", &["http://localhost:3000/"]));
+        assert!(verdict(Some("null"), "map.example", &["*"]));
+    }
+}

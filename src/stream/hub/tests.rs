@@ -1,0 +1,159 @@
+use chrono::DateTime;
+use proptest::prelude::*;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+use crate::model::{Change, EntityType, Event, Layer};
+use crate::stream::StreamOptions;
+
+const EPOCH: Epoch = Epoch(1);
+
+fn at(seq: u64) -> Cursor {
+    Cursor { epoch: EPOCH, seq }
+}
+
+fn entry(cursor: Cursor) -> LogEntry {
+    let event = Event {
+        id: Uuid::from_u128(cursor.seq.into()),
+        event_type: "node.metrics.update".into(),
+        timestamp: DateTime::UNIX_EPOCH,
+        payload: json!({"n": cursor.seq}),
+        source_service: None,
+        entity_id: Some("node:a".into()),
+        entity_type: Some(EntityType::Node),
+        trace_id: None,
+        idempotency_key: None,
+        envelope: None,
+    };
+    LogEntry { cursor, logged_at: DateTime::UNIX_EPOCH, event, raw: None }
+}
+
+fn publish(hub: &Hub, seq: u64) {
+    hub.publish(&entry(at(seq)), &Outcome::default());
+}
+
+fn seqs(hub: &Hub, after: u64) -> Option<(Vec<u64>, u64)> {
+    match hub.read(at(after), usize::MAX) {
+        Read::Frames(batch) => Some((batch.frames.iter().map(|frame| frame.seq()).collect(), batch.upto.seq)),
+        Read::Lagged { .. } => None,
+    }
+}
+
+fn hub(max_frames: usize) -> Hub {
+    Hub::new(HubConfig { max_frames, ..HubConfig::default() }, EPOCH)
+}
+
+#[test]
+fn a_position_is_read_from_until_it_is_evicted() {
+    let hub = hub(3);
+    for seq in 1..=5 {
+        publish(&hub, seq);
+    }
+    assert_eq!(seqs(&hub, 1), None);
+    assert_eq!(seqs(&hub, 2), Some((vec![3, 4, 5], 5)));
+    assert_eq!(seqs(&hub, 5), Some((vec![], 5)));
+    assert_eq!(seqs(&hub, 9), Some((vec![], 9)));
+    assert!(hub.can_resume(at(2)) && hub.can_resume(at(5)));
+    assert!(!hub.can_resume(at(1)) && !hub.can_resume(at(6)));
+}
+
+#[test]
+fn a_duplicate_advances_without_a_frame() {
+    let hub = hub(3);
+    publish(&hub, 1);
+    hub.publish(&entry(at(2)), &Outcome { duplicate: true, ..Outcome::default() });
+    assert_eq!(seqs(&hub, 0), Some((vec![1], 2)));
+    assert_eq!(hub.head(), at(2));
+}
+
+#[test]
+fn nobody_reads_across_a_gap_or_into_another_log() {
+    let hub = hub(9);
+    publish(&hub, 1);
+    publish(&hub, 5);
+    assert_eq!(seqs(&hub, 1), None);
+    assert_eq!(seqs(&hub, 4), Some((vec![5], 5)));
+    let other = Cursor { epoch: Epoch(2), seq: 6 };
+    hub.publish(&entry(other), &Outcome::default());
+    assert_eq!(seqs(&hub, 5), None);
+    assert!(hub.can_resume(other));
+    hub.reset(at(7));
+    assert!(hub.can_resume(at(7)) && !hub.can_resume(at(6)) && !hub.can_resume(other));
+}
+
+#[test]
+fn a_read_is_limited_in_bytes_and_says_how_far_it_came() {
+    let hub = hub(9);
+    for seq in 1..=5 {
+        publish(&hub, seq);
+    }
+    let Read::Frames(batch) = hub.read(at(1), 1) else { panic!("lagged") };
+    assert_eq!((batch.frames.len(), batch.upto), (1, at(2)));
+}
+
+#[test]
+fn bytes_are_bounded_and_accounted_for() {
+    let hub = Hub::new(HubConfig { max_bytes: 4096, ..HubConfig::default() }, EPOCH);
+    for seq in 1..=1000 {
+        publish(&hub, seq);
+        assert!(hub.held().1 <= 4096);
+    }
+    let ring = hub.lock();
+    assert!(ring.frames.len() > 2);
+    assert_eq!(ring.bytes, ring.frames.iter().map(|frame| frame.bytes()).sum::<usize>());
+}
+
+#[test]
+fn an_event_belongs_to_the_layers_it_changed_and_to_its_entitys() {
+    let hub = hub(1);
+    let remove = Change::Remove { layer: Layer::City, kind: EntityType::Microdao, id: "microdao:b".into() };
+    hub.publish(&entry(at(1)), &Outcome { changes: vec![remove], ..Outcome::default() });
+    let Read::Frames(batch) = hub.read(at(0), 1) else { panic!("lagged") };
+    let wants = |query: &str| StreamOptions::from_query(query).unwrap().wants(&batch.frames[0]);
+    for query in ["layers=city", "layers=nodes", "entity=microdao:b", "entity=node:a", "types=node.>", ""] {
+        assert!(wants(query), "{query}");
+    }
+    for query in ["layers=space,agents", "entity=node:b", "types=dao.>", "types=node.>&layers=agents"] {
+        assert!(!wants(query), "{query}");
+    }
+}
+
+proptest! {
+    /// Against a plain list: whatever was published, evicted, skipped or reset, a reader gets exactly what follows its
+    /// position or is told that it lags.
+    #[test]
+    fn a_reader_never_misses_a_frame_in_silence(
+        steps in prop::collection::vec((0_u8..20, 0_u64..3), 1..80),
+        max_frames in 1_usize..10,
+        after in 0_u64..100,
+    ) {
+        let hub = hub(max_frames);
+        let (mut published, mut seq, mut gap) = (Vec::new(), 0, 0);
+        for (kind, skip) in steps {
+            seq += 1;
+            match kind {
+                0 => {
+                    seq += skip;
+                    gap = if skip > 0 { seq - 1 } else { gap };
+                    publish(&hub, seq);
+                    published.push(seq);
+                }
+                1 => {
+                    hub.reset(at(seq));
+                    gap = seq;
+                }
+                2..5 => hub.publish(&entry(at(seq)), &Outcome { duplicate: true, ..Outcome::default() }),
+                _ => {
+                    publish(&hub, seq);
+                    published.push(seq);
+                }
+            }
+        }
+        published.retain(|frame| *frame > gap);
+        let evicted = published.len().saturating_sub(max_frames);
+        let floor = evicted.checked_sub(1).map_or(gap, |last| published[last]);
+        let expected = published.into_iter().filter(|frame| *frame > after).collect();
+        prop_assert_eq!(seqs(&hub, after), (after >= floor).then_some((expected, seq.max(after))));
+    }
+}

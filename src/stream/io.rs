@@ -1,0 +1,80 @@
+//! The socket after the upgrade.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A byte stream to a client: the bare TCP socket where there is one, since hyper's wrappings cost memory and an
+/// indirect call for each write; anything else (TLS, a test's pipe) as hyper gives it.
+#[derive(Debug)]
+pub enum Io {
+    /// The bare socket.
+    Tcp(TcpStream),
+    /// Whatever the HTTP server ran on.
+    Other(Box<TokioIo<Upgraded>>),
+}
+
+impl Io {
+    /// Unwraps an upgraded connection; also the bytes that the client sent right behind its request.
+    pub fn of_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
+        let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => return (Self::tcp(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => (Self::tcp(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+        }
+    }
+
+    fn tcp(stream: TcpStream) -> Self {
+        // Frames are written whole, so there is nothing for Nagle's algorithm to gather. If the option cannot be set the
+        // socket is dead, and the first write says so.
+        let _ = stream.set_nodelay(true);
+        Self::Tcp(stream)
+    }
+
+    /// The address of the other side, where it is known.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Reads into `buffer`; 0 is the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        match self {
+            Self::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut read))?,
+            Self::Other(stream) => ready!(Pin::new(stream).poll_read(cx, &mut read))?,
+        }
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Writes as much of `slices` as the socket takes.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match (self, slices) {
+            // One `write` is cheaper than one `writev`, and the usual case is one frame.
+            (Self::Tcp(stream), [slice]) => Pin::new(stream).poll_write(cx, slice),
+            (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            (Self::Other(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Pushes out what a layer in between has buffered.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The handle on all streaming clients.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::Response;
+use http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use metrics::gauge;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::StreamConfig;
+use super::filter::{LayerSet, StreamOptions};
+use super::handshake::{self, UpgradeError};
+use super::hub::Hub;
+use super::io::Io;
+use super::shard::{Newcomer, Shard};
+use crate::model::Cursor;
+
+/// A snapshot as JSON, and the position it is exact at.
+#[derive(Debug, Clone)]
+pub struct SnapshotJson {
+    /// The position.
+    pub cursor: Cursor,
+    /// The JSON, shared by all who get it.
+    pub json: Bytes,
+}
+
+/// Gives a snapshot of some layers. It should hand out the same bytes for a while (see
+/// [`StreamConfig::min_bytes_per_second`] on what that bounds), and they should be no older than the ring is long.
+pub type SnapshotSource = Arc<dyn Fn(LayerSet) -> BoxFuture<'static, SnapshotJson> + Send + Sync>;
+
+/// All streaming clients. Cheap to clone.
+#[derive(Clone)]
+pub struct Streams {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<StreamConfig>,
+    clients: Arc<AtomicUsize>,
+    next_shard: AtomicUsize,
+    shards: Vec<mpsc::Sender<Newcomer>>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// One client's place among [`StreamConfig::max_clients`], given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    clients: Arc<AtomicUsize>,
+}
+
+impl Place {
+    fn take(clients: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let more = |now: usize| (now < max).then_some(now + 1);
+        clients.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        gauge!("living_map_stream_clients").increment(1.0);
+        Some(Self { clients: Arc::clone(clients) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clients.fetch_sub(1, Ordering::AcqRel);
+        gauge!("living_map_stream_clients").decrement(1.0);
+    }
+}
+
+impl Streams {
+    /// Starts the shards on the current tokio runtime. When `shutdown` is cancelled, clients are told to come back, and
+    /// closed; [`Streams::closed`] waits for that.
+    #[must_use]
+    pub fn start(config: StreamConfig, hub: &Arc<Hub>, source: &SnapshotSource, shutdown: CancellationToken) -> Self {
+        let config = Arc::new(config);
+        let tasks = TaskTracker::new();
+        let number = match config.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        };
+        let shards = (0..number)
+            .map(|_| {
+                let (sender, newcomers) = mpsc::channel(64);
+                let shard =
+                    Shard::new(Arc::clone(&config), Arc::clone(hub), Arc::clone(source), newcomers, shutdown.clone());
+                // A shard makes thousands of calls on sockets before it is done; the budget that tokio gives each task
+                // would make ready sockets look busy. It yields by itself.
+                tasks.spawn(tokio::task::unconstrained(shard.run()));
+                sender
+            })
+            .collect();
+        let next_shard = AtomicUsize::new(0);
+        Self { inner: Arc::new(Inner { config, clients: Arc::default(), next_shard, shards, tasks, shutdown }) }
+    }
+
+    /// Checks a request to `/living-map/stream` and agrees to switch it to WebSocket; the client is served from then on.
+    /// The body of the request is not looked at.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing is left behind then.
+    pub fn upgrade(&self, request: &mut Parts, options: StreamOptions) -> Result<Response<Body>, UpgradeError> {
+        let inner = &*self.inner;
+        let retry_after = inner.config.retry_after;
+        let response = handshake::response(request)?;
+        handshake::check_origin(&request.headers, &inner.config.allowed_origins)?;
+        if inner.shutdown.is_cancelled() {
+            return Err(UpgradeError::Stopping { retry_after });
+        }
+        let on_upgrade = request.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::NotUpgradable)?;
+        let place = Place::take(&inner.clients, inner.config.max_clients).ok_or(UpgradeError::Full { retry_after })?;
+        let shard = inner.shards[inner.next_shard.fetch_add(1, Ordering::Relaxed) % inner.shards.len()].clone();
+        let patience = inner.config.upgrade_timeout;
+        inner.tasks.spawn(async move {
+            match tokio::time::timeout(patience, on_upgrade).await {
+                Ok(Ok(upgraded)) => {
+                    let (io, leftover) = Io::of_upgraded(upgraded);
+                    // Fails only when the shard has stopped, and then the client has to come back anyway.
+                    let _ = shard.send(Newcomer { io, leftover, options, place }).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a client was lost while it was upgraded"),
+                Err(_) => tracing::debug!("a client did not take the answer to its upgrade in time"),
+            }
+        });
+        Ok(response.map(|()| Body::empty()))
+    }
+
+    /// Number of clients, those in the middle of the upgrade included.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.inner.clients.load(Ordering::Acquire)
+    }
+
+    /// Waits until all clients are gone after the shutdown.
+    pub async fn closed(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
