@@ -1,0 +1,49 @@
+//! The agents service: who the agents are.
+
+use serde_json::Value;
+
+use super::client::{Call, Client};
+use super::read::{self, Fields, Item};
+use super::{AdapterError, ErrorKind, PollContext};
+use crate::model::{Answer, EntityType, Facts, Service};
+
+#[derive(Debug)]
+pub(super) struct Agents {
+    client: Client,
+}
+
+impl Agents {
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Each list has only active or only inactive agents; without one of them its agents would seem to be gone, so both
+    /// must succeed.
+    pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
+        const ACTIVE: Call<'_> = Call::main(&["agents"]);
+        const INACTIVE: Call<'_> = Call::main(&["agents"]).query(&[("is_active", "false")]);
+        let (active, inactive) =
+            tokio::try_join!(self.client.get(ACTIVE, context.deadline), self.client.get(INACTIVE, context.deadline))?;
+        let mut entities = agents(&active).map_err(|kind| self.client.error(ACTIVE, kind))?;
+        let inactive = agents(&inactive).map_err(|kind| self.client.error(INACTIVE, kind))?;
+        // an agent that was switched between the two calls is in both, or a service that ignores the filter
+        let seen: std::collections::HashSet<String> = entities.iter().map(|agent| agent.id.clone()).collect();
+        entities.extend(inactive.into_iter().filter(|agent| !seen.contains(&agent.id)));
+        Ok(Answer { service: Service::Agents, entities, complete: vec![EntityType::Agent], layers: vec![] })
+    }
+}
+
+fn agents(answer: &Value) -> Result<Vec<Facts>, ErrorKind> {
+    read::each(Service::Agents, read::as_list(answer)?, agent)
+}
+
+fn agent(item: &Item) -> Option<Facts> {
+    Fields::default()
+        .text(item, "name")
+        .text(item, "kind")
+        .text(item, "description")
+        .text(item, "model")
+        .text(item, "microdao_id")
+        .flag(item, "is_active")
+        .facts(EntityType::Agent, [read::name(item, "external_id"), read::name(item, "id")])
+}

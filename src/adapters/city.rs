@@ -1,0 +1,84 @@
+//! The city service: how the city feels. It enriches what others list and is the full list of nothing.
+
+use serde_json::Value;
+
+use super::client::{Call, Client};
+use super::read::{self, Fields, Item};
+use super::{AdapterError, ErrorKind, PollContext};
+use crate::model::{Answer, EntityType, Facts, Layer, Service};
+
+#[derive(Debug)]
+pub(super) struct City {
+    client: Client,
+}
+
+impl City {
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
+        const SNAPSHOT: Call<'_> = Call::main(&["api", "city", "snapshot"]);
+        let answer = self.client.get(SNAPSHOT, context.deadline).await?;
+        snapshot(&answer).map_err(|kind| self.client.error(SNAPSHOT, kind))
+    }
+}
+
+fn snapshot(answer: &Value) -> Result<Answer, ErrorKind> {
+    const SECTIONS: [&str; 5] = ["microdao", "metrics", "nodes", "agents", "quests"];
+    let city = read::as_object(answer)?;
+    if !SECTIONS.iter().any(|section| city.contains_key(*section)) {
+        return Err(ErrorKind::shape(format!("an object with some of {}", SECTIONS.join(", "))));
+    }
+    let mut entities: Vec<Facts> = read::object(city, "microdao").and_then(microdao).into_iter().collect();
+    entities.extend(read::each(Service::City, read::list(city, "nodes").unwrap_or_default(), node)?);
+    entities.extend(read::each(Service::City, read::list(city, "agents").unwrap_or_default(), agent)?);
+    let layer = Fields::default()
+        .put("metrics", read::object(city, "metrics").map(metrics))
+        .put("quests", read::list(city, "quests").map(<[Value]>::to_vec))
+        .into_map();
+    let layers = if layer.is_empty() { vec![] } else { vec![(Layer::City, layer)] };
+    Ok(Answer { service: Service::City, entities, complete: vec![], layers })
+}
+
+/// The microDAO of the user whose city it is.
+fn microdao(item: &Item) -> Option<Facts> {
+    Fields::default()
+        .text(item, "name")
+        .count(item, "members")
+        .count(item, "humans")
+        .count(item, "agents")
+        .put("balance", read::number(item, "balanceDcr"))
+        .put("activity_24h", read::number(item, "activity24h"))
+        .facts(EntityType::Microdao, [read::name(item, "id")])
+}
+
+fn node(item: &Item) -> Option<Facts> {
+    Fields::default()
+        .put("name", read::text(item, "label"))
+        .put("gpu", read::number(item, "gpuLoad"))
+        .put("latency_ms", read::number(item, "latencyMs"))
+        .count(item, "agents")
+        .text(item, "status")
+        .facts(EntityType::Node, [read::name(item, "id")])
+}
+
+fn agent(item: &Item) -> Option<Facts> {
+    Fields::default()
+        .text(item, "name")
+        .text(item, "role")
+        .text(item, "status")
+        .put("last_action", read::text(item, "lastAction"))
+        .facts(EntityType::Agent, [read::name(item, "id")])
+}
+
+fn metrics(item: &Item) -> Item {
+    Fields::default()
+        .put("activity_index", read::number(item, "activityIndex"))
+        .put("avg_agent_latency_ms", read::number(item, "avgAgentLatencyMs"))
+        .put("nats_tps", read::number(item, "natsTps"))
+        .put("node_avg_load", read::number(item, "nodeAvgLoad"))
+        .put("error_rate", read::number(item, "errorRate"))
+        .put("quest_engagement", read::number(item, "questEngagement"))
+        .into_map()
+}

@@ -1,0 +1,179 @@
+//! Where the services are and what opens them.
+
+use std::fmt;
+
+use url::Url;
+
+use crate::model::Service;
+
+/// A token that must not be seen: its `Debug` form hides it, and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a token.
+    #[must_use]
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    /// The token itself, for the place where it is used.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why an address cannot be a service's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEndpoint {
+    /// It is no URL.
+    #[error("expected a URL such as http://localhost:7014: {0}")]
+    NoUrl(#[from] url::ParseError),
+    /// Another scheme.
+    #[error("expected an http or https URL")]
+    Scheme,
+    /// Paths and parameters are added to it, so it has none of its own after the path.
+    #[error("expected a URL without query and fragment")]
+    Query,
+    /// A token that cannot be put in a header.
+    #[error("expected a token of visible ASCII characters")]
+    Token,
+}
+
+/// One service's address and token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    url: Url,
+    token: Option<Secret>,
+}
+
+impl Endpoint {
+    /// Checks an address, which may have a path (a gateway's prefix), and a bearer token, which goes with every request
+    /// when there is one.
+    ///
+    /// # Errors
+    /// What is wrong with them, fit for the person who set them.
+    pub fn new(url: &str, token: Option<Secret>) -> Result<Self, InvalidEndpoint> {
+        let url = Url::parse(url)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(InvalidEndpoint::Scheme);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(InvalidEndpoint::Query);
+        }
+        if token.as_ref().is_some_and(|token| !is_header_text(token.expose())) {
+            return Err(InvalidEndpoint::Token);
+        }
+        Ok(Self { url, token })
+    }
+
+    /// The address.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The bearer token.
+    #[must_use]
+    pub const fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// The address of a resource below this one.
+    pub(super) fn resource(&self, segments: &[&str], query: &[(&str, &str)]) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    // a password may be part of the URL
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("host", &self.url.host_str())
+            .field("port", &self.url.port_or_known_default())
+            .field("token", &self.token)
+            .finish()
+    }
+}
+
+fn is_header_text(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The six services' addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints([Endpoint; Service::ALL.len()]);
+
+impl Endpoints {
+    /// One endpoint for each service.
+    #[must_use]
+    pub fn new(endpoint: impl FnMut(Service) -> Endpoint) -> Self {
+        let mut endpoint = endpoint;
+        Self(std::array::from_fn(|index| endpoint(Service::ALL[index])))
+    }
+
+    /// Where a service is.
+    #[must_use]
+    pub const fn get(&self, service: Service) -> &Endpoint {
+        &self.0[service as usize]
+    }
+}
+
+impl Default for Endpoints {
+    /// The ports that the services have by custom, on this host, without tokens.
+    fn default() -> Self {
+        Self::new(|service| {
+            let port = match service {
+                Service::Agents => 7014,
+                Service::Microdao => 7015,
+                Service::Dao => 7016,
+                Service::Usage => 7013,
+                Service::City => 7001,
+                Service::Space => 7002,
+            };
+            #[expect(clippy::expect_used, reason = "a constant apart from the port")]
+            let url = Url::parse(&format!("http://localhost:{port}")).expect("is a URL");
+            Endpoint { url, token: None }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused() {
+        for url in ["", "localhost", "ftp://host", "http://host/?a=1", "http://host/#x", "http://"] {
+            assert!(Endpoint::new(url, None).is_err(), "{url}");
+        }
+        assert_eq!(Endpoint::new("http://h", Some(Secret::new("a\r\nb"))), Err(InvalidEndpoint::Token));
+    }
+
+    #[test]
+    fn resources_are_below_the_address_and_escaped() {
+        let endpoint = Endpoint::new("http://gateway/dao-service/", None).unwrap();
+        let url = endpoint.resource(&["dao", "../a b/c?"], &[("agent_id", "agent:a&b")]);
+        assert_eq!(url.as_str(), "http://gateway/dao-service/dao/..%2Fa%20b%2Fc%3F?agent_id=agent%3Aa%26b");
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let endpoint = Endpoint::new("http://user:hunter1@host", Some(Secret::new("hunter2"))).unwrap();
+        assert!(!format!("{endpoint:?}").contains("hunter"));
+    }
+}

@@ -1,0 +1,105 @@
+//! The microdao service: what communities there are.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::client::{Call, Client};
+use super::read::{self, Fields, Item};
+use super::{AdapterError, AdaptersConfig, PollContext};
+use crate::model::{Answer, EntityType, Facts, Service};
+
+#[derive(Debug)]
+pub(super) struct Microdao {
+    client: Client,
+    concurrency: usize,
+    recheck: Duration,
+    /// Until then the service is known to have no internal list.
+    no_internal_list_until: Mutex<Option<Instant>>,
+}
+
+impl Microdao {
+    pub const fn new(client: Client, config: &AdaptersConfig) -> Self {
+        Self {
+            client,
+            concurrency: if config.concurrency == 0 { 1 } else { config.concurrency },
+            recheck: config.internal_list_recheck,
+            no_internal_list_until: Mutex::new(None),
+        }
+    }
+
+    pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
+        let (call, answer) = self.list(context).await?;
+        let items = read::as_list(&answer).map_err(|kind| self.client.error(call, kind))?;
+        let items = read::each(Service::Microdao, items, |item| microdao(item).map(|_| item.clone()))
+            .map_err(|kind| self.client.error(call, kind))?;
+        let entities = futures::stream::iter(items)
+            .map(|item| self.detailed(item, context.deadline))
+            .buffered(self.concurrency)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        Ok(Answer { service: Service::Microdao, entities, complete: vec![EntityType::Microdao], layers: vec![] })
+    }
+
+    /// Some deployments list every microDAO for their neighbours; elsewhere there are those that the token's owner is a
+    /// member of.
+    async fn list(&self, context: &PollContext) -> Result<(Call<'static>, Value), AdapterError> {
+        const INTERNAL: Call<'_> = Call::main(&["internal", "microdaos"]);
+        const OWN: Call<'_> = Call::main(&["microdao"]);
+        let until = *self.no_internal_list_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_none_or(|until| Instant::now() >= until) {
+            match self.client.get(INTERNAL, context.deadline).await {
+                Err(error) if error.is_status(404) => {
+                    let until = Instant::now() + self.recheck;
+                    *self.no_internal_list_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+                }
+                answer => return Ok((INTERNAL, answer?)),
+            }
+        }
+        Ok((OWN, self.client.get(OWN, context.deadline).await?))
+    }
+
+    /// Members and treasury are not in the list (its `member_count` is always 1). Where they cannot be had they are left
+    /// out, so that what is known of them stays.
+    async fn detailed(&self, item: Item, deadline: Instant) -> Option<Facts> {
+        let mut facts = microdao(&item)?;
+        let Some(slug) = read::name(&item, "slug") else { return Some(facts) };
+        let (detail, treasury) = (["microdao", &slug], ["microdao", &slug, "treasury"]);
+        let (detail, treasury) = tokio::join!(
+            self.client.get(Call::detail(&detail), deadline),
+            self.client.get(Call::detail(&treasury), deadline)
+        );
+        let detail = self.or_log(detail);
+        let treasury = self.or_log(treasury);
+        let counts = detail.as_ref().and_then(Value::as_object);
+        let fields = Fields::default()
+            .put("members", counts.and_then(|counts| read::count(counts, "member_count")))
+            .put("agents", counts.and_then(|counts| read::count(counts, "agent_count")))
+            .put("treasury", treasury.as_ref().and_then(Value::as_array).map(|items| read::treasury(items)));
+        facts.fields.extend(fields.into_map());
+        Some(facts)
+    }
+
+    fn or_log(&self, detail: Result<Value, AdapterError>) -> Option<Value> {
+        detail
+            .inspect_err(|error| tracing::debug!(service = %self.client.service(), %error, "a detail is left out"))
+            .ok()
+    }
+}
+
+fn microdao(item: &Item) -> Option<Facts> {
+    Fields::default()
+        .text(item, "name")
+        .text(item, "slug")
+        .text(item, "description")
+        .flag(item, "is_active")
+        .put("agents", read::count(item, "agent_count"))
+        .facts(
+            EntityType::Microdao,
+            [read::name(item, "external_id"), read::name(item, "slug"), read::name(item, "id")],
+        )
+}

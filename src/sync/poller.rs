@@ -1,0 +1,238 @@
+//! The loops that poll.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use metrics::counter;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Refresher;
+use crate::adapters::{AdapterError, PollContext, SourceBoard, Turn, Upstreams};
+use crate::live::{Following, LiveMap};
+use crate::log::{EventLog, LogError};
+use crate::model::{Cursor, Event, NewEvent, Service, json, time};
+
+/// How often and how long.
+#[derive(Debug, Clone)]
+pub struct SyncConfig {
+    /// From the end of one poll of a service to its next; jitter takes up to a tenth away, so that services and replicas
+    /// do not keep step. Default 15 s.
+    pub interval: Duration,
+    /// Longest time for one poll of a service, all its requests and retries together. Default 12 s.
+    pub round_timeout: Duration,
+    /// Shortest time from the end of one poll of a service to another that somebody asks for. Default 1 s.
+    pub min_refresh_gap: Duration,
+    /// Longest wait for the fold to take in what a poll found, before that service is polled again. Default 10 s.
+    pub fold_timeout: Duration,
+    /// Largest payload of one event, in bytes of JSON; a larger difference becomes several events. Default 256 KiB.
+    pub max_event_bytes: usize,
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(15),
+            round_timeout: Duration::from_secs(12),
+            min_refresh_gap: Duration::from_secs(1),
+            fold_timeout: Duration::from_secs(10),
+            max_event_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// How much longer than a round its poll may take before it is broken off from outside; the adapters end by themselves,
+/// with what they have by then.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often a map that is still catching up is looked at again.
+const CATCH_UP_CHECK: Duration = Duration::from_millis(50);
+
+/// Why a poll brought nothing into the log.
+#[derive(Debug, thiserror::Error)]
+enum PollError {
+    #[error(transparent)]
+    Upstream(#[from] AdapterError),
+    #[error("the answer could not be put into the log: {0}")]
+    Log(#[from] LogError),
+    #[error("the poll took longer than {} ms", .0.as_millis())]
+    TooLong(Duration),
+}
+
+/// Polls the six services.
+#[derive(Clone)]
+pub struct Poller {
+    config: SyncConfig,
+    upstreams: Upstreams,
+    board: SourceBoard,
+    live: LiveMap,
+    log: Arc<dyn EventLog>,
+    refresher: Refresher,
+}
+
+impl Poller {
+    /// A poller that writes to `log` what differs from `live`, and to `board` how it went.
+    #[must_use]
+    pub fn new(
+        config: SyncConfig,
+        upstreams: Upstreams,
+        board: SourceBoard,
+        live: LiveMap,
+        log: Arc<dyn EventLog>,
+    ) -> Self {
+        let refresher = Refresher::new(config.min_refresh_gap);
+        Self { config, upstreams, board, live, log, refresher }
+    }
+
+    /// To ask for polls ahead of time.
+    #[must_use]
+    pub fn refresher(&self) -> Refresher {
+        self.refresher.clone()
+    }
+
+    /// Polls until `shutdown`. Polls under way are broken off then: what they would have found, the next start finds.
+    ///
+    /// # Panics
+    /// When a poll panics, so that a broken poller is noticed instead of leaving the map to grow old.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut loops = JoinSet::new();
+        for &service in Service::ALL {
+            let poller = self.clone();
+            let loop_ = async move { poller.poll_regularly(service).await };
+            loops.spawn(shutdown.clone().run_until_cancelled_owned(loop_));
+        }
+        while let Some(ended) = loops.join_next().await {
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+
+    async fn poll_regularly(&self, service: Service) {
+        // what the log says already is no difference
+        while self.live.following() == Following::CatchingUp {
+            sleep(CATCH_UP_CHECK).await;
+        }
+        let gate = self.refresher.gate(service);
+        loop {
+            let under_way = gate.begin();
+            let outcome = self.poll(service).await;
+            self.report(service, outcome);
+            drop(under_way);
+            tokio::select! {
+                () = sleep(jittered(self.config.interval)) => {}
+                () = gate.wanted() => {}
+            }
+        }
+    }
+
+    /// Polls once; the number of events that it was worth.
+    async fn poll(&self, service: Service) -> Result<usize, PollError> {
+        let deadline = Instant::now() + self.config.round_timeout;
+        let (mark, agent_ids) = self.live.with(|state| {
+            let agent_ids = if service == Service::Usage { state.agent_ids() } else { vec![] };
+            (state.mark(), agent_ids)
+        });
+        let context = PollContext { deadline, agent_ids };
+        let answer = match timeout_at(deadline + GRACE, self.upstreams.poll(service, &context)).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(PollError::TooLong(self.config.round_timeout)),
+        };
+        let payloads = self.live.with(|state| state.diff(&mark, &answer, self.config.max_event_bytes));
+        let events: Vec<NewEvent> = payloads.into_iter().map(|payload| event(service, payload)).collect();
+        let number = events.len();
+        if number > 0 {
+            let last = self.append(events).await?;
+            counter!("living_map_sync_events_total", "service" => service.as_str()).increment(number as u64);
+            if let Some(cursor) = last {
+                self.wait_for_fold(service, cursor).await;
+            }
+        }
+        Ok(number)
+    }
+
+    /// The position of the last event, when the log says it.
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Option<Cursor>, PollError> {
+        let mut last = None;
+        for appended in self.log.append(events).await {
+            last = last.max(appended?.cursor);
+        }
+        Ok(last)
+    }
+
+    /// Without it the next poll would find the same differences once more.
+    async fn wait_for_fold(&self, service: Service, cursor: Cursor) {
+        if timeout(self.config.fold_timeout, self.live.folded(cursor)).await.is_err() {
+            let waited_ms = self.config.fold_timeout.as_millis();
+            tracing::debug!(%service, %cursor, waited_ms, "the fold has not taken in a poll's answer yet");
+        }
+    }
+
+    fn report(&self, service: Service, outcome: Result<usize, PollError>) {
+        match outcome {
+            Ok(events) => match self.board.record_success(service, Utc::now()) {
+                Turn::Good => tracing::info!(%service, events, "upstream answers"),
+                Turn::Bad | Turn::Same => tracing::debug!(%service, events, "upstream polled"),
+            },
+            Err(error) => match self.board.record_failure(service, error.to_string()) {
+                Turn::Bad => tracing::warn!(%service, %error, "upstream fails; its last good data stays on the map"),
+                Turn::Good | Turn::Same => tracing::debug!(%service, %error, "upstream still fails"),
+            },
+        }
+    }
+}
+
+fn event(service: Service, payload: Value) -> NewEvent {
+    let event = Event {
+        id: Uuid::now_v7(),
+        event_type: format!("living_map.sync.{service}"),
+        timestamp: time::whole_micros(Utc::now()),
+        payload: json::normalise(payload),
+        source_service: Some("living_map".to_owned()),
+        entity_id: None,
+        entity_type: None,
+        trace_id: None,
+        idempotency_key: None,
+        envelope: None,
+    };
+    event.into()
+}
+
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(rand::random_range(0.9..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_the_same_after_a_trip_through_the_log() {
+        use crate::model::Epoch;
+        use crate::model::envelope::{Message, read, write};
+        let NewEvent { event, raw } = event(Service::Dao, json!({"entities": [{"id": "dao:a", "value": 1e20}]}));
+        assert_eq!((event.event_type.as_str(), raw), ("living_map.sync.dao", None));
+        let message = Message {
+            subject: &event.event_type,
+            headers: &[],
+            body: &serde_json::to_vec(&write(&event)).unwrap(),
+            cursor: Cursor { epoch: Epoch(1), seq: 1 },
+            logged_at: Utc::now(),
+        };
+        assert_eq!(read(&message).event, event);
+    }
+
+    #[test]
+    fn jitter_takes_at_most_a_tenth_away() {
+        let second = Duration::from_secs(1);
+        assert!((0..1000).map(|_| jittered(second)).all(|wait| wait <= second && wait >= second.mul_f64(0.9)));
+    }
+}
