@@ -1,6 +1,7 @@
 //! The durable record of every event: `PostgreSQL` or `SQLite`, one trait, one shared test suite.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -8,6 +9,16 @@ use uuid::Uuid;
 
 use crate::model::subject::Pattern;
 use crate::model::{Cursor, EntityType, Epoch, Event, LogEntry};
+
+mod config;
+mod postgres;
+pub mod retention;
+mod sqlite;
+mod stored;
+mod total;
+mod type_filter;
+
+pub use config::HistoryConfig;
 
 /// Why the record could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +32,42 @@ pub enum HistoryError {
     /// Its schema could not be brought up to date.
     #[error("the database could not be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+impl HistoryError {
+    /// Whether a write failed because another event is at one of its positions: there is a second writer, or a write
+    /// that seemed to have failed came through after all.
+    #[must_use]
+    pub fn is_position_taken(&self) -> bool {
+        let Self::Refused(sqlx::Error::Database(error)) = self else { return false };
+        error.is_unique_violation()
+            && (error.constraint() == Some(postgres::POSITION_KEY) || error.message().contains(sqlite::POSITION_KEY))
+    }
+}
+
+/// Why the record could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL names no database that can be used; what was expected. The URL itself is not repeated: it may hold a
+    /// password.
+    #[error("{0}")]
+    Url(String),
+    /// The database is away, refused us, or could not be migrated.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+/// Opens the record at `url` (`postgres://…`, `postgresql://…` or `sqlite://<path>`) and brings its schema up to date.
+///
+/// # Errors
+/// When the URL is no such URL, and when the database does not answer within [`HistoryConfig::connect_timeout`], refuses
+/// us or cannot be migrated. It does not wait for a database that is away.
+pub async fn open(url: &str, config: &HistoryConfig) -> Result<Arc<dyn History>, OpenError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url, config).await?)),
+        Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url, config).await?)),
+        _ => Err(OpenError::Url("expected a URL that begins with postgres://, postgresql:// or sqlite://".into())),
+    }
 }
 
 /// A stored event. Rows adopted from the service we replace have no cursor.
@@ -128,7 +175,14 @@ pub trait History: Send + Sync + 'static {
     /// The epoch of the table log in this database, made at first use and the same ever after.
     async fn table_epoch(&self) -> Result<Epoch, HistoryError>;
 
-    /// Deletes at most `limit` events older than `before` (producer's time); the number deleted.
+    /// Makes this process the one writer of the table log, or confirms that it still is: true if so, false if another
+    /// process is. It stays so until [`History::close`] or the end of the process.
+    async fn lock_table_log(&self) -> Result<bool, HistoryError>;
+
+    /// Deletes at most `limit` events older than `before`; the number deleted.
+    ///
+    /// Events of the table log go from its beginning, by the time the log took them, so that it stays without a gap, and
+    /// its newest one stays, so that positions are not used again. All others go by producer's time.
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError>;
 
     /// Whether the database answers.

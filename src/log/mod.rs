@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
+pub mod table;
+
 /// Why the log could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// It is away; the same call may succeed later.
     #[error("the log is not available: {0}")]
@@ -25,6 +27,9 @@ pub enum LogError {
         /// Bytes the log takes.
         limit: usize,
     },
+    /// The database behind the log cannot hold this event.
+    #[error("the event cannot be stored: {0}")]
+    Refused(String),
     /// The position asked for was dropped already.
     #[error("the log begins at {oldest} now")]
     Truncated {

@@ -1,0 +1,212 @@
+//! The record in `PostgreSQL`.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::{Connection, Executor, Row};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use self::connect::{patience, settle};
+use self::sqlstate::{QUERY_CANCELED, classify};
+use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
+use super::total::{Totals, key};
+use super::{Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Total, Written};
+use crate::model::{Cursor, Epoch, LogEntry};
+
+mod connect;
+mod read;
+mod retain;
+mod row;
+mod sqlstate;
+mod write;
+
+/// The constraint that no two events are at one position.
+pub const POSITION_KEY: &str = "living_map_history_position_key";
+
+/// Readers have small, selective questions with skewed values: a plan made for the value at hand beats a plan made for any.
+const READER_SETTINGS: &str = "SELECT set_config('statement_timeout', $1, false), \
+    set_config('plan_cache_mode', 'force_custom_plan', false), set_config('default_transaction_read_only', 'on', false)";
+
+/// A writer that vanished in a transaction must not keep its locks.
+const WRITER_SETTINGS: &str = "SELECT set_config('statement_timeout', $1, false), \
+    set_config('idle_in_transaction_session_timeout', $1, false)";
+
+/// The server notices within half a minute that the holder of the lock has vanished; without this, after two hours.
+const LOCK_SETTINGS: &str = "SELECT set_config('tcp_keepalives_idle', '10', false), \
+    set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)";
+
+/// Names the advisory lock of the table log; any number that nobody else uses ("living-m" in ASCII).
+const TABLE_LOG_LOCK: i64 = 0x6c69_7669_6e67_2d6d;
+
+pub struct Postgres {
+    config: HistoryConfig,
+    options: PgConnectOptions,
+    writers: PgPool,
+    readers: PgPool,
+    totals: Totals,
+    table_epoch: OnceCell<Epoch>,
+    /// The connection that holds the lock of the table log.
+    lock: Mutex<Option<PgConnection>>,
+}
+
+impl Postgres {
+    pub async fn open(url: &str, config: &HistoryConfig) -> Result<Self, OpenError> {
+        let options = connect::options(url)?;
+        let mut connection = connect::connect(&options, config.connect_timeout).await?;
+        let mut migrator = sqlx::migrate!("migrations/postgres");
+        // the database may be shared with programs that keep their own list under sqlx's usual name
+        migrator.dangerous_set_table_name("living_map_migrations");
+        migrator.run_direct(None, &mut connection, false).await.map_err(HistoryError::Migration)?;
+        // it has done its work: that it cannot say good-bye does not matter
+        let _ = connection.close().await;
+        let pool = |connections, settings, limit| connect::pool(&options, config, connections, settings, limit);
+        Ok(Self {
+            writers: pool(config.writer_connections, WRITER_SETTINGS, config.write_timeout),
+            readers: pool(config.reader_connections, READER_SETTINGS, config.read_timeout),
+            totals: Totals::new(config),
+            table_epoch: OnceCell::new(),
+            lock: Mutex::default(),
+            config: config.clone(),
+            options,
+        })
+    }
+
+    async fn count_or_estimate(&self, query: &HistoryQuery) -> Result<Total, HistoryError> {
+        let cap = self.config.count_cap;
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        let counting = async {
+            let rows = match read::count(&mut connection, query, cap).await {
+                Ok(rows) if rows <= u64::from(cap) => return Ok(Total { rows, exact: true }),
+                Ok(rows) => rows,
+                // many rows to look at, few that match
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(QUERY_CANCELED) => 0,
+                Err(error) => return Err(error),
+            };
+            let estimate = read::estimate(&mut connection, query).await?;
+            Ok(Total { rows: estimate.max(rows), exact: false })
+        };
+        let outcome = timeout(patience(self.config.read_timeout, 2), counting).await;
+        settle(connection, outcome)
+    }
+}
+
+#[async_trait]
+impl History for Postgres {
+    async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
+        if entries.is_empty() {
+            return Ok(Written::default());
+        }
+        let batch = write::Batch::new(entries, &self.config);
+        let limit = patience(self.config.write_timeout, batch.statements());
+        let mut connection = self.writers.acquire().await.map_err(classify)?;
+        let outcome = timeout(limit, batch.write(&mut connection)).await;
+        settle(connection, outcome)
+    }
+
+    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
+        let mut connection = self.writers.acquire().await.map_err(classify)?;
+        let query = sqlx::query("SELECT id, epoch, seq FROM living_map_history WHERE id = ANY($1)").bind(ids);
+        let outcome = timeout(patience(self.config.write_timeout, 1), connection.fetch_all(query)).await;
+        let rows = settle(connection, outcome)?;
+        let known =
+            |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, cursor_from_sql(row.try_get(1)?, row.try_get(2)?)));
+        rows.iter().map(known).collect::<sqlx::Result<_>>().map_err(classify)
+    }
+
+    async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        let outcome = timeout(patience(self.config.read_timeout, 1), read::page(&mut connection, query)).await;
+        settle(connection, outcome)
+    }
+
+    async fn total(&self, query: &HistoryQuery) -> Result<Total, HistoryError> {
+        let key = key(query);
+        if let Some(total) = self.totals.get(&key) {
+            return Ok(total);
+        }
+        let total = self.count_or_estimate(query).await?;
+        self.totals.put(key, total);
+        Ok(total)
+    }
+
+    async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError> {
+        let query = sqlx::query(row::LOG).bind(epoch_to_sql(epoch)).bind(seq_to_sql(after)).bind(i64::from(limit));
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        let outcome = timeout(patience(self.config.read_timeout, 1), connection.fetch_all(query)).await;
+        let rows = settle(connection, outcome)?;
+        rows.iter().map(row::entry).collect::<Result<_, _>>().map_err(classify)
+    }
+
+    async fn held(&self, epoch: Epoch) -> Result<Option<Held>, HistoryError> {
+        let query = sqlx::query("SELECT min(seq), max(seq) FROM living_map_history WHERE epoch = $1");
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        let fetching = connection.fetch_one(query.bind(epoch_to_sql(epoch)));
+        let outcome = timeout(patience(self.config.read_timeout, 1), fetching).await;
+        let row = settle(connection, outcome)?;
+        let seq = |column: usize| row.try_get::<Option<i64>, _>(column).map_err(classify);
+        Ok(seq(0)?.zip(seq(1)?).map(|(first, last)| Held { first: first.unsigned_abs(), last: last.unsigned_abs() }))
+    }
+
+    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
+        let make = async || {
+            let mut connection = self.writers.acquire().await.map_err(classify)?;
+            let making = async {
+                let insert = "INSERT INTO living_map_table_log (epoch) VALUES ($1) ON CONFLICT DO NOTHING";
+                connection.execute(sqlx::query(insert).bind(epoch_to_sql(new_epoch()))).await?;
+                sqlx::query_scalar("SELECT epoch FROM living_map_table_log").fetch_one(&mut *connection).await
+            };
+            let outcome = timeout(patience(self.config.write_timeout, 2), making).await;
+            settle(connection, outcome).map(epoch_from_sql)
+        };
+        self.table_epoch.get_or_try_init(make).await.copied()
+    }
+
+    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
+        let mut lock = self.lock.lock().await;
+        if let Some(mut connection) = lock.take()
+            && timeout(self.config.test_timeout, connection.ping()).await.is_ok_and(|pong| pong.is_ok())
+        {
+            *lock = Some(connection);
+            return Ok(true);
+        }
+        let mut connection = connect::connect(&self.options, self.config.acquire_timeout).await?;
+        let locking = async {
+            connection.execute(LOCK_SETTINGS).await?;
+            let query = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(TABLE_LOG_LOCK);
+            query.fetch_one(&mut connection).await
+        };
+        let outcome = timeout(self.config.acquire_timeout, locking).await;
+        let locked = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(classify)?;
+        if locked {
+            *lock = Some(connection);
+        }
+        Ok(locked)
+    }
+
+    async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError> {
+        let mut connection = self.writers.acquire().await.map_err(classify)?;
+        let deleting = retain::delete_before(&mut connection, before, limit);
+        let outcome = timeout(patience(self.config.write_timeout, 3), deleting).await;
+        settle(connection, outcome)
+    }
+
+    async fn ping(&self) -> Result<(), HistoryError> {
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        let outcome = timeout(self.config.test_timeout, connection.ping()).await;
+        settle(connection, outcome)
+    }
+
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn close(&self) {
+        drop(self.lock.lock().await.take());
+        self.writers.close().await;
+        self.readers.close().await;
+    }
+}

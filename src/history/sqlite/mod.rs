@@ -1,0 +1,193 @@
+//! The record in an `SQLite` file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Executor, QueryBuilder, Row};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use self::code::classify;
+use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
+use super::total::{Totals, is_unfiltered, key};
+use super::{Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Total, Written};
+use crate::model::{Cursor, Epoch, LogEntry};
+
+mod code;
+mod file;
+mod read;
+mod retain;
+mod write;
+
+/// How `SQLite` names the constraint that no two events are at one position.
+pub const POSITION_KEY: &str = "living_map_history.epoch, living_map_history.seq";
+
+/// Ids asked for in one statement; `SQLite` takes at most 32,766 values.
+const IDS_PER_STATEMENT: usize = 1_000;
+
+/// The log that `SQLite` writes ahead shrinks to this when it can, in bytes.
+const WRITE_AHEAD_BYTES: &str = "67108864";
+
+pub struct Sqlite {
+    config: HistoryConfig,
+    path: PathBuf,
+    /// One connection: `SQLite` has one writer.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    inserts: write::Inserts,
+    totals: Totals,
+    table_epoch: OnceCell<Epoch>,
+    /// The file whose lock makes us the writer of the table log.
+    lock: Mutex<Option<File>>,
+}
+
+impl Sqlite {
+    pub async fn open(url: &str, config: &HistoryConfig) -> Result<Self, OpenError> {
+        let options = file::options(url)?.busy_timeout(config.write_timeout);
+        let path = options.get_filename().to_owned();
+        file::create(&path).map_err(|error| HistoryError::Unavailable(error.into()))?;
+        let writing = options
+            .clone()
+            // an empty file only; others stay as they are
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Wal)
+            // in WAL mode less would lose acknowledged events when the power fails
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", WRITE_AHEAD_BYTES);
+        let pool = |connections: u32| {
+            SqlitePoolOptions::new()
+                .max_connections(connections.max(1))
+                .acquire_timeout(config.acquire_timeout.max(config.write_timeout))
+                .test_before_acquire(false)
+                // a connection to a file does not go stale
+                .idle_timeout(None)
+                .max_lifetime(None)
+        };
+        let writer = pool(1).connect_with(writing).await.map_err(classify)?;
+        let mut migrator = sqlx::migrate!("migrations/sqlite");
+        migrator.dangerous_set_table_name("living_map_migrations");
+        migrator.run(&writer).await.map_err(HistoryError::Migration)?;
+        Ok(Self {
+            readers: pool(config.reader_connections).connect_lazy_with(options.read_only(true)),
+            writer,
+            path,
+            inserts: write::Inserts::new(),
+            totals: Totals::new(config),
+            table_epoch: OnceCell::new(),
+            lock: Mutex::default(),
+            config: config.clone(),
+        })
+    }
+
+    async fn count(&self, query: &HistoryQuery) -> sqlx::Result<Total> {
+        let cap = u64::from(self.config.count_cap);
+        let mut connection = self.readers.acquire().await?;
+        let rows = read::count(&mut connection, query, self.config.count_cap).await?;
+        if rows > cap && is_unfiltered(query) {
+            return Ok(Total { rows: read::extent(&mut connection).await?.max(rows), exact: false });
+        }
+        Ok(Total { rows, exact: rows <= cap })
+    }
+
+    async fn make_epoch(&self) -> sqlx::Result<Epoch> {
+        let insert = "INSERT INTO living_map_table_log (singleton, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING";
+        self.writer.execute(sqlx::query(insert).bind(epoch_to_sql(new_epoch()))).await?;
+        sqlx::query_scalar("SELECT epoch FROM living_map_table_log").fetch_one(&self.writer).await.map(epoch_from_sql)
+    }
+}
+
+#[async_trait]
+impl History for Sqlite {
+    async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
+        if entries.is_empty() {
+            return Ok(Written::default());
+        }
+        let mut connection = self.writer.acquire().await.map_err(classify)?;
+        self.inserts.write(&mut connection, entries).await.map_err(classify)
+    }
+
+    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        let mut known = HashMap::new();
+        for ids in ids.chunks(IDS_PER_STATEMENT) {
+            let mut sql = QueryBuilder::new("SELECT id, epoch, seq FROM living_map_history WHERE id IN (");
+            let mut list = sql.separated(", ");
+            for id in ids {
+                list.push_bind(*id);
+            }
+            sql.push(")");
+            // its text depends on the number of ids: not worth keeping
+            let rows = connection.fetch_all(sql.build().persistent(false)).await.map_err(classify)?;
+            for row in rows {
+                let column = |column| row.try_get::<Option<i64>, usize>(column);
+                let cursor = column(1).and_then(|epoch| Ok(cursor_from_sql(epoch, column(2)?))).map_err(classify)?;
+                known.insert(row.try_get(0).map_err(classify)?, cursor);
+            }
+        }
+        Ok(known)
+    }
+
+    async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        read::page(&mut connection, query).await.map_err(classify)
+    }
+
+    async fn total(&self, query: &HistoryQuery) -> Result<Total, HistoryError> {
+        let key = key(query);
+        if let Some(total) = self.totals.get(&key) {
+            return Ok(total);
+        }
+        let total = self.count(query).await.map_err(classify)?;
+        self.totals.put(key, total);
+        Ok(total)
+    }
+
+    async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError> {
+        let query = sqlx::query(read::LOG).bind(epoch_to_sql(epoch)).bind(seq_to_sql(after)).bind(i64::from(limit));
+        let rows = self.readers.fetch_all(query).await.map_err(classify)?;
+        rows.iter().map(read::entry).collect::<Result<_, _>>().map_err(classify)
+    }
+
+    async fn held(&self, epoch: Epoch) -> Result<Option<Held>, HistoryError> {
+        read::held(&self.readers, epoch).await.map_err(classify)
+    }
+
+    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
+        self.table_epoch.get_or_try_init(|| self.make_epoch()).await.copied().map_err(classify)
+    }
+
+    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            *lock = file::lock(&self.path).map_err(|error| HistoryError::Unavailable(error.into()))?;
+        }
+        Ok(lock.is_some())
+    }
+
+    async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError> {
+        let mut connection = self.writer.acquire().await.map_err(classify)?;
+        retain::delete_before(&mut connection, before, limit).await.map_err(classify)
+    }
+
+    async fn ping(&self) -> Result<(), HistoryError> {
+        // reads the file, unlike a ping of the connection
+        sqlx::query_scalar::<_, i64>("PRAGMA schema_version").fetch_one(&self.readers).await.map_err(classify)?;
+        Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn close(&self) {
+        // the writer last: it folds the write-ahead log back into the file
+        self.readers.close().await;
+        self.writer.close().await;
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}

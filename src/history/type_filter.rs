@@ -1,0 +1,124 @@
+//! A subject pattern as conditions that a database can check exactly, without any wildcard syntax of its own: so nothing
+//! in a subject (`%`, `_`, `[`, `\`…) can act as one.
+
+use crate::model::subject::Pattern;
+
+/// What an `event_type` must be to match a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TypeFilter {
+    /// Anything.
+    Any,
+    /// This.
+    Exactly(String),
+    /// All of these.
+    Shaped(Shape),
+}
+
+/// Conditions on an `event_type` as bytes and as tokens between dots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// From the first (inclusive) to the second (exclusive), in the order of bytes: the prefix before the first wildcard.
+    pub range: Option<(String, String)>,
+    /// How many dots it has, unless the range says so already.
+    pub dots: Option<Dots>,
+    /// Tokens that are given, by index from 0, other than those in the prefix.
+    pub tokens: Vec<(usize, String)>,
+}
+
+/// A number of dots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dots {
+    /// Just so many.
+    Exactly(i32),
+    /// So many or more.
+    AtLeast(i32),
+}
+
+impl TypeFilter {
+    /// The conditions of `pattern`.
+    pub fn of(pattern: &Pattern) -> Self {
+        if pattern.is_literal() {
+            return Self::Exactly(pattern.as_str().to_owned());
+        }
+        let tokens: Vec<&str> = pattern.as_str().split('.').collect();
+        let open = tokens.last() == Some(&">");
+        let prefix = tokens.iter().take_while(|token| !matches!(**token, "*" | ">")).count();
+        let only_prefix = open && prefix + 1 == tokens.len();
+        if only_prefix && prefix == 0 {
+            return Self::Any;
+        }
+        // a pattern is at most 256 bytes, so it has far fewer dots than an i32 can count
+        let dots = i32::try_from(tokens.len() - 1).unwrap_or(i32::MAX);
+        Self::Shaped(Shape {
+            range: (prefix > 0).then(|| {
+                let prefix = tokens[..prefix].join(".");
+                // the byte after '.' is '/'
+                (format!("{prefix}."), format!("{prefix}/"))
+            }),
+            dots: (!only_prefix).then_some(if open { Dots::AtLeast(dots) } else { Dots::Exactly(dots) }),
+            tokens: tokens
+                .iter()
+                .enumerate()
+                .skip(prefix)
+                .filter(|(_, token)| !matches!(**token, "*" | ">"))
+                .map(|(index, token)| (index, (*token).to_owned()))
+                .collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(pattern: &str) -> TypeFilter {
+        TypeFilter::of(&pattern.parse().unwrap())
+    }
+
+    impl TypeFilter {
+        /// What the databases do with it.
+        fn accepts(&self, subject: &str) -> bool {
+            let shape = match self {
+                Self::Any => return true,
+                Self::Exactly(only) => return only == subject,
+                Self::Shaped(shape) => shape,
+            };
+            let dots = i32::try_from(subject.matches('.').count()).unwrap();
+            let tokens: Vec<&str> = subject.split('.').collect();
+            shape.range.as_ref().is_none_or(|(from, to)| *from.as_str() <= *subject && *subject < *to.as_str())
+                && match shape.dots {
+                    None => true,
+                    Some(Dots::Exactly(wanted)) => dots == wanted,
+                    Some(Dots::AtLeast(wanted)) => dots >= wanted,
+                }
+                && shape.tokens.iter().all(|(index, token)| tokens.get(*index) == Some(&token.as_str()))
+        }
+    }
+
+    #[test]
+    fn common_patterns_need_the_index_alone() {
+        assert_eq!(of(">"), TypeFilter::Any);
+        assert_eq!(of("usage.llm"), TypeFilter::Exactly("usage.llm".into()));
+        let usage = Shape { range: Some(("usage.".into(), "usage/".into())), ..Shape::default() };
+        assert_eq!(of("usage.>"), TypeFilter::Shaped(usage));
+    }
+
+    proptest! {
+        #[test]
+        fn the_conditions_are_the_pattern(
+            pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "%", "_", "*"]), 1..5),
+            open in any::<bool>(),
+            subjects in prop::collection::vec(prop::collection::vec(prop::sample::select(vec!["a", "b", "%", "_"]), 1..6), 32),
+        ) {
+            let text = pattern.join(".") + if open { ".>" } else { "" };
+            let pattern: Pattern = text.parse().unwrap();
+            let filter = TypeFilter::of(&pattern);
+            for subject in subjects {
+                let subject = subject.join(".");
+                prop_assert_eq!(filter.accepts(&subject), pattern.matches(&subject), "{} {}", text, subject);
+            }
+        }
+    }
+}
