@@ -1,0 +1,84 @@
+# `make` alone lists the targets.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+NPM ?= npm
+# Further arguments of demo and bench, for example: make demo ARGS="--agents 1000 --events-per-second 50"
+ARGS ?=
+
+WEB_TOOLS := web/node_modules/.package-lock.json
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The debug profile: from nothing it is built in minutes, where the release profile with its link-time optimisation takes
+# several times as long, and a demo's events are nothing to either.
+.PHONY: demo
+demo: ## Run the server with a simulated network; nothing else has to be installed. ARGS="--help" lists its options
+	$(CARGO) run --locked -- demo $(ARGS)
+
+.PHONY: build
+build: ## Build the release binary, target/release/living-map
+	$(CARGO) build --release --locked
+
+# The Rust tests come last, so that a log ends with their summary. cargo-nextest runs no examples in documentation.
+.PHONY: test
+test: setup check test-web ## Find or install what the tests need, check, and run all tests
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  set -x; $(CARGO) test --locked --doc; $(CARGO) nextest run --locked; \
+	else \
+	  set -x; $(CARGO) test --locked; \
+	fi
+
+.PHONY: test-web
+test-web: $(WEB_TOOLS) ## Run the page's tests
+	cd web && $(NPM) test
+
+.PHONY: setup
+setup: ## Find or install nats-server and PostgreSQL for the tests
+	scripts/setup-tests.sh
+
+.PHONY: check
+check: check-rust check-web check-deps ## Check formatting, lints, types, documentation and dependencies
+
+.PHONY: check-rust
+check-rust:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+.PHONY: check-web
+check-web: $(WEB_TOOLS)
+	cd web && $(NPM) run check
+
+.PHONY: check-deps
+check-deps:
+	scripts/check-deps.sh
+
+.PHONY: fmt
+fmt: $(WEB_TOOLS) ## Format everything
+	$(CARGO) fmt
+	cd web && $(NPM) run fmt
+
+.PHONY: bench
+bench: ## Run the load generator; ARGS names the measurement, see docs/benchmarks.md
+	$(CARGO) run --release --locked --example load -- $(or $(ARGS),--help)
+
+.PHONY: openapi
+openapi: ## Write openapi/openapi.json from the code
+	mkdir -p openapi
+	$(CARGO) run --quiet --locked -- openapi > openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf web/node_modules
+
+$(WEB_TOOLS): web/package-lock.json web/package.json
+	cd web && $(NPM) ci
+	@touch $@

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Checks the dependencies by deny.toml: licences, sources, duplicates, and known vulnerabilities where the advisory
+# database can be had (it is a git repository, which not every network reaches).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Built once, in a minute or two, into a place that `make clean` removes.
+tools=$PWD/target/tools
+PATH=$tools/bin:$PATH
+if ! command -v cargo-deny >/dev/null; then
+  echo "check-deps: installing cargo-deny into target/tools" >&2
+  cargo install --quiet --locked --root "$tools" cargo-deny@0.20.2
+fi
+
+cargo deny --locked check --hide-inclusion-graph bans licenses sources
+if timeout 60 cargo deny --locked fetch db >/dev/null 2>&1; then
+  cargo deny --locked check --disable-fetch advisories
+else
+  echo "check-deps: advisories were not checked, their database cannot be reached from here" >&2
+fi

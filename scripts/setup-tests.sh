@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Finds, or on Debian-like systems installs, the servers that the integration tests start for themselves: nats-server and
+# PostgreSQL. Changes nothing when both are there. The tests use private instances on free ports; no system service is
+# needed, and those that a package would start are left off where that can be helped.
+set -euo pipefail
+
+has_nats() { [[ -x ${NATS_SERVER_BIN:-} ]] || command -v nats-server >/dev/null; }
+
+has_postgres() {
+  local folder
+  for folder in "${PG_BIN:-}" /usr/lib/postgresql/*/bin; do
+    [[ -x $folder/initdb && -x $folder/postgres ]] && return
+  done
+  command -v initdb >/dev/null && command -v postgres >/dev/null
+}
+
+# Runs a command as root, without ever asking for a password.
+as_root() {
+  if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+can_install() {
+  command -v apt-get >/dev/null && as_root true 2>/dev/null
+}
+
+updated=no
+install() {
+  if [[ $updated == no ]]; then
+    as_root apt-get update -qq || echo "setup: apt-get update failed; trying with the package lists as they are" >&2
+    updated=yes
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# The packages' daemons are not wanted: only those that were off before are switched off again.
+install_nats() {
+  install nats-server
+  if command -v systemctl >/dev/null && systemctl is-active --quiet nats-server 2>/dev/null; then
+    as_root systemctl disable --quiet --now nats-server
+  fi
+}
+
+install_postgres() {
+  install postgresql-common
+  # Or the server's package would make and start a cluster that nobody asked for.
+  as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+  install postgresql
+}
+
+missing=()
+has_nats || missing+=(nats)
+has_postgres || missing+=(postgres)
+for what in "${missing[@]}"; do
+  if can_install; then
+    echo "setup: installing $what" >&2
+    "install_$what"
+  fi
+done
+
+failed=no
+if ! has_nats; then
+  echo "setup: nats-server (2.9 or newer) is missing: put it in PATH, or name its file in NATS_SERVER_BIN" >&2
+  failed=yes
+fi
+if ! has_postgres; then
+  echo "setup: PostgreSQL's server programs (15 or newer: initdb, postgres) are missing: put them in PATH, or name their folder in PG_BIN" >&2
+  failed=yes
+fi
+if [[ $(id -u) == 0 ]] && ! id postgres >/dev/null 2>&1; then
+  echo "setup: PostgreSQL refuses to run as root, and there is no user 'postgres' to run it as" >&2
+  failed=yes
+fi
+[[ $failed == no ]] || exit 1
