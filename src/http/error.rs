@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::history::HistoryError;
 use crate::log::LogError;
+use crate::stream::{InvalidOption, UpgradeError};
 
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -70,6 +71,10 @@ pub struct Document {
     #[serde(skip)]
     #[schema(ignore)]
     retry_after: Option<Duration>,
+    /// Headers that the status asks for.
+    #[serde(skip)]
+    #[schema(ignore)]
+    headers: HeaderMap,
     /// For the log, never for the client.
     #[serde(skip)]
     #[schema(ignore)]
@@ -94,6 +99,7 @@ impl Problem {
             field: None,
             extensions: Map::new(),
             retry_after: None,
+            headers: HeaderMap::new(),
             cause: None,
         }))
     }
@@ -147,6 +153,13 @@ impl Problem {
         self
     }
 
+    /// Adds headers that the status asks for.
+    #[must_use]
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        self.0.headers.extend(headers);
+        self
+    }
+
     /// Says what the log should tell.
     #[must_use]
     pub fn cause(mut self, cause: impl fmt::Display) -> Self {
@@ -187,6 +200,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
+        headers.clone_from(&self.0.headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.0.retry_after {
@@ -218,9 +232,29 @@ impl From<LogError> for Problem {
             LogError::NotRecorded(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).field("event_type")
             }
-            LogError::Refused(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).field("payload"),
+            LogError::Refused(_) => {
+                let detail = "the database behind the log cannot hold this event";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).cause(error)
+            }
             LogError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
             LogError::Truncated { .. } | LogError::EpochChanged(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<InvalidOption> for Problem {
+    fn from(error: InvalidOption) -> Self {
+        Self::bad_request(error.parameter, error.expected)
+    }
+}
+
+impl From<UpgradeError> for Problem {
+    fn from(error: UpgradeError) -> Self {
+        let problem = Self::new(error.status(), error.to_string()).headers(error.headers());
+        match error {
+            UpgradeError::NotWebSocket(_) | UpgradeError::NotUpgradable => problem.parameter("Upgrade"),
+            UpgradeError::Origin(_) => problem.parameter("Origin"),
+            UpgradeError::Full { .. } | UpgradeError::Stopping { .. } => problem,
         }
     }
 }

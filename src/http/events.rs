@@ -299,19 +299,11 @@ async fn append(
                 ItemResult::taken(index, status, id, appended.cursor)
             }
             Err(error) => {
-                let field = match &error {
-                    LogError::NotRecorded(_) => Some("event_type"),
-                    LogError::TooLarge { .. } | LogError::Refused(_) => Some("payload"),
-                    LogError::Unavailable(_) | LogError::Truncated { .. } | LogError::EpochChanged(_) => None,
-                };
-                let text = match field {
-                    Some(field) => format!("{field}: {error}"),
-                    None => "the log is not available right now; send this event again".to_owned(),
-                };
-                if field.is_none() {
+                let (field, reason) = reason_of(&error);
+                if is_passing(&error) {
                     away = Some(error);
                 }
-                ItemResult::rejected(index, Some(id), field, text)
+                ItemResult::rejected(index, Some(id), field, reason)
             }
         });
     }
@@ -322,6 +314,30 @@ async fn append(
             Ok(())
         }
         None => Ok(()),
+    }
+}
+
+/// Whether the same event may be taken later.
+const fn is_passing(error: &LogError) -> bool {
+    match error {
+        LogError::Unavailable(_) | LogError::Truncated { .. } | LogError::EpochChanged(_) => true,
+        LogError::NotRecorded(_) | LogError::TooLarge { .. } | LogError::Refused(_) => false,
+    }
+}
+
+/// What an event's sender is told about its failure, and the field that is to blame.
+fn reason_of(error: &LogError) -> (Option<&'static str>, String) {
+    match error {
+        LogError::NotRecorded(_) => (Some("event_type"), format!("event_type: {error}")),
+        LogError::TooLarge { .. } => (Some("payload"), format!("payload: {error}")),
+        LogError::Refused(_) => {
+            // in the database's words, which are not the sender's business
+            tracing::warn!(%error, "the log refused a published event");
+            (None, "the database behind the log cannot hold this event".to_owned())
+        }
+        LogError::Unavailable(_) | LogError::Truncated { .. } | LogError::EpochChanged(_) => {
+            (None, "the log is not available right now; send this event again".to_owned())
+        }
     }
 }
 

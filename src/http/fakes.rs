@@ -82,6 +82,7 @@ impl EventLog for FakeLog {
 pub struct FakeHistory {
     pub known: HashMap<Uuid, Option<Cursor>>,
     pub away: bool,
+    pub hangs: bool,
 }
 
 impl FakeHistory {
@@ -99,6 +100,9 @@ impl History for FakeHistory {
         self.answer(ids.iter().filter_map(|id| Some((*id, *self.known.get(id)?))).collect())
     }
     async fn query(&self, _: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
         self.answer(HistoryPage { records: Vec::new(), has_more: false })
     }
     async fn total(&self, _: &HistoryQuery) -> Result<Total, HistoryError> {
@@ -112,6 +116,9 @@ impl History for FakeHistory {
     }
     async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
         self.answer(Epoch(7))
+    }
+    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
+        self.answer(true)
     }
     async fn delete_before(&self, _: DateTime<Utc>, _: u32) -> Result<u64, HistoryError> {
         self.answer(0)

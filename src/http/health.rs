@@ -138,7 +138,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         Following::Current => ("current", None),
         Following::Stale(reason) => ("stale", Some(reason)),
     };
-    let sources = (state.sources)();
+    let sources = state.sources.health(Utc::now());
     let current = following == "current" && log_state.is_ok() && history_state.is_ok();
     let served_fresh = !sources.iter().any(|source| matches!(source.status, SourceStatus::Stale | SourceStatus::Down));
     let status = match following {
@@ -152,7 +152,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         history: dependency(state.history.kind(), history_state),
         map: MapCheck { following, error, cursor, lag, entities: state.live.with(crate::map::State::len) },
         sources,
-        stream: StreamCheck { clients: (state.stream.clients)() },
+        stream: StreamCheck { clients: state.streams.clients() },
     };
     let code = if status == Readiness::NotReady { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     uncached((code, Json(Ready { status, checks })).into_response())

@@ -29,7 +29,7 @@ pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
 pub use server::serve;
-pub use state::{AppState, Parts, StreamParts};
+pub use state::{AppState, Parts};
 pub use traffic::{DURATION_BUCKETS, DURATION_METRIC};
 
 use std::sync::Arc;

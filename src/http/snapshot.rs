@@ -15,7 +15,7 @@ use super::negotiate;
 use super::query::{FromParams, Params, Query};
 use super::state::AppState;
 use crate::live::{Encoding, SnapshotBytes};
-use crate::model::{Layer, Snapshot};
+use crate::model::{Layer, Service, Snapshot};
 
 /// Names the upstreams whose last good data stands in for a failed poll.
 pub const RESCUED: HeaderName = HeaderName::from_static("x-living-map-rescued");
@@ -87,7 +87,7 @@ pub async fn snapshot(
 /// Polls the upstreams, then waits until a snapshot shows what they said.
 async fn fresh(state: &AppState, layers: &[Layer]) -> Arc<SnapshotBytes> {
     let deadline = Instant::now() + state.config.fresh_timeout;
-    if tokio::time::timeout_at(deadline, (state.refresh)()).await.is_err() {
+    if !state.refresher.refresh(Service::ALL, state.config.fresh_timeout).await {
         tracing::debug!("the upstreams did not answer in time for a fresh snapshot");
     }
     let wanted = state.live.cursor();

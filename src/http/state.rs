@@ -4,16 +4,15 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::response::Response;
-use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::config::HttpConfig;
+use crate::adapters::SourceBoard;
 use crate::history::History;
 use crate::live::LiveMap;
 use crate::log::EventLog;
-use crate::model::SourceHealth;
+use crate::stream::Streams;
+use crate::sync::Refresher;
 
 /// The parts that the handlers work with; cloning it copies one pointer.
 #[derive(Clone)]
@@ -29,28 +28,14 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// The record.
     pub history: Arc<dyn History>,
-    /// How the upstreams are doing now.
-    pub sources: Sources,
-    /// Polls the upstreams now; ends when the map shows what they said. The waiting is bounded by the caller.
-    pub refresh: Refresh,
+    /// How the upstreams are doing.
+    pub sources: SourceBoard,
+    /// Polls the upstreams ahead of time.
+    pub refresher: Refresher,
     /// The WebSocket side.
-    pub stream: StreamParts,
+    pub streams: Streams,
     /// Renders the metrics of the whole process.
     pub metrics: PrometheusHandle,
-}
-
-/// Reads how the upstreams are doing.
-pub type Sources = Arc<dyn Fn() -> Vec<SourceHealth> + Send + Sync>;
-
-/// Starts a poll of all upstreams, or joins one under way.
-pub type Refresh = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
-
-/// The WebSocket side, as the routes see it.
-pub struct StreamParts {
-    /// Answers an upgrade request, and everything after it.
-    pub upgrade: Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>,
-    /// Clients connected now.
-    pub clients: Arc<dyn Fn() -> usize + Send + Sync>,
 }
 
 impl From<Parts> for AppState {

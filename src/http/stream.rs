@@ -3,9 +3,10 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::error::Document;
+use super::error::{Document, Problem};
 use super::state::AppState;
 use crate::model::Layer;
+use crate::stream::StreamOptions;
 
 /// Live changes (WebSocket)
 ///
@@ -29,10 +30,20 @@ use crate::model::Layer;
         (status = 400, body = Document, content_type = "application/problem+json"),
         (status = 403, description = "The page's origin may not connect",
             body = Document, content_type = "application/problem+json"),
+        (status = 426, description = "No WebSocket handshake",
+            body = Document, content_type = "application/problem+json"),
         (status = 503, description = "Too many clients; come back later", body = Document,
             content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
     )
 )]
-pub async fn stream(State(state): State<AppState>, request: Request) -> Response {
-    (state.stream.upgrade)(request).await
+pub async fn stream(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
+    let (mut head, _no_body) = request.into_parts();
+    let mut options = StreamOptions::from_query(head.uri.query().unwrap_or_default())?;
+    for name in &mut options.entities {
+        // a name that the map does not know yet may be an entity's canonical one later
+        if let Some(id) = state.live.with(|map| map.resolve(name).map(str::to_owned)) {
+            *name = id;
+        }
+    }
+    Ok(state.streams.upgrade(&mut head, options)?)
 }

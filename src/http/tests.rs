@@ -2,32 +2,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use bytes::Bytes;
+use futures::StreamExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
+use crate::adapters::{AdaptersConfig, SourceBoard, Upstreams};
 use crate::live::LiveMap;
-use crate::model::SourceHealth;
+use crate::model::{Cursor, Epoch};
+use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
+use crate::sync::{Poller, SyncConfig};
 
 fn parts() -> Parts {
+    let (live, log, sources) = (LiveMap {}, Arc::new(FakeLog::default()), SourceBoard::default());
+    let upstreams = Upstreams::new(&AdaptersConfig::default()).unwrap();
+    let poller = Poller::new(SyncConfig::default(), upstreams, sources.clone(), live.clone(), log.clone());
+    let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
+    let source: SnapshotSource = Arc::new(|_| {
+        let json = Bytes::from_static(br#"{"layers":{}}"#);
+        Box::pin(async { SnapshotJson { cursor: Cursor { epoch: Epoch(7), seq: 0 }, json } })
+    });
     Parts {
         config: HttpConfig::default(),
-        live: LiveMap {},
-        log: Arc::new(FakeLog::default()),
+        live,
+        log,
         history: Arc::new(FakeHistory::default()),
-        sources: Arc::new(Vec::<SourceHealth>::new),
-        refresh: Arc::new(|| Box::pin(std::future::ready(()))),
-        stream: StreamParts {
-            upgrade: Arc::new(|_| {
-                Box::pin(async { Problem::bad_request("Upgrade", "expected websocket").into_response() })
-            }),
-            clients: Arc::new(|| 0),
-        },
+        sources,
+        refresher: poller.refresher(),
+        streams: Streams::start(StreamConfig::default(), &hub, &source, CancellationToken::new()),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     }
 }
@@ -243,10 +251,46 @@ async fn a_panic_is_one_request_s_problem() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_takes_too_long_is_answered() {
     let mut parts = parts();
-    parts.stream.upgrade = Arc::new(|_| Box::pin(std::future::pending()));
-    let answer = call_with(parts, Request::get("/living-map/stream").body(Body::empty()).unwrap()).await;
+    parts.history = Arc::new(FakeHistory { hangs: true, ..FakeHistory::default() });
+    let answer = call_with(parts, Request::get("/living-map/history").body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, 503);
     answer.problem();
+}
+
+#[tokio::test]
+async fn a_connection_becomes_a_stream_and_does_not_hold_up_the_end() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let (stop, router) = (shutdown.clone(), router(parts().into()).unwrap());
+    let server = tokio::spawn(async move { serve(listener, router, &HttpConfig::default(), stop).await });
+    let url = format!("ws://{address}/living-map/stream?layers=city");
+    let (mut socket, answer) = tokio_tungstenite::connect_async(url).await.unwrap();
+    assert_eq!(answer.status(), 101);
+    let frame: Value = serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap();
+    assert_eq!(frame["kind"], "snapshot");
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), server).await.expect("the server ends").unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_is_refused_as_everything_else_is() {
+    let plain = get("/living-map/stream").await;
+    assert_eq!((plain.status.as_u16(), &plain.headers["upgrade"]), (426, &HeaderValue::from_static("websocket")));
+    plain.problem();
+    for (query, parameter) in [("layers=moon", "layers"), ("cursor=x", "cursor"), ("types=a..b", "types")] {
+        let answer = get(&format!("/living-map/stream?{query}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.problem()["parameter"]), (400, &json!(parameter)));
+    }
+    let elsewhere = Request::get("/living-map/stream")
+        .header("host", "map.example")
+        .header("origin", "https://evil.example")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let answer = call_with(parts(), elsewhere.body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.status.as_u16(), &answer.problem()["parameter"]), (403, &json!("Origin")));
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn what_the_record_holds_is_a_duplicate_at_its_place() {
     let log = FakeLog::default();
     let id = publish(&log, &FakeHistory::default(), event.clone()).await.unwrap()[0].id.unwrap();
     let forgetful = FakeLog::default();
-    let history = FakeHistory { known: [(id, Some(at(42)))].into(), away: false };
+    let history = FakeHistory { known: [(id, Some(at(42)))].into(), ..FakeHistory::default() };
     let results = publish(&forgetful, &history, event).await.unwrap();
     assert_eq!((results[0].status, results[0].cursor), (Duplicate, Some(at(42))));
     assert_eq!(forgetful.subjects(), Vec::<String>::new());
