@@ -15,6 +15,9 @@ use crate::model::{Service, json};
 const MAX_REFUSAL_BYTES: usize = 2048;
 const MAX_SHOWN_CHARS: usize = 200;
 
+/// From this length a token is hidden where it is repeated, in bytes.
+const MIN_SECRET_BYTES: usize = 8;
+
 /// Bodies from this size are parsed off the runtime's threads: parsing costs some 10 ms for each MiB.
 const PARSE_ASIDE_FROM_BYTES: usize = 64 * 1024;
 
@@ -165,8 +168,8 @@ impl Client {
             }
         }
         let mut text = String::from_utf8_lossy(&body).into_owned();
-        // some services repeat the request in their complaint
-        if let Some(token) = self.endpoint.token() {
+        // some services repeat the request in their complaint; a very short token is no secret, but part of many words
+        if let Some(token) = self.endpoint.token().filter(|token| token.expose().len() >= MIN_SECRET_BYTES) {
             text = text.replace(token.expose(), "…");
         }
         let one_line = text.replace(char::is_control, " ");

@@ -126,6 +126,11 @@ impl Endpoints {
         Self(std::array::from_fn(|index| endpoint(Service::ALL[index])))
     }
 
+    /// Moves a service.
+    pub fn set(&mut self, service: Service, endpoint: Endpoint) {
+        self.0[service as usize] = endpoint;
+    }
+
     /// Where a service is.
     #[must_use]
     pub const fn get(&self, service: Service) -> &Endpoint {

@@ -65,7 +65,7 @@ impl Default for AdaptersConfig {
             retry_delay: Duration::from_millis(100),
             concurrency: 8,
             usage_calls_per_round: 100,
-            internal_list_recheck: Duration::from_secs(600),
+            internal_list_recheck: Duration::from_mins(10),
         }
     }
 }

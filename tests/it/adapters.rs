@@ -1,5 +1,6 @@
 //! The adapters against what the services really answered, and against services that misbehave.
 
+mod demo;
 mod faults;
 mod upstream;
 

@@ -1,0 +1,65 @@
+//! The simulated agents service.
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::refusal;
+use crate::demo::SharedWorld;
+use crate::demo::entities::Agent;
+use crate::demo::names;
+use crate::demo::world::World;
+
+pub(super) fn routes() -> Router<SharedWorld> {
+    Router::new().route("/agents", get(list)).route("/agents/{id}", get(one))
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    #[serde(default = "default_is_active")]
+    is_active: bool,
+}
+
+/// Without the parameter the real service lists the active ones.
+const fn default_is_active() -> bool {
+    true
+}
+
+async fn list(State(world): State<SharedWorld>, Query(query): Query<ListQuery>) -> Json<Value> {
+    let world = world.lock();
+    let wanted = world.agents().iter().filter(|agent| agent.is_active == query.is_active);
+    Json(wanted.map(|agent| body(&world, agent)).collect())
+}
+
+async fn one(State(world): State<SharedWorld>, Path(id): Path<String>) -> Response {
+    let world = world.lock();
+    let agent = world.agents().iter().find(|agent| agent.id == id || agent.uuid.to_string() == id);
+    match agent {
+        Some(agent) => Json(body(&world, agent)).into_response(),
+        None => refusal(StatusCode::NOT_FOUND, &format!("Agent '{id}' not found")),
+    }
+}
+
+fn body(world: &World, agent: &Agent) -> Value {
+    json!({
+        "id": agent.uuid,
+        "external_id": agent.id,
+        "name": agent.name,
+        "kind": agent.kind,
+        "description": agent.description,
+        "microdao_id": world.microdaos[agent.microdao].uuid,
+        "owner_user_id": null,
+        "blueprint_id": null,
+        "model": names::MODELS[agent.model].0,
+        "tools_enabled": [names::TOOLS[agent.model].0],
+        "system_prompt": null,
+        "avatar_url": null,
+        "is_active": agent.is_active,
+        "created_at": agent.created_at,
+        "updated_at": agent.updated_at,
+    })
+}
