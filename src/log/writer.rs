@@ -9,7 +9,9 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::stream::ConsumerErrorKind;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::jetstream::LogStream;
 use super::{JetStreamLog, LogError};
 use crate::history::History;
+use crate::model::Epoch;
 
 /// How the history is written.
 #[derive(Debug, Clone)]
@@ -126,19 +129,52 @@ impl HistoryWriter {
     }
 }
 
-/// The shared durable consumer: found, brought up to the configured limits, or made.
-async fn consumer(stream: &LogStream, config: &WriterConfig) -> Result<Consumer<pull::Config>, LogError> {
+/// The shared durable consumer, found or made, and the log it delivers.
+///
+/// It belongs to one epoch, which its description names. One that has been further than the log goes, or that belongs to
+/// what the log was before it lost entries, would hide what comes now: it is made again and delivers all there is, which
+/// the record mostly knows.
+async fn consumer(stream: &LogStream, config: &WriterConfig) -> Result<(Consumer<pull::Config>, Epoch), LogError> {
     let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
     let jetstream = stream.connection().jetstream();
+    // before the log's end is asked for: then this one cannot rightly be ahead of it
+    let existing = jetstream.get_consumer_from_stream::<pull::Config, _, _>(&config.durable, stream.name()).await;
+    let existing = match existing {
+        Ok(consumer) => Some(consumer),
+        Err(error) if is_not_found(&error.kind()) => None,
+        Err(error) => return Err(failed(&error)),
+    };
+    let seen = stream.look().await?;
+    let mut epoch = seen.bounds.epoch;
+    if let Some(existing) = existing {
+        let info = existing.cached_info();
+        if info.delivered.stream_sequence > seen.bounds.last {
+            epoch = stream.new_generation(&seen).await?;
+        }
+        if info.config.description.as_deref() != Some(&description(epoch)) {
+            tracing::warn!(consumer = config.durable, %epoch, "the log is another one: its history is written from its start");
+            let deleted = jetstream.delete_consumer_from_stream(&config.durable, stream.name()).await;
+            deleted.map_err(|error| failed(&error))?;
+        }
+    }
     let declared = pull::Config {
         durable_name: Some(config.durable.clone()),
-        description: Some("Living Map: writes the history".to_owned()),
+        description: Some(description(epoch)),
         ack_wait: config.ack_wait,
         max_ack_pending: config.max_ack_pending,
         ..pull::Config::default()
     };
     let made = jetstream.create_consumer_on_stream(declared, stream.name()).await;
-    made.map_err(|error| failed(&error))
+    Ok((made.map_err(|error| failed(&error))?, epoch))
+}
+
+fn description(epoch: Epoch) -> String {
+    format!("Living Map writes the history of log {epoch}")
+}
+
+fn is_not_found(error: &ConsumerErrorKind) -> bool {
+    matches!(error, ConsumerErrorKind::JetStream(error)
+        if matches!(error.error_code(), ErrorCode::CONSUMER_NOT_FOUND | ErrorCode::STREAM_NOT_FOUND))
 }
 
 /// Keeps the lag in the status.

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod history;
+mod history_writer;
 mod http;
 mod log_jetstream;
 mod log_suite;

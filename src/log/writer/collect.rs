@@ -53,25 +53,30 @@ impl Collector {
                     if !batch.entries.is_empty() && sender.send(batch).await.is_err() {
                         return;
                     }
+                    // nats-server 2.9 harms a consumer that is made while its namesake is still being deleted
+                    self.pause(0, &stop).await;
                 }
                 Err(error) => {
                     if attempt == 0 {
                         tracing::warn!(%error, "the history writer cannot read the log; trying again");
                     }
                     self.note(Some(error.to_string()));
-                    let delay = backoff::delay(attempt, self.config.retry_min, self.config.retry_max);
-                    stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+                    self.pause(attempt, &stop).await;
                     attempt = attempt.saturating_add(1);
                 }
             }
         }
     }
 
+    async fn pause(&self, attempt: u32, stop: &CancellationToken) {
+        let delay = backoff::delay(attempt, self.config.retry_min, self.config.retry_max);
+        stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+    }
+
     async fn open(&self) -> Result<Source, LogError> {
         let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
         let connects = self.stream.connection().link().borrow().connects;
-        let seen = self.stream.look().await?;
-        let consumer = consumer(&self.stream, &self.config).await?;
+        let (consumer, epoch) = consumer(&self.stream, &self.config).await?;
         let messages = consumer
             .stream()
             .max_messages_per_batch(self.config.fetch)
@@ -79,7 +84,7 @@ impl Collector {
             .messages()
             .await
             .map_err(|error| failed(&error))?;
-        Ok(Source { messages, epoch: seen.bounds.epoch, connects })
+        Ok(Source { messages, epoch, connects })
     }
 
     /// Collects from `source` until it must be made again, nobody takes batches any more, or `stop`. Returns what was not

@@ -11,6 +11,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::daemon::{Daemon, Folder, accepts, free_port, program};
 use super::wait::{PATIENCE, until};
 
+/// Where a server keeps its streams.
+const STREAMS: &str = "store/jetstream/$G/streams";
+
 /// A `nats-server` with `JetStream` on a loopback port, in a folder of its own. The binary is `NATS_SERVER_BIN` or the
 /// one in `PATH`. Gone when dropped.
 pub struct NatsServer {
@@ -92,6 +95,16 @@ impl NatsServer {
         let store = self.folder.path().join("store");
         fs::remove_dir_all(&store).expect("the store can be removed");
         copy_folder(&copy.path().join("store"), &store);
+    }
+
+    /// Puts the consumers of a copy into its store, as if they had reached the disk and the messages had not; stop it
+    /// before.
+    pub fn restore_consumers(&self, copy: &Folder) {
+        for stream in fs::read_dir(copy.path().join(STREAMS)).expect("the copy has streams").flatten() {
+            let to = self.folder.path().join(STREAMS).join(stream.file_name()).join("obs");
+            let _ = fs::remove_dir_all(&to);
+            copy_folder(&stream.path().join("obs"), &to);
+        }
     }
 
     /// Waits until it greets with its `INFO` line; false if it ended instead.

@@ -1,0 +1,325 @@
+//! The history writer, against a record that can be away, slow or of its own opinion.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use living_map::bus::{NatsConfig, connect};
+use living_map::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, Total, Written};
+use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig, WriterStatus};
+use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::log_suite::{append, event, of};
+use crate::support::nats::NatsServer;
+use crate::support::wait::until;
+
+/// A record in memory.
+#[derive(Default)]
+struct Record {
+    rows: Mutex<BTreeMap<Uuid, LogEntry>>,
+    away: AtomicBool,
+    /// Writes that were asked for, whatever became of them.
+    writes: AtomicUsize,
+    largest: AtomicUsize,
+    duplicates: AtomicUsize,
+}
+
+impl Record {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<Uuid, LogEntry>> {
+        self.rows.lock().unwrap()
+    }
+
+    async fn holds(&self, count: usize) {
+        until(&format!("{count} rows"), || async { (self.rows().len() >= count).then_some(()) }).await;
+        assert_eq!(self.rows().len(), count);
+    }
+}
+
+#[async_trait]
+impl History for Record {
+    async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(HistoryError::Unavailable(sqlx::Error::PoolTimedOut));
+        }
+        if entries.iter().any(|entry| entry.event.payload["poison"] == true) {
+            return Err(HistoryError::Refused(sqlx::Error::Protocol("a row is poisoned".to_owned())));
+        }
+        self.largest.fetch_max(entries.len(), Ordering::SeqCst);
+        let mut rows = self.rows();
+        let before = rows.len();
+        for entry in entries {
+            rows.entry(entry.event.id).or_insert_with(|| entry.clone());
+        }
+        let inserted = rows.len() - before;
+        self.duplicates.fetch_add(entries.len() - inserted, Ordering::SeqCst);
+        Ok(Written { inserted: inserted as u64, duplicates: (entries.len() - inserted) as u64 })
+    }
+
+    async fn known(&self, _: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn query(&self, _: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn total(&self, _: &HistoryQuery) -> Result<Total, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn read_log(&self, _: Epoch, _: u64, _: u32) -> Result<Vec<LogEntry>, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn held(&self, _: Epoch) -> Result<Option<Held>, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn delete_before(&self, _: DateTime<Utc>, _: u32) -> Result<u64, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn ping(&self) -> Result<(), HistoryError> {
+        Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn close(&self) {}
+}
+
+async fn log_of(server: &NatsServer) -> JetStreamLog {
+    let config = NatsConfig { url: server.url(), reconnect_max: Duration::from_millis(200), ..NatsConfig::default() };
+    JetStreamLog::new(connect(&config).await.unwrap(), JetStreamConfig::default())
+}
+
+fn config() -> WriterConfig {
+    WriterConfig {
+        batch: 100,
+        ack_wait: Duration::from_secs(2),
+        refused_delay: Duration::from_secs(1),
+        retry_min: Duration::from_millis(50),
+        retry_max: Duration::from_millis(100),
+        lag_interval: Duration::from_millis(50),
+        ..WriterConfig::default()
+    }
+}
+
+struct Running {
+    status: watch::Receiver<WriterStatus>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(log: &JetStreamLog, record: &Arc<Record>, config: WriterConfig) -> Self {
+        let writer = HistoryWriter::new(log, Arc::clone(record) as Arc<dyn History>, config);
+        let (status, stop) = (writer.status(), CancellationToken::new());
+        Self { status, task: tokio::spawn(writer.run(stop.clone())), stop }
+    }
+
+    async fn status(&mut self, what: &str, wanted: impl Fn(&WriterStatus) -> bool) -> WriterStatus {
+        until(what, || async { Some(self.status.borrow().clone()).filter(|status| wanted(status)) }).await
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+async fn unacknowledged(server: &NatsServer) -> usize {
+    let stream = jetstream::new(server.client().await).get_stream("LIVING_MAP").await.unwrap();
+    let consumer: PullConsumer = stream.get_consumer("living-map-history").await.unwrap();
+    consumer.cached_info().num_ack_pending + usize::try_from(consumer.cached_info().num_pending).unwrap()
+}
+
+fn poison() -> NewEvent {
+    of(json!({"event_type": "city.event.x", "event_id": Uuid::new_v4(), "payload": {"poison": true}}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_written_once_in_batches() {
+    let server = NatsServer::start().await;
+    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    append(&log, (0..1000).map(event).collect()).await;
+    let mut writer = Running::start(&log, &record, config());
+    record.holds(1000).await;
+    append(&log, (0..500).map(event).collect()).await;
+    record.holds(1500).await;
+    let status = writer.status("no lag", |status| status.lag == Some(0)).await;
+    assert!(status.last_success.is_some() && status.database_error.is_none() && status.log_error.is_none());
+    let positions: HashSet<u64> = record.rows().values().map(|entry| entry.cursor.seq).collect();
+    assert_eq!(positions, (1..=1500).collect());
+    assert!(record.largest.load(Ordering::SeqCst) <= 100);
+    assert!(record.writes.load(Ordering::SeqCst) < 200, "rows are written in batches");
+    writer.stop().await;
+    assert_eq!(unacknowledged(&server).await, 0);
+    assert_eq!(record.duplicates.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_database_is_waited_for_and_nothing_is_acknowledged_meanwhile() {
+    let server = NatsServer::start().await;
+    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    record.away.store(true, Ordering::SeqCst);
+    let mut writer = Running::start(&log, &record, config());
+    append(&log, (0..500).map(event).collect()).await;
+    let status = writer.status("the error", |status| status.database_error.is_some()).await;
+    assert!(status.database_error.unwrap().contains("not available") && status.last_success.is_none());
+    writer.status("the lag", |status| status.lag == Some(500)).await;
+    assert_eq!(unacknowledged(&server).await, 500);
+    // long enough for the server to deliver again what it delivered first
+    let writes = record.writes.load(Ordering::SeqCst);
+    until("some more attempts", || async { (record.writes.load(Ordering::SeqCst) > writes + 30).then_some(()) }).await;
+    record.away.store(false, Ordering::SeqCst);
+    record.holds(500).await;
+    writer.status("all is well", |status| status.lag == Some(0) && status.database_error.is_none()).await;
+    writer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_row_is_singled_out_and_tried_again_later() {
+    let server = NatsServer::start().await;
+    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    let mut events: Vec<NewEvent> = (0..300).map(event).collect();
+    for at in [0, 77, 150, 151, 299] {
+        events[at] = poison();
+    }
+    append(&log, events).await;
+    let mut writer = Running::start(&log, &record, config());
+    record.holds(295).await;
+    writer.status("the refused rows to be left", |status| status.lag == Some(5)).await;
+    let writes = record.writes.load(Ordering::SeqCst);
+    until("another attempt", || async { (record.writes.load(Ordering::SeqCst) > writes).then_some(()) }).await;
+    append(&log, vec![event(300)]).await;
+    record.holds(296).await;
+    writer.stop().await;
+    assert_eq!(unacknowledged(&server).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_the_work_and_a_dead_ones_share_is_taken_over() {
+    let server = NatsServer::start().await;
+    let record = Arc::new(Record::default());
+    let logs = [log_of(&server).await, log_of(&server).await];
+    let one = Running::start(&logs[0], &record, config());
+    let two = Running::start(&logs[1], &record, config());
+    append(&logs[0], (0..2000).map(event).collect()).await;
+    // dies without a word, with deliveries on their way to it
+    one.task.abort();
+    append(&logs[1], (0..2000).map(event).collect()).await;
+    record.holds(4000).await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_writer_has_finished_its_batch_and_the_next_one_goes_on() {
+    let server = NatsServer::start().await;
+    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    for round in 1..=5 {
+        let writer = Running::start(&log, &record, config());
+        append(&log, (0..500).map(event).collect()).await;
+        until("some rows", || async { (record.rows().len() > (round - 1) * 500).then_some(()) }).await;
+        writer.stop().await;
+    }
+    let writer = Running::start(&log, &record, config());
+    record.holds(2500).await;
+    writer.stop().await;
+    assert_eq!(unacknowledged(&server).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_stops_at_once_when_the_database_is_away() {
+    let server = NatsServer::start().await;
+    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    record.away.store(true, Ordering::SeqCst);
+    append(&log, (0..500).map(event).collect()).await;
+    let mut writer = Running::start(
+        &log,
+        &record,
+        WriterConfig { retry_min: Duration::from_secs(60), retry_max: Duration::from_secs(60), ..config() },
+    );
+    writer.status("the error", |status| status.database_error.is_some()).await;
+    tokio::time::timeout(Duration::from_secs(10), writer.stop()).await.expect("it does not wait for the database");
+    assert_eq!(unacknowledged(&server).await, 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_writer_goes_on_after_the_server_was_killed_and_after_its_consumer_was_deleted() {
+    let mut server = NatsServer::start().await;
+    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    let writer = Running::start(&log, &record, config());
+    append(&log, (0..500).map(event).collect()).await;
+    record.holds(500).await;
+    server.kill();
+    server.restart().await;
+    until("the log to be back", || async { log.ready().await.ok() }).await;
+    append(&log, (0..500).map(event).collect()).await;
+    record.holds(1000).await;
+    let stream = jetstream::new(server.client().await).get_stream("LIVING_MAP").await.unwrap();
+    stream.delete_consumer("living-map-history").await.unwrap();
+    append(&log, (0..500).map(event).collect()).await;
+    record.holds(1500).await;
+    writer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_forgot_does_not_hide_what_comes_after() {
+    let mut server = NatsServer::start().await;
+    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    append(&log, (0..100).map(event).collect()).await;
+    server.stop().await;
+    let saved = server.save_store();
+    server.restart().await;
+    let writer = Running::start(&log, &record, config());
+    until("the log to be back", || async { log.ready().await.ok() }).await;
+    append(&log, (0..400).map(event).collect()).await;
+    record.holds(500).await;
+    writer.stop().await;
+    // the stream ends at 100 again, and its consumer has been at 500
+    server.stop().await;
+    let consumers = server.save_store();
+    server.restore_store(&saved);
+    server.restore_consumers(&consumers);
+    server.restart().await;
+    until("the log to be back", || async { log.ready().await.ok() }).await;
+    let writer = Running::start(&log, &record, config());
+    append(&log, (0..50).map(event).collect()).await;
+    record.holds(550).await;
+    writer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_settings_are_taken_over_by_the_consumer_that_is_there() {
+    let server = NatsServer::start().await;
+    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    for ack_wait in [2, 3] {
+        append(&log, vec![event(1)]).await;
+        let mut writer =
+            Running::start(&log, &record, WriterConfig { ack_wait: Duration::from_secs(ack_wait), ..config() });
+        writer.status("a row", |status| status.last_success.is_some()).await;
+        writer.stop().await;
+        let stream = jetstream::new(server.client().await).get_stream("LIVING_MAP").await.unwrap();
+        let consumer: PullConsumer = stream.get_consumer("living-map-history").await.unwrap();
+        assert_eq!(consumer.cached_info().config.ack_wait, Duration::from_secs(ack_wait));
+    }
+    record.holds(2).await;
+}
