@@ -1,1 +1,87 @@
+//! The record: one suite for both databases, and what only `PostgreSQL` can do wrong.
 
+mod adoption;
+mod faults;
+mod filters;
+mod json;
+mod retention;
+mod suite;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use living_map::history::{self, History, HistoryConfig, HistoryPage, HistoryQuery};
+use living_map::model::{Cursor, Epoch, Event, LogEntry};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::daemon::Folder;
+use crate::support::postgres;
+
+/// A record with a database of its own.
+pub struct Private {
+    pub history: Arc<dyn History>,
+    pub url: String,
+    _folder: Option<Folder>,
+}
+
+/// A log's identity that is as large as one can be.
+pub const EPOCH: Epoch = Epoch(u64::MAX - 5);
+
+pub async fn sqlite(config: &HistoryConfig) -> Private {
+    let folder = Folder::new("history");
+    let url = format!("sqlite://{}", folder.path().join("living map.db").display());
+    Private { history: open(&url, config).await, url, _folder: Some(folder) }
+}
+
+pub async fn postgres(config: &HistoryConfig) -> Private {
+    let url = postgres::database().await;
+    Private { history: open(&url, config).await, url, _folder: None }
+}
+
+pub async fn open(url: &str, config: &HistoryConfig) -> Arc<dyn History> {
+    history::open(url, config).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// 2026-11-20 00:00 and so many milliseconds.
+pub fn at(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_132_800, 0).unwrap() + TimeDelta::milliseconds(millis)
+}
+
+/// The entry at a position, like no other.
+pub fn entry(seq: u64) -> LogEntry {
+    let millis = i64::try_from(seq).unwrap();
+    let event = Event {
+        id: Uuid::new_v4(),
+        event_type: "agent.event.status".into(),
+        timestamp: at(millis),
+        payload: json!({"agent_id": "agent:sofia", "number": seq}),
+        source_service: Some("agents".into()),
+        entity_id: Some("agent:sofia".into()),
+        entity_type: Some(living_map::model::EntityType::Agent),
+        trace_id: None,
+        idempotency_key: None,
+        envelope: None,
+    };
+    LogEntry { cursor: Cursor { epoch: EPOCH, seq }, logged_at: at(millis + 1), event, raw: None }
+}
+
+pub fn number(payload: &Value) -> u64 {
+    payload["number"].as_u64().expect("a number")
+}
+
+/// Everything that matches, page by page of `limit` rows, by keyset.
+pub async fn all_pages(history: &dyn History, query: &HistoryQuery, limit: u32) -> Vec<Event> {
+    let mut query = HistoryQuery { limit, ..query.clone() };
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let HistoryPage { records, has_more } = history.query(&query).await.expect("a page");
+        assert!(records.len() <= limit as usize && (records.len() == limit as usize || !has_more));
+        events.extend(records.into_iter().map(|record| record.event));
+        if !has_more {
+            return events;
+        }
+        let last = events.last().expect("more than nothing");
+        query.after = Some(history::PagePosition { timestamp: last.timestamp, id: last.id });
+    }
+}

@@ -1,0 +1,131 @@
+//! Taking over the database of the service we replace.
+
+use living_map::history::{HistoryConfig, HistoryQuery, Record, Total};
+use living_map::model::EntityType;
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection, Row};
+
+use super::{all_pages, entry, open};
+use crate::support::postgres::database;
+
+const OLD: &str = include_str!("../../fixtures/old_schema.sql");
+
+/// A database of the old service, and a connection as the old service has it.
+async fn old_database() -> (String, PgConnection) {
+    let url = database().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    connection.execute(sqlx::raw_sql(OLD)).await.unwrap();
+    (url, connection)
+}
+
+async fn records(history: &dyn living_map::history::History) -> Vec<Record> {
+    history.query(&HistoryQuery { limit: 100, ..HistoryQuery::default() }).await.unwrap().records
+}
+
+#[tokio::test]
+async fn every_row_is_there_and_readable() {
+    let (url, _old) = old_database().await;
+    let history = open(&url, &HistoryConfig::default()).await;
+    let records = records(&*history).await;
+    assert_eq!(records.len(), 7);
+    let record = |number: u128| {
+        let found = records.iter().find(|record| record.event.id.as_u128() & 0xf == number);
+        found.unwrap_or_else(|| panic!("row {number} is lost"))
+    };
+    let first = record(1);
+    assert_eq!(first.event.event_type, "living_map.initialized");
+    assert_eq!(first.event.payload, json!({"version": "1.0.0", "phase": "9"}));
+    assert_eq!(first.cursor, None, "it has no place in a log");
+    let shouted = record(2);
+    assert_eq!(shouted.event.timestamp.to_rfc3339(), "2025-11-24T10:00:01.123456+00:00");
+    assert_eq!((shouted.event.entity_type, shouted.entity_type.as_deref()), (Some(EntityType::Agent), Some("AGENT")));
+    assert_eq!(record(3).event.payload, Value::Null);
+    assert_eq!((record(3).event.entity_type, record(3).entity_type.as_deref()), (None, Some("robot")));
+    assert_eq!(record(4).event.payload["decimal"], json!(12920.5));
+    assert_eq!(record(4).event.payload["huge"], json!(format!("1{}", "0".repeat(400))));
+    assert_eq!(record(5).event.event_type, "");
+    assert_eq!(record(5).event.payload, json!("just text"));
+    let agents = HistoryQuery { entity_type: Some(EntityType::Agent), ..HistoryQuery::default() };
+    assert_eq!(all_pages(&*history, &agents, 10).await.len(), 1, "a type is found however it is spelled");
+    // rows without a time got one: pages neither lose nor repeat anything
+    assert_eq!(all_pages(&*history, &HistoryQuery::default(), 1).await.len(), 7);
+    assert_eq!(history.total(&HistoryQuery::default()).await.unwrap(), Total { rows: 7, exact: true });
+}
+
+#[tokio::test]
+async fn the_old_service_goes_on_working_beside_us() {
+    let (url, mut old) = old_database().await;
+    let history = open(&url, &HistoryConfig::default()).await;
+    let row = sqlx::query(
+        "INSERT INTO living_map_history (timestamp, event_type, payload, source_service, entity_id, entity_type) \
+         VALUES (now(), 'agent.event.status', '{}', 'agents', 'agent:x', 'agent') RETURNING id",
+    );
+    let id: uuid::Uuid = row.fetch_one(&mut old).await.unwrap().get(0);
+    // a time that is no time, which sqlx itself cannot read
+    old.execute("INSERT INTO living_map_history (timestamp, event_type, payload) VALUES ('infinity', 'a', '{}')")
+        .await
+        .unwrap();
+    let mut ours = entry(1);
+    ours.event.timestamp = chrono::Utc::now();
+    history.write(&[ours]).await.unwrap();
+    assert_eq!(records(&*history).await.len(), 10);
+    assert_eq!(history.known(&[id]).await.unwrap(), [(id, None)].into());
+    let columns =
+        "SELECT id, timestamp, event_type, payload, source_service, entity_id, entity_type FROM living_map_history";
+    assert_eq!(old.fetch_all(columns).await.unwrap().len(), 10);
+    let deleted: i32 = old.fetch_one("SELECT cleanup_living_map_history()").await.unwrap().get(0);
+    assert_eq!(deleted, 5, "its own function is as it was");
+    let snapshots: i64 = old.fetch_one("SELECT count(*) FROM living_map_snapshots").await.unwrap().get(0);
+    assert_eq!(snapshots, 1);
+}
+
+async fn indexes(connection: &mut PgConnection) -> Vec<String> {
+    let sql = "SELECT indexname::text FROM pg_indexes WHERE tablename IN ('living_map_history', 'living_map_snapshots') ORDER BY 1";
+    connection.fetch_all(sql).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn indexes_that_are_there_are_not_made_again() {
+    let (url, mut old) = old_database().await;
+    let mut expected = indexes(&mut old).await;
+    expected.push("living_map_history_position_key".into());
+    expected.sort();
+    open(&url, &HistoryConfig::default()).await;
+    assert_eq!(indexes(&mut old).await, expected);
+    open(&url, &HistoryConfig::default()).await;
+    assert_eq!(indexes(&mut old).await, expected, "opening again changes nothing");
+}
+
+#[tokio::test]
+async fn a_new_database_gets_the_same_tables() {
+    let url = database().await;
+    open(&url, &HistoryConfig::default()).await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    assert_eq!(
+        indexes(&mut connection).await,
+        [
+            "living_map_history_entity_id_idx",
+            "living_map_history_entity_type_idx",
+            "living_map_history_pkey",
+            "living_map_history_position_key",
+            "living_map_history_source_service_idx",
+            "living_map_history_timestamp_idx",
+            "living_map_history_type_timestamp_idx",
+            "living_map_snapshots_generated_at_idx",
+            "living_map_snapshots_pkey",
+        ]
+    );
+    connection.execute("SELECT cleanup_living_map_history()").await.unwrap();
+}
+
+#[tokio::test]
+async fn servers_that_start_together_migrate_once() {
+    let (url, mut old) = old_database().await;
+    let config = HistoryConfig::default();
+    let histories = futures::future::join_all((0..4).map(|_| open(&url, &config))).await;
+    for history in histories {
+        assert_eq!(records(&*history).await.len(), 7);
+    }
+    let migrations: i64 = old.fetch_one("SELECT count(*) FROM living_map_migrations").await.unwrap().get(0);
+    assert_eq!(migrations, 2);
+}

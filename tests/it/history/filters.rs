@@ -1,0 +1,111 @@
+//! Filters against a model: the rows in memory, filtered by plain code.
+
+use living_map::history::{History, HistoryConfig, HistoryQuery, Total};
+use living_map::model::subject::Pattern;
+use living_map::model::{EntityType, Event, LogEntry};
+use proptest::prelude::*;
+use proptest::sample::select;
+use tokio::runtime::Runtime;
+
+use super::{all_pages, at, entry, postgres, sqlite};
+
+/// With everything that some database takes for a wildcard or for the end of a text.
+const TOKENS: [&str; 12] = ["a", "b", "A", "%", "_", "[ab]", "?", "\\", "a%", "(a|b)+", "'", "\""];
+const SOURCES: [&str; 3] = ["agents", "%", "o'neill"];
+const ENTITIES: [&str; 4] = ["agent:a", "agent:b", "microdao:1", "a'b"];
+
+fn tokens(with_wildcards: bool) -> impl Strategy<Value = Vec<&'static str>> {
+    let wildcards = if with_wildcards { 6 } else { 0 };
+    let token = prop_oneof![4 => select(&TOKENS[..]), 8 => select(&TOKENS[..2]), wildcards => Just("*")];
+    prop::collection::vec(token, 1..4)
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let optional = |names: &'static [&'static str]| prop::option::of(select(names).prop_map(str::to_owned));
+    let event =
+        (tokens(false), 0..20_i64, optional(&SOURCES), optional(&ENTITIES), prop::option::of(select(EntityType::ALL)))
+            .prop_map(|(subject, millis, source_service, entity_id, entity_type)| Event {
+                event_type: subject.join("."),
+                timestamp: at(millis),
+                source_service,
+                entity_id,
+                entity_type,
+                ..entry(1).event
+            });
+    prop::collection::vec(event, 60)
+}
+
+fn query() -> impl Strategy<Value = HistoryQuery> {
+    let pattern = (tokens(true), any::<bool>()).prop_map(|(tokens, open)| {
+        let text = tokens.join(".") + if open { ".>" } else { "" };
+        text.parse::<Pattern>().expect("a pattern")
+    });
+    let pattern = prop_oneof![8 => pattern, 1 => Just(">".parse().unwrap())];
+    let time = || prop::option::weighted(0.3, (0..20_i64).prop_map(at));
+    (
+        time(),
+        time(),
+        prop::option::weighted(0.7, pattern),
+        prop::collection::vec(select(&ENTITIES[..]).prop_map(str::to_owned), 0..3),
+        prop::option::weighted(0.2, select(EntityType::ALL)),
+        prop::option::weighted(0.2, select(&SOURCES[..]).prop_map(str::to_owned)),
+    )
+        .prop_map(|(since, until, event_type, entity_ids, entity_type, source_service)| HistoryQuery {
+            since,
+            until,
+            event_type,
+            entity_ids,
+            entity_type,
+            source_service,
+            ..HistoryQuery::default()
+        })
+}
+
+fn matches(query: &HistoryQuery, event: &Event) -> bool {
+    query.since.is_none_or(|since| event.timestamp >= since)
+        && query.until.is_none_or(|until| event.timestamp < until)
+        && query.event_type.as_ref().is_none_or(|pattern| pattern.matches(&event.event_type))
+        && (query.entity_ids.is_empty() || event.entity_id.as_ref().is_some_and(|id| query.entity_ids.contains(id)))
+        && query.entity_type.is_none_or(|kind| event.entity_type == Some(kind))
+        && query.source_service.as_ref().is_none_or(|source| event.source_service.as_ref() == Some(source))
+}
+
+/// Answers as the model does, whatever is in the record: each case adds its events to those of the cases before.
+fn answers_as_the_model_does(runtime: &Runtime, history: &dyn History) {
+    let recorded = std::cell::RefCell::new(Vec::<Event>::new());
+    proptest!(ProptestConfig::with_cases(24), |(events in events(), queries in prop::collection::vec(query(), 8), limit in 5..70_u32)| {
+        let mut recorded = recorded.borrow_mut();
+        let first = recorded.len() as u64 + 1;
+        // shrunk cases come with the same ids again
+        let events = events.into_iter().map(|event| Event { id: uuid::Uuid::new_v4(), ..event });
+        let entries: Vec<LogEntry> = events.zip(first..).map(|(event, seq)| LogEntry { event, ..entry(seq) }).collect();
+        runtime.block_on(history.write(&entries)).expect("the events can be written");
+        recorded.extend(entries.into_iter().map(|entry| entry.event));
+        recorded.sort_by_key(|event| std::cmp::Reverse((event.timestamp, event.id)));
+        for query in queries {
+            let expected: Vec<&Event> = recorded.iter().filter(|event| matches(&query, event)).collect();
+            let found = runtime.block_on(all_pages(history, &query, limit));
+            prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected.clone(), "{:?}", query);
+            let total = runtime.block_on(history.total(&query)).expect("a total");
+            prop_assert_eq!(total, Total { rows: expected.len() as u64, exact: true }, "{:?}", query);
+        }
+    });
+}
+
+fn config() -> HistoryConfig {
+    HistoryConfig { count_ttl: std::time::Duration::ZERO, ..HistoryConfig::default() }
+}
+
+#[test]
+fn postgres_answers_as_the_model_does() {
+    let runtime = Runtime::new().unwrap();
+    let private = runtime.block_on(postgres(&config()));
+    answers_as_the_model_does(&runtime, &*private.history);
+}
+
+#[test]
+fn sqlite_answers_as_the_model_does() {
+    let runtime = Runtime::new().unwrap();
+    let private = runtime.block_on(sqlite(&config()));
+    answers_as_the_model_does(&runtime, &*private.history);
+}
