@@ -141,7 +141,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         live,
         log,
         history: Arc::clone(&history),
-        board,
+        sources: board,
         refresher,
         streams: streams.clone(),
         metrics,
