@@ -47,6 +47,10 @@ impl Record {
 
 #[async_trait]
 impl History for Record {
+    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
+        Ok(true)
+    }
+
     async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         if self.away.load(Ordering::SeqCst) {
