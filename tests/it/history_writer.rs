@@ -259,7 +259,7 @@ async fn a_writer_stops_at_once_when_the_database_is_away() {
     let mut writer = Running::start(
         &log,
         &record,
-        WriterConfig { retry_min: Duration::from_secs(60), retry_max: Duration::from_secs(60), ..config() },
+        WriterConfig { retry_min: Duration::from_mins(1), retry_max: Duration::from_mins(1), ..config() },
     );
     writer.status("the error", |status| status.database_error.is_some()).await;
     tokio::time::timeout(Duration::from_secs(10), writer.stop()).await.expect("it does not wait for the database");
