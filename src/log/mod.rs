@@ -1,6 +1,10 @@
 //! The one ordered log. Two implementations, one shared test suite: the `JetStream` stream `LIVING_MAP`, and the table log
 //! of one process over its [`crate::history`].
 
+pub mod jetstream;
+pub mod table;
+pub mod writer;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
@@ -8,7 +12,9 @@ use uuid::Uuid;
 
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
-pub mod table;
+pub use jetstream::{JetStreamConfig, JetStreamLog};
+pub use table::{TableLog, TableLogConfig};
+pub use writer::{HistoryWriter, WriterConfig, WriterStatus};
 
 /// Why the log could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -59,7 +59,10 @@ pub fn read(message: &Message<'_>) -> LogEntry {
         parts.message_id = message.header("Nats-Msg-Id").map(clean);
     }
     let event_type = clean(message.subject);
-    let event = parts.into_event(event_type, logged_at, || format!("position:{}", message.cursor));
+    // the position and its time, without the epoch: a log that lost its newest entries counts as a new one, and what it
+    // has kept is still the same
+    let place = || format!("position:{}:{}", message.cursor.seq, logged_at.timestamp_micros());
+    let event = parts.into_event(event_type, logged_at, place);
     let raw = keep_raw.then(|| Bytes::copy_from_slice(message.body));
     LogEntry { cursor: message.cursor, logged_at, event, raw }
 }

@@ -12,7 +12,7 @@ use super::entity::EntityType;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Says which events are the same: two with one id are one event. Made from the `idempotency_key`, else from the
-    /// `event_id`, else from the `Nats-Msg-Id`, else from the position in the log (see [`super::envelope`]).
+    /// `event_id`, else from the `Nats-Msg-Id`, else from its position and time in the log (see [`super::envelope`]).
     pub id: Uuid,
     /// The NATS subject.
     pub event_type: String,

@@ -65,6 +65,14 @@ fn sameness_is_the_key_then_the_event_id_then_the_message_id_then_the_position()
     assert_ne!(id(&header, json!({"event_id": "1"})), id(&header, json!({"event_id": "2"})));
     assert_eq!(id(&header, json!({"x": 1})), id(&header, json!({"x": 2})));
     assert_ne!(id(&[], json!({})), id(&header, json!({})));
+    let at = |epoch, seq, logged_at: &str| {
+        let cursor = Cursor { epoch: Epoch(epoch), seq };
+        read(&Message { cursor, logged_at: at(logged_at), ..message("a.b", &[], b"{}") }).event.id
+    };
+    let (one, two) = ("2026-11-21T00:00:00.000001Z", "2026-11-21T00:00:00.000002Z");
+    assert_eq!(at(1, 9, one), at(2, 9, one));
+    assert_ne!(at(1, 9, one), at(1, 8, one));
+    assert_ne!(at(1, 9, one), at(1, 9, two));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -80,6 +80,20 @@ impl NatsServer {
         assert!(self.ready().await, "nats-server does not start again:\n{}", self.daemon.output());
     }
 
+    /// A copy of its store; stop it before.
+    pub fn save_store(&self) -> Folder {
+        let copy = Folder::new("nats-store");
+        copy_folder(&self.folder.path().join("store"), &copy.path().join("store"));
+        copy
+    }
+
+    /// Puts a copy back in the place of its store, as if everything since had never reached the disk; stop it before.
+    pub fn restore_store(&self, copy: &Folder) {
+        let store = self.folder.path().join("store");
+        fs::remove_dir_all(&store).expect("the store can be removed");
+        copy_folder(&copy.path().join("store"), &store);
+    }
+
     /// Waits until it greets with its `INFO` line; false if it ended instead.
     async fn ready(&mut self) -> bool {
         let port = self.port;
@@ -104,6 +118,11 @@ fn spawn(folder: &Folder) -> Daemon {
 
 fn binary() -> PathBuf {
     program("nats-server", "NATS_SERVER_BIN", &[])
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot copy {} to {}", from.display(), to.display());
 }
 
 fn configuration(folder: &Folder, port: u16, websocket: u16, more: &str) -> String {

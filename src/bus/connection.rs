@@ -1,0 +1,210 @@
+//! The connection: it is made in the background, made again whenever it is lost, and says how it is doing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, jetstream};
+use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
+
+use super::backoff;
+
+/// How to reach NATS.
+#[derive(Clone)]
+pub struct NatsConfig {
+    /// One address, or several of one cluster separated by commas: `nats://host:4222`, `tls://…`. The first may carry a
+    /// token (`nats://token@host`) or a user and a password (`nats://user:password@host`), percent-encoded.
+    pub url: String,
+    /// A credentials file (JWT and nkey); none: the address says it all.
+    pub credentials_file: Option<PathBuf>,
+    /// The name under which the server lists this connection.
+    pub name: String,
+    /// The wait before the first attempt to reconnect; doubled after each failure, with jitter.
+    pub reconnect_min: Duration,
+    /// The longest wait between two attempts.
+    pub reconnect_max: Duration,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// How long the server may take to answer a request.
+    pub request_timeout: Duration,
+    /// How often the server is pinged; after two pings without an answer the connection counts as lost.
+    pub ping_interval: Duration,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            url: "nats://localhost:4222".to_owned(),
+            credentials_file: None,
+            name: "living-map".to_owned(),
+            reconnect_min: Duration::from_millis(100),
+            reconnect_max: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why no connection can be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum NatsError {
+    /// An address that is none. It is not repeated here: it may hold a password.
+    #[error("the address of NATS is not valid, expected nats://host:port: {0}")]
+    Address(String),
+    /// The credentials file cannot be read.
+    #[error("the NATS credentials file {path} cannot be used: {problem}")]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: std::io::Error,
+    },
+    /// The options contradict each other.
+    #[error("the connection to NATS cannot be set up: {0}")]
+    Setup(#[from] async_nats::ConnectError),
+}
+
+/// How the connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Link {
+    /// Whether there is one now.
+    pub connected: bool,
+    /// How many times there was a new one. Who depends on what the server remembers looks again when this changes.
+    pub connects: u64,
+}
+
+/// A connection to NATS. Cheap to clone; all clones are the same connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    client: Client,
+    jetstream: jetstream::Context,
+    link: watch::Receiver<Link>,
+}
+
+/// Begins to connect, and returns without waiting for it: a server that is away at the start is as good as one that goes
+/// away later.
+///
+/// # Errors
+/// When the address or the credentials cannot even be tried.
+pub async fn connect(config: &NatsConfig) -> Result<Connection, NatsError> {
+    let servers = addresses(&config.url)?;
+    let (min, max) = (config.reconnect_min, config.reconnect_max);
+    let (sender, link) = watch::channel(Link::default());
+    let sender = Arc::new(sender);
+    metrics::gauge!("living_map_nats_connected").set(0.0);
+    let mut options = ConnectOptions::new()
+        .name(&config.name)
+        .retry_on_initial_connect()
+        .connection_timeout(config.connect_timeout)
+        .request_timeout(Some(config.request_timeout))
+        .ping_interval(config.ping_interval)
+        .reconnect_delay_callback(move |attempt| {
+            backoff::delay(u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX), min, max)
+        })
+        .event_callback(move |event| {
+            let sender = Arc::clone(&sender);
+            async move { note(&event, &sender) }
+        });
+    if let Some(first) = servers.first() {
+        options = match (first.username(), first.password()) {
+            (Some(user), Some(password)) => options.user_and_password(decoded(user), decoded(password)),
+            (Some(token), None) => options.token(decoded(token)),
+            _ => options,
+        };
+    }
+    if let Some(path) = &config.credentials_file {
+        let failed = |problem| NatsError::Credentials { path: path.clone(), problem };
+        options = options.credentials_file(path).await.map_err(failed)?;
+    }
+    let client = options.connect(servers).await?;
+    let jetstream = jetstream::new(client.clone());
+    Ok(Connection { client, jetstream, link })
+}
+
+impl Connection {
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The client's `JetStream` requests.
+    #[must_use]
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// How the connection is doing, and every change of that.
+    #[must_use]
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.link.clone()
+    }
+
+    /// Waits for a connection, at most `patience`; whether there is one.
+    pub async fn connected(&self, patience: Duration) -> bool {
+        let mut link = self.link();
+        let connected = link.wait_for(|link| link.connected);
+        matches!(tokio::time::timeout(patience, connected).await, Ok(Ok(_)))
+    }
+
+    /// Sends what is waiting to be sent, and ends the connection.
+    pub async fn close(&self) {
+        // a flush that never comes back is a connection that is gone: nothing left to do
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
+        let _ = self.client.drain().await;
+    }
+}
+
+fn addresses(text: &str) -> Result<Vec<ServerAddr>, NatsError> {
+    text.split(',')
+        .map(|address| address.trim().parse::<ServerAddr>().map_err(|error| NatsError::Address(error.to_string())))
+        .collect()
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn note(event: &Event, link: &watch::Sender<Link>) {
+    match event {
+        Event::Connected => {
+            link.send_modify(|link| *link = Link { connected: true, connects: link.connects + 1 });
+            metrics::gauge!("living_map_nats_connected").set(1.0);
+            metrics::counter!("living_map_nats_connects_total").increment(1);
+            tracing::info!("connected to NATS");
+        }
+        Event::Disconnected | Event::Closed => {
+            link.send_modify(|link| link.connected = false);
+            metrics::gauge!("living_map_nats_connected").set(0.0);
+            tracing::warn!(event = %event, "no connection to NATS");
+        }
+        Event::SlowConsumer(subscription) => {
+            metrics::counter!("living_map_nats_slow_consumer_total").increment(1);
+            tracing::warn!(subscription, "messages of a NATS subscription were dropped; its reader will ask again");
+        }
+        Event::LameDuckMode | Event::Draining => tracing::info!(event = %event, "the NATS connection is ending"),
+        Event::ServerError(_) | Event::ClientError(_) => tracing::warn!(event = %event, "NATS reported an error"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_may_be_several_and_carry_secrets() {
+        let servers = addresses("nats://me:p%40ss@a:4222, b:4223").unwrap();
+        assert_eq!(servers.len(), 2);
+        assert_eq!(decoded(servers[0].password().unwrap()), "p@ss");
+        assert_eq!(servers[1].host(), "b");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_address_is_refused_without_repeating_its_password() {
+        let config = NatsConfig { url: "http://me:secret@host".to_owned(), ..NatsConfig::default() };
+        let error = connect(&config).await.unwrap_err().to_string();
+        assert!(error.contains("nats://host:port") && !error.contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Storing: batches into the record, acknowledged once they are committed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::message::Acker;
+use chrono::Utc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::collect::Batch;
+use super::{WriterConfig, WriterStatus};
+use crate::bus::backoff;
+use crate::history::{History, HistoryError, Written};
+use crate::model::LogEntry;
+
+/// How long acknowledgements may wait for a connection that takes no more bytes. Unsent ones cost a second delivery.
+const ACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Stores batches.
+pub struct Store {
+    pub history: Arc<dyn History>,
+    pub config: Arc<WriterConfig>,
+    pub status: watch::Sender<WriterStatus>,
+    pub stop: CancellationToken,
+}
+
+/// The writer was told to stop while the database was away.
+struct Stopped;
+
+impl Store {
+    /// Stores what comes, until nothing comes any more.
+    pub async fn run(self, mut batches: mpsc::Receiver<Batch>) {
+        while let Some(batch) = batches.recv().await {
+            if self.store(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Stores a batch whole, or in the largest parts that the database takes.
+    async fn store(&self, batch: Batch) -> Result<(), Stopped> {
+        metrics::histogram!("living_map_history_batch_rows")
+            .record(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
+        let mut parts = vec![0..batch.entries.len()];
+        while let Some(part) = parts.pop() {
+            match self.write(&batch.entries[part.clone()]).await? {
+                Ok(written) => {
+                    metrics::counter!("living_map_history_rows_total").increment(written.inserted);
+                    metrics::counter!("living_map_history_duplicates_total").increment(written.duplicates);
+                    acknowledge(&batch.ackers[part], AckKind::Ack).await;
+                }
+                Err(error) if part.len() == 1 => {
+                    let entry = &batch.entries[part.start];
+                    metrics::counter!("living_map_history_refused_total").increment(1);
+                    tracing::error!(
+                        cursor = %entry.cursor, event_type = %entry.event.event_type, id = %entry.event.id, %error,
+                        retry_seconds = self.config.refused_delay.as_secs(),
+                        "the database refuses an event; the others are written",
+                    );
+                    acknowledge(&batch.ackers[part], AckKind::Nak(Some(self.config.refused_delay))).await;
+                }
+                Err(_) => {
+                    let middle = part.start + part.len() / 2;
+                    parts.extend([middle..part.end, part.start..middle]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes until the database has an opinion: the rows are in, or it refuses them.
+    async fn write(&self, entries: &[LogEntry]) -> Result<Result<Written, HistoryError>, Stopped> {
+        for attempt in 0_u32.. {
+            let started = Instant::now();
+            let error = match self.history.write(entries).await {
+                Ok(written) => {
+                    metrics::histogram!("living_map_history_write_seconds").record(started.elapsed().as_secs_f64());
+                    self.note(None);
+                    return Ok(Ok(written));
+                }
+                Err(error @ HistoryError::Refused(_)) => return Ok(Err(error)),
+                Err(error) => error,
+            };
+            if attempt == 0 {
+                tracing::warn!(%error, rows = entries.len(), "the history cannot be written; trying again");
+            }
+            self.note(Some(error.to_string()));
+            let delay = backoff::delay(attempt, self.config.retry_min, self.config.retry_max);
+            if self.stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
+                break;
+            }
+        }
+        Err(Stopped)
+    }
+
+    fn note(&self, error: Option<String>) {
+        self.status.send_modify(|status| {
+            if error.is_none() {
+                status.last_success = Some(Utc::now());
+            }
+            status.database_error = error;
+        });
+    }
+}
+
+async fn acknowledge(ackers: &[Acker], kind: AckKind) {
+    let all = async {
+        for acker in ackers {
+            if let Err(error) = acker.ack_with(kind.clone()).await {
+                tracing::debug!(%error, "an acknowledgement was not sent; its event will come again");
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(ACK_PATIENCE, all).await.is_err() {
+        tracing::debug!(
+            events = ackers.len(),
+            "the connection takes no acknowledgements; their events will come again"
+        );
+    }
+}
