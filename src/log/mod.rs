@@ -2,6 +2,7 @@
 //! of one process over its [`crate::history`].
 
 pub mod jetstream;
+pub mod table;
 pub mod writer;
 
 use async_trait::async_trait;
@@ -12,8 +13,8 @@ use uuid::Uuid;
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
 pub use jetstream::{JetStreamConfig, JetStreamLog};
+pub use table::{TableLog, TableLogConfig};
 pub use writer::{HistoryWriter, WriterConfig, WriterStatus};
-pub mod table;
 
 /// Why the log could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@ mod faults;
 mod filters;
 mod json;
 mod retention;
+mod speed;
 mod suite;
 
 use std::sync::Arc;

@@ -83,7 +83,6 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-#[ignore = "the binary does not serve yet"]
 async fn the_root_health_and_readiness_answer_a_newcomer() {
     let api = Api::start().await;
     let root = api.json("/").await;
@@ -109,7 +108,6 @@ async fn the_root_health_and_readiness_answer_a_newcomer() {
 }
 
 #[tokio::test]
-#[ignore = "the binary does not serve yet"]
 async fn the_page_the_explorer_and_the_metrics_are_there() {
     let api = Api::start().await;
     let page = api.request("/").header("accept", "text/html").send().await.unwrap();
@@ -125,7 +123,6 @@ async fn the_page_the_explorer_and_the_metrics_are_there() {
 }
 
 #[tokio::test]
-#[ignore = "the binary does not serve yet"]
 async fn a_snapshot_is_negotiated_and_validated() {
     let api = Api::with_network().await;
     let path = "/living-map/snapshot";
@@ -180,7 +177,6 @@ async fn a_snapshot_is_negotiated_and_validated() {
 }
 
 #[tokio::test]
-#[ignore = "the binary does not serve yet"]
 async fn entities_are_found_by_any_name_and_page_by_page() {
     let api = Api::with_network().await;
     let mut seen = Vec::new();
@@ -222,7 +218,6 @@ async fn entities_are_found_by_any_name_and_page_by_page() {
 }
 
 #[tokio::test]
-#[ignore = "the binary does not serve yet"]
 async fn published_events_are_in_the_history_once() {
     let api = Api::with_network().await;
     let again = api
@@ -276,7 +271,6 @@ async fn published_events_are_in_the_history_once() {
 }
 
 #[tokio::test]
-#[ignore = "the binary does not serve yet"]
 async fn what_was_accepted_is_still_there_after_a_kill() {
     let mut api = Api::with_network().await;
     api.server.kill();
@@ -292,7 +286,6 @@ async fn what_was_accepted_is_still_there_after_a_kill() {
 }
 
 #[tokio::test]
-#[ignore = "the binary does not serve yet"]
 async fn bad_input_is_always_told_why_and_leaves_nothing_behind() {
     let api = Api::start().await;
     let events = || api.client.post(api.server.url("/living-map/events")).header("content-type", "application/json");
@@ -334,7 +327,6 @@ async fn bad_input_is_always_told_why_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-#[ignore = "the binary does not serve yet"]
 async fn a_huge_body_without_a_length_gets_its_answer() {
     let api = Api::start().await;
     let address = api.server.url("").trim_start_matches("http://").to_owned();

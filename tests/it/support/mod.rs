@@ -1,6 +1,7 @@
 //! What the tests share: processes and waiting for conditions.
 
 pub mod daemon;
+pub mod follower;
 pub mod nats;
 pub mod postgres;
 pub mod process;
