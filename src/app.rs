@@ -14,12 +14,13 @@ use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, Secret, SourceBoard, 
 use crate::bus::{self, NatsConfig};
 use crate::config::{DemoSettings, Settings};
 use crate::demo::{Demo, DemoConfig};
-use crate::history::{self, History, HistoryConfig, RetentionConfig};
+use crate::history::retention::{self, RetentionConfig};
+use crate::history::{self, History, HistoryConfig};
 use crate::http::{self, AppState, HttpConfig, Parts};
 use crate::live::{self, LiveConfig, LiveMap};
 use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
-use crate::model::Epoch;
+use crate::model::{Epoch, Service};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
 
@@ -51,16 +52,19 @@ pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
     anyhow::ensure!(connection.connected(Duration::from_secs(5)).await, "NATS does not answer at NATS_URL");
     let declaration = bus::Declaration::living_map(&settings.storage.extra_subjects);
     let (differences, taken) = if apply {
-        let ensured = bus::ensure(&connection, &declaration).await?;
+        let ensured = bus::streams::ensure(&connection, &declaration).await?;
         (ensured.differences, ensured.taken)
     } else {
-        match bus::info(&connection, &declaration.name).await? {
-            Some(info) => (bus::compare(&declaration, &info), Vec::new()),
+        match bus::streams::info(&connection, &declaration.name).await? {
+            Some(info) => (bus::streams::compare(&declaration, &info), Vec::new()),
             None => anyhow::bail!("{}: missing; `living-map streams apply` creates it", declaration.name),
         }
     };
     for difference in &differences {
-        println!("{}: {} is {}, declared {}", declaration.name, difference.setting, difference.found, difference.declared);
+        println!(
+            "{}: {} is {}, declared {}",
+            declaration.name, difference.setting, difference.found, difference.declared
+        );
     }
     for taken in &taken {
         println!("{}: {} belongs to stream {}", declaration.name, taken.subject, taken.stream);
@@ -94,7 +98,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         let history = Arc::clone(&history);
         let max_age = Duration::from_hours(24) * settings.storage.history_retention_days;
         let config = RetentionConfig { max_age, ..RetentionConfig::default() };
-        |stop| history::run_retention(history, config, stop)
+        |stop| retention::run(history, config, stop)
     });
 
     let board = SourceBoard::default();
@@ -116,11 +120,11 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     });
 
     let simulated = match demo {
-        Some(config) => Some(Demo::start(config, Arc::clone(&log)).await.context("the simulated network")?),
+        Some(config) => Some(Demo::start(&config, Arc::clone(&log)).await.context("the simulated network")?),
         None => None,
     };
     let endpoints = match &simulated {
-        Some(simulated) => simulated.endpoints(),
+        Some(simulated) => simulated.endpoints().clone(),
         None => endpoints(&settings)?,
     };
     let upstreams = Upstreams::new(&adapters_config(&settings, endpoints))?;
@@ -141,24 +145,23 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         live,
         log,
         history: Arc::clone(&history),
-        board,
+        sources: board,
         refresher,
         streams: streams.clone(),
         metrics,
     });
     let router = http::router(state)?;
     announce(&address.to_string(), simulated.is_some());
-    http::serve(listener, router, &http_config, {
-        // the streams first: a client is told to come back while the server still answers
+    // the streams first: a client is told to come back while the server still answers
+    tokio::spawn({
         let stop = stop.clone();
-        tokio::spawn(async move {
+        async move {
             stop.cancelled().await;
             tracing::info!("stopping");
             streams_stop.cancel();
-        });
-        stop
-    })
-    .await;
+        }
+    });
+    http::serve(listener, router, &http_config, stop).await;
     streams.closed().await;
     if let Some(simulated) = simulated {
         simulated.stop().await;
@@ -176,7 +179,8 @@ async fn open_log(
     let extra_subjects = settings.storage.extra_subjects.clone();
     let Some(url) = &settings.storage.nats_url else {
         let config = TableLogConfig { extra_subjects, ..TableLogConfig::default() };
-        let log = TableLog::open(Arc::clone(history), config).await.context("the log of DATABASE_URL cannot be used")?;
+        let log =
+            TableLog::open(Arc::clone(history), config).await.context("the log of DATABASE_URL cannot be used")?;
         return Ok((Arc::new(log), None));
     };
     let connection = bus::connect(&NatsConfig { url: url.clone(), ..NatsConfig::default() })
@@ -240,15 +244,14 @@ fn http_config(settings: &Settings) -> HttpConfig {
 }
 
 fn endpoints(settings: &Settings) -> anyhow::Result<Endpoints> {
-    let mut failure = None;
-    let endpoints = Endpoints::new(|service| {
+    let mut endpoints = Endpoints::default();
+    for &service in Service::ALL {
         let (url, token) = settings.upstreams.of(service);
-        Endpoint::new(url.as_str(), token.map(Secret::new)).unwrap_or_else(|error| {
-            failure = Some(anyhow::anyhow!("the address of the {service} service: {error}"));
-            Endpoint::default_of(service)
-        })
-    });
-    failure.map_or(Ok(endpoints), Err)
+        let endpoint = Endpoint::new(url.as_str(), token.map(Secret::new))
+            .with_context(|| format!("the address or the token of the {service} service cannot be used"))?;
+        endpoints.set(service, endpoint);
+    }
+    Ok(endpoints)
 }
 
 fn demo_config(demo: &DemoSettings) -> anyhow::Result<DemoConfig> {

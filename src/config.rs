@@ -17,14 +17,19 @@ use crate::model::subject::Pattern;
 /// What `serve` can be told.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
+    /// Where it listens.
     #[command(flatten)]
     pub listen: Listen,
+    /// The log and the record.
     #[command(flatten)]
     pub storage: Storage,
+    /// Who is polled.
     #[command(flatten)]
     pub upstreams: Upstreams,
+    /// Snapshot and stream.
     #[command(flatten)]
     pub streaming: Streaming,
+    /// What a request may be.
     #[command(flatten)]
     pub limits: Limits,
 }

@@ -92,7 +92,10 @@ fn without_empty_variables(command: Command) -> Command {
 
 fn start_logging(settings: &Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.listen.log_level).map_err(|error| {
-        anyhow::anyhow!("LOG_LEVEL={}: {error}; expected directives such as living_map=debug,info", settings.listen.log_level)
+        anyhow::anyhow!(
+            "LOG_LEVEL={}: {error}; expected directives such as living_map=debug,info",
+            settings.listen.log_level
+        )
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.listen.log_format {

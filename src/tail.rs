@@ -100,9 +100,12 @@ fn stream_url(tail: &Tail, cursor: Option<&str>) -> anyhow::Result<Url> {
     url.set_scheme(scheme).map_err(|()| anyhow::anyhow!("{} is no address of a server", tail.url))?;
     let mut query = url.query_pairs_mut();
     query.append_pair("snapshot", "false");
-    for (name, value) in
-        [("types", tail.types.as_deref()), ("entity", tail.entity.as_deref()), ("layers", tail.layers.as_deref()), ("cursor", cursor)]
-    {
+    for (name, value) in [
+        ("types", tail.types.as_deref()),
+        ("entity", tail.entity.as_deref()),
+        ("layers", tail.layers.as_deref()),
+        ("cursor", cursor),
+    ] {
         if let Some(value) = value {
             query.append_pair(name, value);
         }

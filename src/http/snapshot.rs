@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use bytes::Bytes;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
@@ -102,41 +103,35 @@ async fn fresh(state: &AppState, layers: &[Layer]) -> Arc<SnapshotBytes> {
 }
 
 async fn answer(snapshot: &Arc<SnapshotBytes>, encoding: Encoding, request: &HeaderMap) -> Result<Response, Problem> {
-    let etag = etag_of(&snapshot.etag, encoding);
+    let known = negotiate::has_already(request, &etag_of(&snapshot.etag, encoding));
+    let (encoding, body) = if known { (encoding, Bytes::new()) } else { snapshot.encoded(encoding).await };
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    headers.insert(header::ETAG, text(&etag)?);
+    headers.insert(header::ETAG, text(&etag_of(&snapshot.etag, encoding))?);
     headers.insert(CURSOR, text(&snapshot.cursor.to_string())?);
     if let Some(rescued) = &snapshot.rescued {
         headers.insert(RESCUED, text(rescued)?);
     }
-    if negotiate::has_already(request, &etag) {
+    if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let coding = match encoding {
-        Encoding::Identity => None,
-        Encoding::Gzip => Some("gzip"),
-        Encoding::Zstd => Some("zstd"),
-    };
-    if let Some(coding) = coding {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    if encoding != Encoding::Identity {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
     }
-    *response.body_mut() = Body::from(snapshot.encoded(encoding).await);
+    *response.body_mut() = Body::from(body);
     Ok(response)
 }
 
 /// A strong validator names bytes, so each encoding has its own.
 fn etag_of(identity: &str, encoding: Encoding) -> String {
-    let suffix = match encoding {
-        Encoding::Identity => return identity.to_owned(),
-        Encoding::Gzip => "gzip",
-        Encoding::Zstd => "zstd",
-    };
-    format!("{}-{suffix}\"", identity.strip_suffix('"').unwrap_or(identity))
+    if encoding == Encoding::Identity {
+        return identity.to_owned();
+    }
+    format!("{}-{}\"", identity.strip_suffix('"').unwrap_or(identity), encoding.as_str())
 }
 
 fn text(value: &str) -> Result<HeaderValue, Problem> {

@@ -14,13 +14,14 @@ use tower::ServiceExt;
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
 use crate::adapters::{AdaptersConfig, SourceBoard, Upstreams};
-use crate::live::LiveMap;
+use crate::live::{LiveConfig, LiveMap};
 use crate::model::{Cursor, Epoch};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
 
 fn parts() -> Parts {
-    let (live, log, sources) = (LiveMap {}, Arc::new(FakeLog::default()), SourceBoard::default());
+    let (log, sources) = (Arc::new(FakeLog::default()), SourceBoard::default());
+    let live = LiveMap::new(LiveConfig::default(), sources.clone());
     let upstreams = Upstreams::new(&AdaptersConfig::default()).unwrap();
     let poller = Poller::new(SyncConfig::default(), upstreams, sources.clone(), live.clone(), log.clone());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));

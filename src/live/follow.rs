@@ -4,7 +4,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +18,6 @@ const BATCH: usize = 256;
 
 /// Waits between two attempts to read a log that is away.
 const RETRY: Duration = Duration::from_millis(500);
-
-type Entries = BoxStream<'static, Result<LogEntry, LogError>>;
 
 /// Folds the log into `live` and feeds `hub`, until `shutdown`. Runs over outages and over a log that was recreated.
 pub async fn follow(

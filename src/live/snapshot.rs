@@ -43,8 +43,8 @@ impl Encoding {
 pub struct SnapshotBytes {
     /// The position it is exact at.
     pub cursor: Cursor,
-    /// Identifies these bytes among all that any server ever gives out; fit for the inside of an `ETag`.
-    pub version: String,
+    /// Strong validator of the uncompressed bytes, with its quotes: no other bytes of any server have the same.
+    pub etag: String,
     /// The sources whose last good data stands in for a failed poll, as the header says it (`agents, dao`).
     pub rescued: Option<String>,
     identity: Bytes,
@@ -209,7 +209,7 @@ impl Built {
         json.push(b'}');
         SnapshotBytes {
             cursor: self.cursor,
-            version: format!("{run}-{}-{}-{set:x}", self.cursor, self.board_version),
+            etag: format!("\"{run}-{}-{}-{set:x}\"", self.cursor, self.board_version),
             rescued: self.rescued.clone(),
             identity: json.into(),
             gzip: OnceCell::new(),

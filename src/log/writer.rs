@@ -2,6 +2,15 @@
 //!
 //! All processes share one durable consumer, so the work is shared and survives any of them. What was delivered to a
 //! process that died is delivered again; the record knows events by their id, so that writing one twice changes nothing.
+//!
+//! | metric | |
+//! |---|---|
+//! | `living_map_history_rows_total` | rows written |
+//! | `living_map_history_duplicates_total` | events that were there already |
+//! | `living_map_history_refused_total` | times the database refused a row |
+//! | `living_map_history_batch_rows` | histogram: rows in a batch |
+//! | `living_map_history_write_seconds` | histogram: one committed write |
+//! | `living_map_history_lag` | gauge: events in the log and not in the record; NaN when unknown |
 
 mod collect;
 mod store;

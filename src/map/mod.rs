@@ -1,6 +1,32 @@
 //! The map: a pure fold over the log. No I/O, no clock.
+//!
+//! Each entity keeps what every source says of it, field by field (`facts`); one table says whose word counts. Names
+//! that mean one thing lead to one entity (`identity`), references between entities follow (`links`). Reducers
+//! (`reduce`) say what an event means, one file for each family of subjects; `fold` turns what they did into
+//! changes.
 
-use std::collections::BTreeMap;
+mod diff;
+mod encode;
+mod entity;
+mod facts;
+mod fold;
+mod identity;
+mod links;
+mod names;
+mod persist;
+mod query;
+mod reduce;
+mod seen;
+mod status;
+mod totals;
+mod usage;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -9,6 +35,13 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::model::{Answer, Change, Cursor, EntityType, Epoch, Layer, LogEntry, Service, Status};
+
+use diff::CityFigures;
+use entity::{Key, Slab};
+use fold::Fold;
+use seen::Seen;
+use totals::{Shown, Totals};
+use usage::{Counter, Counts};
 
 /// What one entry did to the map.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,10 +54,41 @@ pub struct Outcome {
     pub entity_id: Option<String>,
 }
 
-/// The map at one cursor.
-#[derive(Debug)]
+/// The map at one cursor. Serializing keeps all of it: folding goes on from the copy exactly as from the original.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(from = "persist::Saved")]
 pub struct State {
     cursor: Cursor,
+    /// The log's time of the last entry.
+    logged_at: DateTime<Utc>,
+    seen: Seen,
+    entities: Slab,
+    /// Calls of language models by everybody.
+    counted: Counter,
+    city: CityFigures,
+    /// The mark of each upstream's last answer that said something.
+    marks: BTreeMap<Service, u64>,
+    /// Names to join planets by, from parts of an answer of which more parts follow.
+    pending_labels: BTreeSet<String>,
+    /// Made from the above.
+    #[serde(skip)]
+    index: Index,
+}
+
+/// Ways into the entities.
+#[derive(Debug, Default)]
+struct Index {
+    /// By any name, with its type's prefix.
+    names: HashMap<Arc<str>, Key>,
+    /// What is on the map, by canonical id.
+    order: BTreeMap<Arc<str>, Key>,
+    /// Names that are referred to and not known yet, with who refers to them.
+    waiting: HashMap<Arc<str>, BTreeSet<Key>>,
+    /// DAOs by the names that planets are joined by.
+    labels: HashMap<String, BTreeSet<Key>>,
+    /// Entities that time alone will change, by hour of the log.
+    deadlines: BTreeSet<(i64, Key)>,
+    totals: Totals,
 }
 
 /// Which entities are wanted; all filters must hold.
@@ -103,8 +167,10 @@ pub struct EntityPage {
 pub struct Mark {
     /// The position folded by then.
     pub seq: u64,
-    /// Private to the fold: usage counted by then, by agent.
-    pub(crate) usage: BTreeMap<String, Value>,
+    /// Usage counted by then, by agent.
+    usage: HashMap<Arc<str>, Counts>,
+    /// Usage counted by then, by everybody.
+    total: Counts,
 }
 
 /// The four layers as JSON objects, each encoded by itself.
@@ -124,13 +190,50 @@ impl State {
     /// The empty map before the first entry of a log.
     #[must_use]
     pub fn new(epoch: Epoch) -> Self {
-        Self { cursor: Cursor { epoch, seq: 0 } }
+        Self {
+            cursor: Cursor { epoch, seq: 0 },
+            logged_at: DateTime::UNIX_EPOCH,
+            seen: Seen::default(),
+            entities: Slab::default(),
+            counted: Counter::default(),
+            city: CityFigures::default(),
+            marks: BTreeMap::new(),
+            pending_labels: BTreeSet::new(),
+            index: Index::default(),
+        }
     }
 
     /// Folds the next entry. Never fails: what it does not understand changes nothing.
     pub fn apply(&mut self, entry: &LogEntry) -> Outcome {
         self.cursor = entry.cursor;
-        todo!()
+        self.logged_at = self.logged_at.max(entry.logged_at);
+        let duplicate = !self.seen.insert(entry.event.id);
+        let changes = if duplicate { Vec::new() } else { self.fold(entry) };
+        Outcome { changes, duplicate, entity_id: self.entity_of(entry) }
+    }
+
+    fn fold(&mut self, entry: &LogEntry) -> Vec<Change> {
+        let before = self.shown_totals();
+        let mut fold = Fold::new(self, entry);
+        fold.expire();
+        let answer_complete = reduce::event(&mut fold, &entry.event);
+        // joined by name only when all of an answer is known: the next part may have another DAO of the same name
+        if answer_complete {
+            if entry.event.event_type.starts_with(SYNC_PREFIX) {
+                fold.labels.append(&mut fold.state.pending_labels);
+            }
+            fold.join_planets();
+        } else {
+            let labels = std::mem::take(&mut fold.labels);
+            fold.state.pending_labels.extend(labels);
+        }
+        fold.settle(before)
+    }
+
+    fn entity_of(&self, entry: &LogEntry) -> Option<String> {
+        let (kind, id) = (entry.event.entity_type?, entry.event.entity_id.as_deref()?);
+        let key = self.index.names.get(names::prefixed(kind, id)?.as_str())?;
+        self.entities.get(*key).map(|entity| entity.id.to_string())
     }
 
     /// The position folded last.
@@ -139,71 +242,25 @@ impl State {
         self.cursor
     }
 
-    /// The canonical id of an entity, by any of its names, with or without the type's prefix.
-    #[must_use]
-    pub fn resolve(&self, _name: &str) -> Option<&str> {
-        todo!()
-    }
-
-    /// Every name under which events about an entity may be stored: the canonical id and its aliases, each with and
-    /// without prefix. `name` itself when the map does not know it.
-    #[must_use]
-    pub fn names(&self, _name: &str) -> Vec<String> {
-        todo!()
-    }
-
-    /// An entity, by any of its names.
-    #[must_use]
-    pub fn entity(&self, _name: &str) -> Option<EntityDetail> {
-        todo!()
-    }
-
-    /// Entities in the order of their ids, from behind `after`.
-    #[must_use]
-    pub fn entities(&self, _filter: &EntityFilter, _after: Option<&str>, _limit: usize) -> EntityPage {
-        todo!()
-    }
-
-    /// What an entity is connected with, ordered; none when the entity is unknown.
-    #[must_use]
-    pub fn relations(&self, _name: &str) -> Option<Vec<Relation>> {
-        todo!()
-    }
-
-    /// Number of entities.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        todo!()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The layers, encoded. Proportional to the size of the map.
-    #[must_use]
-    pub fn encode(&self) -> EncodedLayers {
-        todo!()
-    }
-
-    /// Every agent's canonical id, ordered: the usage service is asked about them one by one.
-    #[must_use]
-    pub fn agent_ids(&self) -> Vec<String> {
-        todo!()
+    fn shown_totals(&self) -> Shown {
+        self.index.totals.shown(self.counted.shown().llm_calls_24h)
     }
 
     /// To be taken when a poll begins.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        todo!()
+        let counts = self.entities.iter().map(|(_, entity)| (&entity.id, entity.counter.counted()));
+        let usage = counts.filter(|(_, counted)| !counted.is_zero()).map(|(id, counted)| (Arc::clone(id), counted));
+        Mark { seq: self.cursor.seq, usage: usage.collect(), total: self.counted.counted() }
     }
 
     /// What a poll's answer says that the map does not: payloads of `living_map.sync.<service>` events, each at most
     /// about `max_bytes` of JSON; none when there is nothing new.
     #[must_use]
-    pub fn diff(&self, _mark: &Mark, _answer: &Answer, _max_bytes: usize) -> Vec<Value> {
-        todo!()
+    pub fn diff(&self, mark: &Mark, answer: &Answer, max_bytes: usize) -> Vec<Value> {
+        self.difference(mark, answer, max_bytes)
     }
 }
+
+/// Subjects of what polls found.
+const SYNC_PREFIX: &str = "living_map.sync.";

@@ -54,12 +54,19 @@ pub(crate) use wire_enum;
 wire_enum! {
     /// What an entity is.
     EntityType {
+        /// The city itself.
         City = "city",
+        /// The space itself.
         Space = "space",
+        /// A machine.
         Node = "node",
+        /// An agent.
         Agent = "agent",
+        /// A DAO, a planet of the space layer.
         Dao = "dao",
+        /// A microDAO.
         Microdao = "microdao",
+        /// A messaging channel.
         Channel = "channel",
     }
 }
@@ -67,9 +74,13 @@ wire_enum! {
 wire_enum! {
     /// One of the four layers of the map.
     Layer {
+        /// MicroDAOs and channels.
         City = "city",
+        /// DAOs, with nodes in their orbits.
         Space = "space",
+        /// Machines.
         Nodes = "nodes",
+        /// Agents.
         Agents = "agents",
     }
 }
@@ -77,12 +88,19 @@ wire_enum! {
 wire_enum! {
     /// How an entity is doing.
     Status {
+        /// In use; nothing is known of its presence.
         Active = "active",
+        /// Switched off by its owner.
         Inactive = "inactive",
+        /// Present and well.
         Online = "online",
+        /// Not to be reached.
         Offline = "offline",
+        /// Wants a look.
         Warning = "warning",
+        /// Broken.
         Error = "error",
+        /// Present, with nothing to do.
         Idle = "idle",
     }
 }

@@ -73,8 +73,8 @@ pub struct CityLayer {
     pub channels: Vec<ChannelItem>,
 }
 
-/// Overall health. Red: a node is offline or in error, or more than a tenth of the agents are. Yellow: a warning
-/// anywhere, or any agent in error. Green otherwise.
+/// Overall health. Red: a node is offline or in error, or more than a tenth of the agents are in error. Yellow: a
+/// warning or an error anywhere else. Green otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {

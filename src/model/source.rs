@@ -12,11 +12,17 @@ use super::entity::{UnknownName, wire_enum};
 wire_enum! {
     /// An upstream service.
     Service {
+        /// The agents service.
         Agents = "agents",
+        /// The microdao service.
         Microdao = "microdao",
+        /// The dao service.
         Dao = "dao",
+        /// The usage service.
         Usage = "usage",
+        /// The city service.
         City = "city",
+        /// The space service.
         Space = "space",
     }
 }

@@ -213,9 +213,8 @@ impl Client {
             match self.phase {
                 Phase::Live => {}
                 Phase::Lagging => return Ok(Next::NeedsSnapshot),
-                Phase::Waiting => return Ok(Next::Idle),
                 Phase::Closing { reason, answered: true, .. } => return Err(reason),
-                Phase::Closing { .. } => return Ok(Next::Idle),
+                Phase::Waiting | Phase::Closing { .. } => return Ok(Next::Idle),
             }
             let Some(position) = self.position else { return Ok(Next::Idle) };
             match turn.batch.filter(|batch| batch.after.epoch == position.epoch) {
@@ -425,7 +424,7 @@ impl Client {
         let (frames, snapshots, reason_text) = (self.frames_sent, self.snapshots_sent, reason.as_str());
         match reason {
             CloseReason::Left | CloseReason::Broken | CloseReason::Shutdown => {
-                tracing::debug!(peer, reason = reason_text, seconds, frames, snapshots, "a stream ended")
+                tracing::debug!(peer, reason = reason_text, seconds, frames, snapshots, "a stream ended");
             }
             _ => tracing::warn!(
                 peer,

@@ -11,7 +11,7 @@ use super::config::HubConfig;
 use super::filter::LayerSet;
 use super::protocol::{self, TextFrame};
 use crate::map::Outcome;
-use crate::model::{Cursor, Epoch, LogEntry};
+use crate::model::{Change, Cursor, EntityType, Epoch, LogEntry};
 
 /// One event, encoded once for everybody.
 #[derive(Debug)]
@@ -27,17 +27,17 @@ pub struct Frame {
 impl Frame {
     fn new(entry: &LogEntry, outcome: &Outcome) -> serde_json::Result<Self> {
         let event = &entry.event;
-        let home = event.entity_type.map(crate::model::EntityType::layer);
+        let home = event.entity_type.map(EntityType::layer);
         let subject = outcome.entity_id.as_deref().or(event.entity_id.as_deref());
         let mut entities: Vec<Box<str>> =
-            outcome.changes.iter().filter_map(|change| change.entity_id()).chain(subject).map(Box::from).collect();
+            outcome.changes.iter().filter_map(Change::entity_id).chain(subject).map(Box::from).collect();
         entities.sort_unstable();
         entities.dedup();
         Ok(Self {
             seq: entry.cursor.seq,
             text: protocol::event(entry, outcome)?,
             event_type: event.event_type.as_str().into(),
-            layers: outcome.changes.iter().map(|change| change.layer()).chain(home).collect(),
+            layers: outcome.changes.iter().map(Change::layer).chain(home).collect(),
             entities: entities.into_boxed_slice(),
         })
     }

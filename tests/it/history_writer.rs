@@ -47,6 +47,10 @@ impl Record {
 
 #[async_trait]
 impl History for Record {
+    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
+        Ok(true)
+    }
+
     async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         if self.away.load(Ordering::SeqCst) {
@@ -255,7 +259,7 @@ async fn a_writer_stops_at_once_when_the_database_is_away() {
     let mut writer = Running::start(
         &log,
         &record,
-        WriterConfig { retry_min: Duration::from_secs(60), retry_max: Duration::from_secs(60), ..config() },
+        WriterConfig { retry_min: Duration::from_mins(1), retry_max: Duration::from_mins(1), ..config() },
     );
     writer.status("the error", |status| status.database_error.is_some()).await;
     tokio::time::timeout(Duration::from_secs(10), writer.stop()).await.expect("it does not wait for the database");

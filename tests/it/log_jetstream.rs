@@ -149,7 +149,7 @@ async fn a_log_can_be_opened_before_its_server_is_there() {
 
 /// Appends under load while `disturb` is at work. Everything acknowledged is read once, in order, by a reader that was
 /// there all the time and by one that comes afterwards.
-async fn nothing_is_lost(disturb: impl AsyncFn(&mut NatsServer)) {
+async fn nothing_is_lost(disturb: impl AsyncFn(&mut NatsServer, &JetStreamLog)) {
     let mut server = NatsServer::start().await;
     let log = open(&server).await;
     let mut entries = log.read(epoch(&log).await, 0).await.unwrap();
@@ -173,7 +173,7 @@ async fn nothing_is_lost(disturb: impl AsyncFn(&mut NatsServer)) {
         for _ in 0..500 {
             seen.push(next(&mut entries).await.unwrap());
         }
-        disturb(&mut server).await;
+        disturb(&mut server, &log).await;
     }
     for _ in 0..500 {
         seen.push(next(&mut entries).await.unwrap());
@@ -194,7 +194,7 @@ async fn nothing_is_lost(disturb: impl AsyncFn(&mut NatsServer)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_the_server_is_stopped_and_started() {
-    nothing_is_lost(async |server| {
+    nothing_is_lost(async |server, _| {
         server.stop().await;
         server.restart().await;
     })
@@ -203,7 +203,7 @@ async fn nothing_is_lost_when_the_server_is_stopped_and_started() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_the_server_is_killed() {
-    nothing_is_lost(async |server| {
+    nothing_is_lost(async |server, _| {
         server.kill();
         server.restart().await;
     })
@@ -211,8 +211,18 @@ async fn nothing_is_lost_when_the_server_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_the_server_hangs() {
+    nothing_is_lost(async |server, log| {
+        server.daemon().signal("STOP");
+        until("an append to fail", || async { log.append(vec![event(0)]).await.remove(0).err() }).await;
+        server.daemon().signal("CONT");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_readers_consumers_are_deleted() {
-    nothing_is_lost(async |server| {
+    nothing_is_lost(async |server, _| {
         let stream = stream_of(server).await;
         let names: Vec<_> = stream.consumer_names().map(Result::unwrap).collect().await;
         assert!(!names.is_empty());
@@ -317,7 +327,7 @@ async fn a_stream_that_is_there_already_is_extended_and_otherwise_left_as_it_is(
     let existing = stream::Config {
         name: "LIVING_MAP".into(),
         subjects: vec!["city.event.>".into(), "other.>".into(), "usage.llm.increment".into()],
-        max_age: Duration::from_secs(3600),
+        max_age: Duration::from_hours(1),
         description: Some("of the operator".into()),
         ..Default::default()
     };

@@ -15,7 +15,7 @@ use crate::model::Epoch;
 use crate::model::subject::Pattern;
 
 /// The namespace of epochs.
-const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_65_70_6f_63_68_73);
+const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_6570_6f63_6873);
 
 /// What stands in the stream's description before its generation.
 const GENERATION: &str = "living-map generation ";
@@ -106,7 +106,7 @@ impl LogStream {
         self.connected().await?;
         let connects = self.connects();
         if self.epoch.borrow().is_some() {
-            let info = streams::info(&self.connection, self.name()).await.map_err(unavailable)?;
+            let info = streams::info(&self.connection, self.name()).await.map_err(|error| unavailable(&error))?;
             match info {
                 Some(info) if self.memory().known.as_ref().is_some_and(|(at, _)| *at == connects) => {
                     return Ok(self.seen(info));
@@ -115,7 +115,8 @@ impl LogStream {
                 None => self.mourn()?,
             }
         }
-        let ensured = streams::ensure(&self.connection, &self.declaration).await.map_err(unavailable)?;
+        let ensured =
+            streams::ensure(&self.connection, &self.declaration).await.map_err(|error| unavailable(&error))?;
         for taken in &ensured.taken {
             tracing::error!(
                 subject = %taken.subject, stream = %taken.stream,
@@ -173,7 +174,7 @@ impl LogStream {
         let text = seen.info.description();
         let own = text.find(GENERATION).map_or(text, |at| &text[..at]).trim_end();
         let text = if own.is_empty() { format!("{GENERATION}{next}") } else { format!("{own} {GENERATION}{next}") };
-        let info = streams::describe(&self.connection, &seen.info, &text).await.map_err(unavailable)?;
+        let info = streams::describe(&self.connection, &seen.info, &text).await.map_err(|error| unavailable(&error))?;
         self.forget();
         tracing::error!(stream = self.name(), generation = next, "the stream lost entries; it counts as a new log");
         Ok(self.seen(info).bounds.epoch)
@@ -231,7 +232,7 @@ fn generation(info: &StreamInfo) -> u64 {
     number.and_then(|number| number.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-fn unavailable(error: StreamError) -> LogError {
+fn unavailable(error: &StreamError) -> LogError {
     LogError::Unavailable(error.to_string())
 }
 

@@ -44,16 +44,17 @@ impl Store {
     async fn store(&self, batch: Batch) -> Result<(), Stopped> {
         metrics::histogram!("living_map_history_batch_rows")
             .record(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
-        let mut parts = vec![0..batch.entries.len()];
-        while let Some(part) = parts.pop() {
+        let mut parts = Vec::from([(0, batch.entries.len())]);
+        while let Some((from, to)) = parts.pop() {
+            let (part, rows) = (from..to, to - from);
             match self.write(&batch.entries[part.clone()]).await? {
                 Ok(written) => {
                     metrics::counter!("living_map_history_rows_total").increment(written.inserted);
                     metrics::counter!("living_map_history_duplicates_total").increment(written.duplicates);
                     acknowledge(&batch.ackers[part], AckKind::Ack).await;
                 }
-                Err(error) if part.len() == 1 => {
-                    let entry = &batch.entries[part.start];
+                Err(error) if rows == 1 => {
+                    let entry = &batch.entries[from];
                     metrics::counter!("living_map_history_refused_total").increment(1);
                     tracing::error!(
                         cursor = %entry.cursor, event_type = %entry.event.event_type, id = %entry.event.id, %error,
@@ -63,8 +64,8 @@ impl Store {
                     acknowledge(&batch.ackers[part], AckKind::Nak(Some(self.config.refused_delay))).await;
                 }
                 Err(_) => {
-                    let middle = part.start + part.len() / 2;
-                    parts.extend([middle..part.end, part.start..middle]);
+                    let middle = from + rows / 2;
+                    parts.extend([(middle, to), (from, middle)]);
                 }
             }
         }
@@ -109,7 +110,7 @@ impl Store {
 async fn acknowledge(ackers: &[Acker], kind: AckKind) {
     let all = async {
         for acker in ackers {
-            if let Err(error) = acker.ack_with(kind.clone()).await {
+            if let Err(error) = acker.ack_with(kind).await {
                 tracing::debug!(%error, "an acknowledgement was not sent; its event will come again");
                 return;
             }

@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{Change, EntityType, Event, Layer};
+use crate::model::{Event, Layer};
 use crate::stream::StreamOptions;
 
 const EPOCH: Epoch = Epoch(1);

@@ -1,5 +1,7 @@
 //! What clients may send, and how they are told otherwise.
 
+use std::time::Duration;
+
 use futures::SinkExt;
 use living_map::stream::StreamConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,7 +106,9 @@ async fn close_code(mut socket: TcpStream) -> u16 {
 
 #[tokio::test]
 async fn what_breaks_the_protocol_is_closed_with_its_code() {
-    let world = World::start(Options::default()).await;
+    let quick = Duration::from_millis(50);
+    let stream = StreamConfig { close_timeout: quick, tick: quick, ..Options::default().stream };
+    let world = World::start(Options { stream, ..Options::default() }).await;
     let masked = |first: u8, length: u8, payload: &[u8]| [&[first, 0x80 | length, 0, 0, 0, 0], payload].concat();
     for (what, bytes, code) in [
         ("not masked", vec![0x81, 2, b'h', b'i'], 1002),

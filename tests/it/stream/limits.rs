@@ -16,6 +16,7 @@ fn impatient() -> StreamConfig {
         stall_timeout: Duration::from_millis(200),
         min_bytes_per_second: usize::MAX,
         pong_timeout: Duration::from_millis(100),
+        close_timeout: Duration::from_millis(50),
         tick: Duration::from_millis(10),
         ..Options::default().stream
     }
@@ -24,7 +25,9 @@ fn impatient() -> StreamConfig {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed_and_costs_the_others_nothing() {
     const EVENTS: usize = 1000;
-    let options = Options { stream: impatient(), event_padding: 20_000, ..Options::default() };
+    // Long enough for the client to find the close frame, however slow the machine is.
+    let stream = StreamConfig { close_timeout: PATIENCE, ..impatient() };
+    let options = Options { stream, event_padding: 20_000, ..Options::default() };
     let world = Arc::new(World::start(options).await);
     let mut asleep = world.connect("").await;
     let mut awake = world.connect("").await;
@@ -46,8 +49,7 @@ async fn a_client_that_does_not_read_is_closed_and_costs_the_others_nothing() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_dropped() {
-    let stream = StreamConfig { close_timeout: Duration::from_millis(50), ..impatient() };
-    let world = World::start(Options { stream, event_padding: 20_000, ..Options::default() }).await;
+    let world = World::start(Options { stream: impatient(), event_padding: 20_000, ..Options::default() }).await;
     let _asleep = world.connect("snapshot=false").await;
     until("the client", async || (world.streams.clients() == 1).then_some(())).await;
     until("its end", async || {
@@ -111,8 +113,7 @@ async fn before_a_shutdown_clients_are_told_to_come_back() {
 
 #[tokio::test]
 async fn a_client_that_does_not_answer_the_goodbye_does_not_hold_up_the_shutdown() {
-    let stream = StreamConfig { close_timeout: Duration::from_millis(50), ..impatient() };
-    let world = World::start(Options { stream, ..Options::default() }).await;
+    let world = World::start(Options { stream: impatient(), ..Options::default() }).await;
     let (_silent, _) = world.connect_raw("").await;
     world.shutdown.cancel();
     tokio::time::timeout(PATIENCE, world.streams.closed()).await.expect("all clients are gone");

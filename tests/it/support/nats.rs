@@ -57,8 +57,8 @@ impl NatsServer {
     }
 
     /// The process, to measure or to signal it.
-    pub fn daemon(&mut self) -> &mut Daemon {
-        &mut self.daemon
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
     }
 
     /// A client of its own.

@@ -61,11 +61,6 @@ impl Postgres {
         self.url_of(name)
     }
 
-    /// The process, to measure or to signal it.
-    pub fn daemon(&mut self) -> &mut Daemon {
-        &mut self.daemon
-    }
-
     /// Stops it in order, ending its clients' connections.
     pub async fn stop(&mut self) {
         self.daemon.stop("INT").await;

@@ -24,7 +24,8 @@ impl Process {
     /// Starts it with other arguments, and waits until it is healthy.
     pub async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let environment =
+            environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Vec<_>>();
         let (folder, port) = (Folder::new("server"), free_port());
         let daemon = spawn(&folder, &arguments, &environment, port);
         let mut process = Self { daemon, folder, arguments, environment, port };
@@ -48,8 +49,8 @@ impl Process {
     }
 
     /// The process, to measure or to signal it.
-    pub fn daemon(&mut self) -> &mut Daemon {
-        &mut self.daemon
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
     }
 
     /// Stops it in order, as a supervisor does.
@@ -83,7 +84,7 @@ impl Process {
     }
 }
 
-fn spawn(folder: &Folder, arguments: &[String], environment: &Vec<(String, String)>, port: u16) -> Daemon {
+fn spawn(folder: &Folder, arguments: &[String], environment: &[(String, String)], port: u16) -> Daemon {
     let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
     command.args(arguments).current_dir(folder.path()).env_clear();
     command.env("PORT", port.to_string()).envs(environment.iter().map(|(key, value)| (key, value)));

@@ -1,0 +1,83 @@
+//! Events from NATS to committed rows.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::machine::Usage;
+use crate::report::{mib, per, row};
+use crate::wire::now_micros;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The NATS server that the Living Map server reads from.
+    #[arg(long, default_value = "nats://127.0.0.1:4222")]
+    nats_url: String,
+    /// The database it writes to.
+    #[arg(long)]
+    database_url: String,
+    /// Events to publish.
+    #[arg(long, default_value_t = 200_000)]
+    events: u64,
+    /// Published events that may wait for their acknowledgement at a time.
+    #[arg(long, default_value_t = 4096)]
+    window: usize,
+    /// Process id of the Living Map server, for its CPU and memory.
+    #[arg(long)]
+    server_pid: u32,
+}
+
+pub async fn run(arguments: Arguments) -> Result<()> {
+    // A subject of its own tells this run's rows from all others, by an index that the table has.
+    let subject = format!("node.metrics.load-{:x}", now_micros());
+    let pool = PgPoolOptions::new().max_connections(1).connect(&arguments.database_url).await?;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(&arguments.nats_url).await?);
+    let (before, own, start) = (Usage::of(arguments.server_pid)?, Usage::own()?, Instant::now());
+    let mut acks = VecDeque::new();
+    for n in 0..arguments.events {
+        if acks.len() == arguments.window
+            && let Some(ack) = acks.pop_front()
+        {
+            let ack: async_nats::jetstream::context::PublishAckFuture = ack;
+            ack.await.context("JetStream did not take an event: does the stream record node.metrics.>?")?;
+        }
+        let payload = json!({"node_id": format!("load-{}", n % 100), "cpu": 0.5, "gpu": 0.25, "ram": 0.75,
+            "disk": 0.1, "net_in": n, "net_out": n, "temperature": 61.5});
+        acks.push_back(jetstream.publish(subject.clone(), payload.to_string().into()).await?);
+    }
+    for ack in acks {
+        ack.await?;
+    }
+    let published = start.elapsed().as_secs_f64();
+    let mut rows = 0;
+    let mut moved = Instant::now();
+    while rows < arguments.events {
+        let counted: i64 = sqlx::query_scalar("SELECT count(*) FROM living_map_history WHERE event_type = $1")
+            .bind(&subject)
+            .fetch_one(&pool)
+            .await?;
+        let counted = u64::try_from(counted)?;
+        if counted > rows {
+            (rows, moved) = (counted, Instant::now());
+        } else if moved.elapsed() > Duration::from_mins(1) {
+            bail!("{rows} of {} events have arrived, and no more for a minute", arguments.events);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let (after, own_after) = (Usage::of(arguments.server_pid)?, Usage::own()?);
+    row(&[
+        ("events", arguments.events.to_string()),
+        ("published after s", format!("{published:.2}")),
+        ("published/s", format!("{:.0}", per(published, arguments.events).recip())),
+        ("committed after s", format!("{seconds:.2}")),
+        ("rows/s", format!("{:.0}", per(seconds, arguments.events).recip())),
+        ("server CPU s", format!("{:.2}", after.cpu - before.cpu)),
+        ("server RSS MiB", mib(after.rss)),
+        ("generator CPU s", format!("{:.2}", own_after.cpu - own.cpu)),
+    ]);
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! The machine and its processes, as `/proc` tells of them.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The unit of the times in `/proc/<pid>/stat`; Linux has it at 100 a second everywhere that we run.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// One line: processor, cores, memory, kernel.
+pub fn describe() -> String {
+    let field = |file: &str, name: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
+        line.map_or("unknown".to_owned(), |(_, value)| value.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "Machine: {}, {cores} cores, {} of memory, Linux {}.",
+        field("/proc/cpuinfo", "model name"),
+        field("/proc/meminfo", "MemTotal"),
+        kernel.trim()
+    )
+}
+
+/// What a process has used, and holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// CPU seconds, user and system, of all its threads.
+    pub cpu: f64,
+    /// Resident bytes.
+    pub rss: u64,
+}
+
+impl Usage {
+    /// Of the process `pid`.
+    pub fn of(pid: u32) -> Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("no process {pid}"))?;
+        // The second field is the name in parentheses, which may contain anything.
+        let fields: Vec<_> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+        Ok(Self { cpu: (number(11) + number(12)) / TICKS_PER_SECOND, rss: rss.unwrap_or(0_u64) * 1024 })
+    }
+
+    /// Of this process.
+    pub fn own() -> Result<Self> {
+        Self::of(std::process::id())
+    }
+}
+
+/// Bytes of kernel memory in all TCP buffers of the machine.
+pub fn tcp_memory() -> u64 {
+    let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let pages = text.lines().find_map(|line| line.strip_prefix("TCP:")?.split_once(" mem ")?.1.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+/// Lets this process open `files` files, or says what to do about it.
+pub fn need_files(files: usize) -> Result<()> {
+    let wanted = files as u64 + 64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    if limit.maximum.is_some_and(|maximum| maximum < wanted) {
+        bail!(
+            "{wanted} open files are needed, the hard limit is {}: raise it (ulimit -Hn, LimitNOFILE=), or ask for fewer clients",
+            limit.maximum.unwrap_or_default()
+        );
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })?;
+    Ok(())
+}
+
+/// A duration from the command line: seconds, with or without a fraction.
+pub fn seconds(text: &str) -> Result<Duration> {
+    Duration::try_from_secs_f64(text.parse()?).context("expected seconds, for example 10 or 0.5")
+}

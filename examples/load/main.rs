@@ -1,0 +1,58 @@
+//! The load generator: measures a running server, and what it is compared with, from outside.
+//!
+//! Every subcommand prints one Markdown table with a row for its run, after a line that describes the machine. Servers
+//! are measured by process id through `/proc`, so this runs on Linux.
+
+mod connect;
+mod copy;
+mod fanout;
+mod ingest;
+mod machine;
+mod nats_ws;
+mod receiver;
+mod report;
+mod requests;
+mod wire;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Measures a running Living Map server, and what it is compared with", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Events to many WebSocket clients: latency, losses, and the server's CPU for each delivery.
+    Fanout(fanout::Arguments),
+    /// The same through nats-server's own WebSocket listener.
+    NatsWs(nats_ws::Arguments),
+    /// Many clients at once: the time until all have their first frame, and the memory they cost.
+    Connect(connect::Arguments),
+    /// Requests a second against any URL over kept-alive connections.
+    Snapshot(requests::Arguments),
+    /// Events from NATS to committed rows.
+    Ingest(ingest::Arguments),
+    /// COPY of the same rows into a table with the same columns and indexes.
+    Copy(copy::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    println!("{}\n", machine::describe());
+    match arguments.command {
+        Command::Fanout(arguments) => runtime()?.block_on(fanout::run(arguments)),
+        Command::NatsWs(arguments) => runtime()?.block_on(nats_ws::run(arguments)),
+        Command::Connect(arguments) => connect::run(&arguments),
+        Command::Snapshot(arguments) => requests::run(&arguments),
+        Command::Ingest(arguments) => runtime()?.block_on(ingest::run(arguments)),
+        Command::Copy(arguments) => runtime()?.block_on(copy::run(arguments)),
+    }
+}
+
+/// One thread for what publishes; the receivers have threads of their own.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,64 @@
+//! The layers' bytes: items that are encoded already, one after the other.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::model::change::list_of;
+use crate::model::{EntityType, Layer, Service};
+
+use super::{EncodedLayers, State};
+
+impl State {
+    /// The layers, encoded. Proportional to the size of the map.
+    #[must_use]
+    pub fn encode(&self) -> EncodedLayers {
+        let shown = self.shown_totals();
+        let mut city = shown.city();
+        city.extend(self.city.fields());
+        let layer = |layer, kinds: &[EntityType], own: &Map<String, Value>| self.encode_layer(layer, kinds, own);
+        EncodedLayers {
+            cursor: self.cursor,
+            generated_at: self.logged_at,
+            layers: [
+                layer(Layer::City, &[EntityType::Microdao, EntityType::Channel], &city),
+                layer(Layer::Space, &[EntityType::Dao, EntityType::Node], &Map::new()),
+                layer(Layer::Nodes, &[EntityType::Node], &shown.nodes()),
+                layer(Layer::Agents, &[EntityType::Agent], &shown.agents()),
+            ],
+            services: Service::ALL.iter().copied().filter(|service| self.marks.contains_key(service)).collect(),
+        }
+    }
+
+    fn encode_layer(&self, layer: Layer, kinds: &[EntityType], own: &Map<String, Value>) -> Bytes {
+        let mut json = Vec::from(*b"{");
+        for (name, value) in own {
+            json.push(b'"');
+            json.extend_from_slice(name.as_bytes());
+            json.extend_from_slice(b"\":");
+            json.extend_from_slice(value.to_string().as_bytes());
+            json.push(b',');
+        }
+        for (at, kind) in kinds.iter().enumerate() {
+            if at > 0 {
+                json.push(b',');
+            }
+            json.push(b'"');
+            json.extend_from_slice(list_of(layer, *kind).as_bytes());
+            json.extend_from_slice(b"\":[");
+            let mut first = true;
+            for entity in self.of_kind(*kind, None) {
+                let Some(item) = entity.published.as_ref().and_then(|published| published.encoded(layer)) else {
+                    continue;
+                };
+                if !first {
+                    json.push(b',');
+                }
+                first = false;
+                json.extend_from_slice(item);
+            }
+            json.push(b']');
+        }
+        json.push(b'}');
+        json.into()
+    }
+}

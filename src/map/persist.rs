@@ -1,0 +1,80 @@
+//! The map from its saved form: everything that is made from the rest is made again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::model::{Cursor, Service};
+
+use super::diff::CityFigures;
+use super::entity::{Key, Slab};
+use super::seen::Seen;
+use super::usage::Counter;
+use super::view::Published;
+use super::{Index, State};
+
+/// A [`State`] as it is saved.
+#[derive(Deserialize)]
+pub(super) struct Saved {
+    cursor: Cursor,
+    logged_at: DateTime<Utc>,
+    seen: Seen,
+    entities: Slab,
+    counted: Counter,
+    city: CityFigures,
+    marks: BTreeMap<Service, u64>,
+    pending_labels: BTreeSet<String>,
+}
+
+impl From<Saved> for State {
+    fn from(saved: Saved) -> Self {
+        let Saved { cursor, logged_at, seen, entities, counted, city, marks, pending_labels } = saved;
+        let index = Index::default();
+        let mut state = Self { cursor, logged_at, seen, entities, counted, city, marks, pending_labels, index };
+        state.rebuild();
+        state
+    }
+}
+
+impl State {
+    fn rebuild(&mut self) {
+        let keys: Vec<Key> = self.entities.iter().map(|(key, _)| key).collect();
+        for key in &keys {
+            let Some(entity) = self.entities.get(*key) else { continue };
+            for name in &entity.names {
+                self.index.names.insert(Arc::clone(&name.text), *key);
+            }
+            let (due, labels) = (entity.due(), entity.current_labels());
+            self.index.reschedule(*key, None, due);
+            for label in &labels {
+                self.index.labels.entry(label.clone()).or_default().insert(*key);
+            }
+            if let Some(entity) = self.entities.get_mut(*key) {
+                entity.deadline = due;
+                entity.labels = labels;
+            }
+        }
+        for key in &keys {
+            let Some(entity) = self.entities.get(*key) else { continue };
+            let references = self.references_of(entity);
+            for reference in &references {
+                self.enter_reference(*key, reference);
+            }
+            if let Some(entity) = self.entities.get_mut(*key) {
+                entity.references = references;
+            }
+        }
+        for key in keys {
+            let Some(entity) = self.entities.get(key).filter(|entity| entity.visible()) else { continue };
+            let Some(item) = self.view(entity) else { continue };
+            let id = Arc::clone(&entity.id);
+            self.index.totals.add(&item);
+            self.index.order.insert(Arc::clone(&id), key);
+            if let Some(entity) = self.entities.get_mut(key) {
+                entity.published = Some(Published::new(id, item));
+            }
+        }
+    }
+}

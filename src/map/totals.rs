@@ -1,0 +1,157 @@
+//! The layers' totals, kept up to date by adding and subtracting single items.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::layers::Health;
+use crate::model::{EntityType, Status};
+
+use super::view::Item;
+
+/// Loads are summed in millionths, so that the sum is exact and does not depend on the order of what happened.
+const MILLIONTHS: f64 = 1_000_000.0;
+
+/// More agents in error than one in this many is red, see [`Health`].
+const RED_AGENTS: u64 = 10;
+
+const TYPES: usize = EntityType::ALL.len();
+const STATUSES: usize = Status::ALL.len();
+
+/// Sums over all items.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    by_status: [[u64; STATUSES]; TYPES],
+    members: u64,
+    cpu: i64,
+    gpu: i64,
+    ram: i64,
+}
+
+/// What clients see of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shown {
+    microdaos: u64,
+    members: u64,
+    active_agents: u64,
+    agents: u64,
+    health: Health,
+    cpu: i64,
+    gpu: i64,
+    ram: i64,
+    llm_calls: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, item: &Item) {
+        let count = &mut self.by_status[item.kind() as usize][item.status() as usize];
+        *count = count.saturating_add(1);
+        match item {
+            // wrapping, so that subtracting always undoes adding, whatever figures upstreams make up
+            Item::Microdao(item) => self.members = self.members.wrapping_add(item.members),
+            Item::Node(item) => {
+                self.cpu += millionths(item.metrics.cpu);
+                self.gpu += millionths(item.metrics.gpu);
+                self.ram += millionths(item.metrics.ram);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn subtract(&mut self, item: &Item) {
+        let count = &mut self.by_status[item.kind() as usize][item.status() as usize];
+        *count = count.saturating_sub(1);
+        match item {
+            Item::Microdao(item) => self.members = self.members.wrapping_sub(item.members),
+            Item::Node(item) => {
+                self.cpu -= millionths(item.metrics.cpu);
+                self.gpu -= millionths(item.metrics.gpu);
+                self.ram -= millionths(item.metrics.ram);
+            }
+            _ => {}
+        }
+    }
+
+    fn count(&self, kind: EntityType) -> u64 {
+        self.by_status[kind as usize].iter().sum()
+    }
+
+    fn in_status(&self, kind: EntityType, status: Status) -> u64 {
+        self.by_status[kind as usize][status as usize]
+    }
+
+    fn anywhere(&self, status: Status) -> u64 {
+        self.by_status.iter().map(|counts| counts[status as usize]).sum()
+    }
+
+    fn health(&self) -> Health {
+        let nodes = |status| self.in_status(EntityType::Node, status);
+        let agents_in_error = self.in_status(EntityType::Agent, Status::Error);
+        if nodes(Status::Offline) + nodes(Status::Error) > 0
+            || agents_in_error * RED_AGENTS > self.count(EntityType::Agent)
+        {
+            Health::Red
+        } else if self.anywhere(Status::Warning) + self.anywhere(Status::Error) > 0 {
+            Health::Yellow
+        } else {
+            Health::Green
+        }
+    }
+
+    pub(super) fn shown(&self, llm_calls: u64) -> Shown {
+        let agents = |status| self.in_status(EntityType::Agent, status);
+        Shown {
+            microdaos: self.count(EntityType::Microdao),
+            members: self.members,
+            active_agents: agents(Status::Active) + agents(Status::Online),
+            agents: self.count(EntityType::Agent),
+            health: self.health(),
+            cpu: self.cpu,
+            gpu: self.gpu,
+            ram: self.ram,
+            llm_calls,
+        }
+    }
+}
+
+impl Shown {
+    /// The city layer's own fields, without what the city service says.
+    pub(super) fn city(&self) -> Map<String, Value> {
+        object(json!({
+            "microdaos_total": self.microdaos,
+            "active_users": self.members,
+            "active_agents": self.active_agents,
+            "health": self.health,
+        }))
+    }
+
+    /// The nodes layer's own fields.
+    pub(super) fn nodes(&self) -> Map<String, Value> {
+        object(json!({
+            "total_cpu": whole(self.cpu),
+            "total_gpu": whole(self.gpu),
+            "total_ram": whole(self.ram),
+        }))
+    }
+
+    /// The agents layer's own fields.
+    pub(super) fn agents(&self) -> Map<String, Value> {
+        object(json!({
+            "total_agents": self.agents,
+            "online_agents": self.active_agents,
+            "total_llm_calls_24h": self.llm_calls,
+        }))
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    if let Value::Object(map) = value { map } else { Map::new() }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "loads are 0 to 1")]
+fn millionths(load: Option<f64>) -> i64 {
+    (load.unwrap_or(0.0) * MILLIONTHS).round() as i64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to nine thousand million nodes")]
+fn whole(sum: i64) -> f64 {
+    sum as f64 / MILLIONTHS
+}
