@@ -5,6 +5,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::{Call, Client};
+use super::details::Details;
 use super::read::{self, Fields, Item};
 use super::{AdapterError, AdaptersConfig, PollContext};
 use crate::model::{Answer, EntityType, Facts, Service};
@@ -13,11 +14,12 @@ use crate::model::{Answer, EntityType, Facts, Service};
 pub(super) struct Dao {
     client: Client,
     concurrency: usize,
+    details: Details,
 }
 
 impl Dao {
-    pub const fn new(client: Client, config: &AdaptersConfig) -> Self {
-        Self { client, concurrency: if config.concurrency == 0 { 1 } else { config.concurrency } }
+    pub fn new(client: Client, config: &AdaptersConfig) -> Self {
+        Self { client, concurrency: config.concurrency.max(1), details: Details::default() }
     }
 
     pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
@@ -26,6 +28,7 @@ impl Dao {
         let listed = read::as_list(&answer)
             .and_then(|items| read::each(Service::Dao, items, |item| Some((dao(item)?, read::name(item, "slug")))))
             .map_err(|kind| self.client.error(LIST, kind))?;
+        self.details.keep(&listed.iter().filter_map(|(_, slug)| slug.clone()).collect());
         let entities = futures::stream::iter(listed)
             .map(|(facts, slug)| self.detailed(facts, slug, context.deadline))
             .buffered(self.concurrency)
@@ -34,14 +37,17 @@ impl Dao {
         Ok(Answer { service: Service::Dao, entities, complete: vec![EntityType::Dao], layers: vec![] })
     }
 
-    /// Counts and balances are in the overview alone. Where it cannot be had they are left out, so that what is known of
-    /// them stays.
+    /// Counts and balances are in the overview alone. Where it cannot be had and never could they are left out.
     async fn detailed(&self, mut facts: Facts, slug: Option<String>, deadline: Instant) -> Facts {
         let Some(slug) = slug else { return facts };
-        match self.client.get(Call::detail(&["dao", &slug]), deadline).await {
-            Ok(overview) => facts.fields.extend(of_overview(&overview)),
-            Err(error) => tracing::debug!(service = %self.client.service(), %error, "a detail is left out"),
-        }
+        let fresh = match self.client.get(Call::detail(&["dao", &slug]), deadline).await {
+            Ok(overview) => of_overview(&overview),
+            Err(error) => {
+                tracing::debug!(service = %self.client.service(), %error, "a detail stays as it was");
+                Item::new()
+            }
+        };
+        facts.fields.extend(self.details.with_known(&slug, fresh));
         facts
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::{Call, Client};
+use super::details::Details;
 use super::read::{self, Fields, Item};
 use super::{AdapterError, AdaptersConfig, PollContext};
 use crate::model::{Answer, EntityType, Facts, Service};
@@ -16,16 +17,18 @@ use crate::model::{Answer, EntityType, Facts, Service};
 pub(super) struct Microdao {
     client: Client,
     concurrency: usize,
+    details: Details,
     recheck: Duration,
     /// Until then the service is known to have no internal list.
     no_internal_list_until: Mutex<Option<Instant>>,
 }
 
 impl Microdao {
-    pub const fn new(client: Client, config: &AdaptersConfig) -> Self {
+    pub fn new(client: Client, config: &AdaptersConfig) -> Self {
         Self {
             client,
-            concurrency: if config.concurrency == 0 { 1 } else { config.concurrency },
+            concurrency: config.concurrency.max(1),
+            details: Details::default(),
             recheck: config.internal_list_recheck,
             no_internal_list_until: Mutex::new(None),
         }
@@ -36,6 +39,7 @@ impl Microdao {
         let items = read::as_list(&answer).map_err(|kind| self.client.error(call, kind))?;
         let items = read::each(Service::Microdao, items, |item| microdao(item).map(|_| item.clone()))
             .map_err(|kind| self.client.error(call, kind))?;
+        self.details.keep(&items.iter().filter_map(|item| read::name(item, "slug")).collect());
         let entities = futures::stream::iter(items)
             .map(|item| self.detailed(item, context.deadline))
             .buffered(self.concurrency)
@@ -63,8 +67,8 @@ impl Microdao {
         Ok((OWN, self.client.get(OWN, context.deadline).await?))
     }
 
-    /// Members and treasury are not in the list (its `member_count` is always 1). Where they cannot be had they are left
-    /// out, so that what is known of them stays.
+    /// Members and treasury are not in the list (its `member_count` is always 1). Where they cannot be had and never could
+    /// they are left out.
     async fn detailed(&self, item: Item, deadline: Instant) -> Option<Facts> {
         let mut facts = microdao(&item)?;
         let Some(slug) = read::name(&item, "slug") else { return Some(facts) };
@@ -80,13 +84,13 @@ impl Microdao {
             .put("members", counts.and_then(|counts| read::count(counts, "member_count")))
             .put("agents", counts.and_then(|counts| read::count(counts, "agent_count")))
             .put("treasury", treasury.as_ref().and_then(Value::as_array).map(|items| read::treasury(items)));
-        facts.fields.extend(fields.into_map());
+        facts.fields.extend(self.details.with_known(&slug, fields.into_map()));
         Some(facts)
     }
 
     fn or_log(&self, detail: Result<Value, AdapterError>) -> Option<Value> {
         detail
-            .inspect_err(|error| tracing::debug!(service = %self.client.service(), %error, "a detail is left out"))
+            .inspect_err(|error| tracing::debug!(service = %self.client.service(), %error, "a detail stays as it was"))
             .ok()
     }
 }

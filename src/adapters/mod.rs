@@ -19,6 +19,7 @@ mod board;
 mod city;
 mod client;
 mod dao;
+mod details;
 mod endpoint;
 mod error;
 mod microdao;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Refresher;
 use crate::adapters::{AdapterError, PollContext, SourceBoard, Turn, Upstreams};
-use crate::live::{Following, LiveMap};
+use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
 use crate::model::{Cursor, Event, NewEvent, Service, json, time};
 
@@ -48,9 +48,6 @@ impl Default for SyncConfig {
 /// How much longer than a round its poll may take before it is broken off from outside; the adapters end by themselves,
 /// with what they have by then.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How often a map that is still catching up is looked at again.
-const CATCH_UP_CHECK: Duration = Duration::from_millis(50);
 
 /// Why a poll brought nothing into the log.
 #[derive(Debug, thiserror::Error)]
@@ -116,9 +113,7 @@ impl Poller {
 
     async fn poll_regularly(&self, service: Service) {
         // what the log says already is no difference
-        while self.live.following() == Following::CatchingUp {
-            sleep(CATCH_UP_CHECK).await;
-        }
+        self.live.caught_up().await;
         let gate = self.refresher.gate(service);
         loop {
             let under_way = gate.begin();

@@ -11,7 +11,7 @@ use living_map::model::Service;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::upstream::{TOKEN, Upstream, body, plain};
+use super::upstream::{Recording, TOKEN, Upstream, body, plain};
 use super::{ids, poll, poll_with};
 
 /// Short limits, so that what they bound shows soon.
@@ -201,6 +201,25 @@ async fn details_that_hang_leave_the_list_standing() {
     let answer = poll(Service::Dao, &hasty(&upstream)).await.unwrap();
     assert_eq!(ids(&answer), ["dao:aurora-circle", "dao:daarion-governance"]);
     assert!(answer.entities.iter().all(|facts| !facts.fields.contains_key("treasury")));
+}
+
+#[tokio::test]
+async fn a_detail_that_fails_for_once_stays_as_it_was() {
+    let healthy = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let recording = Arc::new(Recording::of(Service::Dao));
+    let answers = Arc::clone(&healthy);
+    let upstream = Upstream::serve(move |uri, token| {
+        let fails = uri != "/dao" && !answers.load(Ordering::SeqCst);
+        let answer = if fails { plain(500, "") } else { recording.answer(&uri, token.as_deref()) };
+        std::future::ready(answer)
+    })
+    .await;
+    let upstreams = Upstreams::new(&upstream.config(Some(TOKEN))).unwrap();
+    let before = poll_with(&upstreams, Service::Dao, &[]).await.unwrap();
+    healthy.store(false, Ordering::SeqCst);
+    let after = poll_with(&upstreams, Service::Dao, &[]).await.unwrap();
+    assert!(before.entities[0].fields.contains_key("treasury"));
+    assert_eq!(before, after);
 }
 
 #[tokio::test]
