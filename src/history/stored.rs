@@ -92,27 +92,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::Event;
+    use crate::model::{NewEvent, envelope};
 
-    fn entry(payload: Value) -> LogEntry {
-        let event = Event {
-            id: Uuid::nil(),
-            event_type: "a".into(),
-            timestamp: DateTime::UNIX_EPOCH,
-            payload,
-            source_service: None,
-            entity_id: None,
-            entity_type: None,
-            trace_id: None,
-            idempotency_key: None,
-            envelope: None,
-        };
-        LogEntry { cursor: Cursor { epoch: Epoch(1), seq: 1 }, logged_at: DateTime::UNIX_EPOCH, event, raw: None }
+    fn entry(payload: &Value) -> LogEntry {
+        let envelope = json!({"event_type": "a", "payload": payload});
+        let NewEvent { event, raw } = envelope::publish(envelope, DateTime::UNIX_EPOCH).unwrap();
+        LogEntry { cursor: Cursor { epoch: Epoch(1), seq: 1 }, logged_at: DateTime::UNIX_EPOCH, event, raw }
     }
 
     #[test]
     fn statements_are_bounded_by_rows_and_bytes_and_lose_nothing() {
-        let entries = ["", "0123456789", "", "", "0123456789012345678901234567890"].map(|text| entry(json!(text)));
+        let entries = ["", "0123456789", "", "", "0123456789012345678901234567890"].map(|text| entry(&json!(text)));
         let rows: Vec<Row<'_>> = entries.iter().map(Row::new).collect();
         assert_eq!(statements(&rows, 2, 1_000), [0..2, 2..4, 4..5]);
         assert_eq!(statements(&rows, 10, 15), [0..2, 2..4, 4..5]);

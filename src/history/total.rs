@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_and_forgets() {
-        let config = HistoryConfig { count_cache: 2, count_ttl: Duration::from_secs(60), ..HistoryConfig::default() };
+        let config = HistoryConfig { count_cache: 2, count_ttl: Duration::from_mins(1), ..HistoryConfig::default() };
         let totals = Totals::new(&config);
         let total = Total { rows: 1, exact: true };
         for name in ["a", "b", "c"] {

@@ -188,7 +188,7 @@ async fn killed_under_load_postgres_loses_nothing_and_readers_go_on() {
                 while !*stopped.borrow() {
                     let new = event(sent.len());
                     sent.push(new.event.id);
-                    append_until_taken(&*log, new).await;
+                    append_until_taken(&log, new).await;
                 }
                 sent
             })

@@ -1,4 +1,6 @@
-//! Writing: one statement of arrays for many rows, which unlike `COPY` can leave out what is there already.
+//! Writing: one statement of arrays for many rows, which unlike `COPY` can leave out what is there already. Rows go in by
+//! id: so two replicas that write the same events wait for each other instead of locking each other out, and the index of
+//! ids is walked once.
 
 use sqlx::postgres::{PgBindIterExt, PgConnection};
 use sqlx::{Acquire, Executor};
@@ -16,6 +18,7 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $
     $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[], $14::timestamptz[])
     AS entry (id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id, idempotency_key,
         envelope, raw, epoch, seq, logged_at)
+ORDER BY id
 ON CONFLICT (id) DO NOTHING"#;
 
 /// A batch, cut into statements.

@@ -59,21 +59,21 @@ impl Sqlite {
             // in WAL mode less would lose acknowledged events when the power fails
             .synchronous(SqliteSynchronous::Full)
             .pragma("journal_size_limit", WRITE_AHEAD_BYTES);
-        let pool = |connections: u32| {
+        let pool = |connections: u32, acquire_timeout| {
             SqlitePoolOptions::new()
                 .max_connections(connections.max(1))
-                .acquire_timeout(config.acquire_timeout.max(config.write_timeout))
+                .acquire_timeout(acquire_timeout)
                 .test_before_acquire(false)
                 // a connection to a file does not go stale
                 .idle_timeout(None)
                 .max_lifetime(None)
         };
-        let writer = pool(1).connect_with(writing).await.map_err(classify)?;
+        let writer = pool(1, config.write_timeout).connect_with(writing).await.map_err(classify)?;
         let mut migrator = sqlx::migrate!("migrations/sqlite");
         migrator.dangerous_set_table_name("living_map_migrations");
         migrator.run(&writer).await.map_err(HistoryError::Migration)?;
         Ok(Self {
-            readers: pool(config.reader_connections).connect_lazy_with(options.read_only(true)),
+            readers: pool(config.reader_connections, config.acquire_timeout).connect_lazy_with(options.read_only(true)),
             writer,
             path,
             inserts: write::Inserts::new(),

@@ -47,26 +47,14 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use serde_json::Value;
-    use uuid::Uuid;
+    use serde_json::json;
 
     use super::*;
-    use crate::model::{Cursor, Epoch, Event};
+    use crate::model::{Cursor, Epoch, NewEvent, envelope};
 
     fn entry(seq: u64) -> LogEntry {
-        let event = Event {
-            id: Uuid::nil(),
-            event_type: "a".into(),
-            timestamp: DateTime::UNIX_EPOCH,
-            payload: Value::Null,
-            source_service: None,
-            entity_id: None,
-            entity_type: None,
-            trace_id: None,
-            idempotency_key: None,
-            envelope: None,
-        };
-        LogEntry { cursor: Cursor { epoch: Epoch(1), seq }, logged_at: DateTime::UNIX_EPOCH, event, raw: None }
+        let NewEvent { event, raw } = envelope::publish(json!({"event_type": "a"}), DateTime::UNIX_EPOCH).unwrap();
+        LogEntry { cursor: Cursor { epoch: Epoch(1), seq }, logged_at: DateTime::UNIX_EPOCH, event, raw }
     }
 
     fn seqs(page: Option<VecDeque<LogEntry>>) -> Option<Vec<u64>> {

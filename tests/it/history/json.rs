@@ -16,7 +16,7 @@ fn value() -> impl Strategy<Value = Value> {
         // where integers and floats meet, and powers of ten
         (-400..400_i32, any::<bool>())
             .prop_map(|(exponent, minus)| { Value::from(if minus { -1.0 } else { 1.0 } * 10_f64.powi(exponent)) }),
-        (any::<u64>(), -3..3_i32).prop_map(|(n, scale)| Value::from(n as f64 * 10_f64.powi(scale))),
+        (any::<u32>(), -3..12_i32).prop_map(|(n, scale)| Value::from(f64::from(n) * 10_f64.powi(scale))),
     ];
     let leaf = prop_oneof![
         1 => Just(Value::Null),

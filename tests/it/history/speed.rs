@@ -15,7 +15,7 @@ use sqlx::{Executor, PgPool};
 use super::{entry, open};
 use crate::support::postgres::Postgres;
 
-const EVENTS: u64 = 100_000;
+const EVENTS: u32 = 100_000;
 const BATCH: usize = 2_000;
 const ROUNDS: usize = 3;
 
@@ -29,7 +29,7 @@ fn events(first: u64) -> Vec<LogEntry> {
         entry.event.entity_id = Some(agent);
         entry
     };
-    (first..first + EVENTS).map(like_real).collect()
+    (first..first + u64::from(EVENTS)).map(like_real).collect()
 }
 
 async fn write(history: &Arc<dyn History>, entries: &[LogEntry]) -> Duration {
@@ -85,7 +85,7 @@ async fn speed_against_copy() {
         let copied = copy(&pool, &entries).await;
         empty().await;
         let written = write(&history, &entries).await;
-        let rate = |elapsed: Duration| EVENTS as f64 / elapsed.as_secs_f64();
+        let rate = |elapsed: Duration| f64::from(EVENTS) / elapsed.as_secs_f64();
         println!(
             "round {round}: COPY {:.0} rows/s, write {:.0} rows/s, ratio {:.2}",
             rate(copied),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use living_map::history::{Held, HistoryConfig, HistoryQuery, OpenError, Total, Written};
-use living_map::model::{Cursor, Epoch, LogEntry};
+use living_map::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -64,7 +64,7 @@ fn seqs(entries: &[LogEntry]) -> Vec<u64> {
 async fn what_is_written_comes_back_as_it_was(private: Private) {
     let history = private.history;
     let bare = LogEntry {
-        event: living_map::model::Event {
+        event: Event {
             payload: json!(null),
             source_service: None,
             entity_id: None,
@@ -88,7 +88,7 @@ async fn what_is_written_comes_back_as_it_was(private: Private) {
     for (record, entry) in page.records.iter().rev().zip(&entries) {
         assert_eq!(record.event, entry.event);
         assert_eq!((record.cursor, record.logged_at), (Some(entry.cursor), entry.logged_at));
-        assert_eq!(record.entity_type.as_deref(), entry.event.entity_type.map(|kind| kind.as_str()));
+        assert_eq!(record.entity_type.as_deref(), entry.event.entity_type.map(EntityType::as_str));
     }
 }
 
