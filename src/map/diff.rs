@@ -123,10 +123,10 @@ impl Told {
             let usage = said.get("usage").filter(|_| answer.service == Service::Usage).and_then(usage::read);
             let told = Self { kind: facts.kind, id, names, slug, fields, usage };
             // an upstream that lists one thing twice must not make it change with every poll
-            let twin = told.names.iter().find_map(|name| by_name.get(&name.text)).copied();
-            let at = match twin.and_then(|at| Some((at, all.get_mut(at)?))).filter(|(_, twin)| !twin.differs(&told)) {
-                Some((at, twin)) => {
-                    twin.join(told);
+            let mut twins = told.names.iter().filter_map(|name| by_name.get(&name.text)).copied();
+            let at = match twins.find(|at| all.get(*at).is_some_and(|twin| !twin.differs(&told))) {
+                Some(at) => {
+                    all[at].join(told);
                     at
                 }
                 None => {
@@ -153,18 +153,31 @@ impl Told {
     }
 
     fn join(&mut self, other: Self) {
-        for name in other.names {
-            if !self.names.iter().any(|own| own.text == name.text) {
-                self.names.push(name);
-            }
-        }
-        self.fields.extend(other.fields);
         self.slug = other.slug.or(self.slug.take());
+        let names = self.names.iter().chain(&other.names).map(|name| &*name.text);
+        self.names = names_of(self.kind, names, self.slug.as_deref());
+        self.fields.extend(other.fields);
         self.usage = other.usage.or(self.usage.take());
     }
 }
 
 impl State {
+    /// What an answer says, once for each entity of the map: what it takes for two things may be known to be one.
+    fn told(&self, answer: &Answer) -> Vec<Told> {
+        let mut all: Vec<Told> = Vec::new();
+        let mut by_entity: BTreeMap<Key, usize> = BTreeMap::new();
+        for told in Told::all(answer) {
+            match self.plan(&told.names).target {
+                Some(key) if by_entity.contains_key(&key) => all[by_entity[&key]].join(told),
+                target => {
+                    by_entity.extend(target.map(|key| (key, all.len())));
+                    all.push(told);
+                }
+            }
+        }
+        all
+    }
+
     pub(super) fn difference(&self, mark: &Mark, answer: &Answer, max_bytes: usize) -> Vec<Value> {
         let service = answer.service;
         if self.marks.get(&service).is_some_and(|last| *last > mark.seq) {
@@ -173,7 +186,7 @@ impl State {
         let mut named: BTreeSet<Key> = BTreeSet::new();
         let mut gone: BTreeSet<String> = BTreeSet::new();
         let mut entities = Vec::new();
-        for told in Told::all(answer) {
+        for told in self.told(answer) {
             let plan = self.plan(&told.names);
             let known = plan.target.and_then(|key| self.entities.get(key));
             named.extend(plan.target);

@@ -41,9 +41,11 @@ impl Name {
 
 /// The name with its type's prefix, a uuid in lower case; none when it is empty or too long.
 pub(super) fn prefixed(kind: EntityType, raw: &str) -> Option<String> {
-    let text = kind.prefixed(raw.trim());
+    let raw = raw.trim();
+    let bare_prefix = raw.strip_suffix(':') == Some(kind.as_str());
+    let text = kind.prefixed(raw);
     let own = own_part(&text);
-    if own.trim().is_empty() || own.len() > MAX_NAME_BYTES {
+    if bare_prefix || own.trim().is_empty() || own.len() > MAX_NAME_BYTES {
         return None;
     }
     if is_uuid(own) && own.bytes().any(|byte| byte.is_ascii_uppercase()) {

@@ -8,11 +8,6 @@ use crate::map::usage::Counts;
 
 /// A call of a language model, `usage.llm`. It counts for everybody, and for its agent where it names one.
 pub(super) fn llm(fold: &mut Fold<'_>, about: About<'_>) {
-    const SIGNS: [&str; 7] =
-        ["agent_id", "actor_id", "model", "total_tokens", "tokens_input", "prompt_tokens", "latency_ms"];
-    if !SIGNS.iter().any(|name| about.get(name).is_some_and(|value| !value.is_null())) {
-        return;
-    }
     let sum = |a: &str, b: &str| match (about.count(a), about.count(b)) {
         (None, None) => None,
         (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
@@ -21,8 +16,13 @@ pub(super) fn llm(fold: &mut Fold<'_>, about: About<'_>) {
         .count("total_tokens")
         .or_else(|| sum("tokens_input", "tokens_output"))
         .or_else(|| sum("prompt_tokens", "completion_tokens"));
+    let latency = about.number("latency_ms");
+    let by_somebody = ["agent_id", "actor_id", "model"].iter().any(|name| about.id(name).is_some());
+    if !by_somebody && tokens.is_none() && latency.is_none() {
+        return;
+    }
     let mut counts = Counts { llm_calls: 1, tokens: tokens.unwrap_or(0), ..Counts::default() };
-    if let Some(latency) = about.number("latency_ms") {
+    if let Some(latency) = latency {
         counts.time(latency);
     }
     count(fold, about, counts);

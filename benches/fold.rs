@@ -1,0 +1,142 @@
+//! What folding one event costs, on a small map and on a large one: nothing per event may grow with the map.
+//!
+//! `cargo bench --bench fold`
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use living_map::map::State;
+use living_map::model::envelope::{self, Message};
+use living_map::model::{Cursor, Epoch, LogEntry};
+use serde_json::{Value, json};
+
+const SMALL: usize = 1_000;
+const LARGE: usize = 100_000;
+/// Events that are timed at once, and how often: the median of the rounds counts.
+const EVENTS: usize = 20_000;
+const ROUNDS: usize = 7;
+
+/// Pseudo-random numbers, the same in every run (splitmix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+struct Network {
+    state: State,
+    entities: usize,
+    seq: u64,
+    numbers: Numbers,
+    now: DateTime<Utc>,
+}
+
+impl Network {
+    /// A map of `entities`: nine agents to one node, a microDAO for every hundred.
+    fn new(entities: usize) -> Self {
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap_or_default();
+        let mut network = Self { state: State::new(Epoch(1)), entities, seq: 0, numbers: Numbers(7), now };
+        for n in 0..entities / 100 {
+            network.fold("microdao.event.created", &json!({"microdao_id": format!("microdao:{n}"), "name": "M"}));
+        }
+        for n in 0..entities {
+            let microdao = format!("microdao:{}", n % (entities / 100));
+            if n % 10 == 0 {
+                network.fold("node.metrics.update", &json!({"node_id": n, "cpu": 0.5, "microdao_id": microdao}));
+            } else {
+                let agent = json!({"agent_id": format!("agent:{n}"), "name": format!("Agent {n}"), "kind": "assistant",
+                    "model": "gpt-4.1-mini", "description": "One of many agents", "microdao_id": microdao});
+                network.fold("agent.event.created", &agent);
+            }
+        }
+        // both maps remember as many events as they ever will, and every entity has been busy
+        for _ in 0..150_000 + entities {
+            let (subject, body) = network.event();
+            network.fold(subject, &body);
+        }
+        network
+    }
+
+    fn event(&mut self) -> (&'static str, Value) {
+        let number = self.numbers.next();
+        let n = usize::try_from(number >> 8).unwrap_or_default() % self.entities;
+        let agent = format!("agent:{}", if n % 10 == 0 { n + 1 } else { n });
+        match number % 8 {
+            0..3 => (
+                "usage.llm",
+                json!({"agent_id": agent, "model": "gpt-4.1-mini", "total_tokens": 500, "latency_ms": number % 900}),
+            ),
+            3 => ("agents.reply", json!({"agent_id": agent, "tokens_used": 500})),
+            4 => ("agent.event.error", json!({"agent_id": agent})),
+            5 => ("agent.event.status", json!({"agent_id": agent, "status": "online"})),
+            _ => (
+                "node.metrics.update",
+                json!({"node_id": n / 10 * 10, "cpu": 0.25, "gpu": 0.5, "ram": 0.75, "disk": 0.1, "net_in": number % 1000}),
+            ),
+        }
+    }
+
+    fn entry(&mut self, subject: &str, body: &Value) -> LogEntry {
+        self.seq += 1;
+        let cursor = Cursor { epoch: Epoch(1), seq: self.seq };
+        let body = body.to_string();
+        envelope::read(&Message { subject, headers: &[], body: body.as_bytes(), cursor, logged_at: self.now })
+    }
+
+    fn fold(&mut self, subject: &str, body: &Value) {
+        let entry = self.entry(subject, body);
+        black_box(self.state.apply(&entry));
+    }
+
+    /// Seconds for [`EVENTS`] events.
+    fn round(&mut self) -> Duration {
+        let entries: Vec<LogEntry> = (0..EVENTS)
+            .map(|_| {
+                let (subject, body) = self.event();
+                self.entry(subject, &body)
+            })
+            .collect();
+        let start = Instant::now();
+        for entry in &entries {
+            black_box(self.state.apply(entry));
+        }
+        start.elapsed()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a duration in nanoseconds, to print")]
+fn per_event(rounds: &mut [Duration]) -> f64 {
+    rounds.sort_unstable();
+    rounds[rounds.len() / 2].as_nanos() as f64 / EVENTS as f64
+}
+
+fn main() {
+    let mut small = Network::new(SMALL);
+    let mut large = Network::new(LARGE);
+    // taken in turns, so that what else the machine does weighs on both
+    let (mut of_small, mut of_large): (Vec<Duration>, Vec<Duration>) =
+        (0..ROUNDS).map(|_| (small.round(), large.round())).unzip();
+    let (of_small, of_large) = (per_event(&mut of_small), per_event(&mut of_large));
+    println!("fold one event, {SMALL} entities:   {of_small:>8.0} ns");
+    println!("fold one event, {LARGE} entities: {of_large:>8.0} ns");
+    println!("ratio: {:.2}", of_large / of_small);
+    let start = Instant::now();
+    let bytes: usize = large.state.encode().layers.iter().map(bytes::Bytes::len).sum();
+    let first = start.elapsed();
+    let start = Instant::now();
+    black_box(large.state.encode());
+    println!(
+        "encode {LARGE} entities ({bytes} bytes): {first:.1?} at first, {:.1?} when nothing changed",
+        start.elapsed()
+    );
+    let start = Instant::now();
+    black_box(large.state.mark());
+    println!("mark: {:.1?}", start.elapsed());
+}

@@ -1,0 +1,162 @@
+use serde_json::{Value, json};
+
+use super::recorded::{self, GARDEN};
+use super::{Log, answer, facts, layers_of};
+use crate::model::{EntityType, Layer, Service};
+
+fn agent(fields: Value) -> crate::model::Answer {
+    answer(Service::Agents, vec![facts(EntityType::Agent, "agent:sofia", &[], fields)])
+}
+
+#[test]
+fn a_poll_older_than_an_event_does_not_undo_it_and_a_later_one_does() {
+    let mut log = Log::new();
+    log.poll(&agent(json!({"name": "old", "model": "m1"})));
+    let before = log.state.mark();
+    log.push("agent.event.updated", &json!({"agent_id": "agent:sofia", "changes": {"name": "new"}}));
+    let late = log.state.diff(&before, &agent(json!({"name": "older", "model": "m2"})), 10_000);
+    log.push_all(Service::Agents, &late);
+    assert_eq!((&log.item("agent:sofia")["name"], &log.item("agent:sofia")["model"]), (&json!("new"), &json!("m2")));
+    log.poll(&agent(json!({"name": "newest", "model": "m2"})));
+    assert_eq!(log.item("agent:sofia")["name"], "newest");
+}
+
+#[test]
+fn an_answer_that_repeats_itself_still_undoes_an_event_it_saw() {
+    let mut log = Log::new();
+    log.poll(&agent(json!({"name": "Sofia"})));
+    log.push("agent.event.updated", &json!({"agent_id": "agent:sofia", "changes": {"name": "a mistake"}}));
+    assert_eq!(log.poll(&agent(json!({"name": "Sofia"}))).len(), 1);
+    assert_eq!(log.item("agent:sofia")["name"], "Sofia");
+    assert!(log.poll(&agent(json!({"name": "Sofia"}))).is_empty());
+}
+
+#[test]
+fn a_lesser_service_does_not_undo_an_event() {
+    let mut log = Log::new();
+    log.poll(&agent(json!({"name": "Sofia"})));
+    log.push("agent.event.updated", &json!({"agent_id": "agent:sofia", "changes": {"name": "Sofia 2"}}));
+    log.poll(&recorded::city());
+    assert_eq!(log.item("agent:sofia")["name"], "Sofia 2");
+}
+
+#[test]
+fn usage_is_the_services_figure_plus_what_came_after_its_mark() {
+    let call = json!({"agent_id": "agent:sofia", "model": "m", "total_tokens": 100});
+    let mut log = Log::new();
+    log.poll(&recorded::agents());
+    log.push("usage.llm", &call);
+    let mark = log.state.mark();
+    log.push("usage.llm", &call);
+    let payloads = log.state.diff(&mark, &recorded::usage(), 10_000);
+    log.push_all(Service::Usage, &payloads);
+    assert_eq!(log.item("agent:sofia")["usage"]["llm_calls_24h"], 45);
+    assert_eq!(log.item("agent:sofia")["usage"]["tokens_24h"], 7_600);
+    assert_eq!(log.layer(Layer::Agents)["total_llm_calls_24h"], 124);
+    assert!(log.state.diff(&mark, &recorded::usage(), 10_000).is_empty());
+    log.push("usage.llm", &call);
+    log.push("usage.llm", &json!({"actor_id": "user:1", "model": "m"}));
+    assert_eq!(log.item("agent:sofia")["usage"]["llm_calls_24h"], 46);
+    assert_eq!(log.layer(Layer::Agents)["total_llm_calls_24h"], 126);
+}
+
+#[test]
+fn calls_reach_the_totals_before_any_poll_and_leave_them_after_a_day() {
+    let mut log = Log::new();
+    log.push("usage.llm", &json!({"agent_id": "agent:zoe", "tokens_input": 3, "tokens_output": 4, "latency_ms": 50}));
+    assert_eq!(
+        log.item("agent:zoe")["usage"],
+        json!({"llm_calls_24h": 1, "tokens_24h": 7, "messages_24h": 0, "avg_response_time_ms": 50.0})
+    );
+    assert_eq!(log.layer(Layer::Agents)["total_llm_calls_24h"], 1);
+    log.pass_hours(24);
+    log.push("strange.subject", &json!({}));
+    assert_eq!(log.item("agent:zoe")["usage"]["llm_calls_24h"], 0);
+    assert_eq!(log.layer(Layer::Agents)["total_llm_calls_24h"], 0);
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+#[test]
+fn the_usage_services_figures_make_no_ghosts() {
+    let zero = json!({"usage": {"llm_calls_24h": 0, "tokens_24h": 0, "messages_24h": 0}});
+    let of_zoe = |figures: Value| answer(Service::Usage, vec![facts(EntityType::Agent, "agent:zoe", &[], figures)]);
+    let mut log = Log::new();
+    assert!(log.poll(&of_zoe(zero.clone())).is_empty());
+    log.poll(&of_zoe(json!({"usage": {"llm_calls_24h": 4}})));
+    assert_eq!(log.ids(), ["agent:zoe"]);
+    log.poll(&of_zoe(zero));
+    assert!(log.state.is_empty());
+}
+
+#[test]
+fn a_first_poll_of_many_comes_in_parts_of_the_size_asked_for() {
+    let many = (0..10_000).map(|n| {
+        let fields = json!({"name": format!("Agent {n}"), "model": "m", "microdao_id": GARDEN, "is_active": true});
+        facts(EntityType::Agent, &format!("agent:{n}"), &[], fields)
+    });
+    let many = answer(Service::Agents, many.collect());
+    let mut log = Log::new();
+    let payloads = log.state.diff(&log.state.mark(), &many, 64 * 1024);
+    assert!(payloads.len() > 10);
+    assert!(payloads.iter().all(|payload| payload.to_string().len() <= 64 * 1024));
+    log.push_all(Service::Agents, &payloads);
+    assert_eq!(log.state.len(), 10_000);
+    assert_eq!(log.state.agent_ids().len(), 10_000);
+    assert!(log.state.diff(&log.state.mark(), &many, 64 * 1024).is_empty());
+}
+
+#[test]
+fn a_poll_under_way_while_another_was_folded_is_stale() {
+    let mut log = Log::new();
+    let early = log.state.mark();
+    log.push("strange", &json!(1));
+    log.poll(&agent(json!({"name": "new"})));
+    assert!(log.state.diff(&early, &agent(json!({"name": "old"})), 10_000).is_empty());
+    let stale = json!({"mark": 0, "entities": [{"type": "agent", "id": "agent:sofia", "fields": {"name": "old"}}]});
+    assert!(log.push("living_map.sync.agents", &stale).changes.is_empty());
+}
+
+#[test]
+fn city_figures_and_quests_are_layer_data() {
+    let mut log = Log::new();
+    log.poll(&recorded::city());
+    let city = log.layer(Layer::City);
+    assert_eq!(city["metrics"]["activity_index"], 0.71);
+    assert_eq!(city["metrics"]["error_rate"], Value::Null);
+    assert_eq!(city["quests"][0]["id"], "q1");
+    assert_eq!(log.client["city"], city);
+    assert!(log.poll(&recorded::city()).is_empty());
+    assert_eq!(log.state.encode().services, [Service::City]);
+}
+
+#[test]
+fn an_upstream_that_lists_one_thing_twice_does_not_change_it_with_every_poll() {
+    let named = |name: &str| facts(EntityType::Agent, "agent:sofia", &[], json!({"name": name}));
+    let twice = answer(Service::Agents, vec![named("one"), named("two")]);
+    let mut log = Log::new();
+    assert_eq!(log.poll(&twice).len(), 1);
+    assert!(log.poll(&twice).is_empty());
+}
+
+#[test]
+fn garbage_in_a_sync_changes_nothing() {
+    let mut log = Log::new();
+    log.push("strange", &json!(1));
+    let before = layers_of(&log.state);
+    for payload in [
+        json!(null),
+        json!([1]),
+        json!({"mark": "1", "entities": [{"type": "agent", "id": "agent:a"}]}),
+        json!({"mark": 1_000_000, "entities": [{"type": "agent", "id": "agent:a"}]}),
+        json!({"mark": 0, "entities": {"type": "agent"}, "gone": "agent:a", "layers": []}),
+        json!({"mark": 0, "entities": [1, {}, {"type": "agent"}, {"type": "star", "id": "star:1"},
+            {"type": "agent", "id": ""}, {"type": "agent", "id": 5}], "gone": [1, null, "x", "agent:a"]}),
+        json!({"mark": 0, "layers": {"city": {"metrics": 1, "quests": {}}, "agents": {"total_llm_calls_24h": "x"}}}),
+    ] {
+        for service in ["agents", "usage", "city", "nonsense"] {
+            assert!(log.push(&format!("living_map.sync.{service}"), &payload).changes.is_empty(), "{payload}");
+        }
+    }
+    assert_eq!(layers_of(&log.state), before);
+    assert!(log.state.encode().services.is_empty());
+}
