@@ -244,7 +244,7 @@ pub(super) fn node(index: usize, microdaos: usize, daos: usize, rng: &mut StdRng
             cpu: rng.random_range(0.1..0.6),
             gpu: rng.random_range(0.1..0.7),
             ram: rng.random_range(0.2..0.7),
-            disk: rng.random_range(0.1..0.8),
+            disk: f64::from(rng.random_range(100..800_u16)) / 1_000.0,
             net_in: rng.random_range(50.0..600.0),
             net_out: rng.random_range(50.0..600.0),
             temperature: rng.random_range(45.0..62.0),

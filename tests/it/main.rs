@@ -11,3 +11,4 @@ mod log_table;
 mod stream;
 mod support;
 mod support_works;
+mod sync;
