@@ -63,6 +63,8 @@ export function anything(value) {
   if (value === null || value === undefined || value === '') return NOTHING;
   if (typeof value === 'number') return plain.format(value);
   if (Array.isArray(value)) return value.length === 0 ? NOTHING : value.map(anything).join(', ');
+  if (typeof value === 'object' && 'token_symbol' in value && 'balance' in value)
+    return `${value.balance} ${value.token_symbol}`;
   if (typeof value === 'object')
     return Object.entries(value)
       .map(([key, inner]) => `${key} ${anything(inner)}`)

@@ -15,7 +15,7 @@ const GAP = 18;
 const LABEL_HEIGHT = 18;
 /** Bounds of a dot's share of room. Pixels. */
 const SMALLEST = 0.4;
-const LARGEST = 9;
+const LARGEST = 16;
 /** Where there is room, a disc of few agents is large enough for its label. Pixels. */
 const ROOMY = 30;
 
@@ -104,7 +104,7 @@ function groupsOf(store) {
 }
 
 /** @param {number} pitch */
-const nodeSize = (pitch) => Math.max(2.5, Math.min(pitch * 0.75, 5));
+const nodeSize = (pitch) => Math.max(2.5, Math.min(pitch * 0.75, 6.5));
 
 /**
  * @param {Group} group
