@@ -88,15 +88,20 @@ pub struct RelationList {
     responses(
         (status = 200, body = EntityList),
         (status = 400, body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log is still being read for the first time",
+            body = Document, content_type = "application/problem+json"),
     )
 )]
-pub async fn entities(State(state): State<AppState>, Query(query): Query<EntitiesQuery>) -> Json<EntityList> {
+pub async fn entities(
+    State(state): State<AppState>,
+    Query(query): Query<EntitiesQuery>,
+) -> Result<Json<EntityList>, Problem> {
     let EntitiesQuery { kind, layer, status, microdao_id, q, limit, cursor } = query;
     let filter = EntityFilter { kind, layer, status, microdao_id, q };
-    let page = state.live.with(|map| map.entities(&filter, cursor.as_deref(), limit as usize));
+    let page = state.map()?.with(|map| map.entities(&filter, cursor.as_deref(), limit as usize));
     let last = page.items.last().filter(|_| page.has_more);
     let next_cursor = last.map(|entity| paging::write_id(&entity.id));
-    Json(EntityList { has_more: page.has_more, next_cursor, items: page.items })
+    Ok(Json(EntityList { has_more: page.has_more, next_cursor, items: page.items }))
 }
 
 /// One entity, whole
@@ -106,11 +111,13 @@ pub async fn entities(State(state): State<AppState>, Query(query): Query<Entitie
     responses(
         (status = 200, body = EntityDetail),
         (status = 400, body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log is still being read for the first time",
+            body = Document, content_type = "application/problem+json"),
         (status = 404, body = Document, content_type = "application/problem+json"),
     )
 )]
 pub async fn entity(State(state): State<AppState>, EntityId(id): EntityId) -> Result<Json<EntityDetail>, Problem> {
-    state.live.with(|map| map.entity(&id)).map(Json).ok_or_else(|| unknown(&id))
+    state.map()?.with(|map| map.entity(&id)).map(Json).ok_or_else(|| unknown(&id))
 }
 
 /// What an entity is connected with
@@ -120,12 +127,14 @@ pub async fn entity(State(state): State<AppState>, EntityId(id): EntityId) -> Re
     responses(
         (status = 200, body = RelationList),
         (status = 400, body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log is still being read for the first time",
+            body = Document, content_type = "application/problem+json"),
         (status = 404, body = Document, content_type = "application/problem+json"),
     )
 )]
 pub async fn relations(State(state): State<AppState>, EntityId(id): EntityId) -> Result<Json<RelationList>, Problem> {
     state
-        .live
+        .map()?
         .with(|map| {
             let relations = map.relations(&id)?;
             Some(RelationList { id: map.resolve(&id).unwrap_or(&id).to_owned(), relations })

@@ -141,10 +141,12 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     let sources = state.sources.health(Utc::now());
     let current = following == "current" && log_state.is_ok() && history_state.is_ok();
     let served_fresh = !sources.iter().any(|source| matches!(source.status, SourceStatus::Stale | SourceStatus::Down));
-    let status = match following {
-        "catching_up" => Readiness::NotReady,
-        _ if current && served_fresh => Readiness::Ready,
-        _ => Readiness::Degraded,
+    let status = if !state.live.is_complete() {
+        Readiness::NotReady
+    } else if current && served_fresh {
+        Readiness::Ready
+    } else {
+        Readiness::Degraded
     };
     let lag = bounds.ok().filter(|bounds| bounds.epoch == cursor.epoch).map(|b| b.last.saturating_sub(cursor.seq));
     let checks = Checks {

@@ -67,6 +67,8 @@ impl FromParams for SnapshotQuery {
         )),
         (status = 304, description = "The client has it already"),
         (status = 400, body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log is still being read for the first time",
+            body = Document, content_type = "application/problem+json"),
         (status = 406, body = Document, content_type = "application/problem+json",
             description = "`Accept-Encoding` excludes every encoding there is"),
     )
@@ -80,8 +82,8 @@ pub async fn snapshot(
         let detail = "none of zstd, gzip and identity is acceptable to the client";
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail).parameter("Accept-Encoding"));
     };
-    let snapshot =
-        if query.fresh { fresh(&state, &query.layers).await } else { state.live.snapshot(&query.layers).await };
+    let live = state.map()?;
+    let snapshot = if query.fresh { fresh(&state, &query.layers).await } else { live.snapshot(&query.layers).await };
     answer(&snapshot, encoding, &headers).await
 }
 

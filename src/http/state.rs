@@ -7,6 +7,7 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::config::HttpConfig;
+use super::error::Problem;
 use crate::adapters::SourceBoard;
 use crate::history::History;
 use crate::live::LiveMap;
@@ -36,6 +37,20 @@ pub struct Parts {
     pub streams: Streams,
     /// Renders the metrics of the whole process.
     pub metrics: PrometheusHandle,
+}
+
+impl AppState {
+    /// The map, once it is complete.
+    ///
+    /// # Errors
+    /// 503 before: a map of the past, or none, must not be taken for the present.
+    pub fn map(&self) -> Result<&LiveMap, Problem> {
+        if self.live.is_complete() {
+            return Ok(&self.live);
+        }
+        let detail = "the map is not complete yet: the log is still being read for the first time";
+        Err(Problem::unavailable(detail, self.config.retry_after))
+    }
 }
 
 impl From<Parts> for AppState {

@@ -32,16 +32,17 @@ use crate::stream::StreamOptions;
             body = Document, content_type = "application/problem+json"),
         (status = 426, description = "No WebSocket handshake",
             body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Too many clients; come back later", body = Document,
+        (status = 503, description = "Too many clients, or the map is not complete yet; come back later", body = Document,
             content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
     )
 )]
 pub async fn stream(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     let (mut head, _no_body) = request.into_parts();
     let mut options = StreamOptions::from_query(head.uri.query().unwrap_or_default())?;
+    let live = state.map()?;
     for name in &mut options.entities {
         // a name that the map does not know yet may be an entity's canonical one later
-        if let Some(id) = state.live.with(|map| map.resolve(name).map(str::to_owned)) {
+        if let Some(id) = live.with(|map| map.resolve(name).map(str::to_owned)) {
             *name = id;
         }
     }

@@ -1,5 +1,6 @@
 //! Follows the log and folds it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -115,6 +116,10 @@ impl Follower {
     }
 
     fn say(&self, following: Following) {
+        if following == Following::Current && !self.live.inner.complete.swap(true, Ordering::AcqRel) {
+            // what an earlier run polled is still good data, should the source fail now
+            self.live.inner.board.note_restored(&self.live.with(State::services));
+        }
         let entities = self.live.with(State::len);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("living_map_entities").set(entities as f64);

@@ -4,6 +4,7 @@
 mod follow;
 mod snapshot;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ struct Inner {
     state: RwLock<State>,
     position: watch::Sender<Cursor>,
     following: watch::Sender<Following>,
+    complete: AtomicBool,
     board: SourceBoard,
     cache: SnapshotCache,
 }
@@ -65,6 +67,7 @@ impl LiveMap {
         let inner = Inner {
             position: watch::Sender::new(state.cursor()),
             following: watch::Sender::new(Following::CatchingUp),
+            complete: AtomicBool::new(false),
             state: RwLock::new(state),
             board,
             cache: SnapshotCache::new(config.snapshot_interval),
@@ -101,6 +104,12 @@ impl LiveMap {
         let reached = |at: &Cursor| at.epoch != cursor.epoch || at.seq >= cursor.seq;
         // an error means that the map itself is gone, and with it every reason to wait
         let _ = position.wait_for(reached).await;
+    }
+
+    /// Whether everything that was in the log at the start is folded. Before that the map is one of the past, or empty.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.inner.complete.load(Ordering::Acquire)
     }
 
     /// Returns once everything that was in the log at the start is folded.

@@ -69,7 +69,7 @@ impl Default for WriterConfig {
             linger: Duration::from_millis(50),
             fetch: 2000,
             heartbeat: Duration::from_secs(5),
-            ack_wait: Duration::from_secs(30),
+            ack_wait: Duration::from_secs(10),
             max_ack_pending: 20_000,
             refused_delay: Duration::from_mins(10),
             retry_min: Duration::from_millis(100),

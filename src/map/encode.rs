@@ -9,6 +9,12 @@ use crate::model::{EntityType, Layer, Service};
 use super::{EncodedLayers, State};
 
 impl State {
+    /// The upstreams that have contributed data.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        self.marks.keys().copied().collect()
+    }
+
     /// The layers, encoded. Proportional to the size of the map.
     #[must_use]
     pub fn encode(&self) -> EncodedLayers {
@@ -25,7 +31,7 @@ impl State {
                 layer(Layer::Nodes, &[EntityType::Node], &shown.nodes()),
                 layer(Layer::Agents, &[EntityType::Agent], &shown.agents()),
             ],
-            services: Service::ALL.iter().copied().filter(|service| self.marks.contains_key(service)).collect(),
+            services: self.services(),
         }
     }
 

@@ -52,9 +52,12 @@ impl Publisher {
                 let mut headers = async_nats::HeaderMap::new();
                 headers.insert("Nats-Msg-Id", format!("n{number}").as_str());
                 loop {
-                    let sent = jetstream.publish_with_headers("agent.event.status", headers.clone(), body.clone().into());
+                    let sent =
+                        jetstream.publish_with_headers("agent.event.status", headers.clone(), body.clone().into());
                     if let Ok(acknowledgement) = sent.await
-                        && tokio::time::timeout(Duration::from_secs(1), acknowledgement.into_future()).await.is_ok_and(|ack| ack.is_ok())
+                        && tokio::time::timeout(Duration::from_secs(1), acknowledgement.into_future())
+                            .await
+                            .is_ok_and(|ack| ack.is_ok())
                     {
                         break;
                     }
@@ -125,7 +128,8 @@ async fn numbers_in_history(server: &Process) -> Vec<u64> {
         let answer = client.get(url).send().await.expect("the server answers");
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
         let page: Value = answer.json().await.expect("history is JSON");
-        numbers.extend(page["items"].as_array().expect("items").iter().filter_map(|item| item["payload"]["n"].as_u64()));
+        numbers
+            .extend(page["items"].as_array().expect("items").iter().filter_map(|item| item["payload"]["n"].as_u64()));
         match page["next_cursor"].as_str() {
             Some(next) if page["has_more"] == true => cursor = Some(next.to_owned()),
             _ => return numbers,
@@ -268,7 +272,11 @@ async fn an_upstream_that_hangs_delays_and_empties_nobody_else() {
     });
     let mut settings = environment(&[]);
     settings.retain(|(name, _)| *name != "SYNC_INTERVAL_SECONDS" && *name != "CITY_SERVICE_URL");
-    settings.extend([("CITY_SERVICE_URL", address.as_str()), ("SYNC_INTERVAL_SECONDS", "1"), ("UPSTREAM_TIMEOUT_SECONDS", "1")]);
+    settings.extend([
+        ("CITY_SERVICE_URL", address.as_str()),
+        ("SYNC_INTERVAL_SECONDS", "1"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "1"),
+    ]);
     let server = Process::serve(&settings).await;
     assert!(post(&reqwest::Client::new(), &server.url("/living-map/events"), &event(1)).await);
     let city = until("the hanging upstream to be named", || async {
