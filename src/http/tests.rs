@@ -14,7 +14,7 @@ use tower::ServiceExt;
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
 use crate::adapters::{AdaptersConfig, SourceBoard, Upstreams};
-use crate::live::{LiveConfig, LiveMap};
+use crate::live::{self, LiveConfig, LiveMap};
 use crate::model::{Cursor, Epoch};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
@@ -39,6 +39,16 @@ fn parts() -> Parts {
         streams: Streams::start(StreamConfig::default(), &hub, &source, CancellationToken::new()),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     }
+}
+
+/// Parts whose map is complete: the log holds nothing.
+async fn parts_with_map() -> Parts {
+    let parts = parts();
+    let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
+    let log = parts.log.clone();
+    tokio::spawn(live::follow(parts.live.clone(), log, hub, LiveConfig::default(), CancellationToken::new()));
+    parts.live.caught_up().await;
+    parts
 }
 
 struct Answer {
@@ -263,7 +273,7 @@ async fn a_connection_becomes_a_stream_and_does_not_hold_up_the_end() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let (stop, router) = (shutdown.clone(), router(parts().into()).unwrap());
+    let (stop, router) = (shutdown.clone(), router(parts_with_map().await.into()).unwrap());
     let server = tokio::spawn(async move { serve(listener, router, &HttpConfig::default(), stop).await });
     let url = format!("ws://{address}/living-map/stream?layers=city");
     let (mut socket, answer) = tokio_tungstenite::connect_async(url).await.unwrap();
@@ -275,7 +285,21 @@ async fn a_connection_becomes_a_stream_and_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
+async fn a_map_that_is_not_complete_is_not_shown() {
+    for uri in ["/living-map/snapshot", "/living-map/entities", "/living-map/entities/agent:a", "/living-map/stream"] {
+        let answer = get(uri).await;
+        assert_eq!(answer.status, 503, "{uri}");
+        assert!(answer.headers.contains_key("retry-after"));
+        answer.problem();
+    }
+    assert_eq!(get("/living-map/health").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_stream_is_refused_as_everything_else_is() {
+    let get = async |uri: &str| {
+        call_with(parts_with_map().await, Request::get(uri).body(Body::empty()).unwrap()).await
+    };
     let plain = get("/living-map/stream").await;
     assert_eq!((plain.status.as_u16(), &plain.headers["upgrade"]), (426, &HeaderValue::from_static("websocket")));
     plain.problem();
@@ -290,7 +314,7 @@ async fn a_stream_is_refused_as_everything_else_is() {
         .header("upgrade", "websocket")
         .header("sec-websocket-version", "13")
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let answer = call_with(parts(), elsewhere.body(Body::empty()).unwrap()).await;
+    let answer = call_with(parts_with_map().await, elsewhere.body(Body::empty()).unwrap()).await;
     assert_eq!((answer.status.as_u16(), &answer.problem()["parameter"]), (403, &json!("Origin")));
 }
 

@@ -64,7 +64,10 @@ async fn follow(url: String, seen: Arc<Mutex<Seen>>) {
                 }
             }
         }
-        seen.lock().expect("no panic while it is held").reconnects += 1;
+        {
+            let mut seen = seen.lock().expect("no panic while it is held");
+            seen.reconnects += usize::from(seen.began_at.is_some());
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
