@@ -297,9 +297,7 @@ async fn a_map_that_is_not_complete_is_not_shown() {
 
 #[tokio::test]
 async fn a_stream_is_refused_as_everything_else_is() {
-    let get = async |uri: &str| {
-        call_with(parts_with_map().await, Request::get(uri).body(Body::empty()).unwrap()).await
-    };
+    let get = async |uri: &str| call_with(parts_with_map().await, Request::get(uri).body(Body::empty()).unwrap()).await;
     let plain = get("/living-map/stream").await;
     assert_eq!((plain.status.as_u16(), &plain.headers["upgrade"]), (426, &HeaderValue::from_static("websocket")));
     plain.problem();

@@ -2,7 +2,7 @@
 
 mod demo;
 mod faults;
-mod upstream;
+pub mod upstream;
 
 use std::time::Duration;
 
