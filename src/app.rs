@@ -24,9 +24,6 @@ use crate::model::{Epoch, Service};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
 
-/// Bounds of the duration histograms, in seconds.
-const SECONDS: [f64; 12] = [0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
-
 /// How often the metrics drop what they keep for rendering.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -91,9 +88,11 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         .await
         .context("the database of DATABASE_URL cannot be used")?;
     let (log, writer) = open_log(&settings, &history).await?;
-    if let Some(writer) = writer {
+    let writer = writer.map(|writer| {
+        let status = writer.status();
         tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
-    }
+        status
+    });
     tasks.spawn("retention", Stage::Working, {
         let history = Arc::clone(&history);
         let max_age = Duration::from_hours(24) * settings.storage.history_retention_days;
@@ -147,6 +146,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         history: Arc::clone(&history),
         sources: board,
         refresher,
+        writer,
         streams: streams.clone(),
         metrics,
     });
@@ -269,7 +269,7 @@ fn demo_config(demo: &DemoSettings) -> anyhow::Result<DemoConfig> {
 
 fn record_metrics() -> anyhow::Result<PrometheusHandle> {
     PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), http::DURATION_BUCKETS)?
         .install_recorder()
         .context("metrics cannot be recorded")
 }

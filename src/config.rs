@@ -59,7 +59,7 @@ pub struct Listen {
     pub log_format: LogFormat,
 
     /// Which log lines are written, as `tracing` directives (`info`, `living_map=debug,info`)
-    #[arg(long, env = "LOG_LEVEL", value_name = "LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "LOG_LEVEL", value_name = "LOG_LEVEL", default_value = "info,async_nats=warn,sqlx=warn")]
     pub log_level: String,
 }
 
@@ -341,6 +341,21 @@ mod tests {
             let flag = argument.get_long().unwrap().replace('-', "_").to_uppercase();
             assert_eq!(argument.get_env().unwrap().to_str(), Some(flag.as_str()));
             assert!(argument.get_help().is_some(), "{flag} says nothing in --help");
+        }
+    }
+
+    #[test]
+    fn the_readme_has_every_setting_with_its_default() {
+        use clap::CommandFactory;
+        let readme = include_str!("../README.md");
+        for argument in Command::command().get_arguments().filter(|argument| argument.get_id() != "help") {
+            let name = argument.get_env().unwrap().to_str().unwrap();
+            let row = readme.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{name}`")));
+            let row = row.unwrap_or_else(|| panic!("{name} is not in the README's table"));
+            for default in argument.get_default_values() {
+                let default = format!("`{}`", default.to_str().unwrap());
+                assert!(row.contains(&default), "{name}: the README does not say {default}: {row}");
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod tail;
 
+use std::process::ExitCode;
+
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use living_map::app;
 use living_map::config::{DemoSettings, LogFormat, Settings};
@@ -58,7 +60,17 @@ enum Streams {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("living-map: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> anyhow::Result<()> {
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::root::SERVICE;
 use super::state::AppState;
 use crate::live::Following;
+use crate::log::WriterStatus;
 use crate::model::{Cursor, SourceHealth, SourceStatus};
 
 /// The process is alive.
@@ -60,6 +61,9 @@ pub struct Checks {
     log: Dependency,
     /// The durable record.
     history: Dependency,
+    /// What brings the log into the record; null where the record is the log itself.
+    #[schema(required)]
+    writer: Option<WriterCheck>,
     /// The map.
     map: MapCheck,
     /// The upstreams.
@@ -77,6 +81,30 @@ pub struct Dependency {
     kind: &'static str,
     /// Why it is down.
     error: Option<String>,
+}
+
+/// The history writer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WriterCheck {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// Events in the log that are not in the record yet; null when it is not known.
+    #[schema(required)]
+    lag: Option<u64>,
+    /// When a batch was committed last.
+    #[schema(required)]
+    last_success: Option<DateTime<Utc>>,
+    /// Why it cannot write.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<&WriterStatus> for WriterCheck {
+    fn from(writer: &WriterStatus) -> Self {
+        let error = writer.database_error.clone().or_else(|| writer.log_error.clone());
+        let status = if error.is_none() { "ok" } else { "down" };
+        Self { status, lag: writer.lag, last_success: writer.last_success, error }
+    }
 }
 
 /// The map.
@@ -139,7 +167,9 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         Following::Stale(reason) => ("stale", Some(reason)),
     };
     let sources = state.sources.health(Utc::now());
-    let current = following == "current" && log_state.is_ok() && history_state.is_ok();
+    let writer = state.writer.as_ref().map(|status| WriterCheck::from(&*status.borrow()));
+    let writes = writer.as_ref().is_none_or(|writer| writer.error.is_none());
+    let current = following == "current" && log_state.is_ok() && history_state.is_ok() && writes;
     let served_fresh = !sources.iter().any(|source| matches!(source.status, SourceStatus::Stale | SourceStatus::Down));
     let status = if !state.live.is_complete() {
         Readiness::NotReady
@@ -152,6 +182,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     let checks = Checks {
         log: dependency(state.log.kind(), log_state),
         history: dependency(state.history.kind(), history_state),
+        writer,
         map: MapCheck { following, error, cursor, lag, entities: state.live.with(crate::map::State::len) },
         sources,
         stream: StreamCheck { clients: state.streams.clients() },

@@ -30,7 +30,7 @@ pub use docs::openapi_json;
 pub use error::Problem;
 pub use server::serve;
 pub use state::{AppState, Parts};
-pub use traffic::{DURATION_BUCKETS, DURATION_METRIC};
+pub use traffic::DURATION_BUCKETS;
 
 use std::sync::Arc;
 

@@ -5,13 +5,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::watch;
 
 use super::config::HttpConfig;
 use super::error::Problem;
 use crate::adapters::SourceBoard;
 use crate::history::History;
 use crate::live::LiveMap;
-use crate::log::EventLog;
+use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
 use crate::sync::Refresher;
 
@@ -33,6 +34,8 @@ pub struct Parts {
     pub sources: SourceBoard,
     /// Polls the upstreams ahead of time.
     pub refresher: Refresher,
+    /// How the history writer is doing; none where the record is the log itself.
+    pub writer: Option<watch::Receiver<WriterStatus>>,
     /// The WebSocket side.
     pub streams: Streams,
     /// Renders the metrics of the whole process.

@@ -36,6 +36,7 @@ fn parts() -> Parts {
         history: Arc::new(FakeHistory::default()),
         sources,
         refresher: poller.refresher(),
+        writer: None,
         streams: Streams::start(StreamConfig::default(), &hub, &source, CancellationToken::new()),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use metrics::{Counter, Histogram, Unit, counter, histogram};
 
-/// Bounds of the request duration's buckets, in seconds, for the exporter: from the snapshot's microseconds to the
-/// request timeout.
+/// Bounds of the buckets of durations, in seconds, for the exporter: from a snapshot's microseconds to the request
+/// timeout.
 pub const DURATION_BUCKETS: &[f64] =
     &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The name of the request duration's metric.
-pub const DURATION_METRIC: &str = "living_map_http_request_duration_seconds";
+const DURATION_METRIC: &str = "living_map_http_request_duration_seconds";
 
 /// The label of requests that no route took.
 const UNMATCHED: &str = "unmatched";

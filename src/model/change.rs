@@ -170,6 +170,25 @@ mod tests {
     }
 
     #[test]
+    fn the_shared_vectors_hold() {
+        #[derive(Deserialize)]
+        struct Vector {
+            name: String,
+            before: Map<String, Value>,
+            changes: Vec<Change>,
+            after: Map<String, Value>,
+        }
+        let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../tests/vectors/fold.json")).unwrap();
+        assert!(!vectors.is_empty());
+        for mut vector in vectors {
+            for change in &vector.changes {
+                apply(&mut vector.before, change);
+            }
+            assert_eq!(vector.before, vector.after, "{}", vector.name);
+        }
+    }
+
+    #[test]
     fn lists_stay_ordered_by_id() {
         let mut layers = Map::new();
         for id in ["agent:b", "agent:a", "agent:c"] {

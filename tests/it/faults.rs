@@ -243,6 +243,26 @@ async fn a_restart_of_postgres_is_survived_by_itself() {
 }
 
 #[tokio::test]
+async fn a_planned_stop_tells_clients_to_come_back_and_loses_nothing() {
+    let mut server = Process::serve(&environment(&[])).await;
+    let follower = Follower::start(server.ws_url("/living-map/stream")).await;
+    let publisher = Publisher::to_http(server.url("/living-map/events"));
+    for restart in 1..=2 {
+        publisher.publishes(40).await;
+        let status = server.stop().await;
+        assert!(status.success(), "{status}");
+        until("the client to be told to come back", || async {
+            (follower.seen().farewells == restart).then_some(())
+        })
+        .await;
+        server.restart().await;
+    }
+    publisher.publishes(40).await;
+    let acknowledged = publisher.stop().await;
+    all_there_once(&server, &follower, acknowledged).await;
+}
+
+#[tokio::test]
 async fn nats_absent_at_the_start_delays_no_http() {
     let mut nats = NatsServer::start().await;
     nats.kill();

@@ -15,11 +15,14 @@ DELETE FROM living_map_history WHERE ctid = ANY (ARRAY(
     WHERE logged_at < $2
 ))";
 
-/// Rows locked by others are left for the next time: nobody waits for us, and we wait for nobody.
+/// Rows locked by others are left for the next time: nobody waits for us, and we wait for nobody. Rows from before there
+/// was a log are as old as their adoption: a server that takes an old one's place deletes nothing of it at its first
+/// start, when whoever put it there may still think about `HISTORY_RETENTION_DAYS`.
 const DELETE_OTHERS: &str = r#"
 DELETE FROM living_map_history WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM living_map_history
     WHERE "timestamp" < $2 AND ($1::bigint IS NULL OR epoch IS DISTINCT FROM $1)
+        AND (epoch IS NOT NULL OR (SELECT min(installed_on) FROM living_map_migrations) < $2)
     ORDER BY "timestamp" LIMIT $3
     FOR UPDATE SKIP LOCKED
 ))"#;

@@ -20,6 +20,8 @@ pub struct Seen {
     pub payloads: Vec<Value>,
     /// Cursors of every event, in the order of arrival.
     pub cursors: Vec<String>,
+    /// How often it was told that the server is about to stop.
+    pub farewells: usize,
     /// How often it had to connect again.
     pub reconnects: usize,
     /// How often it was given a snapshot instead of what it had missed.
@@ -88,6 +90,7 @@ fn take(frame: &Value, seen: &Mutex<Seen>) {
             seen.cursor = text(&frame["cursor"]);
         }
         Some("ping") => seen.cursor = text(&frame["cursor"]),
+        Some("reconnect") => seen.farewells += 1,
         _ => {}
     }
 }

@@ -48,11 +48,6 @@ impl Process {
         self.daemon.output()
     }
 
-    /// The process, to measure or to signal it.
-    pub fn daemon(&self) -> &Daemon {
-        &self.daemon
-    }
-
     /// Stops it in order, as a supervisor does.
     pub async fn stop(&mut self) -> std::process::ExitStatus {
         self.daemon.stop("TERM").await
