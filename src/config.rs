@@ -350,7 +350,7 @@ mod tests {
         let readme = include_str!("../README.md");
         for argument in Command::command().get_arguments().filter(|argument| argument.get_id() != "help") {
             let name = argument.get_env().unwrap().to_str().unwrap();
-            let row = readme.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{name}`")));
+            let row = readme.lines().find(|line| line.starts_with("| `") && line.contains(&format!("`{name}`")));
             let row = row.unwrap_or_else(|| panic!("{name} is not in the README's table"));
             for default in argument.get_default_values() {
                 let default = format!("`{}`", default.to_str().unwrap());

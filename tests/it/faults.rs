@@ -251,10 +251,8 @@ async fn a_planned_stop_tells_clients_to_come_back_and_loses_nothing() {
         publisher.publishes(40).await;
         let status = server.stop().await;
         assert!(status.success(), "{status}");
-        until("the client to be told to come back", || async {
-            (follower.seen().farewells == restart).then_some(())
-        })
-        .await;
+        until("the client to be told to come back", || async { (follower.seen().farewells == restart).then_some(()) })
+            .await;
         server.restart().await;
     }
     publisher.publishes(40).await;
