@@ -1,12 +1,13 @@
 //! Wiring only: builds the parts, starts the tasks, and stops them in order.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,9 @@ use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterC
 use crate::model::{Epoch, Service};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
+
+/// Connections that may wait to be accepted: all clients of a server that was restarted come at once.
+const BACKLOG: u32 = 4096;
 
 /// How often the metrics drop what they keep for rendering.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -77,8 +81,7 @@ pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
 async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()> {
     settings.listen.check().map_err(anyhow::Error::msg)?;
     let metrics = record_metrics()?;
-    let listener = TcpListener::bind((settings.listen.bind, settings.listen.port))
-        .await
+    let listener = listen(SocketAddr::new(settings.listen.bind, settings.listen.port))
         .with_context(|| format!("cannot listen on {}:{} (BIND, PORT)", settings.listen.bind, settings.listen.port))?;
     let address = listener.local_addr()?;
     let stop = stop_signal()?;
@@ -170,6 +173,14 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     history.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // a restart must not wait for the connections of the run before
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn open_log(

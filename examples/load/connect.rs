@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Threads that receive.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Connections opened at a time by each thread; 0 is all at once.
+    #[arg(long, default_value_t = 0)]
+    at_once: usize,
     /// Seconds after which the memory of idle connections is looked at.
     #[arg(long, default_value = "5", value_parser = seconds)]
     settle: Duration,
@@ -33,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     need_files(arguments.clients)?;
     let clients = arguments.clients as u64;
     let target = Target::parse(&arguments.url)?;
-    let at_once = arguments.clients;
+    let at_once = if arguments.at_once == 0 { arguments.clients } else { arguments.at_once };
     let plan = Plan { target, clients: arguments.clients, threads: arguments.threads, at_once, subscribe: None };
     let pid = arguments.server_pid;
     let (before, own) = (Usage::of(pid)?, Usage::own()?);

@@ -14,6 +14,8 @@ mod report;
 mod requests;
 mod wire;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -39,10 +41,20 @@ enum Command {
     Copy(copy::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     println!("{}\n", machine::describe());
-    match arguments.command {
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Fanout(arguments) => runtime()?.block_on(fanout::run(arguments)),
         Command::NatsWs(arguments) => runtime()?.block_on(nats_ws::run(arguments)),
         Command::Connect(arguments) => connect::run(&arguments),

@@ -25,21 +25,18 @@ pub enum Io {
 impl Io {
     /// Unwraps an upgraded connection; also the bytes that the client sent right behind its request.
     pub fn of_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
-        let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => return (Self::tcp(parts.io.into_inner()), parts.read_buf),
-            Err(upgraded) => upgraded,
+        let (stream, leftover) = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
+                Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+                Err(upgraded) => return (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+            },
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => (Self::tcp(parts.io.into_inner()), parts.read_buf),
-            Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
-        }
-    }
-
-    fn tcp(stream: TcpStream) -> Self {
         // Frames are written whole, so there is nothing for Nagle's algorithm to gather. If the option cannot be set the
         // socket is dead, and the first write says so.
         let _ = stream.set_nodelay(true);
-        Self::Tcp(stream)
+        // A copy, since even an empty slice would keep all of the HTTP server's read buffer alive.
+        (Self::Tcp(stream), Bytes::copy_from_slice(&leftover))
     }
 
     /// The address of the other side, where it is known.

@@ -50,11 +50,11 @@ impl Outbox {
         }
     }
 
-    /// Takes over what is left of a frame whose beginning was written from elsewhere.
-    pub fn push_rest(&mut self, rest: Bytes) {
+    /// Adds one whole frame of which `written` bytes are written already.
+    pub fn push_rest(&mut self, frame: &Bytes, written: usize) {
         debug_assert!(self.is_empty(), "the rest of a frame must follow its beginning");
-        self.mid_frame = true;
-        self.add(rest, true);
+        self.mid_frame = written > 0;
+        self.add(frame.slice(written..), true);
     }
 
     fn add(&mut self, bytes: Bytes, ends_frame: bool) {

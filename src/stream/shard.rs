@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -33,6 +32,10 @@ use crate::model::Cursor;
 
 /// Clients served before other tasks of the thread have their turn: about half a millisecond of writes.
 const CLIENTS_PER_TURN: usize = 128;
+/// Bytes written before the same: of snapshots, a few are as much work as many events.
+const BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
+/// Clients that wait for their upgrade to be taken note of.
+pub const NEWCOMERS_AT_ONCE: usize = 256;
 /// Bytes read from a socket at a time.
 const SCRATCH_BYTES: usize = 4096;
 
@@ -118,6 +121,7 @@ impl Shard {
         let mut tick = interval(self.config.tick);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_pass = Instant::now();
+        let mut newcomers = Vec::new();
         while !(self.stopping && self.clients.is_empty()) {
             let paused = next_pass > Instant::now();
             tokio::select! {
@@ -130,7 +134,11 @@ impl Shard {
                 () = poll_fn(|cx| ready.poll_take(cx, &mut self.keys)), if self.keys.is_empty() => {}
                 () = std::future::ready(()), if !self.keys.is_empty() => self.serve_ready(),
                 Some((layers, snapshot)) = self.snapshots.next() => self.hand_out(layers, snapshot),
-                Some(newcomer) = self.newcomers.recv() => self.admit(newcomer),
+                1.. = self.newcomers.recv_many(&mut newcomers, NEWCOMERS_AT_ONCE) => {
+                    for newcomer in newcomers.drain(..) {
+                        self.admit(newcomer);
+                    }
+                }
                 _ = tick.tick() => self.tick(),
                 () = shutdown.cancelled(), if !self.stopping => self.stop(),
             }
@@ -168,9 +176,12 @@ impl Shard {
 
     /// Serves some of the clients whose sockets are ready.
     fn serve_ready(&mut self) {
-        let rest = self.keys.len().saturating_sub(CLIENTS_PER_TURN);
-        for key in self.keys.split_off(rest) {
+        for _ in 0..CLIENTS_PER_TURN {
+            let Some(key) = self.keys.pop() else { return };
             self.serve(key);
+            if self.sent.bytes >= BYTES_PER_TURN {
+                return;
+            }
         }
     }
 
@@ -257,11 +268,11 @@ impl Shard {
         let waiting = self.waiting.entry(layers).or_default();
         waiting.push((key, slot.id));
         if waiting.len() == 1 {
-            // A source that panics or hangs costs the clients that wait for it, not the shard.
-            let snapshot = AssertUnwindSafe((self.source)(layers)).catch_unwind();
-            let patience = self.config.stall_timeout;
-            let answer =
-                async move { (layers, tokio::time::timeout(patience, snapshot).await.ok().and_then(Result::ok)) };
+            // In a task of its own: a source that computes, panics or hangs costs those who wait for it, not the shard.
+            let source = Arc::clone(&self.source);
+            let snapshot = tokio::spawn(async move { source(layers).await });
+            let snapshot = tokio::time::timeout(self.config.stall_timeout, snapshot);
+            let answer = async move { (layers, snapshot.await.ok().and_then(Result::ok)) };
             self.snapshots.push(answer.boxed());
         }
     }

@@ -19,7 +19,7 @@ use super::filter::{LayerSet, StreamOptions};
 use super::handshake::{self, UpgradeError};
 use super::hub::Hub;
 use super::io::Io;
-use super::shard::{Newcomer, Shard};
+use super::shard::{NEWCOMERS_AT_ONCE, Newcomer, Shard};
 use crate::model::Cursor;
 
 /// A snapshot as JSON, and the position it is exact at.
@@ -85,7 +85,7 @@ impl Streams {
         };
         let shards = (0..number)
             .map(|_| {
-                let (sender, newcomers) = mpsc::channel(64);
+                let (sender, newcomers) = mpsc::channel(NEWCOMERS_AT_ONCE);
                 let shard =
                     Shard::new(Arc::clone(&config), Arc::clone(hub), Arc::clone(source), newcomers, shutdown.clone());
                 // A shard makes thousands of calls on sockets before it is done; the budget that tokio gives each task
@@ -114,16 +114,18 @@ impl Streams {
         let on_upgrade = request.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::NotUpgradable)?;
         let place = Place::take(&inner.clients, inner.config.max_clients).ok_or(UpgradeError::Full { retry_after })?;
         let shard = inner.shards[inner.next_shard.fetch_add(1, Ordering::Relaxed) % inner.shards.len()].clone();
-        let patience = inner.config.upgrade_timeout;
+        let upgraded = tokio::time::timeout(inner.config.upgrade_timeout, on_upgrade);
+        let shutdown = inner.shutdown.clone();
         inner.tasks.spawn(async move {
-            match tokio::time::timeout(patience, on_upgrade).await {
-                Ok(Ok(upgraded)) => {
+            match shutdown.run_until_cancelled(upgraded).await {
+                Some(Ok(Ok(upgraded))) => {
                     let (io, leftover) = Io::of_upgraded(upgraded);
                     // Fails only when the shard has stopped, and then the client has to come back anyway.
                     let _ = shard.send(Newcomer { io, leftover, options, place }).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "a client was lost while it was upgraded"),
-                Err(_) => tracing::debug!("a client did not take the answer to its upgrade in time"),
+                Some(Ok(Err(error))) => tracing::debug!(%error, "a client was lost while it was upgraded"),
+                Some(Err(_)) => tracing::debug!("a client did not take the answer to its upgrade in time"),
+                None => {}
             }
         });
         Ok(response.map(|()| Body::empty()))

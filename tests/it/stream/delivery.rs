@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use living_map::model::{Cursor, EntityType, Epoch};
 use living_map::stream::{HubConfig, StreamConfig};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Barrier;
 
-use super::world::{EPOCH, Options, World, at, seq_of};
+use super::world::{Client, EPOCH, Options, World, at, seq_of};
 use crate::support::wait::{PATIENCE, until};
 
 #[tokio::test]
@@ -221,4 +223,22 @@ async fn hundreds_that_come_at_once_all_get_their_snapshot() {
         client.await.unwrap();
     }
     until("all gone", async || (world.streams.clients() == 0).then_some(())).await;
+}
+
+/// Behind TLS, or whatever else the HTTP server may run on, there is no bare socket to be had.
+#[tokio::test]
+async fn any_byte_stream_will_do() {
+    const EVENTS: usize = 300;
+    let world = World::start(Options { event_padding: 300, snapshot_padding: 5000, ..Options::default() }).await;
+    let (near, far) = tokio::io::duplex(1000);
+    let service = TowerToHyperService::new(world.app.clone());
+    let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service);
+    tokio::spawn(serving.with_upgrades().into_future());
+    let (socket, _) = tokio_tungstenite::client_async("ws://localhost/stream", near).await.unwrap();
+    let mut client = Client { socket };
+    assert_eq!(client.snapshot().await, 0);
+    for _ in 0..EVENTS {
+        world.publish();
+    }
+    assert!(client.events(EVENTS).await.into_iter().eq(1..=EVENTS as u64));
 }

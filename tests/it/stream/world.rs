@@ -15,6 +15,7 @@ use living_map::stream::{
     Hub, HubConfig, LayerSet, SnapshotJson, SnapshotSource, StreamConfig, StreamOptions, Streams,
 };
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -49,6 +50,7 @@ impl Default for Options {
 
 pub struct World {
     pub address: SocketAddr,
+    pub app: Router,
     pub hub: Arc<Hub>,
     pub streams: Streams,
     pub shutdown: CancellationToken,
@@ -78,8 +80,8 @@ impl World {
         let address = listener.local_addr().unwrap();
         let app = Router::new().route("/stream", routing::get(upgrade)).with_state(streams.clone());
         let stopped = shutdown.clone().cancelled_owned();
-        tokio::spawn(axum::serve(listener, app).with_graceful_shutdown(stopped).into_future());
-        Self { address, hub, streams, shutdown, seq, event_padding: options.event_padding }
+        tokio::spawn(axum::serve(listener, app.clone()).with_graceful_shutdown(stopped).into_future());
+        Self { address, app, hub, streams, shutdown, seq, event_padding: options.event_padding }
     }
 
     /// Publishes the next event; returns its position.
@@ -143,11 +145,11 @@ async fn upgrade(State(streams): State<Streams>, request: Request) -> Response {
     }
 }
 
-pub struct Client {
-    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub struct Client<S = MaybeTlsStream<TcpStream>> {
+    pub socket: WebSocketStream<S>,
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// The next message of any kind; none at the end.
     pub async fn message(&mut self) -> Option<Message> {
         let next = tokio::time::timeout(PATIENCE, self.socket.next());
@@ -183,11 +185,15 @@ impl Client {
         seq_of(&frame["data"]["meta"]["cursor"])
     }
 
-    /// Reads on until the close; its code.
+    /// Reads on until the close and the end behind it; the close's code.
     pub async fn close_code(&mut self) -> u16 {
         loop {
             match self.message().await {
-                Some(Message::Close(Some(frame))) => return frame.code.into(),
+                Some(Message::Close(Some(frame))) => {
+                    // Reading on is what sends the answer.
+                    assert!(self.message().await.is_none(), "there is more behind a close");
+                    return frame.code.into();
+                }
                 Some(_) => {}
                 None => panic!("the connection ended without a close frame"),
             }
