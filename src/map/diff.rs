@@ -109,7 +109,7 @@ struct Told {
 
 impl Told {
     fn all(answer: &Answer) -> Vec<Self> {
-        let mut all: Vec<Self> = Vec::new();
+        let mut all: Vec<Option<Self>> = Vec::new();
         let mut by_name: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for facts in &answer.entities {
             let said = normal::normalise(Value::Object(facts.fields.clone()));
@@ -119,25 +119,39 @@ impl Told {
             let slug = said.get("slug").and_then(Value::as_str).map(str::to_owned);
             let names = names_of(facts.kind, raw.iter().map(String::as_str), slug.as_deref());
             let Some(id) = names.first().map(|name| name.text.to_string()) else { continue };
-            let fields = said.iter().filter_map(|(name, value)| facts::read(facts.kind, name, value)).collect();
+            // the usage service counts; it is nobody to say what an agent is
+            let described = said.iter().filter(|_| answer.service != Service::Usage);
+            let fields = described.filter_map(|(name, value)| facts::read(facts.kind, name, value)).collect();
             let usage = said.get("usage").filter(|_| answer.service == Service::Usage).and_then(usage::read);
             let told = Self { kind: facts.kind, id, names, slug, fields, usage };
             // an upstream that lists one thing twice must not make it change with every poll
-            let mut twins = told.names.iter().filter_map(|name| by_name.get(&name.text)).copied();
-            let at = match twins.find(|at| all.get(*at).is_some_and(|twin| !twin.differs(&told))) {
-                Some(at) => {
-                    all[at].join(told);
-                    at
+            let twins: BTreeSet<usize> =
+                told.names.iter().filter_map(|name| by_name.get(&name.text)).copied().collect();
+            let mut whole: Option<Self> = None;
+            for at in twins {
+                let is_same =
+                    |twin: &mut Self| !twin.differs(&told) && whole.as_ref().is_none_or(|own| !own.differs(twin));
+                if let Some(twin) = all.get_mut(at).and_then(|twin| twin.take_if(is_same)) {
+                    whole = Some(match whole {
+                        Some(own) => own.join(twin),
+                        None => twin,
+                    });
                 }
-                None => {
-                    all.push(told);
-                    all.len() - 1
-                }
-            };
-            for name in &all[at].names {
-                by_name.entry(Arc::clone(&name.text)).or_insert(at);
             }
+            let whole = match whole {
+                Some(own) => own.join(told),
+                None => told,
+            };
+            for name in &whole.names {
+                let at = by_name.entry(Arc::clone(&name.text)).or_insert(all.len());
+                if all.get(*at).is_some_and(Option::is_none) {
+                    *at = all.len();
+                }
+            }
+            all.push(Some(whole));
         }
+        let mut all: Vec<Self> = all.into_iter().flatten().collect();
+        // the order of the entities must not depend on the upstream's, and which of two twins counts must not either
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }
@@ -152,29 +166,35 @@ impl Told {
             && !self.uuids().any(|uuid| other.uuids().any(|own| own == uuid))
     }
 
-    fn join(&mut self, other: Self) {
-        self.slug = other.slug.or(self.slug.take());
+    /// Both are one thing; where they differ, the other one's word counts.
+    fn join(mut self, other: Self) -> Self {
+        self.slug = other.slug.or(self.slug);
         let names = self.names.iter().chain(&other.names).map(|name| &*name.text);
         self.names = names_of(self.kind, names, self.slug.as_deref());
         self.fields.extend(other.fields);
-        self.usage = other.usage.or(self.usage.take());
+        self.usage = other.usage.or(self.usage);
+        self
     }
 }
 
 impl State {
     /// What an answer says, once for each entity of the map: what it takes for two things may be known to be one.
     fn told(&self, answer: &Answer) -> Vec<Told> {
-        let mut all: Vec<Told> = Vec::new();
-        let mut by_entity: BTreeMap<Key, usize> = BTreeMap::new();
+        let mut strangers: Vec<Told> = Vec::new();
+        let mut known: BTreeMap<Key, Told> = BTreeMap::new();
         for told in Told::all(answer) {
-            match self.plan(&told.names).target {
-                Some(key) if by_entity.contains_key(&key) => all[by_entity[&key]].join(told),
-                target => {
-                    by_entity.extend(target.map(|key| (key, all.len())));
-                    all.push(told);
-                }
-            }
+            let Some(key) = self.plan(&told.names).target else {
+                strangers.push(told);
+                continue;
+            };
+            let whole = match known.remove(&key) {
+                Some(own) => own.join(told),
+                None => told,
+            };
+            known.insert(key, whole);
         }
+        let mut all: Vec<Told> = known.into_values().chain(strangers).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }
 
@@ -236,12 +256,12 @@ impl State {
         });
         // the usage service is asked about agents the map knows: that it answers is no news
         let newly_named = service != Service::Usage && known.is_none_or(|entity| !entity.named.has(service));
-        if fields.is_empty()
-            && usage.is_none()
-            && !newly_named
-            && !revived
-            && (names_known || service == Service::Usage)
-        {
+        // a deleted entity learns no names, and the usage service is nobody to learn them from
+        let new_names = !names_known && service != Service::Usage && (death.is_none() || revived);
+        if service == Service::Usage && known.is_none() && usage.is_none() {
+            return None;
+        }
+        if fields.is_empty() && usage.is_none() && !newly_named && !revived && !new_names {
             return None;
         }
         let mut said = json!({"type": told.kind, "id": told.id});
