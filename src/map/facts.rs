@@ -48,6 +48,27 @@ pub(super) enum Field {
     UptimeSeconds,
 }
 
+impl Field {
+    /// Whether it shows in the part of items that changes all the time, and nowhere else, where items have such a part.
+    pub(super) const fn is_vital(self) -> bool {
+        matches!(
+            self,
+            Self::Status
+                | Self::IsActive
+                | Self::Agents
+                | Self::Cpu
+                | Self::Gpu
+                | Self::Ram
+                | Self::Disk
+                | Self::NetIn
+                | Self::NetOut
+                | Self::Temperature
+                | Self::LatencyMs
+                | Self::UptimeSeconds
+        )
+    }
+}
+
 /// What a field's value looks like; another shape is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
@@ -194,6 +215,11 @@ pub(super) fn read(kind: EntityType, name: &str, value: &Value) -> Option<(Field
         return Some((spec.field, Value::Null));
     }
     Some((spec.field, spec.shape.read(value)?))
+}
+
+/// The field of a name.
+pub(super) fn field_named(kind: EntityType, name: &str) -> Option<Field> {
+    specs(kind).iter().find(|spec| spec.name == name).map(|spec| spec.field)
 }
 
 /// The name of a field on the wire and in answers.

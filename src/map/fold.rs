@@ -12,7 +12,7 @@ use super::facts::{self, Field, Source};
 use super::names::{Name, NameKind};
 use super::totals::Shown;
 use super::usage::Counts;
-use super::view::{Item, Published};
+use super::view::{Item, Published, Vitals};
 use super::{Index, State};
 
 /// Entities that time alone changes, handled with one entry: a bound, so that no entry pays for many others.
@@ -39,6 +39,8 @@ pub(super) struct Fold<'a> {
     pub(super) relink: Vec<Key>,
     /// Entities whose items may have changed.
     pub(super) refresh: Vec<Key>,
+    /// Entities of whose items only the vitals may have changed.
+    pulses: Vec<Key>,
     /// Names by which planets and DAOs may turn out to be one.
     pub(super) labels: BTreeSet<String>,
     /// Items of entities that were merged into others.
@@ -56,6 +58,7 @@ impl<'a> Fold<'a> {
             state,
             relink: Vec::new(),
             refresh: Vec::new(),
+            pulses: Vec::new(),
             labels: BTreeSet::new(),
             orphans: Vec::new(),
             city_patch: Map::new(),
@@ -146,10 +149,12 @@ impl<'a> Fold<'a> {
     pub(super) fn hint(&mut self, key: Key, name: &str, value: Option<&Value>) {
         let (Some(value), Some(entity)) = (value, self.state.entities.get_mut(key)) else { return };
         let kind = entity.kind;
+        let known = |field| entity.facts.get(field, Source::Hint).is_some();
+        if facts::field_named(kind, name).is_none_or(known) {
+            return;
+        }
         let Some((field, value)) = facts::read(kind, name, value).filter(|(_, value)| !value.is_null()) else { return };
-        if entity.facts.get(field, Source::Hint).is_none()
-            && entity.facts.set(kind, field, Source::Hint, self.seq, value)
-        {
+        if entity.facts.set(kind, field, Source::Hint, self.seq, value) {
             self.changed(key, field);
         }
     }
@@ -159,7 +164,7 @@ impl<'a> Fold<'a> {
         let time = self.time;
         let Some(entity) = self.state.entities.get_mut(key) else { return };
         entity.last_active = entity.last_active.max(Some(time));
-        self.touch(key);
+        self.pulse(key);
     }
 
     /// Adds to the counts of the last 24 hours.
@@ -167,7 +172,7 @@ impl<'a> Fold<'a> {
         let hour = self.hour;
         let Some(entity) = self.state.entities.get_mut(key) else { return };
         entity.counter.add(hour, counts);
-        self.touch(key);
+        self.pulse(key);
     }
 
     /// An event says that it was deleted.
@@ -184,7 +189,16 @@ impl<'a> Fold<'a> {
             Field::Name | Field::Slug => self.rename(key),
             _ => {}
         }
-        self.touch(key);
+        if field.is_vital() {
+            self.pulse(key);
+        } else {
+            self.touch(key);
+        }
+    }
+
+    /// Of its item the vitals may have changed.
+    pub(super) fn pulse(&mut self, key: Key) {
+        self.pulses.push(key);
     }
 
     /// Its item may have changed.
@@ -206,11 +220,40 @@ impl<'a> Fold<'a> {
         for published in std::mem::take(&mut self.orphans) {
             self.unpublish(published, &mut changes);
         }
+        self.pulses.sort_unstable();
+        self.pulses.dedup();
+        for key in std::mem::take(&mut self.pulses) {
+            if self.refresh.binary_search(&key).is_err() && !self.publish_vitals(key, &mut changes) {
+                self.refresh.push(key);
+            }
+        }
         for key in std::mem::take(&mut self.refresh) {
             self.publish(key, &mut changes);
         }
         self.totals(before, &mut changes);
         changes.in_order()
+    }
+
+    /// Publishes an entity's vitals; false when it needs more than that.
+    fn publish_vitals(&mut self, key: Key, changes: &mut Changes) -> bool {
+        let State { entities, index, .. } = &mut *self.state;
+        let Some(entity) = entities.get_mut(key) else { return true };
+        let (now, due) = (Vitals::of(entity), entity.due());
+        let Some((published, now)) = entity.published.as_mut().zip(now) else { return false };
+        if due != entity.deadline {
+            index.reschedule(key, entity.deadline, due);
+            entity.deadline = due;
+        }
+        if let Some(before) = published.item.vitals().filter(|before| *before != now) {
+            index.totals.subtract(&published.item);
+            for layer in published.item.layers() {
+                let patch = change::diff(&before.json(*layer), &now.json(*layer));
+                changes.upsert(*layer, published.item.kind(), &published.id, patch);
+            }
+            published.set_vitals(now);
+            index.totals.add(&published.item);
+        }
+        true
     }
 
     fn publish(&mut self, key: Key, changes: &mut Changes) {
