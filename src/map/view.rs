@@ -13,7 +13,7 @@ use crate::model::{EntityType, Layer, Status};
 
 use super::State;
 use super::entity::{Entity, Link, Reference};
-use super::facts::Field;
+use super::fields::Field;
 use super::{names, status};
 
 /// The token in which the city service gives a microDAO's balance (`balanceDcr`).

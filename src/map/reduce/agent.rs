@@ -6,7 +6,7 @@ use crate::model::{EntityType, Status};
 
 use super::{About, update};
 use crate::map::entity::Key;
-use crate::map::facts::Field;
+use crate::map::fields::Field;
 use crate::map::fold::{Assertion, Fold};
 use crate::map::status;
 
