@@ -12,18 +12,19 @@
 //! `mark` is the position folded when the poll began; `fields` has what changed, null for what the service does not say
 //! any more; `counted` is what events had counted at the mark.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::model::layers::{AgentUsage, CityMetrics};
-use crate::model::{Answer, EntityType, Layer, Service, json as normal};
+use crate::model::{Answer, Layer, Service, json as normal};
 
 use super::entity::{Entity, Key, authority};
-use super::facts::{self, Field, Source};
-use super::names::{self, Name, NameKind};
+use super::facts::Source;
+use super::fields::{self, Field};
+use super::names::Name;
+use super::told::Told;
 use super::usage::{self, Counts};
 use super::{Mark, State};
 
@@ -44,7 +45,7 @@ impl CityFigures {
     pub(super) fn take_over(&mut self, said: &Map<String, Value>) -> bool {
         let metrics = said.get("metrics").and_then(Value::as_object);
         if let Some(metrics) = metrics {
-            let number = |name: &str| metrics.get(name).and_then(facts::number);
+            let number = |name: &str| metrics.get(name).and_then(fields::number);
             self.metrics = CityMetrics {
                 activity_index: number("activity_index"),
                 avg_agent_latency_ms: number("avg_agent_latency_ms"),
@@ -72,23 +73,7 @@ impl CityFigures {
 
 /// The total in the agents layer's data.
 pub(super) fn total_calls(agents: &Map<String, Value>) -> Option<u64> {
-    agents.get("total_llm_calls_24h").and_then(facts::count)
-}
-
-/// The names of one thing, as an upstream lists them.
-pub(super) fn names_of<'a>(kind: EntityType, raw: impl Iterator<Item = &'a str>, slug: Option<&'a str>) -> Vec<Name> {
-    let slug_name = slug.and_then(|slug| names::prefixed(kind, slug));
-    let mut found: Vec<Name> = Vec::new();
-    for raw in raw.chain(slug) {
-        let Some(mut name) = Name::read(kind, raw, NameKind::External) else { continue };
-        if name.kind == NameKind::External && slug_name.as_deref() == Some(&*name.text) {
-            name.kind = NameKind::Slug;
-        }
-        if !found.iter().any(|known| known.text == name.text) {
-            found.push(name);
-        }
-    }
-    found
+    agents.get("total_llm_calls_24h").and_then(fields::count)
 }
 
 /// Whether `service` naming a deleted entity, in a poll that began after it was deleted, brings it back: the registry
@@ -97,93 +82,13 @@ pub(super) fn revives(service: Service, entity: &Entity) -> bool {
     authority(entity.kind) == Some(service) || (service != Service::Usage && !entity.named.has(service))
 }
 
-/// What an answer says about one thing, in the normal form.
-struct Told {
-    kind: EntityType,
-    id: String,
-    names: Vec<Name>,
-    slug: Option<String>,
-    fields: BTreeMap<Field, Value>,
-    usage: Option<AgentUsage>,
-}
-
-impl Told {
-    fn all(answer: &Answer) -> Vec<Self> {
-        let mut all: Vec<Self> = Vec::new();
-        let mut by_name: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-        for facts in &answer.entities {
-            let said = normal::normalise(Value::Object(facts.fields.clone()));
-            let said = said.as_object().cloned().unwrap_or_default();
-            let clean = |raw: &String| normal::normalise(Value::from(raw.as_str())).as_str().map(str::to_owned);
-            let raw: Vec<String> = std::iter::once(&facts.id).chain(&facts.aliases).filter_map(clean).collect();
-            let slug = said.get("slug").and_then(Value::as_str).map(str::to_owned);
-            let names = names_of(facts.kind, raw.iter().map(String::as_str), slug.as_deref());
-            let Some(id) = names.first().map(|name| name.text.to_string()) else { continue };
-            let fields = said.iter().filter_map(|(name, value)| facts::read(facts.kind, name, value)).collect();
-            let usage = said.get("usage").filter(|_| answer.service == Service::Usage).and_then(usage::read);
-            let told = Self { kind: facts.kind, id, names, slug, fields, usage };
-            // an upstream that lists one thing twice must not make it change with every poll
-            let mut twins = told.names.iter().filter_map(|name| by_name.get(&name.text)).copied();
-            let at = match twins.find(|at| all.get(*at).is_some_and(|twin| !twin.differs(&told))) {
-                Some(at) => {
-                    all[at].join(told);
-                    at
-                }
-                None => {
-                    all.push(told);
-                    all.len() - 1
-                }
-            };
-            for name in &all[at].names {
-                by_name.entry(Arc::clone(&name.text)).or_insert(at);
-            }
-        }
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        all
-    }
-
-    fn uuids(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.names.iter().filter(|name| name.kind == NameKind::Uuid).map(|name| &name.text)
-    }
-
-    fn differs(&self, other: &Self) -> bool {
-        self.uuids().next().is_some()
-            && other.uuids().next().is_some()
-            && !self.uuids().any(|uuid| other.uuids().any(|own| own == uuid))
-    }
-
-    fn join(&mut self, other: Self) {
-        self.slug = other.slug.or(self.slug.take());
-        let names = self.names.iter().chain(&other.names).map(|name| &*name.text);
-        self.names = names_of(self.kind, names, self.slug.as_deref());
-        self.fields.extend(other.fields);
-        self.usage = other.usage.or(self.usage.take());
-    }
-}
-
 impl State {
-    /// What an answer says, once for each entity of the map: what it takes for two things may be known to be one.
-    fn told(&self, answer: &Answer) -> Vec<Told> {
-        let mut all: Vec<Told> = Vec::new();
-        let mut by_entity: BTreeMap<Key, usize> = BTreeMap::new();
-        for told in Told::all(answer) {
-            match self.plan(&told.names).target {
-                Some(key) if by_entity.contains_key(&key) => all[by_entity[&key]].join(told),
-                target => {
-                    by_entity.extend(target.map(|key| (key, all.len())));
-                    all.push(told);
-                }
-            }
-        }
-        all
-    }
-
     pub(super) fn difference(&self, mark: &Mark, answer: &Answer, max_bytes: usize) -> Vec<Value> {
         let service = answer.service;
         if self.marks.get(&service).is_some_and(|last| *last > mark.seq) {
             return Vec::new();
         }
-        let mut named: BTreeSet<Key> = BTreeSet::new();
+        let mut named: HashSet<Key> = HashSet::new();
         let mut gone: BTreeSet<String> = BTreeSet::new();
         let mut entities = Vec::new();
         for told in self.told(answer) {
@@ -192,7 +97,7 @@ impl State {
             named.extend(plan.target);
             if let Some(entity) = known.filter(|entity| service == Service::Usage && told.is_nothing_of(entity)) {
                 gone.insert(entity.id.to_string());
-            } else if let Some(said) = self.said_anew(mark, service, &told, known, plan.is_known()) {
+            } else if let Some(said) = Self::said_anew(mark, service, &told, known, plan.is_known()) {
                 entities.push(said);
             }
         }
@@ -206,7 +111,6 @@ impl State {
     }
 
     fn said_anew(
-        &self,
         mark: &Mark,
         service: Service,
         told: &Told,
@@ -224,7 +128,7 @@ impl State {
         let fields: Map<String, Value> = fields
             .into_iter()
             .filter(|(_, value)| known.is_some() || !value.is_null())
-            .map(|(field, value)| (facts::name_of(told.kind, field).to_owned(), value))
+            .map(|(field, value)| (fields::name_of(told.kind, field).to_owned(), value))
             .collect();
         let usage = told.usage.as_ref().filter(|usage| match known {
             None => **usage != AgentUsage::default(),
@@ -236,12 +140,12 @@ impl State {
         });
         // the usage service is asked about agents the map knows: that it answers is no news
         let newly_named = service != Service::Usage && known.is_none_or(|entity| !entity.named.has(service));
-        if fields.is_empty()
-            && usage.is_none()
-            && !newly_named
-            && !revived
-            && (names_known || service == Service::Usage)
-        {
+        // a deleted entity learns no names, and the usage service is nobody to learn them from
+        let new_names = !names_known && service != Service::Usage && (death.is_none() || revived);
+        if service == Service::Usage && known.is_none() && usage.is_none() {
+            return None;
+        }
+        if fields.is_empty() && usage.is_none() && !newly_named && !revived && !new_names {
             return None;
         }
         let mut said = json!({"type": told.kind, "id": told.id});
@@ -304,8 +208,11 @@ impl Told {
     fn changed(&self, entity: &Entity, service: Service, mark: u64) -> BTreeMap<Field, Value> {
         let mut changed = BTreeMap::new();
         for (field, value) in &self.fields {
-            let known = entity.facts.get(*field, Source::Service(service)).map_or(&Value::Null, |fact| &fact.value);
-            let event = entity.facts.get(*field, Source::Event).filter(|event| event.seq <= mark);
+            let known = entity
+                .facts
+                .get(entity.kind, *field, Source::Service(service))
+                .map_or(&Value::Null, |fact| &fact.value);
+            let event = entity.facts.get(entity.kind, *field, Source::Event).filter(|event| event.seq <= mark);
             let undone = event
                 .is_some_and(|event| event.value != *value && entity.facts.may_overrule(entity.kind, *field, service));
             if known != value || undone {

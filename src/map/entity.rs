@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{EntityType, Service};
 
-use super::facts::{Facts, Field, Source};
+use super::facts::{Facts, Source};
+use super::fields::Field;
 use super::names::{self, Name, NameKind};
 use super::usage::{Counter, WINDOW_HOURS};
 use super::view::Published;

@@ -1,161 +1,11 @@
-//! What each source says about one entity, field by field, and whose word counts.
+//! What each source says about one entity, field by field.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::model::{EntityType, Service};
 
-use super::names;
-
-/// Longest text of one field, in bytes; a longer one is ignored as a wrong type is.
-const MAX_TEXT_BYTES: usize = 16 * 1024;
-/// Most items of one list field; the rest is cut.
-const MAX_LIST_ITEMS: usize = 1_024;
-
-/// A field that the map keeps, whatever the type of entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Field {
-    Name,
-    Slug,
-    Kind,
-    Description,
-    Role,
-    Model,
-    MicrodaoId,
-    IsActive,
-    Status,
-    Health,
-    Members,
-    Agents,
-    Treasury,
-    Balance,
-    TreasuryValue,
-    ActiveProposals,
-    Activity,
-    AnomalyScore,
-    Position,
-    Orbits,
-    Cpu,
-    Gpu,
-    Ram,
-    Disk,
-    NetIn,
-    NetOut,
-    Temperature,
-    LatencyMs,
-    Alerts,
-    UptimeSeconds,
-}
-
-/// What a field's value looks like; another shape is ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// A text that is not empty.
-    Text,
-    /// An id: a text or an integer.
-    Reference,
-    /// Ids, ordered.
-    References,
-    Flag,
-    /// A whole number from 0.
-    Count,
-    Number,
-    /// 0 to 1; a number above 1 and up to 100 is taken as percent.
-    Load,
-    Texts,
-    /// `[{token_symbol, balance}]`, ordered by token.
-    Treasury,
-    /// An exact decimal, as text.
-    Decimal,
-    Position,
-}
-
-/// One row of the table of precedence.
-struct Spec {
-    name: &'static str,
-    field: Field,
-    shape: Shape,
-    /// Whose word counts, best first. A service that is not listed comes after those that are.
-    order: &'static [Service],
-}
-
-const fn spec(name: &'static str, field: Field, shape: Shape, order: &'static [Service]) -> Spec {
-    Spec { name, field, shape, order }
-}
-
-use Field as F;
-use Service::{Agents, City, Dao, Microdao, Space};
-use Shape as S;
-
-const AGENT: &[Spec] = &[
-    spec("name", F::Name, S::Text, &[Agents, City]),
-    spec("kind", F::Kind, S::Text, &[Agents, City]),
-    spec("description", F::Description, S::Text, &[Agents, City]),
-    spec("role", F::Role, S::Text, &[City, Agents]),
-    spec("model", F::Model, S::Text, &[Agents]),
-    spec("microdao_id", F::MicrodaoId, S::Reference, &[Agents, City]),
-    spec("is_active", F::IsActive, S::Flag, &[Agents]),
-    spec("status", F::Status, S::Text, &[City, Agents]),
-];
-
-const MICRODAO: &[Spec] = &[
-    spec("name", F::Name, S::Text, &[Microdao, City]),
-    spec("slug", F::Slug, S::Text, &[Microdao]),
-    spec("description", F::Description, S::Text, &[Microdao]),
-    spec("is_active", F::IsActive, S::Flag, &[Microdao]),
-    spec("members", F::Members, S::Count, &[Microdao, City]),
-    spec("agents", F::Agents, S::Count, &[Microdao, City]),
-    spec("treasury", F::Treasury, S::Treasury, &[Microdao]),
-    spec("balance", F::Balance, S::Decimal, &[City]),
-];
-
-const DAO: &[Spec] = &[
-    spec("name", F::Name, S::Text, &[Dao, Space]),
-    spec("slug", F::Slug, S::Text, &[Dao]),
-    spec("is_active", F::IsActive, S::Flag, &[Dao]),
-    spec("microdao_id", F::MicrodaoId, S::Reference, &[Dao, Space]),
-    spec("members", F::Members, S::Count, &[Dao]),
-    spec("active_proposals", F::ActiveProposals, S::Count, &[Dao]),
-    spec("treasury", F::Treasury, S::Treasury, &[Dao]),
-    spec("treasury_value", F::TreasuryValue, S::Number, &[Space]),
-    spec("health", F::Health, S::Text, &[Space]),
-    spec("activity", F::Activity, S::Number, &[Space]),
-    spec("anomaly_score", F::AnomalyScore, S::Number, &[Space]),
-    spec("position", F::Position, S::Position, &[Space]),
-    spec("orbits", F::Orbits, S::References, &[Space]),
-];
-
-const NODE: &[Spec] = &[
-    spec("name", F::Name, S::Text, &[Space, City]),
-    spec("microdao_id", F::MicrodaoId, S::Reference, &[Space, City]),
-    spec("status", F::Status, S::Text, &[Space, City]),
-    spec("cpu", F::Cpu, S::Load, &[Space, City]),
-    spec("gpu", F::Gpu, S::Load, &[Space, City]),
-    spec("ram", F::Ram, S::Load, &[Space, City]),
-    spec("disk", F::Disk, S::Load, &[Space, City]),
-    spec("net_in", F::NetIn, S::Number, &[Space, City]),
-    spec("net_out", F::NetOut, S::Number, &[Space, City]),
-    spec("temperature", F::Temperature, S::Number, &[Space, City]),
-    spec("latency_ms", F::LatencyMs, S::Number, &[Space, City]),
-    spec("agents", F::Agents, S::Count, &[Space, City]),
-    spec("alerts", F::Alerts, S::Texts, &[Space, City]),
-    spec("uptime_seconds", F::UptimeSeconds, S::Count, &[Space, City]),
-];
-
-const CHANNEL: &[Spec] =
-    &[spec("name", F::Name, S::Text, &[City]), spec("microdao_id", F::MicrodaoId, S::Reference, &[City])];
-
-const fn specs(kind: EntityType) -> &'static [Spec] {
-    match kind {
-        EntityType::Agent => AGENT,
-        EntityType::Microdao => MICRODAO,
-        EntityType::Dao => DAO,
-        EntityType::Node => NODE,
-        EntityType::Channel => CHANNEL,
-        EntityType::City | EntityType::Space => &[],
-    }
-}
+use super::fields::{Field, service_rank};
 
 /// Who said something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,111 +28,6 @@ impl Source {
             Self::Hint => u8::MAX,
         }
     }
-}
-
-fn service_rank(kind: EntityType, field: Field, service: Service) -> u8 {
-    let order = specs(kind).iter().find(|spec| spec.field == field).map_or(&[][..], |spec| spec.order);
-    let place = order.iter().position(|listed| *listed == service).unwrap_or(order.len() + service as usize);
-    u8::try_from(place + 1).unwrap_or(u8::MAX - 1)
-}
-
-/// A field's value in its normal form, so that equal values compare equal and a value read back from the log is the
-/// same; none for a wrong type or an unknown field. JSON null means: said to be nothing.
-pub(super) fn read(kind: EntityType, name: &str, value: &Value) -> Option<(Field, Value)> {
-    let spec = specs(kind).iter().find(|spec| spec.name == name)?;
-    if value.is_null() {
-        return Some((spec.field, Value::Null));
-    }
-    Some((spec.field, spec.shape.read(value)?))
-}
-
-/// The name of a field on the wire and in answers.
-pub(super) fn name_of(kind: EntityType, field: Field) -> &'static str {
-    specs(kind).iter().find(|spec| spec.field == field).map_or("", |spec| spec.name)
-}
-
-impl Shape {
-    fn read(self, value: &Value) -> Option<Value> {
-        match self {
-            Self::Text => {
-                value.as_str().filter(|text| !text.is_empty() && text.len() <= MAX_TEXT_BYTES).map(Value::from)
-            }
-            Self::Reference => names::raw_id(value).map(Value::from),
-            Self::References => {
-                let mut ids: Vec<String> = value.as_array()?.iter().filter_map(names::raw_id).collect();
-                ids.sort_unstable();
-                ids.dedup();
-                ids.truncate(MAX_LIST_ITEMS);
-                Some(Value::from(ids))
-            }
-            Self::Flag => value.as_bool().map(Value::from),
-            Self::Count => count(value).map(Value::from),
-            Self::Number => number(value).map(Value::from),
-            Self::Load => match number(value)? {
-                load if (0.0..=1.0).contains(&load) => Some(Value::from(load)),
-                percent if (1.0..=100.0).contains(&percent) => Some(Value::from(percent / 100.0)),
-                _ => None,
-            },
-            Self::Texts => {
-                let texts = value.as_array()?.iter().filter_map(|item| Self::Text.read(item));
-                Some(Value::Array(texts.take(MAX_LIST_ITEMS).collect()))
-            }
-            Self::Treasury => treasury(value),
-            Self::Decimal => decimal(value).map(Value::from),
-            Self::Position => {
-                let axis = |name: &str| number(value.get(name)?);
-                Some(json!({"x": axis("x")?, "y": axis("y")?, "z": axis("z")?}))
-            }
-        }
-    }
-}
-
-/// A whole number from 0, also when it is written as a float.
-pub(super) fn count(value: &Value) -> Option<u64> {
-    /// The largest float below which every whole number is exact: 2^53.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
-    value.as_u64().or_else(|| {
-        let float = value.as_f64()?;
-        (float.fract() == 0.0 && (0.0..=EXACT).contains(&float)).then_some(float as u64)
-    })
-}
-
-/// A finite number; negative zero becomes zero, as it does in the log.
-pub(super) fn number(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|number| number.is_finite()).map(|number| number + 0.0)
-}
-
-/// An exact decimal (`-12.50`), from a text or a number.
-pub(super) fn decimal(value: &Value) -> Option<String> {
-    const MAX_DIGITS: usize = 80;
-    let text = match value {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    let unsigned = text.strip_prefix('-').unwrap_or(&text);
-    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    (text.len() <= MAX_DIGITS && digits(whole) && digits(fraction)).then_some(text)
-}
-
-fn treasury(value: &Value) -> Option<Value> {
-    let mut tokens: Vec<(String, String)> = value
-        .as_array()?
-        .iter()
-        .filter_map(|item| {
-            let token = item.get("token_symbol")?.as_str().filter(|token| !token.is_empty())?;
-            Some((token.to_owned(), decimal(item.get("balance")?)?))
-        })
-        .collect();
-    // of a token that is listed twice the last one counts
-    tokens.reverse();
-    tokens.sort_by(|a, b| a.0.cmp(&b.0));
-    tokens.dedup_by(|a, b| a.0 == b.0);
-    tokens.truncate(MAX_LIST_ITEMS);
-    let items = tokens.into_iter().map(|(token, balance)| json!({"token_symbol": token, "balance": balance}));
-    Some(Value::Array(items.collect()))
 }
 
 /// One value of one field from one source.
@@ -328,8 +73,10 @@ impl Facts {
     }
 
     /// What one source says.
-    pub(super) fn get(&self, field: Field, source: Source) -> Option<&Fact> {
-        self.0.iter().find(|fact| fact.field == field && fact.source == source)
+    pub(super) fn get(&self, kind: EntityType, field: Field, source: Source) -> Option<&Fact> {
+        let rank = source.rank(kind, field);
+        let at = self.0.binary_search_by_key(&(field, rank), |fact| (fact.field, fact.rank)).ok()?;
+        self.0.get(at)
     }
 
     /// What one service says, field by field.
@@ -338,7 +85,7 @@ impl Facts {
     }
 
     /// Whether any service says something about `field`.
-    pub(super) fn from_services(&self, field: Field) -> bool {
+    pub(super) fn has_service(&self, field: Field) -> bool {
         self.0.iter().any(|fact| fact.field == field && matches!(fact.source, Source::Service(_)))
     }
 
@@ -391,51 +138,9 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-
-    #[test]
-    fn wrong_types_and_unknown_fields_are_ignored() {
-        use EntityType::{Agent, Dao, Node};
-        for (kind, name, value) in [
-            (Agent, "name", json!(5)),
-            (Agent, "name", json!("")),
-            (Agent, "is_active", json!("yes")),
-            (Agent, "treasury", json!([])),
-            (Agent, "last_action", json!("x")),
-            (Dao, "members", json!(-1)),
-            (Dao, "members", json!(1.5)),
-            (Dao, "position", json!({"x": 1, "y": 2})),
-            (Node, "cpu", json!(101)),
-            (Node, "cpu", json!(-0.1)),
-            (Node, "cpu", json!({"load": 0.5})),
-        ] {
-            assert_eq!(read(kind, name, &value), None, "{name} {value}");
-        }
-    }
-
-    #[test]
-    fn the_normal_form_is_stable() {
-        use EntityType::{Agent, Dao, Node};
-        for (kind, name, value, normal) in [
-            (Agent, "microdao_id", json!(7), json!("7")),
-            (Dao, "members", json!(7.0), json!(7)),
-            (Node, "cpu", json!(1), json!(1.0)),
-            (Node, "cpu", json!(45), json!(0.45)),
-            (Node, "net_in", json!(-0.0), json!(0.0)),
-            (Dao, "orbits", json!(["node:2", 1, "node:2", null]), json!(["1", "node:2"])),
-            (
-                Dao,
-                "treasury",
-                json!([{"token_symbol": "B", "balance": 2.5}, {"token_symbol": "A", "balance": "1.50"},
-                    {"token_symbol": "B", "balance": "3"}, {"token_symbol": "C", "balance": "1e5"}]),
-                json!([{"token_symbol": "A", "balance": "1.50"}, {"token_symbol": "B", "balance": "3"}]),
-            ),
-        ] {
-            let (_, read_once) = read(kind, name, &value).unwrap();
-            assert_eq!(read_once, normal, "{name}");
-            assert_eq!(read(kind, name, &read_once).unwrap().1, normal, "{name}");
-        }
-    }
 
     #[test]
     fn events_come_first_and_services_in_the_order_of_the_table() {

@@ -4,15 +4,14 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-use crate::model::change::{self, Change};
-use crate::model::{EntityType, Layer, LogEntry};
+use crate::model::{EntityType, LogEntry};
 
 use super::entity::{Entity, Key};
-use super::facts::{self, Field, Source};
+use super::facts::Source;
+use super::fields::{self, Field};
 use super::names::{Name, NameKind};
-use super::totals::Shown;
 use super::usage::Counts;
-use super::view::{Item, Published};
+use super::view::Published;
 use super::{Index, State};
 
 /// Entities that time alone changes, handled with one entry: a bound, so that no entry pays for many others.
@@ -39,6 +38,8 @@ pub(super) struct Fold<'a> {
     pub(super) relink: Vec<Key>,
     /// Entities whose items may have changed.
     pub(super) refresh: Vec<Key>,
+    /// Entities of whose items only the vitals may have changed.
+    pub(super) pulses: Vec<Key>,
     /// Names by which planets and DAOs may turn out to be one.
     pub(super) labels: BTreeSet<String>,
     /// Items of entities that were merged into others.
@@ -56,6 +57,7 @@ impl<'a> Fold<'a> {
             state,
             relink: Vec::new(),
             refresh: Vec::new(),
+            pulses: Vec::new(),
             labels: BTreeSet::new(),
             orphans: Vec::new(),
             city_patch: Map::new(),
@@ -136,7 +138,7 @@ impl<'a> Fold<'a> {
     pub(super) fn set_all(&mut self, key: Key, fields: &Map<String, Value>) {
         let Some(kind) = self.state.entities.get(key).map(|entity| entity.kind) else { return };
         for (name, value) in fields {
-            if let Some((field, value)) = facts::read(kind, name, value) {
+            if let Some((field, value)) = fields::read(kind, name, value) {
                 self.set(key, field, value);
             }
         }
@@ -146,10 +148,14 @@ impl<'a> Fold<'a> {
     pub(super) fn hint(&mut self, key: Key, name: &str, value: Option<&Value>) {
         let (Some(value), Some(entity)) = (value, self.state.entities.get_mut(key)) else { return };
         let kind = entity.kind;
-        let Some((field, value)) = facts::read(kind, name, value).filter(|(_, value)| !value.is_null()) else { return };
-        if entity.facts.get(field, Source::Hint).is_none()
-            && entity.facts.set(kind, field, Source::Hint, self.seq, value)
-        {
+        let known = |field| entity.facts.get(kind, field, Source::Hint).is_some();
+        if fields::field_named(kind, name).is_none_or(known) {
+            return;
+        }
+        let Some((field, value)) = fields::read(kind, name, value).filter(|(_, value)| !value.is_null()) else {
+            return;
+        };
+        if entity.facts.set(kind, field, Source::Hint, self.seq, value) {
             self.changed(key, field);
         }
     }
@@ -159,7 +165,7 @@ impl<'a> Fold<'a> {
         let time = self.time;
         let Some(entity) = self.state.entities.get_mut(key) else { return };
         entity.last_active = entity.last_active.max(Some(time));
-        self.touch(key);
+        self.pulse(key);
     }
 
     /// Adds to the counts of the last 24 hours.
@@ -167,7 +173,7 @@ impl<'a> Fold<'a> {
         let hour = self.hour;
         let Some(entity) = self.state.entities.get_mut(key) else { return };
         entity.counter.add(hour, counts);
-        self.touch(key);
+        self.pulse(key);
     }
 
     /// An event says that it was deleted.
@@ -184,7 +190,16 @@ impl<'a> Fold<'a> {
             Field::Name | Field::Slug => self.rename(key),
             _ => {}
         }
-        self.touch(key);
+        if field.is_vital() {
+            self.pulse(key);
+        } else {
+            self.touch(key);
+        }
+    }
+
+    /// Of its item the vitals may have changed.
+    pub(super) fn pulse(&mut self, key: Key) {
+        self.pulses.push(key);
     }
 
     /// Its item may have changed.
@@ -197,98 +212,6 @@ impl<'a> Fold<'a> {
         self.relink.push(key);
         self.rename(key);
         self.touch(key);
-    }
-
-    /// Brings references, items, totals and indexes up to date; the changes, in the order in which clients apply them.
-    pub(super) fn settle(mut self, before: Shown) -> Vec<Change> {
-        self.link_and_forget();
-        let mut changes = Changes::default();
-        for published in std::mem::take(&mut self.orphans) {
-            self.unpublish(published, &mut changes);
-        }
-        for key in std::mem::take(&mut self.refresh) {
-            self.publish(key, &mut changes);
-        }
-        self.totals(before, &mut changes);
-        changes.in_order()
-    }
-
-    fn publish(&mut self, key: Key, changes: &mut Changes) {
-        let Some(entity) = self.state.entities.get(key) else { return };
-        let item = if entity.visible() { self.state.view(entity) } else { None };
-        let id = entity.id.clone();
-        let due = entity.due();
-        let State { entities, index, .. } = &mut *self.state;
-        let Some(entity) = entities.get_mut(key) else { return };
-        if due != entity.deadline {
-            index.reschedule(key, entity.deadline, due);
-            entity.deadline = due;
-        }
-        match (entity.published.take(), item) {
-            (Some(old), Some(item)) if old.id == id => {
-                if old.item == item {
-                    entity.published = Some(old);
-                } else {
-                    index.totals.subtract(&old.item);
-                    index.totals.add(&item);
-                    changes.patch(&id, &old.item, &item);
-                    entity.published = Some(Published::new(id, item));
-                }
-            }
-            (old, item) => {
-                if let Some(item) = item {
-                    index.totals.add(&item);
-                    index.order.insert(id.clone(), key);
-                    changes.patch_whole(&id, &item);
-                    entity.published = Some(Published::new(id, item));
-                }
-                if let Some(old) = old {
-                    self.unpublish(old, changes);
-                }
-            }
-        }
-    }
-
-    /// Connects what can be connected and forgets what nobody vouches for any more; one may cause the other.
-    fn link_and_forget(&mut self) {
-        loop {
-            self.link_all();
-            self.refresh.sort_unstable();
-            self.refresh.dedup();
-            let forgettable = |key: &Key| self.state.entities.get(*key).is_some_and(Entity::forgettable);
-            let forgotten: Vec<Key> = self.refresh.iter().copied().filter(forgettable).collect();
-            for key in &forgotten {
-                self.forget(*key);
-            }
-            if forgotten.is_empty() && self.relink.is_empty() {
-                break;
-            }
-        }
-    }
-
-    fn unpublish(&mut self, old: Published, changes: &mut Changes) {
-        self.state.index.totals.subtract(&old.item);
-        for layer in old.item.layers() {
-            let kind = old.item.kind();
-            changes.removed.push(Change::Remove { layer: *layer, kind, id: old.id.to_string() });
-        }
-        // another entity may have taken over the id
-        let holder = self.state.index.order.get(&old.id).and_then(|key| self.state.entities.get(*key));
-        let taken = holder.and_then(|holder| holder.published.as_ref()).is_some_and(|published| published.id == old.id);
-        if !taken {
-            self.state.index.order.remove(&old.id);
-        }
-    }
-
-    fn totals(&mut self, before: Shown, changes: &mut Changes) {
-        let after = self.state.shown_totals();
-        let mut city = std::mem::take(&mut self.city_patch);
-        if before != after {
-            city.append(&mut change::diff(&before.city(), &after.city()));
-            changes.totals(Layer::Nodes, change::diff(&before.nodes(), &after.nodes()));
-            changes.totals(Layer::Agents, change::diff(&before.agents(), &after.agents()));
-        }
-        changes.totals(Layer::City, city);
     }
 }
 
@@ -306,57 +229,5 @@ impl Index {
         if let Some(hour) = to {
             self.deadlines.insert((hour, key));
         }
-    }
-}
-
-#[derive(Default)]
-struct Changes {
-    removed: Vec<Change>,
-    upserted: Vec<Change>,
-    totals: Vec<Change>,
-}
-
-impl Changes {
-    fn patch(&mut self, id: &str, old: &Item, new: &Item) {
-        for layer in new.layers() {
-            let patch = change::diff(&old.json(*layer), &new.json(*layer));
-            self.upsert(*layer, new.kind(), id, patch);
-        }
-    }
-
-    fn patch_whole(&mut self, id: &str, item: &Item) {
-        for layer in item.layers() {
-            self.upsert(*layer, item.kind(), id, item.json(*layer));
-        }
-    }
-
-    fn upsert(&mut self, layer: Layer, kind: EntityType, id: &str, patch: Map<String, Value>) {
-        if !patch.is_empty() {
-            self.upserted.push(Change::Upsert { layer, kind, id: id.to_owned(), patch });
-        }
-    }
-
-    fn totals(&mut self, layer: Layer, patch: Map<String, Value>) {
-        if !patch.is_empty() {
-            self.totals.push(Change::Totals { layer, patch });
-        }
-    }
-
-    /// Removals first, since an id may pass from one entity to another; then by layer, type and id.
-    fn in_order(mut self) -> Vec<Change> {
-        let order = |change: &Change| match change {
-            Change::Upsert { layer, kind, id, .. } | Change::Remove { layer, kind, id } => {
-                (*layer, Some(*kind), id.clone())
-            }
-            Change::Totals { layer, .. } => (*layer, None, String::new()),
-        };
-        for changes in [&mut self.removed, &mut self.upserted, &mut self.totals] {
-            if changes.len() > 1 {
-                changes.sort_by_cached_key(order);
-            }
-        }
-        self.removed.append(&mut self.upserted);
-        self.removed.append(&mut self.totals);
-        self.removed
     }
 }

@@ -6,7 +6,7 @@ use crate::model::EntityType;
 
 use super::State;
 use super::entity::{Entity, Key};
-use super::facts::Field;
+use super::fields::Field;
 use super::fold::Fold;
 use super::names::{self, Name, NameKind};
 

@@ -7,7 +7,7 @@ use crate::model::EntityType;
 
 use super::State;
 use super::entity::{Entity, Key, Link, Reference};
-use super::facts::Field;
+use super::fields::Field;
 use super::fold::Fold;
 use super::names;
 
@@ -61,7 +61,7 @@ impl State {
         match reference.target {
             Some(target) => {
                 if let Some(target) = self.entities.get_mut(target) {
-                    drop_from(&mut target.inbound, &reference.link, key);
+                    drop_from(&mut target.inbound, reference.link, key);
                 }
             }
             None => drop_from_waiting(self, &reference.name, key),
@@ -69,11 +69,11 @@ impl State {
     }
 }
 
-fn drop_from(inbound: &mut BTreeMap<Link, BTreeSet<Key>>, link: &Link, key: Key) {
-    if let Some(keys) = inbound.get_mut(link) {
+fn drop_from(inbound: &mut BTreeMap<Link, BTreeSet<Key>>, link: Link, key: Key) {
+    if let Some(keys) = inbound.get_mut(&link) {
         keys.remove(&key);
         if keys.is_empty() {
-            inbound.remove(link);
+            inbound.remove(&link);
         }
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Each entity keeps what every source says of it, field by field (`facts`); one table says whose word counts. Names
 //! that mean one thing lead to one entity (`identity`), references between entities follow (`links`). Reducers
-//! (`reduce`) say what an event means, one file for each family of subjects; `fold` turns what they did into
+//! (`reduce`) say what an event means, one file for each family of subjects; `settle` turns what they did into
 //! changes.
 
 mod diff;
 mod encode;
 mod entity;
 mod facts;
+mod fields;
 mod fold;
 mod identity;
 mod links;
@@ -17,7 +18,9 @@ mod persist;
 mod query;
 mod reduce;
 mod seen;
+mod settle;
 mod status;
+mod told;
 mod totals;
 mod usage;
 mod view;

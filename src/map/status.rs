@@ -3,7 +3,8 @@
 use crate::model::Status;
 
 use super::entity::Entity;
-use super::facts::{Field, Source};
+use super::facts::Source;
+use super::fields::Field;
 
 /// What publishers and upstreams call a status; none for words nobody is known to use.
 pub(super) fn read(word: &str) -> Option<Status> {
@@ -61,8 +62,8 @@ pub(super) fn of_microdao(entity: &Entity) -> Status {
 /// Whether metrics of a node are news about its status: nobody says one, or what is said is that it is away. A service
 /// that says `warn` knows more than metrics do.
 pub(super) fn metrics_tell(entity: &Entity) -> bool {
-    let by_event = entity.facts.get(Field::Status, Source::Event).is_some();
-    of_node(entity) == Status::Offline || (!by_event && !entity.facts.from_services(Field::Status))
+    let by_event = entity.facts.get(entity.kind, Field::Status, Source::Event).is_some();
+    of_node(entity) == Status::Offline || (!by_event && !entity.facts.has_service(Field::Status))
 }
 
 #[cfg(test)]

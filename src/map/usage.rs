@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::model::layers::AgentUsage;
 
-use super::facts;
+use super::fields;
 
 /// The window of every figure that is named `…_24h`, in hours.
 pub(super) const WINDOW_HOURS: i64 = 24;
@@ -138,13 +138,11 @@ impl Counter {
 
     /// The figures shown when `counted` was what it is said to have been.
     pub(super) fn shown_at(&self, counted: Counts) -> AgentUsage {
-        match &self.base {
-            Some(base) => sum(&base.usage, counted.minus(base.counted)),
-            None => {
-                let window = self.buckets.iter().fold(Counts::default(), |sum, bucket| sum.plus(bucket.counts));
-                sum(&AgentUsage::default(), window.minus(self.counted.minus(counted)))
-            }
+        if let Some(base) = &self.base {
+            return sum(&base.usage, counted.minus(base.counted));
         }
+        let window = self.buckets.iter().fold(Counts::default(), |sum, bucket| sum.plus(bucket.counts));
+        sum(&AgentUsage::default(), window.minus(self.counted.minus(counted)))
     }
 
     /// Takes the service's figures of a poll that began when `counted` was reached.
@@ -208,11 +206,11 @@ pub(super) fn read(value: &Value) -> Option<AgentUsage> {
     let object = value.as_object()?;
     let figure = |name: &str| match object.get(name) {
         None | Some(Value::Null) => Some(0),
-        Some(value) => facts::count(value),
+        Some(value) => fields::count(value),
     };
     let avg_response_time_ms = match object.get("avg_response_time_ms") {
         None | Some(Value::Null) => None,
-        Some(value) => Some(facts::number(value).filter(|average| *average >= 0.0)?),
+        Some(value) => Some(fields::number(value).filter(|average| *average >= 0.0)?),
     };
     Some(AgentUsage {
         llm_calls_24h: figure("llm_calls_24h")?,

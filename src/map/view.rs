@@ -2,16 +2,18 @@
 
 use std::sync::{Arc, OnceLock};
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::model::layers::{
-    AgentItem, Balance, ChannelItem, CityItem, NodeItem, NodeMetrics, Planet, Position, SpaceNode,
+    AgentItem, AgentUsage, Balance, ChannelItem, CityItem, NodeItem, NodeMetrics, Planet, Position, SpaceNode,
 };
 use crate::model::{EntityType, Layer, Status};
 
 use super::State;
 use super::entity::{Entity, Link, Reference};
-use super::facts::Field;
+use super::fields::Field;
 use super::{names, status};
 
 /// The token in which the city service gives a microDAO's balance (`balanceDcr`).
@@ -27,6 +29,35 @@ pub(super) enum Item {
     Agent(AgentItem),
 }
 
+/// The part of an item that changes all the time. An event that touches nothing else is folded without looking at the
+/// rest: on a large map that is memory no cache holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Vitals {
+    Agent { status: Status, usage: AgentUsage, last_active: Option<DateTime<Utc>> },
+    Channel { status: Status, messages_24h: u64, last_active: Option<DateTime<Utc>> },
+    Node(NodeVitals),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct NodeVitals {
+    status: Status,
+    metrics: NodeMetrics,
+    uptime_seconds: Option<u64>,
+    last_seen: Option<DateTime<Utc>>,
+    agents: Option<u64>,
+    latency_ms: Option<f64>,
+}
+
+/// [`NodeVitals`] as far as the space layer shows them.
+#[derive(Serialize)]
+struct SatelliteVitals {
+    status: Status,
+    cpu: Option<f64>,
+    gpu: Option<f64>,
+    memory: Option<f64>,
+}
+
 /// An item as clients have it.
 #[derive(Debug)]
 pub(super) struct Published {
@@ -39,6 +70,11 @@ pub(super) struct Published {
 impl Published {
     pub(super) const fn new(id: Arc<str>, item: Item) -> Self {
         Self { id, item, encoded: OnceLock::new() }
+    }
+
+    pub(super) fn set_vitals(&mut self, vitals: Vitals) {
+        self.item.set_vitals(vitals);
+        self.encoded.take();
     }
 
     /// The item's JSON in `layer`; none where it does not show.
@@ -101,9 +137,99 @@ impl Item {
             (Self::Dao(item), _) => serde_json::to_value(item),
             (Self::Agent(item), _) => serde_json::to_value(item),
         };
-        // items are plain data, for which encoding has no way to fail
-        if let Ok(Value::Object(map)) = value { map } else { Map::new() }
+        object(value)
     }
+
+    /// The part that changes all the time; none where there is no such part.
+    pub(super) fn vitals(&self) -> Option<Vitals> {
+        Some(match self {
+            Self::Agent(item) => {
+                Vitals::Agent { status: item.status, usage: item.usage.clone(), last_active: item.last_active }
+            }
+            Self::Channel(item) => {
+                Vitals::Channel { status: item.status, messages_24h: item.messages_24h, last_active: item.last_active }
+            }
+            Self::Node(item) => Vitals::Node(NodeVitals {
+                status: item.status,
+                metrics: item.metrics.clone(),
+                uptime_seconds: item.uptime_seconds,
+                last_seen: item.last_seen,
+                agents: item.agents,
+                latency_ms: item.latency_ms,
+            }),
+            Self::Microdao(_) | Self::Dao(_) => return None,
+        })
+    }
+
+    fn set_vitals(&mut self, vitals: Vitals) {
+        match (self, vitals) {
+            (Self::Agent(item), Vitals::Agent { status, usage, last_active }) => {
+                (item.status, item.usage, item.last_active) = (status, usage, last_active);
+            }
+            (Self::Channel(item), Vitals::Channel { status, messages_24h, last_active }) => {
+                (item.status, item.messages_24h, item.last_active) = (status, messages_24h, last_active);
+            }
+            (Self::Node(item), Vitals::Node(node)) => {
+                (item.status, item.metrics, item.uptime_seconds) = (node.status, node.metrics, node.uptime_seconds);
+                (item.last_seen, item.agents, item.latency_ms) = (node.last_seen, node.agents, node.latency_ms);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Vitals {
+    /// The vitals of an entity as it is now; none for types that have no such part.
+    pub(super) fn of(entity: &Entity) -> Option<Self> {
+        let facts = &entity.facts;
+        Some(match entity.kind {
+            EntityType::Agent => Self::Agent {
+                status: status::of_agent(entity),
+                usage: entity.counter.shown(),
+                last_active: entity.last_active,
+            },
+            EntityType::Channel => {
+                let messages_24h = entity.counter.shown().messages_24h;
+                let status = if messages_24h > 0 { Status::Active } else { Status::Idle };
+                Self::Channel { status, messages_24h, last_active: entity.last_active }
+            }
+            EntityType::Node => Self::Node(NodeVitals {
+                status: status::of_node(entity),
+                metrics: NodeMetrics {
+                    cpu: facts.number(Field::Cpu),
+                    gpu: facts.number(Field::Gpu),
+                    ram: facts.number(Field::Ram),
+                    disk: facts.number(Field::Disk),
+                    net_in: facts.number(Field::NetIn),
+                    net_out: facts.number(Field::NetOut),
+                    temperature: facts.number(Field::Temperature),
+                },
+                uptime_seconds: facts.count(Field::UptimeSeconds),
+                last_seen: entity.last_active,
+                agents: facts.count(Field::Agents),
+                latency_ms: facts.number(Field::LatencyMs),
+            }),
+            _ => return None,
+        })
+    }
+
+    /// The fields that one of its layers' lists shows.
+    pub(super) fn json(&self, layer: Layer) -> Map<String, Value> {
+        object(match (self, layer) {
+            (Self::Node(node), Layer::Space) => serde_json::to_value(SatelliteVitals {
+                status: node.status,
+                cpu: node.metrics.cpu,
+                gpu: node.metrics.gpu,
+                memory: node.metrics.ram,
+            }),
+            _ => serde_json::to_value(self),
+        })
+    }
+}
+
+/// Items are plain data, for which encoding has no way to fail.
+fn object(value: serde_json::Result<Value>) -> Map<String, Value> {
+    if let Ok(Value::Object(map)) = value { map } else { Map::new() }
 }
 
 fn satellite(node: &NodeItem) -> SpaceNode {
@@ -126,8 +252,8 @@ impl State {
         let id = entity.id.to_string();
         let name = text(Field::Name).unwrap_or_else(|| names::own_part(&id).to_owned());
         let microdao_id = |link| entity.reference(link).map(|reference| self.target_id(reference));
-        Some(match entity.kind {
-            EntityType::Microdao => Item::Microdao(CityItem {
+        Some(match (entity.kind, Vitals::of(entity)) {
+            (EntityType::Microdao, _) => Item::Microdao(CityItem {
                 id,
                 slug: text(Field::Slug),
                 name,
@@ -138,18 +264,7 @@ impl State {
                 description: text(Field::Description),
                 treasury: balances(entity),
             }),
-            EntityType::Channel => {
-                let messages_24h = entity.counter.shown().messages_24h;
-                Item::Channel(ChannelItem {
-                    id,
-                    name,
-                    status: if messages_24h > 0 { Status::Active } else { Status::Idle },
-                    microdao_id: microdao_id(Link::ChannelOf),
-                    messages_24h,
-                    last_active: entity.last_active,
-                })
-            }
-            EntityType::Dao => {
+            (EntityType::Dao, _) => {
                 let treasury = balances(entity);
                 Item::Dao(Planet {
                     id,
@@ -168,38 +283,38 @@ impl State {
                     position: position(entity),
                 })
             }
-            EntityType::Node => Item::Node(NodeItem {
+            (_, Some(Vitals::Channel { status, messages_24h, last_active })) => Item::Channel(ChannelItem {
+                id,
+                name,
+                status,
+                microdao_id: microdao_id(Link::ChannelOf),
+                messages_24h,
+                last_active,
+            }),
+            (_, Some(Vitals::Node(node))) => Item::Node(NodeItem {
                 id,
                 name,
                 microdao_id: microdao_id(Link::NodeOf),
-                status: status::of_node(entity),
-                metrics: NodeMetrics {
-                    cpu: facts.number(Field::Cpu),
-                    gpu: facts.number(Field::Gpu),
-                    ram: facts.number(Field::Ram),
-                    disk: facts.number(Field::Disk),
-                    net_in: facts.number(Field::NetIn),
-                    net_out: facts.number(Field::NetOut),
-                    temperature: facts.number(Field::Temperature),
-                },
+                status: node.status,
+                metrics: node.metrics,
                 alerts: texts(facts.best(Field::Alerts)),
-                uptime_seconds: facts.count(Field::UptimeSeconds),
-                last_seen: entity.last_active,
-                agents: facts.count(Field::Agents),
-                latency_ms: facts.number(Field::LatencyMs),
+                uptime_seconds: node.uptime_seconds,
+                last_seen: node.last_seen,
+                agents: node.agents,
+                latency_ms: node.latency_ms,
             }),
-            EntityType::Agent => Item::Agent(AgentItem {
+            (_, Some(Vitals::Agent { status, usage, last_active })) => Item::Agent(AgentItem {
                 id,
                 name,
                 kind: text(Field::Kind),
                 microdao_id: microdao_id(Link::AgentOf),
-                status: status::of_agent(entity),
-                usage: entity.counter.shown(),
+                status,
+                usage,
                 model: text(Field::Model),
-                last_active: entity.last_active,
+                last_active,
                 description: text(Field::Description).or_else(|| text(Field::Role)),
             }),
-            EntityType::City | EntityType::Space => return None,
+            (_, None) => return None,
         })
     }
 

@@ -6,7 +6,7 @@ use crate::model::{EntityType, Status};
 
 use super::{About, update};
 use crate::map::entity::Key;
-use crate::map::facts::Field;
+use crate::map::fields::Field;
 use crate::map::fold::{Assertion, Fold};
 use crate::map::status;
 
@@ -110,7 +110,7 @@ pub(super) fn alive(fold: &mut Fold<'_>, about: About<'_>, success: Option<bool>
 pub(super) fn outcome(fold: &mut Fold<'_>, key: Key, success: bool) {
     if let Some(agent) = fold.entity(key).filter(|agent| agent.failed == success) {
         agent.failed = !success;
-        fold.touch(key);
+        fold.pulse(key);
     }
 }
 

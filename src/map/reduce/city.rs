@@ -6,7 +6,7 @@ use crate::model::EntityType;
 
 use super::About;
 use super::agent::presence;
-use crate::map::facts::Field;
+use crate::map::fields::Field;
 use crate::map::fold::Fold;
 use crate::map::status;
 

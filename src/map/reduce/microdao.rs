@@ -4,7 +4,7 @@ use crate::model::EntityType;
 
 use super::{About, step, treasury_updated, update};
 use crate::map::entity::Key;
-use crate::map::facts::Field;
+use crate::map::fields::Field;
 use crate::map::fold::{Assertion, Fold};
 use crate::map::names::Name;
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::model::{EntityType, Event};
 
 use super::entity::Key;
-use super::facts::{self, Field};
+use super::fields::{self, Field};
 use super::fold::Fold;
 use super::names::{self, Name, NameKind};
 use super::view;
@@ -65,11 +65,11 @@ impl<'a> About<'a> {
     }
 
     fn number(self, name: &str) -> Option<f64> {
-        facts::number(self.get(name)?)
+        fields::number(self.get(name)?)
     }
 
     fn count(self, name: &str) -> Option<u64> {
-        facts::count(self.get(name)?)
+        fields::count(self.get(name)?)
     }
 
     fn is_true(self, name: &str) -> bool {
@@ -128,7 +128,7 @@ fn treasury_updated(fold: &mut Fold<'_>, key: Key, about: About<'_>) {
     let mut tokens: Vec<Value> = view::balances(entity).into_iter().map(|token| json!(token)).collect();
     // of a token that is listed twice the last one counts
     tokens.push(json!({"token_symbol": token, "balance": balance}));
-    if let Some((field, tokens)) = facts::read(kind, "treasury", &Value::Array(tokens)) {
+    if let Some((field, tokens)) = fields::read(kind, "treasury", &Value::Array(tokens)) {
         fold.set(key, field, tokens);
     }
 }

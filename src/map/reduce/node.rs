@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::model::EntityType;
 
 use super::About;
-use crate::map::facts::Field;
+use crate::map::fields::Field;
 use crate::map::fold::{Assertion, Fold};
 use crate::map::status;
 

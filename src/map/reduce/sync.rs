@@ -4,9 +4,11 @@ use serde_json::{Map, Value};
 
 use crate::map::diff;
 use crate::map::entity::Key;
-use crate::map::facts::{self, Field, Source};
+use crate::map::facts::Source;
+use crate::map::fields::{self, Field};
 use crate::map::fold::Fold;
 use crate::map::names;
+use crate::map::told;
 use crate::map::usage::{self, Counts};
 use crate::model::change;
 use crate::model::{EntityType, Service};
@@ -62,7 +64,7 @@ impl Poll {
         let id = said.get("id")?.as_str()?;
         let aliases = said.get("aliases").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let slug = said.get("slug").and_then(Value::as_str);
-        let claimed = diff::names_of(kind, std::iter::once(id).chain(aliases), slug);
+        let claimed = told::names_of(kind, std::iter::once(id).chain(aliases), slug);
         let known = fold.state.plan(&claimed).target.and_then(|key| fold.state.entities.get(key));
         let revive = match known.and_then(|entity| entity.death.map(|death| (entity, death))) {
             Some((_, death)) if self.mark < death.seq => return None,
@@ -72,7 +74,7 @@ impl Poll {
         let key = fold.claim(kind, &claimed, revive)?;
         fold.entity(key)?.name_by(self.service);
         for (name, value) in said.get("fields").and_then(Value::as_object).into_iter().flatten() {
-            if let Some((field, value)) = facts::read(kind, name, value) {
+            if let Some((field, value)) = fields::read(kind, name, value) {
                 self.field(fold, key, field, value);
             }
         }
@@ -89,7 +91,7 @@ impl Poll {
         } else {
             entity.facts.set(entity.kind, field, source, 0, value);
         }
-        let outdated = entity.facts.get(field, Source::Event).is_some_and(|fact| fact.seq <= self.mark);
+        let outdated = entity.facts.get(entity.kind, field, Source::Event).is_some_and(|fact| fact.seq <= self.mark);
         if outdated && entity.facts.may_overrule(entity.kind, field, self.service) {
             entity.facts.remove(field, Source::Event);
         }

@@ -2,7 +2,7 @@
 
 use super::About;
 use super::agent::{alive, outcome};
-use crate::map::facts;
+use crate::map::fields;
 use crate::map::fold::Fold;
 use crate::map::usage::Counts;
 
@@ -32,7 +32,7 @@ pub(super) fn llm(fold: &mut Fold<'_>, about: About<'_>) {
 pub(super) fn increment(fold: &mut Fold<'_>, about: About<'_>) {
     /// More in one increment is a mistake of its publisher.
     const MOST: u64 = 1_000_000_000_000;
-    let Some(value) = about.get("value").and_then(facts::count).filter(|value| *value <= MOST) else { return };
+    let Some(value) = about.get("value").and_then(fields::count).filter(|value| *value <= MOST) else { return };
     let of_tokens = about.text("metric").is_some_and(|metric| metric.contains("token"));
     let counts = if of_tokens {
         Counts { tokens: value, ..Counts::default() }

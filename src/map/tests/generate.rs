@@ -24,7 +24,7 @@ pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Again),
         1 => (1..30_i64).prop_map(Step::Hours),
         1 => Just(Step::PollBegins),
-        4 => (any_answer(), prop_oneof![Just(1_usize), Just(600), Just(100_000)])
+        4 => (any_answer(false), prop_oneof![Just(1_usize), Just(600), Just(100_000)])
             .prop_map(|(answer, size)| Step::PollEnds(answer, size)),
     ];
     proptest::collection::vec(step, 1..most)
@@ -210,9 +210,10 @@ fn event() -> impl Strategy<Value = Step> {
     })
 }
 
-fn any_answer() -> impl Strategy<Value = Answer> {
+/// An upstream's answer; a consistent one gives each thing names of its own only, which the real ones do.
+pub(super) fn any_answer(consistent: bool) -> impl Strategy<Value = Answer> {
     let service = proptest::sample::select(Service::ALL.to_vec());
-    service.prop_flat_map(|service| {
+    service.prop_flat_map(move |service| {
         let kinds = match service {
             Service::Agents | Service::Usage => vec![EntityType::Agent],
             Service::Microdao => vec![EntityType::Microdao],
@@ -222,18 +223,25 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         };
         let one = (proptest::sample::select(kinds), 1..5_u8).prop_flat_map(move |(kind, number)| {
             let usage = (0..50_u64, 0..5_u64).prop_map(|(calls, messages)| {
-                json!({"llm_calls_24h": calls, "tokens_24h": calls * 10, "messages_24h": messages,
-                    "avg_response_time_ms": 1.5})
+                let average = (calls > 10).then_some(1.5);
+                json!({"llm_calls_24h": calls / 10 * 10, "tokens_24h": calls / 10, "messages_24h": messages / 4,
+                    "avg_response_time_ms": average})
             });
             let aliases = proptest::collection::vec(name(kind), 0..2);
             (fields(kind), aliases, usage, any::<bool>()).prop_map(move |(mut fields, aliases, usage, named)| {
-                let mut names: Vec<String> =
-                    aliases.iter().map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)).collect();
+                let mut names: Vec<String> = aliases
+                    .iter()
+                    .filter(|_| !consistent)
+                    .map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned))
+                    .collect();
                 if named {
                     names.push(uuid(number));
                 }
                 if service == Service::Usage {
                     fields.insert("usage".to_owned(), usage);
+                }
+                if consistent && fields.contains_key("slug") {
+                    fields.insert("slug".to_owned(), json!(format!("thing-{number}")));
                 }
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 facts(kind, &format!("{kind}:x{number}"), &names, Value::Object(fields))
