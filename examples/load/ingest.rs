@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
+use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::machine::Usage;
@@ -25,6 +26,10 @@ pub struct Arguments {
     /// Published events that may wait for their acknowledgement at a time.
     #[arg(long, default_value_t = 4096)]
     window: usize,
+    /// Publish while the server is stopped (SIGSTOP), and measure from when it goes on: without it, the publisher has its
+    /// share of the processors.
+    #[arg(long)]
+    backlog: bool,
     /// Process id of the Living Map server, for its CPU and memory.
     #[arg(long)]
     server_pid: u32,
@@ -36,6 +41,9 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let pool = PgPoolOptions::new().max_connections(1).connect(&arguments.database_url).await?;
     let jetstream = async_nats::jetstream::new(async_nats::connect(&arguments.nats_url).await?);
     let (before, own, start) = (Usage::of(arguments.server_pid)?, Usage::own()?, Instant::now());
+    if arguments.backlog {
+        signal(arguments.server_pid, "STOP")?;
+    }
     let mut acks = VecDeque::new();
     for n in 0..arguments.events {
         if acks.len() == arguments.window
@@ -48,26 +56,24 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             "disk": 0.1, "net_in": n, "net_out": n, "temperature": 61.5});
         acks.push_back(jetstream.publish(subject.clone(), payload.to_string().into()).await?);
     }
+    let mut last = 0;
     for ack in acks {
-        ack.await?;
+        last = ack.await?.sequence;
     }
     let published = start.elapsed().as_secs_f64();
-    let mut rows = 0;
-    let mut moved = Instant::now();
-    while rows < arguments.events {
-        let counted: i64 = sqlx::query_scalar("SELECT count(*) FROM living_map_history WHERE event_type = $1")
-            .bind(&subject)
-            .fetch_one(&pool)
-            .await?;
-        let counted = u64::try_from(counted)?;
-        if counted > rows {
-            (rows, moved) = (counted, Instant::now());
-        } else if moved.elapsed() > Duration::from_mins(1) {
-            bail!("{rows} of {} events have arrived, and no more for a minute", arguments.events);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let start = if arguments.backlog {
+        signal(arguments.server_pid, "CONT")?;
+        Instant::now()
+    } else {
+        start
+    };
+    wait_for(&pool, last).await?;
     let seconds = start.elapsed().as_secs_f64();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM living_map_history WHERE event_type = $1")
+        .bind(&subject)
+        .fetch_one(&pool)
+        .await?;
+    ensure!(u64::try_from(rows)? == arguments.events, "{rows} rows of {} events", arguments.events);
     let (after, own_after) = (Usage::of(arguments.server_pid)?, Usage::own()?);
     row(&[
         ("events", arguments.events.to_string()),
@@ -79,5 +85,31 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         ("server RSS MiB", mib(after.rss)),
         ("generator CPU s", format!("{:.2}", own_after.cpu - own.cpu)),
     ]);
+    Ok(())
+}
+
+/// Waits until the row of position `seq` is committed; asked by an index, so that asking costs the database nothing.
+async fn wait_for(pool: &PgPool, seq: u64) -> Result<()> {
+    let (mut reached, mut moved) = (0, Instant::now());
+    while reached < seq {
+        let newest: Option<i64> = sqlx::query_scalar(
+            "SELECT seq FROM living_map_history WHERE seq IS NOT NULL ORDER BY epoch DESC, seq DESC LIMIT 1",
+        )
+        .fetch_optional(pool)
+        .await?;
+        let newest = u64::try_from(newest.unwrap_or_default())?;
+        if newest > reached {
+            (reached, moved) = (newest, Instant::now());
+        } else if moved.elapsed() > Duration::from_mins(1) {
+            bail!("position {reached} of {seq} is reached, and no more for a minute");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+fn signal(pid: u32, name: &str) -> Result<()> {
+    let status = std::process::Command::new("kill").args([format!("-{name}"), pid.to_string()]).status()?;
+    ensure!(status.success(), "cannot send SIG{name} to process {pid}");
     Ok(())
 }
