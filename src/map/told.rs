@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::model::layers::AgentUsage;
 use crate::model::{Answer, EntityType, Service, json as normal};
 
 use super::State;
 use super::entity::Key;
 use super::fields::{self, Field};
 use super::names::{self, Name, NameKind};
-use super::usage;
+use super::usage::{self, Figures};
 
 /// The names of one thing, as an upstream lists them.
 pub(super) fn names_of<'a>(kind: EntityType, raw: impl Iterator<Item = &'a str>, slug: Option<&'a str>) -> Vec<Name> {
@@ -37,7 +36,7 @@ pub(super) struct Told {
     pub(super) names: Vec<Name>,
     pub(super) slug: Option<String>,
     pub(super) fields: BTreeMap<Field, Value>,
-    pub(super) usage: Option<AgentUsage>,
+    pub(super) usage: Option<Figures>,
 }
 
 impl Told {

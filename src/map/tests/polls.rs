@@ -61,6 +61,28 @@ fn usage_is_the_services_figure_plus_what_came_after_its_mark() {
 }
 
 #[test]
+fn a_poll_that_leaves_a_figure_out_does_not_reset_it() {
+    let of_sofia = |calls: u64| {
+        let usage = json!({"usage": {"llm_calls_24h": calls, "tokens_24h": 10 * calls}});
+        answer(Service::Usage, vec![facts(EntityType::Agent, "agent:sofia", &[], usage)])
+    };
+    let message = json!({"sender_id": "agent:sofia", "sender_type": "agent", "channel_id": "c", "message_id": "m"});
+    let mut log = Log::new();
+    log.poll(&recorded::agents());
+    log.push("messaging.message.created", &message);
+    log.push("usage.llm", &json!({"agent_id": "agent:sofia", "model": "m", "latency_ms": 50}));
+    for calls in [7, 8] {
+        log.poll(&of_sofia(calls));
+        assert_eq!(
+            log.item("agent:sofia")["usage"],
+            json!({"llm_calls_24h": calls, "tokens_24h": 10 * calls, "messages_24h": 1, "avg_response_time_ms": 50.0})
+        );
+        assert!(log.poll(&of_sofia(calls)).is_empty());
+    }
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+#[test]
 fn calls_reach_the_totals_before_any_poll_and_leave_them_after_a_day() {
     let mut log = Log::new();
     log.push("usage.llm", &json!({"agent_id": "agent:zoe", "tokens_input": 3, "tokens_output": 4, "latency_ms": 50}));
