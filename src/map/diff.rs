@@ -21,7 +21,7 @@ use crate::model::layers::CityMetrics;
 use crate::model::{Answer, Layer, Service, json as normal};
 
 use super::entity::{Entity, Key, authority};
-use super::facts::Source;
+use super::facts::{Fact, Source};
 use super::fields::{self, Field};
 use super::names::Name;
 use super::told::Told;
@@ -219,7 +219,8 @@ impl Told {
                 changed.insert(*field, value.clone());
             }
         }
-        for fact in entity.facts.of(service).filter(|fact| !self.fields.contains_key(&fact.field)) {
+        let silent = |fact: &&Fact| !self.partial && !self.fields.contains_key(&fact.field);
+        for fact in entity.facts.of(service).filter(silent) {
             changed.insert(fact.field, Value::Null);
         }
         changed

@@ -37,6 +37,8 @@ pub(super) struct Told {
     pub(super) slug: Option<String>,
     pub(super) fields: BTreeMap<Field, Value>,
     pub(super) usage: Option<Figures>,
+    /// Fields that are absent stay as they are.
+    pub(super) partial: bool,
 }
 
 impl Told {
@@ -54,7 +56,7 @@ impl Told {
             let described = said.iter().filter(|_| answer.service != Service::Usage);
             let fields = described.filter_map(|(name, value)| fields::read(facts.kind, name, value)).collect();
             let usage = said.get("usage").filter(|_| answer.service == Service::Usage).and_then(usage::read);
-            let told = Self { kind: facts.kind, id, names, slug, fields, usage };
+            let told = Self { kind: facts.kind, id, names, slug, fields, usage, partial: facts.partial };
             // an upstream that lists one thing twice must not make it change with every poll
             let twins: BTreeSet<usize> =
                 told.names.iter().filter_map(|name| by_name.get(&name.text)).copied().collect();
@@ -107,6 +109,7 @@ impl Told {
         self.names = names_of(self.kind, names, self.slug.as_deref());
         self.fields.extend(other.fields);
         self.usage = other.usage.or(self.usage.take());
+        self.partial |= other.partial;
     }
 }
 

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::recorded::{self, GARDEN};
 use super::{Log, answer, facts, layers_of};
-use crate::model::{EntityType, Layer, Service};
+use crate::model::{EntityType, Facts, Layer, Service};
 
 fn agent(fields: Value) -> crate::model::Answer {
     answer(Service::Agents, vec![facts(EntityType::Agent, "agent:sofia", &[], fields)])
@@ -29,6 +29,24 @@ fn an_answer_that_repeats_itself_still_undoes_an_event_it_saw() {
     assert_eq!(log.poll(&agent(json!({"name": "Sofia"}))).len(), 1);
     assert_eq!(log.item("agent:sofia")["name"], "Sofia");
     assert!(log.poll(&agent(json!({"name": "Sofia"}))).is_empty());
+}
+
+#[test]
+fn what_an_upstream_could_not_be_asked_about_stays_also_after_a_restart() {
+    let mut log = Log::new();
+    log.poll(&recorded::daos());
+    let saved = serde_json::to_vec(&log.state).unwrap();
+    log.state = serde_json::from_slice(&saved).unwrap();
+    let renamed = facts(EntityType::Dao, "dao:aurora-circle", &[], json!({"name": "Aurora", "slug": "aurora-circle"}));
+    log.poll(&answer(Service::Dao, vec![Facts { partial: true, ..renamed.clone() }]));
+    let planet = log.item("dao:aurora-circle");
+    assert_eq!(
+        (&planet["name"], &planet["active_proposals"], &planet["members"]),
+        (&json!("Aurora"), &json!(1), &json!(2))
+    );
+    assert_eq!(planet["treasury"][0]["balance"], "513200.12345678");
+    log.poll(&answer(Service::Dao, vec![renamed]));
+    assert_eq!(log.item("dao:aurora-circle")["members"], Value::Null, "a whole answer says that there is none");
 }
 
 #[test]
