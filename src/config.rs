@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use url::Url;
 
@@ -164,7 +165,7 @@ pub struct Upstreams {
     pub upstream_timeout: Duration,
 
     /// The largest answer taken from an upstream, in bytes
-    #[arg(long, env = "UPSTREAM_MAX_BYTES", value_name = "UPSTREAM_MAX_BYTES", default_value_t = 16 * 1024 * 1024)]
+    #[arg(long, env = "UPSTREAM_MAX_BYTES", value_name = "UPSTREAM_MAX_BYTES", default_value_t = 16 * 1024 * 1024, value_parser = at_least(1_024))]
     pub upstream_max_bytes: usize,
 }
 
@@ -183,11 +184,11 @@ pub struct Streaming {
     pub stream_ring_events: u32,
 
     /// Bytes that those events may take
-    #[arg(long, env = "STREAM_RING_BYTES", value_name = "STREAM_RING_BYTES", default_value_t = 64 * 1024 * 1024)]
+    #[arg(long, env = "STREAM_RING_BYTES", value_name = "STREAM_RING_BYTES", default_value_t = 64 * 1024 * 1024, value_parser = at_least(1_024))]
     pub stream_ring_bytes: usize,
 
     /// Streaming clients at one time; the next one is answered 503
-    #[arg(long, env = "STREAM_MAX_CLIENTS", value_name = "STREAM_MAX_CLIENTS", default_value_t = 50_000)]
+    #[arg(long, env = "STREAM_MAX_CLIENTS", value_name = "STREAM_MAX_CLIENTS", default_value_t = 50_000, value_parser = at_least(1))]
     pub stream_max_clients: usize,
 
     /// Seconds for which a streaming client may take nothing before it is closed
@@ -200,11 +201,11 @@ pub struct Streaming {
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// The largest request body, in bytes
-    #[arg(long, env = "MAX_BODY_BYTES", value_name = "MAX_BODY_BYTES", default_value_t = 1024 * 1024)]
+    #[arg(long, env = "MAX_BODY_BYTES", value_name = "MAX_BODY_BYTES", default_value_t = 1024 * 1024, value_parser = at_least(1_024))]
     pub max_body_bytes: usize,
 
     /// The most events in one POST
-    #[arg(long, env = "MAX_BATCH_EVENTS", value_name = "MAX_BATCH_EVENTS", default_value_t = 1_000)]
+    #[arg(long, env = "MAX_BATCH_EVENTS", value_name = "MAX_BATCH_EVENTS", default_value_t = 1_000, value_parser = at_least(1))]
     pub max_batch_events: usize,
 
     /// Seconds that a request may take
@@ -257,6 +258,19 @@ impl Listen {
 }
 
 impl Upstreams {
+    /// The variables of a service's address and token.
+    #[must_use]
+    pub const fn variables(service: Service) -> [&'static str; 2] {
+        match service {
+            Service::Agents => ["AGENTS_SERVICE_URL", "AGENTS_TOKEN"],
+            Service::Microdao => ["MICRODAO_SERVICE_URL", "MICRODAO_TOKEN"],
+            Service::Dao => ["DAO_SERVICE_URL", "DAO_TOKEN"],
+            Service::Usage => ["USAGE_ENGINE_URL", "USAGE_TOKEN"],
+            Service::City => ["CITY_SERVICE_URL", "CITY_TOKEN"],
+            Service::Space => ["SPACE_SERVICE_URL", "SPACE_TOKEN"],
+        }
+    }
+
     /// A service's address and token.
     #[must_use]
     pub fn of(&self, service: Service) -> (&Url, Option<&str>) {
@@ -269,6 +283,11 @@ impl Upstreams {
             Service::Space => (&self.space_service_url, self.space_token.as_deref()),
         }
     }
+}
+
+/// A whole number that is not too small to work with.
+fn at_least(least: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..)
 }
 
 /// A whole or fractional number of seconds, from a millisecond to a day.
@@ -328,6 +347,8 @@ mod tests {
             (["--extra-subjects", "a..b"], "EXTRA_SUBJECTS", "empty tokens"),
             (["--allowed-origins", "https://a.b/c"], "ALLOWED_ORIGINS", "https://a.b"),
             (["--history-retention-days", "0"], "HISTORY_RETENTION_DAYS", "1..=36500"),
+            (["--max-batch-events", "0"], "MAX_BATCH_EVENTS", "not in 1.."),
+            (["--stream-ring-bytes", "0"], "STREAM_RING_BYTES", "not in 1024.."),
         ] {
             let error = parse(&arguments).unwrap_err();
             assert!(error.contains(name) && error.contains(expected), "{arguments:?}: {error}");
