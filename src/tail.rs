@@ -28,7 +28,7 @@ pub struct Tail {
     /// Continue after this cursor
     #[arg(long)]
     cursor: Option<String>,
-    /// A line a event for people, or the frames as they come
+    /// A line for each event, for people, or the frames as they come
     #[arg(long, default_value = "text")]
     output: Output,
 }
