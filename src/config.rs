@@ -94,7 +94,7 @@ pub struct Storage {
     )]
     pub database_url: String,
 
-    /// The NATS server with `JetStream`, `nats://…`; several separated by commas. Unset: the log is a table in the
+    /// The NATS server with JetStream, `nats://…`; several separated by commas. Unset: the log is a table in the
     /// database, for one server alone
     #[arg(long, env = "NATS_URL", value_name = "NATS_URL", hide_env_values = true)]
     pub nats_url: Option<String>,

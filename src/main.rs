@@ -21,7 +21,6 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 enum Action {
     /// Run the server. With nothing set it keeps everything in one SQLite file and needs no other server
     Serve {

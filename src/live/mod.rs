@@ -60,7 +60,7 @@ struct Inner {
 }
 
 impl LiveMap {
-    /// The empty map before the first entry of a log; [`follow`] fills it.
+    /// The empty map before the first entry of a log; [`follow()`] fills it.
     #[must_use]
     pub fn new(config: LiveConfig, board: SourceBoard) -> Self {
         let state = State::new(Epoch(0));

@@ -1,6 +1,6 @@
 //! The log of one process: the history table itself. An append is a row with the next position; a reader reads rows.
 //!
-//! One task writes (see [`writer`]): it commits what has come together meanwhile in one transaction, so that many small
+//! One task writes: it commits what has come together meanwhile in one transaction, so that many small
 //! appends cost one `fsync`. Positions are given out without a gap, only to new events, and only readers' eyes decide when
 //! they exist: nobody sees an entry before it is durable.
 
