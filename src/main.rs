@@ -85,7 +85,7 @@ fn command() -> anyhow::Result<()> {
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
         Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
         Action::Openapi => {
-            println!("{}", living_map::http::openapi_json());
+            print!("{}", living_map::http::openapi_json());
             Ok(())
         }
     }
