@@ -22,7 +22,7 @@ pub struct Tail {
     /// Only events about this entity, by any of its names
     #[arg(long)]
     entity: Option<String>,
-    /// Only events that change these layers, separated by commas
+    /// Only events that change these layers or are about entities of theirs, separated by commas
     #[arg(long)]
     layers: Option<String>,
     /// Continue after this cursor

@@ -155,6 +155,7 @@ impl Follower {
     fn start_over(&self, at: Cursor) {
         let mut state = self.live.inner.state.write().unwrap_or_else(PoisonError::into_inner);
         *state = State::new(at.epoch);
+        self.live.inner.complete.store(false, Ordering::Release);
         self.hub.reset(state.cursor());
         self.live.inner.position.send_replace(state.cursor());
     }

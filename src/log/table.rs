@@ -92,7 +92,7 @@ struct Shared {
 impl TableLog {
     /// Opens the log that is in `history` and starts its writer.
     ///
-    /// Metrics: `living_map_log_appended_total` by `outcome` (`new`, `duplicate`, `refused`, `failed`),
+    /// Metrics: `living_map_log_appends_total` by `result` (`appended`, `duplicate`, `refused`, `unavailable`),
     /// `living_map_log_batch_events`, `living_map_log_commit_seconds`.
     ///
     /// # Errors
