@@ -99,6 +99,7 @@ impl Network {
                 id: format!("agent:{n}"),
                 aliases: vec![format!("afd7ae6d-0000-4000-8000-{n:012}")],
                 fields,
+                partial: false,
             }
         });
         let complete = vec![EntityType::Agent];

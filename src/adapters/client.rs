@@ -90,10 +90,6 @@ impl Client {
         }
     }
 
-    pub const fn service(&self) -> Service {
-        self.service
-    }
-
     /// Asks, and reads the whole answer as JSON in the normal form that events are kept in.
     pub async fn get(&self, call: Call<'_>, deadline: Instant) -> Result<Value, AdapterError> {
         let attempt = || self.attempt(call, deadline);

@@ -5,7 +5,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::{Call, Client};
-use super::details::Details;
 use super::read::{self, Fields, Item};
 use super::{AdapterError, AdaptersConfig, PollContext};
 use crate::model::{Answer, EntityType, Facts, Service};
@@ -14,12 +13,11 @@ use crate::model::{Answer, EntityType, Facts, Service};
 pub(super) struct Dao {
     client: Client,
     concurrency: usize,
-    details: Details,
 }
 
 impl Dao {
     pub fn new(client: Client, config: &AdaptersConfig) -> Self {
-        Self { client, concurrency: config.concurrency.max(1), details: Details::default() }
+        Self { client, concurrency: config.concurrency.max(1) }
     }
 
     pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
@@ -28,7 +26,6 @@ impl Dao {
         let listed = read::as_list(&answer)
             .and_then(|items| read::each(Service::Dao, items, |item| Some((dao(item)?, read::name(item, "slug")))))
             .map_err(|kind| self.client.error(LIST, kind))?;
-        self.details.keep(&listed.iter().filter_map(|(_, slug)| slug.clone()).collect());
         let entities = futures::stream::iter(listed)
             .map(|(facts, slug)| self.detailed(facts, slug, context.deadline))
             .buffered(self.concurrency)
@@ -37,17 +34,13 @@ impl Dao {
         Ok(Answer { service: Service::Dao, entities, complete: vec![EntityType::Dao], layers: vec![] })
     }
 
-    /// Counts and balances are in the overview alone. Where it cannot be had and never could they are left out.
+    /// Counts and balances are in the overview alone.
     async fn detailed(&self, mut facts: Facts, slug: Option<String>, deadline: Instant) -> Facts {
         let Some(slug) = slug else { return facts };
-        let fresh = match self.client.get(Call::detail(&["dao", &slug]), deadline).await {
-            Ok(overview) => of_overview(&overview),
-            Err(error) => {
-                tracing::debug!(service = %self.client.service(), %error, "a detail stays as it was");
-                Item::new()
-            }
-        };
-        facts.fields.extend(self.details.with_known(&slug, fresh));
+        let overview = self.client.get(Call::detail(&["dao", &slug]), deadline).await;
+        let details = read::detail(Service::Dao, overview).map(|overview| of_overview(&overview)).unwrap_or_default();
+        facts.partial = DETAILS.iter().any(|detail| !details.contains_key(*detail));
+        facts.fields.extend(details);
         facts
     }
 }
@@ -62,11 +55,15 @@ fn dao(item: &Item) -> Option<Facts> {
         .facts(EntityType::Dao, [read::name(item, "slug"), read::name(item, "id")])
 }
 
+/// What an overview says.
+const DETAILS: [&str; 3] = ["members", "active_proposals", "treasury"];
+
 fn of_overview(overview: &Value) -> Item {
     let Some(overview) = overview.as_object() else { return Item::new() };
+    let [members, proposals, treasury] = DETAILS;
     Fields::default()
-        .put("members", read::count(overview, "members_count"))
-        .put("active_proposals", read::count(overview, "active_proposals_count"))
-        .put("treasury", read::list(overview, "treasury_items").map(read::treasury))
+        .put(members, read::count(overview, "members_count"))
+        .put(proposals, read::count(overview, "active_proposals_count"))
+        .put(treasury, read::list(overview, "treasury_items").map(read::treasury))
         .into_map()
 }

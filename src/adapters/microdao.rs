@@ -8,7 +8,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::{Call, Client};
-use super::details::Details;
 use super::read::{self, Fields, Item};
 use super::{AdapterError, AdaptersConfig, PollContext};
 use crate::model::{Answer, EntityType, Facts, Service};
@@ -17,7 +16,6 @@ use crate::model::{Answer, EntityType, Facts, Service};
 pub(super) struct Microdao {
     client: Client,
     concurrency: usize,
-    details: Details,
     recheck: Duration,
     /// Until then the service is known to have no internal list.
     no_internal_list_until: Mutex<Option<Instant>>,
@@ -28,7 +26,6 @@ impl Microdao {
         Self {
             client,
             concurrency: config.concurrency.max(1),
-            details: Details::default(),
             recheck: config.internal_list_recheck,
             no_internal_list_until: Mutex::new(None),
         }
@@ -39,7 +36,6 @@ impl Microdao {
         let items = read::as_list(&answer).map_err(|kind| self.client.error(call, kind))?;
         let items = read::each(Service::Microdao, items, |item| microdao(item).map(|_| item.clone()))
             .map_err(|kind| self.client.error(call, kind))?;
-        self.details.keep(&items.iter().filter_map(|item| read::name(item, "slug")).collect());
         let entities = futures::stream::iter(items)
             .map(|item| self.detailed(item, context.deadline))
             .buffered(self.concurrency)
@@ -68,8 +64,7 @@ impl Microdao {
         Ok((OWN, self.client.get(OWN, context.deadline).await?))
     }
 
-    /// Members and treasury are not in the list (its `member_count` is always 1). Where they cannot be had and never could
-    /// they are left out.
+    /// Members and treasury are not in the list (its `member_count` is always 1).
     async fn detailed(&self, item: Item, deadline: Instant) -> Option<Facts> {
         let mut facts = microdao(&item)?;
         let Some(slug) = read::name(&item, "slug") else { return Some(facts) };
@@ -78,21 +73,18 @@ impl Microdao {
             self.client.get(Call::detail(&detail), deadline),
             self.client.get(Call::detail(&treasury), deadline)
         );
-        let detail = self.or_log(detail);
-        let treasury = self.or_log(treasury);
+        let detail = read::detail(Service::Microdao, detail);
+        let treasury = read::detail(Service::Microdao, treasury);
         let counts = detail.as_ref().and_then(Value::as_object);
-        let fields = Fields::default()
-            .put("members", counts.and_then(|counts| read::count(counts, "member_count")))
+        let members = counts.and_then(|counts| read::count(counts, "member_count"));
+        let treasury = treasury.as_ref().and_then(Value::as_array).map(|items| read::treasury(items));
+        facts.partial = members.is_none() || treasury.is_none();
+        let details = Fields::default()
+            .put("members", members)
             .put("agents", counts.and_then(|counts| read::count(counts, "agent_count")))
-            .put("treasury", treasury.as_ref().and_then(Value::as_array).map(|items| read::treasury(items)));
-        facts.fields.extend(self.details.with_known(&slug, fields.into_map()));
+            .put("treasury", treasury);
+        facts.fields.extend(details.into_map());
         Some(facts)
-    }
-
-    fn or_log(&self, detail: Result<Value, AdapterError>) -> Option<Value> {
-        detail
-            .inspect_err(|error| tracing::debug!(service = %self.client.service(), %error, "a detail stays as it was"))
-            .ok()
     }
 }
 

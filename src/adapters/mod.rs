@@ -19,7 +19,6 @@ mod board;
 mod city;
 mod client;
 mod dao;
-mod details;
 mod endpoint;
 mod error;
 mod microdao;

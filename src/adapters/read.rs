@@ -3,7 +3,7 @@
 use metrics::counter;
 use serde_json::{Map, Value};
 
-use super::ErrorKind;
+use super::{AdapterError, ErrorKind};
 use crate::model::envelope::MAX_NAME_BYTES;
 use crate::model::{EntityType, Facts, Service};
 
@@ -71,6 +71,12 @@ pub(super) fn treasury(items: &[Value]) -> Value {
         .collect()
 }
 
+/// A detail of something listed. One that cannot be had is no reason to do without the rest of the answer: what is known
+/// of it stays.
+pub(super) fn detail(service: Service, answer: Result<Value, AdapterError>) -> Option<Value> {
+    answer.inspect_err(|error| tracing::debug!(%service, %error, "a detail stays as it was")).ok()
+}
+
 /// Fields of an entity in the making.
 #[derive(Debug, Default)]
 pub(super) struct Fields(Map<String, Value>);
@@ -120,7 +126,7 @@ impl Fields {
                 aliases.push(alias);
             }
         }
-        Some(Facts { kind, id, aliases, fields: self.0 })
+        Some(Facts { kind, id, aliases, fields: self.0, partial: false })
     }
 }
 

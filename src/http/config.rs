@@ -28,7 +28,7 @@ pub struct HttpConfig {
     /// How long `?fresh=true` waits for the upstreams and for the map to show what they said; then the newest snapshot
     /// there is goes out. Must be shorter than `request_timeout`.
     pub fresh_timeout: Duration,
-    /// How long `/living-map/ready` waits for each dependency.
+    /// How long `/living-map/ready` waits for each dependency, and `POST` for the record to say what it has already.
     pub probe_timeout: Duration,
     /// What `Retry-After` says when a dependency is away. Whole seconds.
     pub retry_after: Duration,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -11,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -168,7 +170,7 @@ pub async fn events(State(state): State<AppState>, headers: HeaderMap, body: Bod
     if values.len() > config.max_batch {
         return Err(Problem::too_large(format_args!("{} events", config.max_batch)));
     }
-    let results = publish(&*state.log, &*state.history, values, Utc::now())
+    let results = publish(&*state.log, &*state.history, values, Utc::now(), config.probe_timeout)
         .await
         .map_err(|problem| problem.retry_after(config.retry_after))?;
     count(&results);
@@ -208,6 +210,7 @@ async fn publish(
     history: &dyn History,
     values: Vec<Value>,
     now: DateTime<Utc>,
+    patience: Duration,
 ) -> Result<Vec<ItemResult>, Problem> {
     let mut results: Vec<Option<ItemResult>> = Vec::with_capacity(values.len());
     let mut firsts: HashMap<Uuid, usize> = HashMap::new();
@@ -230,7 +233,7 @@ async fn publish(
         results.push(None);
     }
 
-    let pending = without_known(history, pending, &mut results).await;
+    let pending = without_known(history, pending, &mut results, patience).await;
     append(log, pending, &mut results).await?;
     for (index, first) in repeats {
         results[index] = results[first].clone().map(|result| match result.status {
@@ -252,21 +255,30 @@ fn read(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
     Ok(new)
 }
 
-/// Settles what the record has already. The log only remembers the events of the last minutes.
+/// Settles what the record has already, as far as it answers in time: a log that works is not to wait for a database that
+/// does not. The log only remembers the events of the last minutes.
 async fn without_known(
     history: &dyn History,
     pending: Vec<(usize, NewEvent)>,
     results: &mut [Option<ItemResult>],
+    patience: Duration,
 ) -> Vec<(usize, NewEvent)> {
     if pending.is_empty() {
         return pending;
     }
     let ids: Vec<Uuid> = pending.iter().map(|(_, new)| new.event.id).collect();
-    let known = history.known(&ids).await.unwrap_or_else(|error| {
-        // what is appended twice for this is recorded once all the same: the record has a unique key
-        tracing::debug!(%error, "published events are not checked against the record");
-        HashMap::new()
-    });
+    // what is appended twice for want of an answer is recorded once all the same: the record has a unique key
+    let known = match timeout(patience, history.known(&ids)).await {
+        Ok(Ok(known)) => known,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "published events are not checked against the record");
+            HashMap::new()
+        }
+        Err(_) => {
+            tracing::debug!("published events are not checked against the record: it is too slow");
+            HashMap::new()
+        }
+    };
     let mut unknown = Vec::with_capacity(pending.len());
     for (index, new) in pending {
         match known.get(&new.event.id) {

@@ -1,11 +1,12 @@
 //! Stand-ins for the rooms below, for this room's tests.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, Total, Written};
@@ -19,7 +20,9 @@ pub type Failure = (&'static str, fn() -> LogError);
 #[derive(Default)]
 pub struct FakeLog {
     /// What was appended.
-    pub events: Mutex<Vec<NewEvent>>,
+    pub events: Arc<Mutex<Vec<NewEvent>>>,
+    /// The position up to which readers get them.
+    pub readable: watch::Sender<u64>,
     /// Subjects that fail, and how.
     pub failing: HashMap<&'static str, fn() -> LogError>,
 }
@@ -64,8 +67,19 @@ impl EventLog for FakeLog {
         Ok(Bounds { epoch: Epoch(7), first: 1, last, first_at: None })
     }
 
-    async fn read(&self, _: Epoch, _: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
-        Ok(Box::pin(futures::stream::pending()))
+    async fn read(&self, _: Epoch, after: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
+        let (events, readable) = (Arc::clone(&self.events), self.readable.subscribe());
+        Ok(Box::pin(futures::stream::unfold((after, readable), move |(after, mut readable)| {
+            let events = Arc::clone(&events);
+            async move {
+                if readable.wait_for(|last| *last > after).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                let NewEvent { event, raw } = events.lock().unwrap()[usize::try_from(after).unwrap()].clone();
+                let entry = LogEntry { cursor: at(after + 1), logged_at: event.timestamp, event, raw };
+                Some((Ok(entry), (after + 1, readable)))
+            }
+        })))
     }
 
     async fn ready(&self) -> Result<(), LogError> {
@@ -97,6 +111,9 @@ impl History for FakeHistory {
         self.answer(Written::default())
     }
     async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
         self.answer(ids.iter().filter_map(|id| Some((*id, *self.known.get(id)?))).collect())
     }
     async fn query(&self, _: &HistoryQuery) -> Result<HistoryPage, HistoryError> {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::error::{Document, Problem};
@@ -16,7 +16,8 @@ use super::negotiate;
 use super::query::{FromParams, Params, Query};
 use super::state::AppState;
 use crate::live::{Encoding, SnapshotBytes};
-use crate::model::{Layer, Service, Snapshot};
+use crate::log::Bounds;
+use crate::model::{Cursor, Layer, Service, Snapshot};
 
 /// Names the upstreams whose last good data stands in for a failed poll.
 pub const RESCUED: HeaderName = HeaderName::from_static("x-living-map-rescued");
@@ -33,7 +34,8 @@ pub struct SnapshotQuery {
     /// Only these layers, comma-separated; the others are `null`. All when not given.
     #[param(value_type = Option<Vec<Layer>>, style = Form, explode = false, example = json!(["city", "agents"]))]
     layers: Vec<Layer>,
-    /// Poll the upstreams first, and wait for them for a bounded time.
+    /// Poll the upstreams first, and wait for a bounded time until the map shows what they said and every event that was
+    /// accepted before. A poll that is under way, or ended less than a second ago, counts.
     #[param(value_type = Option<bool>, default = false)]
     fresh: bool,
 }
@@ -87,11 +89,14 @@ pub async fn snapshot(
     answer(&snapshot, encoding, &headers).await
 }
 
-/// Polls the upstreams, then waits until a snapshot shows what they said.
+/// Polls the upstreams, then waits until a snapshot shows what they said and what was in the log when it was asked for.
 async fn fresh(state: &AppState, layers: &[Layer]) -> Arc<SnapshotBytes> {
-    let deadline = Instant::now() + state.config.fresh_timeout;
-    if !state.refresher.refresh(Service::ALL, state.config.fresh_timeout).await {
-        tracing::debug!("the upstreams did not answer in time for a fresh snapshot");
+    let patience = state.config.fresh_timeout;
+    let deadline = Instant::now() + patience;
+    let (polled, folded) =
+        tokio::join!(state.refresher.refresh(Service::ALL, patience), timeout_at(deadline, folded(state)));
+    if !polled || folded.is_err() {
+        tracing::debug!(polled, folded = folded.is_ok(), "a fresh snapshot is not waited for any longer");
     }
     let wanted = state.live.cursor();
     loop {
@@ -101,6 +106,15 @@ async fn fresh(state: &AppState, layers: &[Layer]) -> Arc<SnapshotBytes> {
             return snapshot;
         }
         tokio::time::sleep(FRESH_CHECK).await;
+    }
+}
+
+/// Returns once the map has all that the log holds now. A log that is away has nothing to wait for.
+async fn folded(state: &AppState) {
+    if let Ok(Bounds { epoch, first, last, .. }) = state.log.bounds().await
+        && first <= last
+    {
+        state.live.folded(Cursor { epoch, seq: last }).await;
     }
 }
 

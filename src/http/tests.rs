@@ -13,9 +13,10 @@ use tower::ServiceExt;
 
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
-use crate::adapters::{AdaptersConfig, SourceBoard, Upstreams};
+use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, SourceBoard, Upstreams};
 use crate::live::{self, LiveConfig, LiveMap};
-use crate::model::{Cursor, Epoch};
+use crate::log::EventLog;
+use crate::model::{Cursor, Epoch, envelope};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
 
@@ -50,6 +51,49 @@ async fn parts_with_map() -> Parts {
     tokio::spawn(live::follow(parts.live.clone(), log, hub, LiveConfig::default(), CancellationToken::new()));
     parts.live.caught_up().await;
     parts
+}
+
+/// An accepted event, though nobody has folded it yet.
+async fn append(log: &dyn EventLog) -> u64 {
+    let event = json!({"event_type": "agent.event.created", "payload": {"agent_id": "agent:new"}});
+    let event = envelope::publish(event, chrono::Utc::now()).unwrap();
+    log.append(vec![event]).await[0].clone().unwrap().cursor.unwrap().seq
+}
+
+#[tokio::test]
+async fn a_fresh_snapshot_shows_what_was_accepted_before_it_was_asked_for() {
+    let (mut parts, log) = (parts_with_map().await, Arc::new(FakeLog::default()));
+    let endpoints = Endpoints::new(|_| Endpoint::new("http://127.0.0.1:9", None).unwrap());
+    let upstreams = Upstreams::new(&AdaptersConfig { endpoints, max_retries: 0, ..AdaptersConfig::default() }).unwrap();
+    let config = SyncConfig { min_refresh_gap: Duration::from_hours(1), ..SyncConfig::default() };
+    let poller = Poller::new(config, upstreams, parts.sources.clone(), parts.live.clone(), log.clone());
+    parts.refresher = poller.refresher();
+    tokio::spawn(poller.run(CancellationToken::new()));
+    assert!(parts.refresher.refresh(crate::model::Service::ALL, Duration::from_mins(1)).await);
+
+    let (live, hub) =
+        (LiveMap::new(LiveConfig::default(), parts.sources.clone()), Hub::new(HubConfig::default(), Epoch(7)));
+    tokio::spawn(live::follow(
+        live.clone(),
+        log.clone(),
+        Arc::new(hub),
+        LiveConfig::default(),
+        CancellationToken::new(),
+    ));
+    live.caught_up().await;
+    (parts.live, parts.log) = (live, log.clone());
+    let seq = append(&*log).await;
+    let request = Request::get("/living-map/snapshot?fresh=true").body(Body::empty()).unwrap();
+    let asked = call_with(parts, request);
+    tokio::pin!(asked);
+    tokio::select! {
+        answer = &mut asked => panic!("answered {} before the event was folded", answer.status),
+        () = tokio::time::sleep(Duration::from_millis(100)) => {}
+    }
+    log.readable.send_replace(seq);
+    let answer = asked.await;
+    assert_eq!(answer.headers["x-living-map-cursor"], Cursor { epoch: Epoch(7), seq }.to_string().as_str());
+    assert_eq!(answer.json()["layers"]["agents"]["items"][0]["id"], "agent:new");
 }
 
 struct Answer {

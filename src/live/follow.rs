@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Following, LiveConfig, LiveMap};
 use crate::log::{EventLog, LogError};
 use crate::map::State;
-use crate::model::{Cursor, LogEntry};
+use crate::model::{Cursor, Epoch, LogEntry};
 use crate::stream::Hub;
 
 /// Entries folded under one lock: readers wait at most for so many.
@@ -58,22 +58,33 @@ impl Follower {
         if self.live.cursor().epoch != bounds.epoch {
             self.start_over(Cursor { epoch: bounds.epoch, seq: 0 });
         }
-        let mut entries = self.log.read(bounds.epoch, self.live.cursor().seq).await?.ready_chunks(BATCH).boxed();
-        let mut check = tokio::time::interval(self.config.log_check_interval);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                chunk = entries.next() => match chunk {
-                    Some(chunk) => {
-                        self.fold(chunk)?;
-                        if self.live.following() == Following::CatchingUp && self.live.cursor().seq >= bounds.last {
-                            self.check(bounds.last).await;
-                        }
-                    }
-                    None => return Err(LogError::Unavailable("the log's reader ended".into())),
-                },
-                _ = check.tick() => self.check(bounds.last).await,
+        // what a log has dropped nobody waits for, however far its positions have come
+        let target = if bounds.first > bounds.last { 0 } else { bounds.last };
+        // side by side: a log that takes its time to say that it is there must not hold up what it delivers
+        tokio::select! {
+            broken = self.read(bounds.epoch, target) => broken,
+            () = self.watch(target) => Ok(()),
+        }
+    }
+
+    async fn read(&self, epoch: Epoch, target: u64) -> Result<(), LogError> {
+        let mut entries = self.log.read(epoch, self.live.cursor().seq).await?.ready_chunks(BATCH).boxed();
+        while let Some(chunk) = entries.next().await {
+            self.fold(chunk)?;
+            if self.live.following() == Following::CatchingUp && self.live.cursor().seq >= target {
+                self.say(Following::Current);
             }
+        }
+        Err(LogError::Unavailable("the log's reader ended".into()))
+    }
+
+    /// Keeps [`Following`] true while nothing arrives. Does not end.
+    async fn watch(&self, target: u64) {
+        let mut ticks = tokio::time::interval(self.config.log_check_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.check(target).await;
         }
     }
 
@@ -105,7 +116,7 @@ impl Follower {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Keeps [`Following`] true while nothing arrives. `target` is where the log ended when it was opened.
+    /// `target` is where the log ended when it was opened.
     async fn check(&self, target: u64) {
         let following = match self.log.ready().await {
             Err(error) => Following::Stale(error.to_string()),

@@ -17,15 +17,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::model::layers::{AgentUsage, CityMetrics};
+use crate::model::layers::CityMetrics;
 use crate::model::{Answer, Layer, Service, json as normal};
 
 use super::entity::{Entity, Key, authority};
-use super::facts::Source;
+use super::facts::{Fact, Source};
 use super::fields::{self, Field};
 use super::names::Name;
 use super::told::Told;
-use super::usage::{self, Counts};
+use super::usage::{self, Counts, Figures};
 use super::{Mark, State};
 
 /// Most quests that are kept.
@@ -131,11 +131,11 @@ impl State {
             .map(|(field, value)| (fields::name_of(told.kind, field).to_owned(), value))
             .collect();
         let usage = told.usage.as_ref().filter(|usage| match known {
-            None => **usage != AgentUsage::default(),
+            None => usage.is_any(),
             Some(_) if death.is_some() => false,
             Some(entity) => {
                 entity.counter.base_mark().is_none_or(|base| base <= mark.seq)
-                    && entity.counter.shown_at(counted) != **usage
+                    && !usage.agree(&entity.counter.shown_at(counted))
             }
         });
         // the usage service is asked about agents the map knows: that it answers is no news
@@ -201,7 +201,7 @@ impl Told {
             others.remove(Service::Usage);
             others.is_empty()
         };
-        only_usage && self.usage.as_ref().is_none_or(|usage| *usage == AgentUsage::default())
+        only_usage && !self.usage.as_ref().is_some_and(Figures::is_any)
     }
 
     /// The fields that the fold must take over; null for what the service does not say any more.
@@ -219,7 +219,8 @@ impl Told {
                 changed.insert(*field, value.clone());
             }
         }
-        for fact in entity.facts.of(service).filter(|fact| !self.fields.contains_key(&fact.field)) {
+        let silent = |fact: &&Fact| !self.partial && !self.fields.contains_key(&fact.field);
+        for fact in entity.facts.of(service).filter(silent) {
             changed.insert(fact.field, Value::Null);
         }
         changed

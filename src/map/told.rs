@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::model::layers::AgentUsage;
 use crate::model::{Answer, EntityType, Service, json as normal};
 
 use super::State;
 use super::entity::Key;
 use super::fields::{self, Field};
 use super::names::{self, Name, NameKind};
-use super::usage;
+use super::usage::{self, Figures};
 
 /// The names of one thing, as an upstream lists them.
 pub(super) fn names_of<'a>(kind: EntityType, raw: impl Iterator<Item = &'a str>, slug: Option<&'a str>) -> Vec<Name> {
@@ -37,7 +36,9 @@ pub(super) struct Told {
     pub(super) names: Vec<Name>,
     pub(super) slug: Option<String>,
     pub(super) fields: BTreeMap<Field, Value>,
-    pub(super) usage: Option<AgentUsage>,
+    pub(super) usage: Option<Figures>,
+    /// Fields that are absent stay as they are.
+    pub(super) partial: bool,
 }
 
 impl Told {
@@ -55,7 +56,7 @@ impl Told {
             let described = said.iter().filter(|_| answer.service != Service::Usage);
             let fields = described.filter_map(|(name, value)| fields::read(facts.kind, name, value)).collect();
             let usage = said.get("usage").filter(|_| answer.service == Service::Usage).and_then(usage::read);
-            let told = Self { kind: facts.kind, id, names, slug, fields, usage };
+            let told = Self { kind: facts.kind, id, names, slug, fields, usage, partial: facts.partial };
             // an upstream that lists one thing twice must not make it change with every poll
             let twins: BTreeSet<usize> =
                 told.names.iter().filter_map(|name| by_name.get(&name.text)).copied().collect();
@@ -108,6 +109,7 @@ impl Told {
         self.names = names_of(self.kind, names, self.slug.as_deref());
         self.fields.extend(other.fields);
         self.usage = other.usage.or(self.usage.take());
+        self.partial |= other.partial;
     }
 }
 

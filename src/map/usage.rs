@@ -3,10 +3,11 @@
 //! The usage service's figures are of the moment of its poll. Events counted before the poll are in them, events after
 //! it are not. So each counter also keeps a `counted` that only grows; a poll is folded together with the `counted` of
 //! the moment it began, and what is shown is the service's figure plus what was counted since. Where the service has
-//! said nothing (or nothing for 24 hours) events are counted in hourly buckets of the log's time.
+//! said nothing (or nothing for 24 hours) events are counted in hourly buckets of the log's time. That goes figure by
+//! figure: the service gives some of an agent's figures and not others.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::model::layers::AgentUsage;
 
@@ -69,10 +70,36 @@ impl Counts {
     }
 }
 
+/// Figures as the usage service gives them; none for what it does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Figures {
+    pub(super) llm_calls: Option<u64>,
+    pub(super) tokens: Option<u64>,
+    pub(super) messages: Option<u64>,
+    pub(super) avg_response_time_ms: Option<f64>,
+}
+
+impl Figures {
+    /// Whether they say of any use at all.
+    pub(super) fn is_any(&self) -> bool {
+        [self.llm_calls, self.tokens, self.messages].into_iter().flatten().any(|figure| figure > 0)
+            || self.avg_response_time_ms.is_some()
+    }
+
+    /// Whether all that they say is shown already.
+    pub(super) fn agree(&self, shown: &AgentUsage) -> bool {
+        let same = |said: Option<u64>, shown| said.is_none_or(|said| said == shown);
+        same(self.llm_calls, shown.llm_calls_24h)
+            && same(self.tokens, shown.tokens_24h)
+            && same(self.messages, shown.messages_24h)
+            && (self.avg_response_time_ms.is_none() || self.avg_response_time_ms == shown.avg_response_time_ms)
+    }
+}
+
 /// Figures that the usage service gave outright.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Base {
-    usage: AgentUsage,
+    figures: Figures,
     /// What was counted when the poll began.
     counted: Counts,
     /// The poll's mark.
@@ -138,16 +165,27 @@ impl Counter {
 
     /// The figures shown when `counted` was what it is said to have been.
     pub(super) fn shown_at(&self, counted: Counts) -> AgentUsage {
-        if let Some(base) = &self.base {
-            return sum(&base.usage, counted.minus(base.counted));
-        }
         let window = self.buckets.iter().fold(Counts::default(), |sum, bucket| sum.plus(bucket.counts));
-        sum(&AgentUsage::default(), window.minus(self.counted.minus(counted)))
+        let window = window.minus(self.counted.minus(counted));
+        let (said, since) = match &self.base {
+            Some(base) => (base.figures, counted.minus(base.counted)),
+            None => (Figures::default(), Counts::default()),
+        };
+        let figure = |said: Option<u64>, since, window| said.map_or(window, |said| said.saturating_add(since));
+        AgentUsage {
+            llm_calls_24h: figure(said.llm_calls, since.llm_calls, window.llm_calls),
+            tokens_24h: figure(said.tokens, since.tokens, window.tokens),
+            messages_24h: figure(said.messages, since.messages, window.messages),
+            avg_response_time_ms: match said.avg_response_time_ms {
+                Some(average) => weighed(Some(average), said.llm_calls.unwrap_or(0), since),
+                None => weighed(None, 0, window),
+            },
+        }
     }
 
     /// Takes the service's figures of a poll that began when `counted` was reached.
-    pub(super) fn rebase(&mut self, usage: AgentUsage, counted: Counts, mark: u64, hour: i64) {
-        self.base = Some(Base { usage, counted: counted.min(self.counted), mark, hour });
+    pub(super) fn rebase(&mut self, figures: Figures, counted: Counts, mark: u64, hour: i64) {
+        self.base = Some(Base { figures, counted: counted.min(self.counted), mark, hour });
     }
 
     pub(super) fn drop_base(&mut self) {
@@ -178,56 +216,47 @@ impl Counter {
     }
 }
 
-fn sum(usage: &AgentUsage, since: Counts) -> AgentUsage {
-    AgentUsage {
-        llm_calls_24h: usage.llm_calls_24h.saturating_add(since.llm_calls),
-        tokens_24h: usage.tokens_24h.saturating_add(since.tokens),
-        messages_24h: usage.messages_24h.saturating_add(since.messages),
-        avg_response_time_ms: average(usage, since),
-    }
-}
-
+/// The mean response time of `calls` calls that took `average` milliseconds each, and of those in `counts`.
 #[expect(clippy::cast_precision_loss, reason = "an average needs no more than 53 bits")]
-fn average(usage: &AgentUsage, since: Counts) -> Option<f64> {
-    if since.timed == 0 {
-        return usage.avg_response_time_ms;
+fn weighed(average: Option<f64>, calls: u64, counts: Counts) -> Option<f64> {
+    if counts.timed == 0 {
+        return average;
     }
-    let new = since.latency_us as f64 / MICROS_PER_MILLI;
-    let (old, calls) = match usage.avg_response_time_ms {
-        Some(average) => (average * usage.llm_calls_24h as f64, usage.llm_calls_24h as f64),
-        None => (0.0, 0.0),
-    };
-    let average = (old + new) / (calls + since.timed as f64);
+    let total = average.unwrap_or(0.0) * calls as f64 + counts.latency_us as f64 / MICROS_PER_MILLI;
+    let average = total / (calls as f64 + counts.timed as f64);
     average.is_finite().then_some((average * MICROS_PER_MILLI).round() / MICROS_PER_MILLI)
 }
 
 /// Reads an answer's `usage` object; none when a figure in it is of a wrong type.
-pub(super) fn read(value: &Value) -> Option<AgentUsage> {
+pub(super) fn read(value: &Value) -> Option<Figures> {
     let object = value.as_object()?;
     let figure = |name: &str| match object.get(name) {
-        None | Some(Value::Null) => Some(0),
-        Some(value) => fields::count(value),
+        None | Some(Value::Null) => Some(None),
+        Some(value) => fields::count(value).map(Some),
     };
     let avg_response_time_ms = match object.get("avg_response_time_ms") {
         None | Some(Value::Null) => None,
         Some(value) => Some(fields::number(value).filter(|average| *average >= 0.0)?),
     };
-    Some(AgentUsage {
-        llm_calls_24h: figure("llm_calls_24h")?,
-        tokens_24h: figure("tokens_24h")?,
-        messages_24h: figure("messages_24h")?,
+    Some(Figures {
+        llm_calls: figure("llm_calls_24h")?,
+        tokens: figure("tokens_24h")?,
+        messages: figure("messages_24h")?,
         avg_response_time_ms,
     })
 }
 
 /// [`read`] the other way.
-pub(super) fn write(usage: &AgentUsage) -> Value {
-    json!({
-        "llm_calls_24h": usage.llm_calls_24h,
-        "tokens_24h": usage.tokens_24h,
-        "messages_24h": usage.messages_24h,
-        "avg_response_time_ms": usage.avg_response_time_ms,
-    })
+pub(super) fn write(figures: &Figures) -> Value {
+    let mut object = Map::new();
+    let counts =
+        [("llm_calls_24h", figures.llm_calls), ("tokens_24h", figures.tokens), ("messages_24h", figures.messages)];
+    for (name, figure) in counts {
+        object.extend(figure.map(|figure| (name.to_owned(), Value::from(figure))));
+    }
+    object
+        .extend(figures.avg_response_time_ms.map(|average| ("avg_response_time_ms".to_owned(), Value::from(average))));
+    Value::Object(object)
 }
 
 #[cfg(test)]
@@ -244,7 +273,7 @@ mod tests {
         counter.add(0, calls(2));
         let at_mark = counter.counted();
         counter.add(0, calls(3));
-        counter.rebase(AgentUsage { llm_calls_24h: 44, ..AgentUsage::default() }, at_mark, 1, 0);
+        counter.rebase(Figures { llm_calls: Some(44), ..Figures::default() }, at_mark, 1, 0);
         assert_eq!(counter.shown().llm_calls_24h, 47);
         counter.add(1, calls(1));
         assert_eq!(counter.shown().llm_calls_24h, 48);
@@ -254,7 +283,7 @@ mod tests {
     #[test]
     fn a_figure_older_than_its_window_says_nothing_any_more() {
         let mut counter = Counter::default();
-        counter.rebase(AgentUsage { llm_calls_24h: 44, ..AgentUsage::default() }, Counts::default(), 1, 0);
+        counter.rebase(Figures { llm_calls: Some(44), ..Figures::default() }, Counts::default(), 1, 0);
         counter.add(10, calls(1));
         assert_eq!(counter.due(), Some(24));
         counter.expire(24);
@@ -265,10 +294,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_service_does_not_say_stays_as_events_counted_it() {
+        let mut counter = Counter::default();
+        let mut counts = Counts { llm_calls: 2, messages: 3, ..Counts::default() };
+        counts.time(40.0);
+        counter.add(0, counts);
+        let figures = Figures { llm_calls: Some(9), ..Figures::default() };
+        counter.rebase(figures, counter.counted(), 1, 0);
+        counter.add(1, Counts { llm_calls: 1, messages: 1, ..Counts::default() });
+        let shown = counter.shown();
+        assert_eq!((shown.llm_calls_24h, shown.messages_24h, shown.avg_response_time_ms), (10, 4, Some(40.0)));
+    }
+
+    #[test]
     fn the_average_weighs_the_services_calls_and_ours() {
         let mut counter = Counter::default();
-        let usage = AgentUsage { llm_calls_24h: 3, avg_response_time_ms: Some(100.0), ..AgentUsage::default() };
-        counter.rebase(usage, Counts::default(), 1, 0);
+        let figures = Figures { llm_calls: Some(3), avg_response_time_ms: Some(100.0), ..Figures::default() };
+        counter.rebase(figures, Counts::default(), 1, 0);
         let mut call = calls(1);
         call.time(500.0);
         counter.add(0, call);

@@ -21,6 +21,10 @@ pub struct Facts {
     /// gave them.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub fields: Map<String, Value>,
+    /// Whether the upstream would have said more and could not be asked: then a field that is absent stays what this
+    /// upstream said before. Otherwise an absent field is one that it does not say any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// One upstream's whole answer.

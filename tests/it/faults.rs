@@ -179,6 +179,25 @@ async fn kill_9_of_the_embedded_server_loses_nothing_it_accepted() {
 }
 
 #[tokio::test]
+async fn a_killed_server_gives_the_table_log_back_at_once() {
+    let database = Postgres::start().await;
+    for url in ["sqlite://living-map.db", &database.url()] {
+        let mut server = Process::serve(&environment(&[("DATABASE_URL", url)])).await;
+        let post = async |server: &Process, number| {
+            post(&reqwest::Client::new(), &server.url("/living-map/events"), &event(number)).await
+        };
+        assert!(post(&server, 0).await);
+        for number in 1..4 {
+            // the one that comes after it would end if the log were still taken
+            server.restart().await;
+            assert!(post(&server, number).await);
+        }
+        let numbers: BTreeSet<u64> = numbers_in_history(&server).await.into_iter().collect();
+        assert_eq!(numbers, (0..4).collect());
+    }
+}
+
+#[tokio::test]
 async fn kill_9_of_the_server_on_nats_and_postgres_loses_nothing() {
     let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
     let mut server =

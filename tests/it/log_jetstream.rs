@@ -7,10 +7,14 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream};
 use async_trait::async_trait;
 use futures::StreamExt;
+use living_map::adapters::SourceBoard;
 use living_map::bus::{Connection, Declaration, NatsConfig, connect, streams};
+use living_map::live::{self, LiveConfig, LiveMap};
 use living_map::log::{EventLog, JetStreamConfig, JetStreamLog, LogError};
-use living_map::model::{EntityType, LogEntry, NewEvent};
+use living_map::model::{EntityType, Epoch, LogEntry, NewEvent};
+use living_map::stream::{Hub, HubConfig};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::log_suite::{
     Fixture, a_refused_event_does_not_stop_the_others, append, assert_gapless, epoch, event, log_suite, of, read,
@@ -281,6 +285,23 @@ async fn entries_dropped_before_they_were_read_are_reported() {
     let mut entries = log.read(own, 10).await.unwrap();
     append(&log, vec![event(10)]).await;
     assert_eq!(next(&mut entries).await.unwrap().cursor.seq, 11);
+}
+
+#[tokio::test]
+async fn a_map_over_a_log_whose_entries_are_all_gone_is_complete_and_goes_on() {
+    let server = NatsServer::start().await;
+    let log: Arc<dyn EventLog> = Arc::new(open(&server).await);
+    append(&*log, (0..3).map(event).collect()).await;
+    stream_of(&server).await.purge().await.unwrap();
+    let (live, hub) =
+        (LiveMap::new(LiveConfig::default(), SourceBoard::default()), Hub::new(HubConfig::default(), Epoch(0)));
+    let stop = CancellationToken::new();
+    tokio::spawn(live::follow(live.clone(), Arc::clone(&log), Arc::new(hub), LiveConfig::default(), stop.clone()));
+    until("the map to be complete", || async { live.is_complete().then_some(()) }).await;
+    let cursor = append(&*log, vec![event(3)]).await[0].cursor.unwrap();
+    assert_eq!(cursor.seq, 4);
+    tokio::time::timeout(PATIENCE, live.folded(cursor)).await.expect("the next event is folded");
+    stop.cancel();
 }
 
 #[tokio::test]

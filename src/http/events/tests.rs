@@ -6,7 +6,7 @@ use crate::http::fakes::{FakeHistory, FakeLog, at};
 
 async fn publish(log: &FakeLog, history: &FakeHistory, body: Value) -> Result<Vec<ItemResult>, Problem> {
     let Value::Array(values) = body else { panic!("a batch is an array: {body}") };
-    super::publish(log, history, values, Utc::now()).await
+    super::publish(log, history, values, Utc::now(), Duration::from_secs(1)).await
 }
 
 fn statuses(results: &[ItemResult]) -> Vec<ItemStatus> {
@@ -49,6 +49,13 @@ async fn what_the_record_holds_is_a_duplicate_at_its_place() {
 #[tokio::test]
 async fn an_absent_record_does_not_keep_events_out() {
     let history = FakeHistory { away: true, ..FakeHistory::default() };
+    let results = publish(&FakeLog::default(), &history, json!([{"event_type": "a.b"}])).await.unwrap();
+    assert_eq!(statuses(&results), [Accepted]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_hangs_does_not_keep_events_out() {
+    let history = FakeHistory { hangs: true, ..FakeHistory::default() };
     let results = publish(&FakeLog::default(), &history, json!([{"event_type": "a.b"}])).await.unwrap();
     assert_eq!(statuses(&results), [Accepted]);
 }

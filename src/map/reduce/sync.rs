@@ -9,7 +9,7 @@ use crate::map::fields::{self, Field};
 use crate::map::fold::Fold;
 use crate::map::names;
 use crate::map::told;
-use crate::map::usage::{self, Counts};
+use crate::map::usage::{self, Counts, Figures};
 use crate::model::change;
 use crate::model::{EntityType, Service};
 
@@ -124,7 +124,7 @@ impl Poll {
             && self.service == Service::Usage
         {
             let hour = fold.hour;
-            let figures = crate::model::layers::AgentUsage { llm_calls_24h: calls, ..Default::default() };
+            let figures = Figures { llm_calls: Some(calls), ..Figures::default() };
             fold.state.counted.rebase(figures, counted, self.mark, hour);
             said = true;
         }

@@ -224,8 +224,12 @@ pub(super) fn any_answer(consistent: bool) -> impl Strategy<Value = Answer> {
         let one = (proptest::sample::select(kinds), 1..5_u8).prop_flat_map(move |(kind, number)| {
             let usage = (0..50_u64, 0..5_u64).prop_map(|(calls, messages)| {
                 let average = (calls > 10).then_some(1.5);
-                json!({"llm_calls_24h": calls / 10 * 10, "tokens_24h": calls / 10, "messages_24h": messages / 4,
-                    "avg_response_time_ms": average})
+                let mut usage = json!({"llm_calls_24h": calls / 10 * 10, "tokens_24h": calls / 10,
+                    "avg_response_time_ms": average});
+                if calls % 3 > 0 {
+                    usage["messages_24h"] = json!(messages / 4);
+                }
+                usage
             });
             let aliases = proptest::collection::vec(name(kind), 0..2);
             (fields(kind), aliases, usage, any::<bool>()).prop_map(move |(mut fields, aliases, usage, named)| {

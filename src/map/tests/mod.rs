@@ -102,7 +102,8 @@ pub(super) fn assert_typed(layers: &Map<String, Value>) {
 
 pub(super) fn facts(kind: EntityType, id: &str, aliases: &[&str], fields: Value) -> Facts {
     let Value::Object(fields) = fields else { panic!("not an object: {fields}") };
-    Facts { kind, id: id.to_owned(), aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(), fields }
+    let aliases = aliases.iter().map(|&alias| alias.to_owned()).collect();
+    Facts { kind, id: id.to_owned(), aliases, fields, partial: false }
 }
 
 pub(super) fn answer(service: Service, entities: Vec<Facts>) -> Answer {

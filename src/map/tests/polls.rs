@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::recorded::{self, GARDEN};
 use super::{Log, answer, facts, layers_of};
-use crate::model::{EntityType, Layer, Service};
+use crate::model::{EntityType, Facts, Layer, Service};
 
 fn agent(fields: Value) -> crate::model::Answer {
     answer(Service::Agents, vec![facts(EntityType::Agent, "agent:sofia", &[], fields)])
@@ -32,6 +32,24 @@ fn an_answer_that_repeats_itself_still_undoes_an_event_it_saw() {
 }
 
 #[test]
+fn what_an_upstream_could_not_be_asked_about_stays_also_after_a_restart() {
+    let mut log = Log::new();
+    log.poll(&recorded::daos());
+    let saved = serde_json::to_vec(&log.state).unwrap();
+    log.state = serde_json::from_slice(&saved).unwrap();
+    let renamed = facts(EntityType::Dao, "dao:aurora-circle", &[], json!({"name": "Aurora", "slug": "aurora-circle"}));
+    log.poll(&answer(Service::Dao, vec![Facts { partial: true, ..renamed.clone() }]));
+    let planet = log.item("dao:aurora-circle");
+    assert_eq!(
+        (&planet["name"], &planet["active_proposals"], &planet["members"]),
+        (&json!("Aurora"), &json!(1), &json!(2))
+    );
+    assert_eq!(planet["treasury"][0]["balance"], "513200.12345678");
+    log.poll(&answer(Service::Dao, vec![renamed]));
+    assert_eq!(log.item("dao:aurora-circle")["members"], Value::Null, "a whole answer says that there is none");
+}
+
+#[test]
 fn a_lesser_service_does_not_undo_an_event() {
     let mut log = Log::new();
     log.poll(&agent(json!({"name": "Sofia"})));
@@ -58,6 +76,28 @@ fn usage_is_the_services_figure_plus_what_came_after_its_mark() {
     log.push("usage.llm", &json!({"actor_id": "user:1", "model": "m"}));
     assert_eq!(log.item("agent:sofia")["usage"]["llm_calls_24h"], 46);
     assert_eq!(log.layer(Layer::Agents)["total_llm_calls_24h"], 126);
+}
+
+#[test]
+fn a_poll_that_leaves_a_figure_out_does_not_reset_it() {
+    let of_sofia = |calls: u64| {
+        let usage = json!({"usage": {"llm_calls_24h": calls, "tokens_24h": 10 * calls}});
+        answer(Service::Usage, vec![facts(EntityType::Agent, "agent:sofia", &[], usage)])
+    };
+    let message = json!({"sender_id": "agent:sofia", "sender_type": "agent", "channel_id": "c", "message_id": "m"});
+    let mut log = Log::new();
+    log.poll(&recorded::agents());
+    log.push("messaging.message.created", &message);
+    log.push("usage.llm", &json!({"agent_id": "agent:sofia", "model": "m", "latency_ms": 50}));
+    for calls in [7, 8] {
+        log.poll(&of_sofia(calls));
+        assert_eq!(
+            log.item("agent:sofia")["usage"],
+            json!({"llm_calls_24h": calls, "tokens_24h": 10 * calls, "messages_24h": 1, "avg_response_time_ms": 50.0})
+        );
+        assert!(log.poll(&of_sofia(calls)).is_empty());
+    }
+    assert_eq!(log.client, layers_of(&log.state));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::upstream::{Recording, TOKEN, Upstream, body, plain};
-use super::{ids, poll, poll_with};
+use super::{entity, ids, poll, poll_with};
 
 /// Short limits, so that what they bound shows soon.
 fn hasty(upstream: &Upstream) -> AdaptersConfig {
@@ -204,22 +204,24 @@ async fn details_that_hang_leave_the_list_standing() {
 }
 
 #[tokio::test]
-async fn a_detail_that_fails_for_once_stays_as_it_was() {
-    let healthy = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let recording = Arc::new(Recording::of(Service::Dao));
-    let answers = Arc::clone(&healthy);
-    let upstream = Upstream::serve(move |uri, token| {
-        let fails = uri != "/dao" && !answers.load(Ordering::SeqCst);
-        let answer = if fails { plain(500, "") } else { recording.answer(&uri, token.as_deref()) };
-        std::future::ready(answer)
-    })
-    .await;
-    let upstreams = Upstreams::new(&upstream.config(Some(TOKEN))).unwrap();
-    let before = poll_with(&upstreams, Service::Dao, &[]).await.unwrap();
-    healthy.store(false, Ordering::SeqCst);
-    let after = poll_with(&upstreams, Service::Dao, &[]).await.unwrap();
-    assert!(before.entities[0].fields.contains_key("treasury"));
-    assert_eq!(before, after);
+async fn what_a_failing_detail_would_have_said_is_not_said_to_be_nothing() {
+    for (service, list) in [(Service::Dao, "/dao"), (Service::Microdao, "/microdao")] {
+        let recording = Arc::new(Recording::of(service));
+        let upstream = Upstream::serve(move |uri, token| {
+            let fails = uri.starts_with(&format!("{list}/"));
+            let answer = if fails { plain(500, "") } else { recording.answer(&uri, token.as_deref()) };
+            std::future::ready(answer)
+        })
+        .await;
+        let answer = poll(service, &upstream.config(Some(TOKEN))).await.unwrap();
+        assert_eq!(answer.entities.len(), 2);
+        for facts in &answer.entities {
+            assert!(facts.partial && !facts.fields.contains_key("treasury") && facts.fields.contains_key("name"));
+        }
+    }
+    let upstream = Upstream::recorded(Service::Dao).await;
+    let whole = poll(Service::Dao, &upstream.config(Some(TOKEN))).await.unwrap();
+    assert!(!entity(&whole, "dao:aurora-circle").partial);
 }
 
 #[tokio::test]
