@@ -33,8 +33,8 @@ UPDATE living_map_history
     WHERE "timestamp" IS NULL OR "timestamp" IN ('infinity', '-infinity');
 ALTER TABLE living_map_history ALTER COLUMN "timestamp" SET NOT NULL;
 
--- An index is made only if none over the same columns is there, whatever its name. One on event_type alone is not made:
--- (event_type, timestamp) does its work. text_pattern_ops: subjects are searched by prefix, in any locale.
+-- An index is made only if none over the same columns is there, whatever its name. One on event_type or entity_id alone
+-- is not made: that with the timestamp does its work, and a page of one entity among many is found by it. text_pattern_ops: subjects are searched by prefix, in any locale.
 DO $$
 DECLARE
     wanted record;
@@ -44,7 +44,8 @@ BEGIN
             ('living_map_history_timestamp_idx', ARRAY['"timestamp"'], '"timestamp" DESC'),
             ('living_map_history_type_timestamp_idx', ARRAY['event_type', '"timestamp"'],
                 'event_type text_pattern_ops, "timestamp" DESC'),
-            ('living_map_history_entity_id_idx', ARRAY['entity_id'], 'entity_id'),
+            ('living_map_history_entity_id_timestamp_idx', ARRAY['entity_id', '"timestamp"'],
+                'entity_id, "timestamp" DESC'),
             ('living_map_history_entity_type_idx', ARRAY['entity_type'], 'entity_type'),
             ('living_map_history_source_service_idx', ARRAY['source_service'], 'source_service')
         ) AS indexes (name, columns, definition)

@@ -106,6 +106,20 @@ pub struct HistoryQuery {
     pub limit: u32,
 }
 
+impl HistoryQuery {
+    /// One question for each of several names, none otherwise: an index has the rows of one name in the order of pages,
+    /// those of several it has not, and a database would sort all of them or look at every row for the few wanted.
+    fn by_name(&self) -> Vec<Self> {
+        let mut names: Vec<&String> = self.entity_ids.iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() < 2 {
+            return Vec::new();
+        }
+        names.into_iter().map(|name| Self { entity_ids: vec![name.clone()], ..self.clone() }).collect()
+    }
+}
+
 /// The place of a row in the order of pages: newest producer's time first, then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PagePosition {

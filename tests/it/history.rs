@@ -1,6 +1,7 @@
 //! The record: one suite for both databases, and what only `PostgreSQL` can do wrong.
 
 mod adoption;
+mod cost;
 mod faults;
 mod filters;
 mod json;

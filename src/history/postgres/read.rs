@@ -10,24 +10,45 @@ use crate::history::type_filter::{Dots, Shape, TypeFilter};
 use crate::history::{HistoryPage, HistoryQuery};
 use crate::model::EntityType;
 
+const ORDER: &str = r#" ORDER BY "timestamp" DESC, id DESC"#;
+
 const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''))";
 
 pub async fn page(connection: &mut PgConnection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
     let limit = query.limit.max(1);
-    let mut sql = QueryBuilder::new(PAGE);
-    push_filters(&mut sql, query);
+    let wanted = i64::from(limit) + 1;
+    let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
+    let mut sql = QueryBuilder::new("");
+    let by_name = query.by_name();
+    if by_name.is_empty() {
+        push_page(&mut sql, query, wanted);
+    } else {
+        sql.push("SELECT * FROM (");
+        for (index, query) in by_name.iter().enumerate() {
+            sql.push(if index > 0 { " UNION ALL (" } else { "(" });
+            push_page(&mut sql, query, wanted.saturating_add(offset));
+            sql.push(")");
+        }
+        sql.push(") AS found").push(ORDER).push(" LIMIT ").push_bind(wanted);
+    }
+    if offset > 0 {
+        sql.push(" OFFSET ").push_bind(offset);
+    }
+    // the text depends on the number of names: only that of the usual questions is worth keeping
+    let mut rows = connection.fetch_all(sql.build().persistent(by_name.is_empty())).await?;
+    let has_more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    Ok(HistoryPage { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
+}
+
+fn push_page(sql: &mut QueryBuilder<Postgres>, query: &HistoryQuery, limit: i64) {
+    sql.push(PAGE);
+    push_filters(sql, query);
     if let Some(after) = query.after {
         sql.push(r#" AND ("timestamp", id) < ("#).push_bind(after.timestamp);
         sql.push(", ").push_bind(after.id).push(")");
     }
-    sql.push(r#" ORDER BY "timestamp" DESC, id DESC LIMIT "#).push_bind(i64::from(limit) + 1);
-    if query.offset > 0 {
-        sql.push(" OFFSET ").push_bind(i64::try_from(query.offset).unwrap_or(i64::MAX));
-    }
-    let mut rows = connection.fetch_all(sql.build()).await?;
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    Ok(HistoryPage { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
+    sql.push(ORDER).push(" LIMIT ").push_bind(limit);
 }
 
 /// Matching rows, counted to `cap` + 1 at most.
@@ -61,8 +82,14 @@ fn push_filters(sql: &mut QueryBuilder<Postgres>, query: &HistoryQuery) {
         }
         TypeFilter::Shaped(shape) => push_shape(sql, shape),
     }
-    if !query.entity_ids.is_empty() {
-        sql.push(" AND entity_id = ANY(").push_bind(query.entity_ids.clone()).push(")");
+    match &query.entity_ids[..] {
+        [] => {}
+        [only] => {
+            sql.push(" AND entity_id = ").push_bind(only.clone());
+        }
+        names => {
+            sql.push(" AND entity_id = ANY(").push_bind(names.to_vec()).push(")");
+        }
     }
     if let Some(kind) = query.entity_type {
         sql.push(" AND entity_type = ANY(").push_bind(spellings(kind)).push(")");

@@ -23,6 +23,8 @@ macro_rules! select {
 /// For [`entry`].
 pub const LOG: &str = select!("epoch = ? AND seq > ? ORDER BY seq LIMIT ?");
 
+const ORDER: &str = r#" ORDER BY "timestamp" DESC, id DESC"#;
+
 const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''))";
 
 /// An `event_type` as a JSON array of its tokens.
@@ -30,18 +32,37 @@ const TOKENS: &str = r#" AND json_extract('[' || replace(json_quote(event_type),
 
 pub async fn page(connection: &mut SqliteConnection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
     let limit = query.limit.max(1);
-    let mut sql = QueryBuilder::new(select!("true"));
-    push_filters(&mut sql, query);
+    let wanted = i64::from(limit) + 1;
+    let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
+    let mut sql = QueryBuilder::new("");
+    let by_name = query.by_name();
+    if by_name.is_empty() {
+        push_page(&mut sql, query, wanted);
+    } else {
+        sql.push("SELECT * FROM (");
+        for (index, query) in by_name.iter().enumerate() {
+            sql.push(if index > 0 { " UNION ALL SELECT * FROM (" } else { "SELECT * FROM (" });
+            push_page(&mut sql, query, wanted.saturating_add(offset));
+            sql.push(")");
+        }
+        sql.push(")").push(ORDER).push(" LIMIT ").push_bind(wanted);
+    }
+    sql.push(" OFFSET ").push_bind(offset);
+    // the text depends on the number of names: only that of the usual questions is worth keeping
+    let mut rows = connection.fetch_all(sql.build().persistent(by_name.is_empty())).await?;
+    let has_more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    Ok(HistoryPage { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
+}
+
+fn push_page(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, limit: i64) {
+    sql.push(select!("true"));
+    push_filters(sql, query);
     if let Some(after) = query.after {
         sql.push(r#" AND ("timestamp", id) < ("#).push_bind(after.timestamp.timestamp_micros());
         sql.push(", ").push_bind(after.id).push(")");
     }
-    sql.push(r#" ORDER BY "timestamp" DESC, id DESC LIMIT "#).push_bind(i64::from(limit) + 1);
-    sql.push(" OFFSET ").push_bind(i64::try_from(query.offset).unwrap_or(i64::MAX));
-    let mut rows = connection.fetch_all(sql.build()).await?;
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    Ok(HistoryPage { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
+    sql.push(ORDER).push(" LIMIT ").push_bind(limit);
 }
 
 /// Matching rows, counted to `cap` + 1 at most.

@@ -88,7 +88,8 @@ async fn indexes(connection: &mut PgConnection) -> Vec<String> {
 async fn indexes_that_are_there_are_not_made_again() {
     let (url, mut old) = old_database().await;
     let mut expected = indexes(&mut old).await;
-    expected.push("living_map_history_position_key".into());
+    // what the old service had none for
+    expected.extend(["living_map_history_entity_id_timestamp_idx".into(), "living_map_history_position_key".into()]);
     expected.sort();
     open(&url, &HistoryConfig::default()).await;
     assert_eq!(indexes(&mut old).await, expected);
@@ -104,7 +105,7 @@ async fn a_new_database_gets_the_same_tables() {
     assert_eq!(
         indexes(&mut connection).await,
         [
-            "living_map_history_entity_id_idx",
+            "living_map_history_entity_id_timestamp_idx",
             "living_map_history_entity_type_idx",
             "living_map_history_pkey",
             "living_map_history_position_key",
