@@ -212,6 +212,12 @@ pub struct Limits {
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_batch_events: usize,
 
+    /// Entities that events may bring to the map; beyond, events about new ones are recorded and change nothing, and
+    /// only what the services list is taken in. The same for all servers of one log
+    #[arg(long, env = "MAX_ENTITIES", value_name = "MAX_ENTITIES", default_value_t = 200_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
+    pub max_entities: usize,
+
     /// Seconds that a request may take
     #[arg(long = "request-timeout-seconds", env = "REQUEST_TIMEOUT_SECONDS", value_name = "REQUEST_TIMEOUT_SECONDS", default_value = "30", value_parser = seconds)]
     pub request_timeout: Duration,
