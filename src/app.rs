@@ -11,9 +11,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, Secret, SourceBoard, Upstreams};
+use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret, SourceBoard, Upstreams};
 use crate::bus::{self, NatsConfig};
-use crate::config::{DemoSettings, Settings};
+use crate::config::{self, DemoSettings, Settings};
 use crate::demo::{Demo, DemoConfig};
 use crate::history::retention::{self, RetentionConfig};
 use crate::history::{self, History, HistoryConfig};
@@ -131,8 +131,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         None => endpoints(&settings)?,
     };
     let upstreams = Upstreams::new(&adapters_config(&settings, endpoints))?;
-    let sync = SyncConfig { interval: settings.upstreams.sync_interval, ..SyncConfig::default() };
-    let poller = Poller::new(sync, upstreams, board.clone(), live.clone(), Arc::clone(&log));
+    let poller = Poller::new(sync_config(&settings), upstreams, board.clone(), live.clone(), Arc::clone(&log));
     let refresher = poller.refresher();
     tasks.spawn("poller", Stage::Working, |stop| poller.run(stop));
     tasks.spawn("metrics upkeep", Stage::Working, {
@@ -236,6 +235,13 @@ fn adapters_config(settings: &Settings, endpoints: Endpoints) -> AdaptersConfig 
     }
 }
 
+fn sync_config(settings: &Settings) -> SyncConfig {
+    let default = SyncConfig::default();
+    // what an answer builds on comes first, then its details: one slow call must not take a whole round
+    let round_timeout = default.round_timeout.max(settings.upstreams.upstream_timeout * 2);
+    SyncConfig { interval: settings.upstreams.sync_interval, round_timeout, ..default }
+}
+
 fn stream_config(settings: &Settings) -> StreamConfig {
     StreamConfig {
         max_clients: settings.streaming.stream_max_clients,
@@ -246,12 +252,16 @@ fn stream_config(settings: &Settings) -> StreamConfig {
 }
 
 fn http_config(settings: &Settings) -> HttpConfig {
+    let default = HttpConfig::default();
+    let request_timeout = settings.limits.request_timeout;
     HttpConfig {
         max_body_bytes: settings.limits.max_body_bytes,
         max_batch: settings.limits.max_batch_events,
-        request_timeout: settings.limits.request_timeout,
+        request_timeout,
+        // a fresh snapshot that is not to be had in time is answered with the newest there is
+        fresh_timeout: default.fresh_timeout.min(request_timeout / 2),
         cors_origins: settings.listen.allowed_origins.clone(),
-        ..HttpConfig::default()
+        ..default
     }
 }
 
@@ -259,8 +269,11 @@ fn endpoints(settings: &Settings) -> anyhow::Result<Endpoints> {
     let mut endpoints = Endpoints::default();
     for &service in Service::ALL {
         let (url, token) = settings.upstreams.of(service);
-        let endpoint = Endpoint::new(url.as_str(), token.map(Secret::new))
-            .with_context(|| format!("the address or the token of the {service} service cannot be used"))?;
+        let endpoint = Endpoint::new(url.as_str(), token.map(Secret::new)).map_err(|error| {
+            let [address, secret] = config::Upstreams::variables(service);
+            let variable = if error == InvalidEndpoint::Token { secret } else { address };
+            anyhow::anyhow!("{variable} cannot be used: {error}")
+        })?;
         endpoints.set(service, endpoint);
     }
     Ok(endpoints)

@@ -268,6 +268,19 @@ impl Listen {
 }
 
 impl Upstreams {
+    /// The variables of a service's address and token.
+    #[must_use]
+    pub const fn variables(service: Service) -> [&'static str; 2] {
+        match service {
+            Service::Agents => ["AGENTS_SERVICE_URL", "AGENTS_TOKEN"],
+            Service::Microdao => ["MICRODAO_SERVICE_URL", "MICRODAO_TOKEN"],
+            Service::Dao => ["DAO_SERVICE_URL", "DAO_TOKEN"],
+            Service::Usage => ["USAGE_ENGINE_URL", "USAGE_TOKEN"],
+            Service::City => ["CITY_SERVICE_URL", "CITY_TOKEN"],
+            Service::Space => ["SPACE_SERVICE_URL", "SPACE_TOKEN"],
+        }
+    }
+
     /// A service's address and token.
     #[must_use]
     pub fn of(&self, service: Service) -> (&Url, Option<&str>) {
@@ -280,6 +293,11 @@ impl Upstreams {
             Service::Space => (&self.space_service_url, self.space_token.as_deref()),
         }
     }
+}
+
+/// A whole number that is not too small to work with.
+fn at_least(least: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..)
 }
 
 /// A whole or fractional number of seconds, from a millisecond to a day.

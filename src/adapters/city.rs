@@ -1,4 +1,5 @@
-//! The city service: how the city feels. It enriches what others list and is the full list of nothing.
+//! The city service: how the city feels. It enriches what others list. Whom it does not name any more it says nothing
+//! about any more; who there is, others decide.
 
 use serde_json::Value;
 
@@ -30,15 +31,19 @@ fn snapshot(answer: &Value) -> Result<Answer, ErrorKind> {
     if !SECTIONS.iter().any(|section| city.contains_key(*section)) {
         return Err(ErrorKind::shape(format!("an object with some of {}", SECTIONS.join(", "))));
     }
-    let mut entities: Vec<Facts> = read::object(city, "microdao").and_then(microdao).into_iter().collect();
-    entities.extend(read::each(Service::City, read::list(city, "nodes").unwrap_or_default(), node)?);
-    entities.extend(read::each(Service::City, read::list(city, "agents").unwrap_or_default(), agent)?);
+    let (home, nodes, agents) = (read::object(city, "microdao"), read::list(city, "nodes"), read::list(city, "agents"));
+    let mut entities: Vec<Facts> = home.and_then(microdao).into_iter().collect();
+    entities.extend(read::each(Service::City, nodes.unwrap_or_default(), node)?);
+    entities.extend(read::each(Service::City, agents.unwrap_or_default(), agent)?);
+    // a section that is missing says nothing about anybody
+    let said = [home.map(|_| EntityType::Microdao), nodes.map(|_| EntityType::Node), agents.map(|_| EntityType::Agent)];
+    let complete = said.into_iter().flatten().collect();
     let layer = Fields::default()
         .put("metrics", read::object(city, "metrics").map(metrics))
         .put("quests", read::list(city, "quests").map(<[Value]>::to_vec))
         .into_map();
     let layers = if layer.is_empty() { vec![] } else { vec![(Layer::City, layer)] };
-    Ok(Answer { service: Service::City, entities, complete: vec![], layers })
+    Ok(Answer { service: Service::City, entities, complete, layers })
 }
 
 /// The microDAO of the user whose city it is.

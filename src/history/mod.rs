@@ -25,10 +25,10 @@ pub use config::HistoryConfig;
 pub enum HistoryError {
     /// The database is away or too slow; the same call may succeed later.
     #[error("the database is not available: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
     /// The database refused what it was given.
     #[error("the database refused the operation: {0}")]
-    Refused(#[source] sqlx::Error),
+    Refused(sqlx::Error),
     /// Its schema could not be brought up to date.
     #[error("the database could not be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),

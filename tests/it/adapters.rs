@@ -196,10 +196,10 @@ async fn usage_of_many_agents_is_asked_for_in_turns() {
 }
 
 #[tokio::test]
-async fn city_enriches_and_is_the_full_list_of_nothing() {
+async fn city_enriches_and_says_all_it_has_of_what_it_lists() {
     let upstream = Upstream::recorded(Service::City).await;
     let answer = poll(Service::City, &upstream.config(None)).await.unwrap();
-    assert!(answer.complete.is_empty());
+    assert_eq!(answer.complete, [EntityType::Microdao, EntityType::Node, EntityType::Agent]);
     assert_eq!(ids(&answer), ["agent:sofia", "microdao:7", "node:03", "node:04"]);
     let garden = json!({"name": "Quantum Garden", "members": 7, "humans": 4, "agents": 3, "balance": 12820.0,
         "activity_24h": 0.84});

@@ -24,6 +24,22 @@ fn an_agent_that_the_registry_drops_goes_and_comes_back() {
 }
 
 #[test]
+fn what_the_city_does_not_name_any_more_is_as_the_others_say() {
+    let mut log = Log::new();
+    log.poll(&recorded::agents());
+    let registered = log.item("agent:sofia");
+    log.poll(&recorded::city());
+    assert_eq!(log.item("agent:sofia")["status"], "online");
+    assert_eq!(log.ids(), ["agent:sofia", "node:03"]);
+    log.poll(&empty(Service::City));
+    assert_eq!(log.item("agent:sofia"), registered);
+    assert_eq!(log.ids(), ["agent:sofia"], "a node that nobody else ever spoke of");
+    log.poll(&recorded::city());
+    assert_eq!(log.ids(), ["agent:sofia", "node:03"]);
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+#[test]
 fn an_agent_seen_after_the_poll_began_stays() {
     let mut log = Log::new();
     log.poll(&recorded::agents());

@@ -111,7 +111,8 @@ pub(super) fn answer(service: Service, entities: Vec<Facts>) -> Answer {
         Service::Agents => vec![EntityType::Agent],
         Service::Microdao => vec![EntityType::Microdao],
         Service::Dao => vec![EntityType::Dao],
-        Service::City | Service::Usage => vec![],
+        Service::Usage => vec![],
+        Service::City => vec![EntityType::Microdao, EntityType::Node, EntityType::Agent],
         Service::Space => vec![EntityType::Dao, EntityType::Node],
     };
     Answer { service, entities, complete, layers: Vec::new() }

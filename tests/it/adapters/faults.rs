@@ -125,6 +125,15 @@ async fn one_bad_item_does_not_spoil_the_others() {
 }
 
 #[tokio::test]
+async fn a_section_that_is_missing_or_garbage_takes_nobody_away() {
+    for text in [r#"{"metrics":{}}"#, r#"{"microdao":null,"nodes":7,"agents":"x"}"#] {
+        let upstream = Upstream::saying(200, text).await;
+        let answer = poll(Service::City, &hasty(&upstream)).await.unwrap();
+        assert!(answer.entities.is_empty() && answer.complete.is_empty(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_failure_that_may_pass_is_retried_and_another_is_not() {
     for (status, requests) in [(500, 3), (503, 3), (429, 3), (404, 1), (422, 1), (401, 1)] {
         let upstream = Upstream::saying(status, "Internal Server Error").await;
