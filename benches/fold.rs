@@ -11,6 +11,10 @@ use living_map::model::envelope::{self, Message};
 use living_map::model::{Answer, Cursor, EntityType, Epoch, Facts, LogEntry, Service};
 use serde_json::{Map, Value, json};
 
+/// The server's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SMALL: usize = 1_000;
 const LARGE: usize = 100_000;
 /// Events that are timed at once, and how often: the fastest round counts, since all else the machine does only adds.

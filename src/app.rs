@@ -106,6 +106,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let board = SourceBoard::default();
     let live_config = LiveConfig {
         snapshot_interval: Duration::from_millis(settings.streaming.snapshot_interval_ms),
+        max_entities: settings.limits.max_entities,
         ..LiveConfig::default()
     };
     let live = LiveMap::new(live_config, board.clone());

@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
@@ -13,7 +12,7 @@ use clap::{Args, ValueEnum};
 use url::Url;
 
 use crate::model::Service;
-use crate::model::subject::Pattern;
+use crate::model::subject::{InvalidSubject, Pattern};
 
 /// What `serve` can be told.
 #[derive(Debug, Clone, Args)]
@@ -95,13 +94,13 @@ pub struct Storage {
     )]
     pub database_url: String,
 
-    /// The NATS server with `JetStream`, `nats://…`; several separated by commas. Unset: the log is a table in the
+    /// The NATS server with JetStream, `nats://…`; several separated by commas. Unset: the log is a table in the
     /// database, for one server alone
     #[arg(long, env = "NATS_URL", value_name = "NATS_URL", hide_env_values = true)]
     pub nats_url: Option<String>,
 
     /// Subjects to record beside those of the map, patterns separated by commas (`chat.message.*,task.>`)
-    #[arg(long, env = "EXTRA_SUBJECTS", value_name = "EXTRA_SUBJECTS", value_delimiter = ',', value_parser = Pattern::from_str)]
+    #[arg(long, env = "EXTRA_SUBJECTS", value_name = "EXTRA_SUBJECTS", value_delimiter = ',', value_parser = pattern)]
     pub extra_subjects: Vec<Pattern>,
 
     /// Days for which history is kept
@@ -165,7 +164,8 @@ pub struct Upstreams {
     pub upstream_timeout: Duration,
 
     /// The largest answer taken from an upstream, in bytes
-    #[arg(long, env = "UPSTREAM_MAX_BYTES", value_name = "UPSTREAM_MAX_BYTES", default_value_t = 16 * 1024 * 1024, value_parser = at_least(1_024))]
+    #[arg(long, env = "UPSTREAM_MAX_BYTES", value_name = "UPSTREAM_MAX_BYTES", default_value_t = 16 * 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
     pub upstream_max_bytes: usize,
 }
 
@@ -184,11 +184,13 @@ pub struct Streaming {
     pub stream_ring_events: u32,
 
     /// Bytes that those events may take
-    #[arg(long, env = "STREAM_RING_BYTES", value_name = "STREAM_RING_BYTES", default_value_t = 64 * 1024 * 1024, value_parser = at_least(1_024))]
+    #[arg(long, env = "STREAM_RING_BYTES", value_name = "STREAM_RING_BYTES", default_value_t = 64 * 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(65_536..))]
     pub stream_ring_bytes: usize,
 
     /// Streaming clients at one time; the next one is answered 503
-    #[arg(long, env = "STREAM_MAX_CLIENTS", value_name = "STREAM_MAX_CLIENTS", default_value_t = 50_000, value_parser = at_least(1))]
+    #[arg(long, env = "STREAM_MAX_CLIENTS", value_name = "STREAM_MAX_CLIENTS", default_value_t = 50_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub stream_max_clients: usize,
 
     /// Seconds for which a streaming client may take nothing before it is closed
@@ -201,12 +203,20 @@ pub struct Streaming {
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// The largest request body, in bytes
-    #[arg(long, env = "MAX_BODY_BYTES", value_name = "MAX_BODY_BYTES", default_value_t = 1024 * 1024, value_parser = at_least(1_024))]
+    #[arg(long, env = "MAX_BODY_BYTES", value_name = "MAX_BODY_BYTES", default_value_t = 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
     pub max_body_bytes: usize,
 
     /// The most events in one POST
-    #[arg(long, env = "MAX_BATCH_EVENTS", value_name = "MAX_BATCH_EVENTS", default_value_t = 1_000, value_parser = at_least(1))]
+    #[arg(long, env = "MAX_BATCH_EVENTS", value_name = "MAX_BATCH_EVENTS", default_value_t = 1_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_batch_events: usize,
+
+    /// Entities that events may bring to the map; beyond, events about new ones are recorded and change nothing, and
+    /// only what the services list is taken in. The same for all servers of one log
+    #[arg(long, env = "MAX_ENTITIES", value_name = "MAX_ENTITIES", default_value_t = 200_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
+    pub max_entities: usize,
 
     /// Seconds that a request may take
     #[arg(long = "request-timeout-seconds", env = "REQUEST_TIMEOUT_SECONDS", value_name = "REQUEST_TIMEOUT_SECONDS", default_value = "30", value_parser = seconds)]
@@ -299,6 +309,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds from 0.001 to 86400".to_owned())
 }
 
+/// Blanks around a comma are no part of a subject.
+fn pattern(text: &str) -> Result<Pattern, InvalidSubject> {
+    text.trim().parse()
+}
+
 fn http_url(text: &str) -> Result<Url, String> {
     Url::parse(text)
         .ok()
@@ -307,6 +322,7 @@ fn http_url(text: &str) -> Result<Url, String> {
 }
 
 fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim();
     if text == "*" {
         return Ok(text.to_owned());
     }
@@ -347,8 +363,11 @@ mod tests {
             (["--extra-subjects", "a..b"], "EXTRA_SUBJECTS", "empty tokens"),
             (["--allowed-origins", "https://a.b/c"], "ALLOWED_ORIGINS", "https://a.b"),
             (["--history-retention-days", "0"], "HISTORY_RETENTION_DAYS", "1..=36500"),
-            (["--max-batch-events", "0"], "MAX_BATCH_EVENTS", "not in 1.."),
-            (["--stream-ring-bytes", "0"], "STREAM_RING_BYTES", "not in 1024.."),
+            (["--upstream-max-bytes", "0"], "UPSTREAM_MAX_BYTES", "1024..="),
+            (["--stream-ring-bytes", "0"], "STREAM_RING_BYTES", "65536.."),
+            (["--stream-max-clients", "0"], "STREAM_MAX_CLIENTS", "1.."),
+            (["--max-body-bytes", "0"], "MAX_BODY_BYTES", "1024..="),
+            (["--max-batch-events", "0"], "MAX_BATCH_EVENTS", "1.."),
         ] {
             let error = parse(&arguments).unwrap_err();
             assert!(error.contains(name) && error.contains(expected), "{arguments:?}: {error}");
@@ -378,6 +397,15 @@ mod tests {
                 assert!(row.contains(&default), "{name}: the README does not say {default}: {row}");
             }
         }
+    }
+
+    #[test]
+    fn blanks_around_the_commas_of_a_list_are_no_part_of_it() {
+        let settings =
+            parse(&["--extra-subjects", "task.>, chat.* ", "--allowed-origins", "http://a, http://b"]).unwrap();
+        let subjects: Vec<&str> = settings.storage.extra_subjects.iter().map(Pattern::as_str).collect();
+        assert_eq!(subjects, ["task.>", "chat.*"]);
+        assert_eq!(settings.listen.allowed_origins, ["http://a", "http://b"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod tail;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -21,7 +22,6 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 enum Action {
     /// Run the server. With nothing set it keeps everything in one SQLite file and needs no other server
     Serve {
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     match command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("living-map: {error:#}");
+            eprintln!("living-map: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -86,10 +86,23 @@ fn command() -> anyhow::Result<()> {
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
         Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
         Action::Openapi => {
-            println!("{}", living_map::http::openapi_json());
+            print!("{}", living_map::http::openapi_json());
             Ok(())
         }
     }
+}
+
+/// The error with its causes, leaving out those that the text before them says already.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 /// A variable set to nothing (`NATS_URL=` in a compose file) is as good as unset.
@@ -109,7 +122,13 @@ fn start_logging(settings: &Settings) -> anyhow::Result<()> {
             settings.listen.log_level
         )
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // in a file or a collector, colours are noise
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+        // it would be told where the line could not be written, too, and panic: whoever logs would break with the log
+        .log_internal_errors(false);
     match settings.listen.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
@@ -119,4 +138,22 @@ fn start_logging(settings: &Settings) -> anyhow::Result<()> {
 
 fn run(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_said_already_is_not_said_again() {
+        let refused = std::io::Error::other("connection refused");
+        let error = Err::<(), _>(refused)
+            .context("the database is not available: connection refused")
+            .context("the database of DATABASE_URL cannot be used")
+            .unwrap_err();
+        let expected = "the database of DATABASE_URL cannot be used: the database is not available: connection refused";
+        assert_eq!(in_one_line(&error), expected);
+    }
 }

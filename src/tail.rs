@@ -22,13 +22,13 @@ pub struct Tail {
     /// Only events about this entity, by any of its names
     #[arg(long)]
     entity: Option<String>,
-    /// Only events that change these layers, separated by commas
+    /// Only events that change these layers or are about entities of theirs, separated by commas
     #[arg(long)]
     layers: Option<String>,
     /// Continue after this cursor
     #[arg(long)]
     cursor: Option<String>,
-    /// A line a event for people, or the frames as they come
+    /// A line for each event, for people, or the frames as they come
     #[arg(long, default_value = "text")]
     output: Output,
 }

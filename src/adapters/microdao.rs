@@ -53,7 +53,8 @@ impl Microdao {
         let until = *self.no_internal_list_until.lock().unwrap_or_else(PoisonError::into_inner);
         if until.is_none_or(|until| Instant::now() >= until) {
             match self.client.get(INTERNAL, context.deadline).await {
-                Err(error) if error.is_status(404) => {
+                // a neighbour's list that is not for us is as good as none
+                Err(error) if [401, 403, 404].iter().any(|status| error.is_status(*status)) => {
                     let until = Instant::now() + self.recheck;
                     *self.no_internal_list_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
                 }

@@ -158,9 +158,12 @@ impl Connection {
 }
 
 fn addresses(text: &str) -> Result<Vec<ServerAddr>, NatsError> {
-    text.split(',')
-        .map(|address| address.trim().parse::<ServerAddr>().map_err(|error| NatsError::Address(error.to_string())))
-        .collect()
+    let read = |address: &str| {
+        let server: ServerAddr = address.trim().parse().map_err(|error| NatsError::Address(format!("{error}")))?;
+        // the client takes an address without a host, and looks it up in vain for ever
+        if server.host().is_empty() { Err(NatsError::Address("it names no host".to_owned())) } else { Ok(server) }
+    };
+    text.split(',').map(read).collect()
 }
 
 fn decoded(text: &str) -> String {
@@ -199,6 +202,13 @@ mod tests {
         assert_eq!(servers.len(), 2);
         assert_eq!(decoded(servers[0].password().unwrap()), "p@ss");
         assert_eq!(servers[1].host(), "b");
+    }
+
+    #[test]
+    fn an_address_without_a_host_is_refused() {
+        for nowhere in ["", ",", "nats://", "nats://:4222", "nats://a:4222,"] {
+            assert!(matches!(addresses(nowhere), Err(NatsError::Address(_))), "{nowhere:?}");
+        }
     }
 
     #[tokio::test]

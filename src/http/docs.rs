@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use utoipa::OpenApi;
@@ -88,8 +89,8 @@ pub async fn explorer() -> Result<Response, Problem> {
 }
 
 /// `GET /docs/{*path}`.
-pub async fn explorer_file(Path(path): Path<String>) -> Result<Response, Problem> {
-    file(&path)
+pub async fn explorer_file(path: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
+    file(&path?.0)
 }
 
 fn file(path: &str) -> Result<Response, Problem> {

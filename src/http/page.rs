@@ -3,6 +3,7 @@
 
 use axum::body::Body;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -28,8 +29,8 @@ pub fn index(request: &HeaderMap) -> Result<Response, Problem> {
 }
 
 /// `GET /assets/{*path}`: what the page loads.
-pub async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    file(&path, &headers)
+pub async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, Problem> {
+    file(&path?.0, &headers)
 }
 
 fn file(path: &str, request: &HeaderMap) -> Result<Response, Problem> {

@@ -191,6 +191,15 @@ async fn every_wrong_query_names_its_parameter() {
 }
 
 #[tokio::test]
+async fn a_file_name_that_is_no_text_is_a_problem_too() {
+    for uri in ["/assets/%ff", "/docs/%ff"] {
+        let answer = get(uri).await;
+        assert_eq!(answer.status, 400, "{uri}");
+        answer.problem();
+    }
+}
+
+#[tokio::test]
 async fn long_values_are_refused_by_name_and_long_addresses_as_a_whole() {
     let answer = get(&format!("/living-map/entities?q={}", "x".repeat(201))).await;
     assert_eq!((answer.status.as_u16(), &answer.problem()["parameter"]), (400, &json!("q")));

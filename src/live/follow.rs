@@ -78,6 +78,18 @@ impl Follower {
         Err(LogError::Unavailable("the log's reader ended".into()))
     }
 
+    fn count_turned_away(&self, before: u64, now: u64) {
+        if now > before {
+            metrics::counter!("living_map_entities_turned_away_total").increment(now - before);
+        }
+        if before == 0 && now > 0 {
+            tracing::warn!(
+                max_entities = self.config.max_entities,
+                "the map is full: events about further new entities are recorded and change nothing (MAX_ENTITIES)",
+            );
+        }
+    }
+
     /// Keeps [`Following`] true while nothing arrives. Does not end.
     async fn watch(&self, target: u64) {
         let mut ticks = tokio::time::interval(self.config.log_check_interval);
@@ -94,6 +106,7 @@ impl Follower {
         let mut failure = None;
         {
             let mut state = self.live.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+            let turned_away = state.turned_away();
             for item in chunk {
                 match item {
                     Ok(entry) => {
@@ -108,6 +121,7 @@ impl Follower {
                 }
             }
             self.live.inner.position.send_replace(state.cursor());
+            self.count_turned_away(turned_away, state.turned_away());
         }
         if folded > 0 {
             metrics::counter!("living_map_fold_entries_total").increment(folded.into());
@@ -165,7 +179,8 @@ impl Follower {
 
     fn start_over(&self, at: Cursor) {
         let mut state = self.live.inner.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State::new(at.epoch);
+        *state = State::new(at.epoch).with_max_entities(self.config.max_entities);
+        self.live.inner.complete.store(false, Ordering::Release);
         self.hub.reset(state.cursor());
         self.live.inner.position.send_replace(state.cursor());
     }

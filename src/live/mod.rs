@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::adapters::SourceBoard;
-use crate::map::State;
+use crate::map::{DEFAULT_MAX_ENTITIES, State};
 use crate::model::{Cursor, Epoch, Layer};
 
 pub use follow::follow;
@@ -25,11 +25,17 @@ pub struct LiveConfig {
     pub snapshot_interval: Duration,
     /// How often the log is asked whether it is there, so that its absence shows while nothing happens.
     pub log_check_interval: Duration,
+    /// Entities that events may bring to the map, see [`State::with_max_entities`].
+    pub max_entities: usize,
 }
 
 impl Default for LiveConfig {
     fn default() -> Self {
-        Self { snapshot_interval: Duration::from_millis(100), log_check_interval: Duration::from_secs(2) }
+        Self {
+            snapshot_interval: Duration::from_millis(100),
+            log_check_interval: Duration::from_secs(2),
+            max_entities: DEFAULT_MAX_ENTITIES,
+        }
     }
 }
 
@@ -60,7 +66,7 @@ struct Inner {
 }
 
 impl LiveMap {
-    /// The empty map before the first entry of a log; [`follow`] fills it.
+    /// The empty map before the first entry of a log; [`follow()`] fills it.
     #[must_use]
     pub fn new(config: LiveConfig, board: SourceBoard) -> Self {
         let state = State::new(Epoch(0));

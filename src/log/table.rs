@@ -1,6 +1,6 @@
 //! The log of one process: the history table itself. An append is a row with the next position; a reader reads rows.
 //!
-//! One task writes (see [`writer`]): it commits what has come together meanwhile in one transaction, so that many small
+//! One task writes: it commits what has come together meanwhile in one transaction, so that many small
 //! appends cost one `fsync`. Positions are given out without a gap, only to new events, and only readers' eyes decide when
 //! they exist: nobody sees an entry before it is durable.
 
@@ -92,7 +92,7 @@ struct Shared {
 impl TableLog {
     /// Opens the log that is in `history` and starts its writer.
     ///
-    /// Metrics: `living_map_log_appended_total` by `outcome` (`new`, `duplicate`, `refused`, `failed`),
+    /// Metrics: `living_map_log_appends_total` by `result` (`appended`, `duplicate`, `refused`, `unavailable`),
     /// `living_map_log_batch_events`, `living_map_log_commit_seconds`.
     ///
     /// # Errors

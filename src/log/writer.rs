@@ -22,7 +22,7 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::jetstream::LogStream;
@@ -37,6 +37,8 @@ pub struct WriterConfig {
     pub durable: String,
     /// Rows in one batch at most.
     pub batch: usize,
+    /// Batches written at the same time: while one waits for its commit, the database works on another.
+    pub writers: usize,
     /// Bytes of messages in one batch at most (one message more when it is larger by itself).
     pub batch_bytes: usize,
     /// How long a batch waits for more rows after its first.
@@ -65,6 +67,7 @@ impl Default for WriterConfig {
         Self {
             durable: "living-map-history".to_owned(),
             batch: 2000,
+            writers: 2,
             batch_bytes: 8 << 20,
             linger: Duration::from_millis(50),
             fetch: 2000,
@@ -126,9 +129,14 @@ impl HistoryWriter {
         let lag = watch_lag(Arc::clone(&self.stream), Arc::clone(&self.config), self.status.clone(), stop.clone());
         let collecting = tokio::spawn(collector.run(sender, stop.clone()));
         let watching = tokio::spawn(lag);
+        let writers = self.config.writers.max(1);
         let store = store::Store { history: self.history, config: self.config, status: self.status, stop };
-        store.run(receiver).await;
-        for task in [collecting, watching] {
+        let receiver = Arc::new(Mutex::new(receiver));
+        let storing = (0..writers).map(|_| tokio::spawn(store.clone().run(Arc::clone(&receiver))));
+        let tasks: Vec<_> = storing.collect();
+        // when the last of them gives up, so does the collector
+        drop(receiver);
+        for task in tasks.into_iter().chain([collecting, watching]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the history writer failed");
             }

@@ -51,15 +51,13 @@ impl State {
             json.push(b'"');
             json.extend_from_slice(list_of(layer, *kind).as_bytes());
             json.extend_from_slice(b"\":[");
-            let mut first = true;
-            for entity in self.of_kind(*kind, None) {
-                let Some(item) = entity.published.as_ref().and_then(|published| published.encoded(layer)) else {
-                    continue;
-                };
-                if !first {
+            let items: Vec<&[u8]> =
+                self.of_kind(*kind, None).filter_map(|entity| entity.published.as_ref()?.encoded(layer)).collect();
+            json.reserve(items.iter().map(|item| item.len() + 1).sum::<usize>() + 2);
+            for (at, item) in items.into_iter().enumerate() {
+                if at > 0 {
                     json.push(b',');
                 }
-                first = false;
                 json.extend_from_slice(item);
             }
             json.push(b']');

@@ -12,7 +12,7 @@ use super::fields::{self, Field};
 use super::names::{Name, NameKind};
 use super::usage::Counts;
 use super::view::Published;
-use super::{Index, State};
+use super::{Index, SYNC_PREFIX, State};
 
 /// Entities that time alone changes, handled with one entry: a bound, so that no entry pays for many others.
 const DUE_PER_ENTRY: usize = 8;
@@ -30,6 +30,8 @@ pub(super) enum Assertion {
 pub(super) struct Fold<'a> {
     pub(super) state: &'a mut State,
     pub(super) seq: u64,
+    /// It is what a poll found.
+    pub(super) polled: bool,
     /// Hour of the log.
     pub(super) hour: i64,
     /// The producer's time, at most the log's: a clock that runs ahead must not make later events look old.
@@ -52,6 +54,7 @@ impl<'a> Fold<'a> {
     pub(super) fn new(state: &'a mut State, entry: &LogEntry) -> Self {
         Self {
             seq: entry.cursor.seq,
+            polled: entry.event.event_type.starts_with(SYNC_PREFIX),
             hour: hour_of(state.logged_at),
             time: entry.event.timestamp.min(state.logged_at),
             state,

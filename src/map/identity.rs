@@ -10,8 +10,8 @@ use super::fields::Field;
 use super::fold::Fold;
 use super::names::{self, Name, NameKind};
 
-/// Most entities of the map: beyond it, strangers in events are not taken in.
-const MAX_ENTITIES: usize = 1_000_000;
+/// Most entities of the map that upstreams list; what they answer is bounded by itself, and trusted more than events.
+const MAX_POLLED_ENTITIES: usize = 1_000_000;
 /// Most names of one entity; more are not learnt.
 const MAX_NAMES: usize = 64;
 
@@ -104,7 +104,10 @@ impl Fold<'_> {
         let plan = self.state.plan(claimed);
         let key = match plan.target {
             Some(key) => key,
-            None if self.state.entities.len() >= MAX_ENTITIES => return None,
+            None if self.state.entities.len() >= self.max_entities() => {
+                self.state.turned_away += 1;
+                return None;
+            }
             None => self.state.entities.insert(Entity::new(kind, Arc::clone(&first.text)))?,
         };
         let dead = self.state.entities.get(key)?.death.is_some();
@@ -125,6 +128,11 @@ impl Fold<'_> {
             self.touch_whole(key);
         }
         Some(key)
+    }
+
+    fn max_entities(&self) -> usize {
+        let of_events = self.state.max_entities;
+        if self.polled { of_events.max(MAX_POLLED_ENTITIES) } else { of_events }
     }
 
     /// Brings back a deleted entity. When it comes back under another uuid, its old one is not its name any more.

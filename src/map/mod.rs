@@ -73,6 +73,12 @@ pub struct State {
     marks: BTreeMap<Service, u64>,
     /// Names to join planets by, from parts of an answer of which more parts follow.
     pending_labels: BTreeSet<String>,
+    /// Most entities that events may bring to the map. Not saved: it is the server's, not the log's.
+    #[serde(skip)]
+    max_entities: usize,
+    /// Entities that were not taken in for that.
+    #[serde(skip)]
+    turned_away: u64,
     /// Made from the above.
     #[serde(skip)]
     index: Index,
@@ -202,8 +208,24 @@ impl State {
             city: CityFigures::default(),
             marks: BTreeMap::new(),
             pending_labels: BTreeSet::new(),
+            max_entities: DEFAULT_MAX_ENTITIES,
+            turned_away: 0,
             index: Index::default(),
         }
+    }
+
+    /// The same with another bound in place of [`DEFAULT_MAX_ENTITIES`]: beyond it events about strangers change
+    /// nothing, so that a flood of invented ids cannot fill the memory. What upstreams list is taken in all the same.
+    /// It decides what is on the map: replicas of one map must have the same.
+    #[must_use]
+    pub fn with_max_entities(self, max_entities: usize) -> Self {
+        Self { max_entities, ..self }
+    }
+
+    /// How many times an event was about a stranger that was not taken in, since this value was made.
+    #[must_use]
+    pub const fn turned_away(&self) -> u64 {
+        self.turned_away
     }
 
     /// Folds the next entry. Never fails: what it does not understand changes nothing.
@@ -264,6 +286,9 @@ impl State {
         self.difference(mark, answer, max_bytes)
     }
 }
+
+/// Entities that events may bring to the map when nothing else was said.
+pub const DEFAULT_MAX_ENTITIES: usize = 200_000;
 
 /// Subjects of what polls found.
 const SYNC_PREFIX: &str = "living_map.sync.";

@@ -13,7 +13,7 @@ use super::entity::{Key, Slab};
 use super::seen::Seen;
 use super::usage::Counter;
 use super::view::Published;
-use super::{Index, State};
+use super::{DEFAULT_MAX_ENTITIES, Index, State};
 
 /// A [`State`] as it is saved.
 #[derive(Deserialize)]
@@ -31,8 +31,19 @@ pub(super) struct Saved {
 impl From<Saved> for State {
     fn from(saved: Saved) -> Self {
         let Saved { cursor, logged_at, seen, entities, counted, city, marks, pending_labels } = saved;
-        let index = Index::default();
-        let mut state = Self { cursor, logged_at, seen, entities, counted, city, marks, pending_labels, index };
+        let mut state = Self {
+            cursor,
+            logged_at,
+            seen,
+            entities,
+            counted,
+            city,
+            marks,
+            pending_labels,
+            max_entities: DEFAULT_MAX_ENTITIES,
+            turned_away: 0,
+            index: Index::default(),
+        };
         state.rebuild();
         state
     }

@@ -19,8 +19,14 @@ pub use entity_of::{EntityRef, entity_of};
 /// The namespace of ids that are made from other names.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_6576_656e_7473);
 
-/// The longest `event_id`, `idempotency_key`, `source` or `trace_id` that `POST` accepts, in bytes.
+/// The longest `event_id`, `idempotency_key`, `source` or `trace_id` that `POST` accepts, in bytes. Off the network, a
+/// longer source, trace or id of an entity names nothing and stays where it was sent: an index of a database takes about
+/// 2,700 bytes, and one publisher's nonsense must not be what everybody's history stumbles over.
 pub const MAX_NAME_BYTES: usize = 512;
+
+/// A message's subject is kept up to this many bytes, for the same reason. The network's are far below, and
+/// [`subject::MAX_SUBJECT_BYTES`] holds for what is published here.
+const MAX_KEPT_SUBJECT_BYTES: usize = 1_024;
 
 /// A message as a log holds it.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +64,7 @@ pub fn read(message: &Message<'_>) -> LogEntry {
     if parts.event_id.is_none() && parts.idempotency_key.is_none() {
         parts.message_id = message.header("Nats-Msg-Id").map(clean);
     }
-    let event_type = clean(message.subject);
+    let event_type = clean(&message.subject[..message.subject.floor_char_boundary(MAX_KEPT_SUBJECT_BYTES)]);
     // the position and its time, without the epoch: a log that lost its newest entries counts as a new one, and what it
     // has kept is still the same
     let place = || format!("position:{}:{}", message.cursor.seq, logged_at.timestamp_micros());
@@ -175,8 +181,8 @@ impl Parts {
         map.remove("event_type");
         let payload = map.remove("payload").unwrap_or(Value::Null);
         Self {
-            event_id: take_text(&mut map, "event_id"),
-            idempotency_key: take_text(&mut map, "idempotency_key"),
+            event_id: take_key(&mut map, "event_id"),
+            idempotency_key: take_key(&mut map, "idempotency_key"),
             timestamp: take_time(&mut map, &["timestamp", "ts"]),
             source: take_text(&mut map, "source"),
             trace_id: take_text(&mut map, "trace_id"),
@@ -190,13 +196,13 @@ impl Parts {
     fn of_catalogue(mut map: Map<String, Value>) -> Self {
         let meta = map.get("meta").and_then(Value::as_object);
         let trace_id = meta.and_then(|meta| text(meta.get("trace_id")));
-        let key = text(map.get("idempotency_key")).or_else(|| meta.and_then(|meta| text(meta.get("idempotency_key"))));
+        let key = key(map.get("idempotency_key")).or_else(|| meta.and_then(|meta| key(meta.get("idempotency_key"))));
         let actor = map.get("actor").and_then(Value::as_object);
         let agent_id = actor
             .filter(|actor| actor.get("kind").is_some_and(|kind| kind == "agent"))
             .and_then(|actor| text(actor.get("id")));
         Self {
-            event_id: take_text(&mut map, "event_id"),
+            event_id: take_key(&mut map, "event_id"),
             idempotency_key: key,
             timestamp: take_time(&mut map, &["ts", "timestamp"]),
             source: take_text(&mut map, "source").or_else(|| text(map.get("domain"))),
@@ -210,8 +216,8 @@ impl Parts {
 
     fn of_cloud_event(mut map: Map<String, Value>) -> Self {
         Self {
-            event_id: take_text(&mut map, "id"),
-            idempotency_key: take_text(&mut map, "idempotency_key").or_else(|| take_text(&mut map, "idempotencykey")),
+            event_id: take_key(&mut map, "id"),
+            idempotency_key: take_key(&mut map, "idempotency_key").or_else(|| take_key(&mut map, "idempotencykey")),
             timestamp: take_time(&mut map, &["time"]),
             source: take_text(&mut map, "source"),
             trace_id: trace_of(map.get("traceparent")),
@@ -238,8 +244,8 @@ impl Parts {
     fn of_flat(map: Map<String, Value>) -> Self {
         let find = |keys: &[&str]| keys.iter().find_map(|key| text(map.get(*key)));
         Self {
-            event_id: find(&["event_id"]),
-            idempotency_key: find(&["idempotency_key"]),
+            event_id: key(map.get("event_id")),
+            idempotency_key: key(map.get("idempotency_key")),
             timestamp: ["ts", "timestamp"].iter().find_map(|key| time::lenient(map.get(*key)?)),
             source: find(&["source_service", "source"]),
             trace_id: find(&["trace_id"]),
@@ -308,8 +314,13 @@ fn trace_of(traceparent: Option<&Value>) -> Option<String> {
     (id.len() == 32).then(|| id.to_owned())
 }
 
-/// A name that may be sent as a string or as an integer.
+/// A name of bounded length.
 fn text(value: Option<&Value>) -> Option<String> {
+    key(value).filter(|text| text.len() <= MAX_NAME_BYTES)
+}
+
+/// What says which events are the same, at any length; it may be sent as a string or as an integer.
+fn key(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) if !number.is_f64() => Some(number.to_string()),
@@ -317,10 +328,18 @@ fn text(value: Option<&Value>) -> Option<String> {
     }
 }
 
-fn take_text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
-    let taken = text(map.get(key));
-    if taken.is_some() || map.get(key) == Some(&Value::Null) {
-        map.remove(key);
+fn take_text(map: &mut Map<String, Value>, name: &str) -> Option<String> {
+    take(map, name, text)
+}
+
+fn take_key(map: &mut Map<String, Value>, name: &str) -> Option<String> {
+    take(map, name, key)
+}
+
+fn take(map: &mut Map<String, Value>, name: &str, read: fn(Option<&Value>) -> Option<String>) -> Option<String> {
+    let taken = read(map.get(name));
+    if taken.is_some() || map.get(name) == Some(&Value::Null) {
+        map.remove(name);
     }
     taken
 }

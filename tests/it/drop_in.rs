@@ -283,9 +283,9 @@ where
 {
     loop {
         let message = tokio::time::timeout(crate::support::wait::PATIENCE, stream.next());
-        match message.await.expect("a frame in time").expect("the stream stays open").expect("no error") {
-            Message::Text(text) => return serde_json::from_str(&text).expect("a frame is JSON"),
-            _ => {}
+        let message = message.await.expect("a frame in time").expect("the stream stays open").expect("no error");
+        if let Message::Text(text) = message {
+            return serde_json::from_str(&text).expect("a frame is JSON");
         }
     }
 }

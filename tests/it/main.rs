@@ -1,6 +1,8 @@
 //! Integration tests: real processes, private, on free ports. One binary, so that it links once.
 
 mod adapters;
+mod command_line;
+mod documents;
 mod drop_in;
 mod faults;
 mod history;

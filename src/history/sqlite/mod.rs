@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Executor, QueryBuilder, Row};
+use sqlx::{Connection, Executor, QueryBuilder, Row};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -64,6 +64,8 @@ impl Sqlite {
                 .max_connections(connections.max(1))
                 .acquire_timeout(acquire_timeout)
                 .test_before_acquire(false)
+                // a full disk ends a transaction without sqlx, which would refuse to begin another for ever
+                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
                 // a connection to a file does not go stale
                 .idle_timeout(None)
                 .max_lifetime(None)
@@ -189,5 +191,46 @@ impl History for Sqlite {
         self.readers.close().await;
         self.writer.close().await;
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+    use crate::model::envelope;
+
+    fn entry(seq: u64) -> LogEntry {
+        let event = json!({"event_type": "agent.event.status", "payload": "x".repeat(20_000)});
+        let event = envelope::publish(event, DateTime::UNIX_EPOCH).unwrap().event;
+        LogEntry { cursor: Cursor { epoch: Epoch(1), seq }, logged_at: DateTime::UNIX_EPOCH, event, raw: None }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_written_again_when_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/full.db", folder.path().display());
+        let history = Sqlite::open(&url, &HistoryConfig::default()).await.unwrap();
+        let limit = |pages: u32| {
+            let pragma = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+            history.writer.execute(pragma)
+        };
+        limit(40).await.unwrap();
+        let mut written = 0;
+        let error = loop {
+            match history.write(&[entry(written + 1)]).await {
+                Ok(_) => written += 1,
+                Err(error) => break error,
+            }
+            assert!(written < 100, "the file has no limit");
+        };
+        assert!(matches!(error, HistoryError::Unavailable(_)), "{error}");
+        assert_eq!(history.held(Epoch(1)).await.unwrap(), Some(Held { first: 1, last: written }));
+
+        limit(1_000_000).await.unwrap();
+        assert_eq!(history.write(&[entry(written + 1)]).await.unwrap().inserted, 1);
+        history.close().await;
     }
 }

@@ -30,6 +30,8 @@ pub struct LogStream {
     /// How long a stream that was there must be gone before it is made again.
     recreate_after: Duration,
     memory: Mutex<Memory>,
+    /// Held while the stream is compared with its declaration: several parts of the server look at once at the start.
+    ensuring: tokio::sync::Mutex<()>,
     /// The identity seen last; none before the first look.
     epoch: watch::Sender<Option<Epoch>>,
 }
@@ -70,6 +72,7 @@ impl LogStream {
             patience: config.append_timeout,
             recreate_after: config.recreate_after,
             memory: Mutex::new(Memory::default()),
+            ensuring: tokio::sync::Mutex::new(()),
             epoch: watch::Sender::new(None),
         }
     }
@@ -114,6 +117,14 @@ impl LogStream {
                 Some(_) => {}
                 None => self.mourn()?,
             }
+        }
+        let _alone = self.ensuring.lock().await;
+        let done_meanwhile = self.memory().known.as_ref().is_some_and(|(at, _)| *at == connects);
+        if done_meanwhile
+            && let Some(info) =
+                streams::info(&self.connection, self.name()).await.map_err(|error| unavailable(&error))?
+        {
+            return Ok(self.seen(info));
         }
         let ensured =
             streams::ensure(&self.connection, &self.declaration).await.map_err(|error| unavailable(&error))?;

@@ -68,7 +68,7 @@ impl Batch {
         let mut results = self.results.into_iter().map(|result| result.unwrap_or_else(|| Err(interrupted.clone())));
         for (count, answer, room) in self.waiting {
             let results: Results = results.by_ref().take(count).collect();
-            results.iter().for_each(count_outcome);
+            results.iter().for_each(count_result);
             // who does not wait any more does not want to know
             let _ = answer.send(results);
             drop(room);
@@ -76,12 +76,12 @@ impl Batch {
     }
 }
 
-fn count_outcome(result: &Result<Appended, LogError>) {
-    let outcome = match result {
-        Ok(Appended { duplicate: false, .. }) => "new",
+fn count_result(result: &Result<Appended, LogError>) {
+    let result = match result {
+        Ok(Appended { duplicate: false, .. }) => "appended",
         Ok(_) => "duplicate",
         Err(LogError::Refused(_)) => "refused",
-        Err(_) => "failed",
+        Err(_) => "unavailable",
     };
-    metrics::counter!("living_map_log_appended_total", "outcome" => outcome).increment(1);
+    metrics::counter!("living_map_log_appends_total", "result" => result).increment(1);
 }

@@ -25,6 +25,8 @@ pub struct Writer {
     shared: Arc<Shared>,
     /// None when a write failed without saying whether it was committed: the database has to be asked first.
     end: Option<End>,
+    /// It was said that nothing can be written, and not yet that it can again.
+    troubled: bool,
 }
 
 /// Events of one transaction, as entries-to-be.
@@ -36,7 +38,7 @@ struct Part {
 
 impl Writer {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, end: None }
+        Self { shared, end: None, troubled: false }
     }
 
     /// Writes what is appended until nobody can append any more.
@@ -82,19 +84,18 @@ impl Writer {
             self.shared.last.send_replace(end.seq);
         }
         self.end = Some(end);
-        if lock(&self.shared.trouble).take().is_some() {
-            tracing::info!(last = end.seq, "the log can be written again");
-        }
+        lock(&self.shared.trouble).take();
         Ok(())
     }
 
-    /// Notes why nothing can be written; says it once.
-    fn note(&self, error: &LogError) {
+    /// Notes why nothing can be written; says it once, until something was: on a full disk all else works.
+    fn note(&mut self, error: &LogError) {
         let reason = match error {
             LogError::Unavailable(reason) => reason.clone(),
             other => other.to_string(),
         };
-        if lock(&self.shared.trouble).replace(reason).is_none() {
+        *lock(&self.shared.trouble) = Some(reason);
+        if !std::mem::replace(&mut self.troubled, true) {
             tracing::warn!(%error, "the log cannot be written; will try again");
         }
     }
@@ -156,6 +157,9 @@ impl Writer {
             match self.shared.history.write(&part.entries).await {
                 Ok(written) if written.inserted == part.entries.len() as u64 => {
                     self.end = Some(new_end);
+                    if std::mem::take(&mut self.troubled) {
+                        tracing::info!(last = new_end.seq, "the log can be written again");
+                    }
                     self.publish(part, batch);
                 }
                 Ok(written) => {

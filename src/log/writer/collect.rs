@@ -75,7 +75,10 @@ impl Collector {
 
     async fn open(&self) -> Result<Source, LogError> {
         let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
-        let connects = self.stream.connection().link().borrow().connects;
+        // not before there is a connection: the first one would look like a new one, and what this source asked for
+        // would be delivered to nobody
+        let mut link = self.stream.connection().link();
+        let connects = link.wait_for(|link| link.connected).await.map_err(|error| failed(&error))?.connects;
         let (consumer, epoch) = consumer(&self.stream, &self.config).await?;
         let messages = consumer
             .stream()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
 use chrono::Utc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::model::LogEntry;
 const ACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Stores batches.
+#[derive(Clone)]
 pub struct Store {
     pub history: Arc<dyn History>,
     pub config: Arc<WriterConfig>,
@@ -31,9 +32,11 @@ pub struct Store {
 struct Stopped;
 
 impl Store {
-    /// Stores what comes, until nothing comes any more.
-    pub async fn run(self, mut batches: mpsc::Receiver<Batch>) {
-        while let Some(batch) = batches.recv().await {
+    /// Stores what comes, until nothing comes any more. Several may take from one channel: the record has no order.
+    pub async fn run(self, batches: Arc<Mutex<mpsc::Receiver<Batch>>>) {
+        loop {
+            let next = batches.lock().await.recv().await;
+            let Some(batch) = next else { return };
             if self.store(batch).await.is_err() {
                 return;
             }

@@ -152,3 +152,22 @@ fn a_second_sending_of_an_event_changes_nothing() {
     assert_eq!(log.item("agent:sofia")["usage"]["tokens_24h"], 5);
     assert_eq!(log.state.cursor().seq, 2);
 }
+
+#[test]
+fn a_flood_of_invented_ids_does_not_fill_the_map() {
+    let mut log = Log::new();
+    log.state = crate::map::State::new(log.state.cursor().epoch).with_max_entities(3);
+    for number in 0..10 {
+        log.push(&format!("node.metrics.n{number}"), &json!({"cpu": 0.5}));
+    }
+    assert_eq!(log.ids(), ["node:n0", "node:n1", "node:n2"]);
+    assert_eq!(log.state.turned_away(), 7);
+    // those it knows live on, and upstreams have room for theirs
+    let outcome = log.push("node.metrics.n1", &json!({"cpu": 0.7}));
+    assert!(!outcome.changes.is_empty());
+    log.poll(&recorded::agents());
+    assert!(log.ids().contains(&"agent:sofia".to_owned()));
+    // a poll that said what it knows has nothing more to say
+    assert!(log.state.diff(&log.state.mark(), &recorded::agents(), 100_000).is_empty());
+    assert_eq!(log.client, layers_of(&log.state));
+}

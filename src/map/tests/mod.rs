@@ -16,6 +16,12 @@ use crate::model::facts::Facts;
 use crate::model::layers::Layers;
 use crate::model::{Answer, Cursor, EntityType, Epoch, Layer, Service, change};
 
+/// The map is read from many threads.
+const _: fn() = || {
+    const fn shared<T: Send + Sync>() {}
+    shared::<State>();
+};
+
 /// A log with its map, and a client that applies every change.
 pub(super) struct Log {
     pub(super) state: State,

@@ -129,3 +129,30 @@ proptest! {
         prop_assert_eq!(entry.raw, None);
     }
 }
+
+#[test]
+fn a_name_too_long_for_an_index_names_nothing_and_is_kept_where_it_was_sent() {
+    let long = "x".repeat(200_000);
+    let flat = event("agent.event.status", &json!({"agent_id": long, "source": long, "trace_id": long}));
+    assert_eq!((flat.entity_id, flat.trace_id), (None, None));
+    assert_eq!(flat.source_service.as_deref(), Some("agents"));
+    assert_eq!(flat.payload["agent_id"], long);
+
+    let network = json!({"event_type": "a.b", "source": long, "trace_id": long, "agent_id": long, "payload":
+        {"entity_id": long, "channel_id": long, "message_id": long}});
+    let network = event("a.b", &network);
+    assert_eq!((network.entity_id, network.source_service, network.trace_id), (None, None, None));
+    assert_eq!(network.envelope.unwrap()["source"], long);
+
+    let subject = "node.metrics.".to_owned() + &"ї".repeat(2_000);
+    let of_subject = read(&message(&subject, &[], b"{}")).event;
+    assert!(of_subject.event_type.len() <= 1_024 && subject.starts_with(&of_subject.event_type));
+    assert!(of_subject.entity_id.is_none_or(|id| id.len() <= 1_024));
+}
+
+#[test]
+fn a_key_of_any_length_tells_events_apart() {
+    let id = |key: &str| event("a.b", &json!({"idempotency_key": "k".repeat(1_000) + key, "payload": 1})).id;
+    assert_eq!(id("1"), id("1"));
+    assert_ne!(id("1"), id("2"));
+}

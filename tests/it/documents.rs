@@ -1,0 +1,102 @@
+//! What the documents say of the source, held to the source.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// A metric: its name, its type, the names of its labels in order.
+type Metric = (String, &'static str, Vec<String>);
+
+const TYPES: [&str; 3] = ["counter", "gauge", "histogram"];
+
+#[test]
+fn every_metric_is_documented_as_it_is_recorded() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut recorded = BTreeSet::new();
+    for source in sources(&root.join("src")) {
+        recorded.extend(recorded_in(&source));
+    }
+    assert!(recorded.len() > 20, "the search finds too little: {recorded:?}");
+    let documented = documented_in(&fs::read_to_string(root.join("docs/metrics.md")).unwrap());
+    let missing: Vec<_> = recorded.difference(&documented).collect();
+    let unknown: Vec<_> = documented.difference(&recorded).collect();
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "docs/metrics.md lacks {missing:#?} and has what nothing records: {unknown:#?}"
+    );
+}
+
+/// The text of every Rust file in `folder`.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources.extend(self::sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    sources
+}
+
+/// The metrics that a file's `counter!`, `gauge!` and `histogram!` name, by themselves or through a constant of the file.
+fn recorded_in(source: &str) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for kind in TYPES {
+        let call = format!("{kind}!(");
+        for (at, _) in source.match_indices(&call) {
+            // `describe_counter!` only says what a metric is about
+            if source[..at].ends_with('_') {
+                continue;
+            }
+            let arguments = &source[at + call.len()..];
+            let (name, labels) = arguments.split_at(arguments.find([',', ')']).unwrap());
+            let name = match name.trim().strip_prefix('"') {
+                Some(literal) => literal.trim_end_matches('"').to_owned(),
+                None => constant(source, name.trim()),
+            };
+            metrics.push((name, kind, labels_of(labels)));
+        }
+    }
+    metrics
+}
+
+/// The value of a text constant.
+fn constant(source: &str, name: &str) -> String {
+    let declared = format!("const {name}: &str = \"");
+    let (_, value) = source.split_once(&declared).unwrap_or_else(|| panic!("{name} is no constant of its file"));
+    value.split('"').next().unwrap().to_owned()
+}
+
+/// The labels in the rest of a macro's arguments: the texts before `=>`, up to the end of the call.
+fn labels_of(arguments: &str) -> Vec<String> {
+    let mut depth = 1;
+    let end = arguments.find(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0
+    });
+    let texts = arguments[..end.unwrap()].split("=>").map(|part| part.trim_end().strip_suffix('"'));
+    let mut labels: Vec<String> =
+        texts.flatten().filter_map(|text| Some(text.rsplit_once('"')?.1.to_owned())).collect();
+    labels.sort_unstable();
+    labels
+}
+
+/// The rows `| name | type | labels | …` of a document's tables.
+fn documented_in(document: &str) -> BTreeSet<Metric> {
+    let mut metrics = BTreeSet::new();
+    for row in document.lines().filter(|line| line.starts_with("| `living_map_")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, name, kind, labels, ..] = cells[..] else { panic!("too few cells: {row}") };
+        // the table of alerts has expressions in its first column
+        let Some(kind) = TYPES.into_iter().find(|known| *known == kind) else { continue };
+        let mut labels: Vec<String> =
+            labels.split(',').map(|label| label.trim().trim_matches('`').to_owned()).collect();
+        labels.retain(|label| !label.is_empty());
+        labels.sort_unstable();
+        let metric = (name.trim_matches('`').to_owned(), kind, labels);
+        assert!(metrics.insert(metric), "twice in the document: {row}");
+    }
+    metrics
+}
