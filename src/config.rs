@@ -295,11 +295,6 @@ impl Upstreams {
     }
 }
 
-/// A whole number that is not too small to work with.
-fn at_least(least: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(least..)
-}
-
 /// A whole or fractional number of seconds, from a millisecond to a day.
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
