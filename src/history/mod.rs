@@ -35,6 +35,19 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
+    /// What a database's error is about: `is_about_data` knows its codes.
+    fn of(error: sqlx::Error, is_about_data: impl Fn(&str) -> bool) -> Self {
+        let about_data = match &error {
+            sqlx::Error::Database(database) => database.code().is_some_and(|code| is_about_data(&code)),
+            sqlx::Error::Encode(_)
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::InvalidArgument(_) => true,
+            _ => false,
+        };
+        if about_data { Self::Refused(error) } else { Self::Unavailable(error) }
+    }
+
     /// Whether a write failed because another event is at one of its positions: there is a second writer, or a write
     /// that seemed to have failed came through after all.
     #[must_use]

@@ -13,15 +13,7 @@ const DATA_CODES: &[i32] = &[
 ];
 
 pub fn classify(error: sqlx::Error) -> HistoryError {
-    let about_data = match &error {
-        sqlx::Error::Database(database) => database.code().is_some_and(|code| is_about_data(&code)),
-        sqlx::Error::Encode(_)
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::InvalidArgument(_) => true,
-        _ => false,
-    };
-    if about_data { HistoryError::Refused(error) } else { HistoryError::Unavailable(error) }
+    HistoryError::of(error, is_about_data)
 }
 
 /// The low byte of an extended code is its primary code.
