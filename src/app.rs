@@ -50,7 +50,10 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings) -> anyhow::Result<
 pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
     let url = settings.storage.nats_url.as_deref().context("NATS_URL is not set: which server?")?;
     let connection = bus::connect(&NatsConfig { url: url.to_owned(), ..NatsConfig::default() }).await?;
-    anyhow::ensure!(connection.connected(Duration::from_secs(5)).await, "NATS does not answer at NATS_URL");
+    if !connection.connected(Duration::from_secs(5)).await {
+        let trouble = connection.trouble().unwrap_or_else(|| "no answer".to_owned());
+        anyhow::bail!("NATS cannot be reached at NATS_URL: {trouble}");
+    }
     let declaration = bus::Declaration::living_map(&settings.storage.extra_subjects);
     let (differences, taken) = if apply {
         let ensured = bus::streams::ensure(&connection, &declaration).await?;
@@ -62,10 +65,12 @@ pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
         }
     };
     for difference in &differences {
-        println!(
-            "{}: {} is {}, declared {}",
-            declaration.name, difference.setting, difference.found, difference.declared
-        );
+        let bus::streams::Difference { setting, declared, found } = difference;
+        if setting == "subjects" {
+            println!("{}: does not record {declared}; `living-map streams apply` adds them", declaration.name);
+        } else {
+            println!("{}: {setting} is {found}, declared {declared}; left as it is", declaration.name);
+        }
     }
     for taken in &taken {
         println!("{}: {} belongs to stream {}", declaration.name, taken.subject, taken.stream);

@@ -295,11 +295,6 @@ impl Upstreams {
     }
 }
 
-/// A whole number that is not too small to work with.
-fn at_least(least: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(least..)
-}
-
 /// A whole or fractional number of seconds, from a millisecond to a day.
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
@@ -309,9 +304,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds from 0.001 to 86400".to_owned())
 }
 
-/// Blanks around a comma are no part of a subject.
-fn pattern(text: &str) -> Result<Pattern, InvalidSubject> {
-    text.trim().parse()
+/// A pattern of subjects to record, without the blanks around it. One for every first token would record the requests to
+/// `JetStream` too, which would answer for them: nothing could be asked of it any more.
+fn pattern(text: &str) -> Result<Pattern, String> {
+    let pattern: Pattern = text.trim().parse().map_err(|error: InvalidSubject| error.to_string())?;
+    if pattern.as_str().starts_with(['*', '>']) {
+        return Err("expected a pattern that begins with a name, such as task.>".to_owned());
+    }
+    Ok(pattern)
 }
 
 fn http_url(text: &str) -> Result<Url, String> {
@@ -361,6 +361,8 @@ mod tests {
             (["--sync-interval-seconds", "0"], "SYNC_INTERVAL_SECONDS", "a number of seconds"),
             (["--agents-service-url", "ftp://x"], "AGENTS_SERVICE_URL", "http://localhost:7014"),
             (["--extra-subjects", "a..b"], "EXTRA_SUBJECTS", "empty tokens"),
+            (["--extra-subjects", ">"], "EXTRA_SUBJECTS", "begins with a name"),
+            (["--extra-subjects", "*.>"], "EXTRA_SUBJECTS", "begins with a name"),
             (["--allowed-origins", "https://a.b/c"], "ALLOWED_ORIGINS", "https://a.b"),
             (["--history-retention-days", "0"], "HISTORY_RETENTION_DAYS", "1..=36500"),
             (["--upstream-max-bytes", "0"], "UPSTREAM_MAX_BYTES", "1024..="),

@@ -1,7 +1,7 @@
 //! The connection: it is made in the background, made again whenever it is lost, and says how it is doing.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, jetstream};
@@ -81,7 +81,11 @@ pub struct Connection {
     client: Client,
     jetstream: jetstream::Context,
     link: watch::Receiver<Link>,
+    trouble: Trouble,
 }
+
+/// What NATS reported since it was connected last; none when it is.
+type Trouble = Arc<Mutex<Option<String>>>;
 
 /// Begins to connect, and returns without waiting for it: a server that is away at the start is as good as one that goes
 /// away later.
@@ -93,6 +97,8 @@ pub async fn connect(config: &NatsConfig) -> Result<Connection, NatsError> {
     let (min, max) = (config.reconnect_min, config.reconnect_max);
     let (sender, link) = watch::channel(Link::default());
     let sender = Arc::new(sender);
+    let trouble = Trouble::default();
+    let reported = Arc::clone(&trouble);
     metrics::gauge!("living_map_nats_connected").set(0.0);
     let mut options = ConnectOptions::new()
         .name(&config.name)
@@ -104,8 +110,8 @@ pub async fn connect(config: &NatsConfig) -> Result<Connection, NatsError> {
             backoff::delay(u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX), min, max)
         })
         .event_callback(move |event| {
-            let sender = Arc::clone(&sender);
-            async move { note(&event, &sender) }
+            let (sender, reported) = (Arc::clone(&sender), Arc::clone(&reported));
+            async move { note(&event, &sender, &reported) }
         });
     if let Some(first) = servers.first() {
         options = match (first.username(), first.password()) {
@@ -120,7 +126,7 @@ pub async fn connect(config: &NatsConfig) -> Result<Connection, NatsError> {
     }
     let client = options.connect(servers).await?;
     let jetstream = jetstream::new(client.clone());
-    Ok(Connection { client, jetstream, link })
+    Ok(Connection { client, jetstream, link, trouble })
 }
 
 impl Connection {
@@ -149,6 +155,12 @@ impl Connection {
         matches!(tokio::time::timeout(patience, connected).await, Ok(Ok(_)))
     }
 
+    /// Why there is no connection, as far as NATS said: credentials it refuses, a name nobody knows.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Sends what is waiting to be sent, and ends the connection.
     pub async fn close(&self) {
         // a flush that never comes back is a connection that is gone: nothing left to do
@@ -170,9 +182,11 @@ fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-fn note(event: &Event, link: &watch::Sender<Link>) {
+fn note(event: &Event, link: &watch::Sender<Link>, trouble: &Mutex<Option<String>>) {
+    let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
         Event::Connected => {
+            *trouble = None;
             link.send_modify(|link| *link = Link { connected: true, connects: link.connects + 1 });
             metrics::gauge!("living_map_nats_connected").set(1.0);
             metrics::counter!("living_map_nats_connects_total").increment(1);
@@ -188,7 +202,14 @@ fn note(event: &Event, link: &watch::Sender<Link>) {
             tracing::warn!(subscription, "messages of a NATS subscription were dropped; its reader will ask again");
         }
         Event::LameDuckMode | Event::Draining => tracing::info!(event = %event, "the NATS connection is ending"),
-        Event::ServerError(_) | Event::ClientError(_) => tracing::warn!(event = %event, "NATS reported an error"),
+        Event::ServerError(_) | Event::ClientError(_) => {
+            let report = event.to_string();
+            // each attempt to connect fails alike: once says it
+            if trouble.as_ref() != Some(&report) {
+                tracing::warn!(event = report, "NATS reported an error");
+            }
+            *trouble = Some(report).filter(|_| !link.borrow().connected);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::response::Response;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -262,7 +263,12 @@ async fn request<T: serde::de::DeserializeOwned>(
     body: &(impl serde::Serialize + Sync),
 ) -> Result<Response<T>, StreamError> {
     let answer = connection.jetstream().request(subject.to_owned(), body).await;
-    answer.map_err(|error| StreamError::Unavailable(error.to_string()))
+    answer.map_err(|error| match error.kind() {
+        RequestErrorKind::NoResponders => {
+            StreamError::Unavailable("it is not switched on at this server, or not for this account".to_owned())
+        }
+        _ => StreamError::Unavailable(error.to_string()),
+    })
 }
 
 fn refused(stream: &str, error: &async_nats::jetstream::Error) -> StreamError {

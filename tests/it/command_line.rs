@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use super::support::daemon::Folder;
+use super::support::nats::NatsServer;
 use super::support::wait::until;
 
 /// A server on embedded defaults that listens, and what reads the rest of its log.
@@ -57,4 +58,19 @@ async fn a_server_whose_log_nobody_reads_any_more_still_stops() {
 fn a_log_that_is_no_terminal_has_no_colours() {
     let served = Served::new();
     assert!(!served.start.contains('\u{1b}'), "{:?}", served.start);
+}
+
+/// It said that NATS does not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_nats_refuses_are_what_streams_check_speaks_of() {
+    let nats = NatsServer::start_with("authorization: { user: me, password: secret }").await;
+    let check = |url: String| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_living-map")).args(["streams", "check", "--nats-url", &url]).output();
+        String::from_utf8_lossy(&output.expect("the program starts").stderr).into_owned()
+    };
+    let refused = check(nats.url());
+    assert!(refused.contains("authorization violation"), "{refused}");
+    let let_in = check(nats.url().replace("//", "//me:secret@"));
+    assert!(let_in.contains("living-map streams apply"), "{let_in}");
 }

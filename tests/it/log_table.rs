@@ -84,7 +84,9 @@ async fn events_that_it_does_not_record_or_cannot_hold_are_refused_alone() {
     large_raw.raw = Some(Bytes::from(vec![0; 100_000]));
     // more than an index of PostgreSQL can hold: only the database knows
     let endless: String = (0..300).map(|_| Uuid::new_v4().to_string()).collect();
-    let endless = with_payload("agent.event.created", json!({"agent_id": endless}));
+    let mut indexed = with_payload("agent.event.created", json!({}));
+    indexed.event.entity_id = Some(endless);
+    let endless = indexed;
     let extra = with_payload("parser.document.parsed", json!({"number": 2}));
     let results = log.append(vec![event(0), unknown, large, large_raw, event(1), endless, extra]).await;
     let [Ok(_), Err(unknown), Err(large), Err(large_raw), Ok(_), Err(endless), Ok(last)] = &results[..] else {

@@ -202,7 +202,8 @@ impl LogStream {
         if self.connection.connected(self.patience).await {
             return Ok(());
         }
-        Err(LogError::Unavailable("no connection to NATS".to_owned()))
+        let trouble = self.connection.trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
+        Err(LogError::Unavailable(format!("no connection to NATS{trouble}")))
     }
 
     fn connects(&self) -> u64 {
