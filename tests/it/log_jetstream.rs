@@ -258,6 +258,23 @@ async fn a_stream_made_again_is_another_log() {
 }
 
 #[tokio::test]
+async fn what_an_operator_changes_about_the_stream_is_noticed_without_a_new_connection() {
+    let server = NatsServer::start().await;
+    let log = open(&server).await;
+    append(&log, vec![event(0)]).await;
+    let operator = jetstream::new(server.client().await);
+    let mut config = stream_of(&server).await.cached_info().config.clone();
+    operator.delete_stream("LIVING_MAP").await.unwrap();
+    config.subjects.push("parser.document.>".into());
+    // nats-server 2.9 may still be deleting its namesake
+    until("the stream to be there again", || async { operator.create_stream(config.clone()).await.ok() }).await;
+    let after = until("the log to be there", || async { log.bounds().await.ok() }).await.epoch;
+    let added = of(json!({"event_type": "parser.document.parsed", "payload": {}}));
+    let appended = append(&log, vec![added]).await;
+    assert_eq!(appended[0].cursor.map(|cursor| cursor.epoch), Some(after));
+}
+
+#[tokio::test]
 async fn an_append_makes_a_deleted_stream_again() {
     let server = NatsServer::start().await;
     let log = open(&server).await;

@@ -112,7 +112,10 @@ impl LogStream {
             let info = streams::info(&self.connection, self.name()).await.map_err(|error| unavailable(&error))?;
             match info {
                 Some(info) if self.memory().known.as_ref().is_some_and(|(at, _)| *at == connects) => {
-                    return Ok(self.seen(info));
+                    let seen = self.seen(info);
+                    // it may have been made anew, or given other subjects, while the connection stood
+                    self.learn(connects, &seen);
+                    return Ok(seen);
                 }
                 Some(_) => {}
                 None => self.mourn()?,
