@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 use url::Url;
 
 /// What `tail` can be told.
@@ -54,12 +54,17 @@ pub async fn run(tail: Tail) -> anyhow::Result<()> {
         match follow(&tail, &mut cursor).await {
             Ok(Ended::OutputClosed) => return Ok(()),
             Ok(Ended::ByServer) => eprintln!("the server ended the stream; resuming"),
-            Err(error) if cursor.is_none() => return Err(error),
+            Err(error) if cursor.is_none() || error.is::<Refused>() => return Err(error),
             Err(error) => eprintln!("{error:#}; resuming"),
         }
         tokio::time::sleep(RETRY).await;
     }
 }
+
+/// The server does not take what it was asked, however often it is asked again.
+#[derive(Debug, thiserror::Error)]
+#[error("the server refuses: {0}")]
+struct Refused(String);
 
 enum Ended {
     ByServer,
@@ -68,8 +73,12 @@ enum Ended {
 
 async fn follow(tail: &Tail, cursor: &mut Option<String>) -> anyhow::Result<Ended> {
     let url = stream_url(tail, cursor.as_deref())?;
-    let (mut stream, _) =
-        tokio_tungstenite::connect_async(url.as_str()).await.with_context(|| format!("cannot follow {url}"))?;
+    let (mut stream, _) = match tokio_tungstenite::connect_async(url.as_str()).await {
+        Err(tungstenite::Error::Http(answer)) if answer.status().is_client_error() => {
+            return Err(refusal(&answer).into());
+        }
+        connected => connected.with_context(|| format!("cannot follow {url}"))?,
+    };
     while let Some(message) = tokio::time::timeout(SILENCE, stream.next()).await.context("the server fell silent")? {
         let text = match message.context("the connection broke")? {
             Message::Text(text) => text,
@@ -94,10 +103,22 @@ async fn follow(tail: &Tail, cursor: &mut Option<String>) -> anyhow::Result<Ende
     Ok(Ended::ByServer)
 }
 
+/// What the server's problem document says, or the status alone.
+fn refusal(answer: &tungstenite::http::Response<Option<Vec<u8>>>) -> Refused {
+    let document = answer.body().as_deref().and_then(|body| serde_json::from_slice::<Value>(body).ok());
+    let detail = document.as_ref().and_then(|document| document["detail"].as_str());
+    Refused(detail.map_or_else(|| answer.status().to_string(), printable))
+}
+
 fn stream_url(tail: &Tail, cursor: Option<&str>) -> anyhow::Result<Url> {
     let mut url = tail.url.join("/living-map/stream")?;
-    let scheme = if tail.url.scheme() == "https" { "wss" } else { "ws" };
-    url.set_scheme(scheme).map_err(|()| anyhow::anyhow!("{} is no address of a server", tail.url))?;
+    let scheme = match tail.url.scheme() {
+        "http" | "ws" => Ok("ws"),
+        "https" | "wss" => Ok("wss"),
+        _ => Err(()),
+    };
+    let set = scheme.and_then(|scheme| url.set_scheme(scheme));
+    set.map_err(|()| anyhow::anyhow!("{}: expected an address such as http://127.0.0.1:7017", tail.url))?;
     let mut query = url.query_pairs_mut();
     query.append_pair("snapshot", "false");
     for (name, value) in [

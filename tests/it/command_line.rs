@@ -74,3 +74,16 @@ async fn credentials_that_nats_refuses_are_what_streams_check_speaks_of() {
     let let_in = check(nats.url().replace("//", "//me:secret@"));
     assert!(let_in.contains("living-map streams apply"), "{let_in}");
 }
+
+/// With a cursor it tried again for ever, and never said what was wrong.
+#[test]
+fn tail_says_what_the_server_refuses_and_ends() {
+    let served = Served::new();
+    let address = served.start.split("listening on ").nth(1).expect("it listens").trim();
+    for (option, value) in [("--cursor", "zzz"), ("--layers", "moon"), ("--types", "a..b")] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_living-map")).args(["tail", "--url", address, option, value]).output();
+        let error = String::from_utf8_lossy(&output.expect("the program starts").stderr).into_owned();
+        assert!(error.contains(&format!("refuses: {}", option.trim_start_matches('-'))), "{error}");
+    }
+}
