@@ -92,9 +92,10 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let stop = stop_signal()?;
     let mut tasks = Tasks::new();
 
-    let history = history::open(&settings.storage.database_url, &history_config(&settings))
+    let database = history::open(&settings.storage.database_url, &history_config(&settings))
         .await
         .context("the database of DATABASE_URL cannot be used")?;
+    let history = database.history;
     let (log, writer) = open_log(&settings, &history).await?;
     let writer = writer.map(|writer| {
         let status = writer.status();

@@ -70,15 +70,28 @@ pub enum OpenError {
     History(#[from] HistoryError),
 }
 
-/// Opens the record at `url` (`postgres://…`, `postgresql://…` or `sqlite://<path>`) and brings its schema up to date.
+/// One database, by what is kept in it: each concern has a trait of its own, and one value implements them all.
+#[derive(Clone)]
+pub struct Database {
+    /// Every event.
+    pub history: Arc<dyn History>,
+}
+
+impl Database {
+    fn of(database: impl History) -> Self {
+        Self { history: Arc::new(database) }
+    }
+}
+
+/// Opens the database at `url` (`postgres://…`, `postgresql://…` or `sqlite://<path>`) and brings its schema up to date.
 ///
 /// # Errors
 /// When the URL is no such URL, and when the database does not answer within [`HistoryConfig::connect_timeout`], refuses
 /// us or cannot be migrated. It does not wait for a database that is away.
-pub async fn open(url: &str, config: &HistoryConfig) -> Result<Arc<dyn History>, OpenError> {
+pub async fn open(url: &str, config: &HistoryConfig) -> Result<Database, OpenError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url, config).await?)),
-        Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url, config).await?)),
+        Some("postgres" | "postgresql") => Ok(Database::of(postgres::Postgres::open(url, config).await?)),
+        Some("sqlite") => Ok(Database::of(sqlite::Sqlite::open(url, config).await?)),
         _ => Err(OpenError::Url("expected a URL that begins with postgres://, postgresql:// or sqlite://".into())),
     }
 }

@@ -42,7 +42,7 @@ pub async fn postgres(config: &HistoryConfig) -> Private {
 }
 
 pub async fn open(url: &str, config: &HistoryConfig) -> Arc<dyn History> {
-    history::open(url, config).await.unwrap_or_else(|error| panic!("{error}"))
+    history::open(url, config).await.unwrap_or_else(|error| panic!("{error}")).history
 }
 
 /// 2026-11-20 00:00 and so many milliseconds.

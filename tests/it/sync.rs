@@ -34,7 +34,7 @@ impl Synced {
     async fn start(demo: DemoConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("map.db").display());
-        let history = history::open(&url, &HistoryConfig::default()).await.unwrap();
+        let history = history::open(&url, &HistoryConfig::default()).await.unwrap().history;
         let log: Arc<dyn EventLog> = Arc::new(TableLog::open(history, TableLogConfig::default()).await.unwrap());
         let (board, stop) = (SourceBoard::default(), CancellationToken::new());
         let live = LiveMap::new(LiveConfig::default(), board.clone());

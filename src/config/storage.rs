@@ -1,0 +1,41 @@
+//! The log and the record.
+
+use clap::Args;
+
+use super::value::pattern;
+use crate::model::subject::Pattern;
+
+/// The log and the record.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log and history")]
+pub struct Storage {
+    /// The record of every event: `sqlite://<file>` or `postgres://…`. A database of the service this one replaces is
+    /// adopted as it is
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        value_name = "DATABASE_URL",
+        default_value = "sqlite://living-map.db",
+        hide_env_values = true
+    )]
+    pub database_url: String,
+
+    /// The NATS server with JetStream, `nats://…`; several separated by commas. Unset: the log is a table in the
+    /// database, for one server alone
+    #[arg(long, env = "NATS_URL", value_name = "NATS_URL", hide_env_values = true)]
+    pub nats_url: Option<String>,
+
+    /// Subjects to record beside those of the map, patterns separated by commas (`chat.message.*,task.>`)
+    #[arg(long, env = "EXTRA_SUBJECTS", value_name = "EXTRA_SUBJECTS", value_delimiter = ',', value_parser = pattern)]
+    pub extra_subjects: Vec<Pattern>,
+
+    /// Days for which history is kept
+    #[arg(long, env = "HISTORY_RETENTION_DAYS", value_name = "HISTORY_RETENTION_DAYS", default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub history_retention_days: u32,
+
+    /// Connections to the database for reading
+    #[arg(long, env = "DATABASE_READERS", value_name = "DATABASE_READERS", default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub database_readers: u32,
+}

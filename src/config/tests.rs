@@ -1,0 +1,82 @@
+use clap::Parser;
+
+use super::*;
+use crate::model::subject::Pattern;
+
+#[derive(Debug, Parser)]
+struct Command {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn parse(arguments: &[&str]) -> Result<Settings, String> {
+    Command::try_parse_from([&["test"], arguments].concat())
+        .map(|command| command.settings)
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_name_and_what_was_expected() {
+    for (arguments, name, expected) in [
+        (["--port", "x"], "PORT", "invalid digit"),
+        (["--port", "70000"], "PORT", "65535"),
+        (["--bind", "here"], "BIND", "invalid IP address"),
+        (["--auth", "some"], "AUTH", "none"),
+        (["--sync-interval-seconds", "0"], "SYNC_INTERVAL_SECONDS", "a number of seconds"),
+        (["--agents-service-url", "ftp://x"], "AGENTS_SERVICE_URL", "http://localhost:7014"),
+        (["--extra-subjects", "a..b"], "EXTRA_SUBJECTS", "empty tokens"),
+        (["--extra-subjects", ">"], "EXTRA_SUBJECTS", "begins with a name"),
+        (["--extra-subjects", "*.>"], "EXTRA_SUBJECTS", "begins with a name"),
+        (["--allowed-origins", "https://a.b/c"], "ALLOWED_ORIGINS", "https://a.b"),
+        (["--history-retention-days", "0"], "HISTORY_RETENTION_DAYS", "1..=36500"),
+        (["--upstream-max-bytes", "0"], "UPSTREAM_MAX_BYTES", "1024..="),
+        (["--stream-ring-bytes", "0"], "STREAM_RING_BYTES", "65536.."),
+        (["--stream-max-clients", "0"], "STREAM_MAX_CLIENTS", "1.."),
+        (["--max-body-bytes", "0"], "MAX_BODY_BYTES", "1024..="),
+        (["--max-batch-events", "0"], "MAX_BATCH_EVENTS", "1.."),
+    ] {
+        let error = parse(&arguments).unwrap_err();
+        assert!(error.contains(name) && error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn every_setting_has_an_environment_variable_of_its_flags_name() {
+    use clap::CommandFactory;
+    for argument in Command::command().get_arguments().filter(|argument| argument.get_id() != "help") {
+        let flag = argument.get_long().unwrap().replace('-', "_").to_uppercase();
+        assert_eq!(argument.get_env().unwrap().to_str(), Some(flag.as_str()));
+        assert!(argument.get_help().is_some(), "{flag} says nothing in --help");
+    }
+}
+
+#[test]
+fn the_readme_has_every_setting_with_its_default() {
+    use clap::CommandFactory;
+    let readme = include_str!("../../README.md");
+    for argument in Command::command().get_arguments().filter(|argument| argument.get_id() != "help") {
+        let name = argument.get_env().unwrap().to_str().unwrap();
+        let row = readme.lines().find(|line| line.starts_with("| `") && line.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in the README's table"));
+        for default in argument.get_default_values() {
+            let default = format!("`{}`", default.to_str().unwrap());
+            assert!(row.contains(&default), "{name}: the README does not say {default}: {row}");
+        }
+    }
+}
+
+#[test]
+fn blanks_around_the_commas_of_a_list_are_no_part_of_it() {
+    let settings = parse(&["--extra-subjects", "task.>, chat.* ", "--allowed-origins", "http://a, http://b"]).unwrap();
+    let subjects: Vec<&str> = settings.storage.extra_subjects.iter().map(Pattern::as_str).collect();
+    assert_eq!(subjects, ["task.>", "chat.*"]);
+    assert_eq!(settings.listen.allowed_origins, ["http://a", "http://b"]);
+}
+
+#[test]
+fn a_bind_that_others_can_reach_needs_auth_said() {
+    assert!(parse(&["--bind", "::1"]).unwrap().listen.check().is_ok());
+    let error = parse(&["--bind", "0.0.0.0"]).unwrap().listen.check().unwrap_err();
+    assert!(error.contains("AUTH"), "{error}");
+    assert!(parse(&["--bind", "0.0.0.0", "--auth", "none"]).unwrap().listen.check().is_ok());
+}
