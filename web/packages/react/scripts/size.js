@@ -1,0 +1,34 @@
+// @ts-check
+/** Checks what the built package adds to a page, without React: in a bundle that uses all of it, minified and gzipped. */
+
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+
+const BUDGET_BYTES = 5000;
+/** What a page pays that uses one function alone: more means that the package cannot be shaken. */
+const SHAKEN_BYTES = 700;
+
+const dist = fileURLToPath(new URL('../dist', import.meta.url));
+
+/** @param {string} contents */
+async function sizeOf(contents) {
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: dist },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    external: ['react'],
+    write: false,
+  });
+  return gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length;
+}
+
+const whole = await sizeOf(`export * from './index.js';`);
+const shaken = await sizeOf(`export { compareIds } from './index.js';`);
+console.log(`whole ${whole} of ${BUDGET_BYTES} bytes, one function ${shaken} of ${SHAKEN_BYTES}`);
+if (whole > BUDGET_BYTES || shaken > SHAKEN_BYTES) {
+  console.error('over the budget');
+  process.exitCode = 1;
+}

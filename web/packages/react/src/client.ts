@@ -1,0 +1,214 @@
+/** The client: keeps a store current over a stream that may drop, stall or restart, by the table in machine.ts. */
+
+import { parseFrame } from './frames.js';
+import type { Layer } from './generated.js';
+import { type Line, type LineEnd, openLine, type WebSocketConstructor } from './line.js';
+import { isFinal, next, type Signal, type State } from './machine.js';
+import { address } from './rest.js';
+import { type ConnectionStatus, type MapState, Store } from './store.js';
+
+export interface LivingMapOptions {
+  /** The server, `https://map.example.org`, with a path if it has one; otherwise the page's own origin. */
+  url?: string | undefined;
+  /** Only these layers; the others are `null`. All of them otherwise. */
+  layers?: readonly Layer[] | undefined;
+  /** How many events are kept; 100 otherwise. */
+  maxEvents?: number | undefined;
+  /** Whether to disconnect when the page has been hidden for half a minute, and catch up when it is seen; true otherwise. */
+  pauseWhenHidden?: boolean | undefined;
+}
+
+/** What the client takes of its surroundings. */
+export interface Environment {
+  /** Where the global one is missing, as in Node 20: that of the package `ws`. */
+  WebSocket?: WebSocketConstructor;
+  /** From 0 to 1; for tests. */
+  random?: () => number;
+}
+
+const MAX_EVENTS = 100;
+/** The first retry waits up to this long, each further one up to twice as long. Milliseconds (docs/stream-protocol.md). */
+const BACKOFF_BASE_MS = 500;
+/** No retry waits longer, nor may the server ask for it. Milliseconds. */
+const BACKOFF_MAX_MS = 30_000;
+/** The server pings after 30 seconds of silence; a line silent for longer than this is dead. Milliseconds. */
+const SILENCE_MS = 75_000;
+/** A page hidden for this long is paused: shorter looks elsewhere cost no reconnect. Milliseconds. */
+const HIDDEN_MS = 30_000;
+/** Attempts in a row that bring nothing before the cursor is given up for a snapshot: it may be what fails. */
+const ATTEMPTS_WITH_CURSOR = 5;
+
+const statusOf: Record<State, ConnectionStatus> = {
+  idle: 'closed',
+  connecting: 'connecting',
+  open: 'open',
+  waiting: 'closed',
+  paused: 'closed',
+  failed: 'error',
+};
+
+type Timer = ReturnType<typeof setTimeout> | undefined;
+
+export class LivingMapClient {
+  readonly #store: Store;
+  #state: State = 'idle';
+  #line: Line | null = null;
+  #retry: Timer;
+  #silence: Timer;
+  #hidden: Timer;
+  /** Lines in a row that ended without a frame that could be used. */
+  #attempt = 0;
+  /** Milliseconds that a `reconnect` frame asked to wait. */
+  #askedToWait: number | null = null;
+  /** Whether the next line shall begin with a snapshot. */
+  #fresh = false;
+  #error: Error | null = null;
+  /** Those who wait for a snapshot. */
+  #waiting: (() => void)[] = [];
+
+  constructor(
+    private readonly options: LivingMapOptions = {},
+    private readonly environment: Environment = {},
+  ) {
+    this.#store = new Store(options.maxEvents ?? MAX_EVENTS);
+  }
+
+  /** The state now. The same object until something changed. */
+  readonly getState = (): MapState => this.#store.getState();
+
+  /** Calls `listener` after changes, a burst at once; gives the way to leave. It does not connect: {@link start} does. */
+  readonly subscribe = (listener: () => void): (() => void) => this.#store.subscribe(listener);
+
+  start(): void {
+    if (this.#state !== 'idle') return;
+    globalThis.addEventListener?.('online', this.#online);
+    globalThis.document?.addEventListener('visibilitychange', this.#look);
+    this.#signal('start');
+    this.#look();
+  }
+
+  /** Disconnects and keeps the map; {@link start} resumes where it was. */
+  stop(): void {
+    globalThis.removeEventListener?.('online', this.#online);
+    globalThis.document?.removeEventListener('visibilitychange', this.#look);
+    clearTimeout(this.#hidden);
+    this.#signal('stop');
+  }
+
+  /** Takes a new line now, without waiting, also after the server has refused; resumes by cursor. */
+  readonly reconnect = (): void => {
+    this.#attempt = 0;
+    this.#signal('restart');
+  };
+
+  /** Takes a new line that begins with a fresh snapshot. Resolves when it is there, or when there is none to wait for. */
+  readonly refetch = (): Promise<void> => {
+    if (this.#state === 'idle') return Promise.resolve();
+    this.#fresh = true;
+    const done = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.reconnect();
+    return done;
+  };
+
+  #signal(signal: Signal) {
+    const from = this.#state;
+    const to = next[from][signal];
+    if (to === null) return;
+    this.#state = to;
+    if (to !== 'open') this.#dropLine();
+    clearTimeout(this.#retry);
+    if (to === 'idle' || to === 'paused') this.#attempt = 0;
+    if (to === 'open' || to === 'idle') this.#error = null;
+    if (to === 'idle' || to === 'failed') this.#release();
+    if (to === 'waiting') this.#retry = setTimeout(() => this.#signal('retry'), this.#wait());
+    this.#store.setConnection(statusOf[to], this.#error);
+    // Last: a line that cannot even be tried ends at once, in a signal of its own.
+    if (to === 'connecting') this.#openLine();
+  }
+
+  #openLine() {
+    if (this.#attempt >= ATTEMPTS_WITH_CURSOR) this.#fresh = true;
+    const { cursor } = this.getState();
+    const { url, layers } = this.options;
+    this.#expectFrame();
+    try {
+      this.#line = openLine(
+        address(url, 'living-map/stream', { cursor: this.#fresh ? null : cursor, layers: layers?.join() }),
+        { message: (data) => this.#receive(data), end: (end) => this.#end(end) },
+        this.environment.WebSocket ?? (globalThis.WebSocket as unknown as WebSocketConstructor),
+      );
+    } catch (error) {
+      // No such address, or no WebSocket here: it would be so the next time.
+      this.#error = error instanceof Error ? error : new Error(String(error));
+      this.#signal('refused');
+    }
+  }
+
+  #receive(data: unknown) {
+    const frame = parseFrame(data);
+    if (!frame) {
+      // What it said is lost, and with it the place in the stream: back to the last cursor.
+      this.#lose(new Error('the server sent what is no frame'));
+      return;
+    }
+    this.#expectFrame();
+    if (frame.kind === 'reconnect') this.#askedToWait = Math.min(frame.after_ms, BACKOFF_MAX_MS);
+    this.#store.receive(frame);
+    if (frame.kind === 'snapshot') {
+      this.#fresh = false;
+      this.#release();
+    }
+    this.#attempt = 0;
+    this.#signal('frame');
+  }
+
+  #end({ code, reason }: LineEnd) {
+    const error = new Error(`the stream was closed (${code}${reason ? `, ${reason}` : ''})`);
+    if (!isFinal(code)) {
+      this.#lose(this.#askedToWait === null ? error : null);
+      return;
+    }
+    this.#error = error;
+    this.#signal('refused');
+  }
+
+  #lose(error: Error | null) {
+    this.#error = error;
+    this.#signal('lost');
+  }
+
+  /** Full jitter: clients that lost one server together do not come back together. */
+  #wait(): number {
+    const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** this.#attempt);
+    this.#attempt += 1;
+    const wait = this.#askedToWait ?? (this.environment.random ?? Math.random)() * ceiling;
+    this.#askedToWait = null;
+    return wait;
+  }
+
+  #expectFrame() {
+    clearTimeout(this.#silence);
+    // Not by `close` alone: on a dead line the close handshake takes its own time to fail.
+    this.#silence = setTimeout(() => this.#lose(new Error('the stream went silent')), SILENCE_MS);
+  }
+
+  #dropLine() {
+    clearTimeout(this.#silence);
+    const line = this.#line;
+    this.#line = null;
+    line?.close();
+  }
+
+  #release() {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #online = () => this.#signal('retry');
+
+  #look = () => {
+    clearTimeout(this.#hidden);
+    if (this.options.pauseWhenHidden === false || !globalThis.document) return;
+    if (document.hidden) this.#hidden = setTimeout(() => this.#signal('hide'), HIDDEN_MS);
+    else this.#signal('show');
+  };
+}

@@ -1,0 +1,76 @@
+'use client';
+
+import { useCallback, useMemo, useState, useSyncExternalStore } from 'react';
+import type { LivingMapClient, LivingMapOptions } from './client.js';
+import { type Entity, findEntity } from './entity.js';
+import type { Layer, Layers } from './generated.js';
+import { clientFor, keyOf, listen } from './shared.js';
+import { EMPTY, type MapState } from './store.js';
+
+export interface LivingMapFull extends MapState {
+  /** Whether the first map is still to come. */
+  isLoading: boolean;
+  /** Asks for a fresh snapshot; resolves when it is there. */
+  refetch: () => Promise<void>;
+  /** Connects again now, where the last connection ended. */
+  reconnect: () => void;
+}
+
+/** The whole map, live, and the connection it comes over. Renders with every change; for parts of it see the other hooks. */
+export function useLivingMapFull(options: LivingMapOptions = {}): LivingMapFull {
+  const { client, state } = useMapState(options, whole);
+  return useMemo(() => {
+    const { refetch, reconnect } = client;
+    const isLoading = state.snapshot === null && state.connectionStatus !== 'error';
+    return { ...state, isLoading, refetch, reconnect };
+  }, [client, state]);
+}
+
+export interface LivingMapLite extends LivingMapFull {
+  selectedLayer: Layer | null;
+  setSelectedLayer: (layer: Layer | null) => void;
+  selectedEntityId: string | null;
+  setSelectedEntityId: (id: string | null) => void;
+}
+
+/** {@link useLivingMapFull} and what the user has chosen on it; nothing at first. */
+export function useLivingMapLite(options: LivingMapOptions = {}): LivingMapLite {
+  const map = useLivingMapFull(options);
+  const [selectedLayer, setSelectedLayer] = useState<Layer | null>(null);
+  const [selectedEntityId, setSelectedEntityId] = useState<string | null>(null);
+  return { ...map, selectedLayer, setSelectedLayer, selectedEntityId, setSelectedEntityId };
+}
+
+/** One layer; `null` until it is there. Renders when something in that layer changes. */
+export function useLayer<L extends Layer>(layer: L, options: LivingMapOptions = {}): Layers[L] | null {
+  const select = useCallback((state: MapState) => state.snapshot?.layers[layer] ?? null, [layer]);
+  return useMapState(options, select).state;
+}
+
+/**
+ * One entity, by its canonical id (`agent:…`, `microdao:…`, `channel:…`, `dao:…`, `node:…`); `null` while the map has
+ * none. Renders when that entity changes.
+ */
+export function useEntity(id: string, options: LivingMapOptions = {}): Entity | null {
+  const select = useCallback((state: MapState) => findEntity(state.snapshot, id), [id]);
+  return useMapState(options, select).state;
+}
+
+const whole = (state: MapState) => state;
+
+/** What `select` takes of the shared client's state; it must give the same object for the same state. */
+function useMapState<T>(
+  options: LivingMapOptions,
+  select: (state: MapState) => T,
+): { client: LivingMapClient; state: T } {
+  const key = keyOf(options);
+  // The key stands for the options
+  const client = useMemo(() => clientFor(options), [key]);
+  const subscribe = useCallback((listener: () => void) => listen(key, client, listener), [key, client]);
+  const state = useSyncExternalStore(
+    subscribe,
+    () => select(client.getState()),
+    () => select(EMPTY),
+  );
+  return { client, state };
+}

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { isFinal, next, type Signal, type State } from '../src/machine.js';
+
+const cells = Object.entries(next).flatMap(([from, row]) =>
+  Object.entries(row).map(([signal, to]) => ({ from: from as State, signal: signal as Signal, to })),
+);
+
+test('every state has an answer to every signal', () => {
+  const signals = Object.keys(next.idle);
+  for (const row of Object.values(next)) expect(Object.keys(row)).toEqual(signals);
+  expect(cells).toHaveLength(6 * 9);
+});
+
+test('every state but the one nobody listens in can be left by stop, and be reached', () => {
+  for (const { from, signal, to } of cells) if (signal === 'stop') expect(to).toBe(from === 'idle' ? null : 'idle');
+  const reached = new Set<State | null>(['idle']);
+  for (let size = 0; size < reached.size; ) {
+    size = reached.size;
+    for (const { from, to } of cells) if (reached.has(from)) reached.add(to);
+  }
+  reached.delete(null);
+  expect([...reached].sort()).toEqual(Object.keys(next).sort());
+});
+
+test('after a refusal nothing but the user connects again', () => {
+  const ways = cells.filter(({ from, to }) => from === 'failed' && to === 'connecting').map(({ signal }) => signal);
+  expect(ways).toEqual(['restart']);
+});
+
+test.each([1000, 1001, 1006, 1011, 1012, 4000, 4008, 4012, 4499, 5000])('%i is a code to come back after', (code) => {
+  expect(isFinal(code)).toBe(false);
+});
+
+test.each([1002, 1003, 1007, 1008, 1009, 4500, 4999])('%i is final', (code) => {
+  expect(isFinal(code)).toBe(true);
+});

@@ -1,0 +1,17 @@
+// In Node, without a page: what a server that renders sees.
+import { renderToString } from 'react-dom/server';
+import { expect, test, vi } from 'vitest';
+import { useEntity, useHistory, useLayer, useLivingMapFull } from '../src/index.js';
+
+test('rendering on a server connects to nothing and shows what the browser shows at first', () => {
+  const connect = vi.fn();
+  vi.stubGlobal('WebSocket', connect);
+  vi.stubGlobal('fetch', connect);
+  function Page() {
+    const { isLoading, connectionStatus } = useLivingMapFull();
+    const parts = [useLayer('agents'), useEntity('agent:a'), useHistory().isLoading];
+    return `${isLoading} ${connectionStatus} ${parts.join()}`;
+  }
+  expect(renderToString(<Page />)).toBe('true connecting ,,true');
+  expect(connect).not.toHaveBeenCalled();
+});
