@@ -35,8 +35,13 @@ const BACKOFF_MAX_MS = 30_000;
 const SILENCE_MS = 75_000;
 /** A page hidden for this long is paused: shorter looks elsewhere cost no reconnect. Milliseconds. */
 const HIDDEN_MS = 30_000;
-/** Attempts in a row that bring nothing before the cursor is given up for a snapshot: it may be what fails. */
-const ATTEMPTS_WITH_CURSOR = 5;
+/** Lines in a row that end in garbage before the cursor is given up for a snapshot: what follows it cannot be read. */
+const GARBLED_WITH_CURSOR = 2;
+/**
+ * The same for lines that bring nothing: a refused cursor looks like a server that is away. That is about a minute of
+ * tries, so that a restart, after which everybody comes back, is not answered with a snapshot for each.
+ */
+const ATTEMPTS_WITH_CURSOR = 10;
 
 const statusOf: Record<State, ConnectionStatus> = {
   idle: 'closed',
@@ -58,6 +63,8 @@ export class LivingMapClient {
   #hidden: Timer;
   /** Lines in a row that ended without a frame that could be used. */
   #attempt = 0;
+  /** Those of them whose last words could not be read. */
+  #garbled = 0;
   /** Milliseconds that a `reconnect` frame asked to wait. */
   #askedToWait: number | null = null;
   /** Whether the next line shall begin with a snapshot. */
@@ -127,7 +134,7 @@ export class LivingMapClient {
   }
 
   #openLine() {
-    if (this.#attempt >= ATTEMPTS_WITH_CURSOR) this.#fresh = true;
+    if (this.#attempt >= ATTEMPTS_WITH_CURSOR || this.#garbled >= GARBLED_WITH_CURSOR) this.#fresh = true;
     const { cursor } = this.getState();
     const { url, layers } = this.options;
     this.#expectFrame();
@@ -148,6 +155,7 @@ export class LivingMapClient {
     const frame = parseFrame(data);
     if (!frame) {
       // What it said is lost, and with it the place in the stream: back to the last cursor.
+      this.#garbled += 1;
       this.#lose(new Error('the server sent what is no frame'));
       return;
     }
@@ -159,6 +167,7 @@ export class LivingMapClient {
       this.#release();
     }
     this.#attempt = 0;
+    this.#garbled = 0;
     this.#signal('frame');
   }
 

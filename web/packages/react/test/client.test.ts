@@ -154,14 +154,27 @@ test.each([
 test('where the cursor brings nothing but garbage, it is given up for a snapshot', () => {
   start();
   last().say(snapshot('e.1'));
-  for (let i = 0; i < 5; i++) {
-    expect(last().cursor).toBe(i === 0 ? null : 'e.1');
+  for (const cursor of [null, 'e.1']) {
+    expect(last().cursor).toBe(cursor);
     last().say('garbage');
     vi.advanceTimersByTime(30_000);
   }
   expect(last().cursor).toBeNull();
   last().say(snapshot('e.9'));
   expect(client.getState()).toMatchObject({ connectionStatus: 'open', cursor: 'e.9' });
+});
+
+test('a cursor outlives a restart, and is given up when nothing else brings the server back', () => {
+  start();
+  last().say(snapshot('e.1'));
+  for (let attempt = 1; attempt < 10; attempt++) {
+    last().end(1006);
+    vi.advanceTimersByTime(30_000);
+    expect(last().cursor).toBe('e.1');
+  }
+  last().end(1006);
+  vi.advanceTimersByTime(30_000);
+  expect(last().cursor).toBeNull();
 });
 
 test('kinds that it does not know pass, and say that the line lives', () => {
