@@ -13,10 +13,12 @@
 //! | `living_map_log_appends_total{result}` | events appended: `appended`, `duplicate`, `refused`, `unavailable` |
 //! | `living_map_log_append_seconds` | histogram: one call, whatever its size |
 //! | `living_map_log_reader_reopened_total{reason}` | times a reader asked for a new consumer |
+//! | `living_map_log_unreadable_total` | messages that the client cannot read, moved to the end |
 
 mod message;
 mod reader;
 mod stream;
+mod unreadable;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use crate::model::{Cursor, Epoch, LogEntry, NewEvent, envelope, subject};
 
 pub(super) use message::entry_of;
 pub(super) use stream::LogStream;
+pub(super) use unreadable::Stalled;
 
 /// What a `Nats-Msg-Id` header adds to a message, in bytes: the header's frame, its name and a UUID.
 const HEADER_BYTES: usize = "NATS/1.0\r\nNats-Msg-Id: \r\n\r\n".len() + 36;
@@ -197,7 +200,8 @@ impl EventLog for JetStreamLog {
         if !self.stream.connection().link().borrow().connected {
             return Err(LogError::Unavailable("no connection to NATS".to_owned()));
         }
-        self.stream.look().await.map(|_| ())
+        self.stream.look().await?;
+        self.stream.unreadable().stuck().map_or(Ok(()), |problem| Err(LogError::Unavailable(problem)))
     }
 
     fn kind(&self) -> &'static str {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::log_suite::{append, event, of};
+use crate::log_unreadable;
 use crate::support::nats::NatsServer;
 use crate::support::wait::until;
 
@@ -326,4 +327,26 @@ async fn changed_settings_are_taken_over_by_the_consumer_that_is_there() {
         assert_eq!(consumer.cached_info().config.ack_wait, Duration::from_secs(ack_wait));
     }
     record.holds(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_behind_messages_that_the_client_cannot_read_is_written_and_so_are_they() {
+    let server = NatsServer::start().await;
+    let record = Arc::new(Record::default());
+    let logs = [log_of(&server).await, log_of(&server).await];
+    append(&logs[0], (0..100).map(event).collect()).await;
+    let unreadable = log_unreadable::UNREADABLE.len();
+    for nth in 0..unreadable {
+        log_unreadable::publish(&server, nth).await;
+    }
+    append(&logs[0], (0..100).map(event).collect()).await;
+    let mut one = Running::start(&logs[0], &record, config());
+    let two = Running::start(&logs[1], &record, config());
+    record.holds(200 + unreadable).await;
+    one.status("no lag", |status| status.lag == Some(0)).await;
+    let copies = record.rows().values().filter(|entry| entry.event.payload["unreadable"].is_u64()).count();
+    assert_eq!(copies, unreadable);
+    one.stop().await;
+    two.stop().await;
+    assert_eq!(unacknowledged(&server).await, 0);
 }

@@ -11,6 +11,7 @@ mod http;
 mod log_jetstream;
 mod log_suite;
 mod log_table;
+mod log_unreadable;
 mod stream;
 mod support;
 mod support_works;

@@ -16,6 +16,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::Sender;
 
 use super::stream::{LogStream, Seen};
+use super::unreadable::Stalled;
 use super::{JetStreamConfig, entry_of};
 use crate::bus::backoff;
 use crate::log::LogError;
@@ -38,6 +39,7 @@ pub struct Reader {
     delivered: u64,
     /// The connection that the consumer was made over.
     connects: u64,
+    stalled: Stalled,
 }
 
 /// The last entry that was handed on.
@@ -67,7 +69,7 @@ impl Reader {
     ) -> Result<Self, LogError> {
         let position = Position { seq: after, logged_at: None };
         let (messages, connects) = consume(&stream, &config, epoch, position).await?;
-        Ok(Self { stream, config, epoch, position, messages, delivered: 0, connects })
+        Ok(Self { stream, config, epoch, position, messages, delivered: 0, connects, stalled: Stalled::default() })
     }
 
     /// Hands entries to `sender` until nobody takes them, or the log is not the one that was asked for.
@@ -165,7 +167,12 @@ impl Reader {
         metrics::counter!("living_map_log_reader_reopened_total", "reason" => reason).increment(1);
         tracing::info!(reason, after = self.position.seq, "reading the log again");
         for attempt in 0_u32.. {
-            match consume(&self.stream, &self.config, self.epoch, self.position).await {
+            let cleared = self.clear_the_way().await;
+            let opened = match cleared {
+                Ok(()) => consume(&self.stream, &self.config, self.epoch, self.position).await,
+                Err(error) => Err(error),
+            };
+            match opened {
                 Ok((messages, connects)) => {
                     (self.messages, self.connects, self.delivered) = (messages, connects, 0);
                     return None;
@@ -180,6 +187,16 @@ impl Reader {
             }
         }
         None
+    }
+
+    /// What makes the client drop the connection must go before it is asked for once more.
+    async fn clear_the_way(&mut self) -> Result<(), LogError> {
+        if self.stalled.again(self.position.seq) {
+            let ahead = u64::try_from(self.config.read_batch).unwrap_or(u64::MAX).saturating_mul(2);
+            self.stream.clear_unreadable(self.position.seq.saturating_add(1), ahead).await?;
+            self.stalled.reset();
+        }
+        Ok(())
     }
 }
 

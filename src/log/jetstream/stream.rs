@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::JetStreamConfig;
+use super::unreadable::Unreadable;
 use crate::bus::{Connection, Declaration, StreamError, StreamInfo, streams};
 use crate::log::{Bounds, LogError};
 use crate::model::Epoch;
@@ -34,6 +35,8 @@ pub struct LogStream {
     ensuring: tokio::sync::Mutex<()>,
     /// The identity seen last; none before the first look.
     epoch: watch::Sender<Option<Epoch>>,
+    /// What is in the readers' way.
+    unreadable: Unreadable,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +77,7 @@ impl LogStream {
             memory: Mutex::new(Memory::default()),
             ensuring: tokio::sync::Mutex::new(()),
             epoch: watch::Sender::new(None),
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -84,6 +88,10 @@ impl LogStream {
     /// The identity seen last, and every change of it.
     pub fn epoch(&self) -> watch::Receiver<Option<Epoch>> {
         self.epoch.subscribe()
+    }
+
+    pub fn unreadable(&self) -> &Unreadable {
+        &self.unreadable
     }
 
     pub fn name(&self) -> &str {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{WriterConfig, WriterStatus, consumer};
 use crate::bus::backoff;
 use crate::log::LogError;
-use crate::log::jetstream::{LogStream, entry_of};
+use crate::log::jetstream::{LogStream, Stalled, entry_of};
 use crate::model::{Epoch, LogEntry};
 
 /// Entries, and the acknowledgement of each.
@@ -42,8 +42,9 @@ impl Collector {
     /// Hands batches to `sender` until `stop`.
     pub async fn run(self, sender: mpsc::Sender<Batch>, stop: CancellationToken) {
         let mut attempt = 0;
+        let mut stalled = Stalled::default();
         while !stop.is_cancelled() {
-            let Some(opened) = stop.run_until_cancelled(self.open()).await else { return };
+            let Some(opened) = stop.run_until_cancelled(self.open(&mut stalled)).await else { return };
             match opened {
                 Ok(mut source) => {
                     attempt = 0;
@@ -73,13 +74,22 @@ impl Collector {
         stop.run_until_cancelled(tokio::time::sleep(delay)).await;
     }
 
-    async fn open(&self) -> Result<Source, LogError> {
+    async fn open(&self, stalled: &mut Stalled) -> Result<Source, LogError> {
         let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
         // not before there is a connection: the first one would look like a new one, and what this source asked for
         // would be delivered to nobody
         let mut link = self.stream.connection().link();
         let connects = link.wait_for(|link| link.connected).await.map_err(|error| failed(&error))?.connects;
         let (consumer, epoch) = consumer(&self.stream, &self.config).await?;
+        let info = consumer.cached_info();
+        let (floor, delivered) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
+        if stalled.again(floor) {
+            // what was delivered and could not be read comes again and again, between others
+            let fetch = u64::try_from(self.config.fetch).unwrap_or(u64::MAX);
+            let ahead = delivered.saturating_sub(floor).saturating_add(fetch.saturating_mul(2));
+            self.stream.clear_unreadable(floor.saturating_add(1), ahead).await?;
+            stalled.reset();
+        }
         let messages = consumer
             .stream()
             .max_messages_per_batch(self.config.fetch)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::daemon::{Daemon, Folder, accepts, free_port, program};
 use super::wait::{PATIENCE, until};
@@ -64,6 +64,28 @@ impl NatsServer {
     /// A client of its own.
     pub async fn client(&self) -> async_nats::Client {
         async_nats::connect(self.url()).await.expect("the server accepts connections")
+    }
+
+    /// Publishes bytes as they are, whether or not a client library would send them: with `headers` (a whole block) or
+    /// without. The server has them when this returns.
+    pub async fn publish_raw(&self, subject: &[u8], headers: Option<&[u8]>, payload: &[u8]) {
+        let mut socket = BufReader::new(accepts(self.port).await.expect("the server accepts connections"));
+        let mut sent = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n".to_vec();
+        sent.extend(if headers.is_some() { &b"HPUB "[..] } else { b"PUB " });
+        sent.extend(subject);
+        let headers = headers.unwrap_or_default();
+        if !headers.is_empty() {
+            sent.extend(format!(" {}", headers.len()).bytes());
+        }
+        sent.extend(format!(" {}\r\n", headers.len() + payload.len()).bytes());
+        sent.extend([headers, payload, b"\r\nPING\r\n"].concat());
+        socket.get_mut().write_all(&sent).await.expect("the server reads");
+        let mut line = String::new();
+        while !line.starts_with("PONG") {
+            line.clear();
+            assert!(socket.read_line(&mut line).await.expect("the server answers") > 0, "the server hung up");
+            assert!(!line.starts_with("-ERR"), "{line}");
+        }
     }
 
     /// Stops it in order; its store stays.
