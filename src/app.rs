@@ -253,6 +253,7 @@ fn stream_config(settings: &Settings) -> StreamConfig {
         max_clients: settings.streaming.stream_max_clients,
         allowed_origins: settings.listen.allowed_origins.clone(),
         stall_timeout: settings.streaming.stream_stall,
+        heartbeat_interval: settings.streaming.sse_heartbeat,
         ..StreamConfig::default()
     }
 }

@@ -31,6 +31,10 @@ pub struct Streaming {
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub stream_max_clients: usize,
 
+    /// Seconds without anything to say after which a client of server-sent events gets a comment
+    #[arg(long = "sse-heartbeat-seconds", env = "SSE_HEARTBEAT_SECONDS", value_name = "SSE_HEARTBEAT_SECONDS", default_value = "15", value_parser = seconds)]
+    pub sse_heartbeat: Duration,
+
     /// Seconds for which a streaming client may take nothing before it is closed
     #[arg(long = "stream-stall-seconds", env = "STREAM_STALL_SECONDS", value_name = "STREAM_STALL_SECONDS", default_value = "30", value_parser = seconds)]
     pub stream_stall: Duration,

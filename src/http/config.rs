@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// Connections that speak HTTP at a time; more wait in the kernel's accept queue. A connection that became a
-    /// WebSocket no longer counts here, the stream has its own limit.
+    /// stream no longer counts here, streams have their own limit.
     pub max_connections: usize,
     /// How long a connection may take to send the head of its next request, idle time included. Longer than the 60 s
     /// after which common load balancers drop an idle connection, so that it is they who close first.

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::history::HistoryError;
 use crate::log::LogError;
-use crate::stream::{InvalidOption, UpgradeError};
+use crate::stream::{InvalidOption, OpenError, UpgradeError};
 
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -255,6 +255,20 @@ impl From<UpgradeError> for Problem {
             UpgradeError::NotWebSocket(_) | UpgradeError::NotUpgradable => problem.parameter("Upgrade"),
             UpgradeError::Origin(_) => problem.parameter("Origin"),
             UpgradeError::Full { .. } | UpgradeError::Stopping { .. } => problem,
+        }
+    }
+}
+
+impl From<OpenError> for Problem {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Gone { oldest } => {
+                let problem = Self::new(StatusCode::GONE, error.to_string());
+                problem.with("oldest_cursor", oldest.to_string().into())
+            }
+            OpenError::Full { retry_after } | OpenError::Stopping { retry_after } => {
+                Self::unavailable(error.to_string(), retry_after)
+            }
         }
     }
 }

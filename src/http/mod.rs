@@ -22,6 +22,7 @@ mod paging;
 mod query;
 mod root;
 mod snapshot;
+mod sse;
 mod stream;
 mod traffic;
 
@@ -77,9 +78,10 @@ pub struct InvalidOrigin(pub String);
 /// The routes that the `OpenAPI` document describes.
 fn documented_routes() -> OpenApiRouter<AppState> {
     let ready_made = OpenApiRouter::with_openapi(docs::Api::openapi())
-        // the snapshot has its own compressed bytes; a socket has no body
+        // the snapshot has its own compressed bytes; a socket has no body; a compressor would hold events back
         .routes(routes!(snapshot::snapshot))
         .routes(routes!(stream::stream))
+        .routes(routes!(sse::event_stream))
         .routes(routes!(health::health));
     let made_on_request = OpenApiRouter::default()
         .routes(routes!(root::root))
@@ -125,7 +127,7 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
     let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
-        .allow_headers([header::CONTENT_TYPE, header::IF_NONE_MATCH])
+        .allow_headers([header::CONTENT_TYPE, header::IF_NONE_MATCH, sse::LAST_EVENT_ID])
         .expose_headers([header::ETAG, header::RETRY_AFTER, snapshot::CURSOR, snapshot::RESCUED]);
     Ok(Some(layer))
 }

@@ -37,6 +37,8 @@ pub struct Endpoints {
     history: &'static str,
     /// WebSocket.
     stream: &'static str,
+    /// Server-sent events.
+    event_stream: &'static str,
     /// Readiness, dependency by dependency.
     ready: &'static str,
     /// Publishing events.
@@ -59,6 +61,7 @@ const INFO: ServiceInfo = ServiceInfo {
         entities: "/living-map/entities",
         history: "/living-map/history",
         stream: "/living-map/stream",
+        event_stream: "/living-map/events/stream",
         ready: "/living-map/ready",
         events: "/living-map/events",
         openapi: "/openapi.json",

@@ -15,12 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::config::HttpConfig;
+use crate::stream::Connection;
 
 /// How long accepting rests after an error such as too many open files, which only other connections' ends can cure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -28,7 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves until `shutdown` is cancelled, then lets requests under way finish for at most `config.drain_timeout`.
 /// Streaming clients are not waited for: the stream tells them to reconnect and ends them itself.
 ///
-/// The connections handed to upgrades are `TokioIo<TcpStream>`; requests carry `ConnectInfo<SocketAddr>`.
+/// The connections handed to upgrades are `TokioIo<TcpStream>`; requests carry `ConnectInfo<SocketAddr>` and
+/// [`Connection`]. One whose answer is a stream does not count in `config.max_connections`.
 pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, shutdown: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -46,16 +48,22 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
             () = shutdown.cancelled() => break,
         };
         let Some((socket, peer, slot)) = accepted else { continue };
-        let connection = serve_connection(http.clone(), socket, peer, router.clone(), shutdown.clone());
+        let handle = Connection::default();
+        let connection = serve_connection(http.clone(), socket, peer, handle.clone(), router.clone(), shutdown.clone());
         let abort = abort.clone();
         connections.spawn(async move {
-            metrics::gauge!("living_map_http_connections").increment(1);
+            let counted = Counted::new(slot);
+            tokio::pin!(connection);
+            tokio::select! {
+                () = connection.as_mut() => return,
+                () = abort.cancelled() => return,
+                () = handle.became_stream() => drop(counted),
+            }
             tokio::select! {
                 () = connection => {}
                 () = abort.cancelled() => {}
+                () = handle.hung_up() => {}
             }
-            metrics::gauge!("living_map_http_connections").decrement(1);
-            drop(slot);
         });
     }
 
@@ -68,10 +76,28 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
     }
 }
 
+/// A connection's place among those that speak HTTP.
+struct Counted {
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Counted {
+    fn new(slot: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("living_map_http_connections").increment(1);
+        Self { _slot: slot }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("living_map_http_connections").decrement(1);
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((socket, peer)) => {
@@ -93,12 +119,14 @@ async fn serve_connection(
     http: http1::Builder,
     socket: TcpStream,
     peer: SocketAddr,
+    handle: Connection,
     router: Router,
     shutdown: CancellationToken,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(handle.clone());
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });

@@ -38,7 +38,13 @@ use crate::stream::StreamOptions;
 )]
 pub async fn stream(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     let (mut head, _no_body) = request.into_parts();
-    let mut options = StreamOptions::from_query(head.uri.query().unwrap_or_default())?;
+    let options = options(&state, head.uri.query())?;
+    Ok(state.streams.upgrade(&mut head, options)?)
+}
+
+/// Reads the connect options, and looks up the entities that they name.
+pub fn options(state: &AppState, query: Option<&str>) -> Result<StreamOptions, Problem> {
+    let mut options = StreamOptions::from_query(query.unwrap_or_default())?;
     let live = state.map()?;
     for name in &mut options.entities {
         // a name that the map does not know yet may be an entity's canonical one later
@@ -46,5 +52,5 @@ pub async fn stream(State(state): State<AppState>, request: Request) -> Result<R
             *name = id;
         }
     }
-    Ok(state.streams.upgrade(&mut head, options)?)
+    Ok(options)
 }

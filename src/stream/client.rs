@@ -49,6 +49,8 @@ pub struct Turn<'a> {
 pub struct Sent {
     /// Event frames.
     pub frames: u64,
+    /// Those of them that were published before the client, which resumed, had come.
+    pub replayed: u64,
     /// Bytes of everything.
     pub bytes: u64,
 }
@@ -97,6 +99,8 @@ pub struct Client {
     /// Everything up to here was written or is in the outbox; none before the first snapshot.
     position: Option<Cursor>,
     phase: Phase,
+    /// Events up to here were published before the client came; 0 unless it resumed.
+    replay_until: u64,
     outbox: Outbox,
     /// When the outbox must be empty.
     drain_by: Option<Instant>,
@@ -125,6 +129,8 @@ impl Client {
                 Some(head)
             }
         };
+        let resumed = options.cursor.is_some() && position.is_some();
+        let replay_until = if resumed { turn.hub.head().seq } else { 0 };
         let mut decoder = Decoder::default();
         decoder.feed(&leftover);
         Self {
@@ -133,6 +139,7 @@ impl Client {
             layers: options.layers,
             filter: (!options.wants_all()).then(|| Box::new(options)),
             position,
+            replay_until,
             phase: if position.is_some() { Phase::Live } else { Phase::Lagging },
             outbox,
             drain_by: None,
@@ -178,6 +185,7 @@ impl Client {
         if self.phase == Phase::Waiting {
             self.outbox.push_parts(parts);
             self.position = Some(cursor);
+            self.replay_until = 0;
             self.phase = Phase::Live;
             self.snapshot_at = Some(turn.now);
             self.snapshots_sent += 1;
@@ -298,6 +306,7 @@ impl Client {
                 self.position = Some(Cursor { seq: frame.seq(), ..position });
                 self.frames_sent += 1;
                 sent.frames += 1;
+                sent.replayed += u64::from(frame.seq() <= self.replay_until);
                 if written < frame.wire().len() {
                     self.outbox.push_rest(frame.wire(), written);
                     return Ok(());

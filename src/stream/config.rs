@@ -34,6 +34,9 @@ pub struct StreamConfig {
     /// A client that has sent no message for this long gets a `ping` frame, and again after each such interval. Up to a
     /// tenth earlier, so that clients that came together do not stay together. Default 30 s (as the service we replace).
     pub ping_interval: Duration,
+    /// A client of server-sent events to which nothing was sent for this long gets a comment, for the proxies in between.
+    /// Default 15 s.
+    pub heartbeat_interval: Duration,
     /// A client that answers such a ping with nothing, not even a pong, for this long is gone. Default 20 s.
     pub pong_timeout: Duration,
     /// A client that does not take what is under way to it within this time is closed. Default 30 s.
@@ -74,6 +77,7 @@ impl Default for StreamConfig {
             retry_after: Duration::from_secs(5),
             upgrade_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_secs(15),
             pong_timeout: Duration::from_secs(20),
             stall_timeout: Duration::from_secs(30),
             min_bytes_per_second: 16 * 1024,
@@ -88,5 +92,12 @@ impl Default for StreamConfig {
             resync_interval: Duration::from_secs(1),
             reconnect_spread: Duration::from_secs(5),
         }
+    }
+}
+
+impl StreamConfig {
+    /// When a client is to come back after a shutdown, in milliseconds: at a random time, so that not all come at once.
+    pub(super) fn reconnect_after_ms(&self) -> u64 {
+        u64::try_from(self.reconnect_spread.mul_f64(rand::random::<f64>()).as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -184,6 +184,13 @@ impl Hub {
         cursor.epoch == ring.epoch && (ring.floor..=ring.head).contains(&cursor.seq)
     }
 
+    /// The oldest position that a client can be given all that follows of.
+    #[must_use]
+    pub fn oldest(&self) -> Cursor {
+        let ring = self.lock();
+        Cursor { epoch: ring.epoch, seq: ring.floor }
+    }
+
     /// The frames after position `after`, about `max_bytes` of them and at least one if there is any.
     ///
     /// A position in the future is no error: a snapshot may be newer than the last frame by a moment. Cursors from

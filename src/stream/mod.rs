@@ -1,4 +1,4 @@
-//! Streaming to browsers: the shared ring, the frames, the filters, the WebSocket.
+//! Streaming to browsers: the shared ring, the frames, the filters, the WebSocket, server-sent events.
 //!
 //! An event is encoded once, as the bytes of a ready WebSocket frame, and kept in one ring ([`Hub`]). A client is a
 //! position in that ring: it has no queue and no copy of a frame. A few tasks, the shards, own all sockets; each writes
@@ -9,11 +9,13 @@
 //! live ──publish──► Hub (ring) ──wake──► shard ──► sockets at its position
 //!                                          ▲
 //! http ──Streams::upgrade──► upgraded ─────┘  (snapshot first, from the SnapshotSource)
+//! http ──Streams::open──► sse: the body of the answer reads the ring by itself
 //! ```
 
 mod client;
 mod close;
 mod config;
+mod connection;
 mod decode;
 mod filter;
 mod handshake;
@@ -23,11 +25,14 @@ mod outbox;
 pub mod protocol;
 mod ready;
 mod shard;
+mod sse;
 mod streams;
 
 pub use close::{CloseReason, FINAL_CODES, RESUMABLE_CODES};
 pub use config::{HubConfig, StreamConfig};
+pub use connection::Connection;
 pub use filter::{InvalidOption, LayerSet, StreamOptions};
 pub use handshake::UpgradeError;
 pub use hub::{Batch, Frame, Hub, Read};
+pub use sse::OpenError;
 pub use streams::{SnapshotJson, SnapshotSource, Streams};

@@ -247,9 +247,11 @@ impl Shard {
         let mut client = Client::new(newcomer, &turn);
         if wants_to_resume && client.has_position() {
             counter!("living_map_stream_resumed_total").increment(1);
+        } else if wants_to_resume {
+            counter!("ws_cursor_resync_total").increment(1);
         }
         if self.stopping {
-            client.stop(reconnect_after(&self.config), &turn);
+            client.stop(self.config.reconnect_after_ms(), &turn);
         }
         let entry = self.clients.vacant_entry();
         let signal = Signal::new(Arc::clone(&self.ready), entry.key());
@@ -311,7 +313,7 @@ impl Shard {
     fn stop(&mut self) {
         self.stopping = true;
         for key in 0..self.clients.capacity() {
-            let after_ms = reconnect_after(&self.config);
+            let after_ms = self.config.reconnect_after_ms();
             self.with(key, None, |client, _, _, turn| client.stop(after_ms, turn));
             self.wake(key);
         }
@@ -327,15 +329,13 @@ impl Shard {
     }
 
     fn count(&mut self) {
-        let Sent { frames, bytes } = std::mem::take(&mut self.sent);
+        let Sent { frames, replayed, bytes } = std::mem::take(&mut self.sent);
         if bytes > 0 {
             counter!("living_map_stream_frames_total").increment(frames);
             counter!("living_map_stream_bytes_total").increment(bytes);
         }
+        if replayed > 0 {
+            counter!("ws_replay_events_total").increment(replayed);
+        }
     }
-}
-
-/// When a client is to come back after a shutdown: at a random time, so that not all come at once.
-fn reconnect_after(config: &StreamConfig) -> u64 {
-    u64::try_from(config.reconnect_spread.mul_f64(rand::random::<f64>()).as_millis()).unwrap_or(u64::MAX)
 }

@@ -20,6 +20,7 @@ use super::handshake::{self, UpgradeError};
 use super::hub::Hub;
 use super::io::Io;
 use super::shard::{NEWCOMERS_AT_ONCE, Newcomer, Shard};
+use super::sse;
 use crate::model::Cursor;
 
 /// A snapshot as JSON, and the position it is exact at.
@@ -42,33 +43,51 @@ pub struct Streams {
 }
 
 struct Inner {
-    config: Arc<StreamConfig>,
+    shared: sse::Shared,
     clients: Arc<AtomicUsize>,
     next_shard: AtomicUsize,
     shards: Vec<mpsc::Sender<Newcomer>>,
     tasks: TaskTracker,
-    shutdown: CancellationToken,
 }
 
 /// One client's place among [`StreamConfig::max_clients`], given back when dropped.
 #[derive(Debug)]
 pub struct Place {
     clients: Arc<AtomicUsize>,
+    transport: Transport,
+}
+
+/// How a client is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// WebSocket.
+    WebSocket,
+    /// Server-sent events.
+    Sse,
+}
+
+impl Transport {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+        }
+    }
 }
 
 impl Place {
-    fn take(clients: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+    fn take(clients: &Arc<AtomicUsize>, max: usize, transport: Transport) -> Option<Self> {
         let more = |now: usize| (now < max).then_some(now + 1);
         clients.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        gauge!("living_map_stream_clients").increment(1.0);
-        Some(Self { clients: Arc::clone(clients) })
+        gauge!("living_map_stream_clients", "transport" => transport.as_str()).increment(1.0);
+        Some(Self { clients: Arc::clone(clients), transport })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.clients.fetch_sub(1, Ordering::AcqRel);
-        gauge!("living_map_stream_clients").decrement(1.0);
+        gauge!("living_map_stream_clients", "transport" => self.transport.as_str()).decrement(1.0);
     }
 }
 
@@ -95,7 +114,8 @@ impl Streams {
             })
             .collect();
         let next_shard = AtomicUsize::new(0);
-        Self { inner: Arc::new(Inner { config, clients: Arc::default(), next_shard, shards, tasks, shutdown }) }
+        let shared = sse::Shared { config, hub: Arc::clone(hub), source: Arc::clone(source), shutdown };
+        Self { inner: Arc::new(Inner { shared, clients: Arc::default(), next_shard, shards, tasks }) }
     }
 
     /// Checks a request to `/living-map/stream` and agrees to switch it to WebSocket; the client is served from then on.
@@ -105,17 +125,17 @@ impl Streams {
     /// Why it is refused; nothing is left behind then.
     pub fn upgrade(&self, request: &mut Parts, options: StreamOptions) -> Result<Response<Body>, UpgradeError> {
         let inner = &*self.inner;
-        let retry_after = inner.config.retry_after;
+        let retry_after = inner.shared.config.retry_after;
         let response = handshake::response(request)?;
-        handshake::check_origin(&request.headers, &inner.config.allowed_origins)?;
-        if inner.shutdown.is_cancelled() {
+        handshake::check_origin(&request.headers, &inner.shared.config.allowed_origins)?;
+        if inner.shared.shutdown.is_cancelled() {
             return Err(UpgradeError::Stopping { retry_after });
         }
         let on_upgrade = request.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::NotUpgradable)?;
-        let place = Place::take(&inner.clients, inner.config.max_clients).ok_or(UpgradeError::Full { retry_after })?;
+        let place = self.take_place(Transport::WebSocket).ok_or(UpgradeError::Full { retry_after })?;
         let shard = inner.shards[inner.next_shard.fetch_add(1, Ordering::Relaxed) % inner.shards.len()].clone();
-        let upgraded = tokio::time::timeout(inner.config.upgrade_timeout, on_upgrade);
-        let shutdown = inner.shutdown.clone();
+        let upgraded = tokio::time::timeout(inner.shared.config.upgrade_timeout, on_upgrade);
+        let shutdown = inner.shared.shutdown.clone();
         inner.tasks.spawn(async move {
             match shutdown.run_until_cancelled(upgraded).await {
                 Some(Ok(Ok(upgraded))) => {
@@ -129,6 +149,19 @@ impl Streams {
             }
         });
         Ok(response.map(|()| Body::empty()))
+    }
+
+    pub(super) fn shared(&self) -> &sse::Shared {
+        &self.inner.shared
+    }
+
+    pub(super) fn take_place(&self, transport: Transport) -> Option<Place> {
+        Place::take(&self.inner.clients, self.inner.shared.config.max_clients, transport)
+    }
+
+    /// Runs a task that ends soon after the shutdown.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(task);
     }
 
     /// Number of clients, those in the middle of the upgrade included.

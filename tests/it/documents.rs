@@ -86,7 +86,7 @@ fn labels_of(arguments: &str) -> Vec<String> {
 /// The rows `| name | type | labels | …` of a document's tables.
 fn documented_in(document: &str) -> BTreeSet<Metric> {
     let mut metrics = BTreeSet::new();
-    for row in document.lines().filter(|line| line.starts_with("| `living_map_")) {
+    for row in document.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let [_, name, kind, labels, ..] = cells[..] else { panic!("too few cells: {row}") };
         // the table of alerts has expressions in its first column

@@ -2,5 +2,8 @@
 
 mod clients;
 mod delivery;
+mod event_source;
 mod limits;
+mod sse;
+mod sse_limits;
 mod world;

@@ -9,10 +9,11 @@ use axum::{Router, routing};
 use bytes::Bytes;
 use chrono::DateTime;
 use futures::{FutureExt, StreamExt};
+use living_map::http::HttpConfig;
 use living_map::map::Outcome;
 use living_map::model::{Cursor, EntityType, Epoch, Event, Layer, LogEntry};
 use living_map::stream::{
-    Hub, HubConfig, LayerSet, SnapshotJson, SnapshotSource, StreamConfig, StreamOptions, Streams,
+    Connection, Hub, HubConfig, LayerSet, SnapshotJson, SnapshotSource, StreamConfig, StreamOptions, Streams,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +23,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::event_source::EventSource;
 use crate::support::wait::PATIENCE;
 
 pub const EPOCH: Epoch = Epoch(0x5f);
@@ -78,9 +80,12 @@ impl World {
         let streams = Streams::start(options.stream, &hub, &source, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = Router::new().route("/stream", routing::get(upgrade)).with_state(streams.clone());
-        let stopped = shutdown.clone().cancelled_owned();
-        tokio::spawn(axum::serve(listener, app.clone()).with_graceful_shutdown(stopped).into_future());
+        let app = Router::new()
+            .route("/stream", routing::get(upgrade))
+            .route("/events", routing::get(open))
+            .with_state(streams.clone());
+        let (serving, stop) = (app.clone(), shutdown.clone());
+        tokio::spawn(async move { living_map::http::serve(listener, serving, &HttpConfig::default(), stop).await });
         Self { address, app, hub, streams, shutdown, seq, event_padding: options.event_padding }
     }
 
@@ -115,6 +120,11 @@ impl World {
         Client { socket }
     }
 
+    /// Server-sent events.
+    pub async fn listen(&self, query: &str) -> EventSource {
+        EventSource::open(&format!("http://{}/events?{query}", self.address), None).await.unwrap()
+    }
+
     /// Only the switch to WebSocket, on a bare socket.
     pub async fn connect_raw(&self, more_headers: &str) -> (TcpStream, String) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,6 +152,15 @@ async fn upgrade(State(streams): State<Streams>, request: Request) -> Response {
     match streams.upgrade(&mut parts, options) {
         Ok(response) => response,
         Err(error) => (error.status(), error.headers(), error.to_string()).into_response(),
+    }
+}
+
+async fn open(State(streams): State<Streams>, request: Request) -> Response {
+    let options = StreamOptions::from_query(request.uri().query().unwrap_or_default()).unwrap();
+    let connection = request.extensions().get::<Connection>().expect("the server's").clone();
+    match streams.open(options, connection) {
+        Ok(response) => response,
+        Err(error) => (http::StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }
 }
 

@@ -1,0 +1,122 @@
+//! Server-sent events: the same frames and filters as the WebSocket's, over a plain HTTP answer that does not end.
+//!
+//! A client is the body of its answer: it reads the ring when the HTTP server asks it for more, which is when the socket
+//! has taken what it was given before. Beside its position it has one chunk of frames under way, or a shared snapshot.
+
+mod client;
+mod encode;
+mod flight;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use futures::stream;
+use http::{HeaderValue, Response, header};
+use metrics::counter;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::close::CloseReason;
+use super::connection::Connection;
+use super::filter::StreamOptions;
+use super::streams::{Place, Streams, Transport};
+use crate::model::Cursor;
+use client::{Client, Watched};
+
+pub use client::Shared;
+
+/// Why a stream of server-sent events does not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The cursor cannot be resumed from: what follows it is gone, or it is of another log, or of the future.
+    #[error("the stream cannot be resumed after this cursor; begin anew without one, or resume after a newer one")]
+    Gone {
+        /// The oldest position that can be resumed from.
+        oldest: Cursor,
+    },
+    /// As many clients as the server takes.
+    #[error("the server has as many streaming clients as it takes")]
+    Full {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The server is about to stop.
+    #[error("the server is stopping")]
+    Stopping {
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+impl Streams {
+    /// The answer to `GET /living-map/events/stream`; `connection` is the one that carries it.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing is left behind then.
+    pub fn open(&self, options: StreamOptions, connection: Connection) -> Result<Response<Body>, OpenError> {
+        let shared = self.shared();
+        let retry_after = shared.config.retry_after;
+        if shared.shutdown.is_cancelled() {
+            return Err(OpenError::Stopping { retry_after });
+        }
+        if let Some(cursor) = options.cursor
+            && !shared.hub.can_resume(cursor)
+        {
+            counter!("sse_cursor_410_total").increment(1);
+            return Err(OpenError::Gone { oldest: shared.hub.oldest() });
+        }
+        let place = self.take_place(Transport::Sse).ok_or(OpenError::Full { retry_after })?;
+        if options.cursor.is_some() {
+            counter!("living_map_stream_resumed_total").increment(1);
+        }
+        connection.becomes_stream();
+        Ok(answer(self, shared.clone(), options, place, connection))
+    }
+}
+
+fn answer(
+    streams: &Streams,
+    shared: Shared,
+    options: StreamOptions,
+    place: Place,
+    connection: Connection,
+) -> Response<Body> {
+    let (client, watched) = Client::new(shared.clone(), options, place);
+    streams.spawn(watch(watched, shared, connection));
+    let mut response = Response::new(Body::from_stream(stream::unfold(client, Client::next)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    // nginx, and who follows it, would otherwise collect some kilobytes before it passes them on
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    // it does not come back to the connections that are counted as such
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Hangs up on a client that takes nothing, and at the end on one that does not take the goodbye.
+async fn watch(Watched { flight, cut, gone }: Watched, shared: Shared, connection: Connection) {
+    let config = &shared.config;
+    let stalled = async {
+        loop {
+            match flight.deadline() {
+                Some(deadline) if deadline <= Instant::now() => return,
+                Some(deadline) => sleep_until(deadline).await,
+                // whatever sets out meanwhile has at least as long
+                None => sleep(config.stall_timeout).await,
+            }
+        }
+    };
+    let stopped = async {
+        shared.shutdown.cancelled().await;
+        sleep(config.close_timeout).await;
+    };
+    let reason = tokio::select! {
+        biased;
+        () = gone.cancelled() => return,
+        () = stopped => CloseReason::Shutdown,
+        () = stalled => CloseReason::Slow,
+    };
+    // set before the connection, and with it the client, is dropped
+    let _ = cut.set(reason);
+    connection.hang_up();
+}

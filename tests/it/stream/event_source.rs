@@ -1,0 +1,122 @@
+//! A client of server-sent events, as the standard has it.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use reqwest::{Client, Response};
+use serde_json::Value;
+
+use super::world::seq_of;
+use crate::support::wait::PATIENCE;
+
+/// One event, or a block of comments alone.
+#[derive(Debug, Default, PartialEq)]
+pub struct Received {
+    pub event: String,
+    pub id: Option<String>,
+    pub data: Value,
+    pub retry: Option<u64>,
+}
+
+impl Received {
+    pub fn is_comment(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The position in the `id`, which is the frame's own.
+    pub fn seq(&self) -> u64 {
+        let cursor = match self.event.as_str() {
+            "snapshot" => &self.data["data"]["meta"]["cursor"],
+            _ => &self.data["cursor"],
+        };
+        assert_eq!(cursor.as_str(), self.id.as_deref(), "{self:?}");
+        seq_of(cursor)
+    }
+}
+
+pub struct EventSource {
+    body: BoxStream<'static, reqwest::Result<Bytes>>,
+    buffer: String,
+    pub head: reqwest::header::HeaderMap,
+}
+
+impl EventSource {
+    /// # Errors
+    /// The answer that is no stream.
+    pub async fn open(url: &str, last_event_id: Option<&str>) -> Result<Self, Response> {
+        let mut request = Client::new().get(url).header("accept-encoding", "gzip, zstd");
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let answer = request.send().await.unwrap();
+        if answer.status() != 200 {
+            return Err(answer);
+        }
+        let head = answer.headers().clone();
+        Ok(Self { body: answer.bytes_stream().boxed(), buffer: String::new(), head })
+    }
+
+    /// The next event or comment; none at the end.
+    pub async fn next(&mut self) -> Option<Received> {
+        loop {
+            if let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let (received, read_to) = (read(block), self.buffer.len() - rest.len());
+                self.buffer.drain(..read_to);
+                return Some(received);
+            }
+            let bytes = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("something should have come");
+            let Some(Ok(bytes)) = bytes else {
+                assert_eq!(self.buffer, "", "an end in the middle of an event");
+                return None;
+            };
+            self.buffer.push_str(std::str::from_utf8(&bytes).expect("UTF-8, not cut within a character"));
+        }
+    }
+
+    /// The next event.
+    pub async fn event(&mut self) -> Received {
+        loop {
+            let received = self.next().await.expect("the stream should go on");
+            if !received.is_comment() {
+                assert_eq!(received.data["kind"], received.event.as_str());
+                return received;
+            }
+        }
+    }
+
+    /// The position of the snapshot that comes next.
+    pub async fn snapshot(&mut self) -> u64 {
+        let received = self.event().await;
+        assert_eq!(received.event, "snapshot", "{received:?}");
+        received.seq()
+    }
+
+    /// The next `n` events' positions.
+    pub async fn events(&mut self, n: usize) -> Vec<u64> {
+        let mut seqs = Vec::new();
+        while seqs.len() < n {
+            let received = self.event().await;
+            assert_eq!(received.event, "event", "{received:?}");
+            seqs.push(received.seq());
+        }
+        seqs
+    }
+}
+
+fn read(block: &str) -> Received {
+    let mut received = Received::default();
+    for line in block.lines().filter(|line| !line.starts_with(':')) {
+        let (field, value) = line.split_once(": ").expect("field: value");
+        match field {
+            "event" => value.clone_into(&mut received.event),
+            "id" => received.id = Some(value.to_owned()),
+            "data" => {
+                assert_eq!(received.data, Value::Null, "one line of data");
+                received.data = serde_json::from_str(value).unwrap();
+            }
+            "retry" => received.retry = Some(value.parse().unwrap()),
+            _ => panic!("{line}"),
+        }
+    }
+    received
+}
