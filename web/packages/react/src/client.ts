@@ -5,6 +5,7 @@ import type { Layer } from './generated.js';
 import { type Line, type LineEnd, openLine, type WebSocketConstructor } from './line.js';
 import { isFinal, next, type Signal, type State } from './machine.js';
 import { address } from './rest.js';
+import { openEvents } from './sse.js';
 import { type ConnectionStatus, type MapState, Store } from './store.js';
 
 export interface LivingMapOptions {
@@ -42,6 +43,8 @@ const GARBLED_WITH_CURSOR = 2;
  * tries, so that a restart, after which everybody comes back, is not answered with a snapshot for each.
  */
 const ATTEMPTS_WITH_CURSOR = 10;
+/** From this attempt on, if none has brought a frame yet, WebSocket and server-sent events take turns. */
+const ATTEMPTS_BY_SOCKET = 2;
 
 const statusOf: Record<State, ConnectionStatus> = {
   idle: 'closed',
@@ -52,6 +55,7 @@ const statusOf: Record<State, ConnectionStatus> = {
   failed: 'error',
 };
 
+type Transport = 'socket' | 'events';
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
 export class LivingMapClient {
@@ -65,6 +69,9 @@ export class LivingMapClient {
   #attempt = 0;
   /** Those of them whose last words could not be read. */
   #garbled = 0;
+  /** What the line is over, and once it has brought a frame, what further lines are over. */
+  #transport: Transport = 'socket';
+  #isTransportKnown = false;
   /** Milliseconds that a `reconnect` frame asked to wait. */
   #askedToWait: number | null = null;
   /** Whether the next line shall begin with a snapshot. */
@@ -137,13 +144,17 @@ export class LivingMapClient {
     if (this.#attempt >= ATTEMPTS_WITH_CURSOR || this.#garbled >= GARBLED_WITH_CURSOR) this.#fresh = true;
     const { cursor } = this.getState();
     const { url, layers } = this.options;
+    if (!this.#isTransportKnown && this.#attempt >= ATTEMPTS_BY_SOCKET) {
+      this.#transport = this.#transport === 'socket' ? 'events' : 'socket';
+    }
+    const overSocket = this.#transport === 'socket';
+    const query = { cursor: this.#fresh ? null : cursor, layers: layers?.join() };
+    const events = { message: (data: unknown) => this.#receive(data), end: (end: LineEnd) => this.#end(end) };
     this.#expectFrame();
     try {
-      this.#line = openLine(
-        address(url, 'living-map/stream', { cursor: this.#fresh ? null : cursor, layers: layers?.join() }),
-        { message: (data) => this.#receive(data), end: (end) => this.#end(end) },
-        this.environment.WebSocket ?? (globalThis.WebSocket as unknown as WebSocketConstructor),
-      );
+      const at = address(url, overSocket ? 'living-map/stream' : 'living-map/events/stream', query);
+      const Socket = this.environment.WebSocket ?? (globalThis.WebSocket as unknown as WebSocketConstructor);
+      this.#line = overSocket ? openLine(at, events, Socket) : openEvents(at, events);
     } catch (error) {
       // No such address, or no WebSocket here: it would be so the next time.
       this.#error = error instanceof Error ? error : new Error(String(error));
@@ -168,10 +179,12 @@ export class LivingMapClient {
     }
     this.#attempt = 0;
     this.#garbled = 0;
+    this.#isTransportKnown = true;
     this.#signal('frame');
   }
 
-  #end({ code, reason }: LineEnd) {
+  #end({ code, reason, isGone }: LineEnd) {
+    if (isGone) this.#fresh = true;
     const error = new Error(`the stream was closed (${code}${reason ? `, ${reason}` : ''})`);
     if (!isFinal(code)) {
       this.#lose(this.#askedToWait === null ? error : null);

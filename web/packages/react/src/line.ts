@@ -5,6 +5,8 @@ export interface LineEnd {
   /** The WebSocket's close code; 1006 where there is none. */
   code: number;
   reason: string;
+  /** Whether the server said that it cannot resume at that cursor. Over a WebSocket it sends a snapshot instead. */
+  isGone?: boolean;
 }
 
 export interface LineEvents {

@@ -149,6 +149,7 @@ test('a page hidden for long is paused, and catches up from its cursor when it i
 
 test('the browser being back online ends the wait', () => {
   renderHook(() => useLivingMapFull());
+  serve(() => last().say(snapshot('e.1')));
   for (let i = 0; i < 8; i++) {
     last().end(1006);
     if (i < 7) vi.advanceTimersByTime(30_000);

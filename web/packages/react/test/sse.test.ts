@@ -1,0 +1,128 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { LivingMapClient } from '../src/index.js';
+import { event, fakeServer, last, setStatus, snapshot, sockets } from './support.js';
+
+/** An answer that is still being written. */
+interface Answer {
+  url: URL;
+  signal: AbortSignal;
+  write: (text: string) => Promise<void>;
+  end: () => Promise<void>;
+}
+
+let answers: Answer[];
+let status: number;
+let client: LivingMapClient;
+
+/** Lets what was written be read. */
+const settle = async () => {
+  for (let i = 0; i < 50; i++) await Promise.resolve();
+  await new Promise((resolve) => setImmediate(resolve));
+};
+
+async function fetchEvents(url: URL, { signal }: { signal: AbortSignal }) {
+  if (status !== 200) {
+    answers.push({ url, signal, write: settle, end: settle });
+    return new Response('', { status });
+  }
+  const stream = new TransformStream<Uint8Array, Uint8Array>(undefined, undefined, { highWaterMark: 100 });
+  const writer = stream.writable.getWriter();
+  const write = async (text: string) => {
+    await writer.write(new TextEncoder().encode(text));
+    await settle();
+  };
+  answers.push({ url, signal, write, end: () => writer.close().then(settle) });
+  return new Response(stream.readable);
+}
+
+const answer = () => answers.at(-1) as Answer;
+const asEvent = (frame: { kind: string }) => `event: ${frame.kind}\nid: x\ndata: ${JSON.stringify(frame)}\n\n`;
+
+beforeEach(() => {
+  fakeServer();
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  vi.stubGlobal('fetch', fetchEvents);
+  answers = [];
+  status = 200;
+});
+afterEach(() => {
+  client.stop();
+  vi.useRealTimers();
+});
+
+/** A client whose WebSockets never get through, at its first line over events. */
+async function start() {
+  client = new LivingMapClient({ url: 'http://map.test', layers: ['agents'] }, { random: () => 1 });
+  client.start();
+  for (let attempt = 0; attempt < 2; attempt++) {
+    last().end(1006);
+    vi.advanceTimersByTime(30_000);
+  }
+  expect(sockets()).toHaveLength(2);
+  await settle();
+}
+
+test('where no WebSocket gets through the map comes over events, and stays there', async () => {
+  await start();
+  expect(answer().url.href).toBe('http://map.test/living-map/events/stream?layers=agents');
+  await answer().write(asEvent(snapshot('e.1')));
+  await answer().write(`:\n\n${asEvent(event('e.2', setStatus('agent:a', 'error')))}${asEvent(event('e.3'))}`);
+  expect(client.getState()).toMatchObject({ connectionStatus: 'open', cursor: 'e.3' });
+  expect(client.getState().snapshot?.layers.agents?.items[0]?.status).toBe('error');
+  await answer().end();
+  expect(client.getState()).toMatchObject({ connectionStatus: 'closed', isStale: true });
+  vi.advanceTimersByTime(500);
+  await settle();
+  expect(sockets()).toHaveLength(2);
+  expect(answer().url.searchParams.get('cursor')).toBe('e.3');
+});
+
+test('frames may come in any pieces, and with any line ends', async () => {
+  await start();
+  const text = `${asEvent(snapshot('e.1'))}${asEvent({ ...event('e.2'), payload: 'Ї' } as never)}`.replaceAll(
+    '\n',
+    '\r\n',
+  );
+  for (const piece of text.match(/[\s\S]{1,7}/g) ?? []) await answer().write(piece);
+  expect(client.getState()).toMatchObject({ cursor: 'e.2', events: [{ payload: 'Ї' }] });
+});
+
+test('a cursor that is gone is given up at once', async () => {
+  await start();
+  await answer().write(asEvent(snapshot('e.1')));
+  await answer().end();
+  status = 410;
+  vi.advanceTimersByTime(500);
+  await settle();
+  expect(answer().url.searchParams.get('cursor')).toBe('e.1');
+  status = 200;
+  vi.advanceTimersByTime(1000);
+  await settle();
+  expect(answer().url.searchParams.has('cursor')).toBe(false);
+  await answer().write(asEvent(snapshot('f.1')));
+  expect(client.getState()).toMatchObject({ connectionStatus: 'open', cursor: 'f.1' });
+});
+
+test('with neither they take turns, and a WebSocket that gets through is kept', async () => {
+  status = 503;
+  await start();
+  expect(answers).toHaveLength(1);
+  expect(client.getState().error?.message).toContain('503');
+  vi.advanceTimersByTime(30_000);
+  expect(sockets()).toHaveLength(3);
+  last().say(snapshot('e.1'));
+  for (let attempt = 0; attempt < 5; attempt++) {
+    last().end(1006);
+    vi.advanceTimersByTime(30_000);
+  }
+  expect(sockets()).toHaveLength(8);
+  expect(answers).toHaveLength(1);
+});
+
+test('a line that is left says nothing more', async () => {
+  await start();
+  await answer().write(asEvent(snapshot('e.1')));
+  await answer().write(`data: garbage\n\n${asEvent(event('e.2'))}`);
+  expect(answer().signal.aborted).toBe(true);
+  expect(client.getState()).toMatchObject({ connectionStatus: 'closed', cursor: 'e.1' });
+});
