@@ -34,12 +34,14 @@ const BACKOFF_BASE_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
 /** The server pings after 30 seconds of silence; a line silent for longer than this is dead. Milliseconds. */
 const SILENCE_MS = 75_000;
+/** A line that lasted this long was a good one: the next wait is short again. Milliseconds. */
+const STABLE_MS = 5000;
 /** A page hidden for this long is paused: shorter looks elsewhere cost no reconnect. Milliseconds. */
 const HIDDEN_MS = 30_000;
 /** Lines in a row that end in garbage before the cursor is given up for a snapshot: what follows it cannot be read. */
 const GARBLED_WITH_CURSOR = 2;
 /**
- * The same for lines that bring nothing: a refused cursor looks like a server that is away. That is about a minute of
+ * The same for lines that do not last: a refused cursor looks like a server that is away. That is about a minute of
  * tries, so that a restart, after which everybody comes back, is not answered with a snapshot for each.
  */
 const ATTEMPTS_WITH_CURSOR = 10;
@@ -65,7 +67,8 @@ export class LivingMapClient {
   #retry: Timer;
   #silence: Timer;
   #hidden: Timer;
-  /** Lines in a row that ended without a frame that could be used. */
+  #stable: Timer;
+  /** Lines in a row that did not last. */
   #attempt = 0;
   /** Those of them whose last words could not be read. */
   #garbled = 0;
@@ -133,6 +136,12 @@ export class LivingMapClient {
     clearTimeout(this.#retry);
     if (to === 'idle' || to === 'paused') this.#attempt = 0;
     if (to === 'open' || to === 'idle') this.#error = null;
+    if (to === 'open') {
+      // Not with its first frame: one that always ends soon after would be asked for again and again without a pause.
+      this.#stable = setTimeout(() => {
+        this.#attempt = 0;
+      }, STABLE_MS);
+    }
     if (to === 'idle' || to === 'failed') this.#release();
     if (to === 'waiting') this.#retry = setTimeout(() => this.#signal('retry'), this.#wait());
     this.#store.setConnection(statusOf[to], this.#error);
@@ -177,7 +186,6 @@ export class LivingMapClient {
       this.#fresh = false;
       this.#release();
     }
-    this.#attempt = 0;
     this.#garbled = 0;
     this.#isTransportKnown = true;
     this.#signal('frame');
@@ -216,6 +224,7 @@ export class LivingMapClient {
 
   #dropLine() {
     clearTimeout(this.#silence);
+    clearTimeout(this.#stable);
     const line = this.#line;
     this.#line = null;
     line?.close();

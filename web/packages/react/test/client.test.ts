@@ -48,7 +48,7 @@ test('a server that drops: the map is kept, marked stale, and goes on from the c
   expect(agents()).toEqual(['agent:a idle', 'agent:b online']);
 });
 
-test('waits double up to half a minute, and begin again after a frame', () => {
+test('waits double up to half a minute, and begin again after a line that lasted', () => {
   start();
   last().say(snapshot('e.1'));
   for (const wait of [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]) {
@@ -60,10 +60,24 @@ test('waits double up to half a minute, and begin again after a frame', () => {
     expect(sockets()).toHaveLength(before + 1);
   }
   last().say(snapshot('e.2'));
+  vi.advanceTimersByTime(5000);
   last().end(4012);
   const before = sockets().length;
   vi.advanceTimersByTime(500);
   expect(sockets()).toHaveLength(before + 1);
+});
+
+test('a server that takes us and drops us at once is not asked without a pause', () => {
+  start();
+  for (const wait of [500, 1000, 2000]) {
+    last().say(snapshot('e.1'));
+    last().end(1006);
+    const before = sockets().length;
+    vi.advanceTimersByTime(wait - 1);
+    expect(sockets()).toHaveLength(before);
+    vi.advanceTimersByTime(1);
+    expect(sockets()).toHaveLength(before + 1);
+  }
 });
 
 test('a wait is random between nothing and its ceiling', () => {

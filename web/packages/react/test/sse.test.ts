@@ -69,6 +69,7 @@ test('where no WebSocket gets through the map comes over events, and stays there
   await answer().write(`:\n\n${asEvent(event('e.2', setStatus('agent:a', 'error')))}${asEvent(event('e.3'))}`);
   expect(client.getState()).toMatchObject({ connectionStatus: 'open', cursor: 'e.3' });
   expect(client.getState().snapshot?.layers.agents?.items[0]?.status).toBe('error');
+  vi.advanceTimersByTime(5000);
   await answer().end();
   expect(client.getState()).toMatchObject({ connectionStatus: 'closed', isStale: true });
   vi.advanceTimersByTime(500);
@@ -90,6 +91,7 @@ test('frames may come in any pieces, and with any line ends', async () => {
 test('a cursor that is gone is given up at once', async () => {
   await start();
   await answer().write(asEvent(snapshot('e.1')));
+  vi.advanceTimersByTime(5000);
   await answer().end();
   status = 410;
   vi.advanceTimersByTime(500);
