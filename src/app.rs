@@ -1,5 +1,7 @@
 //! Wiring only: builds the parts, starts the tasks, and stops them in order.
 
+mod streams;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use crate::model::{Epoch, Service};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
 
+pub use streams::streams;
+
 /// Connections that may wait to be accepted: all clients of a server that was restarted come at once.
 const BACKLOG: u32 = 4096;
 
@@ -44,43 +48,6 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings) -> anyhow::Result<
     settings.storage.database_url = format!("sqlite://{}", file.display());
     settings.storage.nats_url = None;
     run(settings, Some(config)).await
-}
-
-/// Compares our streams on the NATS server with what is declared, or makes them so.
-pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
-    let url = settings.storage.nats_url.as_deref().context("NATS_URL is not set: which server?")?;
-    let connection = bus::connect(&NatsConfig { url: url.to_owned(), ..NatsConfig::default() }).await?;
-    if !connection.connected(Duration::from_secs(5)).await {
-        let trouble = connection.trouble().unwrap_or_else(|| "no answer".to_owned());
-        anyhow::bail!("NATS cannot be reached at NATS_URL: {trouble}");
-    }
-    let declaration = bus::Declaration::living_map(&settings.storage.extra_subjects);
-    let (differences, taken) = if apply {
-        let ensured = bus::streams::ensure(&connection, &declaration).await?;
-        (ensured.differences, ensured.taken)
-    } else {
-        match bus::streams::info(&connection, &declaration.name).await? {
-            Some(info) => (bus::streams::compare(&declaration, &info), Vec::new()),
-            None => anyhow::bail!("{}: missing; `living-map streams apply` creates it", declaration.name),
-        }
-    };
-    for difference in &differences {
-        let bus::streams::Difference { setting, declared, found } = difference;
-        if setting == "subjects" {
-            println!("{}: does not record {declared}; `living-map streams apply` adds them", declaration.name);
-        } else {
-            println!("{}: {setting} is {found}, declared {declared}; left as it is", declaration.name);
-        }
-    }
-    for taken in &taken {
-        println!("{}: {} belongs to stream {}", declaration.name, taken.subject, taken.stream);
-    }
-    connection.close().await;
-    if differences.is_empty() && taken.is_empty() {
-        println!("{}: as declared", declaration.name);
-        return Ok(());
-    }
-    anyhow::bail!("{} difference(s)", differences.len() + taken.len())
 }
 
 async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()> {
@@ -203,8 +170,13 @@ async fn open_log(
     let connection = bus::connect(&NatsConfig { url: url.clone(), ..NatsConfig::default() })
         .await
         .context("NATS_URL cannot be used")?;
-    let stream = bus::Declaration::living_map(&extra_subjects);
-    let log = JetStreamLog::new(connection, JetStreamConfig { stream, ..JetStreamConfig::default() });
+    let config = JetStreamConfig {
+        stream: bus::Declaration::living_map(&extra_subjects),
+        network: bus::Declaration::network(),
+        manage: settings.storage.nats_manage_streams,
+        ..JetStreamConfig::default()
+    };
+    let log = JetStreamLog::new(connection, config);
     let writer = HistoryWriter::new(&log, Arc::clone(history), WriterConfig::default());
     Ok((Arc::new(log), Some(writer)))
 }

@@ -3,7 +3,9 @@
 //! | part | what it knows |
 //! |---|---|
 //! | [`connection`] | connecting, reconnecting, and how the connection is doing |
-//! | [`streams`] | the streams we declare, and how they compare with the server's |
+//! | [`declared`] | the streams we declare, as data |
+//! | [`streams`] | how one compares with the server's, and how it is made so |
+//! | [`network`] | all of them together, the log taking the others' messages |
 //! | [`subjects`] | which patterns cover or overlap which |
 //!
 //! nats-server 2.9 and newer are met: streams are read and updated as the server's own JSON, so that settings which
@@ -17,8 +19,11 @@
 
 pub mod backoff;
 pub mod connection;
+pub mod declared;
+pub mod network;
 pub mod streams;
 pub mod subjects;
 
 pub use connection::{Connection, Link, NatsConfig, NatsError, connect};
-pub use streams::{Declaration, Ensured, StreamError, StreamInfo};
+pub use declared::{Declaration, LIVING_MAP, Source};
+pub use streams::{Ensured, Sourced, StreamError, StreamInfo};

@@ -1,76 +1,20 @@
-//! The streams we declare, and how they compare with the server's.
+//! The server's streams: compared with what is declared, made and extended, never narrowed.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::connection::Connection;
+use super::declared::{Declaration, LIVING_MAP, Source};
 use super::subjects::{covers, overlap, union};
-use crate::model::subject::{MAP_SUBJECTS, Pattern};
-
-/// The stream that is the log.
-pub const LIVING_MAP: &str = "LIVING_MAP";
-
-/// A stream as we want it. Retention is by limits, storage is on disk, the oldest message goes first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declaration {
-    /// Its name.
-    pub name: String,
-    /// Its subjects; none covers another.
-    pub subjects: Vec<String>,
-    /// How long it keeps a message.
-    pub max_age: Duration,
-    /// How many bytes it may hold; none: as many as its age allows.
-    pub max_bytes: Option<u64>,
-    /// How long the server recognises a message id it has seen (its own default is two minutes).
-    pub duplicate_window: Duration,
-    /// Copies in a cluster of servers.
-    pub replicas: usize,
-}
-
-impl Declaration {
-    /// The log's stream: the map's subjects and `extra` ones, for seven days.
-    #[must_use]
-    pub fn living_map(extra: &[Pattern]) -> Self {
-        let own: Vec<String> = MAP_SUBJECTS.iter().map(|subject| (*subject).to_owned()).collect();
-        let extra: Vec<String> = extra.iter().map(|pattern| pattern.as_str().to_owned()).collect();
-        Self {
-            name: LIVING_MAP.to_owned(),
-            subjects: union(&own, &extra),
-            max_age: Duration::from_hours(7 * 24),
-            max_bytes: None,
-            duplicate_window: Duration::from_mins(2),
-            replicas: 1,
-        }
-    }
-
-    fn limits(&self) -> [(&'static str, Value); 6] {
-        [
-            ("retention", json!("limits")),
-            ("storage", json!("file")),
-            ("max_age", json!(nanoseconds(self.max_age))),
-            ("max_bytes", self.max_bytes.map_or(json!(-1), |bytes| json!(bytes))),
-            ("duplicate_window", json!(nanoseconds(self.duplicate_window.min(self.max_age)))),
-            ("num_replicas", json!(self.replicas)),
-        ]
-    }
-
-    fn to_config(&self) -> Map<String, Value> {
-        let unlimited = ["max_msgs", "max_msg_size", "max_msgs_per_subject", "max_consumers"];
-        let mut config: Map<String, Value> = unlimited.map(|limit| (limit.to_owned(), json!(-1))).into_iter().collect();
-        config.extend(self.limits().map(|(key, value)| (key.to_owned(), value)));
-        config.insert("name".to_owned(), json!(self.name));
-        config.insert("subjects".to_owned(), json!(self.subjects));
-        config.insert("discard".to_owned(), json!("old"));
-        config
-    }
-}
+use crate::model::subject::Pattern;
 
 /// A stream as the server has it.
 #[derive(Debug, Clone, Deserialize)]
@@ -104,6 +48,13 @@ impl StreamInfo {
         subjects.into_iter().flatten().filter_map(|subject| subject.as_str().map(str::to_owned)).collect()
     }
 
+    /// The streams it takes messages from, and what it takes of them; no filter: everything.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let sources = self.config.get("sources").and_then(Value::as_array);
+        sources.into_iter().flatten().filter_map(Source::read).collect()
+    }
+
     /// Its description.
     #[must_use]
     pub fn description(&self) -> &str {
@@ -129,13 +80,26 @@ pub struct Taken {
     pub subject: String,
     /// The stream that has it, or a part of it.
     pub stream: String,
+    /// The subjects of that stream which overlap it.
+    pub theirs: Vec<String>,
+    /// Whether that stream is made from the log itself: to take messages from it would be a circle.
+    pub circular: bool,
+}
+
+/// What a stream takes from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sourced {
+    /// The other stream.
+    pub stream: String,
+    /// The subjects that are taken from it.
+    pub subjects: Vec<Pattern>,
 }
 
 /// A declared stream, found or made.
 #[derive(Debug, Clone)]
 pub struct Ensured {
-    /// How it is now.
-    pub info: StreamInfo,
+    /// How it is now; none when there is nothing left for it to hold, since others have all its subjects.
+    pub info: Option<StreamInfo>,
     /// Settings that are not as declared.
     pub differences: Vec<Difference>,
     /// Subjects it does not have since another stream has them.
@@ -182,6 +146,12 @@ pub fn compare(declaration: &Declaration, info: &StreamInfo) -> Vec<Difference> 
         let setting = "subjects".to_owned();
         differences.push(Difference { setting, declared: json!(missing), found: found("subjects") });
     }
+    let lacking = lacking(info, declaration);
+    if !lacking.is_empty() {
+        let setting = "sources".to_owned();
+        let declared = lacking.iter().map(Source::to_config).collect();
+        differences.push(Difference { setting, declared, found: found("sources") });
+    }
     if found("no_ack") == Value::Bool(true) {
         let setting = "no_ack".to_owned();
         differences.push(Difference { setting, declared: json!(false), found: json!(true) });
@@ -198,14 +168,23 @@ pub async fn ensure(connection: &Connection, declaration: &Declaration) -> Resul
     // a second round for the subjects that are left, a third for another process that was faster than we
     for _ in 0..3 {
         let change = match info(connection, name).await? {
+            None if wanted.subjects.is_empty() && wanted.sources.is_empty() => {
+                return Ok(Ensured { info: None, differences: Vec::new(), taken });
+            }
             None => ("STREAM.CREATE", wanted.to_config()),
             Some(info) => {
                 let subjects = info.subjects();
-                if missing(&subjects, &wanted.subjects).is_empty() {
+                let lacking = lacking(&info, &wanted);
+                if missing(&subjects, &wanted.subjects).is_empty() && lacking.is_empty() {
                     let differences = compare(&wanted, &info);
-                    return Ok(Ensured { info, differences, taken });
+                    return Ok(Ensured { info: Some(info), differences, taken });
                 }
                 let mut config = info.config;
+                if !lacking.is_empty() {
+                    let sources = config.entry("sources").or_insert_with(|| json!([]));
+                    let lacking = lacking.iter().map(Source::to_config);
+                    sources.as_array_mut().into_iter().for_each(|sources| sources.extend(lacking.clone()));
+                }
                 config.insert("subjects".to_owned(), json!(union(&subjects, &wanted.subjects)));
                 ("STREAM.UPDATE", config)
             }
@@ -217,7 +196,7 @@ pub async fn ensure(connection: &Connection, declaration: &Declaration) -> Resul
             Response::Err { error } if error.error_code() == ErrorCode::STREAM_SUBJECT_OVERLAP => {
                 let others = taken_by_others(connection, &wanted).await?;
                 wanted.subjects.retain(|subject| !others.iter().any(|taken| taken.subject == *subject));
-                if others.is_empty() || wanted.subjects.is_empty() {
+                if others.is_empty() {
                     return Err(refused(name, &error));
                 }
                 taken.extend(others);
@@ -244,15 +223,64 @@ fn missing(has: &[String], wanted: &[String]) -> Vec<String> {
     wanted.iter().filter(|subject| !has.iter().any(|kept| covers(kept, subject))).cloned().collect()
 }
 
-async fn taken_by_others(connection: &Connection, wanted: &Declaration) -> Result<Vec<Taken>, StreamError> {
+/// The declared sources that the stream has not. A source that is there is left as it is, filter and all.
+fn lacking(info: &StreamInfo, declaration: &Declaration) -> Vec<Source> {
+    let has = info.sources();
+    declaration.sources.iter().filter(|wanted| !has.iter().any(|has| has.stream == wanted.stream)).cloned().collect()
+}
+
+/// The sources that bring what others have: one for each stream, since nats-server 2.9 knows no more, with the narrowest
+/// single filter that lets all of it through.
+#[must_use]
+pub fn sources_of(taken: &[Taken]) -> Vec<Source> {
+    let mut streams: BTreeMap<&str, (Vec<&String>, Vec<&String>)> = BTreeMap::new();
+    for one in taken.iter().filter(|one| !one.circular && one.stream != LIVING_MAP) {
+        let (ours, theirs) = streams.entry(&one.stream).or_default();
+        ours.push(&one.subject);
+        theirs.extend(one.theirs.iter().filter(|subject| !theirs.contains(subject)).collect::<Vec<_>>());
+    }
+    let source = |(stream, (ours, theirs)): (&str, (Vec<&String>, Vec<&String>))| {
+        let filter = match (ours.as_slice(), theirs.as_slice()) {
+            ([one], _) | (_, [one]) => Some((*one).clone()),
+            _ => None,
+        };
+        Source { stream: stream.to_owned(), filter }
+    };
+    streams.into_iter().map(source).collect()
+}
+
+/// What the stream takes from others, by subject.
+pub async fn sourced(connection: &Connection, of: &StreamInfo) -> Result<Vec<Sourced>, StreamError> {
+    let mut sourced = Vec::new();
+    for Source { stream, filter } in of.sources() {
+        let subjects = match filter {
+            Some(filter) => vec![filter],
+            None => info(connection, &stream).await?.map(|info| info.subjects()).unwrap_or_default(),
+        };
+        sourced.push(Sourced { stream, subjects: subjects.iter().filter_map(|text| text.parse().ok()).collect() });
+    }
+    Ok(sourced)
+}
+
+/// The declared subjects that other streams have.
+pub async fn taken_by_others(connection: &Connection, wanted: &Declaration) -> Result<Vec<Taken>, StreamError> {
     let unavailable = |error: &dyn std::fmt::Display| StreamError::Unavailable(error.to_string());
     let streams: Vec<_> = connection.jetstream().streams().try_collect().await.map_err(|error| unavailable(&error))?;
     let others = streams.iter().filter(|stream| stream.config.name != wanted.name);
     Ok(others
         .flat_map(|other| {
-            let subjects = &other.config.subjects;
-            let taken = wanted.subjects.iter().filter(|wanted| subjects.iter().any(|has| overlap(has, wanted)));
-            taken.map(|subject| Taken { subject: subject.clone(), stream: other.config.name.clone() })
+            let from_log = |source: &stream::Source| source.name == LIVING_MAP;
+            let circular = other.config.sources.iter().flatten().chain(&other.config.mirror).any(from_log);
+            let theirs = |wanted: &str| -> Vec<String> {
+                other.config.subjects.iter().filter(|has| overlap(has, wanted)).cloned().collect()
+            };
+            let taken = wanted.subjects.iter().map(move |subject| (subject, theirs(subject)));
+            taken.filter(|(_, theirs)| !theirs.is_empty()).map(move |(subject, theirs)| Taken {
+                subject: subject.clone(),
+                stream: other.config.name.clone(),
+                theirs,
+                circular,
+            })
         })
         .collect())
 }
@@ -273,8 +301,4 @@ async fn request<T: serde::de::DeserializeOwned>(
 
 fn refused(stream: &str, error: &async_nats::jetstream::Error) -> StreamError {
     StreamError::Refused { stream: stream.to_owned(), problem: error.to_string() }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

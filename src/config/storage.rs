@@ -29,6 +29,12 @@ pub struct Storage {
     #[arg(long, env = "EXTRA_SUBJECTS", value_name = "EXTRA_SUBJECTS", value_delimiter = ',', value_parser = pattern)]
     pub extra_subjects: Vec<Pattern>,
 
+    /// Whether missing streams are made, and subjects and sources added to those that lack them. `false`: they are only
+    /// compared, and `living-map streams apply` is for whoever may. Nothing is ever taken from a stream
+    #[arg(long, env = "NATS_MANAGE_STREAMS", value_name = "NATS_MANAGE_STREAMS", default_value_t = true,
+        action = clap::ArgAction::Set)]
+    pub nats_manage_streams: bool,
+
     /// Days for which history is kept
     #[arg(long, env = "HISTORY_RETENTION_DAYS", value_name = "HISTORY_RETENTION_DAYS", default_value_t = 30,
         value_parser = clap::value_parser!(u32).range(1..=36_500))]

@@ -50,6 +50,10 @@ const HEADER_BYTES: usize = "NATS/1.0\r\nNats-Msg-Id: \r\n\r\n".len() + 36;
 pub struct JetStreamConfig {
     /// The stream, made when it is missing.
     pub stream: Declaration,
+    /// The network's other streams, looked after together with it; it takes the messages of those that are marked so.
+    pub network: Vec<Declaration>,
+    /// Whether streams may be made and extended; otherwise they are compared only, and a missing log is not available.
+    pub manage: bool,
     /// How long an append may take in all, waiting for a connection included. An event whose append was not confirmed in
     /// time may be in the log all the same; sent again, it is known as a duplicate.
     pub append_timeout: Duration,
@@ -74,6 +78,8 @@ impl Default for JetStreamConfig {
     fn default() -> Self {
         Self {
             stream: Declaration::living_map(&[]),
+            network: Vec::new(),
+            manage: true,
             append_timeout: Duration::from_secs(5),
             recreate_after: Duration::from_secs(2),
             append_in_flight: 1000,
@@ -107,8 +113,7 @@ impl JetStreamLog {
 
     async fn publish(&self, new: &NewEvent, known: &stream::Known) -> Result<Sent, LogError> {
         let event = &new.event;
-        let recorded = known.subjects.iter().any(|pattern| pattern.matches(&event.event_type));
-        if !recorded || subject::validate(&event.event_type).is_err() {
+        if !known.records(&event.event_type) || subject::validate(&event.event_type).is_err() {
             return Err(LogError::NotRecorded(event.event_type.clone()));
         }
         let body = envelope::write(event).to_string();
@@ -122,7 +127,7 @@ impl JetStreamLog {
         Ok(Sent { id: event.id, subject: event.event_type.clone(), ack })
     }
 
-    async fn settle(&self, sent: Sent, epoch: Epoch, deadline: Instant) -> Result<Appended, LogError> {
+    async fn settle(&self, sent: Sent, known: &stream::Known, deadline: Instant) -> Result<Appended, LogError> {
         let ack = match timeout_at(deadline, sent.ack.into_future()).await {
             Ok(Ok(ack)) => ack,
             Ok(Err(error)) if error.kind() == PublishErrorKind::StreamNotFound => {
@@ -133,10 +138,14 @@ impl JetStreamLog {
             Ok(Err(error)) => return Err(LogError::Unavailable(error.to_string())),
             Err(_) => return Err(LogError::Unavailable("the server did not answer in time".to_owned())),
         };
-        if ack.stream != self.config.stream.name {
+        let cursor = if ack.stream == self.config.stream.name {
+            Some(Cursor { epoch: known.epoch, seq: ack.sequence })
+        } else if known.sources(&ack.stream, &sent.subject) {
+            // it is safe there, and on its way: its position in the log is not known yet
+            None
+        } else {
             return Err(LogError::NotRecorded(sent.subject));
-        }
-        let cursor = Some(Cursor { epoch, seq: ack.sequence });
+        };
         Ok(Appended { id: sent.id, cursor, duplicate: ack.duplicate })
     }
 }
@@ -166,7 +175,7 @@ impl EventLog for JetStreamLog {
             if pending.len() >= self.config.append_in_flight
                 && let Some(first) = pending.pop_front()
             {
-                results.push(self.settle_one(first, known.epoch, deadline).await);
+                results.push(self.settle_one(first, &known, deadline).await);
             }
             // a connection that takes no more bytes must not hold the caller for ever
             let sent = timeout_at(deadline, self.publish(event, &known)).await;
@@ -174,7 +183,7 @@ impl EventLog for JetStreamLog {
                 .push_back(sent.unwrap_or_else(|_| Err(LogError::Unavailable("the connection is stuck".to_owned()))));
         }
         for one in pending {
-            results.push(self.settle_one(one, known.epoch, deadline).await);
+            results.push(self.settle_one(one, &known, deadline).await);
         }
         count(&results);
         metrics::histogram!("living_map_log_append_seconds").record(started.elapsed().as_secs_f64());
@@ -213,10 +222,10 @@ impl JetStreamLog {
     async fn settle_one(
         &self,
         sent: Result<Sent, LogError>,
-        epoch: Epoch,
+        known: &stream::Known,
         deadline: Instant,
     ) -> Result<Appended, LogError> {
-        self.settle(sent?, epoch, deadline).await
+        self.settle(sent?, known, deadline).await
     }
 }
 

@@ -52,7 +52,8 @@ pub enum LogError {
 pub struct Appended {
     /// The event's id.
     pub id: Uuid,
-    /// Its position; for a duplicate that of the first one, if it is still known.
+    /// Its position; for a duplicate that of the first one, if it is still known. None for an event that another stream
+    /// took, from which the log takes it in a moment.
     pub cursor: Option<Cursor>,
     /// Whether the log had it already.
     pub duplicate: bool,

@@ -47,6 +47,17 @@ impl Message<'_> {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
+
+    /// The name of a message that the log took from another stream: the place it had there, and what it is, since a
+    /// stream that was made again gives the same places to other messages. It stays the same when the log is made again.
+    fn origin(&self) -> Option<String> {
+        // nats-server 2.9 writes the stream and the position, newer ones more behind it
+        let mut source = self.header("Nats-Stream-Source")?.split_ascii_whitespace();
+        let (stream, seq) = (source.next()?, source.next()?);
+        let stream = stream.split(':').next().unwrap_or(stream);
+        let content = Uuid::new_v5(&NAMESPACE, self.body);
+        Some(format!("origin:{stream}:{seq}:{}:{content}", self.subject))
+    }
 }
 
 /// Reads a message of the log.
@@ -67,7 +78,9 @@ pub fn read(message: &Message<'_>) -> LogEntry {
     let event_type = clean(&message.subject[..message.subject.floor_char_boundary(MAX_KEPT_SUBJECT_BYTES)]);
     // the position and its time, without the epoch: a log that lost its newest entries counts as a new one, and what it
     // has kept is still the same
-    let place = || format!("position:{}:{}", message.cursor.seq, logged_at.timestamp_micros());
+    let place = || {
+        message.origin().unwrap_or_else(|| format!("position:{}:{}", message.cursor.seq, logged_at.timestamp_micros()))
+    };
     let event = parts.into_event(event_type, logged_at, place);
     let raw = keep_raw.then(|| Bytes::copy_from_slice(message.body));
     LogEntry { cursor: message.cursor, logged_at, event, raw }

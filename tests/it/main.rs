@@ -1,6 +1,7 @@
 //! Integration tests: real processes, private, on free ports. One binary, so that it links once.
 
 mod adapters;
+mod bus;
 mod command_line;
 mod documents;
 mod drop_in;

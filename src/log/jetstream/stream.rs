@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::JetStreamConfig;
 use super::unreadable::Unreadable;
-use crate::bus::{Connection, Declaration, StreamError, StreamInfo, streams};
+use crate::bus::{Connection, Declaration, Sourced, StreamError, StreamInfo, network, streams};
 use crate::log::{Bounds, LogError};
 use crate::model::Epoch;
 use crate::model::subject::Pattern;
@@ -26,6 +26,8 @@ const GENERATION: &str = "living-map generation ";
 pub struct LogStream {
     connection: Connection,
     declaration: Declaration,
+    network: Vec<Declaration>,
+    manage: bool,
     /// How long callers wait for a connection.
     patience: Duration,
     /// How long a stream that was there must be gone before it is made again.
@@ -43,6 +45,8 @@ pub struct LogStream {
 struct Memory {
     /// What the server said, and at which connect it said it; none when it must be asked.
     known: Option<(u64, Arc<Known>)>,
+    /// What it took from other streams when it was looked at last.
+    sourced: Arc<[Sourced]>,
     /// Since when the stream is gone.
     missing_since: Option<Instant>,
 }
@@ -54,8 +58,24 @@ pub struct Known {
     pub epoch: Epoch,
     /// What it records.
     pub subjects: Vec<Pattern>,
+    /// What it records from other streams.
+    pub sourced: Arc<[Sourced]>,
     /// The largest message, headers included, that server and stream take; bytes.
     pub max_message: usize,
+}
+
+impl Known {
+    /// Whether an event of this subject gets into the log.
+    pub fn records(&self, subject: &str) -> bool {
+        let sourced = self.sourced.iter().flat_map(|sourced| &sourced.subjects);
+        self.subjects.iter().chain(sourced).any(|pattern| pattern.matches(subject))
+    }
+
+    /// Whether an event of this subject that `stream` took gets into the log from there.
+    pub fn sources(&self, stream: &str, subject: &str) -> bool {
+        let of_stream = self.sourced.iter().filter(|sourced| sourced.stream == stream);
+        of_stream.flat_map(|sourced| &sourced.subjects).any(|pattern| pattern.matches(subject))
+    }
 }
 
 /// What the server says about the stream now.
@@ -72,6 +92,8 @@ impl LogStream {
         Self {
             connection,
             declaration: config.stream.clone(),
+            network: config.network.clone(),
+            manage: config.manage,
             patience: config.append_timeout,
             recreate_after: config.recreate_after,
             memory: Mutex::new(Memory::default()),
@@ -137,23 +159,30 @@ impl LogStream {
         {
             return Ok(self.seen(info));
         }
-        let ensured =
-            streams::ensure(&self.connection, &self.declaration).await.map_err(|error| unavailable(&error))?;
-        for taken in &ensured.taken {
-            tracing::error!(
-                subject = %taken.subject, stream = %taken.stream,
-                "events of this subject do not reach the map: another stream has the subject",
-            );
-        }
-        for difference in &ensured.differences {
-            tracing::warn!(
-                stream = self.name(), setting = %difference.setting, declared = %difference.declared,
-                found = %difference.found, "the stream is not as declared; it is left as it is",
-            );
-        }
-        let seen = self.seen(ensured.info);
+        let info = self.survey().await?;
+        let sourced = streams::sourced(&self.connection, &info).await.map_err(|error| unavailable(&error))?;
+        self.memory().sourced = sourced.into();
+        let seen = self.seen(info);
         self.learn(connects, &seen);
         Ok(seen)
+    }
+
+    /// Compares all declared streams with the server's, makes and extends what it may, and says what differs.
+    async fn survey(&self) -> Result<StreamInfo, LogError> {
+        let mut reports =
+            network::survey(&self.connection, &self.declaration, &self.network, self.manage).await.into_iter();
+        let Some(log) = reports.next_back() else { return Err(LogError::Unavailable("no stream".to_owned())) };
+        for (report, declaration) in reports.zip(&self.network) {
+            tell(&report);
+            if report.missing(declaration) {
+                tracing::warn!(stream = report.stream, "a declared stream is missing: `living-map streams apply`");
+            }
+        }
+        tell(&log);
+        let info = log.state.map_err(|error| unavailable(&error))?.info;
+        info.ok_or_else(|| {
+            LogError::Unavailable(format!("stream {} is missing: `living-map streams apply`", self.name()))
+        })
     }
 
     /// When the log took the message at `seq`; none when there is no such message.
@@ -227,7 +256,8 @@ impl LogStream {
         let own_limit = own_limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
         let server_limit = self.connection.client().max_payload();
         let max_message = own_limit.map_or(server_limit, |limit| limit.min(server_limit));
-        let known = Arc::new(Known { epoch: seen.bounds.epoch, subjects, max_message });
+        let sourced = Arc::clone(&self.memory().sourced);
+        let known = Arc::new(Known { epoch: seen.bounds.epoch, subjects, sourced, max_message });
         self.memory().known = Some((connects, Arc::clone(&known)));
         known
     }
@@ -253,6 +283,28 @@ fn generation(info: &StreamInfo) -> u64 {
     let text = info.description();
     let number = text.find(GENERATION).map(|at| &text[at + GENERATION.len()..]);
     number.and_then(|number| number.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Says what is not as declared.
+fn tell(report: &network::Report) {
+    let stream = report.stream.as_str();
+    for taken in report.taken() {
+        let (subject, owner) = (taken.subject.as_str(), taken.stream.as_str());
+        if taken.circular {
+            tracing::error!(stream, subject, owner, "events do not reach the map: a stream made from the log has them");
+        } else {
+            tracing::warn!(stream, subject, owner, "another stream has the subject; its events come from there");
+        }
+    }
+    for difference in report.differences() {
+        tracing::warn!(
+            stream, setting = %difference.setting, declared = %difference.declared, found = %difference.found,
+            "the stream is not as declared; it is left as it is",
+        );
+    }
+    if let Err(error) = &report.state {
+        tracing::error!(stream, %error, "a declared stream cannot be had");
+    }
 }
 
 fn unavailable(error: &StreamError) -> LogError {

@@ -1,0 +1,142 @@
+//! The streams we declare, as data.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::subjects::union;
+use crate::model::subject::{MAP_SUBJECTS, Pattern};
+
+/// The stream that is the log.
+pub const LIVING_MAP: &str = "LIVING_MAP";
+
+/// The network's streams, by name: subjects, days for which a message is kept, and whether the log takes its messages
+/// from there. The log is for what people look at; experiences are for the learner alone.
+const NETWORK: [(&str, &[&str], u64, bool); 6] = [
+    ("MESSAGES", &["message.>"], 7, true),
+    ("ATTACHMENTS", &["attachment.>"], 30, true),
+    ("AGENT_RUNS", &["agent.run.>"], 7, true),
+    ("MEMORY", &["memory.>"], 30, true),
+    ("AUDIT", &["audit.>", "ops.>"], 90, true),
+    ("EXPERIENCE", &["agent.experience.v1.>"], 7, false),
+];
+
+/// Days for which the log keeps an event.
+const LIVING_MAP_DAYS: u64 = 7;
+
+/// A stream as we want it. Retention is by limits, storage is on disk, the oldest message goes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    /// Its name.
+    pub name: String,
+    /// Its subjects; none covers another.
+    pub subjects: Vec<String>,
+    /// Other streams whose messages it takes too; one of each at most.
+    pub sources: Vec<Source>,
+    /// Whether the log takes its messages too.
+    pub in_log: bool,
+    /// How long it keeps a message.
+    pub max_age: Duration,
+    /// How many bytes it may hold; none: as many as its age allows.
+    pub max_bytes: Option<u64>,
+    /// How long the server recognises a message id it has seen (its own default is two minutes).
+    pub duplicate_window: Duration,
+    /// Copies in a cluster of servers.
+    pub replicas: usize,
+}
+
+/// Another stream from which a stream takes messages. They stay there too, for the consumers of that stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The other stream.
+    pub stream: String,
+    /// The subjects to take; none: all.
+    pub filter: Option<String>,
+}
+
+impl Declaration {
+    /// The log's stream: the map's subjects and `extra` ones.
+    #[must_use]
+    pub fn living_map(extra: &[Pattern]) -> Self {
+        let own: Vec<String> = MAP_SUBJECTS.iter().map(|subject| (*subject).to_owned()).collect();
+        let extra: Vec<String> = extra.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+        Self::new(LIVING_MAP, union(&own, &extra), LIVING_MAP_DAYS, true)
+    }
+
+    /// The network's other streams.
+    #[must_use]
+    pub fn network() -> Vec<Self> {
+        let subjects = |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        NETWORK
+            .iter()
+            .map(|(name, patterns, days, in_log)| Self::new(name, subjects(patterns), *days, *in_log))
+            .collect()
+    }
+
+    fn new(name: &str, subjects: Vec<String>, days: u64, in_log: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            subjects,
+            sources: Vec::new(),
+            in_log,
+            max_age: Duration::from_hours(24 * days),
+            max_bytes: None,
+            duplicate_window: Duration::from_mins(2),
+            replicas: 1,
+        }
+    }
+
+    pub(super) fn limits(&self) -> [(&'static str, Value); 6] {
+        [
+            ("retention", json!("limits")),
+            ("storage", json!("file")),
+            ("max_age", json!(nanoseconds(self.max_age))),
+            ("max_bytes", self.max_bytes.map_or(json!(-1), |bytes| json!(bytes))),
+            ("duplicate_window", json!(nanoseconds(self.duplicate_window.min(self.max_age)))),
+            ("num_replicas", json!(self.replicas)),
+        ]
+    }
+
+    pub(super) fn to_config(&self) -> Map<String, Value> {
+        let unlimited = ["max_msgs", "max_msg_size", "max_msgs_per_subject", "max_consumers"];
+        let mut config: Map<String, Value> = unlimited.map(|limit| (limit.to_owned(), json!(-1))).into_iter().collect();
+        config.extend(self.limits().map(|(key, value)| (key.to_owned(), value)));
+        config.insert("name".to_owned(), json!(self.name));
+        config.insert("subjects".to_owned(), json!(self.subjects));
+        config.insert("discard".to_owned(), json!("old"));
+        if !self.sources.is_empty() {
+            config.insert("sources".to_owned(), self.sources.iter().map(Source::to_config).collect());
+        }
+        config
+    }
+}
+
+impl Source {
+    pub(super) fn read(config: &Value) -> Option<Self> {
+        let text = |name: &str| config.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        Some(Self { stream: text("name")?.to_owned(), filter: text("filter_subject").map(str::to_owned) })
+    }
+
+    pub(super) fn to_config(&self) -> Value {
+        match &self.filter {
+            Some(filter) => json!({"name": self.stream, "filter_subject": filter}),
+            None => json!({"name": self.stream}),
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::subject::NETWORK_SUBJECTS;
+
+    #[test]
+    fn every_subject_of_the_network_has_its_stream() {
+        let declared: Vec<String> = Declaration::network().into_iter().flat_map(|stream| stream.subjects).collect();
+        assert_eq!(declared, NETWORK_SUBJECTS);
+    }
+}

@@ -1,0 +1,288 @@
+//! The network's streams and the log that takes their messages, beside streams and consumers of other people.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, consumer, stream};
+use futures::StreamExt;
+use living_map::bus::{Declaration, NatsConfig, connect, network};
+use living_map::history::{self, HistoryConfig};
+use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, LogError, WriterConfig};
+use living_map::map::State;
+use living_map::model::LogEntry;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::log_suite::{append, assert_gapless, epoch, event, of, read};
+use crate::support::daemon::Folder;
+use crate::support::nats::NatsServer;
+use crate::support::wait::{PATIENCE, until};
+
+/// One subject of each stream that the log takes messages from.
+const SOURCED: [&str; 6] = [
+    "message.received.agent:sofia",
+    "attachment.created.pdf",
+    "agent.run.started.agent:sofia",
+    "memory.store.agent:sofia",
+    "audit.action.gateway",
+    "ops.health.gateway",
+];
+
+async fn open(server: &NatsServer, manage: bool, network: Vec<Declaration>) -> JetStreamLog {
+    let config = NatsConfig { url: server.url(), reconnect_max: Duration::from_millis(200), ..NatsConfig::default() };
+    let config_of_log =
+        JetStreamConfig { manage, network, retry_max: Duration::from_millis(200), ..JetStreamConfig::default() };
+    JetStreamLog::new(connect(&config).await.unwrap(), config_of_log)
+}
+
+async fn open_network(server: &NatsServer) -> JetStreamLog {
+    open(server, true, Declaration::network()).await
+}
+
+async fn jetstream_of(server: &NatsServer) -> jetstream::Context {
+    jetstream::new(server.client().await)
+}
+
+async fn create(jetstream: &jetstream::Context, name: &str, subjects: &[&str]) -> stream::Stream {
+    let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+    let config = stream::Config { name: name.to_owned(), subjects, ..Default::default() };
+    jetstream.create_stream(config).await.unwrap()
+}
+
+/// The subjects of the next messages of somebody's durable consumer.
+async fn consume(stream: &stream::Stream, filter: &str, count: usize) -> Vec<String> {
+    let config = consumer::pull::Config {
+        durable_name: Some("theirs".to_owned()),
+        filter_subject: filter.to_owned(),
+        ..Default::default()
+    };
+    let consumer = stream.get_or_create_consumer("theirs", config).await.unwrap();
+    let messages = consumer.messages().await.unwrap().take(count);
+    let subjects = messages.then(|message| async {
+        let message = message.unwrap();
+        message.ack().await.unwrap();
+        message.subject.to_string()
+    });
+    tokio::time::timeout(PATIENCE, subjects.collect()).await.expect("their consumer gets its messages")
+}
+
+async fn publish(jetstream: &jetstream::Context, subject: &str, body: &Value) -> String {
+    let ack = jetstream.publish(subject.to_owned(), body.to_string().into()).await.unwrap();
+    ack.await.unwrap().stream
+}
+
+fn types(entries: &[LogEntry]) -> Vec<&str> {
+    let mut types: Vec<&str> = entries.iter().map(|entry| entry.event.event_type.as_str()).collect();
+    types.sort_unstable();
+    types
+}
+
+fn sorted(subjects: &[&'static str]) -> Vec<&'static str> {
+    let mut subjects = subjects.to_vec();
+    subjects.sort_unstable();
+    subjects
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_takes_what_the_networks_streams_take_and_leaves_it_to_their_consumers() {
+    let server = NatsServer::start().await;
+    let log = open_network(&server).await;
+    log.bounds().await.unwrap();
+    let jetstream = jetstream_of(&server).await;
+    for subject in SOURCED {
+        assert_ne!(publish(&jetstream, subject, &json!({"n": 1})).await, "LIVING_MAP", "{subject}");
+    }
+    assert_eq!(publish(&jetstream, "agent.experience.v1.agent:sofia", &json!({})).await, "EXPERIENCE");
+    publish(&jetstream, "city.event.last", &json!({})).await;
+    let entries = read(&log, 0, SOURCED.len() + 1).await;
+    assert_gapless(&entries, 1);
+    let mut expected = SOURCED.to_vec();
+    expected.push("city.event.last");
+    assert_eq!(types(&entries), sorted(&expected));
+    let memory = jetstream.get_stream("MEMORY").await.unwrap();
+    assert_eq!(consume(&memory, "memory.store.>", 1).await, ["memory.store.agent:sofia"]);
+    assert_eq!(log.bounds().await.unwrap().last, entries.len() as u64, "and nothing else came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_of_somebody_elses_stream_is_taken_from_there_and_not_from_them() {
+    let server = NatsServer::start().await;
+    let jetstream = jetstream_of(&server).await;
+    let chat = create(&jetstream, "CHAT", &["message.>", "chat.>"]).await;
+    create(&jetstream, "METERING", &["usage.>", "billing.>"]).await;
+    let log = open_network(&server).await;
+    let before = epoch(&log).await;
+    assert!(jetstream.get_stream("MESSAGES").await.is_err(), "there is nothing left for it");
+    for subject in ["chat.x", "billing.x"] {
+        publish(&jetstream, subject, &json!({})).await;
+    }
+    assert_eq!(publish(&jetstream, "message.received.agent:sofia", &json!({"n": 1})).await, "CHAT");
+    assert_eq!(publish(&jetstream, "usage.llm", &json!({"agent_id": "sofia"})).await, "METERING");
+    // through the log too, which knows it by its id although another stream took it
+    let sent = of(json!({"event_type": "message.sent.agent:sofia", "event_id": "one", "payload": {}}));
+    let first = append(&log, vec![sent.clone()]).await.remove(0);
+    let again = append(&log, vec![sent]).await.remove(0);
+    assert_eq!((first.cursor, first.duplicate, again.duplicate), (None, false, true));
+    let entries = read(&log, 0, 3).await;
+    assert_eq!(types(&entries), ["message.received.agent:sofia", "message.sent.agent:sofia", "usage.llm"]);
+    assert!(entries.iter().any(|entry| entry.event.id == first.id));
+    let theirs = consume(&chat, "message.>", 2).await;
+    assert_eq!(theirs, ["message.received.agent:sofia", "message.sent.agent:sofia"]);
+    // a second server finds the same and changes nothing
+    let second = open_network(&server).await;
+    assert_eq!((epoch(&second).await, second.bounds().await.unwrap().last), (before, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_begins_to_take_from_other_streams_stays_the_same_log() {
+    let server = NatsServer::start().await;
+    let jetstream = jetstream_of(&server).await;
+    let alone = open(&server, true, Vec::new()).await;
+    append(&alone, vec![event(1)]).await;
+    create(&jetstream, "MESSAGES", &["message.>"]).await;
+    publish(&jetstream, "message.received.agent:old", &json!({})).await;
+    let before = epoch(&alone).await;
+    let log = open_network(&server).await;
+    assert_eq!(epoch(&log).await, before);
+    let entries = read(&log, 0, 2).await;
+    assert_gapless(&entries, 1);
+    assert_eq!(entries[1].event.event_type, "message.received.agent:old", "what was there already comes too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_without_an_id_has_the_same_one_when_the_log_is_made_again() {
+    let server = NatsServer::start().await;
+    let jetstream = jetstream_of(&server).await;
+    let log = open_network(&server).await;
+    log.bounds().await.unwrap();
+    for n in [1, 2] {
+        publish(&jetstream, "memory.store.agent:sofia", &json!({"n": n})).await;
+    }
+    let before: Vec<_> = read(&log, 0, 2).await.into_iter().map(|entry| entry.event).collect();
+    assert_ne!(before[0].id, before[1].id);
+    jetstream.delete_stream("LIVING_MAP").await.unwrap();
+    let again =
+        until("the log to be there again", || async { log.bounds().await.ok().filter(|bounds| bounds.last >= 2) });
+    assert_eq!(again.await.last, 2);
+    let after: Vec<_> = read(&log, 0, 2).await.into_iter().map(|entry| entry.event.id).collect();
+    assert_eq!(after, before.iter().map(|event| event.id).collect::<Vec<_>>());
+}
+
+/// The publisher's own message id differs from the one that the log gives an event: only its key says that both are one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_sent_to_its_stream_and_through_the_log_is_one_event() {
+    let server = NatsServer::start().await;
+    let jetstream = jetstream_of(&server).await;
+    let log = open_network(&server).await;
+    log.bounds().await.unwrap();
+    let key = "gateway:msg-123:received:2026011912";
+    let body = json!({"event_type": "message.received.agent:sofia", "idempotency_key": key,
+        "payload": {"channel_id": "c1", "agent_id": "sofia"}});
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Msg-Id", "theirs");
+    let ack = jetstream.publish_with_headers("message.received.agent:sofia", headers, body.to_string().into()).await;
+    ack.unwrap().await.unwrap();
+    append(&log, vec![of(body)]).await;
+    let entries = read(&log, 0, 2).await;
+    assert_eq!(entries[0].event.id, entries[1].event.id);
+
+    let mut state = State::new(epoch(&log).await);
+    assert!(!state.apply(&entries[0]).duplicate);
+    assert!(state.apply(&entries[1]).duplicate, "the map takes it in once");
+
+    let folder = Folder::new("bus");
+    let url = format!("sqlite://{}", folder.path().join("map.db").display());
+    let history = history::open(&url, &HistoryConfig::default()).await.unwrap().history;
+    let writer = HistoryWriter::new(&log, Arc::clone(&history), WriterConfig::default());
+    let (status, stop) = (writer.status(), CancellationToken::new());
+    let writing = tokio::spawn(writer.run(stop.clone()));
+    until("both messages to be written", || async {
+        let status = status.borrow();
+        (status.lag == Some(0) && status.last_success.is_some()).then_some(())
+    })
+    .await;
+    let page = history.query(&history::HistoryQuery::default()).await.unwrap();
+    assert_eq!(page.records.len(), 1, "the record keeps it once");
+    stop.cancel();
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_not_make_streams_makes_none_and_says_which_is_missing() {
+    let server = NatsServer::start().await;
+    let jetstream = jetstream_of(&server).await;
+    let log = open(&server, false, Declaration::network()).await;
+    let Err(LogError::Unavailable(problem)) = log.bounds().await else { panic!("there is no stream") };
+    assert!(problem.contains("LIVING_MAP is missing") && problem.contains("streams apply"), "{problem}");
+    assert_eq!(jetstream.stream_names().count().await, 0);
+    create(&jetstream, "LIVING_MAP", &["agent.event.>"]).await;
+    until("the log to be found", || async { log.bounds().await.ok() }).await;
+    append(&log, vec![event(1)]).await;
+    let refused = log.append(vec![of(json!({"event_type": "message.sent.x", "payload": {}}))]).await.remove(0);
+    assert!(matches!(refused, Err(LogError::NotRecorded(_))), "{refused:?}");
+    assert_eq!(jetstream.stream_names().count().await, 1);
+}
+
+/// Each would take from the other for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_made_from_the_log_is_not_taken_from() {
+    let server = NatsServer::start().await;
+    let jetstream = jetstream_of(&server).await;
+    create(&jetstream, "LIVING_MAP", &["city.event.>"]).await;
+    let source = stream::Source { name: "LIVING_MAP".to_owned(), ..Default::default() };
+    let archive = stream::Config {
+        name: "ARCHIVE".to_owned(),
+        subjects: vec!["usage.>".to_owned()],
+        sources: Some(vec![source]),
+        ..Default::default()
+    };
+    jetstream.create_stream(archive).await.unwrap();
+    let connection = connect(&NatsConfig { url: server.url(), ..NatsConfig::default() }).await.unwrap();
+    let reports = network::survey(&connection, &Declaration::living_map(&[]), &Declaration::network(), true).await;
+    let log = reports.last().unwrap();
+    assert!(log.taken().iter().all(|taken| taken.circular && taken.stream == "ARCHIVE") && !log.taken().is_empty());
+    let sources = log.state.as_ref().unwrap().info.as_ref().unwrap().sources();
+    assert_eq!(sources.len(), 5, "{sources:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_check_and_apply_go_over_all_streams() {
+    let server = NatsServer::start().await;
+    let jetstream = jetstream_of(&server).await;
+    create(&jetstream, "CHAT", &["message.>"]).await;
+    let mut narrow = create(&jetstream, "AUDIT", &["audit.>"]).await;
+    assert_eq!(narrow.info().await.unwrap().config.max_age, Duration::ZERO);
+    let run = |command: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_living-map"))
+            .args(["streams", command, "--nats-url", &server.url()])
+            .output()
+            .expect("the program starts");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (good, said) = run("check");
+    assert!(!good);
+    for line in [
+        "MESSAGES: message.> belongs to stream CHAT; LIVING_MAP takes it from there",
+        "ATTACHMENTS: missing; `living-map streams apply` creates it",
+        "AUDIT: does not record [\"ops.>\"]; `living-map streams apply` adds them",
+        "LIVING_MAP: missing; `living-map streams apply` creates it",
+    ] {
+        assert!(said.contains(line), "{line}\n{said}");
+    }
+    assert_eq!(jetstream.stream_names().count().await, 2, "it only looked");
+    let (_, said) = run("apply");
+    for stream in ["ATTACHMENTS", "AGENT_RUNS", "MEMORY", "EXPERIENCE", "LIVING_MAP"] {
+        assert!(said.contains(&format!("{stream}: as declared")), "{stream}\n{said}");
+    }
+    assert!(said.contains("AUDIT: max_age is 0"), "{said}");
+    let mut config = narrow.info().await.unwrap().config.clone();
+    assert_eq!(
+        (config.subjects.as_slice(), config.max_age),
+        (&["audit.>".to_owned(), "ops.>".to_owned()][..], Duration::ZERO)
+    );
+    config.max_age = Duration::from_hours(90 * 24);
+    jetstream.update_stream(&config).await.unwrap();
+    let (good, said) = run("check");
+    assert!(good, "a subject that comes from another stream is no difference\n{said}");
+}
