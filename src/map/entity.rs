@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::model::layers::CurrentRun;
 use crate::model::{EntityType, Service};
 
 use super::facts::{Facts, Source};
@@ -20,6 +21,9 @@ const FORGET_AFTER_HOURS: i64 = 7 * 24;
 /// How long a node may be silent that is known by its metrics alone, in hours of the log, counted from the hour of the
 /// last ones: after one to two hours it is offline.
 const NODE_SILENT_HOURS: i64 = 2;
+
+/// How long a run may be silent, in hours of the log, before it counts as over: its end was never said.
+const RUN_SILENT_HOURS: i64 = 24;
 
 /// Place of an entity in the map's slab; used again after the entity is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +94,14 @@ pub(super) struct Reference {
     pub(super) target: Option<Key>,
 }
 
+/// A run of an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) shown: CurrentRun,
+    /// Hour of the log at which it was heard of last.
+    pub(super) hour: i64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Entity {
     pub(super) kind: EntityType,
@@ -109,6 +121,9 @@ pub(super) struct Entity {
     pub(super) last_active: Option<DateTime<Utc>>,
     /// Agents: whether its last outcome was an error.
     pub(super) failed: bool,
+    /// Agents: the run it is busy with.
+    #[serde(default)]
+    pub(super) run: Option<Run>,
     /// Agents and channels.
     pub(super) counter: Counter,
     /// DAOs: proposals known to be open by events, so that none is counted twice.
@@ -141,6 +156,7 @@ impl Entity {
             offline_since: None,
             last_active: None,
             failed: false,
+            run: None,
             counter: Counter::default(),
             open_proposals: BTreeSet::new(),
             references: Vec::new(),
@@ -181,12 +197,14 @@ impl Entity {
             _ if sign.outright => None,
             _ => Some(sign.hour + FORGET_AFTER_HOURS),
         });
-        [self.counter.due(), grave, offline, sign].into_iter().flatten().min()
+        let run = self.run.as_ref().map(|run| run.hour + RUN_SILENT_HOURS);
+        [self.counter.due(), grave, offline, sign, run].into_iter().flatten().min()
     }
 
     /// Lets time pass; whether it is to be forgotten.
     pub(super) fn expire(&mut self, hour: i64) -> bool {
         self.counter.expire(hour);
+        self.run.take_if(|run| run.hour + RUN_SILENT_HOURS <= hour);
         if let Some(death) = self.death {
             return self.named.is_empty() && death.hour + WINDOW_HOURS <= hour;
         }
@@ -215,6 +233,7 @@ impl Entity {
         self.sign = None;
         self.offline_since = None;
         self.failed = false;
+        self.run = None;
         self.open_proposals.clear();
         self.facts.retain(|fact| matches!(fact.source, Source::Service(_)));
     }

@@ -209,6 +209,10 @@ impl Fold<'_> {
         }
         entity.last_active = entity.last_active.max(gone.last_active);
         entity.failed |= gone.failed;
+        let began = |run: &super::entity::Run| run.shown.started_at;
+        if gone.run.as_ref().map(began) > entity.run.as_ref().map(began) {
+            entity.run = gone.run;
+        }
         entity.counter.absorb(gone.counter);
         entity.open_proposals.extend(gone.open_proposals);
         for name in &gone.names {

@@ -17,6 +17,7 @@ mod names;
 mod persist;
 mod query;
 mod reduce;
+mod runs;
 mod seen;
 mod settle;
 mod status;
@@ -42,6 +43,7 @@ use crate::model::{Answer, Change, Cursor, EntityType, Epoch, Layer, LogEntry, S
 use diff::CityFigures;
 use entity::{Key, Slab};
 use fold::Fold;
+use runs::Runs;
 use seen::Seen;
 use totals::{Shown, Totals};
 use usage::{Counter, Counts};
@@ -71,6 +73,8 @@ pub struct State {
     city: CityFigures,
     /// The mark of each upstream's last answer that said something.
     marks: BTreeMap<Service, u64>,
+    /// Whose run is whose.
+    runs: Runs,
     /// Names to join planets by, from parts of an answer of which more parts follow.
     pending_labels: BTreeSet<String>,
     /// Most entities that events may bring to the map. Not saved: it is the server's, not the log's.
@@ -207,6 +211,7 @@ impl State {
             counted: Counter::default(),
             city: CityFigures::default(),
             marks: BTreeMap::new(),
+            runs: Runs::default(),
             pending_labels: BTreeSet::new(),
             max_entities: DEFAULT_MAX_ENTITIES,
             turned_away: 0,

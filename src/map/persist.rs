@@ -10,6 +10,7 @@ use crate::model::{Cursor, Service};
 
 use super::diff::CityFigures;
 use super::entity::{Key, Slab};
+use super::runs::Runs;
 use super::seen::Seen;
 use super::usage::Counter;
 use super::view::Published;
@@ -26,11 +27,13 @@ pub(super) struct Saved {
     city: CityFigures,
     marks: BTreeMap<Service, u64>,
     pending_labels: BTreeSet<String>,
+    #[serde(default)]
+    runs: Runs,
 }
 
 impl From<Saved> for State {
     fn from(saved: Saved) -> Self {
-        let Saved { cursor, logged_at, seen, entities, counted, city, marks, pending_labels } = saved;
+        let Saved { cursor, logged_at, seen, entities, counted, city, marks, pending_labels, runs } = saved;
         let mut state = Self {
             cursor,
             logged_at,
@@ -40,6 +43,7 @@ impl From<Saved> for State {
             city,
             marks,
             pending_labels,
+            runs,
             max_entities: DEFAULT_MAX_ENTITIES,
             turned_away: 0,
             index: Index::default(),

@@ -28,12 +28,15 @@ fn switched_off(entity: &Entity) -> bool {
     entity.facts.flag(Field::IsActive) == Some(false)
 }
 
-/// Switched off in the registry, then a failure that no success followed, then presence (an event's or the city's).
+/// Switched off in the registry, then a failure that no success followed, then a run under way, then presence (an
+/// event's or the city's).
 pub(super) fn of_agent(entity: &Entity) -> Status {
     if switched_off(entity) {
         Status::Inactive
     } else if entity.failed {
         Status::Error
+    } else if entity.run.is_some() {
+        Status::Active
     } else {
         said(entity, Field::Status).unwrap_or(Status::Active)
     }

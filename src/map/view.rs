@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::model::layers::{
-    AgentItem, AgentUsage, Balance, ChannelItem, CityItem, NodeItem, NodeMetrics, Planet, Position, SpaceNode,
+    AgentItem, AgentUsage, Balance, ChannelItem, CityItem, CurrentRun, NodeItem, NodeMetrics, Planet, Position,
+    SpaceNode,
 };
 use crate::model::{EntityType, Layer, Status};
 
@@ -34,7 +35,7 @@ pub(super) enum Item {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum Vitals {
-    Agent { status: Status, usage: AgentUsage, last_active: Option<DateTime<Utc>> },
+    Agent { status: Status, usage: AgentUsage, last_active: Option<DateTime<Utc>>, current_run: Option<CurrentRun> },
     Channel { status: Status, messages_24h: u64, last_active: Option<DateTime<Utc>> },
     Node(NodeVitals),
 }
@@ -143,9 +144,12 @@ impl Item {
     /// The part that changes all the time; none where there is no such part.
     pub(super) fn vitals(&self) -> Option<Vitals> {
         Some(match self {
-            Self::Agent(item) => {
-                Vitals::Agent { status: item.status, usage: item.usage.clone(), last_active: item.last_active }
-            }
+            Self::Agent(item) => Vitals::Agent {
+                status: item.status,
+                usage: item.usage.clone(),
+                last_active: item.last_active,
+                current_run: item.current_run.clone(),
+            },
             Self::Channel(item) => {
                 Vitals::Channel { status: item.status, messages_24h: item.messages_24h, last_active: item.last_active }
             }
@@ -163,8 +167,9 @@ impl Item {
 
     fn set_vitals(&mut self, vitals: Vitals) {
         match (self, vitals) {
-            (Self::Agent(item), Vitals::Agent { status, usage, last_active }) => {
-                (item.status, item.usage, item.last_active) = (status, usage, last_active);
+            (Self::Agent(item), Vitals::Agent { status, usage, last_active, current_run }) => {
+                (item.status, item.usage) = (status, usage);
+                (item.last_active, item.current_run) = (last_active, current_run);
             }
             (Self::Channel(item), Vitals::Channel { status, messages_24h, last_active }) => {
                 (item.status, item.messages_24h, item.last_active) = (status, messages_24h, last_active);
@@ -187,6 +192,7 @@ impl Vitals {
                 status: status::of_agent(entity),
                 usage: entity.counter.shown(),
                 last_active: entity.last_active,
+                current_run: entity.run.as_ref().map(|run| run.shown.clone()),
             },
             EntityType::Channel => {
                 let messages_24h = entity.counter.shown().messages_24h;
@@ -303,7 +309,7 @@ impl State {
                 agents: node.agents,
                 latency_ms: node.latency_ms,
             }),
-            (_, Some(Vitals::Agent { status, usage, last_active })) => Item::Agent(AgentItem {
+            (_, Some(Vitals::Agent { status, usage, last_active, current_run })) => Item::Agent(AgentItem {
                 id,
                 name,
                 kind: text(Field::Kind),
@@ -313,6 +319,7 @@ impl State {
                 model: text(Field::Model),
                 last_active,
                 description: text(Field::Description).or_else(|| text(Field::Role)),
+                current_run,
             }),
             (_, None) => return None,
         })

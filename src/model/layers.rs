@@ -316,6 +316,19 @@ pub struct AgentItem {
     pub last_active: Option<DateTime<Utc>>,
     /// Ours: what it is for.
     pub description: Option<String>,
+    /// Ours: the run it is busy with.
+    pub current_run: Option<CurrentRun>,
+}
+
+/// A run under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CurrentRun {
+    /// The run's id, as its publisher gives it.
+    pub id: Option<String>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How far it is, 0 to 1; null when its publisher does not say.
+    pub progress: Option<f64>,
 }
 
 /// An agent's last 24 hours.

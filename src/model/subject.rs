@@ -34,6 +34,13 @@ pub const MAP_SUBJECTS: &[&str] = &[
 pub const NETWORK_SUBJECTS: &[&str] =
     &["message.>", "attachment.>", "agent.run.>", "memory.>", "audit.>", "ops.>", "agent.experience.v1.>"];
 
+/// Whether messages of this subject are dead letters: what was given up, kept for somebody to look at. They are recorded
+/// and mean nothing for the map, or what failed once would come back as if it had just happened.
+#[must_use]
+pub fn is_dead_letter(subject: &str) -> bool {
+    subject.ends_with(".dlq")
+}
+
 /// Why a subject or a pattern is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSubject {

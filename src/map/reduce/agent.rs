@@ -1,4 +1,4 @@
-//! `agent.event.*` and what the agents service says of its runs.
+//! `agent.event.*` and what else is said of agents.
 
 use serde_json::{Map, Value};
 
@@ -76,13 +76,9 @@ pub(super) fn runtime(fold: &mut Fold<'_>, about: About<'_>, kind: &str) {
     };
 }
 
-/// `agents.runs.<kind>`.
-pub(super) fn run(fold: &mut Fold<'_>, about: About<'_>, kind: &str) {
-    match kind {
-        "created" => alive(fold, about, None),
-        "finished" => alive(fold, about, about.get("success").and_then(Value::as_bool)),
-        _ => None,
-    };
+/// `memory.*` and `attachment.*`: a sign of life of the agent they name.
+pub(super) fn busy(fold: &mut Fold<'_>, about: About<'_>) {
+    alive(fold, about, None);
 }
 
 /// The event's agent.

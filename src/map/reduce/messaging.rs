@@ -1,4 +1,4 @@
-//! `messaging.message.created`.
+//! `messaging.message.created`, and what agents receive and send: `message.<kind>.<agent>`.
 
 use crate::model::EntityType;
 
@@ -6,6 +6,28 @@ use super::About;
 use crate::map::fold::{Assertion, Fold};
 use crate::map::names::{Name, NameKind};
 use crate::map::usage::Counts;
+
+/// `message.received`, `.processed` and `.sent`. A message counts in its channel when it comes and when it goes, and for
+/// its agent when it is the agent's own.
+pub(super) fn of_agent(fold: &mut Fold<'_>, about: About<'_>, kind: &str) {
+    let message = Counts { messages: 1, ..Counts::default() };
+    if !matches!(kind, "received" | "processed" | "sent") {
+        return;
+    }
+    if let Some(key) = super::agent::alive(fold, about, None)
+        && kind == "sent"
+    {
+        fold.count(key, message);
+    }
+    let channel = about.id("channel_id").and_then(|id| Name::read(EntityType::Channel, &id, NameKind::External));
+    if let Some(key) = fold.ensure(EntityType::Channel, channel.as_slice(), Assertion::Passing) {
+        fold.hint(key, "microdao_id", about.get("microdao_id"));
+        if kind != "processed" {
+            fold.count(key, message);
+        }
+        fold.active(key);
+    }
+}
 
 pub(super) fn created(fold: &mut Fold<'_>, about: About<'_>) {
     let message = Counts { messages: 1, ..Counts::default() };

@@ -6,11 +6,13 @@ mod dao;
 mod messaging;
 mod microdao;
 mod node;
+mod run;
 mod sync;
 mod usage;
 
 use serde_json::{Map, Value, json};
 
+use crate::model::subject::is_dead_letter;
 use crate::model::{EntityType, Event};
 
 use super::entity::Key;
@@ -22,6 +24,9 @@ use super::view;
 /// Folds one event. False when it is one part of a poll and more parts follow.
 pub(super) fn event(fold: &mut Fold<'_>, event: &Event) -> bool {
     let Some(payload) = event.payload.as_object() else { return true };
+    if is_dead_letter(&event.event_type) {
+        return true;
+    }
     let about = About { event, payload };
     let tokens: Vec<&str> = event.event_type.split('.').collect();
     match tokens.as_slice() {
@@ -31,12 +36,16 @@ pub(super) fn event(fold: &mut Fold<'_>, event: &Event) -> bool {
         ["agent", "event", kind] => agent::event(fold, about, kind),
         ["agent", "reply", "sent"] => agent::runtime(fold, about, "reply"),
         ["agent", "error"] => agent::runtime(fold, about, "error"),
-        ["agents", "runs", kind] => agent::run(fold, about, kind),
+        ["agents", "runs", kind] => run::event(fold, about, kind, None),
+        ["agent", "run", kind] => run::event(fold, about, kind, None),
+        ["agent", "run", kind, rest @ ..] => run::event(fold, about, kind, Some(&rest.join("."))),
         ["agents", kind] => agent::runtime(fold, about, kind),
         ["usage", "llm", "increment"] => usage::increment(fold, about),
         ["usage", "llm", ..] => usage::llm(fold, about),
         ["usage", "agent" | "agent_run" | "tool", ..] => usage::work(fold, about),
         ["messaging", "message", "created"] => messaging::created(fold, about),
+        ["message", kind, ..] => messaging::of_agent(fold, about, kind),
+        ["memory" | "attachment", ..] => agent::busy(fold, about),
         ["city", "event", ..] => city::event(fold, about),
         ["living_map", "sync", service] => return sync::answer(fold, service, payload),
         _ => {}

@@ -247,7 +247,9 @@ fn unknown_subjects_and_odd_payloads_change_nothing() {
             "city.event.x",
             "living_map.sync.agents",
             "living_map.sync",
-            "agent.run.started.x",
+            "agent.run.started",
+            "message.received",
+            "memory.store",
         ] {
             let outcome = log.push(subject, &payload);
             assert!(outcome.changes.is_empty() && log.state.is_empty(), "{subject} {payload}");
@@ -292,4 +294,63 @@ fn lists_are_filtered_and_paged() {
     assert_eq!(of_dao, [("governs", "microdao:7"), ("orbited_by", "node:03")]);
     assert_eq!(log.state.relations("nobody"), None);
     assert_typed(&layers_of(&log.state));
+}
+
+#[test]
+fn an_agent_is_busy_with_its_run_until_the_run_ends() {
+    let mut log = Log::new();
+    log.push("agent.event.status", &json!({"agent_id": "sofia", "status": "idle"}));
+    assert_eq!(log.item("agent:sofia")["current_run"], Value::Null);
+    log.push("agent.run.started.agent:sofia", &json!({"run_id": "r1", "task_id": "t1", "ts": "2026-01-19T12:00:00Z"}));
+    let run = |progress: Value| json!({"id": "r1", "started_at": "2026-01-19T12:00:00Z", "progress": progress});
+    let sofia = log.item("agent:sofia");
+    assert_eq!((&sofia["current_run"], &sofia["status"]), (&run(Value::Null), &json!("active")));
+    log.push("agent.run.progress.t1", &json!({"progress": 40}));
+    assert_eq!(log.item("agent:sofia")["current_run"], run(json!(0.4)), "joined by its task");
+    log.push("agent.run.completed.agent:sofia", &json!({"run_id": "another"}));
+    assert_eq!(log.item("agent:sofia")["current_run"]["id"], "r1");
+    log.push("agent.run.failed.dlq", &json!({"run_id": "r1", "agent_id": "sofia"}));
+    assert_eq!(log.item("agent:sofia")["current_run"]["id"], "r1", "a dead letter is no event");
+    log.push("agent.run.completed", &json!({"agent_run_id": "r1"}));
+    let sofia = log.item("agent:sofia");
+    assert_eq!((&sofia["current_run"], &sofia["status"]), (&Value::Null, &json!("idle")), "joined by its run");
+    log.push("agents.runs.created", &json!({"agent_id": "sofia", "run_id": "r2"}));
+    log.push("agent.run.failed.agent:sofia", &json!({"run_id": "r2"}));
+    let sofia = log.item("agent:sofia");
+    assert_eq!((&sofia["current_run"], &sofia["status"]), (&Value::Null, &json!("error")));
+    log.push("agent.run.started.agent:sofia", &json!({"run_id": "r3"}));
+    log.pass_hours(24);
+    log.push("strange", &json!({}));
+    assert_eq!(log.item("agent:sofia")["current_run"], Value::Null, "its end was never said");
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+#[test]
+fn what_agents_receive_send_store_and_index_shows() {
+    let mut log = Log::new();
+    let body = |minute: u8| json!({"channel_id": "c1", "ts": format!("2026-01-19T12:{minute:02}:00Z")});
+    log.push("message.received.agent:sofia", &body(1));
+    log.push("message.processed.agent:sofia", &body(2));
+    log.push("message.sent.agent:sofia", &body(3));
+    log.push("message.sent.agent:sofia.dlq", &body(4));
+    let (channel, sofia) = (log.item("channel:c1"), log.item("agent:sofia"));
+    assert_eq!((&channel["messages_24h"], &channel["last_active"]), (&json!(2), &json!("2026-01-19T12:03:00Z")));
+    assert_eq!((&sofia["usage"]["messages_24h"], &sofia["last_active"]), (&json!(1), &json!("2026-01-19T12:03:00Z")));
+    for (minute, subject, payload) in [
+        (5, "memory.store.agent:sofia", json!({})),
+        (6, "memory.graph.updated.agent:sofia", json!({})),
+        (7, "attachment.indexed.agent:sofia", json!({})),
+        (8, "attachment.created.pdf", json!({"agent_id": "sofia"})),
+    ] {
+        let mut payload = payload;
+        payload["ts"] = json!(format!("2026-01-19T12:{minute:02}:00Z"));
+        log.push(subject, &payload);
+        let shown = log.item("agent:sofia")["last_active"].clone();
+        assert_eq!(shown, format!("2026-01-19T12:{minute:02}:00Z"), "{subject}");
+    }
+    let before = log.client.clone();
+    for subject in ["audit.action.gateway", "ops.health.gateway", "ops.alert.critical", "attachment.parsed.pdf"] {
+        assert!(log.push(subject, &json!({"n": 1})).changes.is_empty(), "{subject}");
+    }
+    assert_eq!((&log.client, &before), (&layers_of(&log.state), &log.client));
 }

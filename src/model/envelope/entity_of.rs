@@ -20,7 +20,8 @@ pub struct EntityRef {
 /// explicit `entity_id`, then the most specific id there is.
 #[must_use]
 pub fn entity_of(event_type: &str, payload: &Value, agent_id: Option<&str>) -> EntityRef {
-    let tokens: Vec<&str> = event_type.split('.').collect();
+    // a dead letter is about what it was about when it was alive
+    let tokens: Vec<&str> = event_type.strip_suffix(".dlq").unwrap_or(event_type).split('.').collect();
     let field = |key: &str| text(payload.get(key));
     let agent = || field("agent_id").or_else(|| agent_id.map(str::to_owned));
     let found = match tokens.as_slice() {
@@ -40,6 +41,7 @@ pub fn entity_of(event_type: &str, payload: &Value, agent_id: Option<&str>) -> E
         | ["message", "received" | "processed" | "sent", rest @ ..]
         | ["memory", "store" | "retrieve" | "indexed", rest @ ..]
         | ["memory", "graph", "updated", rest @ ..]
+        | ["attachment", "indexed", rest @ ..]
         | ["agent", "experience", "v1", rest @ ..]
         | ["policy" | "prompt", "updated", rest @ ..] => {
             (EntityType::Agent, agent().or_else(|| (!rest.is_empty()).then(|| rest.join("."))))
@@ -104,6 +106,9 @@ mod tests {
             ("usage.llm", json!({"actor_id": "agent:sofia"}), Some("agent:sofia")),
             ("usage.tool", json!({"actor_id": "user:1"}), None),
             ("agent.run.started.agent:sofia", json!({}), Some("agent:sofia")),
+            ("agent.run.failed.sofia.dlq", json!({}), Some("agent:sofia")),
+            ("agent.run.failed.dlq", json!({}), None),
+            ("attachment.indexed.sofia", json!({}), Some("agent:sofia")),
             ("messaging.message.created", json!({"channel_id": "c1", "message_id": "m1"}), Some("channel:c1")),
             ("messaging.message.created", json!({"message_id": "m1"}), Some("m1")),
             ("city.event.quest", json!({"entity_id": "q1"}), Some("q1")),
