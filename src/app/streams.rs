@@ -42,13 +42,12 @@ async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> u
 fn print(report: &Report, declaration: &Declaration) -> usize {
     let name = &report.stream;
     for Taken { subject, stream, circular, .. } in report.taken() {
-        match (circular, declaration.in_log) {
-            (true, _) => {
-                println!("{name}: {subject} belongs to stream {stream}, which is made from LIVING_MAP: not taken")
-            }
-            (false, true) => println!("{name}: {subject} belongs to stream {stream}; LIVING_MAP takes it from there"),
-            (false, false) => println!("{name}: {subject} belongs to stream {stream}"),
-        }
+        let then = match (circular, declaration.in_log) {
+            (true, _) => ", which is made from LIVING_MAP: not taken",
+            (false, true) => "; LIVING_MAP takes it from there",
+            (false, false) => "",
+        };
+        println!("{name}: {subject} belongs to stream {stream}{then}");
     }
     for Difference { setting, declared, found } in report.differences() {
         match setting.as_str() {

@@ -38,7 +38,7 @@ pub const NETWORK_SUBJECTS: &[&str] =
 /// and mean nothing for the map, or what failed once would come back as if it had just happened.
 #[must_use]
 pub fn is_dead_letter(subject: &str) -> bool {
-    subject.ends_with(".dlq")
+    subject.rsplit_once('.').is_some_and(|(_, last)| last == "dlq")
 }
 
 /// Why a subject or a pattern is refused.
