@@ -81,7 +81,8 @@ async fn events_outside_the_stream_and_too_large_ones_are_refused() {
 async fn a_message_recorded_by_another_stream_only_is_not_recorded() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
-    append(&log, vec![event(0)]).await;
+    let unknown = of(json!({"event_type": "elsewhere.x", "payload": {}}));
+    assert!(log.append(vec![unknown]).await[0].is_err(), "and it has learned what the stream records");
     // an operator gives one of the log's subjects to another stream
     let jetstream = jetstream::new(server.client().await);
     let mut config = stream_of(&server).await.cached_info().config.clone();
