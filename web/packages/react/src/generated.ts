@@ -2,6 +2,7 @@
 
 /** An agent. */
 export interface AgentItem {
+  current_run: CurrentRun | null;
   /** Ours: what it is for. */
   description: string | null;
   /** Canonical id, `agent:…`. */
@@ -126,6 +127,16 @@ export interface CityMetrics {
   node_avg_load: number | null;
   /** 0 to 1. */
   quest_engagement: number | null;
+}
+
+/** A run under way. */
+export interface CurrentRun {
+  /** The run's id, as its publisher gives it. */
+  id: string | null;
+  /** How far it is, 0 to 1; null when its publisher does not say. */
+  progress: number | null;
+  /** When it began. */
+  started_at: string;
 }
 
 /** What an entity is. */
