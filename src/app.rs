@@ -4,11 +4,13 @@ mod streams;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use crate::demo::{Demo, DemoConfig};
 use crate::history::retention::{self, RetentionConfig};
 use crate::history::{self, History, HistoryConfig};
 use crate::http::{self, AppState, HttpConfig, Parts};
+use crate::journal::{Journal, JournalConfig, Place};
 use crate::live::{self, LiveConfig, LiveMap};
 use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
@@ -31,6 +34,9 @@ pub use streams::streams;
 
 /// Connections that may wait to be accepted: all clients of a server that was restarted come at once.
 const BACKLOG: u32 = 4096;
+
+/// The journal's folder where none is set.
+const JOURNAL_FOLDER: &str = "living-map-journal";
 
 /// How often the metrics drop what they keep for rendering.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -47,6 +53,8 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings) -> anyhow::Result<
     let file = demo.keep.unwrap_or_else(|| folder.path().join("living-map.db"));
     settings.storage.database_url = format!("sqlite://{}", file.display());
     settings.storage.nats_url = None;
+    let journal = &mut settings.journal.journal_url;
+    journal.get_or_insert_with(|| folder.path().join(JOURNAL_FOLDER).display().to_string());
     run(settings, Some(config)).await
 }
 
@@ -58,6 +66,11 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let address = listener.local_addr()?;
     let stop = stop_signal()?;
     let mut tasks = Tasks::new();
+    let journal = open_journal(&settings)?;
+    tasks.spawn("error journal", Stage::Recording, {
+        let journal = journal.clone();
+        |stop| journal.keep(stop)
+    });
 
     let database = history::open(&settings.storage.database_url, &history_config(&settings))
         .await
@@ -65,6 +78,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let history = database.history;
     let (log, writer) = open_log(&settings, &history).await?;
     let writer = writer.map(|writer| {
+        let writer = writer.with_journal(journal.clone());
         let status = writer.status();
         tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
         status
@@ -73,7 +87,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         let history = Arc::clone(&history);
         let max_age = Duration::from_hours(24) * settings.storage.history_retention_days;
         let config = RetentionConfig { max_age, ..RetentionConfig::default() };
-        |stop| retention::run(history, config, stop)
+        let journal = journal.clone();
+        |stop| retention::run(history, config, journal, stop)
     });
 
     let board = SourceBoard::default();
@@ -82,7 +97,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         max_entities: settings.limits.max_entities,
         ..LiveConfig::default()
     };
-    let live = LiveMap::new(live_config, board.clone());
+    let live = LiveMap::with_journal(live_config, board.clone(), journal.clone());
     let hub = Arc::new(Hub::new(
         HubConfig {
             max_frames: settings.streaming.stream_ring_events as usize,
@@ -103,8 +118,9 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         Some(simulated) => simulated.endpoints().clone(),
         None => endpoints(&settings)?,
     };
-    let upstreams = Upstreams::new(&adapters_config(&settings, endpoints))?;
-    let poller = Poller::new(sync_config(&settings), upstreams, board.clone(), live.clone(), Arc::clone(&log));
+    let upstreams = Upstreams::new(&adapters_config(&settings, endpoints, &journal))?;
+    let poller = Poller::new(sync_config(&settings), upstreams, board.clone(), live.clone(), Arc::clone(&log))
+        .with_journal(journal.clone());
     let refresher = poller.refresher();
     tasks.spawn("poller", Stage::Working, |stop| poller.run(stop));
     tasks.spawn("metrics upkeep", Stage::Working, {
@@ -120,6 +136,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         live,
         log,
         history: Arc::clone(&history),
+        journal,
         sources: board,
         refresher,
         writer,
@@ -200,12 +217,36 @@ fn announce(address: &str, simulated: bool) {
     }
 }
 
+fn open_journal(settings: &Settings) -> anyhow::Result<Journal> {
+    let place = match &settings.journal.journal_url {
+        Some(url) => Place::parse(url).context("JOURNAL_URL cannot be used")?,
+        None => Place::folder(journal_folder(&settings.storage.database_url)),
+    };
+    let config = JournalConfig {
+        max_pending: settings.journal.journal_max_pending as usize,
+        flush_interval: settings.journal.journal_flush,
+        max_age: Duration::from_hours(24) * settings.journal.journal_retention_days,
+        ..JournalConfig::default()
+    };
+    Ok(Journal::new(config, Some(place)))
+}
+
+/// Beside the database's file, or in the working directory where it has none.
+fn journal_folder(database_url: &str) -> PathBuf {
+    let file = database_url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+    let file = file.map(|path| path.split('?').next().unwrap_or(path));
+    let beside = file.map(|path| percent_decode_str(path).decode_utf8_lossy().into_owned());
+    let folder = beside.as_deref().and_then(|path| Path::new(path).parent()).unwrap_or(Path::new(""));
+    folder.join(JOURNAL_FOLDER)
+}
+
 fn history_config(settings: &Settings) -> HistoryConfig {
     HistoryConfig { reader_connections: settings.storage.database_readers, ..HistoryConfig::default() }
 }
 
-fn adapters_config(settings: &Settings, endpoints: Endpoints) -> AdaptersConfig {
+fn adapters_config(settings: &Settings, endpoints: Endpoints, journal: &Journal) -> AdaptersConfig {
     AdaptersConfig {
+        journal: journal.clone(),
         endpoints,
         call_timeout: settings.upstreams.upstream_timeout,
         max_response_bytes: settings.upstreams.upstream_max_bytes,
@@ -305,12 +346,14 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// When a task is stopped: those that bring events first, those that keep them last.
+/// When a task is stopped: those that bring events first, those that keep them later, and who notes what
+/// went wrong last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Working,
     Folding,
     Writing,
+    Recording,
 }
 
 /// The tasks of the server, to be stopped in order.
@@ -351,6 +394,23 @@ impl Tasks {
             if let Err(error) = handle.await {
                 tracing::error!(task = name, %error, "a part of the server did not stop in order");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_beside_the_database_file() {
+        for (url, folder) in [
+            ("sqlite://living-map.db", "living-map-journal"),
+            ("sqlite:///var/lib/a%20map/x.db?mode=rwc", "/var/lib/a map/living-map-journal"),
+            ("sqlite:data/x.db", "data/living-map-journal"),
+            ("postgres://me:hush@db/living_map", "living-map-journal"),
+        ] {
+            assert_eq!(journal_folder(url), Path::new(folder), "{url}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The map is a fold over one ordered log. A room (module) knows only the rooms below it.
 
 pub mod config;
+pub mod journal;
 pub mod model;
 
 pub mod adapters;

@@ -100,6 +100,12 @@ impl SourceBoard {
         Service::ALL.iter().zip(sources.iter()).map(health).collect()
     }
 
+    /// How one of them is doing.
+    #[must_use]
+    pub fn status(&self, service: Service) -> SourceStatus {
+        self.sources()[service as usize].status()
+    }
+
     /// The sources whose last good data stands in for a failed poll, as a header says it: `agents, dao`.
     #[must_use]
     pub fn rescued(&self) -> Option<String> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::{AdapterError, AdaptersConfig, Endpoint, ErrorKind, SetupError};
+use crate::journal::Journal;
 use crate::model::{Service, json};
 
 /// How much of the body of a failure is read, in bytes, and how much of it is shown, in characters.
@@ -73,6 +74,7 @@ pub(super) struct Client {
     call_timeout: Duration,
     max_response_bytes: usize,
     backoff: ExponentialBuilder,
+    journal: Journal,
 }
 
 impl Client {
@@ -83,6 +85,7 @@ impl Client {
             endpoint: config.endpoints.get(service).clone(),
             call_timeout: config.call_timeout,
             max_response_bytes: config.max_response_bytes,
+            journal: config.journal.clone(),
             backoff: ExponentialBuilder::default()
                 .with_jitter()
                 .with_min_delay(config.retry_delay)
@@ -106,7 +109,20 @@ impl Client {
         } else {
             attempt().await
         };
-        answer.map_err(|kind| self.error(call, kind))
+        answer.map_err(|kind| {
+            if !call.retried {
+                self.note_detail(call, &kind);
+            }
+            self.error(call, kind)
+        })
+    }
+
+    /// A main answer that is not to be had fails the poll, and whoever asked for that notes it. Of a detail only the
+    /// adapter knows; what was known of it stays. That there is none, or no time for it, is no failure.
+    fn note_detail(&self, call: Call<'_>, kind: &ErrorKind) {
+        if !matches!(kind, ErrorKind::RoundOver | ErrorKind::Status { status: 404, .. }) {
+            self.journal.record_rescued("read", self.service.as_str(), &call.path(), kind);
+        }
     }
 
     pub fn error(&self, call: Call<'_>, kind: ErrorKind) -> AdapterError {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::journal::Journal;
 use crate::model::{Answer, Service};
 
 mod agents;
@@ -53,6 +54,8 @@ pub struct AdaptersConfig {
     pub usage_calls_per_round: usize,
     /// How long a microdao service that has no `/internal/microdaos` is not asked for it again. Default 10 min.
     pub internal_list_recheck: Duration,
+    /// Where failed requests for details are noted. Default: nowhere that lasts.
+    pub journal: Journal,
 }
 
 impl Default for AdaptersConfig {
@@ -66,6 +69,7 @@ impl Default for AdaptersConfig {
             concurrency: 8,
             usage_calls_per_round: 100,
             internal_list_recheck: Duration::from_mins(10),
+            journal: Journal::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the variable's name and what was expected.
 
 mod demo;
+mod journal;
 mod limits;
 mod listen;
 mod storage;
@@ -14,6 +15,7 @@ mod value;
 use clap::Args;
 
 pub use demo::DemoSettings;
+pub use journal::Journal;
 pub use limits::Limits;
 pub use listen::{Auth, Listen, LogFormat};
 pub use storage::Storage;
@@ -32,6 +34,9 @@ pub struct Settings {
     /// Who is polled.
     #[command(flatten)]
     pub upstreams: Upstreams,
+    /// What failed.
+    #[command(flatten)]
+    pub journal: Journal,
     /// Snapshot and stream.
     #[command(flatten)]
     pub streaming: Streaming,

@@ -7,6 +7,7 @@ use chrono::{TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::{History, HistoryError};
+use crate::journal::Journal;
 
 /// How long events are kept, and how gently they go.
 #[derive(Debug, Clone)]
@@ -33,11 +34,11 @@ impl Default for RetentionConfig {
     }
 }
 
-/// Deletes old events at once and then once in each interval, until `shutdown`. A failed round is logged and tried again
-/// at the next.
+/// Deletes old events at once and then once in each interval, until `shutdown`. A failed round is logged, noted in
+/// `journal` and tried again at the next.
 ///
 /// Metrics: `living_map_history_expired_total` (events deleted), `living_map_history_expire_failures_total`.
-pub async fn run(history: Arc<dyn History>, config: RetentionConfig, shutdown: CancellationToken) {
+pub async fn run(history: Arc<dyn History>, config: RetentionConfig, journal: Journal, shutdown: CancellationToken) {
     let rounds = async {
         loop {
             let started = Instant::now();
@@ -49,6 +50,7 @@ pub async fn run(history: Arc<dyn History>, config: RetentionConfig, shutdown: C
                 }
                 Err(error) => {
                     metrics::counter!("living_map_history_expire_failures_total").increment(1);
+                    journal.record("delete", "database", "living_map_history", &error);
                     tracing::warn!(%error, "cannot delete old events; will try again");
                 }
             }

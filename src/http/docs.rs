@@ -25,6 +25,7 @@ use super::error::{Document, Problem};
         (name = "map", description = "The map as it is now"),
         (name = "events", description = "What happened, and telling what happens"),
         (name = "stream", description = "What happens, as it happens"),
+        (name = "errors", description = "Is anything broken?"),
         (name = "service", description = "The server itself"),
     ),
 )]

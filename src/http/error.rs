@@ -79,6 +79,10 @@ pub struct Document {
     #[serde(skip)]
     #[schema(ignore)]
     cause: Option<Arc<str>>,
+    /// For the journal: what this server rests on and could not use.
+    #[serde(skip)]
+    #[schema(ignore)]
+    dependency: Option<&'static str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -101,6 +105,7 @@ impl Problem {
             retry_after: None,
             headers: HeaderMap::new(),
             cause: None,
+            dependency: None,
         }))
     }
 
@@ -167,6 +172,13 @@ impl Problem {
         self
     }
 
+    /// Says whose failure it is.
+    #[must_use]
+    pub fn dependency(mut self, dependency: &'static str) -> Self {
+        self.0.dependency = Some(dependency);
+        self
+    }
+
     /// Says when to try again, in place of the default; only of a problem that says so at all.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -192,6 +204,12 @@ impl Problem {
     pub fn logged_cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
+
+    /// Whose failure it is, where it is not the request's own.
+    #[must_use]
+    pub fn failed_dependency(&self) -> Option<&'static str> {
+        self.0.dependency
+    }
 }
 
 impl IntoResponse for Problem {
@@ -214,30 +232,31 @@ impl IntoResponse for Problem {
 
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
-        match error {
+        let problem = match error {
             HistoryError::Unavailable(_) => {
                 Self::unavailable("the history is not available right now", DEFAULT_RETRY_AFTER).cause(error)
             }
             HistoryError::Refused(_) | HistoryError::Migration(_) => Self::internal(error),
-        }
+        };
+        problem.dependency("database")
     }
 }
 
 impl From<LogError> for Problem {
     fn from(error: LogError) -> Self {
         match &error {
-            LogError::Unavailable(_) => {
-                Self::unavailable("the log is not available right now", DEFAULT_RETRY_AFTER).cause(error)
-            }
+            LogError::Unavailable(_) => Self::unavailable("the log is not available right now", DEFAULT_RETRY_AFTER)
+                .cause(&error)
+                .dependency("log"),
             LogError::NotRecorded(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).field("event_type")
             }
             LogError::Refused(_) => {
                 let detail = "the database behind the log cannot hold this event";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).cause(error)
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).cause(error).dependency("log")
             }
             LogError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-            LogError::Truncated { .. } | LogError::EpochChanged(_) => Self::internal(error),
+            LogError::Truncated { .. } | LogError::EpochChanged(_) => Self::internal(error).dependency("log"),
         }
     }
 }

@@ -46,6 +46,10 @@ pub async fn guard(State(Guard { state, traffic }): State<Guard>, request: Reque
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         if let Some(cause) = problem.logged_cause() {
             log(&problem, &method, route, cause);
+            if let Some(dependency) = problem.failed_dependency() {
+                let op = if method == Method::POST { "write" } else { "read" };
+                state.journal.record(op, dependency, route.unwrap_or_default(), &cause);
+            }
         }
         let allow = response.headers_mut().remove(header::ALLOW);
         // without the query, which may hold a secret; without the path when that is what was too long

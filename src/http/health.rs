@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::root::SERVICE;
 use super::state::AppState;
+use crate::journal::JournalStatus;
 use crate::live::Following;
 use crate::log::WriterStatus;
 use crate::model::{Cursor, SourceHealth, SourceStatus};
@@ -68,6 +69,8 @@ pub struct Checks {
     map: MapCheck,
     /// The upstreams.
     sources: Vec<SourceHealth>,
+    /// The files of the error journal.
+    journal: JournalCheck,
     /// The WebSocket side.
     stream: StreamCheck,
 }
@@ -104,6 +107,30 @@ impl From<&WriterStatus> for WriterCheck {
         let error = writer.database_error.clone().or_else(|| writer.log_error.clone());
         let status = if error.is_none() { "ok" } else { "down" };
         Self { status, lag: writer.lag, last_success: writer.last_success, error }
+    }
+}
+
+/// The files of the error journal.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JournalCheck {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// Entries that wait to be written.
+    pending: usize,
+    /// Entries since the start that will not be in a file, since too many waited.
+    dropped: u64,
+    /// When a file was written last.
+    #[schema(required)]
+    last_flush: Option<DateTime<Utc>>,
+    /// Why the store cannot be used.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<JournalStatus> for JournalCheck {
+    fn from(journal: JournalStatus) -> Self {
+        let JournalStatus { pending, dropped, last_flush, error } = journal;
+        Self { status: if error.is_none() { "ok" } else { "down" }, pending, dropped, last_flush, error }
     }
 }
 
@@ -169,7 +196,9 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     let sources = state.sources.health(Utc::now());
     let writer = state.writer.as_ref().map(|status| WriterCheck::from(&*status.borrow()));
     let writes = writer.as_ref().is_none_or(|writer| writer.error.is_none());
-    let current = following == "current" && log_state.is_ok() && history_state.is_ok() && writes;
+    let journal = JournalCheck::from(state.journal.status());
+    let current =
+        journal.error.is_none() && following == "current" && log_state.is_ok() && history_state.is_ok() && writes;
     let served_fresh = !sources.iter().any(|source| matches!(source.status, SourceStatus::Stale | SourceStatus::Down));
     let status = if !state.live.is_complete() {
         Readiness::NotReady
@@ -185,6 +214,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         writer,
         map: MapCheck { following, error, cursor, lag, entities: state.live.with(crate::map::State::len) },
         sources,
+        journal,
         stream: StreamCheck { clients: state.streams.clients() },
     };
     let code = if status == Readiness::NotReady { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

@@ -11,6 +11,7 @@ pub mod state;
 
 mod body;
 mod entities;
+mod errors;
 mod events;
 mod guard;
 mod health;
@@ -91,6 +92,10 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(entities::relations))
         .routes(routes!(history::history))
         .routes(routes!(events::events))
+        .routes(routes!(errors::errors))
+        .routes(routes!(errors::errors_health))
+        .routes(routes!(errors::flush_errors))
+        .routes(routes!(errors::compact_errors))
         .routes(routes!(metrics::metrics));
     ready_made.merge(made_on_request.layer(compression()))
 }

@@ -11,6 +11,7 @@ use super::config::HttpConfig;
 use super::error::Problem;
 use crate::adapters::SourceBoard;
 use crate::history::History;
+use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
@@ -30,6 +31,8 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// The record.
     pub history: Arc<dyn History>,
+    /// What failed.
+    pub journal: Journal,
     /// How the upstreams are doing.
     pub sources: SourceBoard,
     /// Polls the upstreams ahead of time.

@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, SourceBoard, Upstreams};
+use crate::journal::Journal;
 use crate::live::{self, LiveConfig, LiveMap};
 use crate::log::EventLog;
 use crate::model::{Cursor, Epoch, envelope};
@@ -35,6 +36,7 @@ fn parts() -> Parts {
         live,
         log,
         history: Arc::new(FakeHistory::default()),
+        journal: Journal::default(),
         sources,
         refresher: poller.refresher(),
         writer: None,

@@ -153,7 +153,10 @@ impl Follower {
                 return false;
             }
             match &following {
-                Following::Stale(reason) => tracing::warn!(reason, "the log is away; the map is served as it was"),
+                Following::Stale(reason) => {
+                    self.live.inner.journal.record("read", "log", "", reason);
+                    tracing::warn!(reason, "the log is away; the map is served as it was");
+                }
                 Following::Current => tracing::info!(cursor = %self.live.cursor(), entities, "the map is current"),
                 Following::CatchingUp => tracing::info!(cursor = %self.live.cursor(), "the map is catching up"),
             }
@@ -165,10 +168,12 @@ impl Follower {
     fn broken(&self, error: &LogError) {
         match error {
             LogError::EpochChanged(epoch) => {
+                self.live.inner.journal.record("read", "log", "", error);
                 tracing::error!(%epoch, "the log was recreated; the map begins anew with it");
                 self.start_over(Cursor { epoch: *epoch, seq: 0 });
             }
             LogError::Truncated { oldest } => {
+                self.live.inner.journal.record("read", "log", "", error);
                 // what a server that starts now would have: entries between are lost for every reader alike
                 tracing::error!(oldest, cursor = %self.live.cursor(), "the log was cut off behind the map; folding what it still holds");
                 self.start_over(Cursor { seq: 0, ..self.live.cursor() });

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::adapters::SourceBoard;
+use crate::journal::Journal;
 use crate::map::{DEFAULT_MAX_ENTITIES, State};
 use crate::model::{Cursor, Epoch, Layer};
 
@@ -62,6 +63,7 @@ struct Inner {
     following: watch::Sender<Following>,
     complete: AtomicBool,
     board: SourceBoard,
+    journal: Journal,
     cache: SnapshotCache,
 }
 
@@ -69,6 +71,12 @@ impl LiveMap {
     /// The empty map before the first entry of a log; [`follow()`] fills it.
     #[must_use]
     pub fn new(config: LiveConfig, board: SourceBoard) -> Self {
+        Self::with_journal(config, board, Journal::default())
+    }
+
+    /// The same, and outages of the log are noted in `journal`.
+    #[must_use]
+    pub fn with_journal(config: LiveConfig, board: SourceBoard, journal: Journal) -> Self {
         let state = State::new(Epoch(0));
         let inner = Inner {
             position: watch::Sender::new(state.cursor()),
@@ -76,6 +84,7 @@ impl LiveMap {
             complete: AtomicBool::new(false),
             state: RwLock::new(state),
             board,
+            journal,
             cache: SnapshotCache::new(config.snapshot_interval),
         };
         Self { inner: Arc::new(inner) }

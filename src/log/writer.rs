@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::jetstream::LogStream;
 use super::{JetStreamLog, LogError};
 use crate::history::History;
+use crate::journal::Journal;
 use crate::model::Epoch;
 
 /// How the history is written.
@@ -101,6 +102,7 @@ pub struct HistoryWriter {
     history: Arc<dyn History>,
     config: Arc<WriterConfig>,
     status: watch::Sender<WriterStatus>,
+    journal: Journal,
 }
 
 impl HistoryWriter {
@@ -108,7 +110,19 @@ impl HistoryWriter {
     #[must_use]
     pub fn new(log: &JetStreamLog, history: Arc<dyn History>, config: WriterConfig) -> Self {
         let (status, _) = watch::channel(WriterStatus::default());
-        Self { stream: Arc::clone(log.stream()), history, config: Arc::new(config), status }
+        Self {
+            stream: Arc::clone(log.stream()),
+            history,
+            config: Arc::new(config),
+            status,
+            journal: Journal::default(),
+        }
+    }
+
+    /// Notes failures of the database in `journal`.
+    #[must_use]
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal, ..self }
     }
 
     /// How the writer is doing, and every change of that.
@@ -130,7 +144,13 @@ impl HistoryWriter {
         let collecting = tokio::spawn(collector.run(sender, stop.clone()));
         let watching = tokio::spawn(lag);
         let writers = self.config.writers.max(1);
-        let store = store::Store { history: self.history, config: self.config, status: self.status, stop };
+        let store = store::Store {
+            history: self.history,
+            config: self.config,
+            status: self.status,
+            journal: self.journal,
+            stop,
+        };
         let receiver = Arc::new(Mutex::new(receiver));
         let storing = (0..writers).map(|_| tokio::spawn(store.clone().run(Arc::clone(&receiver))));
         let tasks: Vec<_> = storing.collect();

@@ -13,10 +13,11 @@ use uuid::Uuid;
 
 use super::Refresher;
 use crate::adapters::{AdapterError, PollContext, SourceBoard, Turn, Upstreams};
+use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
 use crate::map::Mark;
-use crate::model::{Answer, Cursor, Event, NewEvent, Service, json, time};
+use crate::model::{Answer, Cursor, Event, NewEvent, Service, SourceStatus, json, time};
 
 /// How often and how long.
 #[derive(Debug, Clone)]
@@ -70,6 +71,7 @@ pub struct Poller {
     live: LiveMap,
     log: Arc<dyn EventLog>,
     refresher: Refresher,
+    journal: Journal,
 }
 
 impl Poller {
@@ -83,7 +85,13 @@ impl Poller {
         log: Arc<dyn EventLog>,
     ) -> Self {
         let refresher = Refresher::new(config.min_refresh_gap);
-        Self { config, upstreams, board, live, log, refresher }
+        Self { config, upstreams, board, live, log, refresher, journal: Journal::default() }
+    }
+
+    /// Notes failed polls in `journal`.
+    #[must_use]
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal, ..self }
     }
 
     /// To ask for polls ahead of time.
@@ -186,10 +194,35 @@ impl Poller {
                 Turn::Good => tracing::info!(%service, events, "upstream answers"),
                 Turn::Bad | Turn::Same => tracing::debug!(%service, events, "upstream polled"),
             },
-            Err(error) => match self.board.record_failure(service, error.to_string()) {
-                Turn::Bad => tracing::warn!(%service, %error, "upstream fails; its last good data stays on the map"),
-                Turn::Good | Turn::Same => tracing::debug!(%service, %error, "upstream still fails"),
-            },
+            Err(error) => {
+                let turn = self.board.record_failure(service, error.to_string());
+                self.journal(service, &error, turn);
+                match turn {
+                    Turn::Bad => {
+                        tracing::warn!(%service, %error, "upstream fails; its last good data stays on the map");
+                    }
+                    Turn::Good | Turn::Same => tracing::debug!(%service, %error, "upstream still fails"),
+                }
+            }
+        }
+    }
+
+    fn journal(&self, service: Service, error: &PollError, turn: Turn) {
+        const LAST_GOOD: &str = "last good data";
+        match error {
+            PollError::Log(error) => self.journal.record("write", "log", &format!("living_map.sync.{service}"), error),
+            PollError::Upstream(AdapterError { path, kind, .. }) => {
+                self.journal.record("read", service.as_str(), path, kind);
+            }
+            PollError::TooLong(_) => self.journal.record("read", service.as_str(), "", error),
+        }
+        if self.board.status(service) != SourceStatus::Stale {
+            return;
+        }
+        self.journal.mark_rescued("read", service.as_str());
+        // once for each outage, as the log says it: every poll of it is an entry already
+        if turn == Turn::Bad {
+            self.journal.record_rescue(service.as_str(), LAST_GOOD, error);
         }
     }
 }

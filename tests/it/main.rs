@@ -9,6 +9,7 @@ mod faults;
 mod history;
 mod history_writer;
 mod http;
+mod journal;
 mod log_jetstream;
 mod log_suite;
 mod log_table;

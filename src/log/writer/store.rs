@@ -14,6 +14,7 @@ use super::collect::Batch;
 use super::{WriterConfig, WriterStatus};
 use crate::bus::backoff;
 use crate::history::{History, HistoryError, Written};
+use crate::journal::Journal;
 use crate::model::LogEntry;
 
 /// How long acknowledgements may wait for a connection that takes no more bytes. Unsent ones cost a second delivery.
@@ -25,6 +26,7 @@ pub struct Store {
     pub history: Arc<dyn History>,
     pub config: Arc<WriterConfig>,
     pub status: watch::Sender<WriterStatus>,
+    pub journal: Journal,
     pub stop: CancellationToken,
 }
 
@@ -59,6 +61,7 @@ impl Store {
                 Err(error) if rows == 1 => {
                     let entry = &batch.entries[from];
                     metrics::counter!("living_map_history_refused_total").increment(1);
+                    self.journal.record("write", "database", &entry.event.event_type, &error);
                     tracing::error!(
                         cursor = %entry.cursor, event_type = %entry.event.event_type, id = %entry.event.id, %error,
                         retry_seconds = self.config.refused_delay.as_secs(),
@@ -88,6 +91,7 @@ impl Store {
                 Err(error @ HistoryError::Refused(_)) => return Ok(Err(error)),
                 Err(error) => error,
             };
+            self.journal.record("write", "database", "living_map_history", &error);
             if attempt == 0 {
                 tracing::warn!(%error, rows = entries.len(), "the history cannot be written; trying again");
             }

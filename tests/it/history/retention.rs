@@ -72,7 +72,12 @@ async fn the_task_deletes_in_batches_until_it_is_stopped() {
     private.history.write(&entries).await.unwrap();
     let shutdown = CancellationToken::new();
     let config = RetentionConfig { batch: 7, pause: Duration::from_millis(1), ..RetentionConfig::default() };
-    let task = tokio::spawn(retention::run(Arc::clone(&private.history), config, shutdown.clone()));
+    let task = tokio::spawn(retention::run(
+        Arc::clone(&private.history),
+        config,
+        living_map::journal::Journal::default(),
+        shutdown.clone(),
+    ));
     let history = &*private.history;
     until("old events to be deleted", || async {
         (all_pages(history, &HistoryQuery::default(), 200).await.len() == 1).then_some(())
