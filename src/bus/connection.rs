@@ -1,12 +1,14 @@
 //! The connection: it is made in the background, made again whenever it is lost, and says how it is doing.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, jetstream};
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::backoff;
 
@@ -78,10 +80,11 @@ pub struct Link {
 /// A connection to NATS. Cheap to clone; all clones are the same connection.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    client: Client,
-    jetstream: jetstream::Context,
+    /// Another client takes its place when it broke.
+    current: Arc<ArcSwap<Current>>,
     link: watch::Receiver<Link>,
     trouble: Trouble,
+    closing: CancellationToken,
 }
 
 /// What NATS reported since it was connected last; none when it is.
@@ -93,53 +96,110 @@ type Trouble = Arc<Mutex<Option<String>>>;
 /// # Errors
 /// When the address or the credentials cannot even be tried.
 pub async fn connect(config: &NatsConfig) -> Result<Connection, NatsError> {
-    let servers = addresses(&config.url)?;
-    let (min, max) = (config.reconnect_min, config.reconnect_max);
+    addresses(&config.url)?;
     let (sender, link) = watch::channel(Link::default());
-    let sender = Arc::new(sender);
     let trouble = Trouble::default();
-    let reported = Arc::clone(&trouble);
     metrics::gauge!("living_map_nats_connected").set(0.0);
-    let mut options = ConnectOptions::new()
-        .name(&config.name)
-        .retry_on_initial_connect()
-        .connection_timeout(config.connect_timeout)
-        .request_timeout(Some(config.request_timeout))
-        .ping_interval(config.ping_interval)
-        .reconnect_delay_callback(move |attempt| {
-            backoff::delay(u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX), min, max)
-        })
-        .event_callback(move |event| {
-            let (sender, reported) = (Arc::clone(&sender), Arc::clone(&reported));
-            async move { note(&event, &sender, &reported) }
-        });
-    if let Some(first) = servers.first() {
-        options = match (first.username(), first.password()) {
-            (Some(user), Some(password)) => options.user_and_password(decoded(user), decoded(password)),
-            (Some(token), None) => options.token(decoded(token)),
-            _ => options,
-        };
+    let own = Own { config: config.clone(), link: Arc::new(sender), trouble: Arc::clone(&trouble) };
+    let (client, ended) = own.client().await?;
+    let current = Arc::new(ArcSwap::from_pointee(client));
+    let closing = CancellationToken::new();
+    tokio::spawn(own.replace(Arc::downgrade(&current), ended, closing.clone()));
+    Ok(Connection { current, link, trouble, closing })
+}
+
+/// A client and its `JetStream` requests.
+#[derive(Debug)]
+struct Current {
+    client: Client,
+    jetstream: jetstream::Context,
+}
+
+/// What it takes to make a client.
+struct Own {
+    config: NatsConfig,
+    link: Arc<watch::Sender<Link>>,
+    trouble: Trouble,
+}
+
+impl Own {
+    /// A client, and what ends with it.
+    async fn client(&self) -> Result<(Current, CancellationToken), NatsError> {
+        let config = &self.config;
+        let servers = addresses(&config.url)?;
+        let (min, max) = (config.reconnect_min, config.reconnect_max);
+        let (link, trouble) = (Arc::clone(&self.link), Arc::clone(&self.trouble));
+        let ended = CancellationToken::new();
+        // the client's task owns the callback: when the one is gone, so is the other
+        let alive = Arc::new(ended.clone().drop_guard());
+        let mut options = ConnectOptions::new()
+            .name(&config.name)
+            .retry_on_initial_connect()
+            .connection_timeout(config.connect_timeout)
+            .request_timeout(Some(config.request_timeout))
+            .ping_interval(config.ping_interval)
+            .reconnect_delay_callback(move |attempt| {
+                backoff::delay(u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX), min, max)
+            })
+            .event_callback(move |event| {
+                let (link, trouble, alive) = (Arc::clone(&link), Arc::clone(&trouble), Arc::clone(&alive));
+                async move {
+                    note(&event, &link, &trouble);
+                    drop(alive);
+                }
+            });
+        if let Some(first) = servers.first() {
+            options = match (first.username(), first.password()) {
+                (Some(user), Some(password)) => options.user_and_password(decoded(user), decoded(password)),
+                (Some(token), None) => options.token(decoded(token)),
+                _ => options,
+            };
+        }
+        if let Some(path) = &config.credentials_file {
+            let failed = |problem| NatsError::Credentials { path: path.clone(), problem };
+            options = options.credentials_file(path).await.map_err(failed)?;
+        }
+        let client = options.connect(servers).await?;
+        Ok((Current { jetstream: jetstream::new(client.clone()), client }, ended))
     }
-    if let Some(path) = &config.credentials_file {
-        let failed = |problem| NatsError::Credentials { path: path.clone(), problem };
-        options = options.credentials_file(path).await.map_err(failed)?;
+
+    /// Makes another client whenever the one there is has ended by itself: async-nats panics at some messages (0.51: a
+    /// carriage return inside a header value), and the task that keeps the connection is gone with that.
+    async fn replace(self, current: Weak<ArcSwap<Current>>, mut ended: CancellationToken, closing: CancellationToken) {
+        for attempt in 0_u32.. {
+            tokio::select! {
+                () = closing.cancelled() => return,
+                () = ended.cancelled() => {}
+            }
+            note(&Event::Closed, &self.link, &self.trouble);
+            let delay = backoff::delay(attempt.min(4), self.config.reconnect_min, self.config.reconnect_max);
+            if closing.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
+                return;
+            }
+            let Some(current) = current.upgrade() else { return };
+            tracing::error!("the NATS client broke; making another one");
+            match self.client().await {
+                Ok((client, next)) => {
+                    current.store(Arc::new(client));
+                    ended = next;
+                }
+                Err(error) => tracing::error!(%error, "no other NATS client can be made; trying again"),
+            }
+        }
     }
-    let client = options.connect(servers).await?;
-    let jetstream = jetstream::new(client.clone());
-    Ok(Connection { client, jetstream, link, trouble })
 }
 
 impl Connection {
-    /// The client.
+    /// The client as it is now; not to be kept.
     #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
+    pub fn client(&self) -> Client {
+        self.current.load().client.clone()
     }
 
     /// The client's `JetStream` requests.
     #[must_use]
-    pub fn jetstream(&self) -> &jetstream::Context {
-        &self.jetstream
+    pub fn jetstream(&self) -> jetstream::Context {
+        self.current.load().jetstream.clone()
     }
 
     /// How the connection is doing, and every change of that.
@@ -163,9 +223,11 @@ impl Connection {
 
     /// Sends what is waiting to be sent, and ends the connection.
     pub async fn close(&self) {
+        self.closing.cancel();
+        let client = self.client();
         // a flush that never comes back is a connection that is gone: nothing left to do
-        let _ = tokio::time::timeout(Duration::from_secs(5), self.client.flush()).await;
-        let _ = self.client.drain().await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), client.flush()).await;
+        let _ = client.drain().await;
     }
 }
 

@@ -15,13 +15,15 @@ use crate::support::nats::NatsServer;
 use crate::support::wait::{PATIENCE, until};
 
 /// What breaks the client's connection, or is lost in it: subject and headers.
-pub const UNREADABLE: [(&[u8], Option<&[u8]>); 7] = [
+pub const UNREADABLE: [(&[u8], Option<&[u8]>); 8] = [
     (b"city.event.\xff", None),
     (b"city.event.\xff\xfe", Some(b"NATS/1.0\r\na: b\r\n\r\n")),
     (b"city.event.x", Some(b"NATS/1.0\r\na: \xff\r\n\r\n")),
     (b"city.event.x", Some(b"NATS/1.0\r\nno colon\r\n\r\n")),
     (b"city.event.x", Some(b"NATS/1.0\r\nodd name: b\r\n\r\n")),
     (b"city.event.\xe2\x80\x83x", Some(b"NATS/1.0\r\na: b\r\n\r\n")),
+    // the client panics
+    (b"city.event.x", Some(b"NATS/1.0\r\na: b\rc\r\n\r\n")),
     (b"city.event.x", Some(b"NATS/1.0 100 Idle Heartbeat\r\n\r\n")),
 ];
 
@@ -166,4 +168,17 @@ async fn many_at_once_are_moved_in_one_go() {
     let entries = read(&*log, 0, 101).await;
     let positions: Vec<u64> = entries.iter().map(|entry| entry.cursor.seq).collect();
     assert_eq!(positions, std::iter::once(1).chain(102..=201).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_broke_at_a_message_is_replaced_and_reading_goes_on() {
+    let server = NatsServer::start().await;
+    let log = open(&server).await;
+    append(&log, vec![event(0)]).await;
+    // on its own: nothing else makes the reader look ahead before the client has it
+    server.publish_raw(b"city.event.x", Some(b"NATS/1.0\r\na: b\rc\r\n\r\n"), b"{}").await;
+    let positions: Vec<u64> = read(&log, 0, 2).await.iter().map(|entry| entry.cursor.seq).collect();
+    assert_eq!(positions, [1, 3]);
+    log.ready().await.unwrap();
+    append(&log, vec![event(1)]).await;
 }

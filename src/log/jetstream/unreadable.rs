@@ -201,7 +201,8 @@ impl LogStream {
             .payload(payload.into());
         let refused = |error: &dyn std::fmt::Display| Stays::Refused(format!("its copy was not taken: {error}"));
         let unanswered = || Stays::Unanswered(LogError::Unavailable("the server did not answer in time".to_owned()));
-        let sent = self.connection().jetstream().send_publish(subject, message);
+        let jetstream = self.connection().jetstream();
+        let sent = jetstream.send_publish(subject, message);
         let sent = timeout(ANSWER, sent).await.map_err(|_| unanswered())?.map_err(|error| refused(&error))?;
         // unanswered is not refused: the copy is known by its id when it is sent again
         let ack =
