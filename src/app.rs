@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpSocket};
@@ -20,10 +21,11 @@ use crate::bus::{self, NatsConfig};
 use crate::config::{self, DemoSettings, Settings};
 use crate::demo::{Demo, DemoConfig};
 use crate::history::retention::{self, RetentionConfig};
+use crate::history::snapshots::Thinning;
 use crate::history::{self, History, HistoryConfig};
 use crate::http::{self, AppState, HttpConfig, Parts};
 use crate::journal::{Journal, JournalConfig, Place};
-use crate::live::{self, LiveConfig, LiveMap};
+use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, SavingConfig};
 use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
 use crate::model::{Epoch, Service};
@@ -75,7 +77,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let database = history::open(&settings.storage.database_url, &history_config(&settings))
         .await
         .context("the database of DATABASE_URL cannot be used")?;
-    let history = database.history;
+    let (history, saved) = (database.history, database.snapshots);
     let (log, writer) = open_log(&settings, &history).await?;
     let writer = writer.map(|writer| {
         let writer = writer.with_journal(journal.clone());
@@ -106,9 +108,24 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         Epoch(0),
     ));
     tasks.spawn("fold", Stage::Folding, {
-        let (live, log, hub) = (live.clone(), Arc::clone(&log), Arc::clone(&hub));
-        move |stop| live::follow(live, log, hub, live_config, stop)
+        let (live, log, hub, saved) = (live.clone(), Arc::clone(&log), Arc::clone(&hub), Arc::clone(&saved));
+        move |stop| live::follow_from_saved(live, log, hub, saved, live_config, stop)
     });
+    tasks.spawn("saving", Stage::Saving, {
+        let (live, saved, config) = (live.clone(), Arc::clone(&saved), saving_config(&settings));
+        move |stop| live::save(live, saved, config, stop)
+    });
+    let past = Past::new(
+        PastConfig {
+            concurrency: settings.saving.time_travel_concurrency,
+            max_entities: settings.limits.max_entities,
+            ..PastConfig::default()
+        },
+        live.clone(),
+        Arc::clone(&log),
+        Arc::clone(&history),
+        Arc::clone(&saved),
+    );
 
     let simulated = match demo {
         Some(config) => Some(Demo::start(&config, Arc::clone(&log)).await.context("the simulated network")?),
@@ -137,6 +154,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         log,
         history: Arc::clone(&history),
         journal,
+        snapshots: saved,
+        past,
         sources: board,
         refresher,
         writer,
@@ -242,6 +261,15 @@ fn journal_folder(database_url: &str) -> PathBuf {
 
 fn history_config(settings: &Settings) -> HistoryConfig {
     HistoryConfig { reader_connections: settings.storage.database_readers, ..HistoryConfig::default() }
+}
+
+fn saving_config(settings: &Settings) -> SavingConfig {
+    let daily = TimeDelta::days(settings.storage.history_retention_days.into());
+    SavingConfig {
+        interval: Duration::from_mins(settings.saving.snapshot_save_minutes.into()),
+        events: settings.saving.snapshot_save_events.into(),
+        thinning: Thinning { daily, ..Thinning::default() },
+    }
 }
 
 fn adapters_config(settings: &Settings, endpoints: Endpoints, journal: &Journal) -> AdaptersConfig {
@@ -352,6 +380,7 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
 enum Stage {
     Working,
     Folding,
+    Saving,
     Writing,
     Recording,
 }

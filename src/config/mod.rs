@@ -7,6 +7,7 @@ mod demo;
 mod journal;
 mod limits;
 mod listen;
+mod saving;
 mod storage;
 mod streaming;
 mod upstreams;
@@ -18,6 +19,7 @@ pub use demo::DemoSettings;
 pub use journal::Journal;
 pub use limits::Limits;
 pub use listen::{Auth, Listen, LogFormat};
+pub use saving::Saving;
 pub use storage::Storage;
 pub use streaming::Streaming;
 pub use upstreams::Upstreams;
@@ -40,6 +42,9 @@ pub struct Settings {
     /// Snapshot and stream.
     #[command(flatten)]
     pub streaming: Streaming,
+    /// Saved snapshots and time travel.
+    #[command(flatten)]
+    pub saving: Saving,
     /// What a request may be.
     #[command(flatten)]
     pub limits: Limits,

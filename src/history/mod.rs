@@ -13,12 +13,14 @@ use crate::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 mod config;
 mod postgres;
 pub mod retention;
+pub mod snapshots;
 mod sqlite;
 mod stored;
 mod total;
 mod type_filter;
 
 pub use config::HistoryConfig;
+pub use snapshots::Snapshots;
 
 /// Why the record could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -75,11 +77,14 @@ pub enum OpenError {
 pub struct Database {
     /// Every event.
     pub history: Arc<dyn History>,
+    /// Saved snapshots.
+    pub snapshots: Arc<dyn Snapshots>,
 }
 
 impl Database {
-    fn of(database: impl History) -> Self {
-        Self { history: Arc::new(database) }
+    fn of(database: impl History + Snapshots) -> Self {
+        let database = Arc::new(database);
+        Self { history: Arc::clone(&database) as _, snapshots: database }
     }
 }
 

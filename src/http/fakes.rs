@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, Total, Written};
+use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotPage, Snapshots};
+use crate::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Total, Written};
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
@@ -102,6 +104,31 @@ pub struct FakeHistory {
 impl FakeHistory {
     fn answer<T>(&self, answer: T) -> Result<T, HistoryError> {
         if self.away { Err(HistoryError::Unavailable(sqlx::Error::PoolTimedOut)) } else { Ok(answer) }
+    }
+}
+
+#[async_trait]
+impl Snapshots for FakeHistory {
+    async fn save(&self, _: &NewSnapshot) -> Result<bool, HistoryError> {
+        self.answer(true)
+    }
+    async fn list(&self, _: Option<PagePosition>, _: u32) -> Result<SnapshotPage, HistoryError> {
+        self.answer(SnapshotPage { items: Vec::new(), has_more: false })
+    }
+    async fn get(&self, _: Uuid) -> Result<Option<Bytes>, HistoryError> {
+        self.answer(None)
+    }
+    async fn state_at(&self, _: Epoch, _: i32, _: u64) -> Result<Option<SavedState>, HistoryError> {
+        self.answer(None)
+    }
+    async fn oldest_state(&self, _: Epoch, _: i32, _: u64) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError> {
+        self.answer(None)
+    }
+    async fn saved(&self) -> Result<Vec<(Uuid, DateTime<Utc>)>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn delete(&self, _: &[Uuid]) -> Result<u64, HistoryError> {
+        self.answer(0)
     }
 }
 

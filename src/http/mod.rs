@@ -20,6 +20,7 @@ mod metrics;
 mod negotiate;
 mod page;
 mod paging;
+mod past;
 mod query;
 mod root;
 mod snapshot;
@@ -81,6 +82,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
     let ready_made = OpenApiRouter::with_openapi(docs::Api::openapi())
         // the snapshot has its own compressed bytes; a socket has no body; a compressor would hold events back
         .routes(routes!(snapshot::snapshot))
+        .routes(routes!(past::saved_snapshot))
         .routes(routes!(stream::stream))
         .routes(routes!(sse::event_stream))
         .routes(routes!(health::health));
@@ -91,6 +93,8 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(entities::entity))
         .routes(routes!(entities::relations))
         .routes(routes!(history::history))
+        .routes(routes!(past::saved_snapshots))
+        .routes(routes!(past::diff))
         .routes(routes!(events::events))
         .routes(routes!(errors::errors))
         .routes(routes!(errors::errors_health))

@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 
 use super::error::{Document, Problem};
 use super::negotiate;
+use super::past::Moment;
 use super::query::{FromParams, Params, Query};
 use super::state::AppState;
 use crate::live::{Encoding, SnapshotBytes};
@@ -38,6 +39,10 @@ pub struct SnapshotQuery {
     /// accepted before. A poll that is under way, or ended less than a second ago, counts.
     #[param(value_type = Option<bool>, default = false)]
     fresh: bool,
+    /// The map of this moment instead: a cursor, or a time of the log (ISO 8601; the last event that the log took at or
+    /// before it). `meta.sources` is empty then: how the upstreams were doing is not in the log.
+    #[param(value_type = Option<String>, example = "2026-01-19T12:00:00Z")]
+    at: Option<Moment>,
 }
 
 impl FromParams for SnapshotQuery {
@@ -46,7 +51,11 @@ impl FromParams for SnapshotQuery {
         if layers.len() == Layer::ALL.len() {
             layers.clear();
         }
-        Ok(Self { layers, fresh: params.flag("fresh")? })
+        let (fresh, at) = (params.flag("fresh")?, Moment::read(params, "at")?);
+        if fresh && at.is_some() {
+            return Err(Problem::bad_request("fresh", "the past cannot be polled anew: expected 'at' or 'fresh'"));
+        }
+        Ok(Self { layers, fresh, at })
     }
 }
 
@@ -69,6 +78,9 @@ impl FromParams for SnapshotQuery {
         )),
         (status = 304, description = "The client has it already"),
         (status = 400, body = Document, content_type = "application/problem+json"),
+        (status = 410, body = Document, content_type = "application/problem+json",
+            description = "`at` is before what is kept, or of another log; `oldest_cursor` and `oldest_time` say where the \
+                past begins"),
         (status = 503, description = "The log is still being read for the first time",
             body = Document, content_type = "application/problem+json"),
         (status = 406, body = Document, content_type = "application/problem+json",
@@ -85,6 +97,12 @@ pub async fn snapshot(
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail).parameter("Accept-Encoding"));
     };
     let live = state.map()?;
+    if let Some(at) = query.at {
+        let past = at.map(&state, "at").await?;
+        let layers = query.layers;
+        let made = tokio::task::spawn_blocking(move || SnapshotBytes::of(&past, &layers)).await;
+        return answer(&Arc::new(made.map_err(Problem::internal)?), encoding, &headers).await;
+    }
     let snapshot = if query.fresh { fresh(&state, &query.layers).await } else { live.snapshot(&query.layers).await };
     answer(&snapshot, encoding, &headers).await
 }
@@ -173,5 +191,9 @@ mod tests {
         assert!(read("fresh=true").unwrap().fresh);
         assert!(read("layers=moon").is_err());
         assert!(read("fresh=soon").is_err());
+        assert!(read("at=5f.1").unwrap().at.is_some());
+        for query in ["at=yesterday", "at=5f.x", "at=5f.1&fresh=true"] {
+            assert!(read(query).is_err(), "{query}");
+        }
     }
 }

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::config::HttpConfig;
 use super::error::Problem;
 use crate::adapters::SourceBoard;
-use crate::history::History;
+use crate::history::{History, Snapshots};
 use crate::journal::Journal;
-use crate::live::LiveMap;
+use crate::live::{LiveMap, Past};
 use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
 use crate::sync::Refresher;
@@ -33,6 +33,10 @@ pub struct Parts {
     pub history: Arc<dyn History>,
     /// What failed.
     pub journal: Journal,
+    /// Saved snapshots.
+    pub snapshots: Arc<dyn Snapshots>,
+    /// The map as it was.
+    pub past: Past,
     /// How the upstreams are doing.
     pub sources: SourceBoard,
     /// Polls the upstreams ahead of time.

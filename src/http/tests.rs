@@ -15,7 +15,7 @@ use super::fakes::{FakeHistory, FakeLog};
 use super::*;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, SourceBoard, Upstreams};
 use crate::journal::Journal;
-use crate::live::{self, LiveConfig, LiveMap};
+use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig};
 use crate::log::EventLog;
 use crate::model::{Cursor, Epoch, envelope};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
@@ -31,11 +31,14 @@ fn parts() -> Parts {
         let json = Bytes::from_static(br#"{"layers":{}}"#);
         Box::pin(async { SnapshotJson { cursor: Cursor { epoch: Epoch(7), seq: 0 }, json } })
     });
+    let history = Arc::new(FakeHistory::default());
     Parts {
         config: HttpConfig::default(),
+        past: Past::new(PastConfig::default(), live.clone(), log.clone(), history.clone(), history.clone()),
+        snapshots: history.clone(),
         live,
         log,
-        history: Arc::new(FakeHistory::default()),
+        history,
         journal: Journal::default(),
         sources,
         refresher: poller.refresher(),

@@ -8,9 +8,10 @@ use futures::StreamExt;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Following, LiveConfig, LiveMap};
-use crate::log::{EventLog, LogError};
-use crate::map::State;
+use super::{Following, LiveConfig, LiveMap, saved};
+use crate::history::Snapshots;
+use crate::log::{Bounds, EventLog, LogError};
+use crate::map::{STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 use crate::stream::Hub;
 
@@ -28,7 +29,22 @@ pub async fn follow(
     config: LiveConfig,
     shutdown: CancellationToken,
 ) {
-    let follower = Follower { live, log, hub, config };
+    run(Follower { live, log, hub, config, snapshots: None }, shutdown).await;
+}
+
+/// The same, from the newest saved state that the log goes on from, if there is one.
+pub async fn follow_from_saved(
+    live: LiveMap,
+    log: Arc<dyn EventLog>,
+    hub: Arc<Hub>,
+    snapshots: Arc<dyn Snapshots>,
+    config: LiveConfig,
+    shutdown: CancellationToken,
+) {
+    run(Follower { live, log, hub, config, snapshots: Some(snapshots) }, shutdown).await;
+}
+
+async fn run(follower: Follower, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = follower.run() => {}
@@ -40,6 +56,7 @@ struct Follower {
     log: Arc<dyn EventLog>,
     hub: Arc<Hub>,
     config: LiveConfig,
+    snapshots: Option<Arc<dyn Snapshots>>,
 }
 
 impl Follower {
@@ -56,7 +73,7 @@ impl Follower {
     async fn until_broken(&self) -> Result<(), LogError> {
         let bounds = self.log.bounds().await?;
         if self.live.cursor().epoch != bounds.epoch {
-            self.start_over(Cursor { epoch: bounds.epoch, seq: 0 });
+            self.begin(&bounds).await;
         }
         // what a log has dropped nobody waits for, however far its positions have come
         let target = if bounds.first > bounds.last { 0 } else { bounds.last };
@@ -65,6 +82,36 @@ impl Follower {
             broken = self.read(bounds.epoch, target) => broken,
             () = self.watch(target) => Ok(()),
         }
+    }
+
+    /// Begins with a log: from a saved state where there is one, else from nothing.
+    async fn begin(&self, bounds: &Bounds) {
+        let state = match self.saved(bounds).await {
+            Some(state) => {
+                tracing::info!(cursor = %state.cursor(), "the map begins from its saved state");
+                state
+            }
+            None => State::new(bounds.epoch),
+        };
+        self.replace(state);
+    }
+
+    /// The newest saved state of this log that it goes on from.
+    async fn saved(&self, bounds: &Bounds) -> Option<State> {
+        let snapshots = self.snapshots.as_ref()?;
+        let state = match snapshots.state_at(bounds.epoch, STATE_VERSION, bounds.last).await {
+            Ok(saved) => saved::read(saved?).await?,
+            Err(error) => {
+                tracing::warn!(%error, "the saved map cannot be had; folding the log instead");
+                return None;
+            }
+        };
+        let cursor = state.cursor();
+        if cursor.seq.saturating_add(1) < bounds.first {
+            tracing::warn!(%cursor, oldest = bounds.first, "the log does not go on from the saved map; folding what it holds");
+            return None;
+        }
+        Some(state)
     }
 
     async fn read(&self, epoch: Epoch, target: u64) -> Result<(), LogError> {
@@ -183,8 +230,12 @@ impl Follower {
     }
 
     fn start_over(&self, at: Cursor) {
+        self.replace(State::new(at.epoch));
+    }
+
+    fn replace(&self, with: State) {
         let mut state = self.live.inner.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State::new(at.epoch).with_max_entities(self.config.max_entities);
+        *state = with.with_max_entities(self.config.max_entities);
         self.live.inner.complete.store(false, Ordering::Release);
         self.hub.reset(state.cursor());
         self.live.inner.position.send_replace(state.cursor());

@@ -1,7 +1,10 @@
 //! The loop: the log in order, folded into the map; snapshot bytes and the hub's frames come from here. Nothing else
 //! holds the current map.
 
+pub mod past;
+
 mod follow;
+mod saved;
 mod snapshot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +18,9 @@ use crate::journal::Journal;
 use crate::map::{DEFAULT_MAX_ENTITIES, State};
 use crate::model::{Cursor, Epoch, Layer};
 
-pub use follow::follow;
+pub use follow::{follow, follow_from_saved};
+pub use past::{Past, PastConfig, PastError};
+pub use saved::{SavingConfig, save};
 use snapshot::SnapshotCache;
 pub use snapshot::{Encoding, SnapshotBytes};
 

@@ -11,9 +11,12 @@ use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::LiveMap;
-use crate::map::{EncodedLayers, State};
+use crate::map::{EncodedLayers, STATE_VERSION, State};
 use crate::model::time;
 use crate::model::{Cursor, Layer};
+
+/// Version of the snapshot's shape.
+pub(super) const VERSION: &str = "1.0";
 
 /// How a snapshot's bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +176,7 @@ impl Built {
         let meta = json!({
             "source_services": layers.services,
             "generated_at": generated_at,
-            "version": "1.0",
+            "version": VERSION,
             "cursor": layers.cursor,
             "sources": board.health(Utc::now()),
         });
@@ -190,32 +193,70 @@ impl Built {
     }
 
     fn assemble(&self, set: u8, run: &str) -> SnapshotBytes {
-        let size: usize = self.layers.layers.iter().map(Bytes::len).sum();
-        let mut json = Vec::with_capacity(size + self.meta.len() + 128);
-        json.extend_from_slice(b"{\"generated_at\":\"");
-        json.extend_from_slice(time::text(self.layers.generated_at).as_bytes());
-        json.extend_from_slice(b"\",\"layers\":{");
-        for (index, (layer, bytes)) in Layer::ALL.iter().zip(&self.layers.layers).enumerate() {
-            if index > 0 {
-                json.push(b',');
-            }
-            json.push(b'"');
-            json.extend_from_slice(layer.as_str().as_bytes());
-            json.extend_from_slice(b"\":");
-            json.extend_from_slice(if set & bit(*layer) == 0 { b"null" } else { bytes });
-        }
-        json.extend_from_slice(b"},\"meta\":");
-        json.extend_from_slice(&self.meta);
-        json.push(b'}');
         SnapshotBytes {
             cursor: self.cursor,
             etag: format!("\"{run}-{}-{}-{set:x}\"", self.cursor, self.board_version),
             rescued: self.rescued.clone(),
-            identity: json.into(),
+            identity: join(&self.layers, set, &self.meta),
             gzip: OnceCell::new(),
             zstd: OnceCell::new(),
         }
     }
+}
+
+impl SnapshotBytes {
+    /// A snapshot of a map of the past, with these layers (all when empty). Its sources are not told: how the upstreams
+    /// were doing then is not in the log.
+    #[must_use]
+    pub fn of(state: &State, layers: &[Layer]) -> Self {
+        let (encoded, set) = (state.encode(), layer_set(layers));
+        Self {
+            cursor: encoded.cursor,
+            // every server of this state version makes the same bytes of it
+            etag: format!("\"at-{STATE_VERSION}-{}-{set:x}\"", encoded.cursor),
+            rescued: None,
+            identity: join(&encoded, set, &meta(&encoded)),
+            gzip: OnceCell::new(),
+            zstd: OnceCell::new(),
+        }
+    }
+}
+
+/// The bytes of a whole snapshot, as [`SnapshotBytes::of`] has them.
+pub(super) fn of_the_past(layers: &EncodedLayers) -> Bytes {
+    join(layers, layer_set(&[]), &meta(layers))
+}
+
+fn meta(layers: &EncodedLayers) -> Vec<u8> {
+    let meta = json!({
+        "source_services": layers.services,
+        "generated_at": time::text(layers.generated_at),
+        "version": VERSION,
+        "cursor": layers.cursor,
+        "sources": [],
+    });
+    meta.to_string().into_bytes()
+}
+
+fn join(layers: &EncodedLayers, set: u8, meta: &[u8]) -> Bytes {
+    let size: usize = layers.layers.iter().map(Bytes::len).sum();
+    let mut json = Vec::with_capacity(size + meta.len() + 128);
+    json.extend_from_slice(b"{\"generated_at\":\"");
+    json.extend_from_slice(time::text(layers.generated_at).as_bytes());
+    json.extend_from_slice(b"\",\"layers\":{");
+    for (index, (layer, bytes)) in Layer::ALL.iter().zip(&layers.layers).enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        json.push(b'"');
+        json.extend_from_slice(layer.as_str().as_bytes());
+        json.extend_from_slice(b"\":");
+        json.extend_from_slice(if set & bit(*layer) == 0 { b"null" } else { bytes });
+    }
+    json.extend_from_slice(b"},\"meta\":");
+    json.extend_from_slice(meta);
+    json.push(b'}');
+    json.into()
 }
 
 const fn bit(layer: Layer) -> u8 {

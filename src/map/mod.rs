@@ -5,6 +5,7 @@
 //! (`reduce`) say what an event means, one file for each family of subjects; `settle` turns what they did into
 //! changes.
 
+mod compare;
 mod diff;
 mod encode;
 mod entity;
@@ -39,6 +40,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::model::{Answer, Change, Cursor, EntityType, Epoch, Layer, LogEntry, Service, Status};
+
+pub use compare::{ChangedEntity, Comparison, FieldChange};
+pub use persist::STATE_VERSION;
 
 use diff::CityFigures;
 use entity::{Key, Slab};
@@ -270,6 +274,12 @@ impl State {
     #[must_use]
     pub const fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// The log's time of the last entry; the unix epoch before the first.
+    #[must_use]
+    pub const fn logged_at(&self) -> DateTime<Utc> {
+        self.logged_at
     }
 
     fn shown_totals(&self) -> Shown {

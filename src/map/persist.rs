@@ -16,6 +16,10 @@ use super::usage::Counter;
 use super::view::Published;
 use super::{DEFAULT_MAX_ENTITIES, Index, State};
 
+/// Which builds can read each other's saved states. To be raised whenever the saved form changes, or the fold makes
+/// another map of the same events: a state of another version is not read, and the log is folded from before it.
+pub const STATE_VERSION: i32 = 1;
+
 /// A [`State`] as it is saved.
 #[derive(Deserialize)]
 pub(super) struct Saved {
@@ -54,6 +58,23 @@ impl From<Saved> for State {
 }
 
 impl State {
+    /// All of it, to be read by [`State::from_saved`] of a build with the same [`STATE_VERSION`].
+    ///
+    /// # Errors
+    /// Never in practice: everything in it can be written.
+    pub fn to_saved(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+
+    /// What [`State::to_saved`] wrote: folding goes on from it exactly as from the original. Its bound is
+    /// [`DEFAULT_MAX_ENTITIES`], see [`State::with_max_entities`].
+    ///
+    /// # Errors
+    /// These bytes are no saved state of this build.
+    pub fn from_saved(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
     fn rebuild(&mut self) {
         let keys: Vec<Key> = self.entities.iter().map(|(key, _)| key).collect();
         for key in &keys {

@@ -21,6 +21,7 @@ mod connect;
 mod read;
 mod retain;
 mod row;
+mod snapshots;
 mod sqlstate;
 mod write;
 

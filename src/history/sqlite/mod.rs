@@ -22,6 +22,7 @@ mod code;
 mod file;
 mod read;
 mod retain;
+mod snapshots;
 mod write;
 
 /// How `SQLite` names the constraint that no two events are at one position.

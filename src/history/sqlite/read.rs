@@ -171,7 +171,7 @@ fn event(row: &SqliteRow) -> sqlx::Result<Event> {
     })
 }
 
-fn time(row: &SqliteRow, column: usize) -> sqlx::Result<DateTime<Utc>> {
+pub fn time(row: &SqliteRow, column: usize) -> sqlx::Result<DateTime<Utc>> {
     let micros: i64 = row.try_get(column)?;
     DateTime::from_timestamp_micros(micros).ok_or_else(|| sqlx::Error::Decode("a time out of range".into()))
 }

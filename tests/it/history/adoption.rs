@@ -1,6 +1,8 @@
 //! Taking over the database of the service we replace.
 
-use living_map::history::{HistoryConfig, HistoryQuery, Record, Total};
+use chrono::{DateTime, Utc};
+use living_map::history::snapshots::Thinning;
+use living_map::history::{self, HistoryConfig, HistoryQuery, Record, Total};
 use living_map::model::EntityType;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row};
@@ -89,7 +91,8 @@ async fn indexes_that_are_there_are_not_made_again() {
     let (url, mut old) = old_database().await;
     let mut expected = indexes(&mut old).await;
     // what the old service had none for
-    expected.extend(["living_map_history_entity_id_timestamp_idx".into(), "living_map_history_position_key".into()]);
+    let new = ["history_entity_id_timestamp_idx", "history_position_key", "snapshots_position_key"];
+    expected.extend(new.map(|name| format!("living_map_{name}")));
     expected.sort();
     open(&url, &HistoryConfig::default()).await;
     assert_eq!(indexes(&mut old).await, expected);
@@ -114,6 +117,7 @@ async fn a_new_database_gets_the_same_tables() {
             "living_map_history_type_timestamp_idx",
             "living_map_snapshots_generated_at_idx",
             "living_map_snapshots_pkey",
+            "living_map_snapshots_position_key",
         ]
     );
     connection.execute("SELECT cleanup_living_map_history()").await.unwrap();
@@ -128,5 +132,19 @@ async fn servers_that_start_together_migrate_once() {
         assert_eq!(records(&*history).await.len(), 7);
     }
     let migrations: i64 = old.fetch_one("SELECT count(*) FROM living_map_migrations").await.unwrap().get(0);
-    assert_eq!(migrations, 2);
+    assert_eq!(migrations, 3);
+}
+
+#[tokio::test]
+async fn snapshots_of_the_old_service_are_listed_and_stay() {
+    let (url, _old) = old_database().await;
+    let snapshots = history::open(&url, &HistoryConfig::default()).await.unwrap().snapshots;
+    assert_eq!(
+        Thinning { last: 0, ..Thinning::default() }.apply(&*snapshots, DateTime::<Utc>::MAX_UTC).await.unwrap(),
+        0
+    );
+    let page = snapshots.list(None, 10).await.unwrap();
+    assert_eq!((page.items.len(), page.items[0].cursor), (1, None));
+    let data = snapshots.get(page.items[0].id).await.unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&data).unwrap(), json!({"layers": {}}));
 }

@@ -1,0 +1,307 @@
+//! The map as it was: the newest saved state before a moment, and the events from there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::LiveMap;
+use super::saved;
+use crate::history::{History, HistoryError, Snapshots};
+use crate::log::{Bounds, EventLog, LogError};
+use crate::map::{DEFAULT_MAX_ENTITIES, STATE_VERSION, State};
+use crate::model::{Cursor, Epoch, LogEntry};
+
+/// Entries read and folded at a time.
+const BATCH: u32 = 1_000;
+
+/// How the past is made.
+#[derive(Debug, Clone, Copy)]
+pub struct PastConfig {
+    /// Moments made at one time; further ones wait.
+    pub concurrency: usize,
+    /// How long one may wait and be made, in all.
+    pub patience: Duration,
+    /// As the live map has it: it decides what is on the map.
+    pub max_entities: usize,
+}
+
+impl Default for PastConfig {
+    fn default() -> Self {
+        Self { concurrency: 2, patience: Duration::from_secs(20), max_entities: DEFAULT_MAX_ENTITIES }
+    }
+}
+
+/// The earliest moment that can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Oldest {
+    /// Its position; 0 when the log is held from its beginning.
+    pub cursor: Cursor,
+    /// The log's time there; at position 0 that of the first event.
+    pub logged_at: DateTime<Utc>,
+}
+
+/// Why a moment cannot be shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PastError {
+    /// What leads there is not kept any more.
+    #[error("the past reaches back to {} only", oldest.cursor)]
+    Gone {
+        /// From here on it is.
+        oldest: Oldest,
+    },
+    /// The position belongs to another log than the one there is now.
+    #[error("the cursor is of another log; this one's past reaches back to {}", oldest.cursor)]
+    OtherEpoch {
+        /// From here on it is.
+        oldest: Oldest,
+    },
+    /// It has not happened yet.
+    #[error("the map is at {newest} now")]
+    Ahead {
+        /// The map's position.
+        newest: Cursor,
+    },
+    /// The log or the record is away, or too much is asked at one time; the same call may succeed later.
+    #[error("the past is not available: {0}")]
+    Unavailable(String),
+}
+
+impl From<HistoryError> for PastError {
+    fn from(error: HistoryError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<LogError> for PastError {
+    fn from(error: LogError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// The map at any moment that is kept. Cloning it copies one pointer.
+///
+/// Metrics: `living_map_past_seconds` (making one moment), `living_map_past_refused_total`.
+#[derive(Clone)]
+pub struct Past(Arc<Inner>);
+
+struct Inner {
+    config: PastConfig,
+    live: LiveMap,
+    log: Arc<dyn EventLog>,
+    history: Arc<dyn History>,
+    snapshots: Arc<dyn Snapshots>,
+    room: Semaphore,
+}
+
+/// What is kept of a log's events, without a gap.
+struct Kept {
+    log: Bounds,
+    /// The first position.
+    first: u64,
+}
+
+impl Past {
+    /// The past of `live`, which follows `log`.
+    #[must_use]
+    pub fn new(
+        config: PastConfig,
+        live: LiveMap,
+        log: Arc<dyn EventLog>,
+        history: Arc<dyn History>,
+        snapshots: Arc<dyn Snapshots>,
+    ) -> Self {
+        let room = Semaphore::new(config.concurrency.max(1));
+        Self(Arc::new(Inner { config, live, log, history, snapshots, room }))
+    }
+
+    /// The map at `cursor`, exactly as a client had it there.
+    ///
+    /// # Errors
+    /// See [`PastError`].
+    pub async fn state_at(&self, cursor: Cursor) -> Result<State, PastError> {
+        let newest = self.0.live.cursor();
+        if newest.epoch != cursor.epoch {
+            return Err(PastError::OtherEpoch { oldest: self.oldest().await? });
+        }
+        if newest.seq < cursor.seq {
+            return Err(PastError::Ahead { newest });
+        }
+        self.bounded(Box::pin(async {
+            let started = Instant::now();
+            let state = match self.present(cursor).await? {
+                Some(state) => state,
+                None => self.make(cursor).await?,
+            };
+            metrics::histogram!("living_map_past_seconds").record(started.elapsed());
+            Ok(state)
+        }))
+        .await
+    }
+
+    /// The position at a time of the log: the last entry that the log took at or before it. Where the log's clock was
+    /// set back, one of the entries that fit.
+    ///
+    /// # Errors
+    /// [`PastError::Gone`] before the oldest moment, and see [`PastError`]. A time after the newest event is the map's
+    /// position now.
+    pub async fn cursor_at(&self, time: DateTime<Utc>) -> Result<Cursor, PastError> {
+        let (newest, newest_at) = self.0.live.with(|state| (state.cursor(), state.logged_at()));
+        if newest.seq > 0 && time >= newest_at {
+            return Ok(newest);
+        }
+        self.bounded(Box::pin(async {
+            let kept = self.kept(newest.epoch).await?;
+            let oldest = self.oldest_of(newest, &kept).await?;
+            if time < oldest.logged_at {
+                return Err(PastError::Gone { oldest });
+            }
+            // the first entry behind `time` is in (low, high]
+            let (mut low, mut high) = (oldest.cursor.seq, newest.seq);
+            let mut found = oldest.cursor.seq;
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match self.next(newest.epoch, middle, &kept).await? {
+                    Some(entry) if entry.cursor.seq <= newest.seq && entry.logged_at <= time => {
+                        found = found.max(entry.cursor.seq);
+                        low = entry.cursor.seq;
+                    }
+                    _ => high = middle,
+                }
+            }
+            Ok(Cursor { seq: found, ..newest })
+        }))
+        .await
+    }
+
+    /// The earliest moment that can be shown.
+    ///
+    /// # Errors
+    /// [`PastError::Unavailable`].
+    pub async fn oldest(&self) -> Result<Oldest, PastError> {
+        let newest = self.0.live.cursor();
+        let kept = self.kept(newest.epoch).await?;
+        self.oldest_of(newest, &kept).await
+    }
+
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T, PastError>>) -> Result<T, PastError> {
+        let refuse = |reason: &str| {
+            metrics::counter!("living_map_past_refused_total").increment(1);
+            PastError::Unavailable(reason.to_owned())
+        };
+        let within = async {
+            let _place = self.0.room.acquire().await.map_err(|_| refuse("closed"))?;
+            work.await
+        };
+        timeout(self.0.config.patience, within).await.unwrap_or_else(|_| Err(refuse("it took too long")))
+    }
+
+    /// A copy of the live map, if it is at `cursor`.
+    async fn present(&self, cursor: Cursor) -> Result<Option<State>, PastError> {
+        if self.0.live.cursor() != cursor {
+            return Ok(None);
+        }
+        let live = self.0.live.clone();
+        let max_entities = self.0.config.max_entities;
+        let copy = move || {
+            let saved = live.with(|state| (state.cursor() == cursor).then(|| state.to_saved()))?;
+            Some(saved.and_then(|bytes| State::from_saved(&bytes)).map(|state| state.with_max_entities(max_entities)))
+        };
+        work(copy).await?.transpose().map_err(|error| PastError::Unavailable(error.to_string()))
+    }
+
+    async fn make(&self, cursor: Cursor) -> Result<State, PastError> {
+        let kept = self.kept(cursor.epoch).await?;
+        let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq).await?;
+        let saved = match saved {
+            Some(saved) => saved::read(saved).await,
+            None => None,
+        };
+        let state = match saved {
+            Some(state) if state.cursor() == cursor || kept.first <= state.cursor().seq + 1 => state,
+            _ if kept.first <= 1 => State::new(cursor.epoch),
+            _ => return Err(PastError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &kept).await? }),
+        };
+        self.fold(state.with_max_entities(self.0.config.max_entities), cursor, &kept).await
+    }
+
+    /// Folds on to `cursor`: from the record what the log has dropped, then from the log itself.
+    async fn fold(&self, mut state: State, cursor: Cursor, kept: &Kept) -> Result<State, PastError> {
+        let mut at = state.cursor().seq;
+        while at < cursor.seq && at + 1 < kept.log.first {
+            let page = self.0.history.read_log(cursor.epoch, at, BATCH).await?;
+            // positions without an entry: events that were recorded at an earlier one
+            let Some(last) = page.last() else { break };
+            at = last.cursor.seq;
+            state = apply(state, page, cursor.seq).await?;
+        }
+        at = at.max(kept.log.first.saturating_sub(1));
+        if at >= cursor.seq {
+            return Ok(state);
+        }
+        let mut entries = self.0.log.read(cursor.epoch, at).await?.ready_chunks(BATCH as usize).boxed();
+        while at < cursor.seq {
+            let Some(chunk) = entries.next().await else {
+                return Err(PastError::Unavailable("the log's reader ended".into()));
+            };
+            let chunk: Vec<LogEntry> = chunk.into_iter().collect::<Result<_, _>>()?;
+            at = chunk.last().map_or(at, |entry| entry.cursor.seq);
+            state = apply(state, chunk, cursor.seq).await?;
+        }
+        Ok(state)
+    }
+
+    /// The entry that comes next after a position.
+    async fn next(&self, epoch: Epoch, after: u64, kept: &Kept) -> Result<Option<LogEntry>, PastError> {
+        if let Some(entry) = self.0.history.read_log(epoch, after, 1).await?.into_iter().next() {
+            return Ok(Some(entry));
+        }
+        // the record lags behind the log
+        if after.saturating_add(1) < kept.log.first || after >= kept.log.last {
+            return Ok(None);
+        }
+        Ok(self.0.log.read(epoch, after).await?.next().await.transpose()?)
+    }
+
+    async fn kept(&self, epoch: Epoch) -> Result<Kept, PastError> {
+        let (log, held) = tokio::join!(self.0.log.bounds(), self.0.history.held(epoch));
+        let (log, held) = (log?, held?);
+        if log.epoch != epoch {
+            return Err(PastError::Unavailable("the log was recreated".into()));
+        }
+        // of no use unless it goes on to where the log begins
+        let first = held.filter(|held| held.last.saturating_add(1) >= log.first).map_or(log.first, |held| held.first);
+        Ok(Kept { first: first.min(log.first), log })
+    }
+
+    async fn oldest_of(&self, newest: Cursor, kept: &Kept) -> Result<Oldest, PastError> {
+        let epoch = newest.epoch;
+        if kept.first <= 1 {
+            let first = if kept.log.last == 0 { None } else { self.next(epoch, 0, kept).await? };
+            let logged_at = first.map_or(DateTime::UNIX_EPOCH, |entry| entry.logged_at);
+            return Ok(Oldest { cursor: Cursor { epoch, seq: 0 }, logged_at });
+        }
+        let saved = self.0.snapshots.oldest_state(epoch, STATE_VERSION, kept.first - 1).await?;
+        let (cursor, logged_at) =
+            saved.unwrap_or_else(|| self.0.live.with(|state| (state.cursor(), state.logged_at())));
+        Ok(Oldest { cursor, logged_at })
+    }
+}
+
+async fn apply(mut state: State, entries: Vec<LogEntry>, to: u64) -> Result<State, PastError> {
+    work(move || {
+        for entry in entries.iter().take_while(|entry| entry.cursor.seq <= to) {
+            state.apply(entry);
+        }
+        state
+    })
+    .await
+}
+
+/// Runs what takes its time off the threads that serve.
+async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PastError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| PastError::Unavailable(error.to_string()))
+}

@@ -1,0 +1,283 @@
+//! Time travel: the map of a moment is the one that a client had then.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use living_map::adapters::SourceBoard;
+use living_map::history::snapshots::Snapshots;
+use living_map::history::{self, Database, HistoryConfig};
+use living_map::live::{self, LiveConfig, LiveMap, Past, PastConfig, PastError, SavingConfig};
+use living_map::log::table::{TableLog, TableLogConfig};
+use living_map::log::{Appended, Bounds, EventLog, LogError};
+use living_map::map::State;
+use living_map::model::{Cursor, Epoch, LogEntry, NewEvent, envelope};
+use living_map::stream::{Hub, HubConfig};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::daemon::Folder;
+use crate::support::postgres::database;
+use crate::support::process::Process;
+use crate::support::wait::until;
+
+/// A log that has dropped its beginning, as JetStream does; the record still has it.
+struct Cut {
+    log: Arc<dyn EventLog>,
+    first: u64,
+}
+
+#[async_trait]
+impl EventLog for Cut {
+    async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
+        self.log.append(events).await
+    }
+    async fn bounds(&self) -> Result<Bounds, LogError> {
+        Ok(Bounds { first: self.first, ..self.log.bounds().await? })
+    }
+    async fn read(&self, epoch: Epoch, after: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
+        assert!(after + 1 >= self.first, "position {after} was dropped: only the record has what comes next");
+        self.log.read(epoch, after).await
+    }
+    async fn ready(&self) -> Result<(), LogError> {
+        self.log.ready().await
+    }
+    fn kind(&self) -> &'static str {
+        "cut"
+    }
+}
+
+/// Events of a few entities, some of them twice, some of them nonsense.
+fn events(count: usize, random: &mut StdRng) -> Vec<NewEvent> {
+    (0..count)
+        .map(|_| {
+            let agent = format!("agent:a{}", random.random_range(0..5));
+            let microdao = format!("microdao:m{}", random.random_range(0..3));
+            let status = ["online", "offline", "busy", "error", "?"].choose(random).unwrap();
+            let (subject, payload) = match random.random_range(0..6) {
+                0 => ("agent.event.created", json!({"agent_id": agent, "name": agent, "microdao_id": microdao})),
+                1 => ("agent.event.deleted", json!({"agent_id": agent})),
+                2 => ("microdao.event.created", json!({"microdao_id": microdao, "name": microdao})),
+                3 => (
+                    "node.metrics.update",
+                    json!({"node_id": "node:1", "metrics": {"cpu": random.random_range(0..99)}}),
+                ),
+                _ => ("agent.event.status", json!({"agent_id": agent, "status": status})),
+            };
+            envelope::publish(json!({"event_type": subject, "payload": payload}), Utc::now()).unwrap()
+        })
+        .collect()
+}
+
+fn shown(state: &State) -> Vec<String> {
+    let encoded = state.encode();
+    let layers = encoded.layers.iter().map(|layer| String::from_utf8(layer.to_vec()).unwrap());
+    layers.chain([encoded.cursor.to_string(), encoded.generated_at.to_string()]).collect()
+}
+
+struct World {
+    database: Database,
+    log: Arc<dyn EventLog>,
+    live: LiveMap,
+    /// What a client had at each position, from 0 on, and the log's time there.
+    seen: Vec<Vec<String>>,
+    entries: Vec<LogEntry>,
+}
+
+/// A network's life, with the map saved at some of its moments.
+async fn life(url: &str, saved_at: &[usize], seed: u64) -> World {
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let database = history::open(url, &HistoryConfig::default()).await.unwrap();
+    let log: Arc<dyn EventLog> =
+        Arc::new(TableLog::open(Arc::clone(&database.history), TableLogConfig::default()).await.unwrap());
+    let live = LiveMap::new(LiveConfig::default(), SourceBoard::default());
+    let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(0)));
+    tokio::spawn(live::follow(live.clone(), Arc::clone(&log), hub, LiveConfig::default(), CancellationToken::new()));
+    live.caught_up().await;
+    let mut total = 0;
+    for stop in saved_at.iter().copied().chain([120]) {
+        for event in events(stop - total, &mut random) {
+            log.append(vec![event]).await.remove(0).unwrap();
+        }
+        total = stop;
+        let epoch = log.bounds().await.unwrap().epoch;
+        live.folded(Cursor { epoch, seq: total as u64 }).await;
+        if stop < 120 {
+            save(&live, &database.snapshots).await;
+        }
+    }
+    let epoch = log.bounds().await.unwrap().epoch;
+    let entries: Vec<LogEntry> = log.read(epoch, 0).await.unwrap().take(total).map(Result::unwrap).collect().await;
+    let mut state = State::new(epoch);
+    let mut seen = vec![shown(&state)];
+    for entry in &entries {
+        state.apply(entry);
+        seen.push(shown(&state));
+    }
+    assert_eq!(live.with(shown), *seen.last().unwrap());
+    World { database, log, live, seen, entries }
+}
+
+/// Saves the map as it is now: the last thing that the saver does.
+async fn save(live: &LiveMap, snapshots: &Arc<dyn Snapshots>) {
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    live::save(live.clone(), Arc::clone(snapshots), SavingConfig::default(), stopped).await;
+}
+
+fn past(world: &World, log: &Arc<dyn EventLog>) -> Past {
+    let (history, snapshots) = (Arc::clone(&world.database.history), Arc::clone(&world.database.snapshots));
+    Past::new(PastConfig::default(), world.live.clone(), Arc::clone(log), history, snapshots)
+}
+
+async fn every_moment_is_as_a_client_had_it(url: &str) {
+    let seed = rand::random();
+    let world = life(url, &[30, 31, 77], seed).await;
+    let epoch = world.live.cursor().epoch;
+    for first in [1, 50, 121] {
+        let log: Arc<dyn EventLog> = Arc::new(Cut { log: Arc::clone(&world.log), first });
+        let past = past(&world, &log);
+        for (seq, seen) in world.seen.iter().enumerate() {
+            let state = past.state_at(Cursor { epoch, seq: seq as u64 }).await.unwrap();
+            assert_eq!(shown(&state), *seen, "at {seq}, the log from {first} on");
+        }
+        for entry in &world.entries {
+            let last = world.entries.iter().rev().find(|other| other.logged_at <= entry.logged_at).unwrap();
+            assert_eq!(past.cursor_at(entry.logged_at).await.unwrap(), last.cursor);
+        }
+        let (begin, end) = (world.entries[0].logged_at, world.entries[119].logged_at);
+        assert_eq!(past.cursor_at(end + TimeDelta::hours(1)).await.unwrap().seq, 120);
+        let before = past.cursor_at(begin - TimeDelta::hours(1)).await.unwrap_err();
+        assert!(matches!(before, PastError::Gone { oldest } if oldest.cursor.seq == 0), "{before}");
+    }
+    let past = past(&world, &world.log);
+    let ahead = past.state_at(Cursor { epoch, seq: 121 }).await.unwrap_err();
+    assert!(matches!(ahead, PastError::Ahead { newest } if newest.seq == 120), "{ahead}");
+    let other = past.state_at(Cursor { epoch: Epoch(1), seq: 3 }).await.unwrap_err();
+    assert!(matches!(other, PastError::OtherEpoch { .. }), "{other}");
+    world.database.history.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_moment_is_as_a_client_had_it_on_sqlite() {
+    let folder = Folder::new("past");
+    every_moment_is_as_a_client_had_it(&format!("sqlite://{}", folder.path().join("map.db").display())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_moment_is_as_a_client_had_it_on_postgres() {
+    every_moment_is_as_a_client_had_it(&database().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_beginning_is_lost_the_past_begins_at_a_saved_map() {
+    let folder = Folder::new("past");
+    let url = format!("sqlite://{}", folder.path().join("map.db").display());
+    let world = life(&url, &[30, 60], rand::random()).await;
+    // the log's own retention takes the first forty
+    let before = world.entries[40].logged_at;
+    let deleted = world.database.history.delete_before(before, 10_000).await.unwrap();
+    assert!((30..=40).contains(&deleted), "{deleted}");
+    let past = past(&world, &world.log);
+    let epoch = world.live.cursor().epoch;
+    assert_eq!(past.oldest().await.unwrap().cursor.seq, if deleted == 30 { 30 } else { 60 });
+    let oldest = past.oldest().await.unwrap().cursor;
+    for seq in 0..=120 {
+        let made = past.state_at(Cursor { epoch, seq }).await;
+        match made {
+            Ok(state) => assert_eq!(shown(&state), world.seen[usize::try_from(seq).unwrap()], "{seq}"),
+            Err(error) => {
+                assert!(seq < oldest.seq, "{seq}: {error}");
+                assert!(matches!(error, PastError::Gone { oldest: told } if told.cursor == oldest), "{error}");
+            }
+        }
+    }
+    world.database.history.close().await;
+}
+
+/// Upstreams that nobody answers for, so that only the events under test move the map.
+const NO_UPSTREAMS: [(&str, &str); 7] = [
+    ("AGENTS_SERVICE_URL", "http://127.0.0.1:9"),
+    ("MICRODAO_SERVICE_URL", "http://127.0.0.1:9"),
+    ("DAO_SERVICE_URL", "http://127.0.0.1:9"),
+    ("USAGE_ENGINE_URL", "http://127.0.0.1:9"),
+    ("CITY_SERVICE_URL", "http://127.0.0.1:9"),
+    ("SPACE_SERVICE_URL", "http://127.0.0.1:9"),
+    ("SYNC_INTERVAL_SECONDS", "3600"),
+];
+
+async fn get(server: &Process, path: &str) -> (u16, Value) {
+    let answer = reqwest::get(server.url(path)).await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+/// The map at the present moment, and its cursor.
+async fn now(server: &Process) -> (Value, String) {
+    until("the map to be complete", || async {
+        let (status, snapshot) = get(server, "/living-map/snapshot?fresh=true").await;
+        let cursor = snapshot["meta"]["cursor"].as_str()?.to_owned();
+        (status == 200).then_some((snapshot["layers"].clone(), cursor))
+    })
+    .await
+}
+
+async fn publish(server: &Process, agent: &str, status: &str) {
+    let event = json!({"event_type": "agent.event.status", "payload": {"agent_id": agent, "status": status}});
+    let answer = reqwest::Client::new().post(server.url("/living-map/events")).json(&event).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+}
+
+#[tokio::test]
+async fn a_restarted_server_begins_from_its_saved_map_and_shows_what_was() {
+    let mut server = Process::serve(&NO_UPSTREAMS).await;
+    publish(&server, "agent:sofia", "online").await;
+    publish(&server, "agent:mira", "online").await;
+    let (first, first_cursor) = now(&server).await;
+    publish(&server, "agent:sofia", "error").await;
+    publish(&server, "agent:new", "online").await;
+    let (second, second_cursor) = now(&server).await;
+
+    assert!(server.stop().await.success());
+    server.restart().await;
+    assert_eq!(now(&server).await, (second.clone(), second_cursor.clone()));
+    assert!(server.output().contains("begins from its saved state"), "{}", server.output());
+
+    let (_, then) = get(&server, &format!("/living-map/snapshot?at={first_cursor}")).await;
+    assert_eq!((&then["layers"], &then["meta"]["cursor"]), (&first, &json!(first_cursor)));
+    let (status, diff) = get(&server, &format!("/living-map/diff?from={first_cursor}&to={second_cursor}")).await;
+    assert_eq!(status, 200, "{diff}");
+    assert_eq!((&diff["from"], &diff["to"]), (&json!(first_cursor), &json!(second_cursor)));
+    assert_eq!((diff["added"][0]["id"].as_str(), &diff["removed"]), (Some("agent:new"), &json!([])));
+    let changed = &diff["changed"][0];
+    assert_eq!((changed["id"].as_str(), diff["changed"].as_array().unwrap().len()), (Some("agent:sofia"), 1));
+    let status = json!({"field": "status", "before": "online", "after": "error"});
+    assert!(changed["fields"].as_array().unwrap().contains(&status), "{changed}");
+
+    let (_, list) = get(&server, "/living-map/snapshots").await;
+    assert_eq!(list["items"][0]["cursor"], json!(second_cursor), "{list}");
+    let id = list["items"][0]["id"].as_str().unwrap();
+    let (_, saved) = get(&server, &format!("/living-map/snapshots/{id}")).await;
+    assert_eq!(saved["layers"], second);
+
+    for (path, status) in [
+        ("/living-map/snapshot?at=1.1", 410),
+        ("/living-map/snapshot?at=2020-01-01T00:00:00Z", 410),
+        ("/living-map/snapshot?at=9000-01-01T00:00:00Z", 400),
+        ("/living-map/snapshot?at=soon", 400),
+        ("/living-map/diff", 400),
+        ("/living-map/snapshots/x", 400),
+        ("/living-map/snapshots/00000000-0000-0000-0000-000000000000", 404),
+    ] {
+        let (answered, problem) = get(&server, path).await;
+        assert_eq!(answered, status, "{path}: {problem}");
+        if status == 410 {
+            assert!(problem["oldest_cursor"].is_string() && problem["oldest_time"].is_string(), "{problem}");
+        }
+    }
+}
