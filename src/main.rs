@@ -2,9 +2,12 @@
 
 mod tail;
 
+use std::error::Error;
 use std::io::IsTerminal;
+use std::num::ParseIntError;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use living_map::app;
 use living_map::config::{DemoSettings, LogFormat, Settings};
@@ -71,8 +74,9 @@ fn main() -> ExitCode {
 }
 
 fn command() -> anyhow::Result<()> {
-    let matches = without_empty_variables(Cli::command()).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = without_empty_variables(Cli::command()).try_get_matches();
+    let cli =
+        matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| in_words(error).exit());
     match cli.command {
         Action::Serve { settings } => {
             start_logging(&settings)?;
@@ -113,6 +117,23 @@ fn without_empty_variables(command: Command) -> Command {
         if empty { argument.env(None::<&'static str>) } else { argument }
     });
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_empty_variables))
+}
+
+/// The refusal of a value, with what was expected, and without a value that is an address: it may hold a password, and
+/// what is said at a start ends in logs.
+fn in_words(error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let (Some(argument), Some(value), Some(reason)) =
+        (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue), error.source())
+    else {
+        return error;
+    };
+    let value = if value.contains(['@', '/']) { String::new() } else { format!(" '{value}'") };
+    let reason = if reason.is::<ParseIntError>() { "expected a whole number".to_owned() } else { reason.to_string() };
+    Cli::command().error(ErrorKind::ValueValidation, format!("invalid value{value} for '{argument}': {reason}"))
 }
 
 fn start_logging(settings: &Settings) -> anyhow::Result<()> {

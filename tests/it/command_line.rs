@@ -87,3 +87,19 @@ fn tail_says_what_the_server_refuses_and_ends() {
         assert!(error.contains(&format!("refuses: {}", option.trim_start_matches('-'))), "{error}");
     }
 }
+
+/// A refused address was repeated with its password, and of a number that was none it was not said what was expected.
+#[test]
+fn a_refused_setting_is_named_and_no_password_is_repeated() {
+    for (variable, value, expected) in [
+        ("AGENTS_SERVICE_URL", "https://me:secret@exa mple", "expected an address"),
+        ("PORT", "abc", "'abc' for '--port <PORT>': expected a whole number"),
+        ("PORT", "70000", "70000 is not in 0..=65535"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_living-map")).arg("serve").env(variable, value).output();
+        let output = output.expect("the program starts");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(variable) && error.contains(expected), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
