@@ -196,8 +196,8 @@ async fn open_log(
     settings: &Settings,
     history: &Arc<dyn History>,
 ) -> anyhow::Result<(Arc<dyn EventLog>, Option<HistoryWriter>)> {
-    let extra_subjects = settings.storage.extra_subjects.clone();
     let Some(url) = &settings.storage.nats_url else {
+        let extra_subjects = settings.storage.extra_subjects.clone();
         let config = TableLogConfig { extra_subjects, ..TableLogConfig::default() };
         let log =
             TableLog::open(Arc::clone(history), config).await.context("the log of DATABASE_URL cannot be used")?;
@@ -206,9 +206,10 @@ async fn open_log(
     let connection = bus::connect(&NatsConfig { url: url.clone(), ..NatsConfig::default() })
         .await
         .context("NATS_URL cannot be used")?;
+    let (stream, network) = streams::declared(settings);
     let config = JetStreamConfig {
-        stream: bus::Declaration::living_map(&extra_subjects),
-        network: bus::Declaration::network(),
+        stream,
+        network,
         manage: settings.storage.nats_manage_streams,
         ..JetStreamConfig::default()
     };

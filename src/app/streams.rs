@@ -30,9 +30,16 @@ pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The log's stream, and the network's other ones.
+pub(super) fn declared(settings: &Settings) -> (Declaration, Vec<Declaration>) {
+    let replicas = settings.storage.nats_stream_replicas;
+    let log = Declaration::living_map(&settings.storage.extra_subjects).with_replicas(replicas);
+    let network = Declaration::network().into_iter().map(|stream| stream.with_replicas(replicas));
+    (log, network.collect())
+}
+
 async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> usize {
-    let mut declared = Declaration::network();
-    let log = Declaration::living_map(&settings.storage.extra_subjects);
+    let (log, mut declared) = declared(settings);
     let reports = network::survey(connection, &log, &declared, apply).await;
     declared.push(log);
     reports.iter().zip(&declared).map(|(report, declaration)| print(report, declaration)).sum()

@@ -73,6 +73,12 @@ impl Declaration {
             .collect()
     }
 
+    /// The same, with so many copies in a cluster of servers.
+    #[must_use]
+    pub fn with_replicas(self, replicas: usize) -> Self {
+        Self { replicas, ..self }
+    }
+
     fn new(name: &str, subjects: Vec<String>, days: u64, in_log: bool) -> Self {
         Self {
             name: name.to_owned(),

@@ -1,6 +1,7 @@
 //! The log and the record.
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use super::value::pattern;
 use crate::model::subject::Pattern;
@@ -34,6 +35,11 @@ pub struct Storage {
     #[arg(long, env = "NATS_MANAGE_STREAMS", value_name = "NATS_MANAGE_STREAMS", default_value_t = true,
         action = clap::ArgAction::Set)]
     pub nats_manage_streams: bool,
+
+    /// Copies of each stream that is made, on as many servers of a NATS cluster. A stream that is there keeps its own
+    #[arg(long, env = "NATS_STREAM_REPLICAS", value_name = "NATS_STREAM_REPLICAS", default_value_t = 1,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=5))]
+    pub nats_stream_replicas: usize,
 
     /// Days for which history is kept
     #[arg(long, env = "HISTORY_RETENTION_DAYS", value_name = "HISTORY_RETENTION_DAYS", default_value_t = 30,
