@@ -1,8 +1,8 @@
 //! Wiring only: builds the parts, starts the tasks, and stops them in order.
 
 mod streams;
+mod tasks;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret, SourceBoard, Upstreams};
@@ -22,15 +22,18 @@ use crate::config::{self, DemoSettings, Settings};
 use crate::demo::{Demo, DemoConfig};
 use crate::history::retention::{self, RetentionConfig};
 use crate::history::snapshots::Thinning;
-use crate::history::{self, History, HistoryConfig};
+use crate::history::{self, History, HistoryConfig, Leases};
 use crate::http::{self, AppState, HttpConfig, Parts};
 use crate::journal::{Journal, JournalConfig, Place};
+use crate::lease::{self, Leadership, LeaseConfig};
 use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, SavingConfig};
 use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
 use crate::model::{Epoch, Service};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
+
+use self::tasks::{Stage, Tasks};
 
 pub use streams::streams;
 
@@ -67,7 +70,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         .with_context(|| format!("cannot listen on {}:{} (BIND, PORT)", settings.listen.bind, settings.listen.port))?;
     let address = listener.local_addr()?;
     let stop = stop_signal()?;
-    let mut tasks = Tasks::new();
+    let mut tasks = Tasks::default();
     let journal = open_journal(&settings)?;
     tasks.spawn("error journal", Stage::Recording, {
         let journal = journal.clone();
@@ -78,6 +81,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         .await
         .context("the database of DATABASE_URL cannot be used")?;
     let (history, saved) = (database.history, database.snapshots);
+    let board = SourceBoard::default();
+    let leadership = lead(&settings, database.leases, &board, &mut tasks);
     let (log, writer) = open_log(&settings, &history).await?;
     let writer = writer.map(|writer| {
         let writer = writer.with_journal(journal.clone());
@@ -85,15 +90,14 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
         status
     });
-    tasks.spawn("retention", Stage::Working, {
+    tasks.spawn_leading("retention", Stage::Working, &leadership, {
         let history = Arc::clone(&history);
         let max_age = Duration::from_hours(24) * settings.storage.history_retention_days;
         let config = RetentionConfig { max_age, ..RetentionConfig::default() };
         let journal = journal.clone();
-        |stop| retention::run(history, config, journal, stop)
+        move |stop| retention::run(Arc::clone(&history), config.clone(), journal.clone(), stop)
     });
 
-    let board = SourceBoard::default();
     let live_config = LiveConfig {
         snapshot_interval: Duration::from_millis(settings.streaming.snapshot_interval_ms),
         max_entities: settings.limits.max_entities,
@@ -111,9 +115,9 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         let (live, log, hub, saved) = (live.clone(), Arc::clone(&log), Arc::clone(&hub), Arc::clone(&saved));
         move |stop| live::follow_from_saved(live, log, hub, saved, live_config, stop)
     });
-    tasks.spawn("saving", Stage::Saving, {
+    tasks.spawn_leading("saving", Stage::Saving, &leadership, {
         let (live, saved, config) = (live.clone(), Arc::clone(&saved), saving_config(&settings));
-        move |stop| live::save(live, saved, config, stop)
+        move |stop| live::save(live.clone(), Arc::clone(&saved), config, stop)
     });
     let past = Past::new(
         PastConfig {
@@ -139,7 +143,12 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let poller = Poller::new(sync_config(&settings), upstreams, board.clone(), live.clone(), Arc::clone(&log))
         .with_journal(journal.clone());
     let refresher = poller.refresher();
-    tasks.spawn("poller", Stage::Working, |stop| poller.run(stop));
+    // each server polls when it is asked for a fresh snapshot, one asks in each interval
+    tasks.spawn("poller", Stage::Working, |stop| poller.clone().run(stop));
+    tasks.spawn("regular polls", Stage::Working, {
+        let leadership = leadership.clone();
+        |stop| async move { leadership.unless_following(stop, |stop| poller.clone().ask_regularly(stop)).await }
+    });
     tasks.spawn("metrics upkeep", Stage::Working, {
         let metrics = metrics.clone();
         |stop| upkeep(metrics, stop)
@@ -158,6 +167,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         past,
         sources: board,
         refresher,
+        leadership,
         writer,
         streams: streams.clone(),
         metrics,
@@ -165,21 +175,33 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let router = http::router(state)?;
     announce(&address.to_string(), simulated.is_some());
     // the streams first: a client is told to come back while the server still answers
-    tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            tracing::info!("stopping");
-            streams_stop.cancel();
+    let told = async {
+        stop.cancelled().await;
+        tracing::info!("stopping");
+        streams_stop.cancel();
+        Instant::now()
+    };
+    let ((), told) = tokio::join!(http::serve(listener, router, &http_config, stop.clone()), told);
+    let limit = settings.cluster.stop;
+    let reserve = limit / 10;
+    let deadline = told + reserve * 9;
+    let clients = async {
+        streams.closed().await;
+        if let Some(simulated) = simulated {
+            simulated.stop().await;
         }
-    });
-    http::serve(listener, router, &http_config, stop).await;
-    streams.closed().await;
-    if let Some(simulated) = simulated {
-        simulated.stop().await;
-    }
-    tasks.stop().await;
-    history.close().await;
+    };
+    let clients_left = timeout_at(deadline, clients).await.is_ok();
+    let mut broken_off = tasks.stop(deadline, reserve).await;
+    broken_off.extend((!clients_left).then_some("clients"));
+    // what is under way in the database has been waited for
+    let _ = timeout_at(deadline + reserve, history.close()).await;
+    anyhow::ensure!(
+        broken_off.is_empty(),
+        "broken off after {} seconds (STOP_SECONDS): {}",
+        limit.as_secs(),
+        broken_off.join(", ")
+    );
     tracing::info!("stopped");
     Ok(())
 }
@@ -216,6 +238,17 @@ async fn open_log(
     let log = JetStreamLog::new(connection, config);
     let writer = HistoryWriter::new(&log, Arc::clone(history), WriterConfig::default());
     Ok((Arc::new(log), Some(writer)))
+}
+
+/// Whether this server does what one does for all. Beside a table log there is no other one.
+fn lead(settings: &Settings, leases: Arc<dyn Leases>, board: &SourceBoard, tasks: &mut Tasks) -> Leadership {
+    if settings.storage.nats_url.is_none() {
+        return Leadership::alone();
+    }
+    let config = LeaseConfig { lasting: settings.cluster.lease };
+    let (keeper, leadership) = lease::keeper(leases, config, board.clone());
+    tasks.spawn("lease", Stage::Leading, |stop| keeper.run(stop));
+    leadership
 }
 
 fn snapshots(live: &LiveMap) -> SnapshotSource {
@@ -261,7 +294,11 @@ fn journal_folder(database_url: &str) -> PathBuf {
 }
 
 fn history_config(settings: &Settings) -> HistoryConfig {
-    HistoryConfig { reader_connections: settings.storage.database_readers, ..HistoryConfig::default() }
+    HistoryConfig {
+        reader_connections: settings.storage.database_readers,
+        lease_timeout: settings.cluster.lease / 5,
+        ..HistoryConfig::default()
+    }
 }
 
 fn saving_config(settings: &Settings) -> SavingConfig {
@@ -310,6 +347,8 @@ fn http_config(settings: &Settings) -> HttpConfig {
         // a fresh snapshot that is not to be had in time is answered with the newest there is
         fresh_timeout: default.fresh_timeout.min(request_timeout / 2),
         cors_origins: settings.listen.allowed_origins.clone(),
+        // most of a stop is for what comes after the requests
+        drain_timeout: default.drain_timeout.min(settings.cluster.stop / 3),
         ..default
     }
 }
@@ -373,59 +412,6 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
         cancelled.cancel();
     });
     Ok(stop)
-}
-
-/// When a task is stopped: those that bring events first, those that keep them later, and who notes what
-/// went wrong last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Working,
-    Folding,
-    Saving,
-    Writing,
-    Recording,
-}
-
-/// The tasks of the server, to be stopped in order.
-struct Tasks(Vec<(Stage, &'static str, CancellationToken, JoinHandle<()>)>);
-
-impl Tasks {
-    const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    fn spawn<F>(&mut self, name: &'static str, stage: Stage, task: impl FnOnce(CancellationToken) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let stop = CancellationToken::new();
-        let handle = tokio::spawn(task(stop.clone()));
-        // a part that panicked leaves the others on their own: better no server than half of one
-        let watched = {
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                if let Err(error) = handle.await {
-                    tracing::error!(task = name, %error, "a part of the server broke; giving up");
-                    std::process::exit(70);
-                }
-                if !stop.is_cancelled() {
-                    tracing::error!(task = name, "a part of the server ended by itself; giving up");
-                    std::process::exit(70);
-                }
-            })
-        };
-        self.0.push((stage, name, stop, watched));
-    }
-
-    async fn stop(mut self) {
-        self.0.sort_by_key(|(stage, ..)| *stage);
-        for (_, name, stop, handle) in self.0 {
-            stop.cancel();
-            if let Err(error) = handle.await {
-                tracing::error!(task = name, %error, "a part of the server did not stop in order");
-            }
-        }
-    }
 }
 
 #[cfg(test)]

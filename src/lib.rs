@@ -12,6 +12,7 @@ pub mod map;
 
 pub mod history;
 
+pub mod lease;
 pub mod log;
 pub mod stream;
 

@@ -6,6 +6,7 @@ use std::error::Error;
 use std::io::IsTerminal;
 use std::num::ParseIntError;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -62,6 +63,9 @@ enum Streams {
         settings: Settings,
     },
 }
+
+/// How long threads that are not done may go on after the end.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match command() {
@@ -158,7 +162,11 @@ fn start_logging(settings: &Settings) -> anyhow::Result<()> {
 }
 
 fn run(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(task)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(task);
+    // what still waits in a thread of its own (a file, a name server) must not hold up the end
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    outcome
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! How the six sources are doing: written by the poller, read by everybody.
+//! How the six sources are doing: written by the poller, read by everybody. Where another server polls, its word is taken
+//! over.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::model::{Service, SourceHealth, SourceStatus};
@@ -21,11 +23,27 @@ struct Board {
 
 #[derive(Debug, Clone, Default)]
 struct Source {
-    polled: bool,
+    /// When this server, or the one whose word was taken over, polled it last.
+    polled_at: Option<DateTime<Utc>>,
+    /// The poll of another server whose word was taken over last.
+    heard: Option<DateTime<Utc>>,
     last_success_at: Option<DateTime<Utc>>,
     last_error: Option<String>,
     /// The map came back from a restart with this source's data.
     restored: bool,
+}
+
+/// What a server that polls says of one source to those that do not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// The upstream.
+    pub service: Service,
+    /// When it was polled last; none before the first time.
+    pub polled_at: Option<DateTime<Utc>>,
+    /// When a poll succeeded last.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// What the last poll said if it failed.
+    pub last_error: Option<String>,
 }
 
 /// What a report changed.
@@ -41,11 +59,11 @@ pub enum Turn {
 
 impl Source {
     const fn status(&self) -> SourceStatus {
-        match (self.polled, &self.last_error) {
-            (false, _) => SourceStatus::Unknown,
-            (true, None) => SourceStatus::Ok,
-            (true, Some(_)) if self.last_success_at.is_some() || self.restored => SourceStatus::Stale,
-            (true, Some(_)) => SourceStatus::Down,
+        match (self.polled_at, &self.last_error) {
+            (None, _) => SourceStatus::Unknown,
+            (Some(_), None) => SourceStatus::Ok,
+            (Some(_), Some(_)) if self.last_success_at.is_some() || self.restored => SourceStatus::Stale,
+            (Some(_), Some(_)) => SourceStatus::Down,
         }
     }
 }
@@ -61,8 +79,8 @@ impl SourceBoard {
     /// Notes that a poll succeeded and its answer is in the log.
     pub fn record_success(&self, service: Service, at: DateTime<Utc>) -> Turn {
         self.record(service, |source| {
-            let turn = if source.last_error.is_some() || !source.polled { Turn::Good } else { Turn::Same };
-            source.polled = true;
+            let turn = if source.last_error.is_some() || source.polled_at.is_none() { Turn::Good } else { Turn::Same };
+            source.polled_at = Some(at);
             source.last_success_at = Some(at);
             source.last_error = None;
             turn
@@ -73,7 +91,7 @@ impl SourceBoard {
     pub fn record_failure(&self, service: Service, error: impl Into<String>) -> Turn {
         self.record(service, |source| {
             let turn = if source.last_error.is_some() { Turn::Same } else { Turn::Bad };
-            source.polled = true;
+            source.polled_at = Some(Utc::now());
             source.last_error = Some(error.into());
             turn
         })
@@ -83,6 +101,39 @@ impl SourceBoard {
     pub fn note_restored(&self, services: &[Service]) {
         for &service in services {
             self.record(service, |source| source.restored = true);
+        }
+    }
+
+    /// What this server knows, for others.
+    #[must_use]
+    pub fn reports(&self) -> Vec<SourceReport> {
+        let sources = self.sources();
+        let report = |(&service, source): (&Service, &Source)| SourceReport {
+            service,
+            polled_at: source.polled_at,
+            last_success_at: source.last_success_at,
+            last_error: source.last_error.clone(),
+        };
+        Service::ALL.iter().zip(sources.iter()).map(report).collect()
+    }
+
+    /// Takes over what another server says, where it has polled since it was last heard: what this server found itself
+    /// meanwhile is newer. The servers' clocks need not agree.
+    pub fn hear(&self, reports: &[SourceReport]) {
+        let mut sources = self.sources();
+        let mut news = false;
+        for SourceReport { service, polled_at, last_success_at, last_error } in reports {
+            let source = &mut sources[*service as usize];
+            if polled_at.is_none() || source.heard == *polled_at {
+                continue;
+            }
+            news = true;
+            (source.polled_at, source.heard) = (*polled_at, *polled_at);
+            (source.last_success_at, source.last_error) = (*last_success_at, last_error.clone());
+        }
+        drop(sources);
+        if news {
+            self.board.version.send_modify(|version| *version += 1);
         }
     }
 
@@ -168,6 +219,26 @@ mod tests {
         board.record_failure(Service::Dao, "no");
         assert_eq!(board.record_failure(Service::Dao, "still not"), Turn::Same);
         assert_eq!(status(&board, Service::Dao), SourceStatus::Stale);
+    }
+
+    #[test]
+    fn the_word_of_the_server_that_polls_is_taken_over_once_for_each_poll() {
+        let (leader, follower) = (SourceBoard::default(), SourceBoard::default());
+        follower.hear(&leader.reports());
+        assert_eq!(*follower.version().borrow(), 0, "it has not polled yet");
+        leader.record_success(Service::Dao, at(1));
+        leader.record_failure(Service::City, "gone");
+        follower.hear(&leader.reports());
+        assert_eq!(follower.health(at(9)), leader.health(at(9)));
+        follower.hear(&leader.reports());
+        assert_eq!(*follower.version().borrow(), 1, "the same word again is no news");
+        // its own poll counts until the leader's next one
+        follower.record_success(Service::City, at(2));
+        follower.hear(&leader.reports());
+        assert_eq!(status(&follower, Service::City), SourceStatus::Ok);
+        leader.record_failure(Service::City, "still gone");
+        follower.hear(&leader.reports());
+        assert_eq!(follower.health(at(9)), leader.health(at(9)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `clap` reads them, so the list in `serve --help` is the list there is, and a wrong value is refused at start with
 //! the variable's name and what was expected.
 
+mod cluster;
 mod demo;
 mod journal;
 mod limits;
@@ -15,6 +16,7 @@ mod value;
 
 use clap::Args;
 
+pub use cluster::Cluster;
 pub use demo::DemoSettings;
 pub use journal::Journal;
 pub use limits::Limits;
@@ -45,6 +47,9 @@ pub struct Settings {
     /// Saved snapshots and time travel.
     #[command(flatten)]
     pub saving: Saving,
+    /// Several servers side by side, and the end of one.
+    #[command(flatten)]
+    pub cluster: Cluster,
     /// What a request may be.
     #[command(flatten)]
     pub limits: Limits,

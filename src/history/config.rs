@@ -18,6 +18,9 @@ pub struct HistoryConfig {
     /// How long one writing statement may run on `PostgreSQL`; on `SQLite`, how long it waits for another process that
     /// writes.
     pub write_timeout: Duration,
+    /// How long a statement about a lease may run on `PostgreSQL`, and how long it waits for its connection before; less
+    /// than a third of the shortest lease.
+    pub lease_timeout: Duration,
     /// A connection idle for longer is tested before it is used.
     pub test_idle_after: Duration,
     /// How long that test may take before the connection is given up.
@@ -43,6 +46,7 @@ impl Default for HistoryConfig {
             acquire_timeout: Duration::from_secs(3),
             read_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
+            lease_timeout: Duration::from_secs(1),
             test_idle_after: Duration::from_secs(1),
             test_timeout: Duration::from_secs(1),
             statement_rows: 1_000,

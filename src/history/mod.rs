@@ -11,6 +11,7 @@ use crate::model::subject::Pattern;
 use crate::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 
 mod config;
+pub mod leases;
 mod postgres;
 pub mod retention;
 pub mod snapshots;
@@ -20,6 +21,7 @@ mod total;
 mod type_filter;
 
 pub use config::HistoryConfig;
+pub use leases::Leases;
 pub use snapshots::Snapshots;
 
 /// Why the record could not answer.
@@ -79,12 +81,14 @@ pub struct Database {
     pub history: Arc<dyn History>,
     /// Saved snapshots.
     pub snapshots: Arc<dyn Snapshots>,
+    /// Who does what one server does for all.
+    pub leases: Arc<dyn Leases>,
 }
 
 impl Database {
-    fn of(database: impl History + Snapshots) -> Self {
+    fn of(database: impl History + Snapshots + Leases) -> Self {
         let database = Arc::new(database);
-        Self { history: Arc::clone(&database) as _, snapshots: database }
+        Self { history: Arc::clone(&database) as _, snapshots: Arc::clone(&database) as _, leases: database }
     }
 }
 

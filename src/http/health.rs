@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::root::SERVICE;
 use super::state::AppState;
 use crate::journal::JournalStatus;
+use crate::lease::{Role, Standing};
 use crate::live::Following;
 use crate::log::WriterStatus;
 use crate::model::{Cursor, SourceHealth, SourceStatus};
@@ -67,6 +68,8 @@ pub struct Checks {
     writer: Option<WriterCheck>,
     /// The map.
     map: MapCheck,
+    /// Whether this server does what one does for all servers of a database.
+    lease: LeaseCheck,
     /// The upstreams.
     sources: Vec<SourceHealth>,
     /// The files of the error journal.
@@ -107,6 +110,33 @@ impl From<&WriterStatus> for WriterCheck {
         let error = writer.database_error.clone().or_else(|| writer.log_error.clone());
         let status = if error.is_none() { "ok" } else { "down" };
         Self { status, lag: writer.lag, last_success: writer.last_success, error }
+    }
+}
+
+/// Who polls the upstreams, saves the map and deletes what is too old.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LeaseCheck {
+    /// `leading`: this server; `following`: another one; `unknown`: the database does not say.
+    role: &'static str,
+    /// Since when.
+    since: DateTime<Utc>,
+    /// Grows with each change of hands; null when this server does not lead, or can have no other beside it.
+    #[schema(required)]
+    token: Option<u64>,
+    /// Why the database did not say, when it was asked last.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<Standing> for LeaseCheck {
+    fn from(standing: Standing) -> Self {
+        let Standing { role, since, error } = standing;
+        let (role, token) = match role {
+            Role::Leading(token) => ("leading", token),
+            Role::Following => ("following", None),
+            Role::Unknown => ("unknown", None),
+        };
+        Self { role, since, token, error }
     }
 }
 
@@ -197,8 +227,13 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     let writer = state.writer.as_ref().map(|status| WriterCheck::from(&*status.borrow()));
     let writes = writer.as_ref().is_none_or(|writer| writer.error.is_none());
     let journal = JournalCheck::from(state.journal.status());
-    let current =
-        journal.error.is_none() && following == "current" && log_state.is_ok() && history_state.is_ok() && writes;
+    let lease = LeaseCheck::from(state.leadership.standing());
+    let current = lease.role != "unknown"
+        && journal.error.is_none()
+        && following == "current"
+        && log_state.is_ok()
+        && history_state.is_ok()
+        && writes;
     let served_fresh = !sources.iter().any(|source| matches!(source.status, SourceStatus::Stale | SourceStatus::Down));
     let status = if !state.live.is_complete() {
         Readiness::NotReady
@@ -213,6 +248,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         history: dependency(state.history.kind(), history_state),
         writer,
         map: MapCheck { following, error, cursor, lag, entities: state.live.with(crate::map::State::len) },
+        lease,
         sources,
         journal,
         stream: StreamCheck { clients: state.streams.clients() },

@@ -12,6 +12,7 @@ use super::error::Problem;
 use crate::adapters::SourceBoard;
 use crate::history::{History, Snapshots};
 use crate::journal::Journal;
+use crate::lease::Leadership;
 use crate::live::{LiveMap, Past};
 use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub sources: SourceBoard,
     /// Polls the upstreams ahead of time.
     pub refresher: Refresher,
+    /// Whether this server does what one does for all.
+    pub leadership: Leadership,
     /// How the history writer is doing; none where the record is the log itself.
     pub writer: Option<watch::Receiver<WriterStatus>>,
     /// The WebSocket side.

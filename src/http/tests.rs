@@ -15,6 +15,7 @@ use super::fakes::{FakeHistory, FakeLog};
 use super::*;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, SourceBoard, Upstreams};
 use crate::journal::Journal;
+use crate::lease::Leadership;
 use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig};
 use crate::log::EventLog;
 use crate::model::{Cursor, Epoch, envelope};
@@ -42,6 +43,7 @@ fn parts() -> Parts {
         journal: Journal::default(),
         sources,
         refresher: poller.refresher(),
+        leadership: Leadership::alone(),
         writer: None,
         streams: Streams::start(StreamConfig::default(), &hub, &source, CancellationToken::new()),
         metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -100,7 +100,11 @@ impl Poller {
         self.refresher.clone()
     }
 
-    /// Polls until `shutdown`. Polls under way are broken off then: what they would have found, the next start finds.
+    /// Polls when it is asked to, until `shutdown`. Polls under way are broken off then: what they would have found, the
+    /// next start finds.
+    ///
+    /// Several servers may poll the same service at the same time: a poll's answer carries the position before which it was
+    /// asked for, and the fold passes over one that is older than another it knows.
     ///
     /// # Panics
     /// When a poll panics, so that a broken poller is noticed instead of leaving the map to grow old.
@@ -108,7 +112,7 @@ impl Poller {
         let mut loops = JoinSet::new();
         for &service in Service::ALL {
             let poller = self.clone();
-            let loop_ = async move { poller.poll_regularly(service).await };
+            let loop_ = async move { poller.poll_when_asked(service).await };
             loops.spawn(shutdown.clone().run_until_cancelled_owned(loop_));
         }
         while let Some(ended) = loops.join_next().await {
@@ -120,19 +124,30 @@ impl Poller {
         }
     }
 
-    async fn poll_regularly(&self, service: Service) {
+    /// Asks for a poll of each service in each interval, until `shutdown`.
+    pub async fn ask_regularly(self, shutdown: CancellationToken) {
+        let asking = Service::ALL.iter().map(|&service| self.ask_in_each_interval(service));
+        shutdown.run_until_cancelled(futures::future::join_all(asking)).await;
+    }
+
+    async fn ask_in_each_interval(&self, service: Service) {
+        self.live.caught_up().await;
+        loop {
+            self.refresher.gate(service).refreshed().await;
+            sleep(jittered(self.config.interval)).await;
+        }
+    }
+
+    async fn poll_when_asked(&self, service: Service) {
         // what the log says already is no difference
         self.live.caught_up().await;
         let gate = self.refresher.gate(service);
         loop {
+            gate.wanted().await;
             let under_way = gate.begin();
             let outcome = self.poll(service).await;
             self.report(service, outcome);
             drop(under_way);
-            tokio::select! {
-                () = sleep(jittered(self.config.interval)) => {}
-                () = gate.wanted() => {}
-            }
         }
     }
 

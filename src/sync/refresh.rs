@@ -52,7 +52,8 @@ impl Gate {
         Self { polls: watch::Sender::new(Polls::default()), wanted: Notify::new(), min_gap }
     }
 
-    async fn refreshed(&self) {
+    /// Returns when a poll has ended: the one that is under way, or one that begins now.
+    pub async fn refreshed(&self) {
         let mut polls = self.polls.subscribe();
         let Polls { begun, ended, .. } = *polls.borrow();
         let awaited = if begun > ended {

@@ -5,6 +5,7 @@ mod cost;
 mod faults;
 mod filters;
 mod json;
+mod leases;
 mod retention;
 mod snapshots;
 mod speed;

@@ -79,7 +79,7 @@ pub fn settle<T>(
     Err(too_late("answer"))
 }
 
-fn too_late(what: &str) -> HistoryError {
+pub fn too_late(what: &str) -> HistoryError {
     let error = io::Error::new(io::ErrorKind::TimedOut, format!("PostgreSQL did not {what} in time"));
     HistoryError::Unavailable(error.into())
 }

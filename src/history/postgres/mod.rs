@@ -18,6 +18,7 @@ use super::{Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuer
 use crate::model::{Cursor, Epoch, LogEntry};
 
 mod connect;
+mod leases;
 mod read;
 mod retain;
 mod row;
@@ -48,6 +49,8 @@ pub struct Postgres {
     options: PgConnectOptions,
     writers: PgPool,
     readers: PgPool,
+    /// One connection: a lease must not wait behind what is written.
+    leases: PgPool,
     totals: Totals,
     table_epoch: OnceCell<Epoch>,
     /// The connection that holds the lock of the table log.
@@ -68,6 +71,7 @@ impl Postgres {
         Ok(Self {
             writers: pool(config.writer_connections, WRITER_SETTINGS, config.write_timeout),
             readers: pool(config.reader_connections, READER_SETTINGS, config.read_timeout),
+            leases: pool(1, WRITER_SETTINGS, config.lease_timeout),
             totals: Totals::new(config),
             table_epoch: OnceCell::new(),
             lock: Mutex::default(),
@@ -209,5 +213,6 @@ impl History for Postgres {
         drop(self.lock.lock().await.take());
         self.writers.close().await;
         self.readers.close().await;
+        self.leases.close().await;
     }
 }

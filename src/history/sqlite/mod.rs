@@ -20,6 +20,7 @@ use crate::model::{Cursor, Epoch, LogEntry};
 
 mod code;
 mod file;
+mod leases;
 mod read;
 mod retain;
 mod snapshots;
