@@ -229,12 +229,8 @@ async fn open_log(
         .await
         .context("NATS_URL cannot be used")?;
     let (stream, network) = streams::declared(settings);
-    let config = JetStreamConfig {
-        stream,
-        network,
-        manage: settings.storage.nats_manage_streams,
-        ..JetStreamConfig::default()
-    };
+    let config =
+        JetStreamConfig { stream, network, manage: settings.storage.nats_manage_streams, ..JetStreamConfig::default() };
     let log = JetStreamLog::new(connection, config);
     let writer = HistoryWriter::new(&log, Arc::clone(history), WriterConfig::default());
     Ok((Arc::new(log), Some(writer)))

@@ -26,6 +26,29 @@ fn every_metric_is_documented_as_it_is_recorded() {
     );
 }
 
+/// A dashboard over a name that nothing exports is empty, and an alert over one never rings.
+#[test]
+fn dashboards_and_alerts_ask_for_metrics_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documented: BTreeSet<String> = documented_in(&fs::read_to_string(root.join("docs/metrics.md")).unwrap())
+        .into_iter()
+        .map(|(name, ..)| name)
+        .collect();
+    for file in ["deploy/prometheus/alerts.yml", "deploy/grafana/living-map.json"] {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        let words = text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        let asked: BTreeSet<&str> = words
+            .filter(|word| {
+                ["living_map_", "sse_", "ws_", "js_", "lessons_"].iter().any(|prefix| word.starts_with(prefix))
+            })
+            .map(|word| word.trim_end_matches("_bucket"))
+            .collect();
+        assert!(asked.len() > 5, "{file}: the search finds too little: {asked:?}");
+        let unknown: Vec<_> = asked.into_iter().filter(|name| !documented.contains(*name)).collect();
+        assert!(unknown.is_empty(), "{file} asks for {unknown:?}, which docs/metrics.md does not know");
+    }
+}
+
 /// The text of every Rust file in `folder`.
 fn sources(folder: &Path) -> Vec<String> {
     let mut sources = Vec::new();

@@ -14,6 +14,7 @@ mod log_jetstream;
 mod log_suite;
 mod log_table;
 mod log_unreadable;
+mod nats_cluster;
 mod past;
 mod stream;
 mod support;
