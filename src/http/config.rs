@@ -30,6 +30,8 @@ pub struct HttpConfig {
     pub fresh_timeout: Duration,
     /// How long `/living-map/ready` waits for each dependency, and `POST` for the record to say what it has already.
     pub probe_timeout: Duration,
+    /// How long a client that resumes, coming from a server that is ahead of this one, waits for it.
+    pub catch_up_timeout: Duration,
     /// What `Retry-After` says when a dependency is away. Whole seconds.
     pub retry_after: Duration,
     /// How long requests under way may go on after the server was told to stop.
@@ -52,6 +54,7 @@ impl Default for HttpConfig {
             request_timeout: Duration::from_secs(30),
             fresh_timeout: Duration::from_secs(10),
             probe_timeout: Duration::from_secs(1),
+            catch_up_timeout: Duration::from_secs(3),
             retry_after: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
             cors_origins: Vec::new(),

@@ -47,6 +47,7 @@ pub async fn event_stream(State(state): State<AppState>, mut request: Request) -
     let mut options = stream::options(&state, request.uri().query())?;
     let by_header = last_event_id(request.headers())?;
     options.cursor = by_header.or(options.cursor);
+    stream::catch_up_with(&state, options.cursor).await;
     let connection = request.extensions_mut().remove::<Connection>().unwrap_or_default();
     state.streams.open(options, connection).map_err(|error| {
         let problem = Problem::from(error);

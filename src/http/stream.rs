@@ -3,9 +3,11 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
+use tokio::time::timeout;
+
 use super::error::{Document, Problem};
 use super::state::AppState;
-use crate::model::Layer;
+use crate::model::{Cursor, Layer};
 use crate::stream::StreamOptions;
 
 /// Live changes (WebSocket)
@@ -39,6 +41,7 @@ use crate::stream::StreamOptions;
 pub async fn stream(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     let (mut head, _no_body) = request.into_parts();
     let options = options(&state, head.uri.query())?;
+    catch_up_with(&state, options.cursor).await;
     Ok(state.streams.upgrade(&mut head, options)?)
 }
 
@@ -53,4 +56,19 @@ pub fn options(state: &AppState, query: Option<&str>) -> Result<StreamOptions, P
         }
     }
     Ok(options)
+}
+
+/// Waits until this server is where its client is: another one, from which the client comes, may have been ahead of it by
+/// a moment. Not for a position that the log does not have, and not for longer than the map may be behind.
+pub async fn catch_up_with(state: &AppState, cursor: Option<Cursor>) {
+    let own = state.live.cursor();
+    let Some(cursor) = cursor.filter(|cursor| cursor.epoch == own.epoch && cursor.seq > own.seq) else { return };
+    let arrives = async {
+        if state.log.bounds().await.is_ok_and(|bounds| cursor.epoch == bounds.epoch && cursor.seq <= bounds.last) {
+            state.live.folded(cursor).await;
+        }
+    };
+    if timeout(state.config.catch_up_timeout, arrives).await.is_err() {
+        tracing::debug!(%cursor, %own, "a client that resumes is ahead of this server");
+    }
 }

@@ -28,10 +28,6 @@ fn parts() -> Parts {
     let upstreams = Upstreams::new(&AdaptersConfig::default()).unwrap();
     let poller = Poller::new(SyncConfig::default(), upstreams, sources.clone(), live.clone(), log.clone());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
-    let source: SnapshotSource = Arc::new(|_| {
-        let json = Bytes::from_static(br#"{"layers":{}}"#);
-        Box::pin(async { SnapshotJson { cursor: Cursor { epoch: Epoch(7), seq: 0 }, json } })
-    });
     let history = Arc::new(FakeHistory::default());
     Parts {
         config: HttpConfig::default(),
@@ -45,9 +41,17 @@ fn parts() -> Parts {
         refresher: poller.refresher(),
         leadership: Leadership::alone(),
         writer: None,
-        streams: Streams::start(StreamConfig::default(), &hub, &source, CancellationToken::new()),
+        streams: streams(&hub),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     }
+}
+
+fn streams(hub: &Arc<Hub>) -> Streams {
+    let source: SnapshotSource = Arc::new(|_| {
+        let json = Bytes::from_static(br#"{"layers":{}}"#);
+        Box::pin(async { SnapshotJson { cursor: Cursor { epoch: Epoch(7), seq: 0 }, json } })
+    });
+    Streams::start(StreamConfig::default(), hub, &source, CancellationToken::new())
 }
 
 /// Parts whose map is complete: the log holds nothing.
@@ -101,6 +105,33 @@ async fn a_fresh_snapshot_shows_what_was_accepted_before_it_was_asked_for() {
     let answer = asked.await;
     assert_eq!(answer.headers["x-living-map-cursor"], Cursor { epoch: Epoch(7), seq }.to_string().as_str());
     assert_eq!(answer.json()["layers"]["agents"]["items"][0]["id"], "agent:new");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_from_a_server_ahead_of_this_one_is_waited_for() {
+    let (mut parts, log) = (parts(), Arc::new(FakeLog::default()));
+    let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
+    (parts.log, parts.streams) = (log.clone(), streams(&hub));
+    let never = CancellationToken::new();
+    tokio::spawn(live::follow(parts.live.clone(), log.clone(), hub, LiveConfig::default(), never));
+    parts.live.caught_up().await;
+    let seq = append(&*log).await;
+    let app = router(AppState::from(parts)).unwrap();
+    let resume = |seq| {
+        let uri = format!("/living-map/events/stream?cursor={}", Cursor { epoch: Epoch(7), seq });
+        app.clone().oneshot(Request::get(uri).body(Body::empty()).unwrap())
+    };
+    let began = std::time::Instant::now();
+    assert_eq!(resume(seq + 1).await.unwrap().status(), StatusCode::GONE, "no server has been there");
+    assert!(began.elapsed() < HttpConfig::default().catch_up_timeout);
+    let resumed = resume(seq);
+    tokio::pin!(resumed);
+    tokio::select! {
+        answer = &mut resumed => panic!("answered {} before it was there itself", answer.unwrap().status()),
+        () = tokio::time::sleep(Duration::from_millis(50)) => {}
+    }
+    log.readable.send_replace(seq);
+    assert_eq!(resumed.await.unwrap().status(), StatusCode::OK);
 }
 
 struct Answer {

@@ -15,7 +15,7 @@ use super::support::process::Process;
 use super::support::wait::until;
 
 /// Upstreams that nobody answers for, so that only the events under test move the map.
-const NO_UPSTREAMS: [(&str, &str); 7] = [
+pub const NO_UPSTREAMS: [(&str, &str); 7] = [
     ("AGENTS_SERVICE_URL", "http://127.0.0.1:9"),
     ("MICRODAO_SERVICE_URL", "http://127.0.0.1:9"),
     ("DAO_SERVICE_URL", "http://127.0.0.1:9"),
@@ -25,19 +25,19 @@ const NO_UPSTREAMS: [(&str, &str); 7] = [
     ("SYNC_INTERVAL_SECONDS", "3600"),
 ];
 
-fn environment<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+pub fn environment<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     NO_UPSTREAMS.iter().chain(more).copied().collect()
 }
 
 /// Publishes numbered events until it is stopped; only those that were acknowledged count.
-struct Publisher {
+pub struct Publisher {
     acknowledged: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Publisher {
     /// To JetStream, each number until the stream has it.
-    fn to_nats(url: String) -> Self {
+    pub fn to_nats(url: String) -> Self {
         let acknowledged = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&acknowledged);
         let task = tokio::spawn(async move {
@@ -85,18 +85,18 @@ impl Publisher {
         Self { acknowledged, task }
     }
 
-    fn acknowledged(&self) -> u64 {
+    pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
     /// Waits until `more` further events are acknowledged.
-    async fn publishes(&self, more: u64) {
+    pub async fn publishes(&self, more: u64) {
         let goal = self.acknowledged() + more;
         until("events to be acknowledged", || async { (self.acknowledged() >= goal).then_some(()) }).await;
     }
 
     /// Stops after the event under way and says how many there are.
-    async fn stop(self) -> u64 {
+    pub async fn stop(self) -> u64 {
         self.task.abort();
         let _ = self.task.await;
         self.acknowledged.load(Ordering::SeqCst)
@@ -109,13 +109,13 @@ async fn post(client: &reqwest::Client, url: &str, event: &Value) -> bool {
     matches!(body["results"][0]["status"].as_str(), Some("accepted" | "duplicate"))
 }
 
-fn event(number: u64) -> Value {
+pub fn event(number: u64) -> Value {
     let payload = json!({"agent_id": format!("agent:{}", number % 7), "status": "online", "n": number});
     json!({"event_type": "agent.event.status", "event_id": format!("n{number}"), "source": "test", "payload": payload})
 }
 
 /// The numbers in history, by keyset paging from newest to oldest; none while the database is away.
-async fn numbers_in_history(server: &Process) -> Option<Vec<u64>> {
+pub async fn numbers_in_history(server: &Process) -> Option<Vec<u64>> {
     let client = reqwest::Client::new();
     let mut numbers = Vec::new();
     let mut cursor: Option<String> = None;

@@ -132,7 +132,8 @@ async fn servers_that_start_together_migrate_once() {
         assert_eq!(records(&*history).await.len(), 7);
     }
     let migrations: i64 = old.fetch_one("SELECT count(*) FROM living_map_migrations").await.unwrap().get(0);
-    assert_eq!(migrations, 3);
+    let files = std::fs::read_dir("migrations/postgres").unwrap().count();
+    assert_eq!(usize::try_from(migrations).unwrap(), files);
 }
 
 #[tokio::test]

@@ -8,12 +8,9 @@ use living_map::history::{History, HistoryConfig, HistoryError, HistoryQuery};
 use living_map::model::LogEntry;
 
 use sqlx::{Connection, Executor, PgConnection};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use super::{EPOCH, all_pages, entry, open};
+use crate::support::cable::Cable;
 use crate::support::postgres::{Postgres, database};
 use crate::support::wait::until;
 
@@ -107,45 +104,11 @@ async fn while_it_is_away_calls_fail_soon_and_work_again_by_themselves() {
     assert_eq!(all_pages(&*history, &HistoryQuery::default(), 10).await.len(), 2);
 }
 
-/// A cable to a server, which can be cut without either side being told.
-struct Cable {
-    port: u16,
-    cut: watch::Sender<bool>,
-}
-
-impl Cable {
-    async fn to(server: &Postgres) -> Self {
-        let (_, server) = server.url().split_once('@').map(|(user, rest)| (user.to_owned(), rest.to_owned())).unwrap();
-        let server = server.split('/').next().unwrap().to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (cut, watched) = watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(&server).await else { continue };
-                let (client, server) = (client.into_split(), server.into_split());
-                tokio::spawn(carry(client.0, server.1, watched.clone()));
-                tokio::spawn(carry(server.0, client.1, watched.clone()));
-            }
-        });
-        Self { port, cut }
-    }
-}
-
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
-    let mut buffer = [0; 4_096];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if cut.wait_for(|cut| !cut).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
-            return;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() {
     let server = Postgres::start().await;
     let cable = Cable::to(&server).await;
-    let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", cable.port);
+    let url = cable.url();
     let config =
         HistoryConfig { reader_connections: 2, writer_connections: 1, test_idle_after: Duration::MAX, ..config() };
     let history = open(&url, &config).await;
@@ -153,7 +116,7 @@ async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() 
     history.query(&HistoryQuery { limit: 1, ..HistoryQuery::default() }).await.unwrap();
     // always the same one: what was sent before the cut may arrive after it
     let second = [entry(2)];
-    cable.cut.send_replace(true);
+    cable.cut(true);
     let started = Instant::now();
     for _ in 0..3 {
         let results = [history.query(&HistoryQuery::default()).await.map(drop), history.write(&second).await.map(drop)];
@@ -162,7 +125,7 @@ async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() 
         }
     }
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    cable.cut.send_replace(false);
+    cable.cut(false);
     until("it to answer again", || async { history.write(&second).await.ok() }).await;
     assert_eq!(all_pages(&*history, &HistoryQuery::default(), 10).await.len(), 2);
 }
