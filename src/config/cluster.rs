@@ -20,7 +20,7 @@ pub struct Cluster {
 }
 
 fn lease(text: &str) -> Result<Duration, String> {
-    within(text, 1, 300)
+    within(text, 2, 300)
 }
 
 fn stop(text: &str) -> Result<Duration, String> {

@@ -35,7 +35,7 @@ fn a_wrong_value_is_refused_with_its_name_and_what_was_expected() {
         (["--upstream-max-bytes", "0"], "UPSTREAM_MAX_BYTES", "1024..="),
         (["--stream-ring-bytes", "0"], "STREAM_RING_BYTES", "65536.."),
         (["--stream-max-clients", "0"], "STREAM_MAX_CLIENTS", "1.."),
-        (["--lease-seconds", "0"], "LEASE_SECONDS", "from 1 to 300"),
+        (["--lease-seconds", "0"], "LEASE_SECONDS", "from 2 to 300"),
         (["--stop-seconds", "1.5"], "STOP_SECONDS", "from 5 to 3600"),
         (["--max-body-bytes", "0"], "MAX_BODY_BYTES", "1024..="),
         (["--max-batch-events", "0"], "MAX_BATCH_EVENTS", "1.."),

@@ -98,8 +98,8 @@ async fn clients_that_wander_between_servers_that_come_and_go_see_one_stream() {
     let publisher = Publisher::to_nats(cluster.nats_url.clone());
     let planned = [true, false, true, false, true, false];
     for (round, planned) in planned.into_iter().enumerate() {
-        for _ in 0..3 {
-            publisher.publishes(40).await;
+        for _ in 0..12 {
+            publisher.publishes(10).await;
             roamers.choose(&mut random).expect("there are some").move_on();
         }
         // every server once in order and once by a kill
