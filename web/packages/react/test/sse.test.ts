@@ -52,7 +52,7 @@ afterEach(() => {
 
 /** A client whose WebSockets never get through, at its first line over events. */
 async function start() {
-  client = new LivingMapClient({ url: 'http://map.test', layers: ['agents'] }, { random: () => 1 });
+  client = new LivingMapClient({ url: 'http://map.test', layers: ['agents'] });
   client.start();
   for (let attempt = 0; attempt < 2; attempt++) {
     last().end(1006);
