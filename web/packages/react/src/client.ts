@@ -165,7 +165,7 @@ export class LivingMapClient {
     this.#expectFrame();
     try {
       const at = address(url, overSocket ? '/living-map/stream' : '/living-map/events/stream', query);
-      const Socket = this.environment.WebSocket ?? (globalThis.WebSocket as unknown as WebSocketConstructor);
+      const Socket = this.environment.WebSocket ?? globalThis.WebSocket;
       this.#line = overSocket ? openLine(at, events, Socket) : openEvents(at, events);
     } catch (error) {
       // No such address, or no WebSocket here: it would be so the next time.

@@ -28,17 +28,17 @@ export type WebSocketConstructor = new (
   url: string,
 ) => {
   onopen: ((event: never) => void) | null;
-  onmessage: ((message: { data: unknown }) => void) | null;
-  onclose: ((event: { code: number; reason: string }) => void) | null;
-  onerror: ((event: unknown) => void) | null;
+  onmessage: ((message: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
   close(): void;
 };
 
 export function openLine(url: URL, events: LineEvents, Socket: WebSocketConstructor): Line {
   const socket = new Socket(url.href.replace('http', 'ws'));
   socket.onopen = () => events.open();
-  socket.onmessage = ({ data }) => events.message(data);
-  socket.onclose = ({ code, reason }) => events.end({ code, reason });
+  socket.onmessage = ({ data }: { data: unknown }) => events.message(data);
+  socket.onclose = ({ code, reason }: LineEnd) => events.end({ code, reason });
   // `close` follows and says all that there is to know; without a listener `ws` throws.
   socket.onerror = () => {};
   return {
