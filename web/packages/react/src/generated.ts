@@ -80,6 +80,8 @@ export interface Checks {
   history: Dependency;
   /** The files of the error journal. */
   journal: JournalCheck;
+  /** Whether this server does what one does for all servers of a database. */
+  lease: LeaseCheck;
   /** The ordered log. */
   log: Dependency;
   /** The map. */
@@ -413,6 +415,18 @@ export interface Layers {
   city: CityLayer | null;
   nodes: NodesLayer | null;
   space: SpaceLayer | null;
+}
+
+/** Who polls the upstreams, saves the map and deletes what is too old. */
+export interface LeaseCheck {
+  /** Why the database did not say, when it was asked last. */
+  error: string | null;
+  /** `leading`: this server; `following`: another one; `unknown`: the database does not say. */
+  role: string;
+  /** Since when. */
+  since: string;
+  /** Grows with each change of hands; null when this server does not lead, or can have no other beside it. */
+  token: number | null;
 }
 
 /** What is worth remembering. */
