@@ -35,7 +35,8 @@ test: setup check test-web ## Find or install what the tests need, check, and ru
 	fi
 
 .PHONY: test-web
-test-web: $(WEB_TOOLS) ## Run the tests of the page and of the React package, and check the package's size
+test-web: $(WEB_TOOLS) ## Run the tests of the page and of the React package, also against the server, and check the package
+	$(CARGO) build --locked --bin living-map
 	cd web && $(NPM) test
 
 .PHONY: setup
@@ -69,16 +70,17 @@ bench: ## Run the load generator; ARGS names the measurement, see docs/benchmark
 	$(CARGO) run --release --locked --example load -- $(or $(ARGS),--help)
 
 .PHONY: openapi
-openapi: ## Write openapi/openapi.json from the code
+openapi: ## Write openapi/openapi.json from the code, and from that the types of the React package
 	mkdir -p openapi
 	$(CARGO) run --quiet --locked -- openapi > openapi/openapi.json.new
 	mv openapi/openapi.json.new openapi/openapi.json
+	node web/packages/react/scripts/generate.js
 
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean
-	rm -rf web/node_modules web/packages/*/dist
+	rm -rf web/node_modules web/packages/*/node_modules web/packages/*/dist
 
-$(WEB_TOOLS): web/package-lock.json web/package.json web/packages/react/package.json
+$(WEB_TOOLS): web/package-lock.json web/package.json $(wildcard web/packages/*/package.json)
 	cd web && $(NPM) ci
 	@touch $@

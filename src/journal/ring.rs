@@ -27,7 +27,8 @@ pub struct EntryQuery {
 
 /// Is anything broken?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(example = json!({
+// A name of its own in the OpenAPI document: there, two schemas of one name are one.
+#[schema(as = JournalHealth, example = json!({
     "period_minutes": 60, "total_errors": 4, "rescued_errors": 3,
     "per_target": {"agents": 3, "database": 1}, "unhealthy_targets": ["agents"],
 }))]

@@ -178,13 +178,17 @@ mod tests {
             changes: Vec<Change>,
             after: Map<String, Value>,
         }
-        let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../tests/vectors/fold.json")).unwrap();
-        assert!(!vectors.is_empty());
-        for mut vector in vectors {
-            for change in &vector.changes {
-                apply(&mut vector.before, change);
+        for file in
+            [include_str!("../../tests/vectors/fold.json"), include_str!("../../tests/vectors/fold-random.json")]
+        {
+            let vectors: Vec<Vector> = serde_json::from_str(file).unwrap();
+            assert!(!vectors.is_empty());
+            for mut vector in vectors {
+                for change in &vector.changes {
+                    apply(&mut vector.before, change);
+                }
+                assert_eq!(vector.before, vector.after, "{}", vector.name);
             }
-            assert_eq!(vector.before, vector.after, "{}", vector.name);
         }
     }
 

@@ -61,7 +61,7 @@ pub struct CityLayer {
     pub active_users: u64,
     /// Agents that are active or online.
     pub active_agents: u64,
-    /// How the network is doing: see [`Health`].
+    /// How the network is doing.
     pub health: Health,
     /// MicroDAOs.
     pub items: Vec<CityItem>,
@@ -77,6 +77,8 @@ pub struct CityLayer {
 /// warning or an error anywhere else. Green otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+// A name of its own in the OpenAPI document: there, two schemas of one name are one.
+#[schema(as = NetworkHealth)]
 pub enum Health {
     /// All is well.
     Green,

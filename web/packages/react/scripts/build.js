@@ -1,10 +1,14 @@
 // @ts-check
-/** Makes dist/ from src/: one module for each, with its types, so that bundlers drop what is not used. */
+/** Makes dist/ from src/: one module for each, with its types, so that bundlers drop what is not used. And the licences. */
 
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true });
 execFileSync('npm', ['exec', '--', 'tsc', '--project', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+
+for (const licence of ['LICENSE-APACHE', 'LICENSE-MIT']) {
+  copyFileSync(new URL(`../../../../${licence}`, import.meta.url), new URL(`../${licence}`, import.meta.url));
+}

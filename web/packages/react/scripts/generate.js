@@ -1,9 +1,13 @@
 // @ts-check
 /** Writes src/generated.ts from openapi/openapi.json. */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
+import { readDocument, readPending } from './document.js';
 import { render } from './types.js';
 
-const document = new URL('../../../../openapi/openapi.json', import.meta.url);
-const target = new URL('../src/generated.ts', import.meta.url);
-writeFileSync(target, render(JSON.parse(readFileSync(document, 'utf8'))));
+const document = readDocument();
+const pending = readPending();
+writeFileSync(new URL('../src/generated.ts', import.meta.url), render(document, pending));
+for (const path of Object.keys(pending.paths)) {
+  if (document.paths[path]) console.log(`the document has ${path} now: take it out of scripts/pending.json`);
+}

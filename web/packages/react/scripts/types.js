@@ -3,43 +3,83 @@
 
 /** @typedef {Record<string, any>} Schema */
 
-/** What the package uses of the server's interface. */
-const ROOTS = ['Snapshot', 'Layer', 'EntityType', 'EventList', 'Problem'];
-/** Queries of routes that the package asks, by the name their type gets. */
-const QUERIES = { HistoryQuery: '/living-map/history' };
+/** What the stream's frames and the problem documents are made of; the rest follows from the routes. */
+const ROOTS = ['Snapshot', 'Layer', 'EntityType', 'Problem'];
 
-/** @param {{components: {schemas: Record<string, Schema>}, paths: Record<string, Schema>}} document */
-export function render(document) {
-  const schemas = { ...document.components.schemas };
-  for (const [name, path] of Object.entries(QUERIES)) schemas[name] = query(document.paths[path]?.get);
+/** @typedef {{components: {schemas: Record<string, Schema>}, paths: Record<string, Schema>}} Document */
+
+/**
+ * @param {Document} document the server's
+ * @param {Document} [pending] what it does not have yet; whatever it has goes before
+ */
+export function render(document, pending = { components: { schemas: {} }, paths: {} }) {
+  const schemas = { ...pending.components.schemas, ...document.components.schemas };
+  const paths = { ...pending.paths, ...document.paths };
+  schemas.Routes = routes(paths, schemas);
   /** @type {Set<string>} */
   const names = new Set();
-  const pending = [...ROOTS, ...Object.keys(QUERIES)];
-  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+  const queue = [...ROOTS, 'Routes'];
+  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
     if (names.has(name)) continue;
     if (!schemas[name]) throw new Error(`the document has no schema ${name}`);
     names.add(name);
-    pending.push(...references(schemas[name]));
+    queue.push(...references(schemas[name]));
   }
   const types = [...names].sort().map((name) => declaration(name, /** @type {Schema} */ (schemas[name])));
   return `// Generated from openapi/openapi.json by \`npm run generate\`. Not to be edited.\n\n${types.join('\n')}`;
 }
 
 /**
- * The parameters in a route's query as one schema.
+ * The routes whose GET answers with JSON as one schema, a property for each. Adds one to `schemas` for the parameters of
+ * each that has any, `HistoryQuery` for the operation `history`.
+ * @param {Record<string, Schema>} paths
+ * @param {Record<string, Schema>} schemas
+ * @returns {Schema}
+ */
+function routes(paths, schemas) {
+  /** @type {Record<string, Schema>} */
+  const properties = {};
+  for (const [path, { get: operation }] of Object.entries(paths).sort()) {
+    const answer = operation?.responses['200']?.content?.['application/json']?.schema;
+    if (!answer || !path.startsWith('/living-map/')) continue;
+    const name = `${pascal(operation.operationId)}Query`;
+    const query = parameters(operation);
+    const isEmpty = Object.keys(query.properties).length === 0;
+    if (!isEmpty) schemas[name] = query;
+    properties[path] = record(operation.summary, {
+      parameters: isEmpty ? { type: 'object', additionalProperties: false } : { $ref: `/${name}` },
+      answer,
+    });
+  }
+  return record('What is to be read, by path.', properties);
+}
+
+/**
+ * @param {string} description
+ * @param {Record<string, Schema>} properties
+ */
+const record = (description, properties) => ({
+  type: 'object',
+  description,
+  required: Object.keys(properties),
+  properties,
+});
+
+const pascal = (/** @type {string} */ name) => name.replace(/(?:^|_)(\w)/g, (_, letter) => letter.toUpperCase());
+
+/**
+ * The parameters in a route's path and query as one schema.
  * @param {Schema} operation
  * @returns {Schema}
  */
-function query(operation) {
+function parameters(operation) {
   /** @type {Schema[]} */
-  const parameters = operation.parameters.filter((/** @type {Schema} */ parameter) => parameter.in === 'query');
+  const all = (operation.parameters ?? []).filter((/** @type {Schema} */ parameter) => parameter.in !== 'header');
   return {
     type: 'object',
     description: operation.summary,
-    required: parameters.filter((parameter) => parameter.required).map((parameter) => parameter.name),
-    properties: Object.fromEntries(
-      parameters.map(({ name, schema, description }) => [name, { description, ...schema }]),
-    ),
+    required: all.filter((parameter) => parameter.required).map((parameter) => parameter.name),
+    properties: Object.fromEntries(all.map(({ name, schema, description }) => [name, { description, ...schema }])),
   };
 }
 
@@ -108,8 +148,8 @@ function type(schema, indent) {
  */
 function object(schema, indent) {
   if (!schema.properties) {
-    const values =
-      typeof schema.additionalProperties === 'object' ? type(schema.additionalProperties, indent) : 'unknown';
+    const { additionalProperties: rest } = schema;
+    const values = typeof rest === 'object' ? type(rest, indent) : rest === false ? 'never' : 'unknown';
     return `Record<string, ${values}>`;
   }
   const inner = `${indent}  `;

@@ -4,7 +4,7 @@ import { parseFrame } from './frames.js';
 import type { Layer } from './generated.js';
 import { type Line, type LineEnd, openLine, type WebSocketConstructor } from './line.js';
 import { isFinal, next, type Signal, type State } from './machine.js';
-import { address } from './rest.js';
+import { address, errorOf } from './rest.js';
 import { openEvents } from './sse.js';
 import { type ConnectionStatus, type MapState, Store } from './store.js';
 
@@ -23,8 +23,6 @@ export interface LivingMapOptions {
 export interface Environment {
   /** Where the global one is missing, as in Node 20: that of the package `ws`. */
   WebSocket?: WebSocketConstructor;
-  /** From 0 to 1; for tests. */
-  random?: () => number;
 }
 
 const MAX_EVENTS = 100;
@@ -48,14 +46,8 @@ const ATTEMPTS_WITH_CURSOR = 10;
 /** From this attempt on, if none has brought a frame yet, WebSocket and server-sent events take turns. */
 const ATTEMPTS_BY_SOCKET = 2;
 
-const statusOf: Record<State, ConnectionStatus> = {
-  idle: 'closed',
-  connecting: 'connecting',
-  open: 'open',
-  waiting: 'closed',
-  paused: 'closed',
-  failed: 'error',
-};
+const statusOf = (state: State): ConnectionStatus =>
+  state === 'failed' ? 'error' : state === 'open' || state === 'connecting' ? state : 'closed';
 
 type Transport = 'socket' | 'events';
 type Timer = ReturnType<typeof setTimeout> | undefined;
@@ -64,6 +56,8 @@ export class LivingMapClient {
   readonly #store: Store;
   #state: State = 'idle';
   #line: Line | null = null;
+  /** Ends with what it does while started: listening to the page. */
+  #watch: AbortController | undefined;
   #retry: Timer;
   #silence: Timer;
   #hidden: Timer;
@@ -77,6 +71,8 @@ export class LivingMapClient {
   #isTransportKnown = false;
   /** Milliseconds that a `reconnect` frame asked to wait. */
   #askedToWait: number | null = null;
+  /** Milliseconds that a refusal asked to wait; the same for everybody, so the back-off comes on top. */
+  #atLeast = 0;
   /** Whether the next line shall begin with a snapshot. */
   #fresh = false;
   #error: Error | null = null;
@@ -98,16 +94,17 @@ export class LivingMapClient {
 
   start(): void {
     if (this.#state !== 'idle') return;
-    globalThis.addEventListener?.('online', this.#online);
-    globalThis.document?.addEventListener('visibilitychange', this.#look);
+    this.#watch = new AbortController();
+    const { signal } = this.#watch;
+    globalThis.addEventListener?.('online', () => this.#signal('retry'), { signal });
+    globalThis.document?.addEventListener('visibilitychange', this.#look, { signal });
     this.#signal('start');
     this.#look();
   }
 
   /** Disconnects and keeps the map; {@link start} resumes where it was. */
   stop(): void {
-    globalThis.removeEventListener?.('online', this.#online);
-    globalThis.document?.removeEventListener('visibilitychange', this.#look);
+    this.#watch?.abort();
     clearTimeout(this.#hidden);
     this.#signal('stop');
   }
@@ -128,8 +125,7 @@ export class LivingMapClient {
   };
 
   #signal(signal: Signal) {
-    const from = this.#state;
-    const to = next[from][signal];
+    const to = next(this.#state, signal);
     if (to === null) return;
     this.#state = to;
     if (to !== 'open') this.#dropLine();
@@ -144,13 +140,15 @@ export class LivingMapClient {
     }
     if (to === 'idle' || to === 'failed') this.#release();
     if (to === 'waiting') this.#retry = setTimeout(() => this.#signal('retry'), this.#wait());
-    this.#store.setConnection(statusOf[to], this.#error);
+    this.#store.setConnection(statusOf(to), this.#error);
     // Last: a line that cannot even be tried ends at once, in a signal of its own.
     if (to === 'connecting') this.#openLine();
   }
 
   #openLine() {
     if (this.#attempt >= ATTEMPTS_WITH_CURSOR || this.#garbled >= GARBLED_WITH_CURSOR) this.#fresh = true;
+    // What got through once may not where we are now.
+    if (this.#attempt > ATTEMPTS_WITH_CURSOR) this.#isTransportKnown = false;
     const { cursor } = this.getState();
     const { url, layers } = this.options;
     if (!this.#isTransportKnown && this.#attempt >= ATTEMPTS_BY_SOCKET) {
@@ -158,16 +156,20 @@ export class LivingMapClient {
     }
     const overSocket = this.#transport === 'socket';
     const query = { cursor: this.#fresh ? null : cursor, layers: layers?.join() };
-    const events = { message: (data: unknown) => this.#receive(data), end: (end: LineEnd) => this.#end(end) };
+    const events = {
+      // On a quiet network it is long until a frame comes; what was resumed is current before.
+      open: () => query.cursor && this.#signal('frame'),
+      message: (data: unknown) => this.#receive(data),
+      end: (end: LineEnd) => this.#end(end),
+    };
     this.#expectFrame();
     try {
-      const at = address(url, overSocket ? 'living-map/stream' : 'living-map/events/stream', query);
-      const Socket = this.environment.WebSocket ?? (globalThis.WebSocket as unknown as WebSocketConstructor);
+      const at = address(url, overSocket ? '/living-map/stream' : '/living-map/events/stream', query);
+      const Socket = this.environment.WebSocket ?? globalThis.WebSocket;
       this.#line = overSocket ? openLine(at, events, Socket) : openEvents(at, events);
     } catch (error) {
       // No such address, or no WebSocket here: it would be so the next time.
-      this.#error = error instanceof Error ? error : new Error(String(error));
-      this.#signal('refused');
+      this.#lose(errorOf(error), 'refused');
     }
   }
 
@@ -176,7 +178,7 @@ export class LivingMapClient {
     if (!frame) {
       // What it said is lost, and with it the place in the stream: back to the last cursor.
       this.#garbled += 1;
-      this.#lose(new Error('the server sent what is no frame'));
+      this.#lose(new Error('not a frame'));
       return;
     }
     this.#expectFrame();
@@ -191,35 +193,35 @@ export class LivingMapClient {
     this.#signal('frame');
   }
 
-  #end({ code, reason, isGone }: LineEnd) {
-    if (isGone) this.#fresh = true;
-    const error = new Error(`the stream was closed (${code}${reason ? `, ${reason}` : ''})`);
-    if (!isFinal(code)) {
-      this.#lose(this.#askedToWait === null ? error : null);
-      return;
-    }
-    this.#error = error;
-    this.#signal('refused');
+  #end({ code, reason, isRefused, waitMs }: LineEnd) {
+    const error = new Error(`the stream was closed: ${code} ${reason}`);
+    // With a cursor it may be that; without one it would be so the next time.
+    const isHopeless = isFinal(code) || (isRefused && this.#fresh);
+    if (isRefused) this.#fresh = true;
+    this.#atLeast = Math.min(waitMs || 0, BACKOFF_MAX_MS);
+    if (isHopeless) this.#lose(error, 'refused');
+    else this.#lose(this.#askedToWait === null ? error : null);
   }
 
-  #lose(error: Error | null) {
+  #lose(error: Error | null, signal: Signal = 'lost') {
     this.#error = error;
-    this.#signal('lost');
+    this.#signal(signal);
   }
 
   /** Full jitter: clients that lost one server together do not come back together. */
   #wait(): number {
     const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** this.#attempt);
     this.#attempt += 1;
-    const wait = this.#askedToWait ?? (this.environment.random ?? Math.random)() * ceiling;
+    const wait = this.#askedToWait ?? this.#atLeast + Math.random() * ceiling;
     this.#askedToWait = null;
+    this.#atLeast = 0;
     return wait;
   }
 
   #expectFrame() {
     clearTimeout(this.#silence);
     // Not by `close` alone: on a dead line the close handshake takes its own time to fail.
-    this.#silence = setTimeout(() => this.#lose(new Error('the stream went silent')), SILENCE_MS);
+    this.#silence = setTimeout(() => this.#lose(new Error('the stream is silent')), SILENCE_MS);
   }
 
   #dropLine() {
@@ -234,12 +236,10 @@ export class LivingMapClient {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  #online = () => this.#signal('retry');
-
   #look = () => {
     clearTimeout(this.#hidden);
-    if (this.options.pauseWhenHidden === false || !globalThis.document) return;
-    if (document.hidden) this.#hidden = setTimeout(() => this.#signal('hide'), HIDDEN_MS);
+    if (this.options.pauseWhenHidden === false) return;
+    if (globalThis.document?.hidden) this.#hidden = setTimeout(() => this.#signal('hide'), HIDDEN_MS);
     else this.#signal('show');
   };
 }

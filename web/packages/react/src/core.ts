@@ -6,5 +6,5 @@ export { applyChange, compareIds, listOf } from './fold.js';
 export type { Change, EventFrame, Frame } from './frames.js';
 export type * from './generated.js';
 export type { WebSocketConstructor } from './line.js';
-export { getHistory, LivingMapError } from './rest.js';
+export { get, LivingMapError } from './rest.js';
 export type { ConnectionStatus, MapState } from './store.js';

@@ -43,8 +43,8 @@ export function findEntity(snapshot: Snapshot | null, id: string): Entity | null
     const fields: unknown = snapshot.layers[layer];
     const items = isObject(fields) ? fields[listOf(layer, type)] : null;
     if (!Array.isArray(items)) continue;
-    const place = position(items, id);
-    if (place.found) return entityOf(layer, type, items[place.at]);
+    const at = position(items, id);
+    if (at >= 0) return entityOf(layer, type, items[at]);
   }
   return null;
 }

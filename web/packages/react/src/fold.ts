@@ -8,17 +8,14 @@ import type { Layers } from './generated.js';
 
 type Fields = Record<string, unknown>;
 
+const lists: Record<string, string> = { 'space dao': 'planets', 'space node': 'nodes', 'city channel': 'channels' };
+
 /** The name of the list that holds entities of `type` in `layer`. */
-export function listOf(layer: string, type: string): string {
-  if (layer === 'space' && type === 'dao') return 'planets';
-  if (layer === 'space' && type === 'node') return 'nodes';
-  if (layer === 'city' && type === 'channel') return 'channels';
-  return 'items';
-}
+export const listOf = (layer: string, type: string): string => lists[`${layer} ${type}`] ?? 'items';
 
 /** The layers after `change`; the same object when it changed nothing. A layer that is `null` stays `null`. */
 export function applyChange(layers: Layers, change: Change): Layers {
-  const before = Object.hasOwn(layers, change.layer) ? layers[change.layer] : {};
+  const before = own(layers as unknown as Fields, change.layer, {});
   if (!isObject(before)) return layers;
   const after = inLayer(before, change);
   return after === before ? layers : { ...layers, [change.layer]: after };
@@ -27,11 +24,11 @@ export function applyChange(layers: Layers, change: Change): Layers {
 function inLayer(layer: Fields, change: Change): Fields {
   if (change.op === 'totals') return merge(layer, change.patch);
   const name = listOf(change.layer, change.type);
-  const items = Object.hasOwn(layer, name) ? layer[name] : [];
+  const items = own(layer, name, []);
   if (!Array.isArray(items)) return layer;
-  const { found, at } = position(items, change.id);
-  if (change.op === 'remove') return found ? { ...layer, [name]: items.toSpliced(at, 1) } : layer;
-  if (!found) return { ...layer, [name]: items.toSpliced(at, 0, change.patch) };
+  const at = position(items, change.id);
+  if (change.op === 'remove') return at < 0 ? layer : { ...layer, [name]: items.toSpliced(at, 1) };
+  if (at < 0) return { ...layer, [name]: items.toSpliced(~at, 0, change.patch) };
   const item: unknown = items[at];
   const merged = isObject(item) ? merge(item, change.patch) : item;
   return merged === item ? layer : { ...layer, [name]: items.with(at, merged) };
@@ -44,7 +41,7 @@ function inLayer(layer: Fields, change: Change): Fields {
 function merge(target: Fields, patch: Fields): Fields {
   const changed: [string, unknown][] = [];
   for (const [key, value] of Object.entries(patch)) {
-    const before = Object.hasOwn(target, key) ? target[key] : undefined;
+    const before = own(target, key);
     const after = isObject(before) && isObject(value) ? merge(before, value) : value;
     if (after !== before) changed.push([key, after]);
   }
@@ -54,13 +51,10 @@ function merge(target: Fields, patch: Fields): Fields {
 
 /** `after`, with every part of `before` that is equal in its place, so that a fresh snapshot renders only what differs. */
 export function share<T>(before: unknown, after: T): T {
-  if (Object.is(before, after)) return after;
   if (Array.isArray(before) && Array.isArray(after)) return shareList(before, after) as T;
   if (!isObject(before) || !isObject(after)) return after;
   const keys = Object.keys(after);
-  const shared: Fields = Object.fromEntries(
-    keys.map((key) => [key, share(Object.hasOwn(before, key) ? before[key] : undefined, after[key])]),
-  );
+  const shared: Fields = Object.fromEntries(keys.map((key) => [key, share(own(before, key), after[key])]));
   const same = keys.length === Object.keys(before).length && keys.every((key) => shared[key] === before[key]);
   return (same ? before : shared) as T;
 }
@@ -77,18 +71,18 @@ function shareList(before: unknown[], after: unknown[]): unknown[] {
 
 const idOf = (item: unknown) => (isObject(item) && typeof item.id === 'string' ? item.id : undefined);
 
-/** Where the item with `id` is in a list ordered by id, or where it belongs. */
-export function position(items: readonly unknown[], id: string): { found: boolean; at: number } {
+/** Where the item with `id` is in a list ordered by id; if it is not, the complement (`~`) of where it belongs. */
+export function position(items: readonly unknown[], id: string): number {
   let low = 0;
   let high = items.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
     const order = compareIds(idOf(items[middle]) ?? '', id);
-    if (order === 0) return { found: true, at: middle };
+    if (order === 0) return middle;
     if (order < 0) low = middle + 1;
     else high = middle;
   }
-  return { found: false, at: low };
+  return ~low;
 }
 
 /**
@@ -96,18 +90,14 @@ export function position(items: readonly unknown[], id: string): { found: boolea
  * before those from U+E000 on.
  */
 export function compareIds(a: string, b: string): number {
-  const shorter = Math.min(a.length, b.length);
-  for (let i = 0; i < shorter; i++) {
-    const left = a.charCodeAt(i);
-    const right = b.charCodeAt(i);
-    if (left !== right) return rank(left) - rank(right);
-  }
-  return a.length - b.length;
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at++;
+  return (a.codePointAt(at) ?? -1) - (b.codePointAt(at) ?? -1);
 }
 
-function rank(unit: number): number {
-  const isSurrogate = unit >= 0xd800 && unit <= 0xdfff;
-  return isSurrogate ? unit + 0x10000 : unit;
+/** The field `key`, and nothing that all objects have. */
+function own(fields: Fields, key: string, otherwise?: unknown): unknown {
+  return Object.hasOwn(fields, key) ? fields[key] : otherwise;
 }
 
 export function isObject(value: unknown): value is Fields {

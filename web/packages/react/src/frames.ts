@@ -31,39 +31,44 @@ export type Frame =
   | EventFrame
   | { kind: 'ping'; timestamp: string; cursor?: string }
   | { kind: 'reconnect'; after_ms: number }
-  | { kind: 'other' };
+  | { kind: 'error'; error: string; code: string; timestamp: string };
 
 /**
- * Reads a message. Kinds that are not known here are `other`: a newer server may send them. `null` is a message that
+ * Reads a message. Kinds that are not known here pass: a newer server may send them. `null` is a message that
  * cannot be what the server meant, after which nothing on that line can be trusted to be complete.
  */
 export function parseFrame(data: unknown): Frame | null {
   const frame = json(data);
-  if (!isObject(frame) || typeof frame.kind !== 'string') return null;
-  const isWhole = Object.hasOwn(checks, frame.kind) ? checks[frame.kind] : undefined;
-  if (!isWhole) return { kind: 'other' };
-  return isWhole(frame) ? (frame as unknown as Frame) : null;
+  if (!isObject(frame)) return null;
+  const { kind } = frame;
+  const isWhole =
+    kind === 'snapshot'
+      ? isSnapshot(frame.data)
+      : kind === 'event'
+        ? isText(frame.cursor) && Array.isArray(frame.changes) && frame.changes.every(isChange)
+        : kind === 'ping'
+          ? isText(frame.cursor ?? '')
+          : kind === 'reconnect'
+            ? Number(frame.after_ms) >= 0
+            : isText(kind);
+  return isWhole ? (frame as unknown as Frame) : null;
 }
 
-const checks: Record<string, (frame: Record<string, unknown>) => boolean> = {
-  snapshot: ({ data }) =>
-    isObject(data) && isObject(data.layers) && isObject(data.meta) && typeof data.meta.cursor === 'string',
-  event: ({ cursor, changes }) => typeof cursor === 'string' && Array.isArray(changes) && changes.every(isChange),
-  ping: ({ cursor }) => cursor === undefined || typeof cursor === 'string',
-  reconnect: ({ after_ms }) => typeof after_ms === 'number' && after_ms >= 0,
-};
+const isText = (value: unknown) => typeof value === 'string';
 
-function isChange(change: unknown): boolean {
-  if (!isObject(change) || typeof change.layer !== 'string') return false;
-  if (change.op === 'totals') return isObject(change.patch);
-  if (typeof change.id !== 'string' || typeof change.type !== 'string') return false;
-  return change.op === 'remove' || (change.op === 'upsert' && isObject(change.patch));
-}
+const isSnapshot = (data: unknown) =>
+  isObject(data) && isObject(data.layers) && isObject(data.meta) && isText(data.meta.cursor);
+
+const isChange = (change: unknown) =>
+  isObject(change) &&
+  isText(change.layer) &&
+  (change.op === 'remove' || ((change.op === 'upsert' || change.op === 'totals') && isObject(change.patch))) &&
+  (change.op === 'totals' || (isText(change.id) && isText(change.type)));
 
 function json(data: unknown): unknown {
   try {
-    return typeof data === 'string' ? JSON.parse(data) : undefined;
+    return JSON.parse(data as string);
   } catch {
-    return undefined;
+    return null;
   }
 }

@@ -55,6 +55,9 @@ export interface Balance {
   token_symbol: string;
 }
 
+/** An entity that is different. */
+export type ChangedEntity = unknown;
+
 /** A messaging channel. */
 export interface ChannelItem {
   /** Canonical id, `channel:…`. */
@@ -69,6 +72,25 @@ export interface ChannelItem {
   name: string;
   /** How it is doing. */
   status: Status;
+}
+
+/** The dependencies, one by one. */
+export interface Checks {
+  /** The durable record. */
+  history: Dependency;
+  /** The files of the error journal. */
+  journal: JournalCheck;
+  /** Whether this server does what one does for all servers of a database. */
+  lease: LeaseCheck;
+  /** The ordered log. */
+  log: Dependency;
+  /** The map. */
+  map: MapCheck;
+  /** The upstreams. */
+  sources: SourceHealth[];
+  /** The WebSocket side. */
+  stream: StreamCheck;
+  writer: WriterCheck | null;
 }
 
 /** A microDAO. */
@@ -101,8 +123,8 @@ export interface CityLayer {
   active_users: number;
   /** Ours: messaging channels. */
   channels: ChannelItem[];
-  /** How the network is doing: see [`Health`]. */
-  health: Health;
+  /** How the network is doing. */
+  health: NetworkHealth;
   /** MicroDAOs. */
   items: CityItem[];
   /** Ours: the city service's figures. */
@@ -129,6 +151,16 @@ export interface CityMetrics {
   quest_engagement: number | null;
 }
 
+/** What it takes to come from one map to another. Lists are ordered by id. */
+export interface Comparison {
+  /** Entities that only the second map has. */
+  added: EntitySummary[];
+  /** Entities that both have, and that differ. */
+  changed: ChangedEntity[];
+  /** Entities that only the first map has, as they were there. */
+  removed: EntitySummary[];
+}
+
 /** A run under way. */
 export interface CurrentRun {
   /** The run's id, as its publisher gives it. */
@@ -139,8 +171,134 @@ export interface CurrentRun {
   started_at: string;
 }
 
+/** A dependency. */
+export interface Dependency {
+  /** Why it is down. */
+  error: string | null;
+  /** Which implementation it is: `jetstream` or `table`, `postgres` or `sqlite`. */
+  kind: string;
+  /** `ok` or `down`. */
+  status: string;
+}
+
+/** What changed between two moments. */
+export type Diff = unknown;
+
+/** What changed between two moments */
+export interface DiffQuery {
+  /** The first moment: a cursor, or a time of the log (ISO 8601). */
+  from: string;
+  /** The second moment; now when not given. */
+  to?: string;
+}
+
+/** Entities of all layers */
+export interface EntitiesQuery {
+  /** Of this type. */
+  type?: EntityType;
+  /** Shown in this layer. */
+  layer?: Layer;
+  /** In this status. */
+  status?: Status;
+  /** Belonging to this microDAO, by any of its names. */
+  microdao_id?: string;
+  /** Whose id, label or alias contains this text, in any case. */
+  q?: string;
+  /** Entities on a page. */
+  limit?: number;
+  /** `next_cursor` of the page before. */
+  cursor?: string;
+}
+
+/** One entity, whole. */
+export interface EntityDetail {
+  /** Its other names, ordered. */
+  aliases: string[];
+  /** The item as its layer's list shows it. */
+  data: Record<string, unknown>;
+  /** Canonical id. */
+  id: string;
+  /** The layer it is at home in. */
+  layer: Layer;
+  /** What it is. */
+  type: EntityType;
+}
+
+/** A page of entities. */
+export interface EntityList {
+  /** Whether there are more. */
+  has_more: boolean;
+  /** The entities, ordered by id. */
+  items: EntitySummary[];
+  /** For `cursor`, to get the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** One entity, whole */
+export interface EntityQuery {
+  /** Canonical id, or any alias: a uuid, a slug */
+  id: string;
+}
+
+/** An entity in a list. */
+export interface EntitySummary {
+  /** Canonical id. */
+  id: string;
+  /** Its name. */
+  label: string;
+  /** The layer it shows in. */
+  layer: Layer;
+  /** How it is doing. */
+  status: Status;
+  /** What it is. */
+  type: EntityType;
+}
+
 /** What an entity is. */
 export type EntityType = "city" | "space" | "node" | "agent" | "dao" | "microdao" | "channel";
+
+/** A failed operation, or a rescue. */
+export interface Entry {
+  /** Why it failed. */
+  error: string;
+  /** Names the entry in all files that hold it. Files of the service we replace have none; there it follows from the
+   * line. */
+  id: string;
+  /** What it was about: a path, a subject. */
+  key: string;
+  /** `read`, `write`, `delete`, `list`…; `rescue` says that from then on last good data stands in. */
+  op: string;
+  /** Whether older data stood in for what was not to be had. */
+  rescued: boolean;
+  /** What was to do it: a service, `log`, `database`. */
+  target: string;
+  /** When it happened. */
+  ts: string;
+}
+
+/** Failed operations. */
+export interface ErrorList {
+  /** The entries, oldest first. */
+  items: Entry[];
+}
+
+/** Is anything broken? */
+export interface ErrorsHealthQuery {
+  /** Minutes to look back. */
+  minutes?: number;
+}
+
+/** What failed, oldest first */
+export interface ErrorsQuery {
+  /** What was to do it: a service, `log`, `database`. */
+  target?: string;
+  /** `read`, `write`, `delete`, `list`…; `rescue`. */
+  operation?: string;
+  /** From this time on. ISO 8601 with `Z` or an offset; without one it is taken as UTC. */
+  since?: string;
+  /** The newest so many. */
+  limit?: number;
+}
 
 /** A page of events. */
 export interface EventList {
@@ -154,6 +312,16 @@ export interface EventList {
   total: number;
   /** Whether `total` is exact; if not, it is an estimate or as far as was counted. */
   total_exact: boolean;
+}
+
+/** A field that is different. */
+export interface FieldChange {
+  /** In the second. */
+  after: unknown;
+  /** In the first map; `null` also where it has none. */
+  before: unknown;
+  /** Its name; in an object within the item, names joined by dots. */
+  field: string;
 }
 
 /** The process is alive. */
@@ -210,6 +378,34 @@ export interface HistoryQuery {
   cursor?: string;
 }
 
+/** The files of the error journal. */
+export interface JournalCheck {
+  /** Entries since the start that will not be in a file, since too many waited. */
+  dropped: number;
+  /** Why the store cannot be used. */
+  error: string | null;
+  /** When a file was written last. */
+  last_flush: string | null;
+  /** Entries that wait to be written. */
+  pending: number;
+  /** `ok` or `down`. */
+  status: string;
+}
+
+/** Is anything broken? */
+export interface JournalHealth {
+  /** Failed operations by target. */
+  per_target: Record<string, number>;
+  /** The minutes looked back on. */
+  period_minutes: number;
+  /** Those of them for which older data stood in. */
+  rescued_errors: number;
+  /** Failed operations, those included for which older data stood in. */
+  total_errors: number;
+  /** Targets of three or more failed operations. */
+  unhealthy_targets: string[];
+}
+
 /** One of the four layers of the map. */
 export type Layer = "city" | "space" | "nodes" | "agents";
 
@@ -219,6 +415,77 @@ export interface Layers {
   city: CityLayer | null;
   nodes: NodesLayer | null;
   space: SpaceLayer | null;
+}
+
+/** Who polls the upstreams, saves the map and deletes what is too old. */
+export interface LeaseCheck {
+  /** Why the database did not say, when it was asked last. */
+  error: string | null;
+  /** `leading`: this server; `following`: another one; `unknown`: the database does not say. */
+  role: string;
+  /** Since when. */
+  since: string;
+  /** Grows with each change of hands; null when this server does not lead, or can have no other beside it. */
+  token: number | null;
+}
+
+/** What is worth remembering. */
+export interface Lesson {
+  /** The agent; null for what holds for all of them. */
+  agent_id: string | null;
+  /** Ids of experiences that show it. */
+  evidence: string[];
+  /** Names this version. */
+  lesson_key: string;
+  /** How often the same was learned again. */
+  replay_count: number;
+  /** The rule that found it. */
+  rule: string;
+  /** Where in its life it is. */
+  status: LessonStatus;
+  /** What happened, how often, since when, and what to do. */
+  text: string;
+  /** What happened, in one line. */
+  title: string;
+  /** When it was learned, or revised. */
+  ts: string;
+  /** From 1; a revision is the next one. */
+  version: number;
+}
+
+/** Lessons. */
+export interface LessonList {
+  /** The lessons. */
+  items: Lesson[];
+}
+
+/** Where in its life a lesson is. */
+export type LessonStatus = "candidate" | "active" | "rejected" | "superseded" | "retired";
+
+/** What was learned of what agents lived through */
+export interface LessonsQuery {
+  /** About this agent. */
+  agent?: string;
+  /** Found by this rule. */
+  rule?: string;
+  /** Of this status. */
+  status?: LessonStatus;
+  /** With these words. */
+  q?: string;
+}
+
+/** The map. */
+export interface MapCheck {
+  /** The position folded last. */
+  cursor: string;
+  /** Number of entities. */
+  entities: number;
+  /** Why it is stale. */
+  error: string | null;
+  /** `catching_up` (folding what was there at the start), `current`, or `stale` (the log is away). */
+  following: string;
+  /** Events in the log that are not folded yet; null when the log does not say. */
+  lag: number | null;
 }
 
 /** Where a snapshot comes from. */
@@ -234,6 +501,10 @@ export interface Meta {
   /** Version of the snapshot's shape: `1.0`. */
   version: string;
 }
+
+/** Overall health. Red: a node is offline or in error, or more than a tenth of the agents are in error. Yellow: a
+ * warning or an error anywhere else. Green otherwise. */
+export type NetworkHealth = "green" | "yellow" | "red";
 
 /** A node with its metrics. */
 export interface NodeItem {
@@ -348,6 +619,152 @@ export interface Problem {
   type: string;
 }
 
+/** How well the server can do its work. */
+export type Readiness = "ready" | "degraded" | "not_ready";
+
+/** How well the server can do its work, and what of it rests on what. */
+export interface Ready {
+  /** One by one. */
+  checks: Checks;
+  /** The sum of the checks. */
+  status: Readiness;
+}
+
+/** How two entities are connected. */
+export interface Relation {
+  /** The other entity, canonical. */
+  id: string;
+  /** Its name. */
+  label: string;
+  /** `belongs_to`, `has`, `governs`, `governed_by`, `orbits`, `orbited_by`. */
+  relation: string;
+  /** What it is. */
+  type: EntityType;
+}
+
+/** What an entity is connected with. */
+export interface RelationList {
+  /** The entity's canonical id. */
+  id: string;
+  /** Its relations, ordered. */
+  relations: Relation[];
+}
+
+/** What an entity is connected with */
+export interface RelationsQuery {
+  /** Canonical id, or any alias: a uuid, a slug */
+  id: string;
+}
+
+/** What is to be read, by path. */
+export interface Routes {
+  /** What changed between two moments */
+  "/living-map/diff": {
+    parameters: DiffQuery;
+    answer: Diff;
+  };
+  /** Entities of all layers */
+  "/living-map/entities": {
+    parameters: EntitiesQuery;
+    answer: EntityList;
+  };
+  /** One entity, whole */
+  "/living-map/entities/{id}": {
+    parameters: EntityQuery;
+    answer: EntityDetail;
+  };
+  /** What an entity is connected with */
+  "/living-map/entities/{id}/relations": {
+    parameters: RelationsQuery;
+    answer: RelationList;
+  };
+  /** What failed, oldest first */
+  "/living-map/errors": {
+    parameters: ErrorsQuery;
+    answer: ErrorList;
+  };
+  /** Is anything broken? */
+  "/living-map/errors/health": {
+    parameters: ErrorsHealthQuery;
+    answer: JournalHealth;
+  };
+  /** Liveness */
+  "/living-map/health": {
+    parameters: Record<string, never>;
+    answer: Health;
+  };
+  /** Every event, newest first */
+  "/living-map/history": {
+    parameters: HistoryQuery;
+    answer: EventList;
+  };
+  /** What was learned of what agents lived through */
+  "/living-map/lessons": {
+    parameters: LessonsQuery;
+    answer: LessonList;
+  };
+  /** Readiness */
+  "/living-map/ready": {
+    parameters: Record<string, never>;
+    answer: Ready;
+  };
+  /** The whole map */
+  "/living-map/snapshot": {
+    parameters: SnapshotQuery;
+    answer: Snapshot;
+  };
+  /** Saved snapshots, newest first */
+  "/living-map/snapshots": {
+    parameters: SavedSnapshotsQuery;
+    answer: SavedList;
+  };
+  /** One saved snapshot, whole */
+  "/living-map/snapshots/{id}": {
+    parameters: SavedSnapshotQuery;
+    answer: Snapshot;
+  };
+}
+
+/** A saved snapshot. */
+export interface SavedItem {
+  /** The position it is exact at; null for those of the service this one replaces. */
+  cursor: string | null;
+  /** The log's time of the last event in it. */
+  generated_at: string;
+  /** Its id. */
+  id: string;
+  /** When it was saved. */
+  saved_at: string;
+  /** Bytes of its JSON. */
+  size_bytes: number | null;
+  /** Version of its shape. */
+  version: string | null;
+}
+
+/** A page of saved snapshots. */
+export interface SavedList {
+  /** Whether there are more behind this page. */
+  has_more: boolean;
+  /** The snapshots, newest first. */
+  items: SavedItem[];
+  /** For `cursor`, to get the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** One saved snapshot, whole */
+export interface SavedSnapshotQuery {
+  /** As in the list */
+  id: string;
+}
+
+/** Saved snapshots, newest first */
+export interface SavedSnapshotsQuery {
+  /** Snapshots on a page. */
+  limit?: number;
+  /** `next_cursor` of the page before. */
+  cursor?: string;
+}
+
 /** An upstream service. */
 export type Service = "agents" | "microdao" | "dao" | "usage" | "city" | "space";
 
@@ -359,6 +776,18 @@ export interface Snapshot {
   layers: Layers;
   /** Where it comes from. */
   meta: Meta;
+}
+
+/** The whole map */
+export interface SnapshotQuery {
+  /** Only these layers, comma-separated; the others are `null`. All when not given. */
+  layers?: Layer[];
+  /** Poll the upstreams first, and wait for a bounded time until the map shows what they said and every event that was
+   * accepted before. A poll that is under way, or ended less than a second ago, counts. */
+  fresh?: boolean;
+  /** The map of this moment instead: a cursor, or a time of the log (ISO 8601; the last event that the log took at or
+   * before it). `meta.sources` is empty then: how the upstreams were doing is not in the log. */
+  at?: string;
 }
 
 /** How one upstream is doing, as `meta.sources` says it. */
@@ -406,3 +835,21 @@ export interface SpaceNode {
 
 /** How an entity is doing. */
 export type Status = "active" | "inactive" | "online" | "offline" | "warning" | "error" | "idle";
+
+/** The WebSocket side. */
+export interface StreamCheck {
+  /** Clients connected now. */
+  clients: number;
+}
+
+/** The history writer. */
+export interface WriterCheck {
+  /** Why it cannot write. */
+  error: string | null;
+  /** Events in the log that are not in the record yet; null when it is not known. */
+  lag: number | null;
+  /** When a batch was committed last. */
+  last_success: string | null;
+  /** `ok` or `down`. */
+  status: string;
+}

@@ -4,7 +4,7 @@ import { useCallback, useMemo, useState, useSyncExternalStore } from 'react';
 import type { LivingMapClient, LivingMapOptions } from './client.js';
 import { type Entity, findEntity } from './entity.js';
 import type { Layer, Layers } from './generated.js';
-import { clientFor, keyOf, listen } from './shared.js';
+import { keyOf, listen, sharedFor } from './shared.js';
 import { EMPTY, type MapState } from './store.js';
 
 export interface LivingMapFull extends MapState {
@@ -65,8 +65,9 @@ function useMapState<T>(
 ): { client: LivingMapClient; state: T } {
   const key = keyOf(options);
   // The key stands for the options
-  const client = useMemo(() => clientFor(options), [key]);
-  const subscribe = useCallback((listener: () => void) => listen(key, client, listener), [key, client]);
+  const shared = useMemo(() => sharedFor(options), [key]);
+  const { client } = shared;
+  const subscribe = useCallback((listener: () => void) => listen(shared, listener), [shared]);
   const state = useSyncExternalStore(
     subscribe,
     () => select(client.getState()),

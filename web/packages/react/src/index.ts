@@ -8,3 +8,13 @@ export {
   useLivingMapFull,
   useLivingMapLite,
 } from './hooks.js';
+export type { Server } from './pages.js';
+export {
+  type Errors,
+  type Lessons,
+  type Resource,
+  type ResourceOptions,
+  useErrors,
+  useLessons,
+  useResource,
+} from './resource.js';

@@ -5,11 +5,15 @@ export interface LineEnd {
   /** The WebSocket's close code; 1006 where there is none. */
   code: number;
   reason: string;
-  /** Whether the server said that it cannot resume at that cursor. Over a WebSocket it sends a snapshot instead. */
-  isGone?: boolean;
+  /** Whether the server does not take what it was asked for, a cursor it may be. Over a WebSocket that is not to be seen. */
+  isRefused?: boolean;
+  /** How long the server asks to stay away; 0 or nothing: it does not say. Milliseconds. */
+  waitMs?: number;
 }
 
 export interface LineEvents {
+  /** The server has taken us, and goes on at the cursor if it was given one. */
+  open(): void;
   message(data: unknown): void;
   end(end: LineEnd): void;
 }
@@ -23,24 +27,23 @@ export interface Line {
 export type WebSocketConstructor = new (
   url: string,
 ) => {
-  onmessage: ((message: { data: unknown }) => void) | null;
-  onclose: ((event: { code: number; reason: string }) => void) | null;
-  onerror: ((event: unknown) => void) | null;
+  onopen: ((event: never) => void) | null;
+  onmessage: ((message: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
   close(): void;
 };
 
 export function openLine(url: URL, events: LineEvents, Socket: WebSocketConstructor): Line {
-  const address = new URL(url);
-  address.protocol = url.protocol.replace('http', 'ws');
-  const socket = new Socket(address.href);
-  socket.onmessage = ({ data }) => events.message(data);
-  socket.onclose = ({ code, reason }) => events.end({ code, reason });
+  const socket = new Socket(url.href.replace('http', 'ws'));
+  socket.onopen = () => events.open();
+  socket.onmessage = ({ data }: { data: unknown }) => events.message(data);
+  socket.onclose = ({ code, reason }: LineEnd) => events.end({ code, reason });
   // `close` follows and says all that there is to know; without a listener `ws` throws.
   socket.onerror = () => {};
   return {
     close() {
-      socket.onmessage = null;
-      socket.onclose = null;
+      socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
     },
   };

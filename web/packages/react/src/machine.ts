@@ -14,91 +14,45 @@ export type State =
   /** The server will not have us again. */
   | 'failed';
 
-export type Signal =
-  | 'start'
-  | 'stop'
+export const signals = [
+  'start',
+  'stop',
   /** A frame came. */
-  | 'frame'
+  'frame',
   /** The line ended, or went silent, in a way to come back from. */
-  | 'lost'
+  'lost',
   /** The line ended in a way that would only happen again. */
-  | 'refused'
+  'refused',
   /** The wait is over. */
-  | 'retry'
-  | 'hide'
-  | 'show'
+  'retry',
+  /** The page is not to be seen. */
+  'hide',
+  'show',
   /** Somebody asks for a new line now. */
-  | 'restart';
+  'restart',
+] as const;
+
+export type Signal = (typeof signals)[number];
+
+/** A cell for each signal. */
+type Row<Signals extends readonly unknown[]> = { readonly [At in keyof Signals]: State | null };
 
 /** `null`: nothing happens. The same state again means a new line. */
-export const next: Record<State, Record<Signal, State | null>> = {
-  idle: {
-    start: 'connecting',
-    stop: null,
-    frame: null,
-    lost: null,
-    refused: null,
-    retry: null,
-    hide: null,
-    show: null,
-    restart: null,
-  },
-  connecting: {
-    start: null,
-    stop: 'idle',
-    frame: 'open',
-    lost: 'waiting',
-    refused: 'failed',
-    retry: null,
-    hide: 'paused',
-    show: null,
-    restart: 'connecting',
-  },
-  open: {
-    start: null,
-    stop: 'idle',
-    frame: null,
-    lost: 'waiting',
-    refused: 'failed',
-    retry: null,
-    hide: 'paused',
-    show: null,
-    restart: 'connecting',
-  },
-  waiting: {
-    start: null,
-    stop: 'idle',
-    frame: null,
-    lost: null,
-    refused: null,
-    retry: 'connecting',
-    hide: 'paused',
-    show: null,
-    restart: 'connecting',
-  },
-  paused: {
-    start: null,
-    stop: 'idle',
-    frame: null,
-    lost: null,
-    refused: null,
-    retry: null,
-    hide: null,
-    show: 'connecting',
-    restart: 'connecting',
-  },
-  failed: {
-    start: null,
-    stop: 'idle',
-    frame: null,
-    lost: null,
-    refused: null,
-    retry: null,
-    hide: null,
-    show: null,
-    restart: 'connecting',
-  },
+// biome-ignore format: a table
+const table: Record<State, Row<typeof signals>> = {
+  //           start         stop    frame   lost       refused   retry         hide      show          restart
+  idle:       ['connecting', null,   null,   null,      null,     null,         null,     null,         null],
+  connecting: [null,         'idle', 'open', 'waiting', 'failed', null,         'paused', null,         'connecting'],
+  open:       [null,         'idle', null,   'waiting', 'failed', null,         'paused', null,         'connecting'],
+  waiting:    [null,         'idle', null,   null,      null,     'connecting', 'paused', null,         'connecting'],
+  paused:     [null,         'idle', null,   null,      null,     null,         null,     'connecting', 'connecting'],
+  failed:     [null,         'idle', null,   null,      null,     null,         null,     null,         'connecting'],
 };
+
+export const states = Object.keys(table) as State[];
+
+/** What follows on `signal`; `null` if nothing does. */
+export const next = (state: State, signal: Signal): State | null => table[state][signals.indexOf(signal)] ?? null;
 
 /** Close codes that blame the client: trying again would end the same way (docs/stream-protocol.md). */
 export function isFinal(code: number): boolean {

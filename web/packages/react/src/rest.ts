@@ -1,6 +1,6 @@
 /** Requests to the server beside the stream. */
 
-import type { EventList, HistoryQuery, Problem } from './generated.js';
+import type { Problem, Routes } from './generated.js';
 
 /** An answer other than the one asked for. */
 export class LivingMapError extends Error {
@@ -14,37 +14,42 @@ export class LivingMapError extends Error {
     readonly status: number,
     readonly problem: Problem | null,
   ) {
-    super(problem?.detail ?? problem?.title ?? `the server answered ${status}`);
+    super(problem?.detail ?? `the server answered ${status}`);
   }
 }
 
-/** The address of `path` on the server, with those of the parameters that have a value. */
-export function address(base: string | undefined, path: string, query: object): URL {
+export const errorOf = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
+
+/**
+ * The address of `path` on the server, with those of the parameters that have a value: in place of their `{name}` in the
+ * path, the others as the query.
+ */
+export function address(base: string | undefined, path: string, parameters: object): URL {
   const origin = base ?? globalThis.location?.origin;
-  if (!origin) throw new Error('the option `url` is needed where there is no page');
-  const url = new URL(path, origin.endsWith('/') ? origin : `${origin}/`);
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null) url.searchParams.set(name, String(value));
-  }
+  if (!origin) throw new Error('the option `url` is missing');
+  const query = { ...parameters } as Record<string, string | null | undefined>;
+  const filled = path.replace(/{(.+?)}/g, (_, name) => {
+    const value = query[name];
+    delete query[name];
+    return encodeURIComponent(`${value}`);
+  });
+  const url = new URL(origin.replace(/\/$/, '') + filled);
+  for (const [name, value] of Object.entries(query)) if (value != null) url.searchParams.set(name, value);
   return url;
 }
 
 /**
- * A page of the history, newest first.
+ * What the server answers to GET.
  * @throws {LivingMapError} when the server refuses; what `fetch` throws when it does not answer
  */
-export async function getHistory(
+export async function get<P extends keyof Routes>(
   base: string | undefined,
-  query: HistoryQuery,
+  path: P,
+  parameters: Routes[P]['parameters'],
   signal?: AbortSignal,
-): Promise<EventList> {
-  const url = address(base, 'living-map/history', query);
-  const response = await fetch(url, { headers: { accept: 'application/json' }, ...(signal && { signal }) });
-  if (!response.ok) throw new LivingMapError(response.status, await problemOf(response));
-  return (await response.json()) as EventList;
-}
-
-async function problemOf(response: Response): Promise<Problem | null> {
-  if (!response.headers.get('content-type')?.includes('application/problem+json')) return null;
-  return response.json().catch(() => null);
+): Promise<Routes[P]['answer']> {
+  const response = await fetch(address(base, path, parameters), signal ? { signal } : {});
+  if (response.ok) return response.json();
+  const isProblem = response.headers.get('content-type')?.includes('problem+json');
+  throw new LivingMapError(response.status, isProblem ? await response.json().catch(() => null) : null);
 }

@@ -5,10 +5,11 @@ import { LivingMapClient, type LivingMapOptions } from './client.js';
 /** A client is kept this long after the last has left: a change of views, or React's StrictMode, costs no reconnect. Milliseconds. */
 const LINGER_MS = 1000;
 
-interface Shared {
+export interface Shared {
+  key: string;
   client: LivingMapClient;
   users: number;
-  ending?: ReturnType<typeof setTimeout> | undefined;
+  ending?: ReturnType<typeof setTimeout>;
 }
 
 const shared = new Map<string, Shared>();
@@ -18,25 +19,20 @@ export function keyOf({ url, layers, maxEvents, pauseWhenHidden }: LivingMapOpti
   return JSON.stringify([url, layers && [...new Set(layers)].sort(), maxEvents, pauseWhenHidden]);
 }
 
-/** The client for `options`. Not connected by this: rendering has no effects. */
-export function clientFor(options: LivingMapOptions): LivingMapClient {
-  // Kept by nobody on a server: there is no page to share it, and requests must not see each other's.
-  if (typeof window === 'undefined') return new LivingMapClient(options);
+/** The client for `options`, with who shares it. Not connected by this: rendering has no effects. */
+export function sharedFor(options: LivingMapOptions): Shared {
   const key = keyOf(options);
-  let entry = shared.get(key);
-  if (!entry) {
-    entry = { client: new LivingMapClient(options), users: 0 };
-    shared.set(key, entry);
-  }
-  return entry.client;
+  const entry = shared.get(key) ?? { key, client: new LivingMapClient(options), users: 0 };
+  // Kept by nobody on a server: there is no page to share it, and requests must not see each other's.
+  if (typeof window !== 'undefined') shared.set(key, entry);
+  return entry;
 }
 
-/** Listens to `client`, which is connected while anybody does; gives the way to leave. */
-export function listen(key: string, client: LivingMapClient, listener: () => void): () => void {
-  const known = shared.get(key);
+/** Listens to a client, which is connected while anybody does; gives the way to leave. */
+export function listen(entry: Shared, listener: () => void): () => void {
+  const { key, client } = entry;
   // A component that was set aside for long may come back with a client that was given up meanwhile.
-  const entry: Shared = known?.client === client ? known : { client, users: 0 };
-  if (!known) shared.set(key, entry);
+  if (!shared.has(key)) shared.set(key, entry);
   clearTimeout(entry.ending);
   entry.users += 1;
   const unsubscribe = client.subscribe(listener);

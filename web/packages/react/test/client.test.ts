@@ -12,7 +12,7 @@ afterEach(() => {
 
 /** Waits for the longest time that the back-off has. */
 function start(options: LivingMapOptions = {}) {
-  client = new LivingMapClient({ url: 'http://map.test/base', ...options }, { random: () => 1 });
+  client = new LivingMapClient({ url: 'http://map.test/base', ...options });
   client.start();
 }
 
@@ -81,13 +81,26 @@ test('a server that takes us and drops us at once is not asked without a pause',
 });
 
 test('a wait is random between nothing and its ceiling', () => {
-  client = new LivingMapClient({ url: 'http://map.test' }, { random: () => 0.25 });
+  vi.mocked(Math.random).mockReturnValue(0.25);
+  client = new LivingMapClient({ url: 'http://map.test' });
   client.start();
   last().end(1006);
   vi.advanceTimersByTime(124);
   expect(sockets()).toHaveLength(1);
   vi.advanceTimersByTime(1);
   expect(sockets()).toHaveLength(2);
+});
+
+test('on a quiet network what was resumed is current as soon as the server takes us', () => {
+  start();
+  last().onopen?.();
+  expect(client.getState().connectionStatus).toBe('connecting');
+  last().say(snapshot('e.1'));
+  last().end(1006);
+  vi.advanceTimersByTime(500);
+  expect(client.getState()).toMatchObject({ connectionStatus: 'connecting', isStale: true });
+  last().onopen?.();
+  expect(client.getState()).toMatchObject({ connectionStatus: 'open', isStale: false, error: null });
 });
 
 test('a planned restart is waited out as asked, and is no error', () => {

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { share } from '../src/fold.js';
 import { applyChange, type Change, type Layers } from '../src/index.js';
+import { randomOf, World } from './world.js';
 
 interface Vector {
   name: string;
@@ -10,14 +11,38 @@ interface Vector {
   after: Layers;
 }
 
-// The same that the server's fold and the page's are tried with.
-const file = new URL('../../../../tests/vectors/fold.json', import.meta.url);
-const vectors: Vector[] = JSON.parse(readFileSync(file, 'utf8'));
+// The same that the server's fold is tried with.
+const folder = new URL('../../../../tests/vectors/', import.meta.url);
+const vectors: Vector[] = ['fold.json', 'fold-random.json'].flatMap((file) =>
+  JSON.parse(readFileSync(new URL(file, folder), 'utf8')),
+);
 
 test.each(vectors)('shared vector: $name', ({ before, changes, after }) => {
   const untouched = structuredClone(before);
   expect(changes.reduce(applyChange, before)).toStrictEqual(after);
   expect(before).toStrictEqual(untouched);
+});
+
+/** What the plain fold of world.ts makes of changes by chance. */
+function randomVector(seed: number): string {
+  const world = new World(randomOf(seed));
+  const append = (count: number) => {
+    for (let i = 0; i < count; i++) world.append();
+    return world.mapAt(world.cursorAt(world.head));
+  };
+  const before = append(seed % 20);
+  const start = world.head;
+  const after = append(6);
+  const changes = world.events.slice(start).flatMap((event) => JSON.parse(event).changes);
+  return JSON.stringify({ name: `by chance, seed ${seed}`, before, changes, after });
+}
+
+test('the vectors by chance are those of their seeds; `UPDATE_VECTORS=1 npx vitest run test/fold.test.ts` writes them', () => {
+  const lines = Array.from({ length: 40 }, (_, seed) => randomVector(seed));
+  const file = new URL('fold-random.json', folder);
+  const text = `[\n${lines.join(',\n')}\n]\n`;
+  if (process.env.UPDATE_VECTORS) writeFileSync(file, text);
+  expect(readFileSync(file, 'utf8')).toBe(text);
 });
 
 function layersOf(agents: object[]): Layers {

@@ -72,6 +72,7 @@ test('what is asked for twice by StrictMode, or no longer, is aborted', async ()
   expect(result.current.items).toHaveLength(2);
   const aborted = () => answer.mock.calls.map(([, { signal }]) => signal?.aborted);
   expect(aborted()).toEqual([true, false]);
+  act(() => result.current.refetch());
   unmount();
-  expect(aborted()).toEqual([true, true]);
+  expect(aborted()).toEqual([true, false, true]);
 });

@@ -12,6 +12,7 @@ interface Answer {
 
 let answers: Answer[];
 let status: number;
+let headers: Record<string, string>;
 let client: LivingMapClient;
 
 /** Lets what was written be read. */
@@ -23,7 +24,7 @@ const settle = async () => {
 async function fetchEvents(url: URL, { signal }: { signal: AbortSignal }) {
   if (status !== 200) {
     answers.push({ url, signal, write: settle, end: settle });
-    return new Response('', { status });
+    return new Response('', { status, headers });
   }
   const stream = new TransformStream<Uint8Array, Uint8Array>(undefined, undefined, { highWaterMark: 100 });
   const writer = stream.writable.getWriter();
@@ -44,6 +45,7 @@ beforeEach(() => {
   vi.stubGlobal('fetch', fetchEvents);
   answers = [];
   status = 200;
+  headers = {};
 });
 afterEach(() => {
   client.stop();
@@ -52,7 +54,7 @@ afterEach(() => {
 
 /** A client whose WebSockets never get through, at its first line over events. */
 async function start() {
-  client = new LivingMapClient({ url: 'http://map.test', layers: ['agents'] }, { random: () => 1 });
+  client = new LivingMapClient({ url: 'http://map.test', layers: ['agents'] });
   client.start();
   for (let attempt = 0; attempt < 2; attempt++) {
     last().end(1006);
@@ -127,4 +129,55 @@ test('a line that is left says nothing more', async () => {
   await answer().write(`data: garbage\n\n${asEvent(event('e.2'))}`);
   expect(answer().signal.aborted).toBe(true);
   expect(client.getState()).toMatchObject({ connectionStatus: 'closed', cursor: 'e.1' });
+});
+
+test('a server that is full is not asked before it said, nor by everybody at once then', async () => {
+  await start();
+  await answer().write(asEvent(snapshot('e.1')));
+  vi.advanceTimersByTime(5000);
+  await answer().end();
+  status = 503;
+  headers = { 'retry-after': '20' };
+  vi.advanceTimersByTime(500);
+  await settle();
+  const before = answers.length;
+  // The back-off, at its longest here, comes on top.
+  vi.advanceTimersByTime(20_999);
+  await settle();
+  expect(answers).toHaveLength(before);
+  status = 200;
+  vi.advanceTimersByTime(1);
+  await settle();
+  expect(answers).toHaveLength(before + 1);
+  expect(client.getState().connectionStatus).toBe('open');
+});
+
+test('an option that the server does not take is an error, once it cannot be the cursor', async () => {
+  await start();
+  await answer().write(asEvent(snapshot('e.1')));
+  vi.advanceTimersByTime(5000);
+  await answer().end();
+  status = 400;
+  vi.advanceTimersByTime(500);
+  await settle();
+  expect(answer().url.searchParams.get('cursor')).toBe('e.1');
+  expect(client.getState().connectionStatus).toBe('closed');
+  vi.advanceTimersByTime(1000);
+  await settle();
+  expect(answer().url.searchParams.has('cursor')).toBe(false);
+  expect(client.getState()).toMatchObject({ connectionStatus: 'error', isStale: true });
+  expect(client.getState().error?.message).toContain('400');
+});
+
+test('what got through once is doubted when nothing does any more', async () => {
+  client = new LivingMapClient({ url: 'http://map.test' });
+  client.start();
+  last().say(snapshot('e.1'));
+  for (let attempt = 0; attempt < 11; attempt++) {
+    expect(answers).toHaveLength(0);
+    last().end(1006);
+    vi.advanceTimersByTime(30_000);
+    await settle();
+  }
+  expect(answers).toHaveLength(1);
 });

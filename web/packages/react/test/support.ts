@@ -5,6 +5,7 @@ import type { Change, Layers, Snapshot } from '../src/index.js';
 
 export class FakeSocket {
   static all: FakeSocket[] = [];
+  onopen: (() => void) | null = null;
   onmessage: ((message: { data: unknown }) => void) | null = null;
   onclose: ((event: { code: number; reason: string }) => void) | null = null;
   onerror: ((event: unknown) => void) | null = null;
@@ -33,9 +34,10 @@ export class FakeSocket {
   }
 }
 
-/** Lets the tests say when time passes, and what the clients connect to. */
+/** Lets the tests say when time passes, and what the clients connect to; waits are the longest that the back-off has. */
 export function fakeServer() {
   vi.useFakeTimers();
+  vi.spyOn(Math, 'random').mockReturnValue(1);
   FakeSocket.all = [];
   vi.stubGlobal('WebSocket', FakeSocket);
 }

@@ -1,0 +1,96 @@
+/** The client and the real server, over a real network. */
+
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { get, LivingMapClient, type WebSocketConstructor } from '../src/core.js';
+import { RealServer, until } from './binary.js';
+
+/** What a proxy does that lets no WebSocket through. */
+class NoWebSocket {
+  onopen = null;
+  onmessage = null;
+  onerror = null;
+  onclose: ((event: { code: number; reason: string }) => void) | null = null;
+  constructor() {
+    setTimeout(() => this.onclose?.({ code: 1006, reason: '' }));
+  }
+  close() {}
+}
+
+const server = new RealServer();
+let client: LivingMapClient;
+
+beforeAll(() => server.start(), 60_000);
+afterAll(() => server.remove());
+afterEach(() => client.stop());
+
+/** Compares the map with the server's, at the very same place of the log. */
+async function compare() {
+  const { snapshot, cursor } = client.getState();
+  const truth = await get(server.url, '/living-map/snapshot', { at: cursor as string });
+  expect(truth.meta.cursor).toBe(cursor);
+  expect(snapshot?.layers).toEqual(truth.layers);
+}
+
+/** Waits for so many more events that changed the map. */
+async function events(count: number) {
+  const seen = new Set<string>();
+  await until(() => {
+    for (const { cursor, changes } of client.getState().events) if (changes.length > 0) seen.add(cursor);
+    return client.getState().connectionStatus === 'open' && seen.size >= count;
+  });
+}
+
+const transports: [string, WebSocketConstructor][] = [
+  ['a WebSocket', WebSocket],
+  ['server-sent events', NoWebSocket],
+];
+
+test.each(transports)(
+  'over %s the map is the server’s, through a kill and a restart',
+  { timeout: 90_000 },
+  async (_, Socket) => {
+    client = new LivingMapClient({ url: server.url }, { WebSocket: Socket });
+    const snapshots = new Set<unknown>();
+    client.subscribe(() => snapshots.add(client.getState().snapshot?.layers));
+    client.start();
+    await events(30);
+    await compare();
+
+    await server.end('SIGKILL');
+    await until(() => client.getState().isStale);
+    const { cursor, snapshot } = client.getState();
+    expect(client.getState()).toMatchObject({ connectionStatus: 'closed', snapshot });
+    await server.start();
+    await until(() => client.getState().connectionStatus === 'open' && client.getState().cursor !== cursor);
+    await events(120);
+    await compare();
+
+    await server.end('SIGTERM');
+    await until(() => client.getState().isStale);
+    expect(client.getState().error).toBeNull();
+    await server.start();
+    await events(150);
+    await compare();
+    expect(snapshots.size).toBeGreaterThan(10);
+  },
+);
+
+test('only the layers that were asked for come, and they are the server’s', { timeout: 60_000 }, async () => {
+  client = new LivingMapClient({ url: server.url, layers: ['agents', 'nodes'] }, { WebSocket: WebSocket });
+  client.start();
+  await events(20);
+  const { snapshot, cursor } = client.getState();
+  expect(snapshot?.layers).toMatchObject({ city: null, space: null });
+  const truth = await get(server.url, '/living-map/snapshot', { at: cursor as string });
+  expect(snapshot?.layers.agents).toEqual(truth.layers.agents);
+  expect(snapshot?.layers.nodes).toEqual(truth.layers.nodes);
+});
+
+test('what the server refuses is told in its words', { timeout: 60_000 }, async () => {
+  client = new LivingMapClient({ url: server.url });
+  const refused = get(server.url, '/living-map/history', { since: 'yesterday' });
+  await expect(refused).rejects.toMatchObject({ name: 'LivingMapError', status: 400, problem: { parameter: 'since' } });
+  const health = await get(server.url, '/living-map/errors/health', { minutes: 5 });
+  expect(health.period_minutes).toBe(5);
+});

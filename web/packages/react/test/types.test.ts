@@ -1,0 +1,87 @@
+// Checked by the compiler, in `npm run check`; what runs says only that the names are there.
+import { expectTypeOf, test } from 'vitest';
+import {
+  type AgentsLayer,
+  type Change,
+  type CityLayer,
+  type Diff,
+  type Entity,
+  type EventFrame,
+  type EventList,
+  get,
+  type HistoryItem,
+  type JournalHealth,
+  type Layer,
+  type Lesson,
+  type LivingMapFull,
+  type RelationList,
+  type Snapshot,
+  useEntity,
+  useErrors,
+  useHistory,
+  useLayer,
+  useLessons,
+  type useLivingMapFull,
+  type useLivingMapLite,
+  useResource,
+} from '../src/index.js';
+
+test('the hooks give what the old ones gave, and more', () => {
+  expectTypeOf<typeof useLivingMapFull>().toBeCallableWith({
+    url: '',
+    layers: ['city'],
+    maxEvents: 1,
+    pauseWhenHidden: false,
+  });
+  expectTypeOf<ReturnType<typeof useLivingMapFull>>().toExtend<{
+    snapshot: Snapshot | null;
+    isLoading: boolean;
+    error: Error | null;
+    connectionStatus: 'connecting' | 'open' | 'closed' | 'error';
+    refetch: () => Promise<void>;
+    events: readonly EventFrame[];
+    cursor: string | null;
+    reconnect: () => void;
+  }>();
+  expectTypeOf<ReturnType<typeof useLivingMapLite>>().toExtend<
+    LivingMapFull & {
+      selectedLayer: Layer | null;
+      setSelectedLayer: (layer: Layer | null) => void;
+      selectedEntityId: string | null;
+      setSelectedEntityId: (id: string | null) => void;
+    }
+  >();
+});
+
+test('a layer has the type of its name, an entity that of its kind', () => {
+  expectTypeOf(useLayer<'agents'>).returns.toEqualTypeOf<AgentsLayer | null>();
+  expectTypeOf(useLayer<'city'>).returns.toEqualTypeOf<CityLayer | null>();
+  expectTypeOf(useEntity).returns.toEqualTypeOf<Entity | null>();
+  expectTypeOf<Entity['data']['status']>().not.toBeAny();
+  // @ts-expect-error there is no such layer
+  expectTypeOf(useLayer<'moons'>).returns.toBeNullable();
+});
+
+test('the types are those of the document, each under its own name', () => {
+  expectTypeOf<CityLayer['health']>().toEqualTypeOf<'green' | 'yellow' | 'red'>();
+  expectTypeOf<JournalHealth['unhealthy_targets']>().toEqualTypeOf<string[]>();
+  expectTypeOf<Change['layer']>().toEqualTypeOf<Layer>();
+});
+
+test('what a route is asked and answers follows from its path', () => {
+  expectTypeOf(get<'/living-map/history'>).returns.toEqualTypeOf<Promise<EventList>>();
+  expectTypeOf(get<'/living-map/diff'>)
+    .parameter(2)
+    .toEqualTypeOf<{ from: string; to?: string }>();
+  expectTypeOf(useResource<'/living-map/diff'>)
+    .returns.toHaveProperty('data')
+    .toEqualTypeOf<Diff | null>();
+  expectTypeOf(useResource<'/living-map/entities/{id}/relations'>)
+    .returns.toHaveProperty('data')
+    .toEqualTypeOf<RelationList | null>();
+  // @ts-expect-error there is no such route
+  expectTypeOf(get<'/living-map/moons'>).toBeFunction();
+  expectTypeOf(useHistory).returns.toHaveProperty('items').toEqualTypeOf<readonly HistoryItem[]>();
+  expectTypeOf(useLessons).returns.toHaveProperty('items').toEqualTypeOf<readonly Lesson[]>();
+  expectTypeOf(useErrors).returns.toHaveProperty('health').toEqualTypeOf<JournalHealth | null>();
+});
