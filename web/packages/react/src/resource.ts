@@ -1,15 +1,7 @@
 'use client';
 
 import { useEffect } from 'react';
-import type {
-  Entry,
-  ErrorsHealthQuery,
-  ErrorsQuery,
-  JournalHealth,
-  Lesson,
-  LessonsQuery,
-  Routes,
-} from './generated.js';
+import type { Routes } from './generated.js';
 import { type Server, usePages } from './pages.js';
 
 /** What errors and lessons are asked for again after, if not said otherwise. Milliseconds. */
@@ -47,21 +39,25 @@ export function useResource<P extends keyof Routes>(
   return { data: pages[0] ?? null, isLoading, error, refetch };
 }
 
+type LessonRoute = Routes['/living-map/lessons'];
+type ErrorRoute = Routes['/living-map/errors'];
+type HealthRoute = Routes['/living-map/errors/health'];
+
 export interface Lessons extends Omit<Resource<never>, 'data'> {
-  items: readonly Lesson[];
+  items: Readonly<LessonRoute['answer']['items']>;
 }
 
 /** Lessons that match `query`; asked for again every 15 seconds, or as `refreshMs` says. */
-export function useLessons(query: LessonsQuery = {}, options?: ResourceOptions): Lessons {
+export function useLessons(query: LessonRoute['parameters'] = {}, options?: ResourceOptions): Lessons {
   const { data, ...rest } = useResource('/living-map/lessons', query, { refreshMs: REFRESH_MS, ...options });
   return { items: data?.items ?? NONE, ...rest };
 }
 
 export interface Errors extends Omit<Resource<never>, 'data'> {
   /** The journal's entries, oldest first. */
-  items: readonly Entry[];
+  items: Readonly<ErrorRoute['answer']['items']>;
   /** "Is anything broken?"; `null` before the first answer. */
-  health: JournalHealth | null;
+  health: HealthRoute['answer'] | null;
 }
 
 /**
@@ -69,12 +65,12 @@ export interface Errors extends Omit<Resource<never>, 'data'> {
  * every 15 seconds, or as `refreshMs` says.
  */
 export function useErrors(
-  { minutes, ...query }: ErrorsQuery & ErrorsHealthQuery = {},
+  { minutes, ...query }: ErrorRoute['parameters'] & HealthRoute['parameters'] = {},
   options?: ResourceOptions,
 ): Errors {
   const refreshing = { refreshMs: REFRESH_MS, ...options };
   const entries = useResource('/living-map/errors', query, refreshing);
-  const health = useResource('/living-map/errors/health', { minutes } as ErrorsHealthQuery, refreshing);
+  const health = useResource('/living-map/errors/health', { minutes } as HealthRoute['parameters'], refreshing);
   return {
     items: entries.data?.items ?? NONE,
     health: health.data,
@@ -87,4 +83,4 @@ export function useErrors(
   };
 }
 
-const NONE: readonly never[] = [];
+const NONE: never[] = [];
