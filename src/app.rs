@@ -65,6 +65,7 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings) -> anyhow::Result<
 
 async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()> {
     settings.listen.check().map_err(anyhow::Error::msg)?;
+    settings.storage.check(settings.saving.snapshot_save_minutes).map_err(anyhow::Error::msg)?;
     let metrics = record_metrics()?;
     let listener = listen(SocketAddr::new(settings.listen.bind, settings.listen.port))
         .with_context(|| format!("cannot listen on {}:{} (BIND, PORT)", settings.listen.bind, settings.listen.port))?;
@@ -90,14 +91,6 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
         status
     });
-    tasks.spawn_leading("retention", Stage::Working, &leadership, {
-        let history = Arc::clone(&history);
-        let max_age = Duration::from_hours(24) * settings.storage.history_retention_days;
-        let config = RetentionConfig { max_age, ..RetentionConfig::default() };
-        let journal = journal.clone();
-        move |stop| retention::run(Arc::clone(&history), config.clone(), journal.clone(), stop)
-    });
-
     let live_config = LiveConfig {
         snapshot_interval: Duration::from_millis(settings.streaming.snapshot_interval_ms),
         max_entities: settings.limits.max_entities,
@@ -114,6 +107,20 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     tasks.spawn("fold", Stage::Folding, {
         let (live, log, hub, saved) = (live.clone(), Arc::clone(&log), Arc::clone(&hub), Arc::clone(&saved));
         move |stop| live::follow_from_saved(live, log, hub, saved, live_config, stop)
+    });
+    tasks.spawn_leading("retention", Stage::Working, &leadership, {
+        let (live, history, journal) = (live.clone(), Arc::clone(&history), journal.clone());
+        let config = retention_config(&settings);
+        move |stop: CancellationToken| {
+            let (live, history, config, journal) =
+                (live.clone(), Arc::clone(&history), config.clone(), journal.clone());
+            async move {
+                // a map that is being folded still needs the beginning of what there is
+                if stop.run_until_cancelled(live.caught_up()).await.is_some() {
+                    retention::run(history, config, journal, stop).await;
+                }
+            }
+        }
     });
     tasks.spawn_leading("saving", Stage::Saving, &leadership, {
         let (live, saved, config) = (live.clone(), Arc::clone(&saved), saving_config(&settings));
@@ -294,6 +301,14 @@ fn history_config(settings: &Settings) -> HistoryConfig {
         reader_connections: settings.storage.database_readers,
         lease_timeout: settings.cluster.lease / 5,
         ..HistoryConfig::default()
+    }
+}
+
+fn retention_config(settings: &Settings) -> RetentionConfig {
+    RetentionConfig {
+        rules: settings.storage.history_retention_rules.clone(),
+        max_age: Duration::from_hours(24) * settings.storage.history_retention_days,
+        ..RetentionConfig::default()
     }
 }
 

@@ -1,14 +1,20 @@
 //! `living-map tail`: follows a server's stream in a terminal.
 
+mod begin;
+mod show;
+
 use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, Message};
 use url::Url;
+
+use begin::Since;
+use show::{Output, Show, printable};
 
 /// What `tail` can be told.
 #[derive(Debug, Args)]
@@ -25,6 +31,9 @@ pub struct Tail {
     /// Only events that change these layers or are about entities of theirs, separated by commas
     #[arg(long)]
     layers: Option<String>,
+    /// Begin with what the log took since then: a time, or how long ago (`90s`, `15m`, `2h`, `7d`)
+    #[arg(long, value_parser = Since::read, conflicts_with = "cursor")]
+    since: Option<Since>,
     /// Continue after this cursor
     #[arg(long)]
     cursor: Option<String>,
@@ -33,28 +42,27 @@ pub struct Tail {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Time, subject, entity, payload
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
 /// Seconds between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A server that sends nothing at all for so long is gone.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// Runs until it is interrupted or its output is closed.
+/// Runs until it is interrupted or its output is closed. Once it has begun it comes back by itself, after the last event
+/// that it printed.
 pub async fn run(tail: Tail) -> anyhow::Result<()> {
-    let mut cursor = tail.cursor.clone();
+    let base = http_base(&tail.url)?;
+    let mut cursor = match &tail.cursor {
+        Some(cursor) => cursor.clone(),
+        None => begin::cursor(&base, tail.since).await?,
+    };
+    let show = Show::to_stdout(tail.output);
+    let mut connected = false;
     loop {
-        match follow(&tail, &mut cursor).await {
+        match follow(&tail, &base, show, &mut cursor, &mut connected).await {
             Ok(Ended::OutputClosed) => return Ok(()),
             Ok(Ended::ByServer) => eprintln!("the server ended the stream; resuming"),
-            Err(error) if cursor.is_none() || error.is::<Refused>() => return Err(error),
+            Err(error) if !connected || error.is::<Refused>() => return Err(error),
             Err(error) => eprintln!("{error:#}; resuming"),
         }
         tokio::time::sleep(RETRY).await;
@@ -71,14 +79,21 @@ enum Ended {
     OutputClosed,
 }
 
-async fn follow(tail: &Tail, cursor: &mut Option<String>) -> anyhow::Result<Ended> {
-    let url = stream_url(tail, cursor.as_deref())?;
+async fn follow(
+    tail: &Tail,
+    base: &Url,
+    show: Show,
+    cursor: &mut String,
+    connected: &mut bool,
+) -> anyhow::Result<Ended> {
+    let url = stream_url(tail, base, cursor)?;
     let (mut stream, _) = match tokio_tungstenite::connect_async(url.as_str()).await {
         Err(tungstenite::Error::Http(answer)) if answer.status().is_client_error() => {
             return Err(refusal(&answer).into());
         }
         connected => connected.with_context(|| format!("cannot follow {url}"))?,
     };
+    *connected = true;
     while let Some(message) = tokio::time::timeout(SILENCE, stream.next()).await.context("the server fell silent")? {
         let text = match message.context("the connection broke")? {
             Message::Text(text) => text,
@@ -90,11 +105,16 @@ async fn follow(tail: &Tail, cursor: &mut Option<String>) -> anyhow::Result<Ende
             _ => continue,
         };
         let frame: Value = serde_json::from_str(&text).context("the server sent what is no frame")?;
-        let position = if frame["kind"] == "snapshot" { &frame["data"]["meta"]["cursor"] } else { &frame["cursor"] };
+        let snapshot = frame["kind"] == "snapshot";
+        let position = if snapshot { &frame["data"]["meta"]["cursor"] } else { &frame["cursor"] };
         if let Some(position) = position.as_str() {
-            *cursor = Some(position.to_owned());
+            if snapshot {
+                let position = printable(position);
+                eprintln!("the server cannot go on after {cursor}: what happened until {position} is missing");
+            }
+            position.clone_into(cursor);
         }
-        if let Some(line) = line(tail.output, &frame, &text)
+        if let Some(line) = show.line(&frame, &text)
             && writeln!(std::io::stdout(), "{line}").is_err()
         {
             return Ok(Ended::OutputClosed);
@@ -110,22 +130,30 @@ fn refusal(answer: &tungstenite::http::Response<Option<Vec<u8>>>) -> Refused {
     Refused(detail.map_or_else(|| answer.status().to_string(), printable))
 }
 
-fn stream_url(tail: &Tail, cursor: Option<&str>) -> anyhow::Result<Url> {
-    let mut url = tail.url.join("/living-map/stream")?;
-    let scheme = match tail.url.scheme() {
-        "http" | "ws" => Ok("ws"),
-        "https" | "wss" => Ok("wss"),
+/// The server's address with `http` or `https`.
+fn http_base(url: &Url) -> anyhow::Result<Url> {
+    let mut base = url.clone();
+    let scheme = match url.scheme() {
+        "http" | "ws" => Ok("http"),
+        "https" | "wss" => Ok("https"),
         _ => Err(()),
     };
-    let set = scheme.and_then(|scheme| url.set_scheme(scheme));
-    set.map_err(|()| anyhow::anyhow!("{}: expected an address such as http://127.0.0.1:7017", tail.url))?;
+    let set = scheme.and_then(|scheme| base.set_scheme(scheme));
+    set.map_err(|()| anyhow::anyhow!("{url}: expected an address such as http://127.0.0.1:7017"))?;
+    Ok(base)
+}
+
+fn stream_url(tail: &Tail, base: &Url, cursor: &str) -> anyhow::Result<Url> {
+    let mut url = base.join("/living-map/stream")?;
+    let scheme = if base.scheme() == "https" { "wss" } else { "ws" };
+    url.set_scheme(scheme).map_err(|()| anyhow::anyhow!("{base} has no stream"))?;
     let mut query = url.query_pairs_mut();
     query.append_pair("snapshot", "false");
     for (name, value) in [
         ("types", tail.types.as_deref()),
         ("entity", tail.entity.as_deref()),
         ("layers", tail.layers.as_deref()),
-        ("cursor", cursor),
+        ("cursor", Some(cursor)),
     ] {
         if let Some(value) = value {
             query.append_pair(name, value);
@@ -133,26 +161,4 @@ fn stream_url(tail: &Tail, cursor: Option<&str>) -> anyhow::Result<Url> {
     }
     drop(query);
     Ok(url)
-}
-
-fn line(output: Output, frame: &Value, text: &str) -> Option<String> {
-    let kind = frame["kind"].as_str()?;
-    match (output, kind) {
-        (Output::Json, _) => Some(text.to_owned()),
-        (Output::Text, "event") => Some(format!(
-            "{}  {:32}  {:24}  {}",
-            frame["timestamp"].as_str().unwrap_or("-"),
-            printable(frame["event_type"].as_str().unwrap_or("-")),
-            printable(frame["entity_id"].as_str().unwrap_or("-")),
-            printable(&frame["payload"].to_string()),
-        )),
-        (Output::Text, "snapshot") => Some(format!("-- snapshot at {} --", frame["data"]["meta"]["cursor"])),
-        (Output::Text, "error" | "alert") => Some(format!("-- {kind}: {} --", printable(&frame.to_string()))),
-        (Output::Text, _) => None,
-    }
-}
-
-/// Publishers must not be able to steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect()
 }

@@ -1,9 +1,11 @@
 //! The log and the record.
 
+use std::time::Duration;
+
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-use super::value::pattern;
+use super::value::{pattern, retention_rule};
 use crate::model::subject::Pattern;
 
 /// The log and the record.
@@ -46,8 +48,37 @@ pub struct Storage {
         value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub history_retention_days: u32,
 
+    /// How long events of some subjects are kept instead: `pattern=age` separated by commas, the age in `h` or `d`
+    /// (`task.created=7d,task.>=24h`); the first pattern that matches decides
+    #[arg(long, env = "HISTORY_RETENTION_RULES", value_name = "HISTORY_RETENTION_RULES", value_delimiter = ',',
+        value_parser = retention_rule)]
+    pub history_retention_rules: Vec<(Pattern, Duration)>,
+
     /// Connections to the database for reading
     #[arg(long, env = "DATABASE_READERS", value_name = "DATABASE_READERS", default_value_t = 8,
         value_parser = clap::value_parser!(u32).range(1..=200))]
     pub database_readers: u32,
+}
+
+/// Rules that there may be: each age is a way through the record.
+const MAX_RULES: usize = 32;
+
+impl Storage {
+    /// Whether the rules of retention go together with how often the map is saved: a restart folds the events behind the
+    /// newest saved map.
+    ///
+    /// # Errors
+    /// What was expected, with the variable's name.
+    pub fn check(&self, snapshot_save_minutes: u32) -> Result<(), String> {
+        if self.history_retention_rules.len() > MAX_RULES {
+            return Err(format!("HISTORY_RETENTION_RULES: expected at most {MAX_RULES} rules"));
+        }
+        let least = Duration::from_mins(snapshot_save_minutes.into()) * 2;
+        match self.history_retention_rules.iter().find(|(_, age)| *age < least) {
+            None => Ok(()),
+            Some((pattern, _)) => Err(format!(
+                "HISTORY_RETENTION_RULES: expected an age of at least twice SNAPSHOT_SAVE_MINUTES for {pattern}"
+            )),
+        }
+    }
 }

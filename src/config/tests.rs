@@ -29,6 +29,10 @@ fn a_wrong_value_is_refused_with_its_name_and_what_was_expected() {
         (["--extra-subjects", "*.>"], "EXTRA_SUBJECTS", "begins with a name"),
         (["--allowed-origins", "https://a.b/c"], "ALLOWED_ORIGINS", "https://a.b"),
         (["--history-retention-days", "0"], "HISTORY_RETENTION_DAYS", "1..=36500"),
+        (["--history-retention-rules", "task.>"], "HISTORY_RETENTION_RULES", "task.created=7d"),
+        (["--history-retention-rules", "task.>=30"], "HISTORY_RETENTION_RULES", "in hours or days"),
+        (["--history-retention-rules", "task.>=0h"], "HISTORY_RETENTION_RULES", "in hours or days"),
+        (["--history-retention-rules", "a..b=1d"], "HISTORY_RETENTION_RULES", "empty tokens"),
         (["--journal-retention-days", "0"], "JOURNAL_RETENTION_DAYS", "1..=36500"),
         (["--journal-flush-seconds", "x"], "JOURNAL_FLUSH_SECONDS", "a number of seconds"),
         (["--journal-max-pending", "0"], "JOURNAL_MAX_PENDING", "1..="),
@@ -84,4 +88,20 @@ fn a_bind_that_others_can_reach_needs_auth_said() {
     let error = parse(&["--bind", "0.0.0.0"]).unwrap().listen.check().unwrap_err();
     assert!(error.contains("AUTH"), "{error}");
     assert!(parse(&["--bind", "0.0.0.0", "--auth", "none"]).unwrap().listen.check().is_ok());
+}
+
+#[test]
+fn rules_of_retention_are_read_and_leave_time_for_a_restart() {
+    let rules = |text| parse(&["--history-retention-rules", text]).unwrap().storage;
+    let storage = rules("task.created=7d, task.*=48h,>=24h");
+    let read: Vec<_> = storage
+        .history_retention_rules
+        .iter()
+        .map(|(subjects, age)| (subjects.as_str(), age.as_secs() / 3_600))
+        .collect();
+    assert_eq!(read, [("task.created", 168), ("task.*", 48), (">", 24)]);
+    assert_eq!(storage.check(5), Ok(()));
+    let error = rules("task.>=1h").check(60).unwrap_err();
+    assert!(error.contains("HISTORY_RETENTION_RULES") && error.contains("task.>"), "{error}");
+    assert!(rules(&vec!["a=1d"; 33].join(",")).check(5).unwrap_err().contains("at most 32"));
 }

@@ -25,6 +25,24 @@ pub fn pattern(text: &str) -> Result<Pattern, String> {
     Ok(pattern)
 }
 
+/// A century, as for all of history.
+const MAX_AGE_DAYS: u64 = 36_500;
+
+/// A pattern of subjects and how long their events are kept: `task.>=24h`. No less than an hour: a restart must find the
+/// events behind the newest saved map.
+pub fn retention_rule(text: &str) -> Result<(Pattern, Duration), String> {
+    let expected = || "expected <pattern>=<age>, the age in hours or days, such as task.created=7d or >=24h".to_owned();
+    let (subjects, age) = text.trim().rsplit_once('=').ok_or_else(expected)?;
+    let pattern = subjects.parse().map_err(|error: InvalidSubject| error.to_string())?;
+    let hours = match (age.strip_suffix('h'), age.strip_suffix('d')) {
+        (Some(hours), _) => hours.parse().ok(),
+        (_, Some(days)) => days.parse().ok().and_then(|days: u64| days.checked_mul(24)),
+        _ => None,
+    };
+    let hours = hours.filter(|hours| (1..=MAX_AGE_DAYS * 24).contains(hours)).ok_or_else(expected)?;
+    Ok((pattern, Duration::from_hours(hours)))
+}
+
 pub fn http_url(text: &str) -> Result<Url, String> {
     Url::parse(text)
         .ok()

@@ -13,7 +13,7 @@ pub struct HistoryConfig {
     pub connect_timeout: Duration,
     /// How long a call waits for a free connection, including the time to make one.
     pub acquire_timeout: Duration,
-    /// How long one reading statement may run on `PostgreSQL`.
+    /// How long one question may take the database.
     pub read_timeout: Duration,
     /// How long one writing statement may run on `PostgreSQL`; on `SQLite`, how long it waits for another process that
     /// writes.

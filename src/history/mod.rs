@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::model::subject::Pattern;
 use crate::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 
+pub mod aggregate;
 mod config;
 pub mod leases;
 mod postgres;
@@ -20,8 +21,10 @@ mod stored;
 mod total;
 mod type_filter;
 
+pub use aggregate::{Aggregate, AggregateQuery, GroupBy};
 pub use config::HistoryConfig;
 pub use leases::Leases;
+pub use retention::{Sweep, Swept};
 pub use snapshots::Snapshots;
 
 /// Why the record could not answer.
@@ -30,6 +33,10 @@ pub enum HistoryError {
     /// The database is away or too slow; the same call may succeed later.
     #[error("the database is not available: {0}")]
     Unavailable(sqlx::Error),
+    /// It did not finish in the time that one question may take ([`HistoryConfig::read_timeout`]): a smaller question
+    /// may be answered.
+    #[error("the database took too long: {0}")]
+    TooSlow(sqlx::Error),
     /// The database refused what it was given.
     #[error("the database refused the operation: {0}")]
     Refused(sqlx::Error),
@@ -39,10 +46,14 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
-    /// What a database's error is about: `is_about_data` knows its codes.
-    fn of(error: sqlx::Error, is_about_data: impl Fn(&str) -> bool) -> Self {
+    /// What a database's error is about: `is_about_data` knows its codes, `interrupted` is that of a time limit.
+    fn of(error: sqlx::Error, is_about_data: impl Fn(&str) -> bool, interrupted: &str) -> Self {
+        let code = error.as_database_error().and_then(|database| database.code());
+        if code.as_deref() == Some(interrupted) {
+            return Self::TooSlow(error);
+        }
         let about_data = match &error {
-            sqlx::Error::Database(database) => database.code().is_some_and(|code| is_about_data(&code)),
+            sqlx::Error::Database(_) => code.is_some_and(|code| is_about_data(&code)),
             sqlx::Error::Encode(_)
             | sqlx::Error::Decode(_)
             | sqlx::Error::ColumnDecode { .. }
@@ -142,8 +153,7 @@ pub struct HistoryQuery {
 }
 
 impl HistoryQuery {
-    /// One question for each of several names, none otherwise: an index has the rows of one name in the order of pages,
-    /// those of several it has not, and a database would sort all of them or look at every row for the few wanted.
+    /// One question for each of several names, none otherwise.
     fn by_name(&self) -> Vec<Self> {
         let mut names: Vec<&String> = self.entity_ids.iter().collect();
         names.sort_unstable();
@@ -191,10 +201,11 @@ pub struct Written {
     pub duplicates: u64,
 }
 
-/// The first and the last position that the record holds of one log.
+/// What the record holds of one log, as a log: without what retention has left of its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// The oldest.
+    /// Every event from this position on is there. Before it some may be, and others were deleted. It may be behind
+    /// `last`, where the newest one was deleted.
     pub first: u64,
     /// The newest.
     pub last: u64,
@@ -215,10 +226,11 @@ pub trait History: Send + Sync + 'static {
     /// How many events match, ignoring paging. Must not scan the whole table on each call.
     async fn total(&self, query: &HistoryQuery) -> Result<Total, HistoryError>;
 
-    /// Events of `epoch` after position `after`, in the log's order, at most `limit`.
+    /// Events of `epoch` after position `after`, in the log's order, at most `limit`. Whoever needs each of them asks
+    /// [`History::held`] afterwards: from its `first` on none is missing.
     async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError>;
 
-    /// The positions of `epoch` that are held; none when there are none.
+    /// What is held of `epoch`; none when there is nothing.
     async fn held(&self, epoch: Epoch) -> Result<Option<Held>, HistoryError>;
 
     /// The epoch of the table log in this database, made at first use and the same ever after.
@@ -228,11 +240,21 @@ pub trait History: Send + Sync + 'static {
     /// process is. It stays so until [`History::close`] or the end of the process.
     async fn lock_table_log(&self) -> Result<bool, HistoryError>;
 
+    /// How many events match in each bucket of time, by group. Looks at every event that matches, so it may be
+    /// [`HistoryError::TooSlow`].
+    async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, HistoryError>;
+
     /// Deletes at most `limit` events older than `before`; the number deleted.
     ///
-    /// Events of the table log go from its beginning, by the time the log took them, so that it stays without a gap, and
-    /// its newest one stays, so that positions are not used again. All others go by producer's time.
+    /// Events of a log go from its beginning, by the time the log took them; the newest one of the table log stays, so
+    /// that positions are not used again. Those without a place in a log go by producer's time.
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError>;
+
+    /// Looks at some events of a log, and deletes those of the classes that go; see [`Sweep`].
+    async fn sweep(&self, sweep: &Sweep<'_>) -> Result<Swept, HistoryError>;
+
+    /// The logs that have events here, oldest or newest first.
+    async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), HistoryError>;

@@ -1,6 +1,7 @@
 //! A subject pattern as conditions that a database can check exactly, without any wildcard syntax of its own: so nothing
 //! in a subject (`%`, `_`, `[`, `\`…) can act as one.
 
+use super::HistoryQuery;
 use crate::model::subject::Pattern;
 
 /// What an `event_type` must be to match a pattern.
@@ -10,6 +11,8 @@ pub enum TypeFilter {
     Any,
     /// This.
     Exactly(String),
+    /// One of these, which are all that are recorded and match; perhaps none.
+    OneOf(Vec<String>),
     /// All of these.
     Shaped(Shape),
 }
@@ -34,7 +37,42 @@ pub enum Dots {
     AtLeast(i32),
 }
 
+/// Event types that are looked through for those that match a pattern: each is one step in an index. A record with more
+/// is read row by row, which is slow only where hardly any row matches.
+pub const MAX_TYPES: usize = 256;
+
+/// Up to so many types are read one by one in the order of pages, and put together.
+const MAX_PARTS: usize = 16;
+
 impl TypeFilter {
+    /// The conditions of `pattern`, where the record has no other types than `recorded`.
+    pub fn among(pattern: &Pattern, recorded: Vec<String>) -> Self {
+        let mut matching: Vec<String> = recorded.into_iter().filter(|subject| pattern.matches(subject)).collect();
+        match matching.len() {
+            1 => Self::Exactly(matching.remove(0)),
+            _ => Self::OneOf(matching),
+        }
+    }
+
+    /// The questions whose answers together are that to `query`: an index has the rows of one entity's name or of one
+    /// type in the order of pages, those of several it has not, and a database would sort all of them or look at every
+    /// row for the few wanted.
+    pub fn parts(self, query: &HistoryQuery) -> Vec<(HistoryQuery, Self)> {
+        let by_name = query.by_name();
+        match self {
+            filter if !by_name.is_empty() => by_name.into_iter().map(|query| (query, filter.clone())).collect(),
+            Self::OneOf(types) if (2..=MAX_PARTS).contains(&types.len()) => {
+                types.into_iter().map(|only| (query.clone(), Self::Exactly(only))).collect()
+            }
+            filter => vec![(query.clone(), filter)],
+        }
+    }
+
+    /// Whether nothing can match.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::OneOf(types) if types.is_empty())
+    }
+
     /// The conditions of `pattern`.
     pub fn of(pattern: &Pattern) -> Self {
         if pattern.is_literal() {
@@ -83,6 +121,7 @@ mod tests {
             let shape = match self {
                 Self::Any => return true,
                 Self::Exactly(only) => return only == subject,
+                Self::OneOf(types) => return types.iter().any(|only| only == subject),
                 Self::Shaped(shape) => shape,
             };
             let dots = i32::try_from(subject.matches('.').count()).unwrap();
@@ -118,6 +157,8 @@ mod tests {
             for subject in subjects {
                 let subject = subject.join(".");
                 prop_assert_eq!(filter.accepts(&subject), pattern.matches(&subject), "{} {}", text, subject);
+                let among = TypeFilter::among(&pattern, vec![subject.clone()]);
+                prop_assert_eq!(among.accepts(&subject), pattern.matches(&subject), "{} {}", text, subject);
             }
         }
     }

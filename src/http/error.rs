@@ -236,6 +236,11 @@ impl From<HistoryError> for Problem {
             HistoryError::Unavailable(_) => {
                 Self::unavailable("the history is not available right now", DEFAULT_RETRY_AFTER).cause(error)
             }
+            HistoryError::TooSlow(_) => {
+                let detail = "the database did not finish in the time that one question may take; a smaller one may be \
+                    answered: fewer days between 'since' and 'until', or more filters";
+                Self::unavailable(detail, DEFAULT_RETRY_AFTER).cause(error)
+            }
             HistoryError::Refused(_) | HistoryError::Migration(_) => Self::internal(error),
         };
         problem.dependency("database")

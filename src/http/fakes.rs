@@ -11,7 +11,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotPage, Snapshots};
-use crate::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Total, Written};
+use crate::history::{
+    Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Sweep, Swept,
+    Total, Written,
+};
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
@@ -164,8 +167,17 @@ impl History for FakeHistory {
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
         self.answer(true)
     }
+    async fn aggregate(&self, _: &AggregateQuery) -> Result<Aggregate, HistoryError> {
+        self.answer(Aggregate::default())
+    }
     async fn delete_before(&self, _: DateTime<Utc>, _: u32) -> Result<u64, HistoryError> {
         self.answer(0)
+    }
+    async fn sweep(&self, _: &Sweep<'_>) -> Result<Swept, HistoryError> {
+        self.answer(Swept::default())
+    }
+    async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
+        self.answer(Vec::new())
     }
     async fn ping(&self) -> Result<(), HistoryError> {
         self.answer(())

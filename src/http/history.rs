@@ -25,7 +25,7 @@ const MAX_OFFSET: u32 = 100_000;
 /// Which events are wanted; all filters must hold.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct EventsQuery {
+pub struct EventsFilter {
     /// From this time on (the producer's). ISO 8601 with `Z` or an offset; without one it is taken as UTC.
     #[param(example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
@@ -41,6 +41,53 @@ pub struct EventsQuery {
     entity_type: Option<EntityType>,
     /// Sent by this service.
     source_service: Option<String>,
+}
+
+impl FromParams for EventsFilter {
+    fn from_params(params: &Params) -> Result<Self, Problem> {
+        let filter = Self {
+            since: params.time("since")?,
+            until: params.time("until")?,
+            event_type: params.parsed("event_type")?,
+            entity_id: params.short_text("entity_id", MAX_ID_BYTES)?,
+            entity_type: params.parsed("entity_type")?,
+            source_service: params.short_text("source_service", MAX_NAME_BYTES)?,
+        };
+        if let (Some(since), Some(until)) = (filter.since, filter.until)
+            && since > until
+        {
+            return Err(Problem::bad_request("since", "expected a time not after 'until'"));
+        }
+        Ok(filter)
+    }
+}
+
+impl EventsFilter {
+    /// `since` and `until`.
+    pub const fn times(&self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+        (self.since, self.until)
+    }
+
+    /// As the record is asked; an entity is meant by any of its names.
+    pub fn query(self, state: &AppState) -> HistoryQuery {
+        HistoryQuery {
+            since: self.since,
+            until: self.until,
+            event_type: self.event_type,
+            entity_ids: self.entity_id.map(|id| state.live.with(|map| map.names(&id))).unwrap_or_default(),
+            entity_type: self.entity_type,
+            source_service: self.source_service,
+            ..HistoryQuery::default()
+        }
+    }
+}
+
+/// Which page of them.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    #[param(ignore)]
+    filter: EventsFilter,
     /// Events on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 200)]
     limit: u32,
@@ -62,23 +109,13 @@ enum After {
 impl FromParams for EventsQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
         let query = Self {
-            since: params.time("since")?,
-            until: params.time("until")?,
-            event_type: params.parsed("event_type")?,
-            entity_id: params.short_text("entity_id", MAX_ID_BYTES)?,
-            entity_type: params.parsed("entity_type")?,
-            source_service: params.short_text("source_service", MAX_NAME_BYTES)?,
+            filter: EventsFilter::from_params(params)?,
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
             offset: params
                 .number("offset", 0..=MAX_OFFSET, 0)
                 .map_err(|problem| problem.with("hint", "use 'cursor' to read on and on".into()))?,
             cursor: params.text("cursor")?.map(read_after).transpose()?,
         };
-        if let (Some(since), Some(until)) = (query.since, query.until)
-            && since > until
-        {
-            return Err(Problem::bad_request("since", "expected a time not after 'until'"));
-        }
         if query.cursor.is_some() && query.offset > 0 {
             return Err(Problem::bad_request("offset", "expected either 'offset' or 'cursor', not both"));
         }
@@ -156,12 +193,12 @@ impl From<Record> for HistoryItem {
 /// Page by `cursor`: it neither skips nor repeats when events arrive meanwhile.
 #[utoipa::path(
     get, path = "/living-map/history", tag = "events", operation_id = "history",
-    params(EventsQuery),
+    params(EventsFilter, EventsQuery),
     responses(
         (status = 200, body = EventList),
         (status = 400, body = Document, content_type = "application/problem+json"),
         (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away", headers(("Retry-After" = u64, description = "Seconds"))),
+            description = "The database is away, or the question takes it too long", headers(("Retry-After" = u64, description = "Seconds"))),
     )
 )]
 pub async fn history(
@@ -175,17 +212,7 @@ pub async fn history(
         Some(After::Row(position)) => Some(position),
         Some(After::Event(cursor)) => Some(place_of(&state, cursor).await?),
     };
-    let wanted = HistoryQuery {
-        since: query.since,
-        until: query.until,
-        event_type: query.event_type,
-        entity_ids: query.entity_id.map(|id| state.live.with(|map| map.names(&id))).unwrap_or_default(),
-        entity_type: query.entity_type,
-        source_service: query.source_service,
-        after,
-        offset: query.offset.into(),
-        limit: query.limit,
-    };
+    let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
     let (page, total) = tokio::try_join!(state.history.query(&wanted), state.history.total(&wanted)).map_err(away)?;
     let last = page.records.last().filter(|_| page.has_more);
     let next_cursor = last
@@ -255,6 +282,6 @@ mod tests {
     #[test]
     fn what_is_not_given_has_the_defaults_of_old() {
         let query = read("since=&limit=&_=1").unwrap();
-        assert_eq!((query.limit, query.offset, query.since), (200, 0, None));
+        assert_eq!((query.limit, query.offset, query.filter.since), (200, 0, None));
     }
 }

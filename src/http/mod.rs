@@ -9,6 +9,7 @@ pub mod error;
 pub mod server;
 pub mod state;
 
+mod aggregate;
 mod body;
 mod entities;
 mod errors;
@@ -93,6 +94,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(entities::entity))
         .routes(routes!(entities::relations))
         .routes(routes!(history::history))
+        .routes(routes!(aggregate::aggregate))
         .routes(routes!(past::saved_snapshots))
         .routes(routes!(past::diff))
         .routes(routes!(events::events))

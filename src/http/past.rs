@@ -119,6 +119,12 @@ pub struct SavedList {
     has_more: bool,
     /// For `cursor`, to get the next page; null on the last one.
     next_cursor: Option<String>,
+    /// How far back time travel reaches: the earliest position that `at` and `diff` show; null while that cannot be said.
+    #[schema(value_type = Option<String>, required)]
+    oldest_cursor: Option<Cursor>,
+    /// The log's time there.
+    #[schema(required)]
+    oldest_time: Option<DateTime<Utc>>,
 }
 
 /// A saved snapshot.
@@ -167,7 +173,15 @@ pub async fn saved_snapshots(
     let next_cursor =
         last.map(|last| paging::write_position(PagePosition { timestamp: last.generated_at, id: last.id }));
     let items = page.items.into_iter().map(SavedItem::from).collect();
-    Ok(Json(SavedList { items, has_more: page.has_more, next_cursor }))
+    // while the log is away the list is as good as ever
+    let oldest = if state.live.is_complete() { state.past.oldest().await.ok() } else { None };
+    Ok(Json(SavedList {
+        items,
+        has_more: page.has_more,
+        next_cursor,
+        oldest_cursor: oldest.map(|oldest| oldest.cursor),
+        oldest_time: oldest.map(|oldest| oldest.logged_at),
+    }))
 }
 
 /// One saved snapshot, whole

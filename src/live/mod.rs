@@ -3,6 +3,7 @@
 
 pub mod past;
 
+mod ahead;
 mod follow;
 mod saved;
 mod snapshot;

@@ -9,14 +9,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::LiveMap;
+use super::ahead::{Ahead, Entries, Stopped};
 use super::saved;
 use crate::history::{History, HistoryError, Snapshots};
 use crate::log::{Bounds, EventLog, LogError};
 use crate::map::{DEFAULT_MAX_ENTITIES, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
-
-/// Entries read and folded at a time.
-const BATCH: u32 = 1_000;
 
 /// How the past is made.
 #[derive(Debug, Clone, Copy)]
@@ -214,44 +212,43 @@ impl Past {
     }
 
     async fn make(&self, cursor: Cursor) -> Result<State, PastError> {
-        let kept = self.kept(cursor.epoch).await?;
-        let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq).await?;
-        let saved = match saved {
-            Some(saved) => saved::read(saved).await,
-            None => None,
-        };
-        let state = match saved {
-            Some(state) if state.cursor() == cursor || kept.first <= state.cursor().seq + 1 => state,
-            _ if kept.first <= 1 => State::new(cursor.epoch),
-            _ => return Err(PastError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &kept).await? }),
-        };
-        self.fold(state.with_max_entities(self.0.config.max_entities), cursor, &kept).await
+        let snapshots = &self.0.snapshots;
+        let saved = async { Ok(snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq).await?) };
+        let (kept, saved) = tokio::try_join!(self.kept(cursor.epoch), saved)?;
+        let entries =
+            Entries { log: Arc::clone(&self.0.log), history: Arc::clone(&self.0.history), log_first: kept.log.first };
+        if let Some(saved) = saved
+            && (saved.cursor == cursor || kept.first <= saved.cursor.seq + 1)
+        {
+            // they are read while the state is
+            let ahead = entries.clone().ahead(saved.cursor.seq, cursor);
+            if let Some(state) = saved::read(saved).await {
+                return self.fold(state, ahead).await;
+            }
+        }
+        if kept.first <= 1 {
+            return self.fold(State::new(cursor.epoch), entries.ahead(0, cursor)).await;
+        }
+        Err(PastError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &kept).await? })
     }
 
-    /// Folds on to `cursor`: from the record what the log has dropped, then from the log itself.
-    async fn fold(&self, mut state: State, cursor: Cursor, kept: &Kept) -> Result<State, PastError> {
-        let mut at = state.cursor().seq;
-        while at < cursor.seq && at + 1 < kept.log.first {
-            let page = self.0.history.read_log(cursor.epoch, at, BATCH).await?;
-            // positions without an entry: events that were recorded at an earlier one
-            let Some(last) = page.last() else { break };
-            at = last.cursor.seq;
-            state = apply(state, page, cursor.seq).await?;
-        }
-        at = at.max(kept.log.first.saturating_sub(1));
-        if at >= cursor.seq {
-            return Ok(state);
-        }
-        let mut entries = self.0.log.read(cursor.epoch, at).await?.ready_chunks(BATCH as usize).boxed();
-        while at < cursor.seq {
-            let Some(chunk) = entries.next().await else {
-                return Err(PastError::Unavailable("the log's reader ended".into()));
+    async fn fold(&self, state: State, mut entries: Ahead) -> Result<State, PastError> {
+        let mut state = state.with_max_entities(self.0.config.max_entities);
+        loop {
+            let batch = match entries.next().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(state),
+                Err(Stopped::Deleted) => return Err(PastError::Gone { oldest: self.oldest().await? }),
+                Err(Stopped::Failed(error)) => return Err(error),
             };
-            let chunk: Vec<LogEntry> = chunk.into_iter().collect::<Result<_, _>>()?;
-            at = chunk.last().map_or(at, |entry| entry.cursor.seq);
-            state = apply(state, chunk, cursor.seq).await?;
+            state = work(move || {
+                for entry in &batch {
+                    state.apply(entry);
+                }
+                state
+            })
+            .await?;
         }
-        Ok(state)
     }
 
     /// The entry that comes next after a position.
@@ -289,16 +286,6 @@ impl Past {
             saved.unwrap_or_else(|| self.0.live.with(|state| (state.cursor(), state.logged_at())));
         Ok(Oldest { cursor, logged_at })
     }
-}
-
-async fn apply(mut state: State, entries: Vec<LogEntry>, to: u64) -> Result<State, PastError> {
-    work(move || {
-        for entry in entries.iter().take_while(|entry| entry.cursor.seq <= to) {
-            state.apply(entry);
-        }
-        state
-    })
-    .await
 }
 
 /// Runs what takes its time off the threads that serve.

@@ -6,6 +6,7 @@ mod faults;
 mod filters;
 mod json;
 mod leases;
+mod limits;
 mod retention;
 mod snapshots;
 mod speed;

@@ -10,7 +10,9 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use living_map::bus::{NatsConfig, connect};
-use living_map::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, Total, Written};
+use living_map::history::{
+    Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, Sweep, Swept, Total, Written,
+};
 use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig, WriterStatus};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
 use serde_json::json;
@@ -95,7 +97,19 @@ impl History for Record {
         unimplemented!("the writer does not ask")
     }
 
+    async fn aggregate(&self, _: &AggregateQuery) -> Result<Aggregate, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
     async fn delete_before(&self, _: DateTime<Utc>, _: u32) -> Result<u64, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn sweep(&self, _: &Sweep<'_>) -> Result<Swept, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
         unimplemented!("the writer does not ask")
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 use futures::StreamExt;
-use living_map::history::{History, HistoryConfig};
+use living_map::history::{History, HistoryConfig, Sweep, Swept};
 use living_map::log::{EventLog, LogError, TableLog, TableLogConfig};
 use living_map::model::NewEvent;
 use serde_json::json;
@@ -135,6 +135,38 @@ async fn entries_dropped_before_they_were_read_are_reported() {
         let rest: Vec<_> = slow.collect().await;
         assert_eq!(rest.last(), Some(&Err(LogError::Truncated { oldest: 31 })));
         assert!(rest.len() <= 7);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_lost_events_of_a_class_begins_behind_them() {
+    for private in [sqlite(&HistoryConfig::default()).await, postgres(&HistoryConfig::default()).await] {
+        let log = table_log(&private.history, small()).await;
+        append(&*log, (1..=60).map(event).collect()).await;
+        let own = epoch(&*log).await;
+        let mut slow = log.read(own, 0).await.unwrap();
+        assert_eq!(slow.next().await.unwrap().unwrap().cursor.seq, 1);
+        // every second one of those up to 31 goes, and the first stays
+        let turn = std::sync::atomic::AtomicUsize::new(0);
+        let goes = move |_: &str| turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 1;
+        let before = Utc::now() + TimeDelta::hours(1);
+        let sweep = Sweep { epoch: own, after: 0, before, limit: 30, goes: &goes };
+        assert_eq!(private.history.sweep(&sweep).await.unwrap(), Swept { last: Some(30), deleted: 15 });
+        let bounds = log.bounds().await.unwrap();
+        assert_eq!((bounds.first, bounds.last), (31, 60));
+        assert_eq!(read_error(&*log, own, 5).await, LogError::Truncated { oldest: 31 });
+        assert_eq!(read_error(&*log, own, 28).await, LogError::Truncated { oldest: 31 });
+        assert_gapless(&read(&*log, 30, 30).await, 31);
+        assert_gapless(&read(&*log, 0, 30).await, 31);
+        let rest: Vec<_> = slow.collect().await;
+        assert_eq!(rest.last(), Some(&Err(LogError::Truncated { oldest: 31 })));
+        let read_ahead: Vec<_> = rest.into_iter().filter_map(Result::ok).collect();
+        assert_gapless(&read_ahead, 2);
+        // the newest stays, whatever its class
+        let sweep = Sweep { after: 0, limit: 100, goes: &|_| true, ..sweep };
+        while private.history.sweep(&sweep).await.unwrap().last.is_some() {}
+        let bounds = log.bounds().await.unwrap();
+        assert_eq!((bounds.first, bounds.last), (60, 60));
     }
 }
 

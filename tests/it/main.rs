@@ -21,3 +21,4 @@ mod stream;
 mod support;
 mod support_works;
 mod sync;
+mod tail;

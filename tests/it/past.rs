@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use living_map::adapters::SourceBoard;
 use living_map::history::snapshots::Snapshots;
-use living_map::history::{self, Database, HistoryConfig};
+use living_map::history::{self, Database, HistoryConfig, Sweep};
 use living_map::live::{self, LiveConfig, LiveMap, Past, PastConfig, PastError, SavingConfig};
 use living_map::log::table::{TableLog, TableLogConfig};
 use living_map::log::{Appended, Bounds, EventLog, LogError};
@@ -201,6 +201,46 @@ async fn where_the_beginning_is_lost_the_past_begins_at_a_saved_map() {
     world.database.history.close().await;
 }
 
+/// Events of a class are gone from the record: what is missing is never passed over.
+async fn where_a_class_was_deleted_the_past_is_exact_or_gone(url: &str) {
+    let world = life(url, &[30, 60], rand::random()).await;
+    let (epoch, history) = (world.live.cursor().epoch, &world.database.history);
+    let goes = |subject: &str| subject.starts_with("agent.event.");
+    let sweep = Sweep { epoch, after: 0, before: Utc::now() + TimeDelta::hours(1), limit: 40, goes: &goes };
+    let deleted = history.sweep(&sweep).await.unwrap().deleted;
+    assert!((1..40).contains(&deleted), "{deleted}: some go and some stay");
+    let held = history.held(epoch).await.unwrap().unwrap();
+    assert!(held.first <= 41, "{held:?}");
+    let expected = if held.first <= 31 { 30 } else { 60 };
+    for first in [held.first, 100] {
+        let log: Arc<dyn EventLog> = Arc::new(Cut { log: Arc::clone(&world.log), first });
+        let past = past(&world, &log);
+        assert_eq!(past.oldest().await.unwrap().cursor.seq, expected);
+        for (seq, seen) in (0_u64..).zip(&world.seen) {
+            match past.state_at(Cursor { epoch, seq }).await {
+                Ok(state) => assert_eq!(shown(&state), *seen, "{seq}"),
+                Err(error) => {
+                    assert!(seq < expected, "{seq}: {error}");
+                    assert!(matches!(error, PastError::Gone { oldest } if oldest.cursor.seq == expected), "{error}");
+                }
+            }
+        }
+    }
+    history.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_class_was_deleted_the_past_is_exact_or_gone_on_sqlite() {
+    let folder = Folder::new("past");
+    let url = format!("sqlite://{}", folder.path().join("map.db").display());
+    where_a_class_was_deleted_the_past_is_exact_or_gone(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_class_was_deleted_the_past_is_exact_or_gone_on_postgres() {
+    where_a_class_was_deleted_the_past_is_exact_or_gone(&database().await).await;
+}
+
 /// Upstreams that nobody answers for, so that only the events under test move the map.
 const NO_UPSTREAMS: [(&str, &str); 7] = [
     ("AGENTS_SERVICE_URL", "http://127.0.0.1:9"),
@@ -261,6 +301,15 @@ async fn a_restarted_server_begins_from_its_saved_map_and_shows_what_was() {
 
     let (_, list) = get(&server, "/living-map/snapshots").await;
     assert_eq!(list["items"][0]["cursor"], json!(second_cursor), "{list}");
+    let begin = format!("{}.0", second_cursor.split('.').next().unwrap());
+    assert_eq!(list["oldest_cursor"], json!(begin), "{list}");
+    assert!(list["oldest_time"].is_string(), "{list}");
+
+    let (status, counts) = get(&server, "/living-map/history/aggregate?bucket=1h&group_by=entity_id&limit=1").await;
+    assert_eq!(status, 200, "{counts}");
+    let sofia = &counts["series"][0];
+    assert_eq!((&counts["total"], &sofia["key"], &sofia["total"]), (&json!(4), &json!("agent:sofia"), &json!(2)));
+    assert_eq!((&counts["other"]["groups"], &counts["other"]["total"]), (&json!(2), &json!(2)));
     let id = list["items"][0]["id"].as_str().unwrap();
     let (_, saved) = get(&server, &format!("/living-map/snapshots/{id}")).await;
     assert_eq!(saved["layers"], second);
@@ -272,6 +321,7 @@ async fn a_restarted_server_begins_from_its_saved_map_and_shows_what_was() {
         ("/living-map/snapshot?at=soon", 400),
         ("/living-map/diff", 400),
         ("/living-map/snapshots/x", 400),
+        ("/living-map/history/aggregate?bucket=1s", 400),
         ("/living-map/snapshots/00000000-0000-0000-0000-000000000000", 404),
     ] {
         let (answered, problem) = get(&server, path).await;

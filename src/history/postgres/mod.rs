@@ -12,11 +12,16 @@ use uuid::Uuid;
 
 use self::connect::{patience, settle};
 use self::sqlstate::{QUERY_CANCELED, classify};
+use self::types::TypeOrder;
 use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
 use super::total::{Totals, key};
-use super::{Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Total, Written};
+use super::{
+    Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Sweep,
+    Swept, Total, Written,
+};
 use crate::model::{Cursor, Epoch, LogEntry};
 
+mod aggregate;
 mod connect;
 mod leases;
 mod read;
@@ -24,6 +29,7 @@ mod retain;
 mod row;
 mod snapshots;
 mod sqlstate;
+mod types;
 mod write;
 
 /// The constraint that no two events are at one position.
@@ -52,6 +58,8 @@ pub struct Postgres {
     /// One connection: a lease must not wait behind what is written.
     leases: PgPool,
     totals: Totals,
+    /// The order that an index has event types in.
+    types: Option<TypeOrder>,
     table_epoch: OnceCell<Epoch>,
     /// The connection that holds the lock of the table log.
     lock: Mutex<Option<PgConnection>>,
@@ -65,6 +73,7 @@ impl Postgres {
         // the database may be shared with programs that keep their own list under sqlx's usual name
         migrator.dangerous_set_table_name("living_map_migrations");
         migrator.run_direct(None, &mut connection, false).await.map_err(HistoryError::Migration)?;
+        let types = TypeOrder::find(&mut connection).await.map_err(classify)?;
         // it has done its work: that it cannot say good-bye does not matter
         let _ = connection.close().await;
         let pool = |connections, settings, limit| connect::pool(&options, config, connections, settings, limit);
@@ -73,6 +82,7 @@ impl Postgres {
             readers: pool(config.reader_connections, READER_SETTINGS, config.read_timeout),
             leases: pool(1, WRITER_SETTINGS, config.lease_timeout),
             totals: Totals::new(config),
+            types,
             table_epoch: OnceCell::new(),
             lock: Mutex::default(),
             config: config.clone(),
@@ -84,17 +94,21 @@ impl Postgres {
         let cap = self.config.count_cap;
         let mut connection = self.readers.acquire().await.map_err(classify)?;
         let counting = async {
-            let rows = match read::count(&mut connection, query, cap).await {
+            let types = types::filter(&mut connection, query, self.types).await?;
+            if types.is_empty() {
+                return Ok(Total { rows: 0, exact: true });
+            }
+            let rows = match read::count(&mut connection, query, &types, cap).await {
                 Ok(rows) if rows <= u64::from(cap) => return Ok(Total { rows, exact: true }),
                 Ok(rows) => rows,
                 // many rows to look at, few that match
                 Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(QUERY_CANCELED) => 0,
                 Err(error) => return Err(error),
             };
-            let estimate = read::estimate(&mut connection, query).await?;
+            let estimate = read::estimate(&mut connection, query, &types).await?;
             Ok(Total { rows: estimate.max(rows), exact: false })
         };
-        let outcome = timeout(patience(self.config.read_timeout, 2), counting).await;
+        let outcome = timeout(patience(self.config.read_timeout, 3), counting).await;
         settle(connection, outcome)
     }
 }
@@ -124,7 +138,8 @@ impl History for Postgres {
 
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
         let mut connection = self.readers.acquire().await.map_err(classify)?;
-        let outcome = timeout(patience(self.config.read_timeout, 1), read::page(&mut connection, query)).await;
+        let outcome =
+            timeout(patience(self.config.read_timeout, 2), read::page(&mut connection, query, self.types)).await;
         settle(connection, outcome)
     }
 
@@ -147,7 +162,7 @@ impl History for Postgres {
     }
 
     async fn held(&self, epoch: Epoch) -> Result<Option<Held>, HistoryError> {
-        let query = sqlx::query("SELECT min(seq), max(seq) FROM living_map_history WHERE epoch = $1");
+        let query = sqlx::query(read::HELD);
         let mut connection = self.readers.acquire().await.map_err(classify)?;
         let fetching = connection.fetch_one(query.bind(epoch_to_sql(epoch)));
         let outcome = timeout(patience(self.config.read_timeout, 1), fetching).await;
@@ -195,7 +210,27 @@ impl History for Postgres {
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError> {
         let mut connection = self.writers.acquire().await.map_err(classify)?;
         let deleting = retain::delete_before(&mut connection, before, limit);
-        let outcome = timeout(patience(self.config.write_timeout, 3), deleting).await;
+        let outcome = timeout(patience(self.config.write_timeout, retain::STATEMENTS), deleting).await;
+        settle(connection, outcome)
+    }
+
+    async fn sweep(&self, sweep: &Sweep<'_>) -> Result<Swept, HistoryError> {
+        let mut connection = self.writers.acquire().await.map_err(classify)?;
+        let sweeping = retain::sweep(&mut connection, sweep);
+        let outcome = timeout(patience(self.config.write_timeout, retain::STATEMENTS), sweeping).await;
+        settle(connection, outcome)
+    }
+
+    async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        let outcome = timeout(patience(self.config.read_timeout, 1), retain::epochs(&mut connection)).await;
+        settle(connection, outcome)
+    }
+
+    async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, HistoryError> {
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        let counting = aggregate::aggregate(&mut connection, query, self.types);
+        let outcome = timeout(patience(self.config.read_timeout, 2), counting).await;
         settle(connection, outcome)
     }
 

@@ -22,7 +22,7 @@ const DATA_CLASSES: &[&str] = &[
 pub const QUERY_CANCELED: &str = "57014";
 
 pub fn classify(error: sqlx::Error) -> HistoryError {
-    HistoryError::of(error, is_about_data)
+    HistoryError::of(error, is_about_data, QUERY_CANCELED)
 }
 
 fn is_about_data(code: &str) -> bool {

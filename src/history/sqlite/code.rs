@@ -12,8 +12,11 @@ const DATA_CODES: &[i32] = &[
     20, // MISMATCH
 ];
 
+/// A statement was interrupted, by its time limit.
+pub const INTERRUPTED: &str = "9";
+
 pub fn classify(error: sqlx::Error) -> HistoryError {
-    HistoryError::of(error, is_about_data)
+    HistoryError::of(error, is_about_data, INTERRUPTED)
 }
 
 /// The low byte of an extended code is its primary code.

@@ -15,15 +15,21 @@ use uuid::Uuid;
 use self::code::classify;
 use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
 use super::total::{Totals, is_unfiltered, key};
-use super::{Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Total, Written};
+use super::{
+    Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Sweep,
+    Swept, Total, Written,
+};
 use crate::model::{Cursor, Epoch, LogEntry};
 
+mod aggregate;
 mod code;
 mod file;
 mod leases;
+mod limit;
 mod read;
 mod retain;
 mod snapshots;
+mod types;
 mod write;
 
 /// How `SQLite` names the constraint that no two events are at one position.
@@ -66,18 +72,22 @@ impl Sqlite {
                 .max_connections(connections.max(1))
                 .acquire_timeout(acquire_timeout)
                 .test_before_acquire(false)
-                // a full disk ends a transaction without sqlx, which would refuse to begin another for ever
-                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
                 // a connection to a file does not go stale
                 .idle_timeout(None)
                 .max_lifetime(None)
         };
-        let writer = pool(1, config.write_timeout).connect_with(writing).await.map_err(classify)?;
+        let writer = pool(1, config.write_timeout)
+            // a full disk ends a transaction without sqlx, which would refuse to begin another for ever
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+            .connect_with(writing)
+            .await
+            .map_err(classify)?;
         let mut migrator = sqlx::migrate!("migrations/sqlite");
         migrator.dangerous_set_table_name("living_map_migrations");
         migrator.run(&writer).await.map_err(HistoryError::Migration)?;
         Ok(Self {
-            readers: pool(config.reader_connections, config.acquire_timeout).connect_lazy_with(options.read_only(true)),
+            readers: limit::each_use(pool(config.reader_connections, config.acquire_timeout), config.read_timeout)
+                .connect_lazy_with(options.read_only(true)),
             writer,
             path,
             inserts: write::Inserts::new(),
@@ -176,6 +186,21 @@ impl History for Sqlite {
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError> {
         let mut connection = self.writer.acquire().await.map_err(classify)?;
         retain::delete_before(&mut connection, before, limit).await.map_err(classify)
+    }
+
+    async fn sweep(&self, sweep: &Sweep<'_>) -> Result<Swept, HistoryError> {
+        let mut connection = self.writer.acquire().await.map_err(classify)?;
+        retain::sweep(&mut connection, sweep).await.map_err(classify)
+    }
+
+    async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        retain::epochs(&mut connection).await.map_err(classify)
+    }
+
+    async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, HistoryError> {
+        let mut connection = self.readers.acquire().await.map_err(classify)?;
+        aggregate::aggregate(&mut connection, query).await.map_err(classify)
     }
 
     async fn ping(&self) -> Result<(), HistoryError> {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Executor, QueryBuilder, Row};
 
+use super::types;
 use crate::history::stored::{cursor_from_sql, entity_type, epoch_to_sql, read_json};
 use crate::history::type_filter::{Dots, Shape, TypeFilter};
 use crate::history::{Held, HistoryPage, HistoryQuery, Record};
@@ -31,33 +32,37 @@ const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''
 const TOKENS: &str = r#" AND json_extract('[' || replace(json_quote(event_type), '.', '","') || ']', "#;
 
 pub async fn page(connection: &mut SqliteConnection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
+    let types = types::filter(connection, query).await?;
+    if types.is_empty() {
+        return Ok(HistoryPage { records: Vec::new(), has_more: false });
+    }
     let limit = query.limit.max(1);
     let wanted = i64::from(limit) + 1;
     let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
     let mut sql = QueryBuilder::new("");
-    let by_name = query.by_name();
-    if by_name.is_empty() {
-        push_page(&mut sql, query, wanted);
+    let parts = types.parts(query);
+    if let [(query, types)] = &parts[..] {
+        push_page(&mut sql, query, types, wanted);
     } else {
         sql.push("SELECT * FROM (");
-        for (index, query) in by_name.iter().enumerate() {
+        for (index, (query, types)) in parts.iter().enumerate() {
             sql.push(if index > 0 { " UNION ALL SELECT * FROM (" } else { "SELECT * FROM (" });
-            push_page(&mut sql, query, wanted.saturating_add(offset));
+            push_page(&mut sql, query, types, wanted.saturating_add(offset));
             sql.push(")");
         }
         sql.push(")").push(ORDER).push(" LIMIT ").push_bind(wanted);
     }
     sql.push(" OFFSET ").push_bind(offset);
-    // the text depends on the number of names: only that of the usual questions is worth keeping
-    let mut rows = connection.fetch_all(sql.build().persistent(by_name.is_empty())).await?;
+    // the text depends on the number of parts: only that of the usual questions is worth keeping
+    let mut rows = connection.fetch_all(sql.build().persistent(parts.len() == 1)).await?;
     let has_more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     Ok(HistoryPage { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
 }
 
-fn push_page(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, limit: i64) {
+fn push_page(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, types: &TypeFilter, limit: i64) {
     sql.push(select!("true"));
-    push_filters(sql, query);
+    push_filters(sql, query, types);
     if let Some(after) = query.after {
         sql.push(r#" AND ("timestamp", id) < ("#).push_bind(after.timestamp.timestamp_micros());
         sql.push(", ").push_bind(after.id).push(")");
@@ -67,8 +72,12 @@ fn push_page(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, limit: i64) {
 
 /// Matching rows, counted to `cap` + 1 at most.
 pub async fn count(connection: &mut SqliteConnection, query: &HistoryQuery, cap: u32) -> sqlx::Result<u64> {
+    let types = types::filter(connection, query).await?;
+    if types.is_empty() {
+        return Ok(0);
+    }
     let mut sql = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 FROM living_map_history WHERE true");
-    push_filters(&mut sql, query);
+    push_filters(&mut sql, query, &types);
     sql.push(" LIMIT ").push_bind(i64::from(cap) + 1).push(")");
     let rows: i64 = sql.build_query_scalar().fetch_one(connection).await?;
     Ok(rows.unsigned_abs())
@@ -81,27 +90,37 @@ pub async fn extent(connection: &mut SqliteConnection) -> sqlx::Result<u64> {
     Ok(rows.unwrap_or(0).unsigned_abs())
 }
 
-/// The positions of `epoch` that are held.
+/// What is held of `epoch`.
 pub async fn held(pool: &SqlitePool, epoch: Epoch) -> sqlx::Result<Option<Held>> {
     // two questions, since only a single min or max is answered from the index
-    let sql = "SELECT (SELECT min(seq) FROM living_map_history WHERE epoch = ?1), \
+    let sql = "SELECT max((SELECT min(seq) FROM living_map_history WHERE epoch = ?1), \
+        coalesce((SELECT complete_from FROM living_map_history_complete WHERE epoch = ?1), 0)), \
         (SELECT max(seq) FROM living_map_history WHERE epoch = ?1)";
     let row = pool.fetch_one(sqlx::query(sql).bind(epoch_to_sql(epoch))).await?;
     let (first, last): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
     Ok(first.zip(last).map(|(first, last)| Held { first: first.unsigned_abs(), last: last.unsigned_abs() }))
 }
 
-fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery) {
+pub fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, types: &TypeFilter) {
     if let Some(since) = query.since {
         sql.push(r#" AND "timestamp" >= "#).push_bind(since.timestamp_micros());
     }
     if let Some(until) = query.until {
         sql.push(r#" AND "timestamp" < "#).push_bind(until.timestamp_micros());
     }
-    match query.event_type.as_ref().map_or(TypeFilter::Any, TypeFilter::of) {
+    match types {
         TypeFilter::Any => {}
         TypeFilter::Exactly(event_type) => {
-            sql.push(" AND event_type = ").push_bind(event_type);
+            sql.push(" AND event_type = ").push_bind(event_type.clone());
+        }
+        TypeFilter::OneOf(types) => {
+            // '+': not by the index, which would have every row of so many types sorted
+            sql.push(" AND +event_type IN (");
+            let mut list = sql.separated(", ");
+            for event_type in types {
+                list.push_bind(event_type.clone());
+            }
+            sql.push(")");
         }
         TypeFilter::Shaped(shape) => push_shape(sql, shape),
     }
@@ -121,10 +140,10 @@ fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery) {
     }
 }
 
-fn push_shape(sql: &mut QueryBuilder<Sqlite>, shape: Shape) {
-    if let Some((from, to)) = shape.range {
-        sql.push(" AND event_type >= ").push_bind(from);
-        sql.push(" AND event_type < ").push_bind(to);
+fn push_shape(sql: &mut QueryBuilder<Sqlite>, shape: &Shape) {
+    if let Some((from, to)) = &shape.range {
+        sql.push(" AND event_type >= ").push_bind(from.clone());
+        sql.push(" AND event_type < ").push_bind(to.clone());
     }
     match shape.dots {
         None => {}
@@ -135,9 +154,9 @@ fn push_shape(sql: &mut QueryBuilder<Sqlite>, shape: Shape) {
             sql.push(DOTS).push(" >= ").push_bind(dots);
         }
     }
-    for (index, token) in shape.tokens {
+    for (index, token) in &shape.tokens {
         sql.push(TOKENS).push_bind(format!("$[{index}]"));
-        sql.push(") = ").push_bind(token);
+        sql.push(") = ").push_bind(token.clone());
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Reader {
     last: watch::Receiver<u64>,
     /// The position handed out last.
     after: u64,
+    /// Whether `after` is a place in the log. Otherwise it begins with the log, wherever that is by now.
+    begun: bool,
     page: VecDeque<LogEntry>,
     ended: bool,
     /// Whether the database was away at the last attempt, so that it is said once.
@@ -26,7 +28,7 @@ pub struct Reader {
 impl Reader {
     pub fn new(shared: Arc<Shared>, after: u64) -> Self {
         let last = shared.last.subscribe();
-        Self { shared, last, after, page: VecDeque::new(), ended: false, away: false }
+        Self { shared, last, after, begun: after > 0, page: VecDeque::new(), ended: false, away: false }
     }
 
     pub fn stream(self) -> BoxStream<'static, Result<LogEntry, LogError>> {
@@ -40,7 +42,7 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<LogEntry, LogError>> {
         loop {
             if let Some(entry) = self.page.pop_front() {
-                self.after = entry.cursor.seq;
+                (self.after, self.begun) = (entry.cursor.seq, true);
                 return Some(Ok(entry));
             }
             if self.ended {
@@ -77,15 +79,18 @@ impl Reader {
             return Ok(());
         }
         let page = history.read_log(*epoch, self.after, config.page_events.max(1)).await?;
-        if page.first().is_none_or(|first| first.cursor.seq != self.after + 1) {
-            // the next entry is not there: either the beginning of the log is gone, or somebody deleted single rows
-            let oldest = history.held(*epoch).await?.map_or(last + 1, |held| held.first);
-            if self.after > 0 && oldest > self.after + 1 {
+        // asked afterwards: from here on nothing was deleted when the page was read
+        let oldest = history.held(*epoch).await?.map_or(last + 1, |held| held.first);
+        if oldest > self.after + 1 {
+            if self.begun {
                 return Err(Stop::Truncated { oldest });
             }
-            if page.is_empty() {
-                self.after = last;
-            }
+            // the log begins later: with the page after this one
+            self.after = oldest - 1;
+            return Ok(());
+        }
+        if page.is_empty() {
+            self.after = last;
         }
         self.page = page.into();
         Ok(())

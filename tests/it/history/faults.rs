@@ -140,7 +140,7 @@ async fn a_question_that_takes_too_long_is_cancelled() {
     transaction.execute("LOCK TABLE living_map_history").await.unwrap();
     let results = [history.query(&HistoryQuery::default()).await.map(drop), history.write(&[entry(2)]).await.map(drop)];
     for result in results {
-        let Err(HistoryError::Unavailable(sqlx::Error::Database(error))) = result else { panic!("{result:?}") };
+        let Err(HistoryError::TooSlow(sqlx::Error::Database(error))) = result else { panic!("{result:?}") };
         assert_eq!(error.code().as_deref(), Some("57014"));
     }
     transaction.rollback().await.unwrap();

@@ -1,6 +1,10 @@
 //! Filters against a model: the rows in memory, filtered by plain code.
 
-use living_map::history::{History, HistoryConfig, HistoryQuery, Total};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use living_map::history::aggregate::Series;
+use living_map::history::{Aggregate, AggregateQuery, GroupBy, History, HistoryConfig, HistoryQuery, Total};
 use living_map::model::subject::Pattern;
 use living_map::model::{EntityType, Event, LogEntry};
 use proptest::prelude::*;
@@ -70,6 +74,33 @@ fn matches(query: &HistoryQuery, event: &Event) -> bool {
         && query.source_service.as_ref().is_none_or(|source| event.source_service.as_ref() == Some(source))
 }
 
+/// The counts of these events.
+fn count(asked: &AggregateQuery, events: &[&Event]) -> Aggregate {
+    let empty = vec![0; usize::try_from(asked.buckets()).unwrap()];
+    let mut groups: BTreeMap<Option<&str>, Vec<u64>> = BTreeMap::new();
+    for event in events.iter().filter(|event| (asked.since..asked.until).contains(&event.timestamp)) {
+        let key = match asked.group_by {
+            GroupBy::EventType => Some(&*event.event_type),
+            GroupBy::EntityId => event.entity_id.as_deref(),
+            GroupBy::SourceService => event.source_service.as_deref(),
+        };
+        let bucket = usize::try_from((event.timestamp - asked.origin).num_milliseconds() / 5).unwrap();
+        groups.entry(key).or_insert_with(|| empty.clone())[bucket] += 1;
+    }
+    let mut series: Vec<Series> =
+        groups.into_iter().map(|(key, counts)| Series { key: key.map(str::to_owned), counts }).collect();
+    // the largest first, then by name, and what has no name last
+    series.sort_by_key(|series| {
+        (std::cmp::Reverse(series.counts.iter().sum::<u64>()), series.key.is_none(), series.key.clone())
+    });
+    let others = series.split_off(series.len().min(asked.groups as usize));
+    let mut other = if others.is_empty() { Vec::new() } else { empty };
+    for group in &others {
+        other.iter_mut().zip(&group.counts).for_each(|(sum, count)| *sum += count);
+    }
+    Aggregate { series, other, other_groups: others.len() as u64 }
+}
+
 /// Answers as the model does, whatever is in the record: each case adds its events to those of the cases before.
 fn answers_as_the_model_does(runtime: &Runtime, history: &dyn History) {
     let recorded = std::cell::RefCell::new(Vec::<Event>::new());
@@ -88,6 +119,19 @@ fn answers_as_the_model_does(runtime: &Runtime, history: &dyn History) {
             prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected.clone(), "{:?}", query);
             let total = runtime.block_on(history.total(&query)).expect("a total");
             prop_assert_eq!(total, Total { rows: expected.len() as u64, exact: true }, "{:?}", query);
+            for group_by in [GroupBy::EventType, GroupBy::EntityId, GroupBy::SourceService] {
+                let asked = AggregateQuery {
+                    filter: query.clone(),
+                    since: query.since.unwrap_or(at(0)),
+                    until: query.until.unwrap_or(at(20)),
+                    origin: at(-3),
+                    bucket: Duration::from_millis(5),
+                    group_by,
+                    groups: limit % 4 + 1,
+                };
+                let counted = runtime.block_on(history.aggregate(&asked)).expect("counts");
+                prop_assert_eq!(counted, count(&asked, &expected), "{:?}", asked);
+            }
         }
     });
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use living_map::history::retention::{self, RetentionConfig};
-use living_map::history::{Held, HistoryConfig, HistoryQuery};
+use living_map::history::{Held, History, HistoryConfig, HistoryQuery, Sweep, Swept};
 use living_map::model::{Cursor, LogEntry};
 use tokio_util::sync::CancellationToken;
 
@@ -44,10 +44,10 @@ async fn forgets_the_oldest_and_only_those(private: Private) {
         }
         deleted.push(batch);
     }
-    assert_eq!(deleted.iter().sum::<u64>(), 20);
-    // the table log loses its beginning, by the log's time; others go by the producer's
+    // every log loses its beginning, by the log's time: the others' is a moment later here
+    assert_eq!(deleted.iter().sum::<u64>(), 10 + 9);
     assert_eq!(history.read_log(epoch, 0, 100).await.unwrap(), entries[10..]);
-    assert_eq!(history.read_log(EPOCH, 0, 100).await.unwrap(), others[10..]);
+    assert_eq!(history.read_log(EPOCH, 0, 100).await.unwrap(), others[9..]);
     while history.delete_before(at(2_000_000), 7).await.unwrap() > 0 {}
     assert_eq!(
         history.held(epoch).await.unwrap(),
@@ -55,18 +55,17 @@ async fn forgets_the_oldest_and_only_those(private: Private) {
         "positions are never used again"
     );
     assert_eq!(history.held(EPOCH).await.unwrap(), None);
+    assert_eq!(history.epochs().await.unwrap(), [epoch]);
 }
 
 #[tokio::test]
 async fn the_task_deletes_in_batches_until_it_is_stopped() {
     let private = postgres(&HistoryConfig::default()).await;
-    let fresh = LogEntry {
-        event: living_map::model::Event { timestamp: Utc::now() - TimeDelta::hours(1), ..entry(101).event },
-        ..entry(101)
-    };
+    // its producer says it is old, but the log took it just now
+    let fresh = LogEntry { logged_at: Utc::now() - TimeDelta::hours(1), ..entry(101) };
     let mut entries: Vec<LogEntry> = (1..=100).map(entry).collect();
     for entry in &mut entries {
-        entry.event.timestamp = Utc::now() - TimeDelta::days(31);
+        entry.logged_at = Utc::now() - TimeDelta::days(31);
     }
     entries.push(fresh.clone());
     private.history.write(&entries).await.unwrap();
@@ -87,4 +86,109 @@ async fn the_task_deletes_in_batches_until_it_is_stopped() {
     assert_eq!(left[0].event.id, fresh.event.id);
     shutdown.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_keeps_each_class_for_its_time() {
+    keeps_each_class_for_its_time(postgres(&HistoryConfig::default()).await).await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_each_class_for_its_time() {
+    keeps_each_class_for_its_time(sqlite(&HistoryConfig::default()).await).await;
+}
+
+async fn keeps_each_class_for_its_time(private: Private) {
+    let history = Arc::clone(&private.history);
+    let table = history.table_epoch().await.unwrap();
+    let types = ["task.created", "node.metrics.update", "usage.llm", "audit.action.x"];
+    // one an hour, the newest just now, in the table log and in another one
+    let aged = |epoch, seq: u64| {
+        let mut entry = LogEntry { cursor: Cursor { epoch, seq }, ..entry(seq) };
+        entry.logged_at = Utc::now() - TimeDelta::hours(400 - seq.cast_signed());
+        entry.event.event_type = types[usize::try_from(seq % 4).unwrap()].into();
+        entry
+    };
+    for epoch in [table, EPOCH] {
+        history.write(&(1..=400).map(|seq| aged(epoch, seq)).collect::<Vec<_>>()).await.unwrap();
+    }
+    let rules = [("task.>", 168), ("audit.>", 8_760), (">", 24)];
+    let rules = rules.map(|(pattern, hours)| (pattern.parse().unwrap(), Duration::from_hours(hours)));
+    let config = RetentionConfig {
+        rules: rules.to_vec(),
+        batch: 7,
+        pause: Duration::from_millis(1),
+        ..RetentionConfig::default()
+    };
+    let expected: Vec<u64> = (1..=400)
+        .filter(|seq| match seq % 4 {
+            0 => 400 - seq < 168,
+            3 => true,
+            _ => 400 - seq < 24,
+        })
+        .collect();
+    let shutdown = CancellationToken::new();
+    let journal = living_map::journal::Journal::default();
+    let task = tokio::spawn(retention::run(Arc::clone(&history), config, journal, shutdown.clone()));
+    for epoch in [table, EPOCH] {
+        until("what is too old for its class to go", || async {
+            let left = history.read_log(epoch, 0, 1_000).await.unwrap();
+            let left: Vec<u64> = left.iter().map(|entry| entry.cursor.seq).collect();
+            assert!(expected.iter().all(|seq| left.contains(seq)), "one that should stay is gone: {left:?}");
+            (left == expected).then_some(())
+        })
+        .await;
+        // the last that went is the one before it
+        assert_eq!(history.held(epoch).await.unwrap(), Some(Held { first: 377, last: 400 }));
+    }
+    shutdown.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_knows_from_where_on_nothing_is_missing() {
+    let private = postgres(&HistoryConfig::default()).await;
+    let connection = sqlx::postgres::PgPool::connect(&private.url).await.unwrap();
+    knows_from_where_on_nothing_is_missing(&*private.history, async |sql| {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&connection).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sqlite_knows_from_where_on_nothing_is_missing() {
+    let private = sqlite(&HistoryConfig::default()).await;
+    let connection = sqlx::sqlite::SqlitePool::connect(&private.url).await.unwrap();
+    knows_from_where_on_nothing_is_missing(&*private.history, async |sql| {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&connection).await.unwrap();
+    })
+    .await;
+}
+
+/// Whoever deletes, retention or a hand.
+async fn knows_from_where_on_nothing_is_missing(history: &dyn History, by_hand: impl AsyncFn(String)) {
+    history.write(&(1..=50).map(entry).collect::<Vec<_>>()).await.unwrap();
+    let held = async || history.held(EPOCH).await.unwrap();
+    assert_eq!(held().await, Some(Held { first: 1, last: 50 }));
+    let sweep = |after, limit, goes| Sweep { epoch: EPOCH, after, before: at(31), limit, goes };
+    let all: &(dyn Fn(&str) -> bool + Send + Sync) = &|_| true;
+    let none: &(dyn Fn(&str) -> bool + Send + Sync) = &|_| false;
+    assert_eq!(history.sweep(&sweep(0, 10, none)).await.unwrap(), Swept { last: Some(10), deleted: 0 });
+    assert_eq!(held().await, Some(Held { first: 1, last: 50 }));
+    assert_eq!(history.sweep(&sweep(10, 5, all)).await.unwrap(), Swept { last: Some(15), deleted: 5 });
+    assert_eq!(held().await, Some(Held { first: 16, last: 50 }));
+    // those that the log took before are 29 and older
+    assert_eq!(history.sweep(&sweep(25, 100, all)).await.unwrap(), Swept { last: Some(29), deleted: 4 });
+    assert_eq!(history.sweep(&sweep(29, 100, all)).await.unwrap(), Swept::default());
+    assert_eq!(held().await, Some(Held { first: 30, last: 50 }));
+    // late ones from before change nothing
+    history.write(&(26..=27).map(entry).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(history.sweep(&sweep(0, 100, all)).await.unwrap().deleted, 10 + 10 + 2);
+    assert_eq!(held().await, Some(Held { first: 30, last: 50 }));
+    by_hand("DELETE FROM living_map_history WHERE seq IN (35, 40)".into()).await;
+    assert_eq!(held().await, Some(Held { first: 41, last: 50 }));
+    by_hand("DELETE FROM living_map_history WHERE seq = 50".into()).await;
+    assert_eq!(held().await, Some(Held { first: 51, last: 49 }), "the newest is missing too");
+    by_hand("DELETE FROM living_map_history".into()).await;
+    assert_eq!(held().await, None);
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use living_map::history::{Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, Total, Written};
+use living_map::history::{
+    Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, Sweep, Swept,
+    Total, Written,
+};
 use living_map::log::{EventLog, LogError, TableLog, TableLogConfig};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
 use proptest::prelude::*;
@@ -101,6 +104,15 @@ impl History for Disturbed {
     }
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
         self.inner.lock_table_log().await
+    }
+    async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, HistoryError> {
+        self.inner.aggregate(query).await
+    }
+    async fn sweep(&self, sweep: &Sweep<'_>) -> Result<Swept, HistoryError> {
+        self.inner.sweep(sweep).await
+    }
+    async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
+        self.inner.epochs().await
     }
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError> {
         self.inner.delete_before(before, limit).await

@@ -1,0 +1,52 @@
+//! A record of millions of events: fills a database with one, and compares what the server answers of it with the same
+//! SQL run directly.
+
+mod compare;
+mod questions;
+mod seed;
+mod traffic;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The server's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(about = "Seeds a large history, and measures the server's answers of it beside the same SQL", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fills an empty PostgreSQL database with a month of a network's events, and saved maps.
+    Seed(seed::Arguments),
+    /// Asks a server over HTTP and its database directly, in turns.
+    Compare(compare::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match arguments.command {
+        Command::Seed(arguments) => runtime.block_on(seed::run(arguments)),
+        Command::Compare(arguments) => runtime.block_on(compare::run(arguments)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
