@@ -317,7 +317,7 @@ fn saving_config(settings: &Settings) -> SavingConfig {
     SavingConfig {
         interval: Duration::from_mins(settings.saving.snapshot_save_minutes.into()),
         events: settings.saving.snapshot_save_events.into(),
-        thinning: Thinning { daily, ..Thinning::default() },
+        thinning: Thinning { daily, events: settings.saving.snapshot_keep_events.into(), ..Thinning::default() },
     }
 }
 

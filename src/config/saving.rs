@@ -17,6 +17,12 @@ pub struct Saving {
         value_parser = clap::value_parser!(u32).range(1..))]
     pub snapshot_save_events: u32,
 
+    /// Events between two saved maps that are kept: where more happens than one a day would do, more of them stay. A
+    /// moment of the past costs folding those behind the map before it
+    #[arg(long, env = "SNAPSHOT_KEEP_EVENTS", value_name = "SNAPSHOT_KEEP_EVENTS", default_value_t = 20_000,
+        value_parser = clap::value_parser!(u32).range(1_000..))]
+    pub snapshot_keep_events: u32,
+
     /// Maps of the past made at one time; further requests wait
     #[arg(long, env = "TIME_TRAVEL_CONCURRENCY", value_name = "TIME_TRAVEL_CONCURRENCY", default_value_t = 2,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]

@@ -68,6 +68,17 @@ pub struct SavedState {
     pub bytes: Bytes,
 }
 
+/// Where a saved snapshot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavedPlace {
+    /// Its id.
+    pub id: Uuid,
+    /// The position it is exact at.
+    pub cursor: Cursor,
+    /// The log's time of the last event in it.
+    pub logged_at: DateTime<Utc>,
+}
+
 /// Saved snapshots. All methods may be called from any task; what is saved is durable when the call returns.
 #[async_trait]
 pub trait Snapshots: Send + Sync + 'static {
@@ -91,8 +102,8 @@ pub trait Snapshots: Send + Sync + 'static {
         seq: u64,
     ) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError>;
 
-    /// Ids and times of all that have a place in a log, newest first.
-    async fn saved(&self) -> Result<Vec<(Uuid, DateTime<Utc>)>, HistoryError>;
+    /// All that have a place in a log, newest first.
+    async fn saved(&self) -> Result<Vec<SavedPlace>, HistoryError>;
 
     /// Deletes these; the number deleted.
     async fn delete(&self, ids: &[Uuid]) -> Result<u64, HistoryError>;
@@ -107,12 +118,15 @@ pub struct Thinning {
     pub hourly: TimeDelta,
     /// Behind those one for each day, up to this age: the history that goes on from them is not kept longer either.
     pub daily: TimeDelta,
+    /// Up to that age one stays also where without it more events than this would be between two that stay: a moment of
+    /// the past costs folding those behind the one before it.
+    pub events: u64,
 }
 
 impl Default for Thinning {
     /// The last 100 as the service we replace, a week of hours, and a month of days as the history.
     fn default() -> Self {
-        Self { last: 100, hourly: TimeDelta::days(7), daily: TimeDelta::days(30) }
+        Self { last: 100, hourly: TimeDelta::days(7), daily: TimeDelta::days(30), events: 20_000 }
     }
 }
 
@@ -120,16 +134,26 @@ impl Thinning {
     /// Those of `saved` (newest first) that go. The newest of an hour or a day stays, so that what stays does not depend
     /// on how often this is asked.
     #[must_use]
-    pub fn superfluous(&self, saved: &[(Uuid, DateTime<Utc>)], now: DateTime<Utc>) -> Vec<Uuid> {
+    pub fn superfluous(&self, saved: &[SavedPlace], now: DateTime<Utc>) -> Vec<Uuid> {
         let (mut hours, mut days) = (HashSet::new(), HashSet::new());
         let mut superfluous = Vec::new();
-        for (place, (id, at)) in saved.iter().enumerate() {
+        let mut newer: Option<Cursor> = None;
+        for (place, SavedPlace { id, cursor, logged_at: at }) in saved.iter().enumerate() {
             let age = now.signed_duration_since(at);
             let first_of_hour = hours.insert(at.timestamp().div_euclid(3_600));
             let first_of_day = days.insert(at.timestamp().div_euclid(86_400));
-            let kept =
-                place < self.last || (age <= self.hourly && first_of_hour) || (age <= self.daily && first_of_day);
-            if !kept {
+            let between = newer.zip(saved.get(place + 1).map(|older| older.cursor));
+            let far_apart = between.is_some_and(|(newer, older)| {
+                newer.epoch == cursor.epoch
+                    && older.epoch == cursor.epoch
+                    && newer.seq.saturating_sub(older.seq) > self.events
+            });
+            let kept = place < self.last
+                || (age <= self.hourly && first_of_hour)
+                || (age <= self.daily && (first_of_day || far_apart));
+            if kept {
+                newer = Some(*cursor);
+            } else {
                 superfluous.push(*id);
             }
         }
@@ -150,21 +174,28 @@ impl Thinning {
 mod tests {
     use super::*;
 
-    fn every(minutes: i64, count: i64, now: DateTime<Utc>) -> Vec<(Uuid, DateTime<Utc>)> {
-        (0..count).map(|n| (Uuid::from_u128(n.unsigned_abs().into()), now - TimeDelta::minutes(n * minutes))).collect()
+    /// With `events` from one to the next.
+    fn every(minutes: i64, count: i64, events: u64, now: DateTime<Utc>) -> Vec<SavedPlace> {
+        let place = |n: i64| SavedPlace {
+            id: Uuid::from_u128(n.unsigned_abs().into()),
+            cursor: Cursor { epoch: Epoch(1), seq: (count - n).unsigned_abs() * events },
+            logged_at: now - TimeDelta::minutes(n * minutes),
+        };
+        (0..count).map(place).collect()
     }
 
     #[test]
     fn the_last_stay_then_one_an_hour_then_one_a_day_then_none() {
         let now: DateTime<Utc> = "2026-11-20T00:00:00Z".parse().unwrap();
         // forty days, one each five minutes
-        let saved = every(5, 40 * 24 * 12, now);
+        let saved = every(5, 40 * 24 * 12, 10, now);
         let thinning = Thinning::default();
         let gone: HashSet<Uuid> = thinning.superfluous(&saved, now).into_iter().collect();
-        let kept: Vec<_> = saved.iter().filter(|(id, _)| !gone.contains(id)).copied().collect();
-        assert!(saved[..100].iter().all(|(id, _)| !gone.contains(id)), "the last hundred stay");
-        let ages =
-            |from: TimeDelta, to: TimeDelta| kept.iter().filter(|(_, at)| (from..to).contains(&(now - *at))).count();
+        let kept: Vec<_> = saved.iter().filter(|saved| !gone.contains(&saved.id)).copied().collect();
+        assert!(saved[..100].iter().all(|saved| !gone.contains(&saved.id)), "the last hundred stay");
+        let ages = |from: TimeDelta, to: TimeDelta| {
+            kept.iter().filter(|saved| (from..to).contains(&(now - saved.logged_at))).count()
+        };
         assert_eq!(ages(TimeDelta::days(1), TimeDelta::days(7)), 6 * 24);
         assert_eq!(ages(TimeDelta::days(8), TimeDelta::days(29)), 21);
         assert_eq!(ages(TimeDelta::days(31), TimeDelta::days(50)), 0);
@@ -172,9 +203,22 @@ mod tests {
     }
 
     #[test]
+    fn where_much_happens_more_of_them_stay() {
+        let now: DateTime<Utc> = "2026-11-20T00:00:00Z".parse().unwrap();
+        // thirty days of 300,000 events
+        let saved = every(5, 30 * 24 * 12, 1_042, now);
+        let thinning = Thinning::default();
+        let gone: HashSet<Uuid> = thinning.superfluous(&saved, now).into_iter().collect();
+        let kept: Vec<_> = saved.iter().filter(|saved| !gone.contains(&saved.id)).copied().collect();
+        assert!(kept.windows(2).all(|two| two[0].cursor.seq - two[1].cursor.seq <= thinning.events));
+        assert!(kept.len() < 800, "{} stay", kept.len());
+        assert!(thinning.superfluous(&kept, now).is_empty(), "thinning again takes nothing more");
+    }
+
+    #[test]
     fn few_stay_however_old_they_are() {
         let now: DateTime<Utc> = "2026-11-20T00:00:00Z".parse().unwrap();
-        let saved = every(60 * 24 * 365, 100, now);
+        let saved = every(60 * 24 * 365, 100, 1_000_000, now);
         assert!(Thinning::default().superfluous(&saved, now).is_empty());
     }
 }

@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotPage, Snapshots};
+use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedState, SnapshotPage, Snapshots};
 use crate::history::{
     Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Sweep, Swept,
     Total, Written,
@@ -127,7 +127,7 @@ impl Snapshots for FakeHistory {
     async fn oldest_state(&self, _: Epoch, _: i32, _: u64) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError> {
         self.answer(None)
     }
-    async fn saved(&self) -> Result<Vec<(Uuid, DateTime<Utc>)>, HistoryError> {
+    async fn saved(&self) -> Result<Vec<SavedPlace>, HistoryError> {
         self.answer(Vec::new())
     }
     async fn delete(&self, _: &[Uuid]) -> Result<u64, HistoryError> {

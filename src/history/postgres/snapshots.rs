@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Postgres;
 use super::connect::{patience, settle};
 use super::sqlstate::classify;
-use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPage, Snapshots};
+use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedSnapshot, SavedState, SnapshotPage, Snapshots};
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::{HistoryError, PagePosition};
 use crate::model::{Cursor, Epoch};
@@ -100,11 +100,11 @@ impl Snapshots for Postgres {
         row.as_ref().map(place).transpose().map_err(classify)
     }
 
-    async fn saved(&self) -> Result<Vec<(Uuid, DateTime<Utc>)>, HistoryError> {
-        let sql = "SELECT id, logged_at FROM living_map_snapshots WHERE epoch IS NOT NULL AND logged_at IS NOT NULL \
+    async fn saved(&self) -> Result<Vec<SavedPlace>, HistoryError> {
+        let sql = "SELECT epoch, seq, logged_at, id FROM living_map_snapshots WHERE epoch IS NOT NULL AND logged_at IS NOT NULL \
             ORDER BY logged_at DESC, seq DESC";
         let rows = within!(self.readers, self.config.read_timeout, fetch_all, sqlx::query(sql))?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<sqlx::Result<_>>().map_err(classify)
+        rows.iter().map(saved_place).collect::<sqlx::Result<_>>().map_err(classify)
     }
 
     async fn delete(&self, ids: &[Uuid]) -> Result<u64, HistoryError> {
@@ -129,6 +129,11 @@ fn listed(row: &PgRow) -> sqlx::Result<SavedSnapshot> {
         version: row.try_get(5)?,
         size_bytes: row.try_get::<Option<i32>, _>(6)?.and_then(|size| u64::try_from(size).ok()),
     })
+}
+
+fn saved_place(row: &PgRow) -> sqlx::Result<SavedPlace> {
+    let (cursor, logged_at) = place(row)?;
+    Ok(SavedPlace { id: row.try_get(3)?, cursor, logged_at })
 }
 
 fn place(row: &PgRow) -> sqlx::Result<(Cursor, DateTime<Utc>)> {

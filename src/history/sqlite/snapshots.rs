@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Sqlite;
 use super::code::classify;
 use super::read::time;
-use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPage, Snapshots};
+use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedSnapshot, SavedState, SnapshotPage, Snapshots};
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::{HistoryError, PagePosition};
 use crate::model::{Cursor, Epoch};
@@ -98,10 +98,10 @@ impl Snapshots for Sqlite {
         row.as_ref().map(place).transpose().map_err(classify)
     }
 
-    async fn saved(&self) -> Result<Vec<(Uuid, DateTime<Utc>)>, HistoryError> {
-        let sql = "SELECT id, logged_at FROM living_map_snapshots ORDER BY logged_at DESC, seq DESC";
+    async fn saved(&self) -> Result<Vec<SavedPlace>, HistoryError> {
+        let sql = "SELECT epoch, seq, logged_at, id FROM living_map_snapshots ORDER BY logged_at DESC, seq DESC";
         let rows = self.readers.fetch_all(sqlx::query(sql)).await.map_err(classify)?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, time(row, 1)?))).collect::<sqlx::Result<_>>().map_err(classify)
+        rows.iter().map(saved_place).collect::<sqlx::Result<_>>().map_err(classify)
     }
 
     async fn delete(&self, ids: &[Uuid]) -> Result<u64, HistoryError> {
@@ -124,6 +124,11 @@ fn listed(row: &SqliteRow) -> sqlx::Result<SavedSnapshot> {
         version: row.try_get(5)?,
         size_bytes: row.try_get::<Option<i64>, _>(6)?.and_then(|size| u64::try_from(size).ok()),
     })
+}
+
+fn saved_place(row: &SqliteRow) -> sqlx::Result<SavedPlace> {
+    let (cursor, logged_at) = place(row)?;
+    Ok(SavedPlace { id: row.try_get(3)?, cursor, logged_at })
 }
 
 fn place(row: &SqliteRow) -> sqlx::Result<(Cursor, DateTime<Utc>)> {

@@ -113,7 +113,7 @@ async fn thinning_takes_what_is_superfluous_and_nothing_else(private: Private) {
         let hours = i64::try_from(seq).unwrap() * 20 * 60_000;
         snapshots.save(&NewSnapshot { logged_at: at(hours), ..snapshot(seq) }).await.unwrap();
     }
-    let thinning = Thinning { last: 2, hourly: TimeDelta::days(1), daily: TimeDelta::days(2) };
+    let thinning = Thinning { last: 2, hourly: TimeDelta::days(1), daily: TimeDelta::days(2), events: 100 };
     assert_eq!(thinning.apply(&*snapshots, at(2 * 3_600_000)).await.unwrap(), 3);
     let kept: BTreeSet<u64> =
         snapshots.list(None, 10).await.unwrap().items.iter().map(|item| item.cursor.unwrap().seq).collect();
