@@ -7,15 +7,21 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::{self, Message};
 use url::Url;
 
 /// What `tail` can be told.
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub struct Tail {
     /// The server
     #[arg(long, env = "LIVING_MAP_URL", default_value = "http://127.0.0.1:7017")]
     url: Url,
+    /// An API token or a JSON Web Token, where the server asks for one
+    #[arg(long, env = "LIVING_MAP_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// Only events of these subjects, patterns separated by commas (`agent.>,usage.*`)
     #[arg(long)]
     types: Option<String>,
@@ -73,7 +79,15 @@ enum Ended {
 
 async fn follow(tail: &Tail, cursor: &mut Option<String>) -> anyhow::Result<Ended> {
     let url = stream_url(tail, cursor.as_deref())?;
-    let (mut stream, _) = match tokio_tungstenite::connect_async(url.as_str()).await {
+    let mut request = url.as_str().into_client_request().with_context(|| format!("cannot follow {url}"))?;
+    if let Some(token) = &tail.token {
+        let value = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut value =
+            value.map_err(|_| anyhow::anyhow!("LIVING_MAP_TOKEN cannot be sent: expected visible characters"))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    let (mut stream, _) = match tokio_tungstenite::connect_async(request).await {
         Err(tungstenite::Error::Http(answer)) if answer.status().is_client_error() => {
             return Err(refusal(&answer).into());
         }
