@@ -1,5 +1,6 @@
 //! Wiring only: builds the parts, starts the tasks, and stops them in order.
 
+mod access;
 mod streams;
 mod tasks;
 
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret, SourceBoard, Upstreams};
 use crate::bus::{self, NatsConfig};
-use crate::config::{self, DemoSettings, Settings};
+use crate::config::{self, DemoSettings, Public, Settings};
 use crate::demo::{Demo, DemoConfig};
 use crate::history::retention::{self, RetentionConfig};
 use crate::history::snapshots::Thinning;
@@ -161,11 +162,17 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         |stop| upkeep(metrics, stop)
     });
 
+    let access = access::access(&settings, &journal)?;
+    if let Some(access) = access.clone() {
+        tasks.spawn("keys", Stage::Working, |stop| access.keep_keys(stop));
+    }
     let streams_stop = CancellationToken::new();
     let streams = Streams::start(stream_config(&settings), &hub, &snapshots(&live), streams_stop.clone());
     let http_config = http_config(&settings);
     let state = AppState::from(Parts {
         config: http_config.clone(),
+        access,
+        limits: access::limits(&settings),
         live,
         log,
         history: Arc::clone(&history),
@@ -341,6 +348,8 @@ fn sync_config(settings: &Settings) -> SyncConfig {
 fn stream_config(settings: &Settings) -> StreamConfig {
     StreamConfig {
         max_clients: settings.streaming.stream_max_clients,
+        shares: access::stream_shares(settings),
+        max_message_bytes: settings.streaming.stream_max_message_bytes,
         allowed_origins: settings.listen.allowed_origins.clone(),
         stall_timeout: settings.streaming.stream_stall,
         heartbeat_interval: settings.streaming.sse_heartbeat,
@@ -352,6 +361,14 @@ fn http_config(settings: &Settings) -> HttpConfig {
     let default = HttpConfig::default();
     let request_timeout = settings.limits.request_timeout;
     HttpConfig {
+        max_connections: settings.limits.max_connections,
+        connection_shares: access::connection_shares(settings),
+        idle_timeout: settings.limits.idle_timeout,
+        max_head_bytes: settings.limits.max_head_bytes,
+        max_headers: settings.limits.max_headers,
+        max_uri_bytes: settings.limits.max_uri_bytes,
+        body_timeout: settings.limits.body_timeout,
+        public_snapshot: settings.access.public == Public::Snapshot,
         max_body_bytes: settings.limits.max_body_bytes,
         max_batch: settings.limits.max_batch_events,
         request_timeout,

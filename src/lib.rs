@@ -6,6 +6,7 @@ pub mod config;
 pub mod journal;
 pub mod model;
 
+pub mod access;
 pub mod adapters;
 pub mod bus;
 pub mod map;

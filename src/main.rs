@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use living_map::access::{NewToken, Role};
 use living_map::app;
 use living_map::config::{DemoSettings, LogFormat, Settings};
 use tracing_subscriber::EnvFilter;
@@ -18,14 +19,14 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One server that shows a whole agent network as it lives.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "living-map", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Action,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Action {
     /// Run the server. With nothing set it keeps everything in one SQLite file and needs no other server
     Serve {
@@ -45,6 +46,15 @@ enum Action {
     Streams {
         #[command(subcommand)]
         action: Streams,
+    },
+    /// Make an API token: prints the token, for its owner, and the line that the server is told
+    Token {
+        /// Whose it is
+        #[arg(long)]
+        name: String,
+        /// What its owner may do
+        #[arg(long, default_value = "viewer")]
+        role: Role,
     },
     /// Print the OpenAPI document
     Openapi,
@@ -93,6 +103,15 @@ fn command() -> anyhow::Result<()> {
         Action::Tail(tail) => run(tail::run(tail)),
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
         Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
+        Action::Token { name, role } => {
+            let made = NewToken::make(&name, role).map_err(|why| anyhow::anyhow!("--name: {why}"))?;
+            eprintln!(
+                "For its owner, shown this once:\n  {}\nFor AUTH_TOKENS or a line of AUTH_TOKENS_FILE:",
+                made.token
+            );
+            println!("{}", made.line);
+            Ok(())
+        }
         Action::Openapi => {
             print!("{}", living_map::http::openapi_json());
             Ok(())

@@ -10,6 +10,9 @@ use anyhow::Context;
 use clap::Args;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::{self, Message};
 use url::Url;
 
@@ -17,11 +20,14 @@ use begin::Since;
 use show::{Output, Show, printable};
 
 /// What `tail` can be told.
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub struct Tail {
     /// The server
     #[arg(long, env = "LIVING_MAP_URL", default_value = "http://127.0.0.1:7017")]
     url: Url,
+    /// An API token or a JSON Web Token, where the server asks for one
+    #[arg(long, env = "LIVING_MAP_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// Only events of these subjects, patterns separated by commas (`agent.>,usage.*`)
     #[arg(long)]
     types: Option<String>,
@@ -54,7 +60,7 @@ pub async fn run(tail: Tail) -> anyhow::Result<()> {
     let base = http_base(&tail.url)?;
     let mut cursor = match &tail.cursor {
         Some(cursor) => cursor.clone(),
-        None => begin::cursor(&base, tail.since).await?,
+        None => begin::cursor(&base, tail.since, authorization(tail.token.as_deref())?).await?,
     };
     let show = Show::to_stdout(tail.output);
     let mut connected = false;
@@ -87,7 +93,11 @@ async fn follow(
     connected: &mut bool,
 ) -> anyhow::Result<Ended> {
     let url = stream_url(tail, base, cursor)?;
-    let (mut stream, _) = match tokio_tungstenite::connect_async(url.as_str()).await {
+    let mut request = url.as_str().into_client_request().with_context(|| format!("cannot follow {url}"))?;
+    if let Some(value) = authorization(tail.token.as_deref())? {
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    let (mut stream, _) = match tokio_tungstenite::connect_async(request).await {
         Err(tungstenite::Error::Http(answer)) if answer.status().is_client_error() => {
             return Err(refusal(&answer).into());
         }
@@ -121,6 +131,16 @@ async fn follow(
         }
     }
     Ok(Ended::ByServer)
+}
+
+/// The header that says who asks.
+fn authorization(token: Option<&str>) -> anyhow::Result<Option<HeaderValue>> {
+    let Some(token) = token else { return Ok(None) };
+    let value = HeaderValue::try_from(format!("Bearer {token}"));
+    let mut value =
+        value.map_err(|_| anyhow::anyhow!("LIVING_MAP_TOKEN cannot be sent: expected visible characters"))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 /// What the server's problem document says, or the status alone.

@@ -18,7 +18,8 @@ pub struct Listen {
     #[arg(long, env = "BIND", value_name = "BIND", default_value = "127.0.0.1")]
     pub bind: IpAddr,
 
-    /// Who may use the server: `none` is everybody who can reach it
+    /// Who may use the server: `none` is everybody who can reach it, `token` whoever has an API token, `jwt` whoever has a
+    /// JSON Web Token
     #[arg(long, env = "AUTH", value_name = "AUTH")]
     pub auth: Option<Auth>,
 
@@ -40,6 +41,10 @@ pub struct Listen {
 pub enum Auth {
     /// Everybody who can reach the server may use all of it
     None,
+    /// Whoever has a token of the list
+    Token,
+    /// Whoever has a token that the issuer signed
+    Jwt,
 }
 
 /// How log lines are written.
@@ -61,8 +66,8 @@ impl Listen {
             return Ok(());
         }
         Err(format!(
-            "BIND={} can be reached from outside this machine, and AUTH is not set. Say AUTH=none if everybody who can \
-             reach it may use it, or set BIND to a loopback address such as 127.0.0.1",
+            "BIND={} can be reached from outside this machine, and AUTH is not set. Say AUTH=token or AUTH=jwt, \
+             AUTH=none if everybody who can reach it may use it, or set BIND to a loopback address such as 127.0.0.1",
             self.bind
         ))
     }

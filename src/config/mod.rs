@@ -3,6 +3,7 @@
 //! `clap` reads them, so the list in `serve --help` is the list there is, and a wrong value is refused at start with
 //! the variable's name and what was expected.
 
+mod access;
 mod cluster;
 mod demo;
 mod journal;
@@ -16,6 +17,7 @@ mod value;
 
 use clap::Args;
 
+pub use access::{Access, Public};
 pub use cluster::Cluster;
 pub use demo::DemoSettings;
 pub use journal::Journal;
@@ -32,6 +34,9 @@ pub struct Settings {
     /// Where it listens.
     #[command(flatten)]
     pub listen: Listen,
+    /// Who may do what.
+    #[command(flatten)]
+    pub access: Access,
     /// The log and the record.
     #[command(flatten)]
     pub storage: Storage,

@@ -31,6 +31,16 @@ pub struct Streaming {
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub stream_max_clients: usize,
 
+    /// The same for one address
+    #[arg(long, env = "STREAM_MAX_CLIENTS_PER_ADDRESS", value_name = "STREAM_MAX_CLIENTS_PER_ADDRESS", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub stream_max_clients_per_address: u32,
+
+    /// The longest message taken from a streaming client, in bytes; a longer one ends the stream
+    #[arg(long, env = "STREAM_MAX_MESSAGE_BYTES", value_name = "STREAM_MAX_MESSAGE_BYTES", default_value_t = 4 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(125..=1 << 20))]
+    pub stream_max_message_bytes: usize,
+
     /// Seconds without anything to say after which a client of server-sent events gets a comment
     #[arg(long = "sse-heartbeat-seconds", env = "SSE_HEARTBEAT_SECONDS", value_name = "SSE_HEARTBEAT_SECONDS", default_value = "15", value_parser = seconds)]
     pub sse_heartbeat: Duration,

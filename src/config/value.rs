@@ -1,7 +1,9 @@
 //! How the values of settings are read; an error says what was expected.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use url::Url;
 
 use crate::model::subject::{InvalidSubject, Pattern};
@@ -41,6 +43,13 @@ pub fn retention_rule(text: &str) -> Result<(Pattern, Duration), String> {
     };
     let hours = hours.filter(|hours| (1..=MAX_AGE_DAYS * 24).contains(hours)).ok_or_else(expected)?;
     Ok((pattern, Duration::from_hours(hours)))
+}
+
+/// An address or a network.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| "expected an address or a network such as 10.0.0.0/8".to_owned())
 }
 
 pub fn http_url(text: &str) -> Result<Url, String> {

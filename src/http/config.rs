@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use crate::access::address::Shares;
+
 /// Every limit of the HTTP side. All of them hold for one server process.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// Connections that speak HTTP at a time; more wait in the kernel's accept queue. A connection that became a
     /// stream no longer counts here, streams have their own limit.
     pub max_connections: usize,
+    /// The same for each address; more are closed at once. Streams do not count here either.
+    pub connection_shares: Shares,
     /// How long a connection may take to send the head of its next request, idle time included. Longer than the 60 s
     /// after which common load balancers drop an idle connection, so that it is they who close first.
     pub idle_timeout: Duration,
@@ -17,6 +21,8 @@ pub struct HttpConfig {
     pub max_headers: usize,
     /// Bytes of a request's path and query; more is answered 414.
     pub max_uri_bytes: usize,
+    /// Whether those without a token get a reduced snapshot, where tokens are asked for.
+    pub public_snapshot: bool,
     /// Bytes of a request's body; more is answered 413.
     pub max_body_bytes: usize,
     /// How long a request's body may take to arrive; longer is answered 408.
@@ -44,10 +50,12 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             max_connections: 20_000,
+            connection_shares: Shares::default(),
             idle_timeout: Duration::from_secs(75),
             max_head_bytes: 32 * 1024,
             max_headers: 100,
             max_uri_bytes: 8 * 1024,
+            public_snapshot: false,
             max_body_bytes: 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             max_batch: 1_000,

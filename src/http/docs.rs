@@ -5,13 +5,17 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Body;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use utoipa::OpenApi;
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
-use super::error::{Document, Problem};
+use super::error::{Document, PROBLEM_JSON, Problem};
+use super::rules::{Rules, Who};
 
 /// What the document says beyond its operations.
 #[derive(OpenApi)]
@@ -63,6 +67,7 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
             object.required = object.properties.keys().cloned().collect();
         }
     }
+    secure(document);
     let operations = document.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten();
     for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
         if let RefOr::T(response) = response
@@ -72,6 +77,43 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
             status.canonical_reason().unwrap_or_default().clone_into(&mut response.description);
         }
     }
+}
+
+/// Says which credential each operation takes, and from which role on, as the [rules](super::rules) have it.
+fn secure(document: &mut utoipa::openapi::OpenApi) {
+    let rules = Rules::new();
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in [(Method::GET, &mut item.get), (Method::POST, &mut item.post)] {
+            let Some(operation) = operation else { continue };
+            let who = rules.of(Some(path), &method);
+            let Some(role) = who.role() else {
+                operation.security = Some(Vec::new());
+                continue;
+            };
+            let by = |scheme: &str| SecurityRequirement::new(scheme, [role.as_str()]);
+            let schemes: &[&str] = if who == Who::Stream { &["token", "ticket"] } else { &["token"] };
+            operation.security = Some(schemes.iter().map(|scheme| by(scheme)).collect());
+            let refusals = [
+                ("401", "Where tokens are asked for: none was sent, or one that is not taken"),
+                ("403", "The token's role is not enough"),
+                ("429", "Too many requests; `Retry-After` says when to come back"),
+            ];
+            for (status, description) in refusals {
+                let document = Ref::from_schema_name("Problem");
+                let content = ContentBuilder::new().schema(Some(document)).build();
+                let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
+                operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
+            }
+        }
+    }
+    let components = document.components.get_or_insert_default();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+        "An API token or a JSON Web Token, where the server asks for one (`AUTH`). The names beside it are the least role: \
+         viewer, publisher, operator, admin; each may do all that those before it may.",
+    ));
+    components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+    let ticket = ApiKeyValue::with_description("ticket", "Good once, for 30 seconds: `POST /living-map/stream/ticket`");
+    components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
 }
 
 /// `GET /openapi.json`.

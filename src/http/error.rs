@@ -21,7 +21,7 @@ use crate::stream::{InvalidOption, OpenError, UpgradeError};
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// What `Retry-After` says where no configured value is at hand.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a request was not answered: both the error type of every handler and the document its client reads.
 #[derive(Debug, Clone)]
@@ -129,6 +129,14 @@ impl Problem {
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
         problem.0.retry_after = Some(retry_after);
+        problem
+    }
+
+    /// 429: the same request may be answered after `wait`.
+    pub fn too_many(detail: impl Into<Cow<'static, str>>, wait: Duration) -> Self {
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        // whole seconds, and not before
+        problem.0.retry_after = Some(wait.saturating_add(Duration::from_nanos(999_999_999)));
         problem
     }
 

@@ -5,9 +5,9 @@ use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::body;
 use super::error::{Document, Problem};
+use super::limits::Visitor;
 use super::state::AppState;
 use crate::history::History;
 use crate::log::{EventLog, LogError};
@@ -156,8 +157,9 @@ pub enum EnvelopesSchema {
             headers(("Retry-After" = u64, description = "Seconds"))),
     )
 )]
-pub async fn events(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn events(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     let config = &state.config;
+    let (Parts { headers, extensions, .. }, body) = request.into_parts();
     let values = match body::json(&headers, body, config.max_body_bytes, config.body_timeout).await? {
         Value::Array(values) => values,
         one => vec![one],
@@ -170,6 +172,7 @@ pub async fn events(State(state): State<AppState>, headers: HeaderMap, body: Bod
     if values.len() > config.max_batch {
         return Err(Problem::too_large(format_args!("{} events", config.max_batch)));
     }
+    state.limits.events(&Visitor::of(&extensions), values.len())?;
     let results = publish(&*state.log, &*state.history, values, Utc::now(), config.probe_timeout)
         .await
         .map_err(|problem| problem.retry_after(config.retry_after))?;

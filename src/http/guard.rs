@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::Problem;
+use super::limits::refused;
 use super::state::AppState;
 use super::traffic::Traffic;
+
+/// Who may embed an answer in a page.
+const EMBEDDING: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What the guard works with.
 #[derive(Clone)]
@@ -44,6 +48,7 @@ pub async fn guard(State(Guard { state, traffic }): State<Guard>, request: Reque
 
     let route = route.as_ref().map(MatchedPath::as_str);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        count_refusal(problem.status());
         if let Some(cause) = problem.logged_cause() {
             log(&problem, &method, route, cause);
             if let Some(dependency) = problem.failed_dependency() {
@@ -51,18 +56,38 @@ pub async fn guard(State(Guard { state, traffic }): State<Guard>, request: Reque
                 state.journal.record(op, dependency, route.unwrap_or_default(), &cause);
             }
         }
-        let allow = response.headers_mut().remove(header::ALLOW);
+        let mut added = std::mem::take(response.headers_mut());
         // without the query, which may hold a secret; without the path when that is what was too long
         response = if too_long { problem } else { problem.instance(uri.path()) }.into_response();
-        if let Some(methods) = allow {
-            response.headers_mut().insert(header::ALLOW, methods);
+        // by the router and by CORS, without which a page could not read why it was refused
+        for name in added.keys().filter(|name| is_added(name)).cloned().collect::<Vec<_>>() {
+            if let Some(value) = added.remove(&name) {
+                response.headers_mut().insert(name, value);
+            }
         }
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // pages of other origins read answers where CORS lets them, and embed none
+    headers.insert(EMBEDDING, HeaderValue::from_static("same-origin"));
     traffic.count(route, &method, response.status(), started.elapsed());
     response
+}
+
+/// Whether a header of a problem's answer is not the problem's own, and goes out with it.
+fn is_added(name: &HeaderName) -> bool {
+    [header::ALLOW, header::VARY].contains(name) || name.as_str().starts_with("access-control-")
+}
+
+/// What was too large or too slow; what was too often is counted where that is found.
+fn count_refusal(status: StatusCode) {
+    match status {
+        StatusCode::URI_TOO_LONG => refused("uri"),
+        StatusCode::PAYLOAD_TOO_LARGE => refused("body"),
+        StatusCode::REQUEST_TIMEOUT => refused("body_time"),
+        _ => {}
+    }
 }
 
 fn log(problem: &Problem, method: &Method, route: Option<&str>, cause: &str) {

@@ -4,15 +4,17 @@ use std::future::Future;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::limits::Visitor;
 use super::root::SERVICE;
 use super::state::AppState;
+use crate::access::{Access, KeysStatus};
 use crate::journal::JournalStatus;
 use crate::lease::{Role, Standing};
 use crate::live::Following;
@@ -52,8 +54,9 @@ pub enum Readiness {
 pub struct Ready {
     /// The sum of the checks.
     status: Readiness,
-    /// One by one.
-    checks: Checks,
+    /// One by one; null for those without a token where one is asked for.
+    #[schema(required)]
+    checks: Option<Checks>,
 }
 
 /// The dependencies, one by one.
@@ -76,6 +79,30 @@ pub struct Checks {
     journal: JournalCheck,
     /// The WebSocket side.
     stream: StreamCheck,
+    /// The keys that tokens are checked with; null where none are fetched.
+    #[schema(required)]
+    keys: Option<KeysCheck>,
+}
+
+/// The keys that tokens are checked with.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeysCheck {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// How many can be used. Those that are there are used for as long as no others can be had.
+    keys: usize,
+    /// When they were read last.
+    #[schema(required)]
+    last_success: Option<DateTime<Utc>>,
+    /// Why they could not be read anew.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<KeysStatus> for KeysCheck {
+    fn from(KeysStatus { keys, last_success, error }: KeysStatus) -> Self {
+        Self { status: if error.is_none() { "ok" } else { "down" }, keys, last_success, error }
+    }
 }
 
 /// A dependency.
@@ -210,7 +237,7 @@ pub async fn health() -> Response {
         (status = 503, description = "`not_ready`", body = Ready),
     )
 )]
-pub async fn ready(State(state): State<AppState>) -> Response {
+pub async fn ready(State(state): State<AppState>, request: Request) -> Response {
     let limit = state.config.probe_timeout;
     let (log_state, history_state, bounds) = tokio::join!(
         probe(limit, state.log.ready()),
@@ -228,7 +255,9 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     let writes = writer.as_ref().is_none_or(|writer| writer.error.is_none());
     let journal = JournalCheck::from(state.journal.status());
     let lease = LeaseCheck::from(state.leadership.standing());
+    let keys = state.access.as_ref().and_then(Access::keys).map(KeysCheck::from);
     let current = lease.role != "unknown"
+        && keys.as_ref().is_none_or(|keys| keys.error.is_none())
         && journal.error.is_none()
         && following == "current"
         && log_state.is_ok()
@@ -252,7 +281,10 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         sources,
         journal,
         stream: StreamCheck { clients: state.streams.clients() },
+        keys,
     };
+    // what it rests on, and what they say, is nobody else's business
+    let checks = (!Visitor::of(request.extensions()).is_anonymous()).then_some(checks);
     let code = if status == Readiness::NotReady { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     uncached((code, Json(Ready { status, checks })).into_response())
 }

@@ -14,9 +14,11 @@ mod body;
 mod entities;
 mod errors;
 mod events;
+mod gate;
 mod guard;
 mod health;
 mod history;
+mod limits;
 mod metrics;
 mod negotiate;
 mod page;
@@ -24,14 +26,17 @@ mod paging;
 mod past;
 mod query;
 mod root;
+mod rules;
 mod snapshot;
 mod sse;
 mod stream;
+mod ticket;
 mod traffic;
 
 pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
+pub use limits::{Limits, LimitsConfig};
 pub use server::serve;
 pub use state::{AppState, Parts};
 pub use traffic::DURATION_BUCKETS;
@@ -50,7 +55,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use gate::Gate;
 use guard::Guard;
+use rules::Rules;
 use traffic::Traffic;
 
 /// Everything that is served.
@@ -62,11 +69,14 @@ pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
     let (documented, document) = documented_routes().split_for_parts();
     let routes = document.paths.paths.into_keys().chain(UNDOCUMENTED.map(str::to_owned));
     let guard = Guard { state: state.clone(), traffic: Arc::new(Traffic::of(routes)) };
+    let gate = Gate { state: state.clone(), rules: Arc::new(Rules::new()) };
     let mut router = documented
         .merge(undocumented_routes())
         .fallback(guard::no_such_route)
         .method_not_allowed_fallback(guard::method_not_allowed)
-        .layer(CatchPanicLayer::custom(guard::panicked));
+        .layer(CatchPanicLayer::custom(guard::panicked))
+        // inside CORS: a page reads why it was not let in
+        .layer(from_fn_with_state(gate, gate::gate));
     if let Some(cors) = cors {
         router = router.layer(cors);
     }
@@ -86,6 +96,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(past::saved_snapshot))
         .routes(routes!(stream::stream))
         .routes(routes!(sse::event_stream))
+        .routes(routes!(ticket::stream_ticket))
         .routes(routes!(health::health));
     let made_on_request = OpenApiRouter::default()
         .routes(routes!(root::root))
@@ -138,8 +149,14 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
     let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
-        .allow_headers([header::CONTENT_TYPE, header::IF_NONE_MATCH, sse::LAST_EVENT_ID])
-        .expose_headers([header::ETAG, header::RETRY_AFTER, snapshot::CURSOR, snapshot::RESCUED]);
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, sse::LAST_EVENT_ID])
+        .expose_headers([
+            header::ETAG,
+            header::RETRY_AFTER,
+            header::WWW_AUTHENTICATE,
+            snapshot::CURSOR,
+            snapshot::RESCUED,
+        ]);
     Ok(Some(layer))
 }
 

@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::config::HttpConfig;
+use super::limits::refused;
+use crate::access::address::Share;
 use crate::stream::Connection;
 
 /// How long accepting rests after an error such as too many open files, which only other connections' ends can cure.
@@ -48,11 +50,16 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
             () = shutdown.cancelled() => break,
         };
         let Some((socket, peer, slot)) = accepted else { continue };
+        let Some(share) = config.connection_shares.take(peer.ip()) else {
+            refused("connections_address");
+            turn_away(&socket);
+            continue;
+        };
         let handle = Connection::default();
         let connection = serve_connection(http.clone(), socket, peer, handle.clone(), router.clone(), shutdown.clone());
         let abort = abort.clone();
         connections.spawn(async move {
-            let counted = Counted::new(slot);
+            let counted = Counted::new(slot, share);
             tokio::pin!(connection);
             tokio::select! {
                 () = connection.as_mut() => return,
@@ -79,12 +86,13 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
 /// A connection's place among those that speak HTTP.
 struct Counted {
     _slot: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 impl Counted {
-    fn new(slot: OwnedSemaphorePermit) -> Self {
+    fn new(slot: OwnedSemaphorePermit, share: Share) -> Self {
         metrics::gauge!("living_map_http_connections").increment(1);
-        Self { _slot: slot }
+        Self { _slot: slot, _share: share }
     }
 }
 
@@ -98,6 +106,9 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    if slots.available_permits() == 0 {
+        refused("connections");
+    }
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((socket, peer)) => {
@@ -113,6 +124,14 @@ async fn accept(
             None
         }
     }
+}
+
+/// Says why, as far as that can be said without waiting, and hangs up.
+fn turn_away(socket: &TcpStream) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    // a socket whose buffer has no room for this is none that anybody waits for
+    let _ = socket.try_write(ANSWER);
 }
 
 async fn serve_connection(
@@ -140,6 +159,11 @@ async fn serve_connection(
         }
     };
     if let Err(error) = ended {
+        if error.is_parse_too_large() {
+            refused("head");
+        } else if error.is_timeout() {
+            refused("head_time");
+        }
         tracing::debug!(%peer, %error, "connection ended badly");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -12,10 +12,13 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::error::{Document, Problem};
+use super::gate;
+use super::limits::Visitor;
 use super::negotiate;
 use super::past::Moment;
 use super::query::{FromParams, Params, Query};
 use super::state::AppState;
+use crate::access::Denied;
 use crate::live::{Encoding, SnapshotBytes};
 use crate::log::Bounds;
 use crate::model::{Cursor, Layer, Service, Snapshot};
@@ -63,6 +66,8 @@ impl FromParams for SnapshotQuery {
 ///
 /// Ready-made bytes: no upstream is asked unless `fresh=true` says so. A stream resumed from `meta.cursor` continues
 /// without a gap. Compressed as `Accept-Encoding` likes it (`zstd`, `gzip`).
+///
+/// Where anonymous readers are let in (`PUBLIC=snapshot`), they get the layers' own figures, and empty lists.
 #[utoipa::path(
     get, path = "/living-map/snapshot", tag = "map", operation_id = "snapshot",
     params(
@@ -90,21 +95,28 @@ impl FromParams for SnapshotQuery {
 pub async fn snapshot(
     State(state): State<AppState>,
     Query(query): Query<SnapshotQuery>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let Some(encoding) = negotiate::encoding(&headers) else {
+    let headers = request.headers();
+    let Some(encoding) = negotiate::encoding(headers) else {
         let detail = "none of zstd, gzip and identity is acceptable to the client";
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail).parameter("Accept-Encoding"));
     };
     let live = state.map()?;
+    if Visitor::of(request.extensions()).is_anonymous() {
+        if query.at.is_some() || query.fresh {
+            return Err(gate::denied(Denied::Missing));
+        }
+        return answer(&Arc::new(live.with(|map| SnapshotBytes::figures(map, &query.layers))), encoding, headers).await;
+    }
     if let Some(at) = query.at {
         let past = at.map(&state, "at").await?;
         let layers = query.layers;
         let made = tokio::task::spawn_blocking(move || SnapshotBytes::of(&past, &layers)).await;
-        return answer(&Arc::new(made.map_err(Problem::internal)?), encoding, &headers).await;
+        return answer(&Arc::new(made.map_err(Problem::internal)?), encoding, headers).await;
     }
     let snapshot = if query.fresh { fresh(&state, &query.layers).await } else { live.snapshot(&query.layers).await };
-    answer(&snapshot, encoding, &headers).await
+    answer(&snapshot, encoding, headers).await
 }
 
 /// Polls the upstreams, then waits until a snapshot shows what they said and what was in the log when it was asked for.

@@ -32,6 +32,7 @@ const LAST_EVENT_ID_NAME: &str = "Last-Event-ID";
         ("entity" = Option<Vec<String>>, Query, style = Form, explode = false,
             description = "Only events about these entities, by any of their names, comma-separated"),
         ("snapshot" = Option<bool>, Query, description = "`false`: begin with the next event"),
+        ("ticket" = Option<String>, Query, description = "In place of a token: from `POST /living-map/stream/ticket`"),
     ),
     responses(
         (status = 200, description = "Frames, until one side ends it", body = String, content_type = "text/event-stream"),
@@ -48,6 +49,7 @@ pub async fn event_stream(State(state): State<AppState>, mut request: Request) -
     let by_header = last_event_id(request.headers())?;
     options.cursor = by_header.or(options.cursor);
     stream::catch_up_with(&state, options.cursor).await;
+    options.guest = stream::guest(request.extensions());
     let connection = request.extensions_mut().remove::<Connection>().unwrap_or_default();
     state.streams.open(options, connection).map_err(|error| {
         let problem = Problem::from(error);

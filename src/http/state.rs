@@ -9,6 +9,8 @@ use tokio::sync::watch;
 
 use super::config::HttpConfig;
 use super::error::Problem;
+use super::limits::Limits;
+use crate::access::Access;
 use crate::adapters::SourceBoard;
 use crate::history::{History, Snapshots};
 use crate::journal::Journal;
@@ -26,6 +28,10 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// Limits.
     pub config: HttpConfig,
+    /// Knows tokens; none where nobody is asked for one.
+    pub access: Option<Access>,
+    /// Who has had how much.
+    pub limits: Limits,
     /// The current map.
     pub live: LiveMap,
     /// Where published events go.

@@ -1,14 +1,16 @@
 //! The WebSocket's route; the stream itself is [`crate::stream`]'s.
 
 use axum::extract::{Request, State};
+use axum::http::Extensions;
 use axum::response::Response;
-
-use tokio::time::timeout;
+use chrono::Utc;
+use tokio::time::{Instant, timeout};
 
 use super::error::{Document, Problem};
+use super::limits::Visitor;
 use super::state::AppState;
 use crate::model::{Cursor, Layer};
-use crate::stream::StreamOptions;
+use crate::stream::{Guest, StreamOptions};
 
 /// Live changes (WebSocket)
 ///
@@ -26,6 +28,7 @@ use crate::stream::StreamOptions;
         ("entity" = Option<Vec<String>>, Query, style = Form, explode = false,
             description = "Only events about these entities, by any of their names, comma-separated"),
         ("snapshot" = Option<bool>, Query, description = "`false`: begin with the next event"),
+        ("ticket" = Option<String>, Query, description = "In place of a token: from `POST /living-map/stream/ticket`"),
     ),
     responses(
         (status = 101, description = "The connection is a WebSocket now"),
@@ -40,9 +43,19 @@ use crate::stream::StreamOptions;
 )]
 pub async fn stream(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     let (mut head, _no_body) = request.into_parts();
-    let options = options(&state, head.uri.query())?;
+    let mut options = options(&state, head.uri.query())?;
+    options.guest = guest(&head.extensions);
     catch_up_with(&state, options.cursor).await;
     Ok(state.streams.upgrade(&mut head, options)?)
+}
+
+/// Who the client is, for the stream: it ends when the client's token does.
+pub fn guest(extensions: &Extensions) -> Guest {
+    let visitor = Visitor::of(extensions);
+    let end = visitor.identity().and_then(|identity| identity.expires_at);
+    let left = end.map(|end| (end - Utc::now()).to_std().unwrap_or_default());
+    // a token that ends further away than a clock reaches does not
+    Guest { address: Some(visitor.address), until: left.and_then(|left| Instant::now().checked_add(left)) }
 }
 
 /// Reads the connect options, and looks up the entities that they name.

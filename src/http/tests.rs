@@ -22,6 +22,8 @@ use crate::model::{Cursor, Epoch, envelope};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
 
+mod access;
+
 fn parts() -> Parts {
     let (log, sources) = (Arc::new(FakeLog::default()), SourceBoard::default());
     let live = LiveMap::new(LiveConfig::default(), sources.clone());
@@ -31,6 +33,8 @@ fn parts() -> Parts {
     let history = Arc::new(FakeHistory::default());
     Parts {
         config: HttpConfig::default(),
+        access: None,
+        limits: Limits::default(),
         past: Past::new(PastConfig::default(), live.clone(), log.clone(), history.clone(), history.clone()),
         snapshots: history.clone(),
         live,

@@ -222,6 +222,22 @@ impl SnapshotBytes {
     }
 }
 
+impl SnapshotBytes {
+    /// A snapshot of the layers' own figures, with empty lists: for those who may not see who is in the network.
+    #[must_use]
+    pub fn figures(state: &State, layers: &[Layer]) -> Self {
+        let (encoded, set) = (state.encode_figures(), layer_set(layers));
+        Self {
+            cursor: encoded.cursor,
+            etag: format!("\"figures-{STATE_VERSION}-{}-{set:x}\"", encoded.cursor),
+            rescued: None,
+            identity: join(&encoded, set, &meta(&encoded)),
+            gzip: OnceCell::new(),
+            zstd: OnceCell::new(),
+        }
+    }
+}
+
 /// The bytes of a whole snapshot, as [`SnapshotBytes::of`] has them.
 pub(super) fn of_the_past(layers: &EncodedLayers) -> Bytes {
     join(layers, layer_set(&[]), &meta(layers))

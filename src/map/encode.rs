@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::model::change::list_of;
 use crate::model::{EntityType, Layer, Service};
 
+use super::diff::CityFigures;
 use super::{EncodedLayers, State};
 
 impl State {
@@ -18,10 +19,21 @@ impl State {
     /// The layers, encoded. Proportional to the size of the map.
     #[must_use]
     pub fn encode(&self) -> EncodedLayers {
+        self.encode_with(&self.city, self.services(), true)
+    }
+
+    /// The layers with their own figures alone, but for those of the city service: no item, and no word of where they come
+    /// from.
+    #[must_use]
+    pub fn encode_figures(&self) -> EncodedLayers {
+        self.encode_with(&CityFigures::default(), Vec::new(), false)
+    }
+
+    fn encode_with(&self, figures: &CityFigures, services: Vec<Service>, items: bool) -> EncodedLayers {
         let shown = self.shown_totals();
         let mut city = shown.city();
-        city.extend(self.city.fields());
-        let layer = |layer, kinds: &[EntityType], own: &Map<String, Value>| self.encode_layer(layer, kinds, own);
+        city.extend(figures.fields());
+        let layer = |layer, kinds: &[EntityType], own: &Map<String, Value>| self.encode_layer(layer, kinds, own, items);
         EncodedLayers {
             cursor: self.cursor,
             generated_at: self.logged_at,
@@ -31,11 +43,11 @@ impl State {
                 layer(Layer::Nodes, &[EntityType::Node], &shown.nodes()),
                 layer(Layer::Agents, &[EntityType::Agent], &shown.agents()),
             ],
-            services: self.services(),
+            services,
         }
     }
 
-    fn encode_layer(&self, layer: Layer, kinds: &[EntityType], own: &Map<String, Value>) -> Bytes {
+    fn encode_layer(&self, layer: Layer, kinds: &[EntityType], own: &Map<String, Value>, items: bool) -> Bytes {
         let mut json = Vec::from(*b"{");
         for (name, value) in own {
             json.push(b'"');
@@ -51,8 +63,8 @@ impl State {
             json.push(b'"');
             json.extend_from_slice(list_of(layer, *kind).as_bytes());
             json.extend_from_slice(b"\":[");
-            let items: Vec<&[u8]> =
-                self.of_kind(*kind, None).filter_map(|entity| entity.published.as_ref()?.encoded(layer)).collect();
+            let entities = self.of_kind(*kind, None).take(if items { usize::MAX } else { 0 });
+            let items: Vec<&[u8]> = entities.filter_map(|entity| entity.published.as_ref()?.encoded(layer)).collect();
             json.reserve(items.iter().map(|item| item.len() + 1).sum::<usize>() + 2);
             for (at, item) in items.into_iter().enumerate() {
                 if at > 0 {

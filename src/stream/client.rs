@@ -112,7 +112,7 @@ pub struct Client {
     connected_at: Instant,
     frames_sent: u64,
     snapshots_sent: u32,
-    _place: Place,
+    place: Place,
 }
 
 impl Client {
@@ -151,7 +151,7 @@ impl Client {
             connected_at: turn.now,
             frames_sent: 0,
             snapshots_sent: 0,
-            _place: place,
+            place,
         }
     }
 
@@ -324,8 +324,14 @@ impl Client {
         match self.phase {
             Phase::Closing { reason, until, .. } if passed(Some(until)) => return Err(reason),
             Phase::Closing { .. } => return Ok(false),
-            Phase::Lagging => return Ok(self.outbox.is_empty()),
-            Phase::Live | Phase::Waiting => {}
+            Phase::Live | Phase::Waiting | Phase::Lagging => {}
+        }
+        if passed(self.place.until()) {
+            self.close(CloseReason::Expired, "the token has expired, reconnect with a fresh one and your cursor", turn);
+            return Ok(true);
+        }
+        if self.phase == Phase::Lagging {
+            return Ok(self.outbox.is_empty());
         }
         if passed(self.drain_by) {
             self.close(CloseReason::Slow, "too slow, reconnect with your cursor", turn);
@@ -348,7 +354,7 @@ impl Client {
         let seconds = turn.now.duration_since(self.connected_at).as_secs();
         let (frames, snapshots, reason_text) = (self.frames_sent, self.snapshots_sent, reason.as_str());
         match reason {
-            CloseReason::Left | CloseReason::Broken | CloseReason::Shutdown => {
+            CloseReason::Left | CloseReason::Broken | CloseReason::Shutdown | CloseReason::Expired => {
                 tracing::debug!(peer, reason = reason_text, seconds, frames, snapshots, "a stream ended");
             }
             _ => tracing::warn!(

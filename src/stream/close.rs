@@ -8,6 +8,7 @@
 //! | 4000–4499 | ours | reconnects by cursor, with back-off |
 //! | 4008 | it did not take what was sent | |
 //! | 4012 | it did not answer a ping | |
+//! | 4401 | the token that it came with has expired | gets a fresh one first |
 //! | 1002 | it broke the WebSocket protocol | does not reconnect: it would happen again |
 //! | 1007 | a text message that is not UTF-8 | |
 //! | 1008 | more messages, or more bad ones, than allowed | |
@@ -42,6 +43,8 @@ pub enum CloseReason {
     Slow,
     /// It does not answer.
     NoPong,
+    /// Its token has expired.
+    Expired,
     /// The server stops.
     Shutdown,
     /// The server cannot say what the map is.
@@ -62,6 +65,7 @@ impl CloseReason {
             Self::Shutdown => 1012,
             Self::Slow => 4008,
             Self::NoPong => 4012,
+            Self::Expired => 4401,
         }
     }
 
@@ -77,6 +81,7 @@ impl CloseReason {
             Self::TooMany => "too_many",
             Self::Slow => "slow",
             Self::NoPong => "no_pong",
+            Self::Expired => "expired",
             Self::Shutdown => "shutdown",
             Self::Internal => "internal",
         }

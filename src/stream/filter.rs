@@ -1,5 +1,9 @@
 //! What one client wants to see.
 
+use std::net::IpAddr;
+
+use tokio::time::Instant;
+
 use crate::model::subject::Pattern;
 use crate::model::{Cursor, Layer};
 
@@ -61,6 +65,15 @@ pub struct InvalidOption {
     pub expected: String,
 }
 
+/// Who a client is, as far as the stream is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Guest {
+    /// Its address, for the limit of streams by address; none counts for no address.
+    pub address: Option<IpAddr>,
+    /// When its token expires, and its stream ends; none: never.
+    pub until: Option<Instant>,
+}
+
 /// The connect options of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamOptions {
@@ -73,6 +86,8 @@ pub struct StreamOptions {
     /// Only events that concern one of these entities; all when empty. Names as the client gave them: the caller
     /// resolves them to canonical ids.
     pub entities: Vec<String>,
+    /// Who the client is, which the query does not say.
+    pub guest: Guest,
     /// Whether to begin with a snapshot. Without one, the stream begins with a `ping` that says where it begins. A
     /// client that cannot be given all it missed gets a snapshot even so.
     pub snapshot: bool,
@@ -80,7 +95,14 @@ pub struct StreamOptions {
 
 impl Default for StreamOptions {
     fn default() -> Self {
-        Self { cursor: None, layers: LayerSet::ALL, types: Vec::new(), entities: Vec::new(), snapshot: true }
+        Self {
+            cursor: None,
+            layers: LayerSet::ALL,
+            types: Vec::new(),
+            entities: Vec::new(),
+            guest: Guest::default(),
+            snapshot: true,
+        }
     }
 }
 

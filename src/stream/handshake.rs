@@ -18,8 +18,8 @@ pub enum UpgradeError {
     /// A page of another origin, which would act in its visitor's name.
     #[error("pages from '{0}' may not connect here")]
     Origin(String),
-    /// As many clients as the server takes.
-    #[error("the server has as many streaming clients as it takes")]
+    /// As many clients as the server takes, in all or from this address.
+    #[error("the server has as many streaming clients as it takes, in all or from this address")]
     Full {
         /// When to try again.
         retry_after: Duration,

@@ -31,7 +31,7 @@ mod streams;
 pub use close::{CloseReason, FINAL_CODES, RESUMABLE_CODES};
 pub use config::{HubConfig, StreamConfig};
 pub use connection::Connection;
-pub use filter::{InvalidOption, LayerSet, StreamOptions};
+pub use filter::{Guest, InvalidOption, LayerSet, StreamOptions};
 pub use handshake::UpgradeError;
 pub use hub::{Batch, Frame, Hub, Read};
 pub use sse::OpenError;

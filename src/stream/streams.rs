@@ -9,18 +9,20 @@ use futures::future::BoxFuture;
 use http::Response;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use metrics::gauge;
+use metrics::{counter, gauge};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::StreamConfig;
-use super::filter::{LayerSet, StreamOptions};
+use super::filter::{Guest, LayerSet, StreamOptions};
 use super::handshake::{self, UpgradeError};
 use super::hub::Hub;
 use super::io::Io;
 use super::shard::{NEWCOMERS_AT_ONCE, Newcomer, Shard};
 use super::sse;
+use crate::access::address::Share;
 use crate::model::Cursor;
 
 /// A snapshot as JSON, and the position it is exact at.
@@ -50,11 +52,13 @@ struct Inner {
     tasks: TaskTracker,
 }
 
-/// One client's place among [`StreamConfig::max_clients`], given back when dropped.
+/// One client's place among [`StreamConfig::max_clients`] and those of its address, given back when dropped.
 #[derive(Debug)]
 pub struct Place {
     clients: Arc<AtomicUsize>,
     transport: Transport,
+    _share: Option<Share>,
+    until: Option<Instant>,
 }
 
 /// How a client is served.
@@ -76,11 +80,25 @@ impl Transport {
 }
 
 impl Place {
-    fn take(clients: &Arc<AtomicUsize>, max: usize, transport: Transport) -> Option<Self> {
-        let more = |now: usize| (now < max).then_some(now + 1);
-        clients.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+    fn take(clients: &Arc<AtomicUsize>, config: &StreamConfig, transport: Transport, guest: Guest) -> Option<Self> {
+        let refused = |limit: &'static str| counter!("living_map_limits_refused_total", "limit" => limit).increment(1);
+        let share = guest.address.map(|address| config.shares.take(address));
+        if matches!(share, Some(None)) {
+            refused("streams_address");
+            return None;
+        }
+        let more = |now: usize| (now < config.max_clients).then_some(now + 1);
+        if clients.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
+            refused("streams");
+            return None;
+        }
         gauge!("living_map_stream_clients", "transport" => transport.as_str()).increment(1.0);
-        Some(Self { clients: Arc::clone(clients), transport })
+        Some(Self { clients: Arc::clone(clients), transport, _share: share.flatten(), until: guest.until })
+    }
+
+    /// When its client has to go, since its token expires.
+    pub const fn until(&self) -> Option<Instant> {
+        self.until
     }
 }
 
@@ -132,7 +150,7 @@ impl Streams {
             return Err(UpgradeError::Stopping { retry_after });
         }
         let on_upgrade = request.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::NotUpgradable)?;
-        let place = self.take_place(Transport::WebSocket).ok_or(UpgradeError::Full { retry_after })?;
+        let place = self.take_place(Transport::WebSocket, options.guest).ok_or(UpgradeError::Full { retry_after })?;
         let shard = inner.shards[inner.next_shard.fetch_add(1, Ordering::Relaxed) % inner.shards.len()].clone();
         let upgraded = tokio::time::timeout(inner.shared.config.upgrade_timeout, on_upgrade);
         let shutdown = inner.shared.shutdown.clone();
@@ -155,8 +173,8 @@ impl Streams {
         &self.inner.shared
     }
 
-    pub(super) fn take_place(&self, transport: Transport) -> Option<Place> {
-        Place::take(&self.inner.clients, self.inner.shared.config.max_clients, transport)
+    pub(super) fn take_place(&self, transport: Transport, guest: Guest) -> Option<Place> {
+        Place::take(&self.inner.clients, &self.inner.shared.config, transport, guest)
     }
 
     /// Runs a task that ends soon after the shutdown.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use living_map::model::time;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ impl Since {
 
 /// The position at `since`, or that of the present; so nothing is missed before the first frame. A moment before what the
 /// server can show is the earliest that it can, which is said.
-pub async fn cursor(url: &Url, since: Option<Since>) -> anyhow::Result<String> {
+pub async fn cursor(url: &Url, since: Option<Since>, authorization: Option<HeaderValue>) -> anyhow::Result<String> {
     let mut url = url.join("/living-map/snapshot")?;
     // the smallest answer that has the position
     url.query_pairs_mut().append_pair("layers", "city");
@@ -61,7 +62,8 @@ pub async fn cursor(url: &Url, since: Option<Since>) -> anyhow::Result<String> {
         let at = since.time().to_rfc3339_opts(SecondsFormat::Micros, true);
         url.query_pairs_mut().append_pair("at", &at);
     }
-    let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let headers = authorization.map(|value| (AUTHORIZATION, value)).into_iter().collect();
+    let client = reqwest::Client::builder().timeout(PATIENCE).default_headers(headers).build()?;
     let mut waiting = false;
     loop {
         let answer = client.get(url.clone()).send().await.map_err(reqwest::Error::without_url);

@@ -1,5 +1,6 @@
 //! Integration tests: real processes, private, on free ports. One binary, so that it links once.
 
+mod access;
 mod adapters;
 mod bus;
 mod command_line;
@@ -10,6 +11,7 @@ mod history;
 mod history_writer;
 mod http;
 mod journal;
+mod limits;
 mod log_jetstream;
 mod log_suite;
 mod log_table;

@@ -56,18 +56,18 @@ async fn the_loss_of_any_one_nats_server_loses_no_event() {
     ])
     .await;
     let mut number = 0;
-    for lost in 0..nats.len() {
+    for lost in &mut nats {
         for _ in 0..20 {
             publish(&server, number).await;
             number += 1;
         }
         // one of the three is the stream's leader, and one is what our server is connected to
-        nats[lost].kill();
+        lost.kill();
         for _ in 0..20 {
             publish(&server, number).await;
             number += 1;
         }
-        nats[lost].restart().await;
+        lost.restart().await;
     }
     let wanted: BTreeSet<u64> = (0..number).collect();
     until("history to hold each event", || async {

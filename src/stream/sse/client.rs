@@ -54,7 +54,7 @@ pub struct Client {
     cut: Arc<OnceLock<CloseReason>>,
     connected_at: Instant,
     _gone: DropGuard,
-    _place: Place,
+    place: Place,
 }
 
 /// What is seen of a client from outside.
@@ -99,7 +99,7 @@ impl Client {
             cut: Arc::clone(&watched.cut),
             connected_at: Instant::now(),
             _gone: watched.gone.clone().drop_guard(),
-            _place: place,
+            place,
         };
         (client, watched)
     }
@@ -128,6 +128,10 @@ impl Client {
             if self.shared.shutdown.is_cancelled() {
                 self.ended = Some(CloseReason::Shutdown);
                 return Some(encode::reconnect(self.shared.config.reconnect_after_ms(), self.position));
+            }
+            if self.place.until().is_some_and(|until| until <= Instant::now()) {
+                self.ended = Some(CloseReason::Expired);
+                return Some(encode::error("token_expired", "the token has expired, come back with a fresh one"));
             }
             let Some(position) = self.position else {
                 self.fetch_snapshot().await;
@@ -181,6 +185,7 @@ impl Client {
             // The hub is kept alive by this client, so this does not fail.
             _ = self.head.changed() => None,
             () = self.shared.shutdown.cancelled() => None,
+            () = expiry(self.place.until()) => None,
             () = sleep_until(self.ping_at) => {
                 self.ping_at = ping_time(&self.shared.config);
                 Some(encode::ping(position))
@@ -223,13 +228,21 @@ impl Drop for Client {
         counter!("living_map_stream_closed_total", "reason" => reason.as_str()).increment(1);
         let seconds = self.connected_at.elapsed().as_secs();
         match reason {
-            CloseReason::Left | CloseReason::Shutdown => {
+            CloseReason::Left | CloseReason::Shutdown | CloseReason::Expired => {
                 tracing::debug!(reason = reason.as_str(), seconds, position = ?self.position, "an event stream ended");
             }
             _ => {
                 tracing::warn!(reason = reason.as_str(), seconds, position = ?self.position, "an event stream was closed");
             }
         }
+    }
+}
+
+/// Returns at this time, or never.
+async fn expiry(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

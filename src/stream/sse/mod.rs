@@ -33,8 +33,8 @@ pub enum OpenError {
         /// The oldest position that can be resumed from.
         oldest: Cursor,
     },
-    /// As many clients as the server takes.
-    #[error("the server has as many streaming clients as it takes")]
+    /// As many clients as the server takes, in all or from this address.
+    #[error("the server has as many streaming clients as it takes, in all or from this address")]
     Full {
         /// When to try again.
         retry_after: Duration,
@@ -64,7 +64,7 @@ impl Streams {
             counter!("sse_cursor_410_total").increment(1);
             return Err(OpenError::Gone { oldest: shared.hub.oldest() });
         }
-        let place = self.take_place(Transport::Sse).ok_or(OpenError::Full { retry_after })?;
+        let place = self.take_place(Transport::Sse, options.guest).ok_or(OpenError::Full { retry_after })?;
         if options.cursor.is_some() {
             counter!("living_map_stream_resumed_total").increment(1);
         }

@@ -1,0 +1,100 @@
+//! Who may do what: one table of all routes.
+//!
+//! A route that is not in it is for admins alone, and a test says that it is missing.
+
+use std::collections::HashMap;
+
+use axum::http::Method;
+
+use crate::access::Role;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody, without a token.
+    Anyone,
+    /// Viewers; with `PUBLIC=snapshot` everybody, who then gets less.
+    Public,
+    /// Those with this role, or one above it.
+    From(Role),
+    /// Viewers, by a ticket too: browsers cannot set a header on a stream.
+    Stream,
+}
+
+impl Who {
+    /// The least role; none where no token is asked for.
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Self::Anyone => None,
+            Self::Public | Self::Stream => Some(Role::Viewer),
+            Self::From(role) => Some(role),
+        }
+    }
+}
+
+const ANYONE: Who = Who::Anyone;
+const PUBLIC: Who = Who::Public;
+const STREAM: Who = Who::Stream;
+const VIEWER: Who = Who::From(Role::Viewer);
+const PUBLISHER: Who = Who::From(Role::Publisher);
+const OPERATOR: Who = Who::From(Role::Operator);
+const ADMIN: Who = Who::From(Role::Admin);
+
+/// The table. `HEAD` is as `GET`.
+pub const RULES: &[(&str, &str, Who)] = &[
+    // the same in every installation, and what a browser needs before it can ask for a token
+    ("GET", "/", ANYONE),
+    ("GET", "/assets/{*path}", ANYONE),
+    ("GET", "/docs", ANYONE),
+    ("GET", "/docs/", ANYONE),
+    ("GET", "/docs/{*path}", ANYONE),
+    ("GET", "/openapi.json", ANYONE),
+    // for supervisors and load balancers; `ready` tells its checks only to viewers
+    ("GET", "/living-map/health", ANYONE),
+    ("GET", "/living-map/ready", ANYONE),
+    // the map, its past, and what happens
+    ("GET", "/living-map/snapshot", PUBLIC),
+    ("GET", "/living-map/snapshots", VIEWER),
+    ("GET", "/living-map/snapshots/{id}", VIEWER),
+    ("GET", "/living-map/diff", VIEWER),
+    ("GET", "/living-map/entities", VIEWER),
+    ("GET", "/living-map/entities/{id}", VIEWER),
+    ("GET", "/living-map/entities/{id}/relations", VIEWER),
+    ("GET", "/living-map/history", VIEWER),
+    ("GET", "/living-map/stream", STREAM),
+    ("GET", "/living-map/events/stream", STREAM),
+    ("POST", "/living-map/stream/ticket", VIEWER),
+    ("GET", "/living-map/errors", VIEWER),
+    ("GET", "/living-map/errors/health", VIEWER),
+    ("GET", "/metrics", VIEWER),
+    // telling what happens
+    ("POST", "/living-map/events", PUBLISHER),
+    // acting on what the server found
+    ("POST", "/living-map/errors/flush", OPERATOR),
+    // rewriting what the server keeps
+    ("POST", "/living-map/errors/compact", ADMIN),
+];
+
+/// The table, to be looked up.
+#[derive(Debug)]
+pub struct Rules(HashMap<&'static str, Vec<(&'static str, Who)>>);
+
+impl Rules {
+    /// Of [`RULES`].
+    pub fn new() -> Self {
+        let mut rules: HashMap<_, Vec<_>> = HashMap::new();
+        for (method, path, who) in RULES {
+            rules.entry(*path).or_default().push((*method, *who));
+        }
+        Self(rules)
+    }
+
+    /// Who may use `method` of the route `path`, which is none where no route took the request.
+    pub fn of(&self, path: Option<&str>, method: &Method) -> Who {
+        // a 404 tells nothing
+        let Some(path) = path else { return ANYONE };
+        let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+        let rules = self.0.get(path).map(Vec::as_slice).unwrap_or_default();
+        rules.iter().find(|(known, _)| *known == method).map_or(ADMIN, |(_, who)| *who)
+    }
+}

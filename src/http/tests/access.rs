@@ -1,0 +1,275 @@
+//! Who gets in.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+
+use super::*;
+use crate::access::rate::Rate;
+use crate::access::{Access, NewToken, Role, Scheme, TicketConfig, Tokens};
+use crate::http::rules::{RULES, Who};
+
+struct Door {
+    access: Access,
+    tokens: Vec<(Role, String)>,
+}
+
+impl Door {
+    fn new(tickets: TicketConfig) -> Self {
+        let made: Vec<_> = Role::ALL.iter().map(|role| NewToken::make(role.as_str(), *role).unwrap()).collect();
+        let known = Tokens::parse(made.iter().map(|token| token.line.as_str())).unwrap();
+        let access = Access::new(Scheme::Tokens(known), tickets, Journal::default()).unwrap();
+        let tokens = Role::ALL.into_iter().zip(made.into_iter().map(|token| token.token)).collect();
+        Self { access, tokens }
+    }
+
+    fn token(&self, role: Role) -> &str {
+        &self.tokens.iter().find(|(known, _)| *known == role).unwrap().1
+    }
+
+    async fn router(&self, change: impl FnOnce(&mut Parts)) -> Router {
+        let mut parts = parts_with_map().await;
+        parts.access = Some(self.access.clone());
+        change(&mut parts);
+        router(AppState::from(parts)).unwrap()
+    }
+}
+
+async fn ask(router: &Router, method: &str, uri: &str, token: Option<&str>) -> Answer {
+    let mut request = Request::builder().method(method).uri(uri);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    // streams do not end
+    let endless = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+    let body = if endless { Vec::new() } else { to_bytes(body, 64 * 1024 * 1024).await.unwrap().to_vec() };
+    Answer { status: head.status, headers: head.headers, body }
+}
+
+/// Every method of every route that the router has.
+fn routes() -> BTreeSet<(String, String)> {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let mut routes = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in
+            item.as_object().unwrap().keys().filter(|key| Method::from_bytes(key.to_uppercase().as_bytes()).is_ok())
+        {
+            routes.insert((method.to_uppercase(), path.clone()));
+        }
+    }
+    routes.extend(UNDOCUMENTED.map(|path| ("GET".to_owned(), path.to_owned())));
+    routes
+}
+
+#[test]
+fn every_route_is_in_the_table_and_nothing_else_is() {
+    let known: BTreeSet<_> = RULES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(known.len(), RULES.len(), "a route is there twice");
+    let routes = routes();
+    let missing: Vec<_> = routes.difference(&known).collect();
+    let unknown: Vec<_> = known.difference(&routes).collect();
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "RULES in src/http/rules.rs lacks {missing:?}, and has {unknown:?} which no route has"
+    );
+}
+
+#[tokio::test]
+async fn every_route_lets_in_whom_the_table_says_and_nobody_else() {
+    let door = Door::new(TicketConfig::default());
+    let router = door.router(|_| ()).await;
+    for (method, path, who) in RULES {
+        let uri = path.replace("{*path}", "none").replace("{id}", "none");
+        let anonymous = ask(&router, method, &uri, None).await;
+        if *who == Who::Anyone {
+            assert_ne!(anonymous.status, 401, "{method} {path}");
+        } else {
+            assert_eq!(anonymous.status, 401, "{method} {path}");
+            assert_eq!(anonymous.headers["www-authenticate"], r#"Bearer realm="living-map""#);
+            anonymous.problem();
+        }
+        for (role, token) in &door.tokens {
+            let answer = ask(&router, method, &uri, Some(token)).await;
+            assert_ne!(answer.status, 401, "{method} {path} as {role}");
+            let allowed = who.role().is_none_or(|least| *role >= least);
+            assert_eq!(answer.status != 403, allowed, "{method} {path} as {role}: {}", answer.status);
+            assert_ne!(answer.status, 405, "{method} {path}");
+        }
+        let stranger = ask(&router, method, &uri, Some("lm_stranger")).await;
+        assert_eq!(stranger.status == 401, *who != Who::Anyone, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_in_the_table_is_for_admins_to_be_told_so() {
+    let door = Door::new(TicketConfig::default());
+    let router = door.router(|_| ()).await;
+    assert_eq!(ask(&router, "DELETE", "/living-map/events", None).await.status, 401);
+    assert_eq!(ask(&router, "DELETE", "/living-map/events", Some(door.token(Role::Operator))).await.status, 403);
+    assert_eq!(ask(&router, "DELETE", "/living-map/events", Some(door.token(Role::Admin))).await.status, 405);
+    assert_eq!(ask(&router, "GET", "/nothing/here", None).await.status, 404);
+    assert_eq!(ask(&router, "HEAD", "/living-map/snapshot", None).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_stream_and_nothing_else() {
+    let door = Door::new(TicketConfig::default());
+    let router = door.router(|_| ()).await;
+    let viewer = Some(door.token(Role::Viewer));
+    let got = ask(&router, "POST", "/living-map/stream/ticket", viewer).await;
+    assert_eq!(got.status, 200);
+    assert_eq!(got.headers["cache-control"], "no-store");
+    let ticket = got.json()["ticket"].as_str().unwrap().to_owned();
+    let history = ask(&router, "GET", &format!("/living-map/history?ticket={ticket}"), None).await;
+    assert_eq!(history.status, 401);
+    let stream = format!("/living-map/events/stream?snapshot=false&ticket={ticket}");
+    assert_eq!(ask(&router, "GET", &stream, None).await.status, 200);
+    let again = ask(&router, "GET", &stream, None).await;
+    assert_eq!(again.status, 401);
+    assert!(!again.problem().to_string().contains(&ticket));
+    assert_eq!(ask(&router, "GET", &stream, viewer).await.status, 200, "a header goes before a ticket");
+}
+
+#[tokio::test]
+async fn tickets_that_nobody_uses_are_bounded() {
+    let door = Door::new(TicketConfig { max: 1, ..TicketConfig::default() });
+    let router = door.router(|_| ()).await;
+    let viewer = Some(door.token(Role::Viewer));
+    assert_eq!(ask(&router, "POST", "/living-map/stream/ticket", viewer).await.status, 200);
+    let full = ask(&router, "POST", "/living-map/stream/ticket", viewer).await;
+    assert_eq!(full.status, 503);
+    assert!(full.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() <= 31);
+}
+
+#[tokio::test]
+async fn where_nobody_is_asked_there_are_no_tickets_and_everybody_gets_everything() {
+    let router = router(AppState::from(parts_with_map().await)).unwrap();
+    assert_eq!(ask(&router, "POST", "/living-map/stream/ticket", None).await.status, 404);
+    assert_eq!(ask(&router, "GET", "/living-map/errors", Some("whatever")).await.status, 200);
+    assert!(ask(&router, "GET", "/living-map/ready", None).await.json()["checks"].is_object());
+}
+
+#[tokio::test]
+async fn those_without_a_token_are_told_whether_it_is_ready_and_not_what_it_rests_on() {
+    let door = Door::new(TicketConfig::default());
+    let router = door.router(|_| ()).await;
+    for token in [None, Some("lm_stranger")] {
+        let ready = ask(&router, "GET", "/living-map/ready", token).await.json();
+        assert!(ready["status"].is_string() && ready["checks"].is_null(), "{ready}");
+    }
+    let ready = ask(&router, "GET", "/living-map/ready", Some(door.token(Role::Viewer))).await.json();
+    assert!(ready["checks"]["log"].is_object(), "{ready}");
+}
+
+#[tokio::test]
+async fn the_public_snapshot_has_figures_and_nobody() {
+    let (door, log) = (Door::new(TicketConfig::default()), Arc::new(FakeLog::default()));
+    let router = door
+        .router(|parts| {
+            parts.config.public_snapshot = true;
+            let live = LiveMap::new(LiveConfig::default(), parts.sources.clone());
+            let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
+            let follow = live::follow(live.clone(), log.clone(), hub, LiveConfig::default(), CancellationToken::new());
+            tokio::spawn(follow);
+            parts.live = live;
+        })
+        .await;
+    let seq = append(&*log).await;
+    log.readable.send_replace(seq);
+    let viewer = Some(door.token(Role::Viewer));
+    let full = loop {
+        let answer = ask(&router, "GET", "/living-map/snapshot", viewer).await;
+        if answer.json()["layers"]["agents"]["total_agents"] == 1 {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(full.json().to_string().contains("agent:new"));
+    let public = ask(&router, "GET", "/living-map/snapshot", None).await;
+    assert_eq!(public.status, 200);
+    assert!(!public.json().to_string().contains("agent:new"), "{}", public.json());
+    assert_eq!(public.json()["layers"]["agents"]["total_agents"], 1);
+    assert_eq!(public.json()["meta"]["sources"], json!([]));
+    assert_ne!(public.headers["etag"], full.headers["etag"]);
+    let read: crate::model::Snapshot = serde_json::from_slice(&public.body).expect("it is a snapshot like any other");
+    assert!(read.layers.agents.unwrap().items.is_empty());
+    for query in ["?at=7.1", "?fresh=true"] {
+        let answer = ask(&router, "GET", &format!("/living-map/snapshot{query}"), None).await;
+        assert_eq!(answer.status, 401, "{query}");
+    }
+    for path in ["/living-map/history", "/living-map/events/stream", "/living-map/entities"] {
+        assert_eq!(ask(&router, "GET", path, None).await.status, 401, "{path}");
+    }
+    assert_eq!(ask(&router, "GET", "/living-map/snapshot", Some("lm_stranger")).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_send_a_token_and_reads_why_it_was_refused() {
+    let door = Door::new(TicketConfig::default());
+    let router = door.router(|parts| parts.config.cors_origins = vec!["https://map.example".into()]).await;
+    let preflight = Request::options("/living-map/history")
+        .header("origin", "https://map.example")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "authorization");
+    let answer = router.clone().oneshot(preflight.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.headers()["access-control-allow-headers"].to_str().unwrap().contains("authorization"));
+    let refused = Request::get("/living-map/history").header("origin", "https://map.example");
+    let answer = router.clone().oneshot(refused.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://map.example");
+}
+
+#[tokio::test]
+async fn odd_credentials_are_answered_401_and_not_repeated() {
+    let door = Door::new(TicketConfig::default());
+    let router = door.router(|_| ()).await;
+    let long = format!("Bearer {}", "x".repeat(20_000));
+    for value in ["", "Bearer", "Bearer ", "Basic aHVudGVyMg==", "hunter2", "Bearer hunter2 hunter2", &long] {
+        let request = Request::get("/living-map/history").header("authorization", value).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 401, "{value:.40}");
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("hunter2"));
+    }
+    let token = door.token(Role::Viewer);
+    let twice = Request::get("/living-map/history").header("authorization", format!("Bearer {token}"));
+    let twice = twice.header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
+    assert_eq!(router.clone().oneshot(twice).await.unwrap().status(), 401, "which one is meant?");
+    let other_case = Request::get("/living-map/history").header("authorization", format!("bearer {token}"));
+    assert_eq!(router.oneshot(other_case.body(Body::empty()).unwrap()).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_token_that_is_used_too_much_waits_and_others_do_not() {
+    let door = Door::new(TicketConfig::default());
+    let rate = Some(Rate { per_second: 0.1, burst: 3 });
+    let config = LimitsConfig {
+        requests: rate,
+        events: rate,
+        unlimited: "0.0.0.0/0".parse().into_iter().collect(),
+        ..Default::default()
+    };
+    let router = door.router(|parts| parts.limits = Limits::new(config)).await;
+    let (one, other) = (Some(door.token(Role::Viewer)), Some(door.token(Role::Publisher)));
+    for _ in 0..3 {
+        assert_eq!(ask(&router, "GET", "/living-map/history", one).await.status, 200);
+    }
+    let refused = ask(&router, "GET", "/living-map/history", one).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.headers["retry-after"], "10");
+    refused.problem();
+    assert_eq!(ask(&router, "GET", "/living-map/history", other).await.status, 200);
+    let publish = |count: usize| {
+        let event = json!({"event_type": "agent.event.created", "payload": {"agent_id": "agent:x"}});
+        let request = Request::post("/living-map/events")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", door.token(Role::Publisher)));
+        router.clone().oneshot(request.body(Body::from(json!(vec![event; count]).to_string())).unwrap())
+    };
+    assert_eq!(publish(4).await.unwrap().status(), 429, "one request, four events");
+    assert_eq!(publish(2).await.unwrap().status(), 200);
+    assert_eq!(publish(1).await.unwrap().status(), 429);
+}

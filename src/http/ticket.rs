@@ -1,0 +1,51 @@
+//! Tickets for streams.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::{Document, Problem};
+use super::limits::{self, Visitor};
+use super::state::AppState;
+
+/// What opens one stream.
+#[derive(Serialize, ToSchema)]
+pub struct StreamTicket {
+    /// For `?ticket=`.
+    ticket: String,
+    /// Until when it can be used.
+    expires_at: DateTime<Utc>,
+}
+
+/// A ticket for a stream
+///
+/// In place of a token, which a browser cannot send when it opens a stream: `?ticket=`, once, within 30 seconds. The stream
+/// has the rights of the token that the ticket was got with, and ends with it.
+#[utoipa::path(
+    post, path = "/living-map/stream/ticket", tag = "stream", operation_id = "stream_ticket",
+    responses(
+        (status = 200, body = StreamTicket),
+        (status = 404, description = "Nobody is asked for a token here: open the stream without a ticket",
+            body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "Too many tickets are outstanding", body = Document,
+            content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
+    )
+)]
+pub async fn stream_ticket(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
+    let visitor = Visitor::of(request.extensions());
+    let (Some(access), Some(identity)) = (&state.access, visitor.identity()) else {
+        return Err(Problem::not_found("no token is asked for here: open the stream without a ticket"));
+    };
+    let ticket = access.ticket(identity).map_err(|wait| {
+        limits::refused("tickets");
+        Problem::unavailable("too many tickets are outstanding", wait)
+    })?;
+    let answer = StreamTicket { ticket: ticket.text, expires_at: ticket.expires_at };
+    let mut response = Json(answer).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
