@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Measures the marks of docs/benchmarks.md, each beside what it is compared with, in one run on this machine. Needs
 # nats-server, PostgreSQL's server programs and nginx; everything runs on loopback, in a temporary folder, and is gone
-# afterwards. Build first: cargo build --release --bin living-map --example load
+# afterwards. Build first: cargo build --release --bin living-map --example load --example history
 #
-#   benches/marks.sh [snapshot] [fanout] [connect] [idle] [ingest]
+#   benches/marks.sh [snapshot] [fanout] [connect] [idle] [ingest] [history]
+#
+# history is measured only when it is named: it needs 15 GB of disk and some minutes for ROWS (10000000) rows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 marks=("$@")
@@ -12,6 +14,7 @@ marks=("$@")
 target=${CARGO_TARGET_DIR:-target}/release
 load=$target/examples/load
 map=$target/living-map
+history=$target/examples/history
 postgres_bin=${PG_BIN:-$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)}
 folder=$(mktemp -d)
 ulimit -n "$(ulimit -Hn)"
@@ -180,6 +183,34 @@ mark_ingest() {
     "$load" copy --database-url "$database_url"
   done
   stop "$map_pid"
+  stop "$nats_pid"
+  stop "$postgres_pid"
+}
+
+mark_history() {
+  local rows=${ROWS:-10000000} days
+  echo "## A history of $rows events beside the same SQL"
+  start_postgres
+  "$history" seed --database-url "$database_url" --rows "$rows"
+  # nothing is deleted while this is measured
+  export DATABASE_URL=$database_url SYNC_INTERVAL_SECONDS=3600 LOG_LEVEL=error
+  HISTORY_RETENTION_DAYS=32 start map "$map" serve --port "$map_port"
+  map_pid=$started
+  until_answers "$map_url/snapshot"
+  "$history" compare --url "http://127.0.0.1:$map_port" --database-url "$database_url"
+  stop "$map_pid"
+  start_nats
+  # with 29 days a day's rows are deleted while events come in
+  for days in 32 29; do
+    echo "## Ingest into it, keeping $days days"
+    NATS_URL=$nats_url HISTORY_RETENTION_DAYS=$days start map "$map" serve --port "$map_port"
+    map_pid=$started
+    until_answers "$map_url/snapshot"
+    for _ in 1 2 3; do
+      "$load" ingest --nats-url "$nats_url" --database-url "$database_url" --server-pid "$map_pid"
+    done
+    stop "$map_pid"
+  done
   stop "$nats_pid"
   stop "$postgres_pid"
 }

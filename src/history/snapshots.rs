@@ -118,8 +118,8 @@ pub struct Thinning {
     pub hourly: TimeDelta,
     /// Behind those one for each day, up to this age: the history that goes on from them is not kept longer either.
     pub daily: TimeDelta,
-    /// Up to that age one stays also where without it more events than this would be between two that stay: a moment of
-    /// the past costs folding those behind the one before it.
+    /// Up to that age one stays also where without it more events than this would be between two that stay, as a moment of
+    /// the past costs folding those behind the one before it; and the oldest of a log, where the past may begin.
     pub events: u64,
 }
 
@@ -142,15 +142,13 @@ impl Thinning {
             let age = now.signed_duration_since(at);
             let first_of_hour = hours.insert(at.timestamp().div_euclid(3_600));
             let first_of_day = days.insert(at.timestamp().div_euclid(86_400));
-            let between = newer.zip(saved.get(place + 1).map(|older| older.cursor));
-            let far_apart = between.is_some_and(|(newer, older)| {
-                newer.epoch == cursor.epoch
-                    && older.epoch == cursor.epoch
-                    && newer.seq.saturating_sub(older.seq) > self.events
-            });
+            let older = saved.get(place + 1).map(|older| older.cursor).filter(|older| older.epoch == cursor.epoch);
+            let newer_seq = newer.filter(|newer| newer.epoch == cursor.epoch).map_or(cursor.seq, |newer| newer.seq);
+            // the past may begin with the oldest of a log
+            let needed = older.is_none_or(|older| newer_seq.saturating_sub(older.seq) > self.events);
             let kept = place < self.last
                 || (age <= self.hourly && first_of_hour)
-                || (age <= self.daily && (first_of_day || far_apart));
+                || (age <= self.daily && (first_of_day || needed));
             if kept {
                 newer = Some(*cursor);
             } else {

@@ -244,10 +244,11 @@ impl From<HistoryError> for Problem {
             HistoryError::Unavailable(_) => {
                 Self::unavailable("the history is not available right now", DEFAULT_RETRY_AFTER).cause(error)
             }
+            // the question's failure rather than the database's
             HistoryError::TooSlow(_) => {
                 let detail = "the database did not finish in the time that one question may take; a smaller one may be \
-                    answered: fewer days between 'since' and 'until', or more filters";
-                Self::unavailable(detail, DEFAULT_RETRY_AFTER).cause(error)
+                    answered: less time between 'since' and 'until', or more filters";
+                return Self::unavailable(detail, DEFAULT_RETRY_AFTER).cause(error);
             }
             HistoryError::Refused(_) | HistoryError::Migration(_) => Self::internal(error),
         };
@@ -341,6 +342,15 @@ mod tests {
         let response = problem.into_response();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body(response).await.to_string().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_took_too_long_says_how_to_ask_less() {
+        let problem = Problem::from(HistoryError::TooSlow(sqlx::Error::PoolTimedOut));
+        assert_eq!(problem.failed_dependency(), None);
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body(response).await["detail"].as_str().unwrap().contains("'since'"));
     }
 
     #[test]

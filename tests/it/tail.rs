@@ -108,11 +108,14 @@ async fn without_a_time_it_prints_what_comes_and_filters_say_of_whom() {
     publish(&server, "agent:sofia", 1).await;
     let mut tails = Vec::new();
     for filter in [["--entity", "agent:mira"], ["--layers", "agents"], ["--types", "agent.>"], ["--types", "dao.>"]] {
-        let tail = Tail::start(&server, &[&filter[..], &["--output", "json"]].concat());
-        // its first frame says where it is
-        tail.lines(1).await;
-        tails.push(tail);
+        tails.push(Tail::start(&server, &[&filter[..], &["--output", "json"]].concat()));
     }
+    // they know where they begin before they connect
+    until("all of them to follow", || async {
+        let ready: Value = reqwest::get(server.url("/living-map/ready")).await.ok()?.json().await.ok()?;
+        (ready["checks"]["stream"]["clients"] == 4).then_some(())
+    })
+    .await;
     publish(&server, "agent:sofia", 2).await;
     publish(&server, "agent:mira", 3).await;
     assert_eq!(tails[0].numbers(1).await, [3]);
