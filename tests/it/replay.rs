@@ -1,0 +1,6 @@
+//! Replay: whoever is behind the ring is given every event as the ring had it.
+
+mod after_a_restart;
+mod client;
+mod holes;
+mod truth;
