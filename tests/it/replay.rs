@@ -3,4 +3,7 @@
 mod after_a_restart;
 mod client;
 mod holes;
+mod random;
+mod stuck;
 mod truth;
+mod wanderer;
