@@ -72,7 +72,7 @@ async fn stuck(address: &str) -> TcpStream {
 }
 
 /// How long each of `count` events took to one that reads.
-async fn read_all(address: String, count: usize) -> Vec<Instant> {
+async fn read_all(address: String, from: usize, count: usize) -> Vec<Instant> {
     let url = format!("ws://{address}/living-map/stream?snapshot=false");
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("it accepts");
     let mut received = Vec::new();
@@ -82,18 +82,19 @@ async fn read_all(address: String, count: usize) -> Vec<Instant> {
         // the number without reading all of it: this is measured
         let Some((_, rest)) = text.split_once("\"n\":") else { continue };
         let number: usize = rest.split_once(',').expect("more behind it").0.parse().expect("a number");
-        assert_eq!(number, received.len(), "a gap, or a duplicate");
+        assert_eq!(number, from + received.len(), "a gap, or a duplicate");
         received.push(Instant::now());
     }
     let _ = socket.close(None).await;
     received
 }
 
-/// Publishes `count` events while healthy clients read them; each delivery's time, in order.
-async fn deliveries(server: &Process, count: usize) -> Vec<Duration> {
-    let readers: Vec<_> = (0..HEALTHY).map(|_| tokio::spawn(read_all(address_of(server), count))).collect();
-    clients(server, HEALTHY).await;
-    let sent = publish(server, 0, count).await;
+/// Publishes `count` events from number `from` on, while healthy clients read them; each delivery's time, in order. `others`
+/// are there already.
+async fn deliveries(server: &Process, others: usize, from: usize, count: usize) -> Vec<Duration> {
+    let readers: Vec<_> = (0..HEALTHY).map(|_| tokio::spawn(read_all(address_of(server), from, count))).collect();
+    clients(server, others + HEALTHY).await;
+    let sent = publish(server, from, from + count).await;
     let mut took = Vec::new();
     for reader in readers {
         let received = reader.await.expect("it gets everything");
@@ -101,6 +102,25 @@ async fn deliveries(server: &Process, count: usize) -> Vec<Duration> {
     }
     took.sort_unstable();
     took
+}
+
+/// Publishes until what is on its way to the stuck clients fills their sockets; the number of events.
+async fn fill(server: &Process, number: usize) -> usize {
+    let mut published = 0;
+    loop {
+        let before = metric(server, "living_map_stream_frames_total").await;
+        publish(server, published, published + BATCH * 5).await;
+        published += BATCH * 5;
+        // what the shards still write is written before the answer counts
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let written = metric(server, "living_map_stream_frames_total").await - before;
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let few = number as f64;
+        if published > BATCH * 10 && written < few {
+            return published;
+        }
+        assert!(published < 10_000, "their sockets take ever more");
+    }
 }
 
 async fn metric(server: &Process, name: &str) -> f64 {
@@ -145,7 +165,7 @@ async fn clients_that_take_nothing_cost_bounded_memory_and_the_others_notice_not
 
     let alone = Process::serve(&settings("600")).await;
     complete(&alone).await;
-    let usual = deliveries(&alone, events).await;
+    let usual = deliveries(&alone, 0, 0, events).await;
     let without = resident(&alone);
     drop(alone);
 
@@ -157,9 +177,10 @@ async fn clients_that_take_nothing_cost_bounded_memory_and_the_others_notice_not
         sockets.push(stuck(&address).await);
     }
     clients(&server, number).await;
-    let disturbed = deliveries(&server, events).await;
+    let from = fill(&server, number).await;
+    let disturbed = deliveries(&server, number, from, events).await;
     let with = resident(&server);
-    let owed = number * events * PADDING;
+    let owed = number * (from + events) * PADDING;
     let (p99, worst) = (|took: &[Duration]| took[took.len() * 99 / 100], |took: &[Duration]| took[took.len() - 1]);
     println!(
         "{number} stuck clients, {} MiB owed to them: resident {} MiB, without them {} MiB, {} bytes each; \
