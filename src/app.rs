@@ -27,11 +27,11 @@ use crate::history::{self, History, HistoryConfig, Leases};
 use crate::http::{self, AppState, HttpConfig, Parts};
 use crate::journal::{Journal, JournalConfig, Place};
 use crate::lease::{self, Leadership, LeaseConfig};
-use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, SavingConfig};
+use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, Replay, ReplayConfig, SavingConfig};
 use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
 use crate::model::{Epoch, Service};
-use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
+use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
 
 use self::tasks::{Stage, Tasks};
@@ -167,7 +167,9 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         tasks.spawn("keys", Stage::Working, |stop| access.keep_keys(stop));
     }
     let streams_stop = CancellationToken::new();
-    let streams = Streams::start(stream_config(&settings), &hub, &snapshots(&live), streams_stop.clone());
+    let replay = Replay::new(replay_config(&settings), live.clone(), past.clone());
+    let sources = Sources { snapshot: snapshots(&live), replay: replay.source() };
+    let streams = Streams::start(stream_config(&settings), &hub, &sources, streams_stop.clone());
     let http_config = http_config(&settings);
     let state = AppState::from(Parts {
         config: http_config.clone(),
@@ -354,6 +356,15 @@ fn stream_config(settings: &Settings) -> StreamConfig {
         stall_timeout: settings.streaming.stream_stall,
         heartbeat_interval: settings.streaming.sse_heartbeat,
         ..StreamConfig::default()
+    }
+}
+
+fn replay_config(settings: &Settings) -> ReplayConfig {
+    ReplayConfig {
+        max_events: settings.streaming.stream_replay_events,
+        max_bytes: settings.streaming.stream_replay_bytes,
+        concurrency: settings.streaming.stream_replay_concurrency,
+        ..ReplayConfig::default()
     }
 }
 

@@ -26,6 +26,20 @@ pub struct Streaming {
         value_parser = RangedU64ValueParser::<usize>::new().range(65_536..))]
     pub stream_ring_bytes: usize,
 
+    /// Events behind the newest from which a client that was away is still given each one
+    #[arg(long, env = "STREAM_REPLAY_EVENTS", value_name = "STREAM_REPLAY_EVENTS", default_value_t = 1_000_000)]
+    pub stream_replay_events: u64,
+
+    /// Bytes of such events that are kept for clients that come after
+    #[arg(long, env = "STREAM_REPLAY_BYTES", value_name = "STREAM_REPLAY_BYTES", default_value_t = 64 * 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(65_536..))]
+    pub stream_replay_bytes: usize,
+
+    /// Folds that make such events at one time; further clients wait
+    #[arg(long, env = "STREAM_REPLAY_CONCURRENCY", value_name = "STREAM_REPLAY_CONCURRENCY", default_value_t = 2,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
+    pub stream_replay_concurrency: usize,
+
     /// Streaming clients at one time; the next one is answered 503
     #[arg(long, env = "STREAM_MAX_CLIENTS", value_name = "STREAM_MAX_CLIENTS", default_value_t = 50_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]

@@ -299,9 +299,9 @@ impl From<OpenError> for Problem {
                 let problem = Self::new(StatusCode::GONE, error.to_string());
                 problem.with("oldest_cursor", oldest.to_string().into())
             }
-            OpenError::Full { retry_after } | OpenError::Stopping { retry_after } => {
-                Self::unavailable(error.to_string(), retry_after)
-            }
+            OpenError::Full { retry_after }
+            | OpenError::Stopping { retry_after }
+            | OpenError::Unavailable { retry_after } => Self::unavailable(error.to_string(), retry_after),
         }
     }
 }

@@ -40,7 +40,8 @@ const LAST_EVENT_ID_NAME: &str = "Last-Event-ID";
         (status = 410, description = "The cursor cannot be resumed from: it is too old, of another log, or of the future. \
             `oldest_cursor` is the oldest that can. Begin anew, without a cursor",
             body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Too many clients, or the map is not complete yet; come back later", body = Document,
+        (status = 503, description = "Too many clients, the map is not complete yet, or what follows the cursor cannot be had \
+            right now; come back later", body = Document,
             content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
     )
 )]
@@ -51,11 +52,11 @@ pub async fn event_stream(State(state): State<AppState>, mut request: Request) -
     stream::catch_up_with(&state, options.cursor).await;
     options.guest = stream::guest(request.extensions());
     let connection = request.extensions_mut().remove::<Connection>().unwrap_or_default();
-    state.streams.open(options, connection).map_err(|error| {
+    state.streams.open(options, connection).await.map_err(|error| {
         let problem = Problem::from(error);
         match error {
             OpenError::Gone { .. } => problem.parameter(by_header.map_or("cursor", |_| LAST_EVENT_ID_NAME)),
-            OpenError::Full { .. } | OpenError::Stopping { .. } => problem,
+            OpenError::Full { .. } | OpenError::Stopping { .. } | OpenError::Unavailable { .. } => problem,
         }
     })
 }

@@ -19,7 +19,7 @@ use crate::lease::Leadership;
 use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig};
 use crate::log::EventLog;
 use crate::model::{Cursor, Epoch, envelope};
-use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamConfig, Streams};
+use crate::stream::{Hub, HubConfig, Replay, SnapshotJson, SnapshotSource, Sources, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
 
 mod access;
@@ -55,7 +55,9 @@ fn streams(hub: &Arc<Hub>) -> Streams {
         let json = Bytes::from_static(br#"{"layers":{}}"#);
         Box::pin(async { SnapshotJson { cursor: Cursor { epoch: Epoch(7), seq: 0 }, json } })
     });
-    Streams::start(StreamConfig::default(), hub, &source, CancellationToken::new())
+    let replay = Arc::new(|_| Box::pin(async { Replay::Gone { oldest: None } }) as _);
+    let sources = Sources { snapshot: source, replay };
+    Streams::start(StreamConfig::default(), hub, &sources, CancellationToken::new())
 }
 
 /// Parts whose map is complete: the log holds nothing.

@@ -73,6 +73,8 @@ impl Entries {
             if self.history.held(to.epoch).await?.is_none_or(|held| held.first > at + 1) {
                 return Err(Stopped::Deleted);
             }
+            // the log is what was folded, where it reaches
+            page.retain(|entry| entry.cursor.seq < self.log_first);
             // positions without an entry: events that were recorded at an earlier one
             let Some(last) = page.last() else { break };
             at = last.cursor.seq;

@@ -2,6 +2,7 @@
 //! holds the current map.
 
 pub mod past;
+pub mod replay;
 
 mod ahead;
 mod follow;
@@ -21,6 +22,7 @@ use crate::model::{Cursor, Epoch, Layer};
 
 pub use follow::{follow, follow_from_saved};
 pub use past::{Past, PastConfig, PastError};
+pub use replay::{Replay, ReplayConfig, ReplayError};
 pub use saved::{SavingConfig, save};
 use snapshot::SnapshotCache;
 pub use snapshot::{Encoding, SnapshotBytes};

@@ -96,10 +96,10 @@ struct Inner {
 }
 
 /// What is kept of a log's events, without a gap.
-struct Kept {
+pub(super) struct Kept {
     log: Bounds,
     /// The first position.
-    first: u64,
+    pub(super) first: u64,
 }
 
 impl Past {
@@ -215,8 +215,7 @@ impl Past {
         let snapshots = &self.0.snapshots;
         let saved = async { Ok(snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq).await?) };
         let (kept, saved) = tokio::try_join!(self.kept(cursor.epoch), saved)?;
-        let entries =
-            Entries { log: Arc::clone(&self.0.log), history: Arc::clone(&self.0.history), log_first: kept.log.first };
+        let entries = self.entries(&kept);
         if let Some(saved) = saved
             && (saved.cursor == cursor || kept.first <= saved.cursor.seq + 1)
         {
@@ -230,6 +229,35 @@ impl Past {
             return self.fold(State::new(cursor.epoch), entries.ahead(0, cursor)).await;
         }
         Err(PastError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &kept).await? })
+    }
+
+    /// Where what is kept is read from.
+    pub(super) fn entries(&self, kept: &Kept) -> Entries {
+        Entries { log: Arc::clone(&self.0.log), history: Arc::clone(&self.0.history), log_first: kept.log.first }
+    }
+
+    /// The state nearest to `cursor`, and not behind it, that what is kept goes on from.
+    pub(super) async fn base(&self, cursor: Cursor, kept: &Kept) -> Result<State, PastError> {
+        let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq).await?;
+        let saved = match saved.filter(|saved| kept.first <= saved.cursor.seq + 1) {
+            Some(saved) => saved::read(saved).await,
+            None => None,
+        };
+        let state = match saved {
+            Some(state) => state,
+            None if kept.first <= 1 => State::new(cursor.epoch),
+            None => return Err(PastError::Gone { oldest: self.oldest_of(self.0.live.cursor(), kept).await? }),
+        };
+        Ok(state.with_max_entities(self.0.config.max_entities))
+    }
+
+    /// The oldest position, `from` or behind it, that has a saved state; the log's beginning if that is asked for.
+    pub(super) async fn oldest_state(&self, from: Cursor) -> Result<Option<Cursor>, PastError> {
+        if from.seq == 0 {
+            return Ok(Some(from));
+        }
+        let oldest = self.0.snapshots.oldest_state(from.epoch, STATE_VERSION, from.seq).await?;
+        Ok(oldest.map(|(cursor, _)| cursor))
     }
 
     async fn fold(&self, state: State, mut entries: Ahead) -> Result<State, PastError> {
@@ -263,7 +291,8 @@ impl Past {
         Ok(self.0.log.read(epoch, after).await?.next().await.transpose()?)
     }
 
-    async fn kept(&self, epoch: Epoch) -> Result<Kept, PastError> {
+    /// What is kept of the log `epoch`.
+    pub(super) async fn kept(&self, epoch: Epoch) -> Result<Kept, PastError> {
         let (log, held) = tokio::join!(self.0.log.bounds(), self.0.history.held(epoch));
         let (log, held) = (log?, held?);
         if log.epoch != epoch {
@@ -289,6 +318,6 @@ impl Past {
 }
 
 /// Runs what takes its time off the threads that serve.
-async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PastError> {
+pub(super) async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PastError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| PastError::Unavailable(error.to_string()))
 }

@@ -64,6 +64,8 @@ pub enum Next {
     Blocked,
     /// It did not come to an end, give it another turn.
     More,
+    /// The ring has left it behind; it must be given what follows this position.
+    NeedsReplay(Cursor),
     /// What it misses is gone.
     NeedsSnapshot,
 }
@@ -72,6 +74,8 @@ pub enum Next {
 enum Phase {
     /// Gets what the ring has.
     Live,
+    /// What the ring has not any more is on its way to it.
+    Behind,
     /// Cannot go on without a snapshot, which is not asked for yet.
     Lagging,
     /// A snapshot is on its way to it.
@@ -98,8 +102,10 @@ pub struct Client {
     layers: LayerSet,
     /// Everything up to here was written or is in the outbox; none before the first snapshot.
     position: Option<Cursor>,
+    /// It came with a cursor, and it is not known yet whether it can go on from there.
+    resuming: bool,
     phase: Phase,
-    /// Events up to here were published before the client came; 0 unless it resumed.
+    /// Events up to here were published before the client came, if it resumed, or were given to it by a replay.
     replay_until: u64,
     outbox: Outbox,
     /// When the outbox must be empty.
@@ -121,7 +127,7 @@ impl Client {
         let Newcomer { io, leftover, options, place } = newcomer;
         let mut outbox = Outbox::default();
         let position = match options.cursor {
-            Some(cursor) => turn.hub.can_resume(cursor).then_some(cursor),
+            Some(cursor) => turn.hub.has_passed(cursor).then_some(cursor),
             None if options.snapshot => None,
             None => {
                 let head = turn.hub.head();
@@ -129,8 +135,8 @@ impl Client {
                 Some(head)
             }
         };
-        let resumed = options.cursor.is_some() && position.is_some();
-        let replay_until = if resumed { turn.hub.head().seq } else { 0 };
+        let resuming = options.cursor.is_some();
+        let replay_until = if resuming && position.is_some() { turn.hub.head().seq } else { 0 };
         let mut decoder = Decoder::default();
         decoder.feed(&leftover);
         Self {
@@ -139,6 +145,7 @@ impl Client {
             layers: options.layers,
             filter: (!options.wants_all()).then(|| Box::new(options)),
             position,
+            resuming,
             replay_until,
             phase: if position.is_some() { Phase::Live } else { Phase::Lagging },
             outbox,
@@ -165,6 +172,15 @@ impl Client {
         self.phase == Phase::Live && self.outbox.is_empty()
     }
 
+    /// What has become of the cursor that it came with, once that is known, and only once: whether it goes on from there.
+    pub fn resumed(&mut self) -> Option<bool> {
+        if !self.resuming || matches!(self.phase, Phase::Behind | Phase::Closing { .. }) {
+            return None;
+        }
+        self.resuming = false;
+        Some(self.phase == Phase::Live)
+    }
+
     /// Whether it was ever given a position: by its own cursor, or with a snapshot.
     pub const fn has_position(&self) -> bool {
         self.position.is_some()
@@ -178,6 +194,25 @@ impl Client {
             self.phase = Phase::Waiting;
         }
         due
+    }
+
+    /// The replay it was waiting for: whether it goes on with `batch`. Otherwise it needs a snapshot.
+    pub fn give_replay(&mut self, batch: Option<&Batch>) -> bool {
+        if self.phase != Phase::Behind {
+            return false;
+        }
+        let batch = batch.filter(|batch| self.position.is_some_and(|position| batch.goes_on_from(position)));
+        let Some(batch) = batch else {
+            self.phase = Phase::Lagging;
+            if self.resuming {
+                // a cursor that leads nowhere is none
+                self.position = None;
+            }
+            return false;
+        };
+        self.replay_until = self.replay_until.max(batch.upto.seq);
+        self.phase = Phase::Live;
+        true
     }
 
     /// The snapshot it was waiting for: head, JSON and tail of one frame.
@@ -224,7 +259,7 @@ impl Client {
                 Phase::Live => {}
                 Phase::Lagging => return Ok(Next::NeedsSnapshot),
                 Phase::Closing { reason, answered: true, .. } => return Err(reason),
-                Phase::Waiting | Phase::Closing { .. } => return Ok(Next::Idle),
+                Phase::Behind | Phase::Waiting | Phase::Closing { .. } => return Ok(Next::Idle),
             }
             let Some(position) = self.position else { return Ok(Next::Idle) };
             match turn.batch.filter(|batch| batch.after.epoch == position.epoch) {
@@ -233,6 +268,10 @@ impl Client {
                 _ => match turn.hub.read(position, turn.config.batch_bytes) {
                     Read::Frames(batch) if batch.upto.seq <= position.seq => return Ok(Next::Idle),
                     Read::Frames(batch) => self.write(cx, &batch, position, turn.sent)?,
+                    Read::Lagged { oldest } if oldest.epoch == position.epoch => {
+                        self.phase = Phase::Behind;
+                        return Ok(Next::NeedsReplay(position));
+                    }
                     Read::Lagged { .. } => {
                         self.phase = Phase::Lagging;
                         return Ok(Next::NeedsSnapshot);
@@ -279,8 +318,7 @@ impl Client {
         position: Cursor,
         sent: &mut Sent,
     ) -> Result<(), CloseReason> {
-        let start = batch.frames.partition_point(|frame| frame.seq() <= position.seq);
-        let mut frames = batch.frames[start..].iter().peekable();
+        let mut frames = batch.behind(position).iter().peekable();
         let mut chunk: [Option<&Arc<Frame>>; MAX_SLICES] = [None; MAX_SLICES];
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         while frames.peek().is_some() {
@@ -324,7 +362,7 @@ impl Client {
         match self.phase {
             Phase::Closing { reason, until, .. } if passed(Some(until)) => return Err(reason),
             Phase::Closing { .. } => return Ok(false),
-            Phase::Live | Phase::Waiting | Phase::Lagging => {}
+            Phase::Live | Phase::Behind | Phase::Waiting | Phase::Lagging => {}
         }
         if passed(self.place.until()) {
             self.close(CloseReason::Expired, "the token has expired, reconnect with a fresh one and your cursor", turn);

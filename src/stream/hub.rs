@@ -25,7 +25,11 @@ pub struct Frame {
 }
 
 impl Frame {
-    fn new(entry: &LogEntry, outcome: &Outcome) -> serde_json::Result<Self> {
+    /// The frame of an entry, and of what it did to the map.
+    ///
+    /// # Errors
+    /// When a value does not serialise, which JSON values always do.
+    pub fn new(entry: &LogEntry, outcome: &Outcome) -> serde_json::Result<Self> {
         let event = &entry.event;
         let home = event.entity_type.map(EntityType::layer);
         let subject = outcome.entity_id.as_deref().or(event.entity_id.as_deref());
@@ -78,8 +82,9 @@ impl Frame {
         self.entities.binary_search_by(|entity| (**entity).cmp(id)).is_ok()
     }
 
-    /// What keeping it costs, about.
-    fn bytes(&self) -> usize {
+    /// What keeping it costs in bytes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         let entities: usize = self.entities.iter().map(|entity| entity.len() + size_of::<Box<str>>()).sum();
         size_of::<Self>() + self.text.wire().len() + self.event_type.len() + entities
     }
@@ -96,12 +101,28 @@ pub struct Batch {
     pub frames: Vec<Arc<Frame>>,
 }
 
+impl Batch {
+    /// Whether it has what follows `position`.
+    #[must_use]
+    pub fn goes_on_from(&self, position: Cursor) -> bool {
+        position.epoch == self.after.epoch && (self.after.seq..self.upto.seq).contains(&position.seq)
+    }
+
+    /// The frames behind `position`.
+    #[must_use]
+    pub fn behind(&self, position: Cursor) -> &[Arc<Frame>] {
+        let start = self.frames.partition_point(|frame| frame.seq <= position.seq);
+        &self.frames[start..]
+    }
+}
+
 /// What the ring has to say about a position.
 #[derive(Debug)]
 pub enum Read {
     /// What follows it; `upto` is the position itself when nothing does.
     Frames(Batch),
-    /// What follows it is gone, or it is a position of another log. The client needs a snapshot.
+    /// The ring has not what follows it any more, or it is a position of another log: then its epoch is not that of
+    /// `oldest`.
     Lagged {
         /// The oldest position that can still be continued from.
         oldest: Cursor,
@@ -158,8 +179,7 @@ impl Hub {
         self.head.send_replace(cursor);
     }
 
-    /// Begins a new ring at `at`: after a start from a saved map, or when the log is another one. Clients at any other
-    /// position get a snapshot.
+    /// Begins a new ring at `at`: after a start from a saved map, or when the log is another one.
     pub fn reset(&self, at: Cursor) {
         self.lock().clear(at);
         self.head.send_replace(at);
@@ -182,6 +202,13 @@ impl Hub {
     pub fn can_resume(&self, cursor: Cursor) -> bool {
         let ring = self.lock();
         cursor.epoch == ring.epoch && (ring.floor..=ring.head).contains(&cursor.seq)
+    }
+
+    /// Whether `cursor` is a position of this log that was published, in the ring or before it.
+    #[must_use]
+    pub fn has_passed(&self, cursor: Cursor) -> bool {
+        let ring = self.lock();
+        cursor.epoch == ring.epoch && cursor.seq <= ring.head
     }
 
     /// The oldest position that a client can be given all that follows of.

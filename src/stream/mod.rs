@@ -2,13 +2,14 @@
 //!
 //! An event is encoded once, as the bytes of a ready WebSocket frame, and kept in one ring ([`Hub`]). A client is a
 //! position in that ring: it has no queue and no copy of a frame. A few tasks, the shards, own all sockets; each writes
-//! the same bytes to all of its clients in one pass. Whoever is slower than the ring is long is brought up to date with
-//! a fresh snapshot, never with a silent gap; whoever does not read at all is closed with a code that says how to go on.
+//! the same bytes to all of its clients in one pass. Whoever is behind the ring is given what it missed by a
+//! [`ReplaySource`], in the same frames, or a fresh snapshot where that is not to be had, never a silent gap; whoever does
+//! not read at all is closed with a code that says how to go on.
 //!
 //! ```text
 //! live ──publish──► Hub (ring) ──wake──► shard ──► sockets at its position
 //!                                          ▲
-//! http ──Streams::upgrade──► upgraded ─────┘  (snapshot first, from the SnapshotSource)
+//! http ──Streams::upgrade──► upgraded ─────┘  (snapshot first; what the ring has not, from the Sources)
 //! http ──Streams::open──► sse: the body of the answer reads the ring by itself
 //! ```
 
@@ -24,6 +25,7 @@ mod io;
 mod outbox;
 pub mod protocol;
 mod ready;
+mod replay;
 mod shard;
 mod sse;
 mod streams;
@@ -34,5 +36,6 @@ pub use connection::Connection;
 pub use filter::{Guest, InvalidOption, LayerSet, StreamOptions};
 pub use handshake::UpgradeError;
 pub use hub::{Batch, Frame, Hub, Read};
+pub use replay::{Replay, ReplaySource};
 pub use sse::OpenError;
-pub use streams::{SnapshotJson, SnapshotSource, Streams};
+pub use streams::{SnapshotJson, SnapshotSource, Sources, Streams};

@@ -4,7 +4,7 @@
 //! for each batch of frames, reads the ring once, and writes the same bytes to each of its clients in a plain loop.
 //! Clients that are behind go at their own pace, woken by their sockets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -27,7 +27,8 @@ use super::hub::{Batch, Hub, Read};
 use super::io::Io;
 use super::protocol::{SNAPSHOT_SUFFIX, snapshot_head};
 use super::ready::{ReadyList, Signal};
-use super::streams::{Place, SnapshotJson, SnapshotSource};
+use super::replay::Replay;
+use super::streams::{Place, SnapshotJson, Sources};
 use crate::model::Cursor;
 
 /// Clients served before other tasks of the thread have their turn: about half a millisecond of writes.
@@ -36,6 +37,8 @@ const CLIENTS_PER_TURN: usize = 128;
 const BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
 /// Clients that wait for their upgrade to be taken note of.
 pub const NEWCOMERS_AT_ONCE: usize = 256;
+/// Replays asked for at one time: whatever the number of clients that are behind, so many stretches are held for them.
+const REPLAYS_AT_ONCE: usize = 16;
 /// Bytes read from a socket at a time.
 const SCRATCH_BYTES: usize = 4096;
 
@@ -64,7 +67,7 @@ struct Slot {
 pub struct Shard {
     config: Arc<StreamConfig>,
     hub: Arc<Hub>,
-    source: SnapshotSource,
+    sources: Sources,
     newcomers: mpsc::Receiver<Newcomer>,
     shutdown: CancellationToken,
     head: watch::Receiver<Cursor>,
@@ -78,6 +81,9 @@ pub struct Shard {
     /// Who waits for a snapshot of which layers. One is asked for at a time, however many wait.
     waiting: HashMap<LayerSet, Vec<(usize, u64)>>,
     snapshots: FuturesUnordered<BoxFuture<'static, (LayerSet, Option<SnapshotJson>)>>,
+    /// Who is behind the ring and has its turn later, and from where it goes on.
+    behind: VecDeque<(usize, u64, Cursor)>,
+    replays: FuturesUnordered<BoxFuture<'static, (usize, u64, Option<Replay>)>>,
     scratch: Box<[u8]>,
     sent: Sent,
     stopping: bool,
@@ -88,7 +94,7 @@ impl Shard {
     pub fn new(
         config: Arc<StreamConfig>,
         hub: Arc<Hub>,
-        source: SnapshotSource,
+        sources: Sources,
         newcomers: mpsc::Receiver<Newcomer>,
         shutdown: CancellationToken,
     ) -> Self {
@@ -97,7 +103,7 @@ impl Shard {
         Self {
             config,
             hub,
-            source,
+            sources,
             newcomers,
             shutdown,
             head,
@@ -108,6 +114,8 @@ impl Shard {
             keys: Vec::new(),
             waiting: HashMap::new(),
             snapshots: FuturesUnordered::new(),
+            behind: VecDeque::new(),
+            replays: FuturesUnordered::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             sent: Sent::default(),
             stopping: false,
@@ -134,6 +142,7 @@ impl Shard {
                 () = poll_fn(|cx| ready.poll_take(cx, &mut self.keys)), if self.keys.is_empty() => {}
                 () = std::future::ready(()), if !self.keys.is_empty() => self.serve_ready(),
                 Some((layers, snapshot)) = self.snapshots.next() => self.hand_out(layers, snapshot),
+                Some((key, id, replay)) = self.replays.next() => self.hand_over(key, id, replay),
                 1.. = self.newcomers.recv_many(&mut newcomers, NEWCOMERS_AT_ONCE) => {
                     for newcomer in newcomers.drain(..) {
                         self.admit(newcomer);
@@ -192,6 +201,11 @@ impl Shard {
         if !self.advance(key, None) {
             return;
         }
+        match self.clients.get_mut(key).and_then(|slot| slot.client.resumed()) {
+            Some(true) => counter!("living_map_stream_resumed_total").increment(1),
+            Some(false) => counter!("ws_cursor_resync_total").increment(1),
+            None => {}
+        }
         match self.with(key, None, |client, cx, scratch, turn| client.receive(cx, scratch, turn)) {
             Some(Ok(true)) => self.wake(key),
             Some(Ok(false)) => {}
@@ -207,6 +221,13 @@ impl Shard {
             Some(Ok(Next::Idle | Next::Blocked)) => true,
             Some(Ok(Next::More)) => {
                 self.wake(key);
+                true
+            }
+            Some(Ok(Next::NeedsReplay(position))) => {
+                if let Some(slot) = self.clients.get(key) {
+                    self.behind.push_back((key, slot.id, position));
+                    self.ask_for_replays();
+                }
                 true
             }
             Some(Ok(Next::NeedsSnapshot)) => {
@@ -241,15 +262,9 @@ impl Shard {
     fn admit(&mut self, newcomer: Newcomer) {
         let id = self.next_id;
         self.next_id += 1;
-        let wants_to_resume = newcomer.options.cursor.is_some();
         let turn =
             Turn { hub: &self.hub, config: &self.config, batch: None, now: Instant::now(), sent: &mut self.sent };
         let mut client = Client::new(newcomer, &turn);
-        if wants_to_resume && client.has_position() {
-            counter!("living_map_stream_resumed_total").increment(1);
-        } else if wants_to_resume {
-            counter!("ws_cursor_resync_total").increment(1);
-        }
         if self.stopping {
             client.stop(self.config.reconnect_after_ms(), &turn);
         }
@@ -258,6 +273,37 @@ impl Shard {
         let waker = Waker::from(Arc::clone(&signal));
         waker.wake_by_ref();
         entry.insert(Slot { client, id, signal, waker });
+    }
+
+    /// Asks for as many replays as may be under way.
+    fn ask_for_replays(&mut self) {
+        while self.replays.len() < REPLAYS_AT_ONCE
+            && let Some((key, id, position)) = self.behind.pop_front()
+        {
+            if self.clients.get(key).is_none_or(|slot| slot.id != id) {
+                continue;
+            }
+            // in a task of its own, as a snapshot; it has a patience of its own
+            let source = Arc::clone(&self.sources.replay);
+            let replay = tokio::spawn(async move { source(position).await });
+            self.replays.push(async move { (key, id, replay.await.ok()) }.boxed());
+        }
+    }
+
+    fn hand_over(&mut self, key: usize, id: u64, replay: Option<Replay>) {
+        self.ask_for_replays();
+        if self.clients.get(key).is_none_or(|slot| slot.id != id) {
+            return;
+        }
+        let batch = match replay {
+            Some(Replay::Frames(batch)) => Some(batch),
+            Some(Replay::Gone { .. } | Replay::Unavailable) | None => None,
+        };
+        if self.with(key, None, |client, _, _, _| client.give_replay(batch.as_deref())) == Some(true) {
+            self.advance(key, batch.as_deref());
+        }
+        // what comes next, of the ring or of another replay or snapshot, when its turn comes
+        self.wake(key);
     }
 
     fn ask_for_snapshot(&mut self, key: usize) {
@@ -271,7 +317,7 @@ impl Shard {
         waiting.push((key, slot.id));
         if waiting.len() == 1 {
             // In a task of its own: a source that computes, panics or hangs costs those who wait for it, not the shard.
-            let source = Arc::clone(&self.source);
+            let source = Arc::clone(&self.sources.snapshot);
             let snapshot = tokio::spawn(async move { source(layers).await });
             let snapshot = tokio::time::timeout(self.config.stall_timeout, snapshot);
             let answer = async move { (layers, snapshot.await.ok().and_then(Result::ok)) };

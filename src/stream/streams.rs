@@ -20,6 +20,7 @@ use super::filter::{Guest, LayerSet, StreamOptions};
 use super::handshake::{self, UpgradeError};
 use super::hub::Hub;
 use super::io::Io;
+use super::replay::ReplaySource;
 use super::shard::{NEWCOMERS_AT_ONCE, Newcomer, Shard};
 use super::sse;
 use crate::access::address::Share;
@@ -37,6 +38,15 @@ pub struct SnapshotJson {
 /// Gives a snapshot of some layers. It should hand out the same bytes for a while (see
 /// [`StreamConfig::min_bytes_per_second`] on what that bounds), and they should be no older than the ring is long.
 pub type SnapshotSource = Arc<dyn Fn(LayerSet) -> BoxFuture<'static, SnapshotJson> + Send + Sync>;
+
+/// Where clients get what the ring has not.
+#[derive(Clone)]
+pub struct Sources {
+    /// The map as it is, for those who begin, and for those who cannot go on.
+    pub snapshot: SnapshotSource,
+    /// What the ring has left behind, for those who can.
+    pub replay: ReplaySource,
+}
 
 /// All streaming clients. Cheap to clone.
 #[derive(Clone)]
@@ -113,7 +123,7 @@ impl Streams {
     /// Starts the shards on the current tokio runtime. When `shutdown` is cancelled, clients are told to come back, and
     /// closed; [`Streams::closed`] waits for that.
     #[must_use]
-    pub fn start(config: StreamConfig, hub: &Arc<Hub>, source: &SnapshotSource, shutdown: CancellationToken) -> Self {
+    pub fn start(config: StreamConfig, hub: &Arc<Hub>, sources: &Sources, shutdown: CancellationToken) -> Self {
         let config = Arc::new(config);
         let tasks = TaskTracker::new();
         let number = match config.shards {
@@ -124,7 +134,7 @@ impl Streams {
             .map(|_| {
                 let (sender, newcomers) = mpsc::channel(NEWCOMERS_AT_ONCE);
                 let shard =
-                    Shard::new(Arc::clone(&config), Arc::clone(hub), Arc::clone(source), newcomers, shutdown.clone());
+                    Shard::new(Arc::clone(&config), Arc::clone(hub), sources.clone(), newcomers, shutdown.clone());
                 // A shard makes thousands of calls on sockets before it is done; the budget that tokio gives each task
                 // would make ready sockets look busy. It yields by itself.
                 tasks.spawn(tokio::task::unconstrained(shard.run()));
@@ -132,7 +142,7 @@ impl Streams {
             })
             .collect();
         let next_shard = AtomicUsize::new(0);
-        let shared = sse::Shared { config, hub: Arc::clone(hub), source: Arc::clone(source), shutdown };
+        let shared = sse::Shared { config, hub: Arc::clone(hub), sources: sources.clone(), shutdown };
         Self { inner: Arc::new(Inner { shared, clients: Arc::default(), next_shard, shards, tasks }) }
     }
 

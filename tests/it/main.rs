@@ -18,6 +18,7 @@ mod log_table;
 mod log_unreadable;
 mod nats_cluster;
 mod past;
+mod replay;
 mod replicas;
 mod stream;
 mod support;

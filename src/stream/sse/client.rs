@@ -17,7 +17,8 @@ use crate::stream::close::CloseReason;
 use crate::stream::config::StreamConfig;
 use crate::stream::filter::StreamOptions;
 use crate::stream::hub::{Batch, Hub, Read};
-use crate::stream::streams::{Place, SnapshotJson, SnapshotSource};
+use crate::stream::replay::Replay;
+use crate::stream::streams::{Place, SnapshotJson, Sources};
 
 /// Bytes of frames in one chunk, about: all that a client has under way beside a shared snapshot.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -29,8 +30,8 @@ pub struct Shared {
     pub config: Arc<StreamConfig>,
     /// The ring.
     pub hub: Arc<Hub>,
-    /// Where snapshots come from.
-    pub source: SnapshotSource,
+    /// Where what the ring has not comes from.
+    pub sources: Sources,
     /// When clients are to go.
     pub shutdown: CancellationToken,
 }
@@ -42,7 +43,7 @@ pub struct Client {
     options: StreamOptions,
     /// Everything up to here was sent, or is not wanted; none before a snapshot that it needs.
     position: Option<Cursor>,
-    /// Events up to here were published before a client came that resumed.
+    /// Events up to here were published before a client came that resumed, or were given to it by a replay.
     replay_until: u64,
     /// What is left of a frame that is in parts.
     parts: VecDeque<Bytes>,
@@ -139,17 +140,19 @@ impl Client {
             };
             self.head.mark_unchanged();
             match self.shared.hub.read(position, CHUNK_BYTES) {
-                Read::Lagged { .. } => {
-                    counter!("living_map_stream_lagged_total").increment(1);
-                    self.position = None;
+                Read::Lagged { oldest } if oldest.epoch == position.epoch => {
+                    if let Some(chunk) = self.replay(position).await {
+                        return Some(chunk);
+                    }
                 }
+                Read::Lagged { .. } => self.lag(),
                 Read::Frames(batch) if batch.upto == position => {
                     if let Some(chunk) = self.wait(position).await {
                         return Some(chunk);
                     }
                 }
                 Read::Frames(batch) => {
-                    if let Some(chunk) = self.take(&batch) {
+                    if let Some(chunk) = self.take(&batch, position) {
                         return Some(chunk);
                     }
                     // A filter may leave out all that a long ring holds; others have their turn meanwhile.
@@ -159,16 +162,45 @@ impl Client {
         }
     }
 
-    /// The wanted frames of a batch; none when none is.
-    fn take(&mut self, batch: &Batch) -> Option<Bytes> {
+    /// What the ring has not any more, a chunk at a time: nothing of the stretch is held while the client takes it.
+    async fn replay(&mut self, position: Cursor) -> Option<Bytes> {
+        // in a task of its own, as a snapshot; it has a patience of its own
+        let source = Arc::clone(&self.shared.sources.replay);
+        let replay = tokio::spawn(async move { source(position).await });
+        let replay = self.shared.shutdown.run_until_cancelled(replay).await?;
+        match replay.ok() {
+            Some(Replay::Frames(batch)) if batch.goes_on_from(position) => {
+                self.replay_until = self.replay_until.max(batch.upto.seq);
+                self.take(&batch, position)
+            }
+            Some(_) | None => {
+                self.lag();
+                None
+            }
+        }
+    }
+
+    /// It needs a snapshot.
+    fn lag(&mut self) {
+        counter!("living_map_stream_lagged_total").increment(1);
+        self.position = None;
+    }
+
+    /// About a chunk of the wanted frames of a batch; none when none is.
+    fn take(&mut self, batch: &Batch, position: Cursor) -> Option<Bytes> {
         let mut chunk = Vec::new();
         let (mut frames, mut replayed) = (0, 0);
-        for frame in batch.frames.iter().filter(|frame| self.options.wants(frame)) {
+        let mut upto = batch.upto;
+        for frame in batch.behind(position).iter().filter(|frame| self.options.wants(frame)) {
+            if chunk.len() >= CHUNK_BYTES {
+                upto.seq = frame.seq() - 1;
+                break;
+            }
             encode::event(&mut chunk, batch.after, frame);
             frames += 1;
             replayed += u64::from(frame.seq() <= self.replay_until);
         }
-        self.position = Some(batch.upto);
+        self.position = Some(upto);
         if frames == 0 {
             return None;
         }
@@ -200,7 +232,7 @@ impl Client {
         let StreamConfig { resync_interval, stall_timeout, .. } = *shared.config;
         let not_before = self.snapshot_at.map(|last| last + resync_interval);
         // In a task of its own: a source that panics ends this stream in words.
-        let (source, layers) = (Arc::clone(&shared.source), self.options.layers);
+        let (source, layers) = (Arc::clone(&shared.sources.snapshot), self.options.layers);
         let fetch = async {
             if let Some(not_before) = not_before {
                 sleep_until(not_before).await;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::close::CloseReason;
 use super::connection::Connection;
 use super::filter::StreamOptions;
+use super::replay::Replay;
 use super::streams::{Place, Streams, Transport};
 use crate::model::Cursor;
 use client::{Client, Watched};
@@ -32,6 +33,12 @@ pub enum OpenError {
     Gone {
         /// The oldest position that can be resumed from.
         oldest: Cursor,
+    },
+    /// What follows the cursor is older than the ring, and cannot be made right now.
+    #[error("what follows this cursor cannot be had right now")]
+    Unavailable {
+        /// When to try again.
+        retry_after: Duration,
     },
     /// As many clients as the server takes, in all or from this address.
     #[error("the server has as many streaming clients as it takes, in all or from this address")]
@@ -52,25 +59,38 @@ impl Streams {
     ///
     /// # Errors
     /// Why it is refused; nothing is left behind then.
-    pub fn open(&self, options: StreamOptions, connection: Connection) -> Result<Response<Body>, OpenError> {
+    pub async fn open(&self, options: StreamOptions, connection: Connection) -> Result<Response<Body>, OpenError> {
         let shared = self.shared();
         let retry_after = shared.config.retry_after;
         if shared.shutdown.is_cancelled() {
             return Err(OpenError::Stopping { retry_after });
         }
+        let place = self.take_place(Transport::Sse, options.guest).ok_or(OpenError::Full { retry_after })?;
         if let Some(cursor) = options.cursor
             && !shared.hub.can_resume(cursor)
         {
-            counter!("sse_cursor_410_total").increment(1);
-            return Err(OpenError::Gone { oldest: shared.hub.oldest() });
+            match (shared.sources.replay)(cursor).await {
+                Replay::Frames(batch) if batch.goes_on_from(cursor) => {}
+                Replay::Unavailable => return Err(OpenError::Unavailable { retry_after }),
+                // the ring has moved on meanwhile, and has it now
+                _ if shared.hub.can_resume(cursor) => {}
+                Replay::Frames(_) => return Err(gone(shared, None)),
+                Replay::Gone { oldest } => return Err(gone(shared, oldest)),
+            }
         }
-        let place = self.take_place(Transport::Sse, options.guest).ok_or(OpenError::Full { retry_after })?;
         if options.cursor.is_some() {
             counter!("living_map_stream_resumed_total").increment(1);
         }
         connection.becomes_stream();
         Ok(answer(self, shared.clone(), options, place, connection))
     }
+}
+
+fn gone(shared: &Shared, replayed: Option<Cursor>) -> OpenError {
+    counter!("sse_cursor_410_total").increment(1);
+    let ring = shared.hub.oldest();
+    let oldest = replayed.filter(|cursor| cursor.epoch == ring.epoch).map_or(ring, |cursor| cursor.min(ring));
+    OpenError::Gone { oldest }
 }
 
 fn answer(

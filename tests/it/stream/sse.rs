@@ -186,7 +186,12 @@ async fn publish(server: &Process, numbers: std::ops::RangeInclusive<u64>) {
 
 #[tokio::test]
 async fn the_server_streams_resumes_and_says_what_it_cannot_resume() {
-    let server = Process::serve(&[("STREAM_RING_EVENTS", "16"), ("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let server = Process::serve(&[
+        ("STREAM_RING_EVENTS", "16"),
+        ("STREAM_REPLAY_EVENTS", "20"),
+        ("REQUEST_TIMEOUT_SECONDS", "1"),
+    ])
+    .await;
     let url = server.url("/living-map/events/stream");
     let mut client = until("the map to be complete", async || EventSource::open(&url, None).await.ok()).await;
     for (name, value) in [
@@ -233,7 +238,7 @@ async fn the_server_streams_resumes_and_says_what_it_cannot_resume() {
         (None, format!("?cursor={epoch}.99999"), "cursor"),
         (None, "?cursor=1.1".to_owned(), "cursor"),
     ] {
-        let gone = until("the ring to have moved on", async || {
+        let gone = until("the ring, and the reach of replay, to have moved on", async || {
             EventSource::open(&format!("{url}{query}"), header.as_deref()).await.err()
         });
         let gone = gone.await;

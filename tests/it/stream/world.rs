@@ -13,7 +13,8 @@ use living_map::http::HttpConfig;
 use living_map::map::Outcome;
 use living_map::model::{Cursor, EntityType, Epoch, Event, Layer, LogEntry};
 use living_map::stream::{
-    Connection, Hub, HubConfig, LayerSet, SnapshotJson, SnapshotSource, StreamConfig, StreamOptions, Streams,
+    Connection, Hub, HubConfig, LayerSet, Replay, ReplaySource, SnapshotJson, SnapshotSource, Sources, StreamConfig,
+    StreamOptions, Streams,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -75,9 +76,15 @@ impl World {
     }
 
     pub async fn start_with(options: Options, source: SnapshotSource, seq: Arc<Mutex<u64>>) -> Self {
+        // what has left the ring is gone
+        let replay: ReplaySource = Arc::new(|_| async { Replay::Gone { oldest: None } }.boxed());
+        Self::start_of(options, Sources { snapshot: source, replay }, seq).await
+    }
+
+    pub async fn start_of(options: Options, sources: Sources, seq: Arc<Mutex<u64>>) -> Self {
         let hub = Arc::new(Hub::new(options.hub, EPOCH));
         let shutdown = CancellationToken::new();
-        let streams = Streams::start(options.stream, &hub, &source, shutdown.clone());
+        let streams = Streams::start(options.stream, &hub, &sources, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new()
@@ -158,7 +165,7 @@ async fn upgrade(State(streams): State<Streams>, request: Request) -> Response {
 async fn open(State(streams): State<Streams>, request: Request) -> Response {
     let options = StreamOptions::from_query(request.uri().query().unwrap_or_default()).unwrap();
     let connection = request.extensions().get::<Connection>().expect("the server's").clone();
-    match streams.open(options, connection) {
+    match streams.open(options, connection).await {
         Ok(response) => response,
         Err(error) => (http::StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }

@@ -43,6 +43,11 @@ impl Process {
         format!("ws://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// What it has written to its standard error and output.
     pub fn output(&self) -> String {
         self.daemon.output()

@@ -1,0 +1,9 @@
+//! Replay: whoever is behind the ring is given every event as the ring had it.
+
+mod after_a_restart;
+mod client;
+mod holes;
+mod random;
+mod stuck;
+mod truth;
+mod wanderer;

@@ -1,0 +1,153 @@
+//! Regression: a server that began from its saved map had a ring without what clients had missed meanwhile, so that they got
+//! a snapshot, or 410, after every planned restart.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use serde_json::{Value, json};
+
+use super::client::{Opened, Transport, address_of, open, stream};
+use crate::support::nats::NatsServer;
+use crate::support::postgres::Postgres;
+use crate::support::process::Process;
+use crate::support::wait::{PATIENCE, until};
+
+const EVENTS: usize = 400;
+
+async fn publish(server: &Process, numbers: std::ops::Range<usize>) {
+    let events: Vec<Value> = numbers
+        .map(|number| {
+            let payload = json!({"agent_id": format!("agent:{}", number % 7), "status": "online", "n": number});
+            json!({"event_type": "agent.event.status", "event_id": format!("n{number}"), "payload": payload})
+        })
+        .collect();
+    let url = server.url("/living-map/events");
+    until("events to be accepted", || async {
+        let answer = reqwest::Client::new().post(&url).json(&events).send().await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+}
+
+/// The next `count` event frames; nothing but pings between them.
+async fn events(stream: &mut BoxStream<'static, String>, count: usize) -> Vec<String> {
+    let mut frames = Vec::new();
+    while frames.len() < count {
+        let next = tokio::time::timeout(PATIENCE, stream.next()).await.expect("an event should have come");
+        let frame = next.expect("the stream should go on");
+        match serde_json::from_str::<Value>(&frame).expect("JSON")["kind"].as_str() {
+            Some("event") => frames.push(frame),
+            Some("ping") => {}
+            kind => panic!("{kind:?} in place of an event"),
+        }
+    }
+    frames
+}
+
+fn cursor_of(frame: &str) -> String {
+    serde_json::from_str::<Value>(frame).expect("JSON")["cursor"].as_str().expect("a cursor").to_owned()
+}
+
+/// Waits until a server can be asked for the stream.
+pub async fn complete(server: &Process) {
+    until("the map to be complete", || async {
+        let ready = reqwest::get(server.url("/living-map/snapshot")).await.ok()?;
+        ready.status().is_success().then_some(())
+    })
+    .await;
+}
+
+async fn a_cursor_from_before_the_saved_map_is_gone_on_from(mut server: Process) {
+    complete(&server).await;
+    let mut live = stream(&server, Transport::WebSocket, None).await;
+    live.next().await.expect("the snapshot");
+    publish(&server, 0..EVENTS).await;
+    let before = events(&mut live, EVENTS).await;
+    assert!(server.stop().await.success());
+    server.restart().await;
+    complete(&server).await;
+    assert!(server.output().contains("begins from its saved state"), "{}", server.output());
+    for transport in [Transport::WebSocket, Transport::Sse] {
+        for missed in [1, 30, EVENTS - 1] {
+            let mut back = stream(&server, transport, Some(&cursor_of(&before[EVENTS - 1 - missed]))).await;
+            // the same bytes as at first, `changes` and all
+            assert_eq!(events(&mut back, missed).await, before[EVENTS - missed..], "{transport:?}, {missed} missed");
+        }
+    }
+    // over the seam: what was before the restart, and what comes after it
+    let mut back = stream(&server, Transport::Sse, Some(&cursor_of(&before[EVENTS - 3]))).await;
+    publish(&server, EVENTS..EVENTS + 2).await;
+    let over = events(&mut back, 4).await;
+    assert_eq!(over[..2], before[EVENTS - 2..]);
+    let numbers: Vec<Value> =
+        over.iter().map(|frame| serde_json::from_str::<Value>(frame).expect("JSON")["payload"]["n"].clone()).collect();
+    assert_eq!(numbers, (EVENTS - 2..EVENTS + 2).map(|number| json!(number)).collect::<Vec<_>>());
+    let metrics = reqwest::get(server.url("/metrics")).await.expect("it answers").text().await.expect("text");
+    for wanted in [
+        "living_map_replay_requests_total{result=\"made\"} ",
+        "\nws_replay_events_total ",
+        "\nsse_replay_events_total ",
+    ] {
+        assert!(metrics.contains(wanted), "{wanted} in {metrics}");
+    }
+    for unwanted in ["\nws_cursor_resync_total ", "\nsse_cursor_410_total ", "\nliving_map_stream_lagged_total "] {
+        assert!(!metrics.contains(unwanted), "{unwanted} in {metrics}");
+    }
+}
+
+const NO_UPSTREAMS: [(&str, &str); 1] = [("SYNC_INTERVAL_SECONDS", "3600")];
+
+#[tokio::test]
+async fn a_cursor_from_before_the_saved_map_is_gone_on_from_with_the_table_log() {
+    a_cursor_from_before_the_saved_map_is_gone_on_from(Process::serve(&NO_UPSTREAMS).await).await;
+}
+
+#[tokio::test]
+async fn a_cursor_from_before_the_saved_map_is_gone_on_from_with_jetstream() {
+    let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let environment = [NO_UPSTREAMS[0], ("NATS_URL", &*nats_url), ("DATABASE_URL", &*database_url)];
+    a_cursor_from_before_the_saved_map_is_gone_on_from(Process::serve(&environment).await).await;
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_replay_says_so_and_a_socket_gets_a_snapshot() {
+    let (nats, mut postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let environment =
+        [NO_UPSTREAMS[0], ("NATS_URL", &*nats_url), ("DATABASE_URL", &*database_url), ("STREAM_RING_EVENTS", "16")];
+    let server = Process::serve(&environment).await;
+    let address = address_of(&server);
+    complete(&server).await;
+    let mut live = stream(&server, Transport::WebSocket, None).await;
+    live.next().await.expect("the snapshot");
+    // no more at a time than the ring holds: what nobody has asked for is not held
+    let mut before = Vec::new();
+    for start in (0..EVENTS).step_by(10) {
+        publish(&server, start..start + 10).await;
+        before.append(&mut events(&mut live, 10).await);
+    }
+    let cursor = cursor_of(&before[0]);
+    postgres.kill();
+    let Opened::Refused(status, document) = open(&address, Transport::Sse, Some(&cursor)).await else {
+        panic!("the database is away");
+    };
+    assert_eq!(status, 503, "{document}");
+    let mut back = stream(&server, Transport::WebSocket, Some(&cursor)).await;
+    let first = tokio::time::timeout(PATIENCE * 2, back.next()).await.expect("a frame").expect("a frame");
+    assert_eq!(serde_json::from_str::<Value>(&first).expect("JSON")["kind"], "snapshot");
+    postgres.restart().await;
+    let mut back = until("replay to be back", || async {
+        match open(&address, Transport::Sse, Some(&cursor)).await {
+            Opened::Stream(stream) => Some(stream),
+            Opened::Refused(status, document) => {
+                assert_eq!(status, 503, "{document}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                None
+            }
+        }
+    })
+    .await;
+    assert_eq!(events(&mut back, EVENTS - 1).await, before[1..]);
+}
