@@ -32,18 +32,12 @@ export function App() {
   }, [t, layer]);
   return (
     <>
-      <a
-        className="skip"
-        href="./"
-        onClick={(event) => {
-          event.preventDefault();
+      <Header
+        onSkip={() => {
           setView({ table: true });
           requestAnimationFrame(() => document.querySelector<HTMLElement>('.table')?.focus());
         }}
-      >
-        {t('skip')}
-      </a>
-      <Header />
+      />
       <main>
         <div className="map">
           <div className="bar">

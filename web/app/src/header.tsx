@@ -6,10 +6,14 @@ import { Search } from './search';
 import { useTravel } from './travel';
 import { formatView, LAYERS, setView, useView } from './view';
 
-export function Header() {
+/** @param onSkip goes to the layer in words, past all that comes before it */
+export function Header({ onSkip }: { onSkip: () => void }) {
   const { t } = useText();
   return (
     <header className="top">
+      <button type="button" className="skip" onClick={onSkip}>
+        {t('skip')}
+      </button>
       <h1>
         <img src="./assets/icon.svg" alt="" width="22" height="22" />
         {t('title')}

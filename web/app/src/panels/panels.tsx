@@ -50,6 +50,7 @@ export function Panels() {
       </div>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
       <div className="panel" id="panel" role="tabpanel" aria-labelledby={`tab-${panel}`} tabIndex={0}>
+        <h2 className="unseen">{t(`panel.${panel}`)}</h2>
         <Content />
       </div>
     </section>

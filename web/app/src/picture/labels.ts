@@ -23,7 +23,7 @@ const GROUP_CHARACTERS = 28;
  * @param none what the group of those without one is called
  */
 export function labelsOf(
-  { groups, marks: seeds }: Seeds,
+  { layer, groups, marks: seeds }: Seeds,
   marks: Float32Array,
   circles: Float32Array,
   look: Look,
@@ -46,7 +46,9 @@ export function labelsOf(
     if (r * scale < MARK_FROM) continue;
     const [x = 0, y = 0] = marks.subarray(at * 3, at * 3 + 2);
     if (!isSeen(x, y, r)) continue;
-    labels.push({ key, text: shorten(item.label, MARK_CHARACTERS), position: [x, y + r], isGroup: false });
+    // A node's tile is a square in its circle.
+    const below = layer === 'nodes' ? r * 0.78 : r;
+    labels.push({ key, text: shorten(item.label, MARK_CHARACTERS), position: [x, y + below], isGroup: false });
     if (labels.length >= LIMIT) break;
   }
   return labels;

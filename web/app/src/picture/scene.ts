@@ -39,8 +39,8 @@ export interface SceneEvents {
   /** The pointer is over an entity, at a place in the picture; `null`: over none. */
   onHover: (target: Target | null) => void;
   onOpen: (id: string | null) => void;
-  /** Something was drawn. */
-  onDraw: () => void;
+  /** Something was drawn; whether all of it is where it belongs. */
+  onDraw: (isStill: boolean) => void;
 }
 
 export class Scene {
@@ -104,7 +104,7 @@ export class Scene {
         if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), null);
         this.#schedule();
       },
-      onAfterRender: () => this.events.onDraw(),
+      onAfterRender: () => this.#seeds && this.events.onDraw(!this.#isMoving),
       layers: [],
     });
   }
@@ -117,6 +117,8 @@ export class Scene {
 
   /** The map, and which of its layers is to be seen. */
   show(layers: Layers | null, layer: View['layer']): void {
+    // An empty picture before the first would be one to move from.
+    if (layers === null && this.#seeds === null) return;
     this.#layers = layers;
     const seeds = seedsOf(layers, layer);
     if (this.#wanted?.layer !== layer) this.#camera.isFree = true;
@@ -300,9 +302,11 @@ export class Scene {
       viewState: viewStateOf(this.#camera.look),
       layers: draw({ ...(this.#drawn as Drawing), atlas: this.#atlas, palette: this.#palette, rings }),
     });
-    if (this.#marks.isMoving || this.#groups.isMoving || this.#camera.isFlying || this.#ripples.alive(now).length > 0) {
-      this.#schedule();
-    }
+    if (this.#isMoving || this.#ripples.alive(now).length > 0) this.#schedule();
+  }
+
+  get #isMoving(): boolean {
+    return this.#marks.isMoving || this.#groups.isMoving || this.#camera.isFlying;
   }
 
   #styleOf({ marks, groups, layer }: Seeds) {
