@@ -5,7 +5,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { expect } from 'vitest';
 
 /** Routes that servers may lack; the page says so, and the browser says it too. */
-const OPTIONAL = /living-map\/(lessons|dead-letters|history\/aggregate)/;
+const OPTIONAL = /living-map\/(lessons|dead-letters)/;
 
 export interface Visit {
   browser: Browser;

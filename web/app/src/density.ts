@@ -1,11 +1,5 @@
 /** How much happened when. */
 
-export interface Density {
-  counts: readonly number[];
-  /** How many events were counted, when there may be more than that; `null` when all of them were. */
-  partialOf: number | null;
-}
-
 /** Times as counts in `buckets` equal parts of `since` to `until`; what is outside is left out. Milliseconds. */
 export function countBuckets(
   times: readonly (readonly [time: number, count: number])[],

@@ -1,36 +1,17 @@
-import type { SourceHealth, SourceStatus } from '@living-map/react';
+import { type Ready, type Resource, type SourceHealth, type SourceStatus, useResource } from '@living-map/react';
 import { createContext, type ReactNode, useContext } from 'react';
 import { Glyph } from './parts/mark';
 import { useText } from './preferences';
-import { type Resource, useResource } from './resource';
+import { server } from './server';
 
 /** How often the server is asked how it is: no frame of the stream says it. Milliseconds. */
 const READY_MS = 5000;
 
-interface Dependency {
-  status: string;
-  kind?: string;
-  error: string | null;
-}
-
-/** What `GET /living-map/ready` answers. */
-export interface Ready {
-  status: string;
-  checks: {
-    log: Dependency;
-    history: Dependency;
-    writer: (Dependency & { lag: number | null }) | null;
-    map: { following: string; error: string | null; lag: number | null; entities: number };
-    sources: SourceHealth[];
-    journal: Dependency & { pending: number };
-    stream: { clients: number };
-  };
-}
-
 const ReadyContext = createContext<Resource<Ready> | null>(null);
 
 export function ReadyProvider({ children }: { children: ReactNode }) {
-  return <ReadyContext value={useResource<Ready>('living-map/ready', {}, READY_MS)}>{children}</ReadyContext>;
+  const ready = useResource('/living-map/ready', {}, { url: server.url, refreshMs: READY_MS });
+  return <ReadyContext value={ready}>{children}</ReadyContext>;
 }
 
 export const useReady = (): Resource<Ready> | null => useContext(ReadyContext);

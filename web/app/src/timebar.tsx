@@ -1,9 +1,9 @@
-import type { EventList } from '@living-map/react';
+import { useResource } from '@living-map/react';
 import { useEffect, useMemo, useState } from 'react';
-import { countBuckets, type Density } from './density';
+import { countBuckets } from './density';
 import { BarChart } from './parts/bars';
 import { useText } from './preferences';
-import { useResource } from './resource';
+import { server } from './server';
 import { go, live, pause, play, SPEEDS, setSpeed, useTravel } from './travel';
 import { setView } from './view';
 
@@ -17,12 +17,9 @@ const WINDOWS = [
 ] as const;
 type Window = (typeof WINDOWS)[number];
 
-const BARS = 72;
 const STEPS = 1000;
 /** How often the end of the range follows the clock. Milliseconds. */
 const FOLLOW_MS = 10_000;
-/** Where servers do not count, the newest so many events are. */
-const COUNTED = 1000;
 /** Where play begins when one is not in the past yet: so much of the range back. */
 const PLAY_FROM = 0.25;
 
@@ -62,7 +59,7 @@ export function TimeBar() {
         </select>
       </label>
       <div className="scrubber">
-        <BarChart counts={density.counts} label={t('time.density')} />
+        <BarChart counts={density} label={t('time.density')} />
         <input
           type="range"
           min={0}
@@ -79,7 +76,6 @@ export function TimeBar() {
         />
         <p className="scale" aria-hidden="true">
           <span>{clock(since, span > 43_200_000)}</span>
-          {density.partialOf !== null && <span>{t('time.partial', { count: density.partialOf })}</span>}
           <span>{clock(end, span > 43_200_000)}</span>
         </p>
       </div>
@@ -129,25 +125,16 @@ function useClock(): number {
   return now;
 }
 
-interface Aggregate {
-  items?: { bucket?: string; ts?: string; count?: number }[];
-}
-
-function useDensity(since: number, until: number, bucket: string): Density {
+function useDensity(since: number, until: number, bucket: string): number[] {
   const range = { since: new Date(since).toISOString(), until: new Date(until).toISOString() };
-  const counted = useResource<Aggregate>('living-map/history/aggregate', { ...range, bucket, group_by: 'event_type' });
-  const isWithout = counted.error !== null;
-  const listed = useResource<EventList>(isWithout ? 'living-map/history' : null, { ...range, limit: COUNTED });
+  const { data } = useResource('/living-map/history/aggregate', { ...range, bucket, limit: 1 }, server);
   return useMemo(() => {
-    if (isWithout) {
-      const events = listed.data?.items ?? [];
-      const times = events.map(({ timestamp }) => [Date.parse(timestamp), 1] as const);
-      const partialOf = listed.data?.has_more ? events.length : null;
-      return { counts: countBuckets(times, since, until, BARS), partialOf };
-    }
-    const times = (counted.data?.items ?? []).map(
-      ({ bucket: start, ts, count }) => [Date.parse(start ?? ts ?? ''), count ?? 0] as const,
-    );
-    return { counts: countBuckets(times, since, until, BARS), partialOf: null };
-  }, [isWithout, listed.data, counted.data, since, until]);
+    const half = (data?.bucket_seconds ?? 0) * 500;
+    const counts = (data?.buckets ?? []).map((start, at) => {
+      const all = [...(data?.series ?? []), ...(data?.other ? [data.other] : [])];
+      // Buckets begin at whole multiples: it is their middle that says which bar they are.
+      return [Date.parse(start) + half, all.reduce((sum, { counts: own }) => sum + (own[at] ?? 0), 0)] as const;
+    });
+    return countBuckets(counts, since, until, half > 0 ? Math.round((until - since) / 2 / half) : 1);
+  }, [data, since, until]);
 }

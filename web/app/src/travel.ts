@@ -3,9 +3,9 @@
  * moment, as fast as the server answers and no faster than was asked for.
  */
 
-import type { EventList, Snapshot } from '@living-map/react';
+import { get, type Snapshot } from '@living-map/react';
 import { useSyncExternalStore } from 'react';
-import { get } from './server';
+import { server } from './server';
 import { ripples } from './signals';
 import { getView, setView, subscribe as subscribeToView } from './view';
 
@@ -56,7 +56,7 @@ async function load(at: string) {
   running = controller;
   set({ at, isLoading: true, error: null });
   try {
-    const snapshot = await get<Snapshot>('living-map/snapshot', { at }, controller.signal);
+    const snapshot = await get(server.url, '/living-map/snapshot', { at }, controller.signal);
     if (controller.signal.aborted) return;
     set({ snapshot, isLoading: false });
     if (travel.isPlaying && before !== null) await ripple(before, at, controller.signal);
@@ -70,7 +70,7 @@ async function load(at: string) {
 
 async function ripple(since: string, until: string, signal: AbortSignal) {
   const query = { since, until, limit: STEP_EVENTS };
-  const { items } = await get<EventList>('living-map/history', query, signal);
+  const { items } = await get(server.url, '/living-map/history', query, signal);
   ripples.send(items.flatMap(({ entity_id }) => entity_id ?? []));
 }
 

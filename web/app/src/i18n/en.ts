@@ -227,7 +227,6 @@ export const en = {
   'time.live': 'Back to live',
   'time.changes': 'What changed since?',
   'time.density': 'Events over the range',
-  'time.partial': 'density of the newest {count} events only',
   'time.failed': 'That moment cannot be shown: {error}',
 
   help: 'Keyboard',

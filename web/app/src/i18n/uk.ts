@@ -230,7 +230,6 @@ export const uk: Record<Key, string> = {
   'time.live': 'Назад до «наживо»',
   'time.changes': 'Що змінилося відтоді?',
   'time.density': 'Події за проміжок',
-  'time.partial': 'густота лише за {count} найновішими подіями',
   'time.failed': 'Цю мить показати не вдається: {error}',
 
   help: 'Клавіатура',

@@ -1,7 +1,8 @@
+import { type JournalHealth, useErrors } from '@living-map/react';
 import { Answer } from '../parts/answer';
 import { Glyph } from '../parts/mark';
 import { useText } from '../preferences';
-import { useResource } from '../resource';
+import { server } from '../server';
 import { useReady } from '../sources';
 
 /** Minutes looked back at. */
@@ -9,50 +10,32 @@ const MINUTES = 60;
 const REFRESH_MS = 10_000;
 const ENTRIES = 50;
 
-interface JournalHealth {
-  period_minutes: number;
-  total_errors: number;
-  rescued_errors: number;
-  per_target: Record<string, number | { errors?: number }>;
-  unhealthy_targets: string[];
-}
-
-interface Entry {
-  id: string;
-  ts: string;
-  op: string;
-  target: string;
-  key: string;
-  error: string;
-  rescued: boolean;
-}
-
 /** "Is anything broken?", answered by the error journal. */
 export function Broken() {
   const { t, clock } = useText();
-  const health = useResource<JournalHealth>('living-map/errors/health', { minutes: MINUTES }, REFRESH_MS);
-  const entries = useResource<{ items: Entry[] }>('living-map/errors', { limit: ENTRIES }, REFRESH_MS);
+  const journal = useErrors({ minutes: MINUTES, limit: ENTRIES }, { url: server.url, refreshMs: REFRESH_MS });
+  const { health, items } = journal;
   return (
     <>
       <h3>{t('broken.question')}</h3>
-      <Answer resource={health}>{health.data && <Verdict health={health.data} />}</Answer>
-      <Checks />
-      <Answer resource={entries}>
-        {entries.data && entries.data.items.length > 0 && (
-          <>
-            <h3>{t('broken.entries')}</h3>
-            <ul className="rows">
-              {entries.data.items.toReversed().map(({ id, ts, op, target, key, error, rescued }) => (
-                <li key={id}>
-                  <time dateTime={ts}>{clock(ts)}</time> <strong>{target}</strong> {op} <code>{key}</code>
-                  <span className="block">{error}</span>
-                  {rescued && <span className="muted block">{t('broken.rescued')}</span>}
-                </li>
-              ))}
-            </ul>
-          </>
-        )}
+      <Answer of={journal} isKnown={health !== null}>
+        {health && <Verdict health={health} />}
       </Answer>
+      <Checks />
+      {items.length > 0 && (
+        <>
+          <h3>{t('broken.entries')}</h3>
+          <ul className="rows">
+            {items.toReversed().map(({ id, ts, op, target, key, error, rescued }) => (
+              <li key={id}>
+                <time dateTime={ts}>{clock(ts)}</time> <strong>{target}</strong> {op} <code>{key}</code>
+                <span className="block">{error}</span>
+                {rescued && <span className="muted block">{t('broken.rescued')}</span>}
+              </li>
+            ))}
+          </ul>
+        </>
+      )}
     </>
   );
 }
@@ -74,7 +57,7 @@ function Verdict({ health }: { health: JournalHealth }) {
           {Object.entries(health.per_target).map(([target, failed]) => (
             <div key={target}>
               <dt>{target}</dt>
-              <dd>{typeof failed === 'number' ? failed : (failed.errors ?? '')}</dd>
+              <dd>{failed}</dd>
             </div>
           ))}
         </dl>

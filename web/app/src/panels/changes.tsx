@@ -1,29 +1,12 @@
-import type { EntityType, Status } from '@living-map/react';
+import { type ChangedEntity, type EntitySummary, useResource } from '@living-map/react';
 import { useEffect, useState } from 'react';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
 import { StatusMark } from '../parts/mark';
 import { useText } from '../preferences';
-import { useResource } from '../resource';
+import { server } from '../server';
 import { useTravel } from '../travel';
 import { fromLocal, toLocal } from './local-time';
-
-interface Summary {
-  id: string;
-  label: string;
-  type: EntityType;
-  status: Status;
-}
-
-interface Changed extends Summary {
-  fields: { field: string; before: unknown; after: unknown }[];
-}
-
-interface Diff {
-  added: Summary[];
-  removed: Summary[];
-  changed: Changed[];
-}
 
 /** Entities on show of each sort. */
 const ROWS = 100;
@@ -41,7 +24,6 @@ export function Changes() {
     setFrom(toLocal(at));
     setAsked({ from: at, to: null });
   }, [at]);
-  const diff = useResource<Diff>(asked ? 'living-map/diff' : null, asked ?? {});
   return (
     <>
       <form
@@ -69,12 +51,27 @@ export function Changes() {
         </label>
         <button type="submit">{t('changes.compare')}</button>
       </form>
-      {asked && <Answer resource={diff}>{diff.data && <Difference diff={diff.data} />}</Answer>}
+      {asked && <Difference from={asked.from} to={asked.to} />}
     </>
   );
 }
 
-function Difference({ diff: { added, removed, changed } }: { diff: Diff }) {
+function Difference({ from, to }: { from: string; to: string | null }) {
+  const diff = useResource('/living-map/diff', to === null ? { from } : { from, to }, server);
+  return (
+    <Answer of={diff} isKnown={diff.data !== null}>
+      {diff.data && <Groups {...diff.data} />}
+    </Answer>
+  );
+}
+
+interface Difference {
+  added: readonly EntitySummary[];
+  removed: readonly EntitySummary[];
+  changed: readonly ChangedEntity[];
+}
+
+function Groups({ added, removed, changed }: Difference) {
   const { t } = useText();
   if (added.length + removed.length + changed.length === 0) return <p className="empty">{t('changes.none')}</p>;
   return (
@@ -86,7 +83,7 @@ function Difference({ diff: { added, removed, changed } }: { diff: Diff }) {
   );
 }
 
-function Group({ title, entities }: { title: string; entities: readonly (Summary & Partial<Changed>)[] }) {
+function Group({ title, entities }: { title: string; entities: readonly (EntitySummary & Partial<ChangedEntity>)[] }) {
   const { t } = useText();
   if (entities.length === 0) return null;
   return (

@@ -49,7 +49,7 @@ export function EntityPanel({ id }: { id: string }) {
       )}
       {entity && <Facts entity={entity} />}
       <Relations id={id} />
-      <OpenLessons agent={id} />
+      {entity?.type === 'agent' && <OpenLessons agent={id} />}
       <Happened id={id} at={at} />
     </section>
   );

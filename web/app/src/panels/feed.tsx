@@ -1,11 +1,11 @@
-import type { EventFrame, EventList } from '@living-map/react';
+import { type EventFrame, useResource } from '@living-map/react';
 import { memo, useMemo, useState } from 'react';
 import { itemById } from '../entities';
 import { useEvents, useLayers } from '../live';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
-import { useResource } from '../resource';
+import { server } from '../server';
 import { useTravel } from '../travel';
 import { type FeedFilter, matchesEvent } from './feed-filter';
 
@@ -58,11 +58,11 @@ function LiveFeed() {
 
 function PastFeed({ at }: { at: string }) {
   const { t } = useText();
-  const past = useResource<EventList>('living-map/history', { until: at, limit: ROWS });
+  const past = useResource('/living-map/history', { until: at, limit: ROWS }, server);
   return (
     <>
       <p className="muted small">{t('feed.past')}</p>
-      <Answer resource={past}>
+      <Answer of={past} isKnown={past.data !== null}>
         <EventRows events={past.data?.items ?? []} />
       </Answer>
     </>

@@ -1,31 +1,20 @@
+import { type Lessons as LessonList, LivingMapError, useLessons } from '@living-map/react';
 import { useState } from 'react';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
-import { useResource } from '../resource';
-import { post, Refused } from '../server';
+import { post, server } from '../server';
 
-export interface Lesson {
-  lesson_key: string;
-  agent_id: string | null;
-  rule: string;
-  status: 'candidate' | 'active' | 'rejected' | 'superseded' | 'retired';
-  version: number;
-  title: string;
-  text: string;
-  replay_count: number;
-  ts: string;
-}
+type Lesson = LessonList['items'][number];
 
 const STATUSES = ['candidate', 'active', 'rejected', 'superseded', 'retired'] as const;
-const REFRESH_MS = 15_000;
 const PATH = 'living-map/lessons';
 
 /** Lessons, and their review. */
 export function Lessons() {
   const { t } = useText();
   const [status, setStatus] = useState<Lesson['status']>('candidate');
-  const lessons = useResource<{ items: Lesson[] }>(PATH, { status }, REFRESH_MS);
+  const lessons = useLessons({ status }, server);
   return (
     <>
       <div className="tools">
@@ -40,10 +29,10 @@ export function Lessons() {
           </select>
         </label>
       </div>
-      <Answer resource={lessons}>
-        {lessons.data?.items.length === 0 && <p className="empty">{t('lessons.empty')}</p>}
+      <Answer of={lessons} isKnown={!lessons.isLoading || lessons.items.length > 0}>
+        {lessons.items.length === 0 && !lessons.error && <p className="empty">{t('lessons.empty')}</p>}
         <ul className="rows">
-          {lessons.data?.items.map((lesson) => (
+          {lessons.items.map((lesson) => (
             <LessonRow key={lesson.lesson_key} lesson={lesson} onChange={lessons.refetch} />
           ))}
         </ul>
@@ -55,14 +44,13 @@ export function Lessons() {
 /** What is to be reviewed of one agent; nothing where there is nothing. */
 export function OpenLessons({ agent }: { agent: string }) {
   const { t } = useText();
-  const isAgent = agent.startsWith('agent:');
-  const lessons = useResource<{ items: Lesson[] }>(isAgent ? PATH : null, { agent, status: 'candidate' });
-  if (!lessons.data?.items.length) return null;
+  const lessons = useLessons({ agent, status: 'candidate' }, server);
+  if (lessons.items.length === 0) return null;
   return (
     <>
       <h3>{t('lessons.open')}</h3>
       <ul className="rows">
-        {lessons.data.items.map((lesson) => (
+        {lessons.items.map((lesson) => (
           <LessonRow key={lesson.lesson_key} lesson={lesson} onChange={lessons.refetch} />
         ))}
       </ul>
@@ -80,7 +68,7 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
       await post(`${PATH}/${encodeURIComponent(lesson_key)}/${action}`, { version, reason, ...body });
       setProblem(null);
     } catch (error) {
-      const isStale = error instanceof Refused && error.status === 409;
+      const isStale = error instanceof LivingMapError && error.status === 409;
       setProblem(isStale ? t('lessons.conflict') : t('failed', { error: String((error as Error).message) }));
     }
     onChange();

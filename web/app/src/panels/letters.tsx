@@ -1,8 +1,8 @@
+import { type Resource, useResource } from '@living-map/react';
 import { useState } from 'react';
 import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
-import { useResource } from '../resource';
-import { post } from '../server';
+import { post, server } from '../server';
 
 interface Letter {
   id: string;
@@ -19,9 +19,11 @@ const REFRESH_MS = 15_000;
 /** Messages that could not be processed. */
 export function Letters() {
   const { t } = useText();
-  const letters = useResource<{ items: Letter[] }>(PATH, {}, REFRESH_MS);
+  const options = { url: server.url, refreshMs: REFRESH_MS };
+  // Not every server's OpenAPI document has the route.
+  const letters = useResource(`/${PATH}` as never, {} as never, options) as Resource<{ items: Letter[] }>;
   return (
-    <Answer resource={letters}>
+    <Answer of={letters} isKnown={letters.data !== null}>
       {letters.data?.items.length === 0 && <p className="empty">{t('letters.empty')}</p>}
       <ul className="rows">
         {letters.data?.items.map((letter) => (

@@ -56,7 +56,10 @@ export interface Balance {
 }
 
 /** An entity that is different. */
-export type ChangedEntity = unknown;
+export type ChangedEntity = EntitySummary & {
+  /** What is different, ordered by field. */
+  fields: FieldChange[];
+};
 
 /** A messaging channel. */
 export interface ChannelItem {
@@ -182,7 +185,12 @@ export interface Dependency {
 }
 
 /** What changed between two moments. */
-export type Diff = unknown;
+export type Diff = Comparison & {
+  /** The position of the first moment. */
+  from: string;
+  /** The position of the second. */
+  to: string;
+};
 
 /** What changed between two moments */
 export interface DiffQuery {
@@ -300,6 +308,26 @@ export interface ErrorsQuery {
   limit?: number;
 }
 
+/** Events over time. */
+export interface EventCounts {
+  /** Length of a bucket in seconds. */
+  bucket_seconds: number;
+  /** When each bucket begins. The first may begin before `since` and the last end after `until`: only what is between
+   * them is counted. */
+  buckets: string[];
+  /** What `key` is. */
+  group_by: string;
+  other: OtherSeries | null;
+  /** The largest groups, the largest first. */
+  series: EventSeries[];
+  /** From this producer's time on. */
+  since: string;
+  /** Events in all. */
+  total: number;
+  /** Before this one. */
+  until: string;
+}
+
 /** A page of events. */
 export interface EventList {
   /** Whether there are more behind this page. */
@@ -312,6 +340,16 @@ export interface EventList {
   total: number;
   /** Whether `total` is exact; if not, it is an estimate or as far as was counted. */
   total_exact: boolean;
+}
+
+/** Events of one group. */
+export interface EventSeries {
+  /** Events in each of `buckets`. */
+  counts: number[];
+  /** The group; null is that of the events without one. */
+  key: string | null;
+  /** Events in all. */
+  total: number;
 }
 
 /** A field that is different. */
@@ -334,6 +372,29 @@ export interface Health {
   time: string;
   /** Version of the server. */
   version: string;
+}
+
+/** Events counted over time, for charts */
+export interface HistoryAggregateQuery {
+  /** From this time on (the producer's). ISO 8601 with `Z` or an offset; without one it is taken as UTC. */
+  since?: string;
+  /** Before this time. */
+  until?: string;
+  /** Subject; `*` stands for one token, `>` for the rest. */
+  event_type?: string;
+  /** About this entity, by any of its names. */
+  entity_id?: string;
+  /** About entities of this type. */
+  entity_type?: EntityType;
+  /** Sent by this service. */
+  source_service?: string;
+  /** Length of a bucket: a whole number and `s`, `m`, `h` or `d`, from `1s` to `31d`. Buckets begin at whole multiples
+   * since 1970, in UTC; `since` and `until` make at most 1,000 of them. */
+  bucket?: string;
+  /** What events are grouped by: `event_type`, `entity_id` or `source_service`. */
+  group_by?: string;
+  /** Groups that are told one by one, the largest; the others are told together. */
+  limit?: number;
 }
 
 /** An event. */
@@ -560,6 +621,16 @@ export interface NodesLayer {
   total_ram: number;
 }
 
+/** Events of the groups that are not told one by one. */
+export interface OtherSeries {
+  /** Events in each of `buckets`. */
+  counts: number[];
+  /** How many groups. */
+  groups: number;
+  /** Events in all. */
+  total: number;
+}
+
 /** A DAO. */
 export interface Planet {
   /** Proposals open for votes. */
@@ -698,6 +769,11 @@ export interface Routes {
     parameters: HistoryQuery;
     answer: EventList;
   };
+  /** Events counted over time, for charts */
+  "/living-map/history/aggregate": {
+    parameters: HistoryAggregateQuery;
+    answer: EventCounts;
+  };
   /** What was learned of what agents lived through */
   "/living-map/lessons": {
     parameters: LessonsQuery;
@@ -749,6 +825,10 @@ export interface SavedList {
   items: SavedItem[];
   /** For `cursor`, to get the next page; null on the last one. */
   next_cursor: string | null;
+  /** How far back time travel reaches: the earliest position that `at` and `diff` show; null while that cannot be said. */
+  oldest_cursor: string | null;
+  /** The log's time there. */
+  oldest_time: string | null;
 }
 
 /** One saved snapshot, whole */
