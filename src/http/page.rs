@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rust_embed::{Embed, EmbeddedFile};
@@ -34,7 +34,7 @@ struct Files;
 pub fn index(request: &HeaderMap) -> Result<Response, Problem> {
     let mut response = match Files::get("index.html") {
         Some(page) => file(page, request, ASK_AGAIN)?,
-        None => Html(UNBUILT).into_response(),
+        None => ([(header::CONTENT_TYPE, "text/html")], UNBUILT).into_response(),
     };
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
     Ok(response)

@@ -96,7 +96,7 @@ test('without WebGL the page says so, and the table shows the map', () =>
       });
     return visit({ browser, url: server.url, prepare }, async (page) => {
       await page.getByText(/cannot draw the picture/).waitFor();
-      await page.getByRole('button', { name: 'Table' }).click();
+      await page.getByRole('button', { name: 'Table', exact: true }).click();
       await expect.poll(() => rows(page)).toBeGreaterThan(3);
     });
   }));

@@ -36,9 +36,9 @@ describe('layers', () => {
         await page.getByRole('navigation', { name: 'Layers' }).getByRole('link', { name }).click();
         await still(page);
         expect(query(page).get('layer') ?? 'city').toBe(name.toLowerCase());
-        await page.getByRole('button', { name: 'Table' }).click();
+        await page.getByRole('button', { name: 'Table', exact: true }).click();
         await expect.poll(() => page.locator('tbody tr').count()).toBeGreaterThanOrEqual(least);
-        await page.getByRole('button', { name: 'Table' }).click();
+        await page.getByRole('button', { name: 'Table', exact: true }).click();
       }
     });
   });

@@ -45,6 +45,9 @@ export interface Drawing {
 }
 
 const STRIDE = 12;
+const BASELINES = { above: 'bottom', within: 'center', below: 'top' } as const;
+/** Pixels. */
+const OFFSETS = { above: -3, within: 0, below: 3 } as const;
 const placed = (value: Float32Array) => ({ value, size: 2, stride: STRIDE, offset: 0 });
 const radius = (value: Float32Array) => ({ value, size: 1, stride: STRIDE, offset: 8 });
 
@@ -161,8 +164,8 @@ export function draw({
         getPosition: ({ position }) => position,
         getSize: ({ isGroup }) => (isGroup ? 13 : 11.5),
         getColor: ({ isGroup }): Colour => (isGroup ? ink : muted),
-        getAlignmentBaseline: ({ isGroup }) => (isGroup ? 'bottom' : 'top'),
-        getPixelOffset: ({ isGroup }) => [0, isGroup ? -3 : 3],
+        getAlignmentBaseline: ({ place }) => BASELINES[place],
+        getPixelOffset: ({ place }) => [0, OFFSETS[place]],
         background: true,
         getBackgroundColor: [...ground, 215] as [number, number, number, number],
         backgroundPadding: [4, 1],

@@ -8,6 +8,8 @@ export interface Label {
   text: string;
   position: [number, number];
   isGroup: boolean;
+  /** Where the text is, seen from its position. */
+  place: 'above' | 'within' | 'below';
 }
 
 /** A group's name is shown from this radius on, a mark's from that. Pixels. */
@@ -38,7 +40,11 @@ export function labelsOf(
   for (const [at, { id, label }] of groups.entries()) {
     const [x = 0, y = 0, r = 0] = circles.subarray(at * 3, at * 3 + 3);
     if (Math.max(r, 6) * scale < GROUP_FROM || !isSeen(x, y, r)) continue;
-    labels.push({ key: `g${id}`, text: shorten(label ?? none, GROUP_CHARACTERS), position: [x, y - r], isGroup: true });
+    // A planet's satellites would be under a name above it.
+    const isPlanet = layer === 'space' && r > 0;
+    const place = isPlanet ? 'within' : 'above';
+    const position: Label['position'] = [x, isPlanet ? y : y - r];
+    labels.push({ key: `g${id}`, text: shorten(label ?? none, GROUP_CHARACTERS), position, isGroup: true, place });
     if (labels.length >= LIMIT) return labels;
   }
   for (const [at, { key, item }] of seeds.entries()) {
@@ -48,7 +54,13 @@ export function labelsOf(
     if (!isSeen(x, y, r)) continue;
     // A node's tile is a square in its circle.
     const below = layer === 'nodes' ? r * 0.78 : r;
-    labels.push({ key, text: shorten(item.label, MARK_CHARACTERS), position: [x, y + below], isGroup: false });
+    labels.push({
+      key,
+      text: shorten(item.label, MARK_CHARACTERS),
+      position: [x, y + below],
+      isGroup: false,
+      place: 'below',
+    });
     if (labels.length >= LIMIT) break;
   }
   return labels;

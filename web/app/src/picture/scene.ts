@@ -22,6 +22,8 @@ import { Ripples } from './ripples';
 
 /** What is left of what a filter leaves out, 0 to 255. */
 const DIMMED = 36;
+/** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
+const LAYOUT_MS = 1500;
 /** How near a pointer has to come. Pixels. */
 const REACH = 6;
 /** A place is looked at so that its circle has about this radius. Pixels. */
@@ -72,6 +74,9 @@ export class Scene {
   } | null = null;
   #drawn: Partial<Drawing> & { labelKey?: string } = {};
   #frame = 0;
+  /** When a layout was asked for last, and the wait for the next. */
+  #arrangedAt = Number.NEGATIVE_INFINITY;
+  #waiting: ReturnType<typeof setTimeout> | undefined;
   #size = { width: 1, height: 1 };
 
   /** @param isCalm whether nothing may move by itself */
@@ -82,6 +87,8 @@ export class Scene {
   ) {
     this.#deck = new Deck({
       parent: host,
+      // Circles, icons and letters have soft edges of their own; without a GPU this is most of what a picture costs.
+      deviceProps: { type: 'webgl', webgl: { antialias: false } },
       views: new OrthographicView({ id: 'map', flipY: true }),
       viewState: viewStateOf(this.#camera.look),
       controller: {
@@ -111,6 +118,7 @@ export class Scene {
 
   close(): void {
     cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#waiting);
     this.#arranger.close();
     this.#deck.finalize();
   }
@@ -130,7 +138,14 @@ export class Scene {
       this.#restyle();
       return;
     }
+    const wait = this.#arrangedAt + LAYOUT_MS - performance.now();
+    clearTimeout(this.#waiting);
+    if (this.#wanted?.layer === layer && wait > 0) {
+      this.#waiting = setTimeout(() => this.show(this.#layers, layer), wait);
+      return;
+    }
     this.#wanted = seeds;
+    this.#arrangedAt = performance.now();
     this.#arranger.arrange(seeds);
   }
 
@@ -370,7 +385,7 @@ export class Scene {
         const [x, y, r] = motion.current.subarray(at * 3, at * 3 + 3);
         if (at < 0 || x === undefined || y === undefined || r === undefined) continue;
         // A district is large enough to be seen without growing much.
-        rings.push({ x, y, radius: r + grown * Math.min(r, 6), colour, width });
+        rings.push({ x, y, radius: r + grown * Math.min(r, 2), colour, width });
         return;
       }
     };
@@ -379,9 +394,10 @@ export class Scene {
         if (current_run) add(id, 0.3, [...palette.accent, 255], 1.5);
       }
     }
+    const isCalm = this.isCalm();
     for (const { key, age } of this.#ripples.alive(now)) {
-      const grown = this.isCalm() ? 0.3 : 0.2 + age * 1.8;
-      add(key, grown, [...palette.accent, this.isCalm() ? 255 : Math.round(255 * (1 - age) ** 1.5)], 2);
+      const grown = isCalm ? 0.3 : 0.2 + age * 1.8;
+      add(key, grown, [...palette.accent, isCalm ? 255 : Math.round(255 * (1 - age) ** 1.5)], 2);
     }
     if (this.#hovered !== null) add(this.#hovered, 0.15, [...palette.ink, 150], 1.5);
     if (this.#selected !== null) add(this.#selected, 0.3, [...palette.ink, 255], 2.5);
