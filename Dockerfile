@@ -1,7 +1,13 @@
 # syntax=docker/dockerfile:1
+FROM node:22-bookworm-slim AS web
+WORKDIR /src/web
+COPY web .
+RUN --mount=type=cache,target=/root/.npm npm ci && npm run build --workspace app
+
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+COPY --from=web /src/web/app/dist web/app/dist
 # The caches outlive the layer, so that a change of our code does not build every dependency again.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \

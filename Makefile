@@ -10,6 +10,8 @@ NPM ?= npm
 ARGS ?=
 
 WEB_TOOLS := web/node_modules/.package-lock.json
+PAGE := web/app/dist/index.html
+PAGE_SOURCES := $(shell find web/app/src web/app/public web/app/index.html web/app/vite.config.ts web/packages/react/src -type f)
 
 .PHONY: help
 help: ## List the targets
@@ -18,16 +20,16 @@ help: ## List the targets
 # The debug profile: from nothing it is built in minutes, where the release profile with its link-time optimisation takes
 # several times as long, and a demo's events are nothing to either.
 .PHONY: demo
-demo: ## Run the server with a simulated network; nothing else has to be installed. ARGS="--help" lists its options
+demo: $(if $(shell command -v $(NPM)),web) ## Run the server with a simulated network; nothing else has to be installed. ARGS="--help" lists its options
 	$(CARGO) run --locked -- demo $(ARGS)
 
 .PHONY: build
-build: ## Build the release binary, target/release/living-map
+build: $(if $(shell command -v $(NPM)),web) ## Build the release binary, target/release/living-map, with the page where npm is there
 	$(CARGO) build --release --locked
 
 # The Rust tests come last, so that a log ends with their summary. cargo-nextest runs no examples in documentation.
 .PHONY: test
-test: setup check test-web ## Find or install what the tests need, check, and run all tests
+test: setup check test-web test-page ## Find or install what the tests need, check, and run all tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) test --locked --doc; $(CARGO) nextest run --locked; \
 	else \
@@ -39,8 +41,17 @@ test-web: $(WEB_TOOLS) ## Run the tests of the page and of the React package, al
 	$(CARGO) build --locked --bin living-map
 	cd web && $(NPM) test
 
+# A server, a browser that draws by software, and all views: minutes on two cores, so a target of its own.
+.PHONY: test-page
+test-page: web ## Run the page's tests in Chromium, against the server
+	$(CARGO) build --locked --bin living-map
+	cd web && $(NPM) run test:browser
+
+.PHONY: web
+web: $(PAGE) ## Build the page that the server embeds, web/app/dist
+
 .PHONY: setup
-setup: ## Find or install nats-server and PostgreSQL for the tests
+setup: ## Find or install nats-server, PostgreSQL and Chromium for the tests
 	scripts/setup-tests.sh
 
 .PHONY: check
@@ -79,8 +90,12 @@ openapi: ## Write openapi/openapi.json from the code, and from that the types of
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean
-	rm -rf web/node_modules web/packages/*/node_modules web/packages/*/dist
+	rm -rf web/node_modules web/packages/*/node_modules web/packages/*/dist web/app/dist
 
-$(WEB_TOOLS): web/package-lock.json web/package.json $(wildcard web/packages/*/package.json)
+$(PAGE): $(WEB_TOOLS) $(PAGE_SOURCES)
+	cd web && $(NPM) run build --workspace app
+	@touch $@
+
+$(WEB_TOOLS): web/package-lock.json web/package.json web/app/package.json $(wildcard web/packages/*/package.json)
 	cd web && $(NPM) ci
 	@touch $@

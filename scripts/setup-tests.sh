@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Finds, or on Debian-like systems installs, the servers that the integration tests start for themselves: nats-server and
-# PostgreSQL. Changes nothing when both are there. The tests use private instances on free ports; no system service is
+# Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, and Chromium for
+# the page. Changes nothing when all are there. The tests use private instances on free ports; no system service is
 # needed, and those that a package would start are left off where that can be helped.
 set -euo pipefail
 
@@ -13,6 +13,8 @@ has_postgres() {
   done
   command -v initdb >/dev/null && command -v postgres >/dev/null
 }
+
+has_chromium() { [[ -x ${CHROMIUM_BIN:-/usr/bin/chromium} ]]; }
 
 # Runs a command as root, without ever asking for a password.
 as_root() {
@@ -47,9 +49,12 @@ install_postgres() {
   install postgresql
 }
 
+install_chromium() { install chromium; }
+
 missing=()
 has_nats || missing+=(nats)
 has_postgres || missing+=(postgres)
+has_chromium || missing+=(chromium)
 for what in "${missing[@]}"; do
   if can_install; then
     echo "setup: installing $what" >&2
@@ -64,6 +69,10 @@ if ! has_nats; then
 fi
 if ! has_postgres; then
   echo "setup: PostgreSQL's server programs (15 or newer: initdb, postgres) are missing: put them in PATH, or name their folder in PG_BIN" >&2
+  failed=yes
+fi
+if ! has_chromium; then
+  echo "setup: Chromium is missing: install it as /usr/bin/chromium, or name its file in CHROMIUM_BIN" >&2
   failed=yes
 fi
 if [[ $(id -u) == 0 ]] && ! id postgres >/dev/null 2>&1; then

@@ -119,6 +119,7 @@ function type(schema, indent) {
   if (schema.enum) return schema.enum.map((/** @type {unknown} */ value) => JSON.stringify(value)).join(' | ');
   const choices = schema.oneOf ?? schema.anyOf;
   if (choices) return choices.map((/** @type {Schema} */ choice) => type(choice, indent)).join(' | ');
+  if (schema.allOf) return schema.allOf.map((/** @type {Schema} */ part) => type(part, indent)).join(' & ');
   if (Array.isArray(schema.type)) return schema.type.map((one) => type({ ...schema, type: one }, indent)).join(' | ');
   switch (schema.type) {
     case 'string':

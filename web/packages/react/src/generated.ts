@@ -56,7 +56,10 @@ export interface Balance {
 }
 
 /** An entity that is different. */
-export type ChangedEntity = unknown;
+export type ChangedEntity = EntitySummary & {
+  /** What is different, ordered by field. */
+  fields: FieldChange[];
+};
 
 /** A messaging channel. */
 export interface ChannelItem {
@@ -183,7 +186,12 @@ export interface Dependency {
 }
 
 /** What changed between two moments. */
-export type Diff = unknown;
+export type Diff = Comparison & {
+  /** The position of the first moment. */
+  from: string;
+  /** The position of the second. */
+  to: string;
+};
 
 /** What changed between two moments */
 export interface DiffQuery {

@@ -1,0 +1,102 @@
+/** What users see when things fail. */
+
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Server, startBrowser, startServer } from './support.js';
+import { still, visit } from './visit.js';
+
+let browser: Browser;
+
+beforeAll(async () => {
+  browser = await startBrowser();
+});
+afterAll(() => browser?.close());
+
+async function withServer(
+  use: (server: Server) => Promise<void>,
+  options: string[] = [],
+  settings: Record<string, string> = {},
+) {
+  const server = await startServer(options, settings);
+  try {
+    await use(server);
+  } finally {
+    await server.close();
+  }
+}
+
+const connection = (page: Page) => page.locator('[data-connection]').getAttribute('data-connection');
+const rows = (page: Page) => page.locator('tbody tr').count();
+const newest = async (page: Page) =>
+  Date.parse((await page.locator('.panel .events li time').first().getAttribute('datetime')) ?? '');
+
+test('a server that was killed is missed, and when it is back the map goes on', () =>
+  withServer((server) =>
+    visit({ browser, url: `${server.url}?layer=agents&view=table`, isDisturbed: true }, async (page) => {
+      await expect.poll(() => rows(page)).toBeGreaterThan(50);
+      const last = await newest(page);
+      await server.kill();
+      await expect.poll(() => connection(page)).not.toBe('open');
+      await page.getByText(/Connection lost|Connecting/).waitFor();
+      // What was known stays on show.
+      expect(await rows(page)).toBeGreaterThan(50);
+      await server.restart();
+      await expect.poll(() => connection(page)).toBe('open');
+      await expect.poll(() => newest(page)).toBeGreaterThan(last);
+    }),
+  ));
+
+test('a slow upstream is named, and the rest of the map is there', () =>
+  withServer(
+    (server) =>
+      visit({ browser, url: `${server.url}?layer=nodes` }, async (page) => {
+        await still(page);
+        const sources = page.getByRole('list', { name: 'Sources' });
+        await sources
+          .getByText(/usage/)
+          .filter({ hasText: /stale|down/ })
+          .waitFor();
+        await expect.poll(() => sources.locator('.glyph.ok').count()).toBe(5);
+        await page.getByRole('tab', { name: /Alerts/ }).click();
+        await page.getByText(/source usage is (stale|down)/).waitFor();
+        await page.getByRole('tab', { name: 'Health' }).click();
+        await page.getByText('Yes: usage').waitFor();
+      }),
+    ['--fault', 'usage=slow'],
+    { UPSTREAM_TIMEOUT_SECONDS: '1', SYNC_INTERVAL_SECONDS: '2' },
+  ));
+
+test('where no WebSocket gets through events come all the same, and a lost position (410) begins anew', () =>
+  withServer(async (server) => {
+    const gone: string[] = [];
+    const prepare = async (page: Page) => {
+      await page.routeWebSocket(/living-map\/stream/, (socket) => socket.close({ code: 1001 }));
+      page.on('response', (response) => {
+        if (response.status() === 410) gone.push(response.url());
+      });
+    };
+    await visit({ browser, url: `${server.url}?layer=agents&view=table`, isDisturbed: true, prepare }, async (page) => {
+      await expect.poll(() => connection(page)).toBe('open');
+      await expect.poll(() => rows(page)).toBeGreaterThan(50);
+      await server.kill();
+      // Another log: nothing of the old positions means anything in it.
+      server.forget();
+      await server.restart();
+      await expect.poll(() => gone.some((url) => url.includes('events/stream'))).toBe(true);
+      await expect.poll(() => connection(page)).toBe('open');
+      await expect.poll(() => rows(page)).toBeGreaterThan(50);
+    });
+  }));
+
+test('without WebGL the page says so, and the table shows the map', () =>
+  withServer((server) => {
+    const prepare = (page: Page) =>
+      page.addInitScript(() => {
+        HTMLCanvasElement.prototype.getContext = () => null;
+      });
+    return visit({ browser, url: server.url, prepare }, async (page) => {
+      await page.getByText(/cannot draw the picture/).waitFor();
+      await page.getByRole('button', { name: 'Table', exact: true }).click();
+      await expect.poll(() => rows(page)).toBeGreaterThan(3);
+    });
+  }));

@@ -1,0 +1,346 @@
+/** The page on a server with a simulated network: every view, and every way through it. */
+
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Server, startBrowser, startServer } from './support.js';
+import { accessibility, query, still, visit } from './visit.js';
+
+let server: Server;
+let browser: Browser;
+
+beforeAll(async () => {
+  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+const on = (path: string, look: (page: Page) => Promise<unknown>, options = {}, isDisturbed = false) =>
+  visit({ browser, url: server.url + path, options, isDisturbed }, look);
+
+const snapshot = async () => (await fetch(`${server.url}living-map/snapshot`)).json();
+const heading = (page: Page) => page.locator('#entity-title');
+
+describe('layers', () => {
+  test('each is a picture and a table of what the server has', async () => {
+    await on('', async (page) => {
+      const { layers } = await snapshot();
+      const counts = {
+        City: layers.city.items.length,
+        Space: layers.space.planets.length,
+        Nodes: layers.nodes.items.length,
+        Agents: layers.agents.items.length,
+      };
+      for (const [name, least] of Object.entries(counts)) {
+        await page.getByRole('navigation', { name: 'Layers' }).getByRole('link', { name }).click();
+        await still(page);
+        expect(query(page).get('layer') ?? 'city').toBe(name.toLowerCase());
+        await page.getByRole('button', { name: 'Table', exact: true }).click();
+        await expect.poll(() => page.locator('tbody tr').count()).toBeGreaterThanOrEqual(least);
+        await page.getByRole('button', { name: 'Table', exact: true }).click();
+      }
+    });
+  });
+
+  test('health, connection and sources are in sight', async () => {
+    await on('', async (page) => {
+      await page.getByText('Live', { exact: true }).waitFor();
+      await expect.poll(() => page.getByRole('list', { name: 'Sources' }).locator('li').count()).toBe(6);
+      await page.locator('.badge[data-health=green], .badge[data-health=yellow], .badge[data-health=red]').waitFor();
+    });
+  });
+
+  test('without movement the picture is the same', async () => {
+    await on('?layer=agents', still, { reducedMotion: 'reduce' });
+  });
+});
+
+describe('entities', () => {
+  test('search opens one, and flies to it', async () => {
+    await on('', async (page) => {
+      await still(page);
+      await page.keyboard.press('/');
+      await page.keyboard.type('dnipro');
+      await page.getByRole('option', { name: /Dnipro Core/ }).waitFor();
+      await page.keyboard.press('Enter');
+      await expect.poll(() => heading(page).textContent()).toBe('Dnipro Core');
+      expect(query(page).get('layer')).toBe('nodes');
+      await inTheMiddle(page, 'Dnipro Core');
+    });
+  });
+
+  test('what is not there is said', async () => {
+    await on('?entity=agent:nobody', async (page) => {
+      await page.getByText('The map has no agent:nobody.').waitFor();
+      await page.getByRole('combobox', { name: 'Search' }).fill('no such thing');
+      await page.getByText('Nothing is called that').waitFor();
+    });
+  });
+
+  test('a link of one layer, entity and panel shows just that', async () => {
+    await on('?layer=space&entity=dao:sun-treasury&panel=health', async (page) => {
+      await expect.poll(() => heading(page).textContent()).toBe('Sun Treasury');
+      await page.getByRole('heading', { name: 'Is anything broken?' }).waitFor();
+      await inTheMiddle(page, 'Sun Treasury');
+    });
+  });
+
+  test('the panel has facts, relations to go on by, and what happened; Back goes back', async () => {
+    await on('?layer=city&entity=microdao:2', async (page) => {
+      const panel = page.getByRole('region', { name: 'DAARION Core' });
+      await panel.getByText('Treasury', { exact: true }).waitFor();
+      await expect.poll(() => panel.locator('.events li').count()).toBeGreaterThan(0);
+      await panel.getByRole('link', { name: 'DAARION Governance' }).click();
+      await expect.poll(() => heading(page).textContent()).toBe('DAARION Governance');
+      expect(query(page).get('layer')).toBe('space');
+      await page.goBack();
+      await expect.poll(() => heading(page).textContent()).toBe('DAARION Core');
+      await page.keyboard.press('Escape');
+      await heading(page).waitFor({ state: 'detached' });
+    });
+  });
+
+  test('a click in the picture opens what is there, one beside it closes', async () => {
+    await on('?layer=space&entity=dao:sun-treasury', async (page) => {
+      await inTheMiddle(page, 'Sun Treasury');
+      await page.keyboard.press('Escape');
+      const canvas = page.locator('.canvas');
+      await canvas.click();
+      await expect.poll(() => query(page).get('entity')).toBe('dao:sun-treasury');
+      await canvas.click({ position: { x: 4, y: 4 } });
+      await expect.poll(() => query(page).get('entity')).toBeNull();
+    });
+  });
+
+  test('names from the network are text, whatever they look like', async () => {
+    const name = '<img src=x onerror=alert(1)>';
+    const payload = { microdao_id: 'microdao:markup', slug: 'markup', name, owner_user_id: 'u' };
+    const event = { event_type: 'microdao.event.created', event_id: crypto.randomUUID(), payload };
+    const answer = await fetch(`${server.url}living-map/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(event),
+    });
+    expect(answer.status).toBe(200);
+    await on('?entity=microdao:markup&view=table', async (page) => {
+      await expect.poll(() => heading(page).textContent()).toBe(name);
+      await page.getByRole('rowheader', { name }).waitFor();
+      expect(await page.locator('img[src=x]').count()).toBe(0);
+    });
+  });
+});
+
+/** The entity is in the middle of the picture: the pointer finds it there. */
+async function inTheMiddle(page: Page, name: string) {
+  const box = await page.locator('.canvas').boundingBox();
+  if (!box) throw new Error('no picture');
+  await expect
+    .poll(
+      async () => {
+        await still(page);
+        await page.mouse.move(box.x + box.width / 2 + 1, box.y + box.height / 2);
+        await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+        return page
+          .locator('.tip strong')
+          .textContent({ timeout: 500 })
+          .catch(() => '');
+      },
+      { timeout: 20_000 },
+    )
+    .toBe(name);
+}
+
+describe('filters', () => {
+  test('by status, kind and microDAO narrow what is shown, and are in the address', async () => {
+    await on('?layer=agents&view=table', async (page) => {
+      const { layers } = await snapshot();
+      const kinds: string[] = layers.agents.items.map(({ kind }: { kind: string }) => kind);
+      await page.getByLabel('Kind').selectOption('scout');
+      const scouts = kinds.filter((kind) => kind === 'scout').length;
+      await expect.poll(() => page.locator('tbody tr').count()).toBe(scouts);
+      await page.getByText(`${scouts} of ${kinds.length}`).waitFor();
+      await page.getByLabel('MicroDAO').selectOption('microdao:1');
+      await page.getByRole('group', { name: 'Filters' }).getByRole('button', { name: 'online' }).click();
+      const asked = query(page);
+      expect([asked.get('kind'), asked.get('microdao'), asked.get('status')]).toEqual([
+        'scout',
+        'microdao:1',
+        'online',
+      ]);
+      await page.getByRole('button', { name: 'Clear filters' }).click();
+      await expect.poll(() => page.locator('tbody tr').count()).toBe(kinds.length);
+      expect(query(page).get('kind')).toBeNull();
+    });
+  });
+});
+
+describe('the keyboard', () => {
+  test('goes through layers, entities, table and help', async () => {
+    await on('', async (page) => {
+      await still(page);
+      await page.keyboard.press('3');
+      await expect.poll(() => query(page).get('layer')).toBe('nodes');
+      await still(page);
+      await page.locator('.canvas').focus();
+      await page.keyboard.press('ArrowRight');
+      await expect.poll(() => query(page).get('entity')).toMatch(/^node:/);
+      const first = query(page).get('entity');
+      await page.keyboard.press('ArrowUp');
+      await expect.poll(() => query(page).get('entity')).not.toBe(first);
+      await page.keyboard.press('Enter');
+      await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe('entity-title');
+      await page.keyboard.press('t');
+      await page.getByRole('table').waitFor();
+      await page.keyboard.press('?');
+      await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
+      await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      expect(query(page).get('entity')).not.toBeNull();
+      await page.keyboard.press('Escape');
+      await expect.poll(() => query(page).get('entity')).toBeNull();
+    });
+  });
+});
+
+describe('events', () => {
+  test('come by themselves, can be filtered, and stand still when paused', async () => {
+    await on('', async (page) => {
+      const rows = page.locator('.panel .events li');
+      await expect.poll(() => rows.count()).toBeGreaterThan(3);
+      await page.getByLabel('Filter events').fill('node.metrics');
+      const subjects = () => page.locator('.panel .subject').allTextContents();
+      await expect
+        .poll(async () => {
+          const shown = await subjects();
+          return shown.length > 0 && shown.every((subject) => subject.startsWith('node.metrics.'));
+        })
+        .toBe(true);
+      await page.getByRole('button', { name: 'Pause' }).click();
+      const paused = await subjects();
+      const before = Number((await (await fetch(`${server.url}living-map/history?limit=1`)).json()).total);
+      await expect
+        .poll(async () => (await (await fetch(`${server.url}living-map/history?limit=1`)).json()).total, {
+          timeout: 20_000,
+        })
+        .toBeGreaterThan(before + 10);
+      expect(await subjects()).toEqual(paused);
+      await page.getByRole('button', { name: 'Resume' }).click();
+      await expect.poll(subjects).not.toEqual(paused);
+    });
+  });
+});
+
+describe('panels', () => {
+  test('nothing is broken on a server where nothing is', async () => {
+    await on('?panel=health', async (page) => {
+      await page.getByText(/No\. Nothing failed|Not now:/).waitFor();
+      await page.getByText('table ok').waitFor();
+    });
+  });
+
+  test.each(['lessons', 'letters'])('%s are there, or the server is said not to have them', async (panel) => {
+    await on(`?panel=${panel}`, async (page) => {
+      await page
+        .getByText(/This server does not have this yet|No lessons yet|No dead letters/)
+        .or(page.locator('.panel .rows li').first())
+        .waitFor();
+    });
+  });
+
+  test('a lesson is confirmed with its version and a reason, and a stale one is loaded again', async () => {
+    const lesson = {
+      lesson_key: 'l/1',
+      agent_id: 'agent:sofia',
+      rule: 'error_spike',
+      status: 'candidate',
+      version: 3,
+      title: 'Timeouts of a tool',
+      text: 'Call it with a shorter question.',
+      evidence: [],
+      replay_count: 2,
+      ts: '2026-01-19T12:00:00Z',
+    };
+    await on(
+      '',
+      async (page) => {
+        const bodies: unknown[] = [];
+        let isStale = true;
+        await page.route('**/living-map/lessons**', async (route) => {
+          if (route.request().method() === 'GET')
+            return route.fulfill({ json: { items: isStale || bodies.length < 2 ? [lesson] : [] } });
+          bodies.push([new URL(route.request().url()).pathname, route.request().postDataJSON()]);
+          if (!isStale) return route.fulfill({ json: { ...lesson, status: 'active' } });
+          isStale = false;
+          return route.fulfill({ status: 409, json: { detail: 'version 4 is there' } });
+        });
+        await page.getByRole('tab', { name: 'Lessons' }).click();
+        await page.getByText('Timeouts of a tool').waitFor();
+        await page.getByLabel('Reason').fill('seen it');
+        await page.getByRole('button', { name: 'Confirm' }).click();
+        await page.getByText('Somebody else has changed this lesson').waitFor();
+        await page.getByRole('button', { name: 'Confirm' }).click();
+        await page.getByText('No lessons yet.').waitFor();
+        const asked = ['/living-map/lessons/l%2F1/review', { version: 3, reason: 'seen it', decision: 'confirm' }];
+        expect(bodies).toEqual([asked, asked]);
+      },
+      {},
+      true,
+    );
+  });
+});
+
+describe('accessibility', () => {
+  const views = [
+    '?layer=city',
+    '?layer=nodes&entity=node:01',
+    '?layer=agents&view=table&entity=agent:sofia',
+    '?panel=health',
+    '?panel=changes',
+  ];
+
+  test.each(views)('%s meets WCAG 2.1 AA, light and dark', async (view) => {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await on(
+        view,
+        async (page) => {
+          await page.getByText('Live', { exact: true }).waitFor();
+          await expect.poll(() => page.locator('.sources li').count()).toBe(6);
+          expect(await accessibility(page)).toEqual([]);
+        },
+        { colorScheme },
+      );
+    }
+  });
+
+  test('it speaks Ukrainian to who prefers it, and says which language it is', async () => {
+    await on(
+      '?layer=agents',
+      async (page) => {
+        await page.getByRole('link', { name: 'Агенти' }).waitFor();
+        expect(await page.locator('html').getAttribute('lang')).toBe('uk');
+        expect(await accessibility(page)).toEqual([]);
+        await page.getByLabel('Мова').selectOption('en');
+        await page.getByRole('link', { name: 'Agents' }).waitFor();
+        await page.reload();
+        await page.getByRole('link', { name: 'Agents' }).waitFor();
+      },
+      { locale: 'uk-UA' },
+    );
+  });
+
+  test('on a narrow screen nothing is cut off', async () => {
+    await on(
+      '?entity=agent:sofia',
+      async (page) => {
+        await heading(page).waitFor();
+        const { scroll, client } = await page.evaluate(() => ({
+          scroll: document.documentElement.scrollWidth,
+          client: document.documentElement.clientWidth,
+        }));
+        expect(scroll).toBeLessThanOrEqual(client);
+      },
+      { viewport: { width: 390, height: 800 } },
+    );
+  });
+});

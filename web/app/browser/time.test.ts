@@ -1,0 +1,96 @@
+/** Time travel on a server with a simulated network. */
+
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Server, startBrowser, startServer } from './support.js';
+import { query, still, visit } from './visit.js';
+
+let server: Server;
+let browser: Browser;
+
+beforeAll(async () => {
+  [server, browser] = await Promise.all([startServer(['--events-per-second', '30']), startBrowser()]);
+  // Something to travel through.
+  while ((await total()) < 200) await new Promise((resolve) => setTimeout(resolve, 100));
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+const json = async (path: string) => (await fetch(server.url + path)).json();
+const total = async () => (await json('living-map/history?limit=1')).total as number;
+const at = (page: Page) => query(page).get('at');
+/** A moment at which the map was there, and some time ago. */
+const past = async () => {
+  const { items } = await json('living-map/history?limit=150');
+  return items.at(-1).timestamp as string;
+};
+
+const on = (path: string, look: (page: Page) => Promise<unknown>, isDisturbed = false) =>
+  visit({ browser, url: server.url + path, isDisturbed }, look);
+
+test('a link to a moment shows the map as it was', async () => {
+  const moment = await past();
+  const then = await json(`living-map/snapshot?at=${encodeURIComponent(moment)}`);
+  const [agent] = then.layers.agents.items;
+  await on(`?layer=agents&view=table&entity=${agent.id}&at=${moment}`, async (page) => {
+    await page.getByText('The past').waitFor();
+    const calls = page.getByRole('region', { name: agent.name }).locator('dt:text-is("Model calls, 24 h") + dd');
+    await expect.poll(() => calls.textContent()).toBe(String(agent.usage.llm_calls_24h));
+    await expect.poll(() => page.locator('tbody tr').count()).toBe(then.layers.agents.items.length);
+    await page.getByText('Events before that moment').waitFor();
+    const newest = await page.locator('.panel time').first().getAttribute('datetime');
+    expect(Date.parse(newest ?? '')).toBeLessThanOrEqual(Date.parse(moment));
+  });
+});
+
+test('the scrubber goes back, what changed since is told, and live is one step away', async () => {
+  await on('?layer=nodes', async (page) => {
+    await still(page);
+    const scrubber = page.getByRole('slider', { name: 'Moment' });
+    await scrubber.focus();
+    for (let step = 0; step < 4; step++) await page.keyboard.press('ArrowLeft');
+    await expect.poll(() => at(page)).not.toBeNull();
+    await still(page);
+    await page.getByRole('button', { name: 'What changed since?' }).click();
+    await page.getByRole('heading', { name: /Changed \(\d+\)/ }).waitFor();
+    await expect.poll(() => page.locator('.panel .fields ins').count()).toBeGreaterThan(0);
+    await page.getByRole('button', { name: 'Back to live' }).click();
+    await expect.poll(() => at(page)).toBeNull();
+    await page.getByText('now', { exact: true }).first().waitFor();
+  });
+});
+
+test('play goes on by itself, at the speed that is chosen, until now', async () => {
+  const moment = await past();
+  await on(`?layer=agents&at=${moment}`, async (page) => {
+    await still(page);
+    await page.getByLabel('Speed').selectOption('1');
+    await page.getByRole('button', { name: 'Play' }).click();
+    await expect.poll(() => Date.parse(at(page) ?? '') > Date.parse(moment), { timeout: 20_000 }).toBe(true);
+    await page.getByRole('button', { name: 'Pause' }).first().click();
+    await page.getByLabel('Speed').selectOption('600');
+    await page.keyboard.press('p');
+    await expect.poll(() => at(page), { timeout: 20_000 }).toBeNull();
+  });
+});
+
+test('a moment before everything is said to be one', async () => {
+  await on(
+    '?at=2020-01-01T00:00:00Z',
+    async (page) => {
+      await page.getByText(/That moment cannot be shown/).waitFor();
+      await page.getByRole('button', { name: 'Back to live' }).click();
+      await still(page);
+    },
+    true,
+  );
+});
+
+test('how much happened when is drawn under the scrubber', async () => {
+  await on('', async (page) => {
+    const bars = page.locator('.scrubber .bars path');
+    await expect.poll(async () => (await bars.getAttribute('d'))?.length ?? 0).toBeGreaterThan(0);
+  });
+});

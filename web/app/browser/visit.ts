@@ -1,0 +1,72 @@
+/** A look at the page, and what must hold of every look. */
+
+import { createRequire } from 'node:module';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { expect } from 'vitest';
+
+/** Routes that servers may lack; the page says so, and the browser says it too. */
+const OPTIONAL = /living-map\/(lessons|dead-letters)/;
+
+export interface Visit {
+  browser: Browser;
+  url: string;
+  options?: BrowserContextOptions;
+  /** Whether requests may fail, since the test sees to it. */
+  isDisturbed?: boolean;
+  /** Before the page is loaded. */
+  prepare?: (page: Page) => Promise<unknown>;
+}
+
+/** Fails also when the page has failed, or asked anybody but its server. */
+export async function visit(
+  { browser, url, options = {}, isDisturbed = false, prepare }: Visit,
+  look: (page: Page) => Promise<unknown>,
+): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-GB', ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  const failures: string[] = [];
+  page.on('pageerror', (error) => failures.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() !== 'error') return;
+    const isRequest = message.text().startsWith('Failed to load resource');
+    if (isRequest && (isDisturbed || OPTIONAL.test(message.location().url))) return;
+    if (isDisturbed && /WebSocket|ERR_|net::/.test(message.text())) return;
+    failures.push(message.text());
+  });
+  const { origin } = new URL(url);
+  page.on('request', (request) => {
+    const asked = new URL(request.url());
+    if (asked.protocol !== 'blob:' && asked.origin !== origin) failures.push(`asked ${asked.origin}`);
+  });
+  try {
+    await prepare?.(page);
+    await page.goto(url);
+    await look(page);
+  } finally {
+    await context.close();
+  }
+  expect(failures).toEqual([]);
+}
+
+/** Waits until the picture is drawn and nothing in it moves to another place. */
+export const still = (page: Page) => page.waitForSelector('html[data-picture=still]');
+
+/** What axe-core finds against WCAG 2.1 AA. */
+export async function accessibility(page: Page): Promise<string[]> {
+  // The page's policy lets no other script in; what is evaluated by the debugger is none of the page's.
+  const source = createRequire(import.meta.url)('axe-core').source as string;
+  await page.evaluate(source);
+  return page.evaluate(async () => {
+    // biome-ignore lint/suspicious/noExplicitAny: axe has made itself a global
+    const { violations } = await (globalThis as any).axe.run(document, {
+      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'],
+    });
+    return violations.map(
+      ({ id, nodes }: { id: string; nodes: { target: unknown[]; failureSummary: string }[] }) =>
+        `${id}: ${nodes.map(({ target, failureSummary }) => `${target.join(' ')} (${failureSummary})`).join('; ')}`,
+    );
+  });
+}
+
+export const query = (page: Page) => new URL(page.url()).searchParams;

@@ -1,0 +1,133 @@
+/** The map as a list of entities, alike for every view of it. */
+
+import {
+  type AgentItem,
+  type ChannelItem,
+  type CityItem,
+  type EntityType,
+  findEntity,
+  type Layer,
+  type Layers,
+  type NodeItem,
+  type Planet,
+  type Snapshot,
+  type SpaceNode,
+  type Status,
+} from '@living-map/react';
+
+export interface Item {
+  readonly id: string;
+  readonly type: EntityType;
+  readonly layer: Layer;
+  readonly label: string;
+  readonly status: Status;
+  /** An agent's kind; of anything else its type. */
+  readonly kind: string;
+  readonly microdaoId: string | null;
+}
+
+type Data = AgentItem | ChannelItem | CityItem | NodeItem | Planet | SpaceNode;
+
+/** Items of data that has not changed are the same objects, so that lists of thousands are quickly compared. */
+const known = new WeakMap<Data, Item>();
+
+function item(layer: Layer, type: EntityType, data: Data): Item {
+  let found = known.get(data);
+  if (!found) {
+    const microdaoId = type === 'microdao' ? data.id : 'microdao_id' in data ? data.microdao_id : null;
+    const kind = type === 'agent' ? ((data as AgentItem).kind ?? 'agent') : type;
+    found = { id: data.id, type, layer, label: data.name, status: data.status, kind, microdaoId };
+    known.set(data, found);
+  }
+  return found;
+}
+
+/** The entities at home in a layer (and, in `space`, the nodes too), ordered by id within a type. */
+export function itemsOf(layers: Layers | null, layer: Layer): Item[] {
+  const { city, space, nodes, agents } = layers ?? {};
+  switch (layer) {
+    case 'city':
+      return [
+        ...(city?.items ?? []).map((data) => item('city', 'microdao', data)),
+        ...(city?.channels ?? []).map((data) => item('city', 'channel', data)),
+      ];
+    case 'space':
+      return [
+        ...(space?.planets ?? []).map((data) => item('space', 'dao', data)),
+        ...(space?.nodes ?? []).map((data) => item('space', 'node', data)),
+      ];
+    case 'nodes':
+      return (nodes?.items ?? []).map((data) => item('nodes', 'node', data));
+    case 'agents':
+      return (agents?.items ?? []).map((data) => item('agents', 'agent', data));
+  }
+}
+
+/** Every entity once. */
+export function everything(layers: Layers | null): Item[] {
+  const all = [...itemsOf(layers, 'city'), ...itemsOf(layers, 'agents'), ...itemsOf(layers, 'nodes')];
+  return [...all, ...itemsOf(layers, 'space').filter(({ type }) => type === 'dao')];
+}
+
+export function itemById(layers: Layers | null, id: string): Item | null {
+  const found = layers && findEntity({ layers } as Snapshot, id);
+  return found ? item(found.layer, found.type, found.data as Data) : null;
+}
+
+export interface Relation {
+  readonly relation: 'belongs_to' | 'has' | 'governs' | 'governed_by' | 'orbits' | 'orbited_by';
+  readonly item: Item;
+}
+
+/** How an entity is connected with others: what `GET …/relations` says, from the map that is on show. */
+export function relationsOf(layers: Layers, { id, type, microdaoId }: Item): Relation[] {
+  const relations: Relation[] = [];
+  const add = (relation: Relation['relation'], other: string | null) => {
+    const found = other ? itemById(layers, other) : null;
+    if (found) relations.push({ relation, item: found });
+  };
+  const planets = layers.space?.planets ?? [];
+  if (type === 'microdao') {
+    for (const planet of planets) if (planet.microdao_id === id) add('governed_by', planet.id);
+    for (const other of everything(layers)) {
+      if (other.microdaoId === id && other.id !== id && other.type !== 'dao')
+        relations.push({ relation: 'has', item: other });
+    }
+  } else {
+    add(type === 'dao' ? 'governs' : 'belongs_to', microdaoId);
+  }
+  if (type === 'dao')
+    for (const node of planets.find((planet) => planet.id === id)?.orbits ?? []) add('orbited_by', node);
+  if (type === 'node') for (const planet of planets) if (planet.orbits.includes(id)) add('orbits', planet.id);
+  return relations;
+}
+
+/** What needs a look: whatever warns or fails, and nodes with something to say; the worst first. */
+export interface Alert {
+  readonly item: Item;
+  readonly texts: readonly string[];
+}
+
+export function alertsOf(layers: Layers | null): Alert[] {
+  const words = new Map((layers?.nodes?.items ?? []).map(({ id, alerts }) => [id, alerts]));
+  const rank = ({ item: { status } }: Alert) => (status === 'error' ? 0 : status === 'warning' ? 1 : 2);
+  return everything(layers)
+    .map((found) => ({ item: found, texts: words.get(found.id) ?? [] }))
+    .filter(({ item: { status }, texts }) => status === 'error' || status === 'warning' || texts.length > 0)
+    .sort((a, b) => rank(a) - rank(b));
+}
+
+/** Entities whose name or id has `text`, those that begin with it first. */
+export function search(layers: Layers | null, text: string, limit: number): Item[] {
+  const wanted = text.trim().toLocaleLowerCase();
+  if (!wanted) return [];
+  const begins: Item[] = [];
+  const contains: Item[] = [];
+  for (const found of everything(layers)) {
+    const label = found.label.toLocaleLowerCase();
+    if (label.startsWith(wanted)) begins.push(found);
+    else if (label.includes(wanted) || found.id.toLocaleLowerCase().includes(wanted)) contains.push(found);
+    if (begins.length >= limit) break;
+  }
+  return [...begins, ...contains].slice(0, limit);
+}

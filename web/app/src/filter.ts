@@ -1,0 +1,29 @@
+/** What of a layer is looked at. */
+
+import type { Status } from '@living-map/react';
+
+export interface Filter {
+  /** None: all. */
+  readonly statuses: readonly Status[];
+  readonly kind: string | null;
+  readonly microdao: string | null;
+}
+
+export const NO_FILTER: Filter = { statuses: [], kind: null, microdao: null };
+
+/** What a filter knows of an entity. */
+export interface Filterable {
+  readonly id: string;
+  readonly status: Status;
+  readonly kind: string;
+  readonly microdaoId: string | null;
+}
+
+export function matches({ statuses, kind, microdao }: Filter, entity: Filterable): boolean {
+  if (statuses.length > 0 && !statuses.includes(entity.status)) return false;
+  if (kind !== null && entity.kind !== kind) return false;
+  return microdao === null || entity.microdaoId === microdao || entity.id === microdao;
+}
+
+export const isFiltering = ({ statuses, kind, microdao }: Filter): boolean =>
+  statuses.length > 0 || kind !== null || microdao !== null;

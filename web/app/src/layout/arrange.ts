@@ -1,0 +1,115 @@
+/**
+ * Where everything is: circles in circles by d3-hierarchy. A pure function of ids, groups and sizes, in the order of ids,
+ * so that the same map always looks the same, and one more agent moves its neighbours a little and nobody else far.
+ */
+
+import type { Layer } from '@living-map/react';
+import { hierarchy, pack, packEnclose, packSiblings } from 'd3-hierarchy';
+
+/** What a picture's places depend on, and nothing else: it goes to the worker. */
+export interface Plan {
+  layer: Layer;
+  groups: { id: string; weight: number }[];
+  /** For each mark the number of its group in `groups`. */
+  group: Int32Array;
+  size: Float32Array;
+}
+
+export interface Arrangement {
+  /** x, y and radius of each mark, in the order of the plan. Map units, the middle of the picture is 0, 0. */
+  marks: Float32Array;
+  groups: Float32Array;
+  /** x, y and radius of the orbits. */
+  rings: Float32Array;
+  /** Left, top, right and bottom of the whole. */
+  bounds: [number, number, number, number];
+}
+
+/** Room between marks, and between groups. Map units. */
+const MARK_GAP = 0.45;
+const GROUP_GAP = 4;
+/** The least radius of a group, so that an empty one is seen. */
+const GROUP_MIN = 5;
+
+export function arrange(plan: Plan): Arrangement {
+  return plan.layer === 'space' ? systems(plan) : circles(plan);
+}
+
+interface Node {
+  group: number;
+  mark: number;
+  children?: Node[];
+}
+
+/** Groups as circles packed in a circle, their marks packed within. */
+function circles({ groups, group, size }: Plan): Arrangement {
+  const children: Node[] = groups.map((_, at) => ({ group: at, mark: -1, children: [] }));
+  for (let at = 0; at < group.length; at++) children[group[at] ?? 0]?.children?.push({ group: -1, mark: at });
+  const tree = hierarchy<Node>({ group: -1, mark: -1, children }, (node) =>
+    node.children?.length ? node.children : undefined,
+  );
+  const root = pack<Node>()
+    .radius(({ data }) => (data.mark < 0 ? GROUP_MIN : (size[data.mark] ?? 1)))
+    .padding(({ depth }) => (depth === 0 ? GROUP_GAP : MARK_GAP))(tree);
+  const places = { marks: new Float32Array(group.length * 3), groups: new Float32Array(groups.length * 3) };
+  for (const { data, x, y, r } of root.descendants()) {
+    const circle = [x - root.x, y - root.y, r];
+    if (data.mark >= 0) places.marks.set(circle, data.mark * 3);
+    else if (data.group >= 0) places.groups.set(circle, data.group * 3);
+  }
+  return { ...places, rings: new Float32Array(), bounds: boundsOf(places.groups) };
+}
+
+/** The most satellites on one ring. */
+const RING_MAX = 14;
+
+/** Planets with rings of satellites around them, the systems packed in a circle. */
+function systems({ groups, group, size }: Plan): Arrangement {
+  const members = groups.map((): number[] => []);
+  for (let at = 0; at < group.length; at++) members[group[at] ?? 0]?.push(at);
+  const planned = groups.map(({ id, weight }, at) => {
+    const own = members[at] ?? [];
+    // Those without a planet circle around nothing.
+    const radius = id === '' ? 0 : 6 + 6 * weight;
+    const step = 2.6 * Math.max(2, ...own.map((mark) => size[mark] ?? 2));
+    const rings = Math.ceil(own.length / RING_MAX);
+    return { at, own, radius, step, rings, x: 0, y: 0, r: radius + rings * step + 6 };
+  });
+  packSiblings(planned);
+  const whole = planned.length > 0 ? packEnclose(planned) : { x: 0, y: 0, r: 1 };
+  const places: Arrangement = {
+    marks: new Float32Array(group.length * 3),
+    groups: new Float32Array(groups.length * 3),
+    rings: new Float32Array(planned.reduce((sum, { rings }) => sum + rings, 0) * 3),
+    bounds: [0, 0, 0, 0],
+  };
+  let ringAt = 0;
+  for (const { at, own, radius, step, rings, x, y } of planned) {
+    const [cx, cy] = [x - whole.x, y - whole.y];
+    places.groups.set([cx, cy, radius], at * 3);
+    for (let ring = 0; ring < rings; ring++) {
+      const distance = radius + (ring + 1) * step;
+      places.rings.set([cx, cy, distance], ringAt++ * 3);
+      const here = own.slice(Math.ceil((ring * own.length) / rings), Math.ceil(((ring + 1) * own.length) / rings));
+      for (const [place, mark] of here.entries()) {
+        // Each system and ring begins elsewhere, or all would have a satellite at the same hour.
+        const angle = (place / here.length) * 2 * Math.PI + at * 2.4 + ring * 0.7;
+        places.marks.set([cx + distance * Math.cos(angle), cy + distance * Math.sin(angle), size[mark] ?? 2], mark * 3);
+      }
+    }
+  }
+  // The outermost circles of systems: rings, and planets without one.
+  places.bounds = boundsOf(Float32Array.from([...places.groups, ...places.rings]));
+  return places;
+}
+
+function boundsOf(circles: Float32Array): Arrangement['bounds'] {
+  const bounds: Arrangement['bounds'] = [0, 0, 0, 0];
+  for (let at = 0; at < circles.length; at += 3) {
+    const [x = 0, y = 0, r = 0] = circles.subarray(at, at + 3);
+    const sides = [x - r, y - r, x + r, y + r] as const;
+    for (const side of [0, 1]) bounds[side] = Math.min(bounds[side] ?? 0, sides[side] ?? 0);
+    for (const side of [2, 3]) bounds[side] = Math.max(bounds[side] ?? 0, sides[side] ?? 0);
+  }
+  return bounds;
+}

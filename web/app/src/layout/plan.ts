@@ -1,0 +1,14 @@
+/** Seeds as the numbers that a layout is made of. */
+
+import type { Plan } from './arrange';
+import type { Seeds } from './seeds';
+
+export function planOf({ layer, groups, marks }: Seeds): Plan {
+  const places = new Map(groups.map(({ id }, at) => [id, at]));
+  return {
+    layer,
+    groups: groups.map(({ id, weight }) => ({ id, weight })),
+    group: Int32Array.from(marks, ({ group }) => places.get(group) ?? 0),
+    size: Float32Array.from(marks, ({ size }) => size),
+  };
+}

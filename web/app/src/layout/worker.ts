@@ -1,0 +1,15 @@
+/** Lays out what takes long without holding up the page. */
+
+import { arrange, type Plan } from './arrange';
+
+interface Request {
+  number: number;
+  plan: Plan;
+}
+
+globalThis.addEventListener('message', ({ data }: MessageEvent<Request>) => {
+  const arrangement = arrange(data.plan);
+  const { marks, groups, rings } = arrangement;
+  const transfer = [marks.buffer, groups.buffer, rings.buffer] as ArrayBuffer[];
+  (globalThis as unknown as Worker).postMessage({ number: data.number, arrangement }, transfer);
+});

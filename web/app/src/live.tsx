@@ -1,0 +1,116 @@
+/**
+ * The live map, handed to the views at the pace of each: an event costs this component a rendering, and the views one a
+ * few times a second.
+ */
+
+import { type EventFrame, type Layers, type LivingMapFull, useLivingMapFull } from '@living-map/react';
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useState } from 'react';
+import { server } from './server';
+import { ripples } from './signals';
+import { useTravel } from './travel';
+
+/** How often the picture and the lists take over what has changed. Milliseconds. */
+const LAYERS_MS = 120;
+const EVENTS_MS = 300;
+/** The rate is that of the last so many seconds. */
+const RATE_SECONDS = 5;
+
+export type Connection = Pick<LivingMapFull, 'connectionStatus' | 'error' | 'isStale' | 'reconnect'>;
+
+const LayersContext = createContext<Layers | null>(null);
+const EventsContext = createContext<readonly EventFrame[]>([]);
+const ConnectionContext = createContext<Connection>({
+  connectionStatus: 'connecting',
+  error: null,
+  isStale: false,
+  reconnect: () => {},
+});
+const RateContext = createContext(0);
+
+export function Live({ children }: { children: ReactNode }) {
+  const { snapshot, events, connectionStatus, error, isStale, reconnect } = useLivingMapFull(server);
+  const { at, snapshot: past } = useTravel();
+  const layers = useThrottled(snapshot?.layers ?? null, LAYERS_MS);
+  const recent = useThrottled(events, EVENTS_MS);
+  const connection = useMemo(
+    () => ({ connectionStatus, error, isStale, reconnect }),
+    [connectionStatus, error, isStale, reconnect],
+  );
+  const rate = useRate(events, at === null);
+  return (
+    <ConnectionContext value={connection}>
+      <RateContext value={rate}>
+        <EventsContext value={recent}>
+          <LayersContext value={at === null ? layers : (past?.layers ?? null)}>{children}</LayersContext>
+        </EventsContext>
+      </RateContext>
+    </ConnectionContext>
+  );
+}
+
+/** The layers on show: as they are now, or as they were. */
+export const useLayers = (): Layers | null => useContext(LayersContext);
+/** The last events, newest first. */
+export const useEvents = (): readonly EventFrame[] => useContext(EventsContext);
+export const useConnection = (): Connection => useContext(ConnectionContext);
+/** Events a second. */
+export const useEventRate = (): number => useContext(RateContext);
+
+/** `value`, taken over at once when it was at rest, and at most every `ms` otherwise. */
+export function useThrottled<T>(value: T, ms: number): T {
+  const [shown, setShown] = useState(value);
+  const latest = useRef(value);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  const shownAt = useRef(Number.NEGATIVE_INFINITY);
+  latest.current = value;
+  useEffect(() => {
+    if (Object.is(value, shown) || timer.current !== undefined) return;
+    const wait = Math.max(0, shownAt.current + ms - performance.now());
+    timer.current = setTimeout(() => {
+      timer.current = undefined;
+      shownAt.current = performance.now();
+      setShown(latest.current);
+    }, wait);
+  }, [value, shown, ms]);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+      timer.current = undefined;
+    },
+    [],
+  );
+  return shown;
+}
+
+/** Counts what is new, and lets it be seen in the picture. */
+function useRate(events: readonly EventFrame[], isLive: boolean): number {
+  const last = useRef<string | null>(null);
+  const counts = useRef<number[]>([0]);
+  const [rate, setRate] = useState(0);
+  useEffect(() => {
+    const known = last.current;
+    last.current = events[0]?.cursor ?? null;
+    const end = events.findIndex(({ cursor }) => cursor === known);
+    // The first ones, and those after a break, have happened before.
+    const fresh = known === null ? [] : events.slice(0, end < 0 ? events.length : end);
+    counts.current[0] = (counts.current[0] ?? 0) + fresh.length;
+    if (!isLive || document.hidden || fresh.length === 0) return;
+    ripples.send(fresh.flatMap(touched));
+  }, [events, isLive]);
+  useEffect(() => {
+    const timer = setInterval(() => {
+      setRate(counts.current.reduce((sum, count) => sum + count, 0) / counts.current.length);
+      counts.current = [0, ...counts.current.slice(0, RATE_SECONDS - 1)];
+    }, 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return rate;
+}
+
+function touched({ entity_id, changes }: EventFrame): string[] {
+  const ids = new Set(changes.flatMap((change) => (change.op === 'upsert' ? [change.id] : [])));
+  // A poll's findings change much at once, of which nothing happens just now.
+  if (ids.size > 8) ids.clear();
+  if (entity_id !== null) ids.add(entity_id);
+  return [...ids];
+}

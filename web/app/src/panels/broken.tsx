@@ -1,0 +1,96 @@
+import { type JournalHealth, useErrors } from '@living-map/react';
+import { Answer } from '../parts/answer';
+import { Glyph } from '../parts/mark';
+import { useText } from '../preferences';
+import { server } from '../server';
+import { useReady } from '../sources';
+
+/** Minutes looked back at. */
+const MINUTES = 60;
+const REFRESH_MS = 10_000;
+const ENTRIES = 50;
+
+/** "Is anything broken?", answered by the error journal. */
+export function Broken() {
+  const { t, clock } = useText();
+  const journal = useErrors({ minutes: MINUTES, limit: ENTRIES }, { url: server.url, refreshMs: REFRESH_MS });
+  const { health, items } = journal;
+  return (
+    <>
+      <h3>{t('broken.question')}</h3>
+      <Answer of={journal} isKnown={health !== null}>
+        {health && <Verdict health={health} />}
+      </Answer>
+      <Checks />
+      {items.length > 0 && (
+        <>
+          <h3>{t('broken.entries')}</h3>
+          <ul className="rows">
+            {items.toReversed().map(({ id, ts, op, target, key, error, rescued }) => (
+              <li key={id}>
+                <time dateTime={ts}>{clock(ts)}</time> <strong>{target}</strong> {op} <code>{key}</code>
+                <span className="block">{error}</span>
+                {rescued && <span className="muted block">{t('broken.rescued')}</span>}
+              </li>
+            ))}
+          </ul>
+        </>
+      )}
+    </>
+  );
+}
+
+function Verdict({ health }: { health: JournalHealth }) {
+  const { t } = useText();
+  const { total_errors: count, period_minutes: minutes, unhealthy_targets: unhealthy } = health;
+  const isBroken = unhealthy.length > 0;
+  const words = isBroken
+    ? t('broken.yes', { targets: unhealthy.join(', ') })
+    : t(count > 0 ? 'broken.some' : 'broken.no', { count, minutes });
+  return (
+    <>
+      <p className="verdict" data-broken={isBroken}>
+        <Glyph shape={isBroken ? 'diamond' : 'disc'} tone={isBroken ? 'bad' : 'ok'} /> {words}
+      </p>
+      {count > 0 && (
+        <dl className="facts" aria-label={t('broken.targets')}>
+          {Object.entries(health.per_target).map(([target, failed]) => (
+            <div key={target}>
+              <dt>{target}</dt>
+              <dd>{failed}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+    </>
+  );
+}
+
+function Checks() {
+  const { t } = useText();
+  const ready = useReady();
+  const checks = ready?.data?.checks;
+  if (!checks) return ready?.error ? <p className="notice">{t('broken.failed')}</p> : null;
+  const { log, history, writer, journal, map, stream } = checks;
+  const rows: [string, string, string | null][] = [
+    [t('broken.map'), `${map.following}, ${t('broken.entities', { count: map.entities })}`, map.error],
+    [t('broken.log'), `${log.kind ?? ''} ${log.status}`, log.error],
+    [t('broken.history'), `${history.kind ?? ''} ${history.status}`, history.error],
+    [t('broken.journal'), journal.status, journal.error],
+    [t('broken.clients'), String(stream.clients), null],
+  ];
+  if (writer) rows.push([t('broken.writer'), writer.status, writer.error]);
+  return (
+    <dl className="facts">
+      {rows.map(([name, value, error]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>
+            {value}
+            {error && <span className="block muted">{error}</span>}
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

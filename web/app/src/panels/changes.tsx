@@ -1,0 +1,119 @@
+import { type ChangedEntity, type EntitySummary, useResource } from '@living-map/react';
+import { useEffect, useState } from 'react';
+import { Answer } from '../parts/answer';
+import { EntityLink } from '../parts/link';
+import { StatusMark } from '../parts/mark';
+import { useText } from '../preferences';
+import { server } from '../server';
+import { useTravel } from '../travel';
+import { fromLocal, toLocal } from './local-time';
+
+/** Entities on show of each sort. */
+const ROWS = 100;
+const HOUR_MS = 3_600_000;
+
+/** What is different between two moments. */
+export function Changes() {
+  const { t } = useText();
+  const { at } = useTravel();
+  const [from, setFrom] = useState(() => toLocal(at ?? new Date(Date.now() - HOUR_MS / 12).toISOString()));
+  const [to, setTo] = useState('');
+  const [asked, setAsked] = useState<{ from: string; to: string | null } | null>(null);
+  useEffect(() => {
+    if (at === null) return;
+    setFrom(toLocal(at));
+    setAsked({ from: at, to: null });
+  }, [at]);
+  return (
+    <>
+      <form
+        className="tools"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const start = fromLocal(from);
+          if (start) setAsked({ from: start, to: fromLocal(to) });
+        }}
+      >
+        <label>
+          {t('changes.from')}{' '}
+          <input
+            type="datetime-local"
+            step="1"
+            required
+            value={from}
+            onChange={(event) => setFrom(event.target.value)}
+          />
+        </label>
+        <label>
+          {t('changes.to')}{' '}
+          <input type="datetime-local" step="1" value={to} onChange={(event) => setTo(event.target.value)} />
+          {to === '' && <span className="muted"> {t('changes.now')}</span>}
+        </label>
+        <button type="submit">{t('changes.compare')}</button>
+      </form>
+      {asked && <Difference from={asked.from} to={asked.to} />}
+    </>
+  );
+}
+
+function Difference({ from, to }: { from: string; to: string | null }) {
+  const diff = useResource('/living-map/diff', to === null ? { from } : { from, to }, server);
+  return (
+    <Answer of={diff} isKnown={diff.data !== null}>
+      {diff.data && <Groups {...diff.data} />}
+    </Answer>
+  );
+}
+
+interface Difference {
+  added: readonly EntitySummary[];
+  removed: readonly EntitySummary[];
+  changed: readonly ChangedEntity[];
+}
+
+function Groups({ added, removed, changed }: Difference) {
+  const { t } = useText();
+  if (added.length + removed.length + changed.length === 0) return <p className="empty">{t('changes.none')}</p>;
+  return (
+    <>
+      <Group title={t('changes.added', { count: added.length })} entities={added} />
+      <Group title={t('changes.removed', { count: removed.length })} entities={removed} />
+      <Group title={t('changes.changed', { count: changed.length })} entities={changed} />
+    </>
+  );
+}
+
+function Group({ title, entities }: { title: string; entities: readonly (EntitySummary & Partial<ChangedEntity>)[] }) {
+  const { t } = useText();
+  if (entities.length === 0) return null;
+  return (
+    <>
+      <h3>{title}</h3>
+      <ul className="rows">
+        {entities.slice(0, ROWS).map(({ id, label, status, fields = [] }) => (
+          <li key={id}>
+            <StatusMark status={status} isBare /> <EntityLink id={id}>{label}</EntityLink>
+            {fields.length > 0 && (
+              <dl className="fields">
+                {fields.map(({ field, before, after }) => (
+                  <div key={field}>
+                    <dt>{field}</dt>
+                    <dd>
+                      <del>{short(before)}</del> → <ins>{short(after)}</ins>
+                    </dd>
+                  </div>
+                ))}
+              </dl>
+            )}
+          </li>
+        ))}
+        {entities.length > ROWS && <li className="muted">{t('changes.more', { count: entities.length - ROWS })}</li>}
+      </ul>
+    </>
+  );
+}
+
+function short(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}

@@ -1,0 +1,60 @@
+/** What is known of an entity, as rows of words. */
+
+import type { Entity } from '@living-map/react';
+import type { Text } from '../i18n/text';
+
+export interface Fact {
+  name: string;
+  value: string;
+}
+
+/** Said elsewhere on the panel. */
+const SHOWN_ELSEWHERE = new Set(['name', 'status', 'type', 'microdao_id', 'slug', 'orbits', 'position']);
+const PARTS = new Set(['cpu', 'gpu', 'ram', 'memory', 'disk', 'activity', 'anomaly_score']);
+const TIMES = new Set(['last_active', 'last_seen']);
+
+/** In the order in which the map gives them; what it does not know is left out. */
+export function factsOf({ data, type }: Entity, text: Text): Fact[] {
+  const facts: Fact[] = [{ name: text.t('field.id'), value: data.id }];
+  const add = (fields: object) => {
+    for (const [key, value] of Object.entries(fields)) {
+      if (key === 'id' || value === null || SHOWN_ELSEWHERE.has(key)) continue;
+      if (key === 'usage' || key === 'metrics') {
+        add(value);
+        continue;
+      }
+      const words = wordsOf(key, value, text);
+      if (words) facts.push({ name: text.maybe(`field.${key}`, key), value: words });
+    }
+  };
+  // Its relations say which, better than a number does.
+  add(type === 'node' ? { ...data, agents: null } : data);
+  return facts;
+}
+
+function wordsOf(key: string, value: unknown, text: Text): string {
+  if (typeof value === 'number') {
+    if (PARTS.has(key)) return text.percent(value);
+    if (key.endsWith('_ms')) return `${text.number(value)} ms`;
+    if (key === 'temperature') return `${text.number(value, 1)} °C`;
+    if (key === 'uptime_seconds') return text.duration(value);
+    return text.number(value, 1);
+  }
+  if (Array.isArray(value)) return value.map((entry) => listed(entry)).join(', ');
+  if (typeof value === 'object' && value !== null) return run(value, text);
+  if (typeof value === 'string' && TIMES.has(key)) return text.clock(value, true);
+  return String(value);
+}
+
+function listed(entry: unknown): string {
+  const { balance, token_symbol } = (entry ?? {}) as { balance?: unknown; token_symbol?: unknown };
+  return balance === undefined ? String(entry) : `${balance} ${token_symbol}`;
+}
+
+function run(value: object, text: Text): string {
+  const { started_at, progress } = value as { started_at?: unknown; progress?: unknown };
+  const words = [];
+  if (typeof started_at === 'string') words.push(text.t('run.since', { time: text.clock(started_at) }));
+  if (typeof progress === 'number') words.push(text.t('run.progress', { part: text.percent(progress) }));
+  return words.join(', ');
+}

@@ -1,0 +1,21 @@
+/** Which events the feed shows. */
+
+import type { EventFrame } from '@living-map/react';
+
+export interface FeedFilter {
+  /** In the subject or the entity's id. */
+  readonly text: string;
+  /** Only what changed the map. */
+  readonly isChanging: boolean;
+}
+
+export function matchesEvent(
+  { text, isChanging }: FeedFilter,
+  { event_type, entity_id, changes }: Pick<EventFrame, 'event_type' | 'entity_id' | 'changes'>,
+): boolean {
+  if (isChanging && changes.length === 0) return false;
+  const wanted = text.trim().toLocaleLowerCase();
+  return (
+    !wanted || event_type.toLocaleLowerCase().includes(wanted) || !!entity_id?.toLocaleLowerCase().includes(wanted)
+  );
+}

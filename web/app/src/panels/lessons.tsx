@@ -1,0 +1,115 @@
+import { type Lessons as LessonList, LivingMapError, useLessons } from '@living-map/react';
+import { useState } from 'react';
+import { Answer } from '../parts/answer';
+import { EntityLink } from '../parts/link';
+import { useText } from '../preferences';
+import { post, server } from '../server';
+
+type Lesson = LessonList['items'][number];
+
+const STATUSES = ['candidate', 'active', 'rejected', 'superseded', 'retired'] as const;
+const PATH = 'living-map/lessons';
+
+/** Lessons, and their review. */
+export function Lessons() {
+  const { t } = useText();
+  const [status, setStatus] = useState<Lesson['status']>('candidate');
+  const lessons = useLessons({ status }, server);
+  return (
+    <>
+      <div className="tools">
+        <label>
+          {t('lessons.status')}{' '}
+          <select value={status} onChange={(event) => setStatus(event.target.value as Lesson['status'])}>
+            {STATUSES.map((value) => (
+              <option key={value} value={value}>
+                {t(`lesson.${value}`)}
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      <Answer of={lessons} isKnown={!lessons.isLoading || lessons.items.length > 0}>
+        {lessons.items.length === 0 && !lessons.error && <p className="empty">{t('lessons.empty')}</p>}
+        <ul className="rows">
+          {lessons.items.map((lesson) => (
+            <LessonRow key={lesson.lesson_key} lesson={lesson} onChange={lessons.refetch} />
+          ))}
+        </ul>
+      </Answer>
+    </>
+  );
+}
+
+/** What is to be reviewed of one agent; nothing where there is nothing. */
+export function OpenLessons({ agent }: { agent: string }) {
+  const { t } = useText();
+  const lessons = useLessons({ agent, status: 'candidate' }, server);
+  if (lessons.items.length === 0) return null;
+  return (
+    <>
+      <h3>{t('lessons.open')}</h3>
+      <ul className="rows">
+        {lessons.items.map((lesson) => (
+          <LessonRow key={lesson.lesson_key} lesson={lesson} onChange={lessons.refetch} />
+        ))}
+      </ul>
+    </>
+  );
+}
+
+function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void }) {
+  const { t, clock } = useText();
+  const [reason, setReason] = useState('');
+  const [problem, setProblem] = useState<string | null>(null);
+  const { lesson_key, agent_id, rule, status, version, title, text, replay_count, ts } = lesson;
+  const act = async (action: 'review' | 'retire', body: object) => {
+    try {
+      await post(`${PATH}/${encodeURIComponent(lesson_key)}/${action}`, { version, reason, ...body });
+      setProblem(null);
+    } catch (error) {
+      const isStale = error instanceof LivingMapError && error.status === 409;
+      setProblem(isStale ? t('lessons.conflict') : t('failed', { error: String((error as Error).message) }));
+    }
+    onChange();
+  };
+  return (
+    <li>
+      <strong>{title}</strong>
+      <span className="muted block">
+        {t(`lesson.${status}`)} · {rule} · {clock(ts, true)} · {t('lessons.replays', { count: replay_count })}
+      </span>
+      {agent_id && <EntityLink id={agent_id}>{agent_id}</EntityLink>}
+      <p>{text}</p>
+      {(status === 'candidate' || status === 'active') && (
+        <div className="tools">
+          <input
+            value={reason}
+            placeholder={t('lessons.reason')}
+            aria-label={t('lessons.reason')}
+            onChange={(event) => setReason(event.target.value)}
+          />
+          {status === 'candidate' ? (
+            <>
+              <button type="button" onClick={() => act('review', { decision: 'confirm' })}>
+                {t('lessons.confirm')}
+              </button>
+              <button type="button" onClick={() => act('review', { decision: 'reject' })}>
+                {t('lessons.reject')}
+              </button>
+            </>
+          ) : (
+            <button type="button" disabled={!reason.trim()} onClick={() => act('retire', {})}>
+              {t('lessons.retire')}
+            </button>
+          )}
+        </div>
+      )}
+      {problem && (
+        <p className="notice" role="alert">
+          {problem}
+        </p>
+      )}
+    </li>
+  );
+}

@@ -1,0 +1,20 @@
+import type { ReactNode } from 'react';
+import type { Item } from '../entities';
+import { openEntity } from '../open';
+import { formatView, getView } from '../view';
+
+/** A way to an entity: opens it and flies there; as a link it can be copied too. */
+export function EntityLink({ id, item, children }: { id: string; item?: Item | null; children: ReactNode }) {
+  return (
+    <a
+      href={formatView({ ...getView(), entity: id }) || './'}
+      onClick={(event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        openEntity(id, item?.type);
+      }}
+    >
+      {children}
+    </a>
+  );
+}

@@ -1,0 +1,67 @@
+/** Where the picture is looked at from, and flights to elsewhere. */
+
+export interface Look {
+  target: [number, number, number];
+  /** Pixels of a map unit, as a power of two. */
+  zoom: number;
+}
+
+/** Milliseconds. */
+const FLIGHT_MS = 650;
+export const MIN_ZOOM = -4;
+export const MAX_ZOOM = 6.5;
+
+export class Camera {
+  look: Look = { target: [0, 0, 0], zoom: 0 };
+  /** Whether nobody has moved it: then it goes on to show the whole. */
+  isFree = true;
+  #flight: { from: Look; to: Look; since: number } | null = null;
+
+  get isFlying(): boolean {
+    return this.#flight !== null;
+  }
+
+  /** @param now `null`: at once */
+  flyTo(to: Look, now: number | null): void {
+    const target = { ...to, zoom: clamp(to.zoom) };
+    if (now === null) this.set(target);
+    else this.#flight = { from: this.look, to: target, since: now };
+  }
+
+  set(look: Look): void {
+    this.#flight = null;
+    this.look = look;
+  }
+
+  /** @returns whether it has moved */
+  step(now: number): boolean {
+    if (!this.#flight) return false;
+    const { from, to, since } = this.#flight;
+    const part = Math.min(1, Math.max(0, (now - since) / FLIGHT_MS));
+    const eased = 1 - (1 - part) ** 3;
+    const between = (a: number, b: number) => a + (b - a) * eased;
+    this.look = {
+      target: [between(from.target[0], to.target[0]), between(from.target[1], to.target[1]), 0],
+      zoom: between(from.zoom, to.zoom),
+    };
+    if (part >= 1) this.#flight = null;
+    return true;
+  }
+}
+
+const clamp = (zoom: number) => Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, zoom));
+
+/** Kept free for what lies over the picture: names above, the legend below. Pixels. */
+const MARGIN = { side: 24, top: 30, bottom: 66 };
+/** A map of few things need not fill the whole picture. */
+const WHOLE_MAX = 4.2;
+
+/** The look at all of `bounds` (left, top, right, bottom), in a picture of `width` and `height` pixels. */
+export function wholeOf(bounds: readonly [number, number, number, number], width: number, height: number): Look {
+  const [left, top, right, bottom] = bounds;
+  const across = Math.max(60, width - 2 * MARGIN.side) / Math.max(1, right - left);
+  const down = Math.max(60, height - MARGIN.top - MARGIN.bottom) / Math.max(1, bottom - top);
+  const zoom = clamp(Math.min(WHOLE_MAX, Math.log2(Math.min(across, down))));
+  const lower = (MARGIN.bottom - MARGIN.top) / 2 / 2 ** zoom;
+  return { target: [(left + right) / 2, (top + bottom) / 2 + lower, 0], zoom };
+}

@@ -1,0 +1,152 @@
+import { useEffect, useMemo, useRef, useState } from 'react';
+import { itemById } from '../entities';
+import { seedsOf } from '../layout/seeds';
+import { useLayers } from '../live';
+import { StatusMark } from '../parts/mark';
+import { isCalm, usePreferences, useText } from '../preferences';
+import { flights, type Move, moves, ripples } from '../signals';
+import { useTravel } from '../travel';
+import { setView, useView } from '../view';
+import { Controls } from './controls';
+import { Legend } from './legend';
+import { Scene, type Target } from './scene';
+
+const ARROWS: Record<string, Move> = { ArrowLeft: 'left', ArrowRight: 'right', ArrowUp: 'up', ArrowDown: 'down' };
+const WAYS: Partial<Record<Move, [number, number]>> = { left: [-1, 0], right: [1, 0], up: [0, -1], down: [0, 1] };
+/** A press that moves less is a click. Pixels. */
+const CLICK_REACH = 5;
+
+/** How long the first picture took, and whether there is one that stands still, for whoever measures and tests. */
+function onDraw(isStill: boolean) {
+  const root = document.documentElement;
+  if (root.dataset.picture === undefined) performance.mark('first-picture');
+  root.dataset.picture = isStill ? 'still' : 'moving';
+}
+
+export function Picture() {
+  const host = useRef<HTMLDivElement>(null);
+  const scene = useRef<Scene | null>(null);
+  const pressed = useRef<{ x: number; y: number } | null>(null);
+  const [hovered, setHovered] = useState<Target | null>(null);
+  const [isBroken, setBroken] = useState(false);
+  const { layer, filter, entity } = useView();
+  const { theme } = usePreferences();
+  const { t } = useText();
+  const layers = useLayers();
+  const { error } = useTravel();
+
+  useEffect(() => {
+    if (!host.current) return;
+    let made: Scene;
+    try {
+      if (!document.createElement('canvas').getContext('webgl2')) throw new Error('no WebGL 2');
+      made = new Scene(
+        host.current,
+        {
+          onHover: setHovered,
+          onOpen: (id) => setView({ entity: id }),
+          onDraw,
+        },
+        isCalm,
+      );
+    } catch {
+      setBroken(true);
+      return;
+    }
+    scene.current = made;
+    const move = (way: Move) => {
+      const [dx, dy] = WAYS[way] ?? [];
+      if (way === 'fit') made.fit();
+      else if (dx === undefined || dy === undefined) made.zoomBy(way === 'in' ? 0.75 : -0.75);
+      else {
+        const id = made.next(dx, dy);
+        if (id === null) return;
+        setView({ entity: id }, false);
+        made.reveal(id);
+      }
+    };
+    const dark = matchMedia('(prefers-color-scheme: dark)');
+    const repaint = () => made.repaint();
+    dark.addEventListener('change', repaint);
+    const leave = [
+      flights.listen((id) => made.flyTo(id)),
+      ripples.listen((ids) => {
+        for (const id of ids) made.touch(id);
+      }),
+      moves.listen(move),
+      () => dark.removeEventListener('change', repaint),
+      () => made.close(),
+    ];
+    return () => {
+      scene.current = null;
+      for (const end of leave) end();
+    };
+  }, []);
+
+  useEffect(() => scene.current?.show(layers, layer), [layers, layer]);
+  const noneLabel = t(layer === 'space' ? 'group.none.space' : 'group.none');
+  useEffect(() => scene.current?.look(filter, entity, noneLabel), [filter, entity, noneLabel]);
+  // The theme's colours are read from the page: it must have them first.
+  useEffect(() => {
+    if (theme) scene.current?.repaint();
+  }, [theme]);
+  // What the address names is shown; what is clicked on is there already.
+  const first = useRef(entity);
+  useEffect(() => {
+    if (layers && first.current) scene.current?.flyTo(first.current);
+    if (layers) first.current = null;
+  }, [layers]);
+
+  const isEmpty = useMemo(() => layers !== null && seedsOf(layers, layer).marks.length === 0, [layers, layer]);
+  const over = hovered && itemById(layers, hovered.id);
+
+  return (
+    <div className="picture">
+      <div
+        ref={host}
+        className={over ? 'canvas over' : 'canvas'}
+        role="application"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys go from entity to entity
+        tabIndex={0}
+        aria-label={t('map', { layer: t(layer) })}
+        aria-describedby="map-keys"
+        onPointerMove={(event) => {
+          const { left, top } = event.currentTarget.getBoundingClientRect();
+          if (event.buttons === 0) scene.current?.hover(event.clientX - left, event.clientY - top);
+        }}
+        onPointerLeave={() => scene.current?.leave()}
+        onPointerDownCapture={(event) => {
+          pressed.current = { x: event.clientX, y: event.clientY };
+        }}
+        onPointerUpCapture={(event) => {
+          const { x = Number.NaN, y = 0 } = pressed.current ?? {};
+          if (!(Math.hypot(event.clientX - x, event.clientY - y) < CLICK_REACH)) return;
+          const { left, top } = event.currentTarget.getBoundingClientRect();
+          const id = scene.current?.at(event.clientX - left, event.clientY - top) ?? null;
+          setView({ entity: id });
+        }}
+        onKeyDown={(event) => {
+          if (event.key === 'Enter') document.getElementById('entity-title')?.focus();
+          const way = ARROWS[event.key];
+          if (!way || event.ctrlKey || event.metaKey || event.altKey) return;
+          event.preventDefault();
+          moves.send(way);
+        }}
+      />
+      <p id="map-keys" className="unseen">
+        {t(`${layer}.about`)} {t('map.keys')}
+      </p>
+      {isBroken && <p className="over-map notice">{t('map.nogl')}</p>}
+      {!isBroken && layers === null && !error && <p className="over-map">{t('map.loading')}</p>}
+      {isEmpty && <p className="over-map">{t('map.empty')}</p>}
+      {over && hovered && (
+        <p className="tip" style={{ left: hovered.x, top: hovered.y }} aria-hidden="true">
+          <strong>{over.label}</strong> <StatusMark status={over.status} />
+          <span className="muted">{over.kind}</span>
+        </p>
+      )}
+      <Legend layer={layer} />
+      <Controls />
+    </div>
+  );
+}

@@ -1,0 +1,426 @@
+/**
+ * The picture: where everything is, how it looks, and what moves. Outside React, so that an event costs a frame and no
+ * rendering of components. It draws when something has changed, and only then.
+ */
+
+import { Deck, OrthographicView } from '@deck.gl/core';
+import type { Layers } from '@living-map/react';
+import { type Filter, isFiltering, matches, NO_FILTER } from '../filter';
+import type { Arrangement } from '../layout/arrange';
+import { Arranger } from '../layout/arranger';
+import { type Seeds, samePlaces, seedsOf } from '../layout/seeds';
+import type { View } from '../view';
+import { type Atlas, makeAtlas } from './atlas';
+import { barsOf } from './bars';
+import { Camera, type Look, MAX_ZOOM, MIN_ZOOM, wholeOf } from './camera';
+import { type Circles, type Drawing, draw, type Marks, type Ring } from './draw';
+import { type Label, labelsOf } from './labels';
+import { Motion } from './motion';
+import { type Palette, readPalette, shapeOf, toneOf } from './palette';
+import { nearest, neighbour } from './pick';
+import { Ripples } from './ripples';
+
+/** What is left of what a filter leaves out, 0 to 255. */
+const DIMMED = 36;
+/** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
+const LAYOUT_MS = 1500;
+/** How near a pointer has to come. Pixels. */
+const REACH = 6;
+/** A place is looked at so that its circle has about this radius. Pixels. */
+const CLOSE = 46;
+/** What is nearer to the edge is brought to the middle. Pixels. */
+const EDGE = 40;
+
+export interface Target {
+  id: string;
+  x: number;
+  y: number;
+}
+
+export interface SceneEvents {
+  /** The pointer is over an entity, at a place in the picture; `null`: over none. */
+  onHover: (target: Target | null) => void;
+  onOpen: (id: string | null) => void;
+  /** Something was drawn; whether all of it is where it belongs. */
+  onDraw: (isStill: boolean) => void;
+}
+
+export class Scene {
+  readonly #deck: Deck<OrthographicView>;
+  readonly #camera = new Camera();
+  readonly #marks = new Motion();
+  readonly #groups = new Motion();
+  readonly #ripples = new Ripples();
+  readonly #atlas: Atlas = makeAtlas();
+  readonly #arranger = new Arranger((seeds, arrangement) => this.#place(seeds, arrangement));
+  #palette: Palette = readPalette();
+  #layers: Layers | null = null;
+  #seeds: Seeds | null = null;
+  /** What was asked to be laid out last. */
+  #wanted: Seeds | null = null;
+  #arrangement: Arrangement | null = null;
+  #filter: Filter = NO_FILTER;
+  #selected: string | null = null;
+  #hovered: string | null = null;
+  #noneLabel = '';
+  /** Entities to fly to as soon as they have a place. */
+  #awaited: string | null = null;
+  #style: {
+    shapes: Marks['shapes'];
+    colours: Uint8Array;
+    badge: Uint8Array;
+    fill: Uint8Array;
+    line: Uint8Array;
+  } | null = null;
+  #drawn: Partial<Drawing> & { labelKey?: string } = {};
+  #frame = 0;
+  /** When a layout was asked for last, and the wait for the next. */
+  #arrangedAt = Number.NEGATIVE_INFINITY;
+  #waiting: ReturnType<typeof setTimeout> | undefined;
+  #size = { width: 1, height: 1 };
+
+  /** @param isCalm whether nothing may move by itself */
+  constructor(
+    host: HTMLDivElement,
+    private readonly events: SceneEvents,
+    private readonly isCalm: () => boolean,
+  ) {
+    this.#deck = new Deck({
+      parent: host,
+      // Circles, icons and letters have soft edges of their own; without a GPU this is most of what a picture costs.
+      deviceProps: { type: 'webgl', webgl: { antialias: false } },
+      views: new OrthographicView({ id: 'map', flipY: true }),
+      viewState: viewStateOf(this.#camera.look),
+      controller: {
+        keyboard: false,
+        dragRotate: false,
+        doubleClickZoom: false,
+        inertia: 250,
+        scrollZoom: { speed: 0.02, smooth: false },
+      },
+      onViewStateChange: ({ viewState }) => {
+        this.#camera.isFree = false;
+        // The controller tells the zoom axis by axis; ours are one.
+        const { target, zoomX } = viewState as unknown as Look & { zoomX: number };
+        this.#camera.set({ target, zoom: zoomX });
+        this.#schedule();
+        return viewState;
+      },
+      onResize: ({ width, height }) => {
+        this.#size = { width, height };
+        if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), null);
+        this.#schedule();
+      },
+      onAfterRender: () => this.#seeds && this.events.onDraw(!this.#isMoving),
+      layers: [],
+    });
+  }
+
+  close(): void {
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#waiting);
+    this.#arranger.close();
+    this.#deck.finalize();
+  }
+
+  /** The map, and which of its layers is to be seen. */
+  show(layers: Layers | null, layer: View['layer']): void {
+    // An empty picture before the first would be one to move from.
+    if (layers === null && this.#seeds === null) return;
+    this.#layers = layers;
+    const seeds = seedsOf(layers, layer);
+    if (this.#wanted?.layer !== layer) this.#camera.isFree = true;
+    if (samePlaces(this.#wanted, seeds)) {
+      this.#wanted = seeds;
+      // While a layout is on its way, what is on show stays.
+      if (!samePlaces(this.#seeds, seeds)) return;
+      this.#seeds = seeds;
+      this.#restyle();
+      return;
+    }
+    const wait = this.#arrangedAt + LAYOUT_MS - performance.now();
+    clearTimeout(this.#waiting);
+    if (this.#wanted?.layer === layer && wait > 0) {
+      this.#waiting = setTimeout(() => this.show(this.#layers, layer), wait);
+      return;
+    }
+    this.#wanted = seeds;
+    this.#arrangedAt = performance.now();
+    this.#arranger.arrange(seeds);
+  }
+
+  look(filter: Filter, selected: string | null, noneLabel: string): void {
+    this.#filter = filter;
+    this.#selected = selected;
+    this.#noneLabel = noneLabel;
+    this.#restyle();
+  }
+
+  /** The theme has changed. */
+  repaint(): void {
+    this.#palette = readPalette();
+    this.#restyle();
+  }
+
+  touch(id: string): void {
+    if (this.#marks.indexOf(id) < 0 && this.#groups.indexOf(id) < 0) return;
+    this.#ripples.add(id, performance.now());
+    this.#schedule();
+  }
+
+  /** Looks at an entity; at once or, when it has no place yet, as soon as it has one. */
+  flyTo(id: string): void {
+    this.#awaited = id;
+    const place = this.#placeOf(id);
+    if (!place || this.#wanted !== this.#seeds) return;
+    this.#awaited = null;
+    const [x, y, r] = place;
+    this.#camera.isFree = false;
+    const zoom = Math.min(
+      Math.log2(CLOSE / Math.max(r, 0.5)),
+      this.#groups.indexOf(id) >= 0 ? this.#whole().zoom + 2 : MAX_ZOOM,
+    );
+    this.#fly({ target: [x, y, 0], zoom: Math.max(zoom, this.#whole().zoom) });
+  }
+
+  /** Moves as little as is needed for an entity to be in sight. */
+  reveal(id: string): void {
+    const place = this.#placeOf(id);
+    const pixel = this.pixelOf(id);
+    if (!place || !pixel) return;
+    const { width, height } = this.#size;
+    if (pixel.x > EDGE && pixel.y > EDGE && pixel.x < width - EDGE && pixel.y < height - EDGE) return;
+    this.#camera.isFree = false;
+    this.#fly({ target: [place[0], place[1], 0], zoom: this.#camera.look.zoom });
+  }
+
+  fit(): void {
+    this.#camera.isFree = true;
+    this.#fly(this.#whole());
+  }
+
+  zoomBy(steps: number): void {
+    this.#camera.isFree = false;
+    const { target, zoom } = this.#camera.look;
+    this.#fly({ target, zoom: zoom + steps });
+  }
+
+  /** The entity next to the selected one in a direction; the middle one when there is none. */
+  next(dx: number, dy: number): string | null {
+    const from = this.#selected === null ? null : this.#placeOf(this.#selected);
+    const at = neighbour(this.#marks.current, from ?? null, dx, dy);
+    return this.#seeds?.marks[at]?.item.id ?? null;
+  }
+
+  at(x: number, y: number): string | null {
+    if (!this.#seeds) return null;
+    const scale = 2 ** this.#camera.look.zoom;
+    const { target } = this.#camera.look;
+    const mapX = target[0] + (x - this.#size.width / 2) / scale;
+    const mapY = target[1] + (y - this.#size.height / 2) / scale;
+    const mark = nearest(this.#marks.current, mapX, mapY, REACH / scale);
+    if (mark >= 0) return this.#seeds.marks[mark]?.item.id ?? null;
+    const group = this.#seeds.groups[nearest(this.#groups.current, mapX, mapY, 0)];
+    return group?.isEntity ? group.id : null;
+  }
+
+  hover(x: number, y: number): void {
+    const id = this.at(x, y);
+    if (id !== this.#hovered) {
+      this.#hovered = id;
+      this.#schedule();
+    }
+    this.events.onHover(id === null ? null : { id, x, y });
+  }
+
+  leave(): void {
+    if (this.#hovered !== null) this.#schedule();
+    this.#hovered = null;
+    this.events.onHover(null);
+  }
+
+  /** Where an entity is in the picture, in pixels, for tests and for what is put beside it. */
+  pixelOf(id: string): { x: number; y: number } | null {
+    const place = this.#placeOf(id);
+    if (!place) return null;
+    const scale = 2 ** this.#camera.look.zoom;
+    const { target } = this.#camera.look;
+    return {
+      x: (place[0] - target[0]) * scale + this.#size.width / 2,
+      y: (place[1] - target[1]) * scale + this.#size.height / 2,
+    };
+  }
+
+  #place(asked: Seeds, arrangement: Arrangement) {
+    const now = this.isCalm() || this.#seeds === null ? null : performance.now();
+    // Statuses may have changed while the worker was at it.
+    const seeds = this.#wanted && samePlaces(this.#wanted, asked) ? this.#wanted : asked;
+    this.#seeds = seeds;
+    this.#arrangement = arrangement;
+    this.#marks.moveTo(
+      seeds.marks.map(({ key }) => key),
+      arrangement.marks,
+      now,
+    );
+    this.#groups.moveTo(
+      seeds.groups.map(({ id }) => id),
+      arrangement.groups,
+      now,
+    );
+    if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), now);
+    this.#restyle();
+    if (this.#awaited !== null) this.flyTo(this.#awaited);
+  }
+
+  #placeOf(id: string): [number, number, number] | null {
+    for (const motion of [this.#marks, this.#groups]) {
+      const at = motion.indexOf(id);
+      if (at >= 0) return motion.target(at);
+    }
+    return null;
+  }
+
+  #whole(): Look {
+    return wholeOf(this.#arrangement?.bounds ?? [-50, -50, 50, 50], this.#size.width, this.#size.height);
+  }
+
+  #fly(look: Look) {
+    this.#camera.flyTo(look, this.isCalm() ? null : performance.now());
+    this.#schedule();
+  }
+
+  #restyle() {
+    this.#style = null;
+    this.#schedule();
+  }
+
+  #schedule() {
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame((now) => {
+      this.#frame = 0;
+      this.#render(now);
+    });
+  }
+
+  #render(now: number) {
+    const seeds = this.#seeds;
+    if (!seeds) return;
+    const hasMoved = [this.#marks.step(now), this.#groups.step(now)].includes(true);
+    this.#camera.step(now);
+    const style = this.#style ?? this.#styleOf(seeds);
+    const isSame = style === this.#style && !hasMoved && this.#drawn.marks?.places === this.#marks.current;
+    this.#style = style;
+    if (!isSame) Object.assign(this.#drawn, this.#stillOf(seeds));
+    const rings = this.#ringsOf(now);
+    this.#label(seeds);
+    this.#deck.setProps({
+      viewState: viewStateOf(this.#camera.look),
+      layers: draw({ ...(this.#drawn as Drawing), atlas: this.#atlas, palette: this.#palette, rings }),
+    });
+    if (this.#isMoving || this.#ripples.alive(now).length > 0) this.#schedule();
+  }
+
+  get #isMoving(): boolean {
+    return this.#marks.isMoving || this.#groups.isMoving || this.#camera.isFlying;
+  }
+
+  #styleOf({ marks, groups, layer }: Seeds) {
+    const palette = this.#palette;
+    const colours = new Uint8Array(marks.length * 4);
+    const badge = new Uint8Array(marks.length * 4);
+    const filters = isFiltering(this.#filter);
+    const shapes = marks.map(({ item }, at) => {
+      const tone = palette[toneOf(item.status)];
+      const alpha = filters && !matches(this.#filter, item) ? DIMMED : 255;
+      const isTile = layer === 'nodes';
+      colours.set([...(isTile ? palette.surface : tone), alpha], at * 4);
+      badge.set([...tone, alpha], at * 4);
+      if (isTile) return 'tile';
+      return item.type === 'channel' ? 'bubble' : shapeOf(item.status);
+    });
+    const fill = new Uint8Array(groups.length * 4);
+    const line = new Uint8Array(groups.length * 4);
+    const planets = new Map(this.#layers?.space?.planets.map((planet) => [planet.id, planet]));
+    for (const [at, { id }] of groups.entries()) {
+      const planet = layer === 'space' ? planets.get(id) : undefined;
+      fill.set([...(planet ? mix(palette.accent, palette.disc, 0.55) : palette.disc), 255], at * 4);
+      line.set([...(planet ? palette[toneOf(planet.status)] : palette.line), 255], at * 4);
+    }
+    return { shapes, colours, badge, fill, line };
+  }
+
+  /** What does not change from frame to frame while nothing moves. */
+  #stillOf({ layer, marks: seeds }: Seeds): Partial<Drawing> {
+    const style = this.#style;
+    if (!style) return {};
+    const places = this.#marks.current;
+    const marks: Marks = { places, shapes: style.shapes, colours: style.colours };
+    const groups: Circles = { places: this.#groups.current, fill: style.fill, line: style.line };
+    const orbits = this.#marks.isMoving ? new Float32Array() : (this.#arrangement?.rings ?? new Float32Array());
+    const still = { groups, orbits, marks, markScale: 2, bars: null, badges: null };
+    if (layer !== 'nodes') return still;
+    const nodes = this.#layers?.nodes?.items ?? [];
+    const isWhole = nodes.length === seeds.length;
+    const alpha = (at: number) => style.colours[at * 4 + 3] ?? 255;
+    const corners = places.slice();
+    for (let at = 0; at < corners.length; at += 3) {
+      const r = places[at + 2] ?? 0;
+      corners[at] = (places[at] ?? 0) + r * 0.5;
+      corners[at + 1] = (places[at + 1] ?? 0) - r * 0.5;
+    }
+    return {
+      ...still,
+      markScale: Math.SQRT2,
+      bars: isWhole ? barsOf(nodes, places, this.#palette, alpha) : null,
+      badges: { places: corners, shapes: seeds.map(({ item }) => shapeOf(item.status)), colours: style.badge },
+    };
+  }
+
+  #ringsOf(now: number): Ring[] {
+    const rings: Ring[] = [];
+    const palette = this.#palette;
+    const add = (id: string, grown: number, colour: Ring['colour'], width: number) => {
+      for (const motion of [this.#marks, this.#groups]) {
+        const at = motion.indexOf(id);
+        const [x, y, r] = motion.current.subarray(at * 3, at * 3 + 3);
+        if (at < 0 || x === undefined || y === undefined || r === undefined) continue;
+        // A district is large enough to be seen without growing much.
+        rings.push({ x, y, radius: r + grown * Math.min(r, 2), colour, width });
+        return;
+      }
+    };
+    if (this.#seeds?.layer === 'agents' || this.#seeds?.layer === 'city') {
+      for (const { id, current_run } of this.#layers?.agents?.items ?? []) {
+        if (current_run) add(id, 0.3, [...palette.accent, 255], 1.5);
+      }
+    }
+    const isCalm = this.isCalm();
+    for (const { key, age } of this.#ripples.alive(now)) {
+      const grown = isCalm ? 0.3 : 0.2 + age * 1.8;
+      add(key, grown, [...palette.accent, isCalm ? 255 : Math.round(255 * (1 - age) ** 1.5)], 2);
+    }
+    if (this.#hovered !== null) add(this.#hovered, 0.15, [...palette.ink, 150], 1.5);
+    if (this.#selected !== null) add(this.#selected, 0.3, [...palette.ink, 255], 2.5);
+    return rings;
+  }
+
+  #label(seeds: Seeds) {
+    const labels: Label[] = labelsOf(
+      seeds,
+      this.#marks.current,
+      this.#groups.current,
+      this.#camera.look,
+      this.#size,
+      this.#noneLabel,
+    );
+    const labelKey = JSON.stringify(labels);
+    if (labelKey === this.#drawn.labelKey) return;
+    Object.assign(this.#drawn, { labels, labelKey });
+  }
+}
+
+const viewStateOf = ({ target, zoom }: Look) =>
+  ({ target, zoom, zoomX: zoom, zoomY: zoom, minZoom: MIN_ZOOM, maxZoom: MAX_ZOOM }) as never;
+
+const mix = (a: Palette['ink'], b: Palette['ink'], part: number) =>
+  a.map((value, at) => Math.round(value * part + (b[at] ?? 0) * (1 - part)));

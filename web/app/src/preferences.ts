@@ -1,0 +1,71 @@
+/** What the user has chosen for this browser: language and theme. */
+
+import { useSyncExternalStore } from 'react';
+import { type Language, type Text, textOf } from './i18n/text';
+
+export const LANGUAGES = ['en', 'uk'] as const satisfies readonly Language[];
+export const THEMES = ['auto', 'light', 'dark'] as const;
+export type Theme = (typeof THEMES)[number];
+
+interface Preferences {
+  readonly language: Language;
+  readonly theme: Theme;
+}
+
+const KEY = 'living-map';
+
+function read(): Preferences {
+  let kept: Partial<Preferences> = {};
+  try {
+    kept = JSON.parse(localStorage.getItem(KEY) ?? '{}');
+  } catch {
+    // A browser that keeps nothing has no preferences.
+  }
+  const spoken = globalThis.navigator?.languages?.map((tag) => tag.split('-')[0]) ?? [];
+  const known = (tag: unknown) => LANGUAGES.find((language) => language === tag);
+  return {
+    language: known(kept.language) ?? spoken.map(known).find(Boolean) ?? 'en',
+    theme: THEMES.find((theme) => theme === kept.theme) ?? 'auto',
+  };
+}
+
+let preferences = read();
+const listeners = new Set<() => void>();
+
+function apply() {
+  const root = globalThis.document?.documentElement;
+  if (!root) return;
+  root.lang = preferences.language;
+  if (preferences.theme === 'auto') delete root.dataset.theme;
+  else root.dataset.theme = preferences.theme;
+}
+
+apply();
+
+export function setPreferences(change: Partial<Preferences>): void {
+  preferences = { ...preferences, ...change };
+  apply();
+  try {
+    localStorage.setItem(KEY, JSON.stringify(preferences));
+  } catch {
+    // Then it holds until the page is left.
+  }
+  for (const listener of [...listeners]) listener();
+}
+
+const subscribe = (listener: () => void) => {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+};
+
+export const usePreferences = (): Preferences =>
+  useSyncExternalStore(
+    subscribe,
+    () => preferences,
+    () => preferences,
+  );
+
+export const useText = (): Text => textOf(usePreferences().language);
+
+/** Whether nothing may move by itself. */
+export const isCalm = (): boolean => globalThis.matchMedia?.('(prefers-reduced-motion: reduce)').matches ?? false;

@@ -1,0 +1,70 @@
+import { findEntity, type Snapshot } from '@living-map/react';
+import { useMemo, useState } from 'react';
+import { itemById, itemsOf } from './entities';
+import { matches } from './filter';
+import { useLayers } from './live';
+import { factsOf } from './panels/facts';
+import { EntityLink } from './parts/link';
+import { StatusMark } from './parts/mark';
+import { useText } from './preferences';
+import { useView } from './view';
+
+/** Rows added at a time. */
+const STEP = 100;
+
+/** A layer in words: for screen readers, and for whoever likes lists better than pictures. */
+export function Table() {
+  const text = useText();
+  const { t, maybe } = text;
+  const { layer, filter } = useView();
+  const layers = useLayers();
+  const [rows, setRows] = useState(STEP);
+  const items = useMemo(() => itemsOf(layers, layer).filter((item) => matches(filter, item)), [layers, layer, filter]);
+  const details = (id: string) => {
+    const entity = layers && findEntity({ layers } as Snapshot, id);
+    const facts = entity ? factsOf(entity, text).slice(1) : [];
+    return facts.map(({ name, value }) => `${name}: ${value}`).join(' · ');
+  };
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
+    <section className="table" aria-label={t('map.table')} tabIndex={0}>
+      <table>
+        <caption>{t('table.caption', { layer: t(layer), count: items.length })}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{t('table.name')}</th>
+            <th scope="col">{t('table.type')}</th>
+            <th scope="col">{t('table.status')}</th>
+            <th scope="col">{t('table.microdao')}</th>
+            <th scope="col">{t('table.detail')}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {items.slice(0, rows).map((item) => {
+            const microdao = item.type === 'microdao' || !item.microdaoId ? null : itemById(layers, item.microdaoId);
+            return (
+              <tr key={item.id}>
+                <th scope="row">
+                  <EntityLink id={item.id} item={item}>
+                    {item.label}
+                  </EntityLink>
+                </th>
+                <td>{maybe(`type.${item.kind}`, item.kind)}</td>
+                <td>
+                  <StatusMark status={item.status} />
+                </td>
+                <td>{microdao?.label ?? ''}</td>
+                <td className="muted">{details(item.id)}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+      {items.length > rows && (
+        <button type="button" onClick={() => setRows(rows + STEP)}>
+          {t('table.more')}
+        </button>
+      )}
+    </section>
+  );
+}

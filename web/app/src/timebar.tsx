@@ -1,0 +1,140 @@
+import { useResource } from '@living-map/react';
+import { useEffect, useMemo, useState } from 'react';
+import { countBuckets } from './density';
+import { BarChart } from './parts/bars';
+import { useText } from './preferences';
+import { server } from './server';
+import { go, live, pause, play, SPEEDS, setSpeed, useTravel } from './travel';
+import { setView } from './view';
+
+/** Ranges of the scrubber, in seconds, and what the server is to count by in each. */
+const WINDOWS = [
+  ['15m', 900, '15s'],
+  ['1h', 3600, '1m'],
+  ['6h', 21_600, '5m'],
+  ['24h', 86_400, '20m'],
+  ['7d', 604_800, '2h'],
+] as const;
+type Window = (typeof WINDOWS)[number];
+
+const STEPS = 1000;
+/** How often the end of the range follows the clock. Milliseconds. */
+const FOLLOW_MS = 10_000;
+/** Where play begins when one is not in the past yet: so much of the range back. */
+const PLAY_FROM = 0.25;
+
+export function TimeBar() {
+  const { t, clock } = useText();
+  const { at, isLoading, error, isPlaying, speed } = useTravel();
+  const [chosen, setChosen] = useState<Window>(WINDOWS[0]);
+  const [, seconds, bucket] = chosen;
+  const now = useClock();
+  const time = at === null ? now : Date.parse(at);
+  const span = seconds * 1000;
+  // A moment before the range (of a shared address) brings the range to it.
+  const end = time >= now - span ? now : time + span / 2;
+  const since = end - span;
+  const density = useDensity(since, end, bucket);
+  const place = Math.round(((time - since) / span) * STEPS);
+  const moment = at === null ? t('time.now') : clock(time, true);
+  return (
+    <section className="time" aria-label={t('time')}>
+      <button
+        type="button"
+        className="play"
+        aria-label={t(isPlaying ? 'time.pause' : 'time.play')}
+        title={`${t(isPlaying ? 'time.pause' : 'time.play')} (P)`}
+        onClick={() => (isPlaying ? pause() : play(now - span * PLAY_FROM))}
+      >
+        {isPlaying ? '❚❚' : '▶'}
+      </button>
+      <label>
+        <span className="unseen">{t('time.speed')}</span>
+        <select value={speed} title={t('time.speed')} onChange={(event) => setSpeed(Number(event.target.value))}>
+          {SPEEDS.map((value) => (
+            <option key={value} value={value}>
+              ×{value}
+            </option>
+          ))}
+        </select>
+      </label>
+      <div className="scrubber">
+        <BarChart counts={density} label={t('time.density')} />
+        <input
+          type="range"
+          min={0}
+          max={STEPS}
+          value={Math.min(STEPS, Math.max(0, place))}
+          aria-label={t('time.position')}
+          aria-valuetext={moment}
+          onChange={(event) => {
+            pause();
+            const step = Number(event.target.value);
+            if (step >= STEPS) live();
+            else go(since + (step / STEPS) * span, at === null);
+          }}
+        />
+        <p className="scale" aria-hidden="true">
+          <span>{clock(since, span > 43_200_000)}</span>
+          <span>{clock(end, span > 43_200_000)}</span>
+        </p>
+      </div>
+      <label>
+        <span className="unseen">{t('time.window')}</span>
+        <select
+          value={chosen[0]}
+          title={t('time.window')}
+          onChange={(event) => setChosen(WINDOWS.find(([name]) => name === event.target.value) ?? WINDOWS[0])}
+        >
+          {WINDOWS.map(([name]) => (
+            <option key={name} value={name}>
+              {t(`time.window.${name}`)}
+            </option>
+          ))}
+        </select>
+      </label>
+      <p className="moment" data-past={at !== null} aria-busy={isLoading}>
+        {moment}
+      </p>
+      {at !== null && (
+        <>
+          <button type="button" onClick={() => setView({ panel: 'changes' })}>
+            {t('time.changes')}
+          </button>
+          <button type="button" className="primary" onClick={live}>
+            {t('time.live')}
+          </button>
+        </>
+      )}
+      {error && (
+        <p className="notice" role="alert">
+          {t('time.failed', { error })}
+        </p>
+      )}
+    </section>
+  );
+}
+
+/** The time, now and then. */
+function useClock(): number {
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), FOLLOW_MS);
+    return () => clearInterval(timer);
+  }, []);
+  return now;
+}
+
+function useDensity(since: number, until: number, bucket: string): number[] {
+  const range = { since: new Date(since).toISOString(), until: new Date(until).toISOString() };
+  const { data } = useResource('/living-map/history/aggregate', { ...range, bucket, limit: 1 }, server);
+  return useMemo(() => {
+    const half = (data?.bucket_seconds ?? 0) * 500;
+    const counts = (data?.buckets ?? []).map((start, at) => {
+      const all = [...(data?.series ?? []), ...(data?.other ? [data.other] : [])];
+      // Buckets begin at whole multiples: it is their middle that says which bar they are.
+      return [Date.parse(start) + half, all.reduce((sum, { counts: own }) => sum + (own[at] ?? 0), 0)] as const;
+    });
+    return countBuckets(counts, since, until, half > 0 ? Math.round((until - since) / 2 / half) : 1);
+  }, [data, since, until]);
+}

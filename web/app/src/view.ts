@@ -1,0 +1,101 @@
+/** What the user looks at. It is all in the address, so that a look can be shared and Back goes back. */
+
+import type { Layer, Status } from '@living-map/react';
+import { useSyncExternalStore } from 'react';
+import { type Filter, NO_FILTER } from './filter';
+
+export const LAYERS = ['city', 'space', 'nodes', 'agents'] as const satisfies readonly Layer[];
+export const STATUSES = [
+  'active',
+  'online',
+  'idle',
+  'inactive',
+  'offline',
+  'warning',
+  'error',
+] as const satisfies readonly Status[];
+export const PANELS = ['events', 'alerts', 'health', 'lessons', 'letters', 'changes'] as const;
+
+export type Panel = (typeof PANELS)[number];
+
+export interface View {
+  readonly layer: Layer;
+  /** The entity that is open, by canonical id. */
+  readonly entity: string | null;
+  /** A moment of the past, RFC 3339; `null` is now. */
+  readonly at: string | null;
+  readonly panel: Panel;
+  /** Whether the layer is shown as a table. */
+  readonly table: boolean;
+  readonly filter: Filter;
+}
+
+/** The view that an address's query says; what it says wrong is left out. */
+export function parseView(search: string): View {
+  const query = new URLSearchParams(search);
+  const at = query.get('at');
+  return {
+    layer: LAYERS.find((layer) => layer === query.get('layer')) ?? 'city',
+    entity: query.get('entity') || null,
+    at: at && !Number.isNaN(Date.parse(at)) ? at : null,
+    panel: PANELS.find((panel) => panel === query.get('panel')) ?? 'events',
+    table: query.get('view') === 'table',
+    filter: {
+      statuses: STATUSES.filter((status) => query.get('status')?.split(',').includes(status)),
+      kind: query.get('kind') || null,
+      microdao: query.get('microdao') || null,
+    },
+  };
+}
+
+/** The other way; what is as at the start is left out. */
+export function formatView({ layer, entity, at, panel, table, filter }: View): string {
+  const query = new URLSearchParams();
+  if (layer !== 'city') query.set('layer', layer);
+  if (entity) query.set('entity', entity);
+  if (at) query.set('at', at);
+  if (panel !== 'events') query.set('panel', panel);
+  if (table) query.set('view', 'table');
+  if (filter.statuses.length > 0) query.set('status', filter.statuses.join());
+  if (filter.kind) query.set('kind', filter.kind);
+  if (filter.microdao) query.set('microdao', filter.microdao);
+  // Canonical ids and times are easier to read, and to type, with their colons.
+  const text = query.toString().replaceAll('%3A', ':').replaceAll('%2C', ',');
+  return text ? `?${text}` : '';
+}
+
+let view = parseView(globalThis.location?.search ?? '');
+const listeners = new Set<() => void>();
+
+function tell() {
+  for (const listener of [...listeners]) listener();
+}
+
+globalThis.addEventListener?.('popstate', () => {
+  view = parseView(location.search);
+  tell();
+});
+
+export const getView = (): View => view;
+
+/**
+ * @param change what is to be different
+ * @param isStep whether Back shall come back to what was before
+ */
+export function setView(change: Partial<View>, isStep = true): void {
+  const next = { ...view, ...change };
+  const search = formatView(next);
+  if (search === formatView(view)) return;
+  view = next;
+  history[isStep ? 'pushState' : 'replaceState'](null, '', location.pathname + search);
+  tell();
+}
+
+export const resetFilter = (): void => setView({ filter: NO_FILTER }, false);
+
+export function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export const useView = (): View => useSyncExternalStore(subscribe, getView, getView);

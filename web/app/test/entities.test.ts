@@ -1,0 +1,110 @@
+import { describe, expect, test } from 'vitest';
+import { alertsOf, everything, itemById, relationsOf, search } from '../src/entities';
+import { MOVE_MS, Motion } from '../src/picture/motion';
+import { nearest, neighbour } from '../src/picture/pick';
+import { network } from './network';
+
+const layers = network(2, 4, 3);
+
+describe('relations', () => {
+  const of = (id: string) => {
+    const item = itemById(layers, id);
+    return item && relationsOf(layers, item).map(({ relation, item: { id: other } }) => `${relation} ${other}`);
+  };
+
+  test('of a microDAO', () => {
+    expect(of('microdao:0')).toEqual([
+      'governed_by dao:00000',
+      'has channel:0',
+      'has agent:00000',
+      'has agent:00002',
+      'has node:00000',
+      'has node:00002',
+    ]);
+  });
+
+  test('of a DAO, an agent and a node', () => {
+    expect(of('dao:00000')).toEqual(['governs microdao:0', 'orbited_by node:00000']);
+    expect(of('agent:00001')).toEqual(['belongs_to microdao:1']);
+    expect(of('node:00001')).toEqual(['belongs_to microdao:1', 'orbits dao:00001']);
+  });
+
+  test('what the map does not have has none', () => {
+    expect(of('agent:nobody')).toBeNull();
+  });
+});
+
+test('every entity is there once', () => {
+  const ids = everything(layers).map(({ id }) => id);
+  expect(new Set(ids).size).toBe(ids.length);
+  expect(ids.length).toBe(2 + 2 + 2 + 4 + 3);
+});
+
+test('what fails comes before what warns, and what has something to say after both', () => {
+  const [a, b, c] = layers.nodes?.items ?? [];
+  if (!layers.nodes || !a || !b || !c) throw new Error('no nodes');
+  const items = [
+    { ...a, alerts: ['disk is full'] },
+    { ...b, status: 'warning' as const },
+    { ...c, status: 'error' as const },
+  ];
+  const alerts = alertsOf({ ...layers, nodes: { ...layers.nodes, items } });
+  expect(alerts.map(({ item, texts }) => [item.id, ...texts])).toEqual([
+    ['node:00002'],
+    ['node:00001'],
+    ['node:00000', 'disk is full'],
+  ]);
+});
+
+test('search finds by the beginning first, then by any part of name or id', () => {
+  expect(search(layers, ' DAO ', 10).map(({ id }) => id)).toEqual([
+    'dao:00000',
+    'dao:00001',
+    'microdao:0',
+    'microdao:1',
+  ]);
+  expect(search(layers, 'channel:1', 10).map(({ id }) => id)).toEqual(['channel:1']);
+  expect(search(layers, '', 10)).toEqual([]);
+  expect(search(layers, 'a', 3).length).toBe(3);
+});
+
+describe('picking', () => {
+  const circles = Float32Array.from([0, 0, 2, 10, 0, 2, 0, 10, 1]);
+
+  test('the nearest circle in reach', () => {
+    expect(nearest(circles, 1, 0, 0)).toBe(0);
+    expect(nearest(circles, 7.5, 0, 1)).toBe(1);
+    expect(nearest(circles, 5, 5, 0.5)).toBe(-1);
+    expect(nearest(new Float32Array(), 0, 0, 9)).toBe(-1);
+  });
+
+  test('the next one in a direction', () => {
+    expect(neighbour(circles, [0, 0, 2], 1, 0)).toBe(1);
+    expect(neighbour(circles, [0, 0, 2], 0, 1)).toBe(2);
+    expect(neighbour(circles, [0, 0, 2], -1, 0)).toBe(-1);
+    expect(neighbour(circles, null, 1, 0)).toBe(0);
+  });
+});
+
+describe('motion', () => {
+  test('who was there moves, who is new grows, and all arrive', () => {
+    const motion = new Motion();
+    motion.moveTo(['a', 'b'], Float32Array.from([0, 0, 1, 5, 5, 1]), null);
+    motion.moveTo(['b', 'c'], Float32Array.from([9, 9, 1, 3, 3, 2]), 1000);
+    expect([...motion.current]).toEqual([5, 5, 1, 3, 3, 0]);
+    expect(motion.indexOf('a')).toBe(-1);
+    motion.step(1000 + MOVE_MS / 2);
+    expect([...motion.current]).toEqual([7, 7, 1, 3, 3, 1]);
+    expect(motion.isMoving).toBe(true);
+    motion.step(1000 + MOVE_MS);
+    expect([...motion.current]).toEqual([9, 9, 1, 3, 3, 2]);
+    expect(motion.isMoving).toBe(false);
+    expect(motion.step(9999)).toBe(false);
+  });
+
+  test('without movement all is there at once', () => {
+    const motion = new Motion();
+    motion.moveTo(['a'], Float32Array.from([1, 2, 3]), null);
+    expect([motion.isMoving, ...motion.current]).toEqual([false, 1, 2, 3]);
+  });
+});

@@ -1,0 +1,130 @@
+import type { Layers } from '@living-map/react';
+import { describe, expect, test } from 'vitest';
+import { type Arrangement, arrange } from '../src/layout/arrange';
+import { planOf } from '../src/layout/plan';
+import { NONE, type Seeds, samePlaces, seedsOf, usageSize } from '../src/layout/seeds';
+import { agent, network } from './network';
+
+const laidOut = (layers: Layers, layer: Seeds['layer']) => {
+  const seeds = seedsOf(layers, layer);
+  return { seeds, arrangement: arrange(planOf(seeds)) };
+};
+
+const circle = (circles: Float32Array, at: number) => {
+  const [x = Number.NaN, y = Number.NaN, r = Number.NaN] = circles.subarray(at * 3, at * 3 + 3);
+  return { x, y, r };
+};
+
+/** What of the marks overlaps; by a sweep, so that thousands take no time. */
+function overlaps(marks: Float32Array): number {
+  const circles = Array.from({ length: marks.length / 3 }, (_, at) => circle(marks, at)).sort((a, b) => a.x - b.x);
+  let found = 0;
+  for (const [at, a] of circles.entries()) {
+    for (const b of circles.slice(at + 1)) {
+      if (b.x - a.x > 20) break;
+      if (Math.hypot(a.x - b.x, a.y - b.y) < a.r + b.r - 1e-2) found += 1;
+    }
+  }
+  return found;
+}
+
+function outside({ seeds, arrangement }: { seeds: Seeds; arrangement: Arrangement }): string[] {
+  return seeds.marks
+    .filter(({ group }, at) => {
+      const mark = circle(arrangement.marks, at);
+      const around = circle(
+        arrangement.groups,
+        seeds.groups.findIndex(({ id }) => id === group),
+      );
+      return Math.hypot(mark.x - around.x, mark.y - around.y) + mark.r > around.r + 1e-2;
+    })
+    .map(({ key }) => key);
+}
+
+describe.each([
+  [0, 0, 0],
+  [1, 1, 1],
+  [6, 60, 12],
+  [12, 3000, 40],
+])('%i microDAOs, %i agents, %i nodes', (microdaos, agents, nodes) => {
+  const layers = network(microdaos, agents, nodes);
+
+  test.each(['city', 'nodes', 'agents'] as const)('%s: each in its circle, none on another', (layer) => {
+    const made = laidOut(layers, layer);
+    expect([...made.arrangement.marks].every(Number.isFinite)).toBe(true);
+    expect(outside(made)).toEqual([]);
+    expect(overlaps(made.arrangement.marks)).toBe(0);
+  });
+
+  test('space: each node is on a ring of its planet, none on another', () => {
+    const { seeds, arrangement } = laidOut(layers, 'space');
+    expect(seeds.marks.length).toBeGreaterThanOrEqual(nodes);
+    expect(overlaps(arrangement.marks)).toBe(0);
+    const rings = Array.from({ length: arrangement.rings.length / 3 }, (_, at) => circle(arrangement.rings, at));
+    for (let at = 0; at < seeds.marks.length; at++) {
+      const mark = circle(arrangement.marks, at);
+      const off = rings.map(({ x, y, r }) => Math.abs(Math.hypot(mark.x - x, mark.y - y) - r));
+      expect(Math.min(...off)).toBeLessThan(1e-2);
+    }
+  });
+
+  test.each(['city', 'space', 'nodes', 'agents'] as const)('%s: all of it is within its bounds', (layer) => {
+    const { arrangement } = laidOut(layers, layer);
+    const [left, top, right, bottom] = arrangement.bounds;
+    for (let at = 0; at < arrangement.marks.length / 3; at++) {
+      const { x, y } = circle(arrangement.marks, at);
+      expect(x >= left && x <= right && y >= top && y <= bottom).toBe(true);
+    }
+  });
+});
+
+test('the same map always looks the same', () => {
+  const a = laidOut(network(6, 200, 12), 'city').arrangement;
+  const b = laidOut(network(6, 200, 12), 'city').arrangement;
+  expect(a).toEqual(b);
+});
+
+test('what changes only in status keeps its place', () => {
+  const before = network(3, 20, 4);
+  const agents = before.agents?.items ?? [];
+  const after = {
+    ...before,
+    agents: before.agents && {
+      ...before.agents,
+      items: agents.map((item, at) => (at === 3 ? { ...item, status: 'error' as const } : item)),
+    },
+  };
+  for (const layer of ['city', 'agents'] as const) {
+    expect(samePlaces(seedsOf(before, layer), seedsOf(after, layer))).toBe(true);
+  }
+});
+
+test('who moves to another district, comes or goes, changes places', () => {
+  const before = network(3, 20, 4);
+  const seeds = seedsOf(before, 'city');
+  const [first, ...rest] = before.agents?.items ?? [];
+  if (!first || !before.agents) throw new Error('no agents');
+  const moved = { ...before, agents: { ...before.agents, items: [{ ...first, microdao_id: 'microdao:2' }, ...rest] } };
+  const gone = { ...before, agents: { ...before.agents, items: rest } };
+  expect(samePlaces(seeds, seedsOf(moved, 'city'))).toBe(false);
+  expect(samePlaces(seeds, seedsOf(gone, 'city'))).toBe(false);
+});
+
+test('who belongs to no microDAO, or to an unknown one, is in a group of its own', () => {
+  const layers = network(2, 4, 0);
+  const items = [agent('agent:a', null), agent('agent:b', 'microdao:unknown')];
+  const seeds = seedsOf({ ...layers, agents: layers.agents && { ...layers.agents, items } }, 'city');
+  expect(seeds.marks.filter(({ group }) => group === NONE).map(({ key }) => key)).toEqual(['agent:a', 'agent:b']);
+  expect(seeds.groups.at(-1)?.id).toBe(NONE);
+});
+
+test('an agent grows in steps with its calls', () => {
+  const size = (calls: number) => {
+    const one = agent('agent:a', null);
+    return usageSize({ ...one, usage: { ...one.usage, llm_calls_24h: calls } });
+  };
+  expect(size(0)).toBe(size(1));
+  expect(size(100)).toBe(size(101));
+  expect(size(1000)).toBeGreaterThan(size(100));
+  expect(size(1e12)).toBeLessThan(4);
+});

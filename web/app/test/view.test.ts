@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest';
+import { isFiltering, matches, NO_FILTER } from '../src/filter';
+import { layerFor, typeOf } from '../src/open';
+import { matchesEvent } from '../src/panels/feed-filter';
+import { fromLocal, toLocal } from '../src/panels/local-time';
+import { formatView, parseView } from '../src/view';
+
+describe('the address', () => {
+  test.each([
+    '',
+    '?layer=space',
+    '?layer=nodes&entity=node:01&at=2026-01-19T12:00:00Z',
+    '?panel=health&view=table&status=warning,error&kind=scout&microdao=microdao:1',
+    '?entity=agent:%D0%B7%D0%BE%D1%80%D1%8F',
+  ])('%s says the same there and back', (search) => {
+    expect(formatView(parseView(search))).toBe(search);
+  });
+
+  test('what it says wrong is left out', () => {
+    const view = parseView('?layer=moon&at=yesterday&panel=x&status=fine,error&view=list&entity=');
+    expect(view).toEqual({ ...parseView(''), filter: { ...NO_FILTER, statuses: ['error'] } });
+  });
+});
+
+describe('filters', () => {
+  const scout = { id: 'agent:a', status: 'error', kind: 'scout', microdaoId: 'microdao:1' } as const;
+
+  test('none lets all through', () => {
+    expect(matches(NO_FILTER, scout)).toBe(true);
+    expect(isFiltering(NO_FILTER)).toBe(false);
+  });
+
+  test('each narrows, and all have to agree', () => {
+    const filter = { statuses: ['error', 'warning'], kind: 'scout', microdao: 'microdao:1' } as const;
+    expect(matches(filter, scout)).toBe(true);
+    expect(matches(filter, { ...scout, status: 'online' })).toBe(false);
+    expect(matches(filter, { ...scout, kind: 'writer' })).toBe(false);
+    expect(matches(filter, { ...scout, microdaoId: null })).toBe(false);
+  });
+
+  test('a microDAO is in its own filter', () => {
+    const microdao = { id: 'microdao:1', status: 'active', kind: 'microdao', microdaoId: null } as const;
+    expect(matches({ ...NO_FILTER, microdao: 'microdao:1' }, microdao)).toBe(true);
+  });
+
+  test('events are found by subject and by entity', () => {
+    const event = { event_type: 'agent.event.Status', entity_id: 'agent:sofia', changes: [] };
+    const find = (text: string, isChanging = false) => matchesEvent({ text, isChanging }, event);
+    expect([find(''), find(' event.status '), find('SOFIA'), find('node')]).toEqual([true, true, true, false]);
+    expect(find('', true)).toBe(false);
+  });
+});
+
+describe('opening', () => {
+  test('the present layer is kept where it shows the entity', () => {
+    expect(layerFor('agent', 'city')).toBe('city');
+    expect(layerFor('agent', 'space')).toBe('agents');
+    expect(layerFor('node', 'space')).toBe('space');
+    expect(layerFor('dao', 'agents')).toBe('space');
+  });
+
+  test('a canonical id says its type', () => {
+    expect(typeOf('microdao:7')).toBe('microdao');
+    expect([typeOf('x'), typeOf(':a'), typeOf('toString:a')]).toEqual([undefined, undefined, undefined]);
+  });
+});
+
+test('local times are the clock on the wall, there and back', () => {
+  const time = '2026-01-19T12:00:05.000Z';
+  expect(fromLocal(toLocal(time))).toBe(time);
+  expect([fromLocal(''), fromLocal('soon')]).toEqual([null, null]);
+});
