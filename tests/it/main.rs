@@ -10,6 +10,7 @@ mod history;
 mod history_writer;
 mod http;
 mod journal;
+mod learner;
 mod log_jetstream;
 mod log_suite;
 mod log_table;

@@ -1,0 +1,3 @@
+//! The learner: its rules in a simulated network, its memory in both databases, and the whole of it with real servers.
+
+mod simulation;
