@@ -26,6 +26,7 @@ mod code;
 mod file;
 mod leases;
 mod limit;
+mod lessons;
 mod read;
 mod retain;
 mod snapshots;

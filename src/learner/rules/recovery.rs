@@ -125,7 +125,7 @@ mod tests {
     fn as_many_successes_in_a_row_as_failures_end_a_burst() {
         let config = RuleConfig::default();
         let mut burst = burst(&config);
-        let mut ok = |burst: &mut Burst, seconds| burst.succeed(case(&experience(Outcome::Ok, seconds)), &config);
+        let ok = |burst: &mut Burst, seconds| burst.succeed(case(&experience(Outcome::Ok, seconds)), &config);
         assert!(ok(&mut burst, 130).is_none() && ok(&mut burst, 140).is_none());
         burst.fail(case(&experience(Outcome::Error, 150)));
         assert!(ok(&mut burst, 149).is_none(), "before the last failure");

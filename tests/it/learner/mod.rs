@@ -1,3 +1,4 @@
 //! The learner: its rules in a simulated network, its memory in both databases, and the whole of it with real servers.
 
+mod memory;
 mod simulation;

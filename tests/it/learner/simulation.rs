@@ -10,7 +10,7 @@ use week::WeekConfig;
 fn planted_incidents_are_found_and_noise_is_none() {
     let config = WeekConfig { agents: 40, hours: 84, per_hour: 60, seed: 7 };
     let week = week::run(&config);
-    println!("{config:?}: {:#?}", week.rules);
+    println!("{config:?}: {} experiences, {} keys, {:#?}", week.experiences, week.keys.len(), week.rules);
     for (rule, score) in week.rules.iter().map(|(rule, score)| (*rule, *score)).chain([("overall", week.overall())]) {
         assert!(score.planted > 0, "{rule}: nothing planted");
         assert!(score.precision() >= 0.95, "{rule}: {score:?}; noise {:#?}", week.noise);
