@@ -6,6 +6,7 @@
 mod cluster;
 mod demo;
 mod journal;
+mod learner;
 mod limits;
 mod listen;
 mod saving;
@@ -19,6 +20,7 @@ use clap::Args;
 pub use cluster::Cluster;
 pub use demo::DemoSettings;
 pub use journal::Journal;
+pub use learner::Learner;
 pub use limits::Limits;
 pub use listen::{Auth, Listen, LogFormat};
 pub use saving::Saving;
@@ -50,6 +52,9 @@ pub struct Settings {
     /// Several servers side by side, and the end of one.
     #[command(flatten)]
     pub cluster: Cluster,
+    /// The learner.
+    #[command(flatten)]
+    pub learner: Learner,
     /// What a request may be.
     #[command(flatten)]
     pub limits: Limits,

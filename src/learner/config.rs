@@ -1,5 +1,11 @@
 //! Settings of the learner.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::model::lesson::SUBJECT;
+
 /// When what happened is worth a lesson. Times are in milliseconds, as in the fold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleConfig {
@@ -101,5 +107,44 @@ impl Default for DriftConfig {
 impl Default for SiblingConfig {
     fn default() -> Self {
         Self { period_ms: 86_400_000, min_cases: 50, min_agents: 3, min_difference: 0.05, z: 4.5, max_names: 64 }
+    }
+}
+
+/// How the learner works.
+#[derive(Debug, Clone)]
+pub struct LearnerConfig {
+    /// The rules.
+    pub rules: RuleConfig,
+    /// After how long a candidate that nobody has reviewed is reviewed by the heuristic.
+    pub review_after: Duration,
+    /// How long a person's rejection counts for what is like it.
+    pub rejection_counts: TimeDelta,
+    /// The subject under which lessons are told; none: they are not.
+    pub subject: Option<String>,
+    /// How often the outbox and the candidates are looked at.
+    pub interval: Duration,
+    /// Lessons told or reviewed at a time.
+    pub batch: u32,
+    /// How often the position in a log without consumers is kept when nothing was learned.
+    pub position_interval: Duration,
+    /// The wait before the first attempt after a failure; doubled after each.
+    pub retry_min: Duration,
+    /// The longest wait between two attempts.
+    pub retry_max: Duration,
+}
+
+impl Default for LearnerConfig {
+    fn default() -> Self {
+        Self {
+            rules: RuleConfig::default(),
+            review_after: Duration::from_mins(15),
+            rejection_counts: TimeDelta::days(30),
+            subject: Some(SUBJECT.to_owned()),
+            interval: Duration::from_millis(500),
+            batch: 100,
+            position_interval: Duration::from_secs(1),
+            retry_min: Duration::from_millis(100),
+            retry_max: Duration::from_secs(5),
+        }
     }
 }
