@@ -15,6 +15,7 @@ use super::root::SERVICE;
 use super::state::AppState;
 use crate::journal::JournalStatus;
 use crate::lease::{Role, Standing};
+use crate::learner::LearnerStatus;
 use crate::live::Following;
 use crate::log::WriterStatus;
 use crate::model::{Cursor, SourceHealth, SourceStatus};
@@ -74,6 +75,9 @@ pub struct Checks {
     sources: Vec<SourceHealth>,
     /// The files of the error journal.
     journal: JournalCheck,
+    /// What learns from experiences; null where this server does not.
+    #[schema(required)]
+    learner: Option<LearnerCheck>,
     /// The WebSocket side.
     stream: StreamCheck,
 }
@@ -164,6 +168,36 @@ impl From<JournalStatus> for JournalCheck {
     }
 }
 
+/// The learner.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LearnerCheck {
+    /// `ok`, `down`, or `waiting`: its windows are being made again, or it is another server's turn.
+    status: &'static str,
+    /// Experiences in the stream that were not learned from yet; null when it is not known.
+    #[schema(required)]
+    lag: Option<u64>,
+    /// Agents that are remembered.
+    agents: usize,
+    /// When experiences were learned from last, or there were none.
+    #[schema(required)]
+    last_success: Option<DateTime<Utc>>,
+    /// Why it cannot learn.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<&LearnerStatus> for LearnerCheck {
+    fn from(learner: &LearnerStatus) -> Self {
+        let LearnerStatus { learning, lag, agents, last_success, error, .. } = learner.clone();
+        let status = match &error {
+            Some(_) => "down",
+            None if learning => "ok",
+            None => "waiting",
+        };
+        Self { status, lag, agents, last_success, error }
+    }
+}
+
 /// The map.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MapCheck {
@@ -228,7 +262,10 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     let writes = writer.as_ref().is_none_or(|writer| writer.error.is_none());
     let journal = JournalCheck::from(state.journal.status());
     let lease = LeaseCheck::from(state.leadership.standing());
+    let learner = state.learner.as_ref().map(|status| LearnerCheck::from(&*status.borrow()));
+    let learns = learner.as_ref().is_none_or(|learner| learner.error.is_none());
     let current = lease.role != "unknown"
+        && learns
         && journal.error.is_none()
         && following == "current"
         && log_state.is_ok()
@@ -251,6 +288,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         lease,
         sources,
         journal,
+        learner,
         stream: StreamCheck { clients: state.streams.clients() },
     };
     let code = if status == Readiness::NotReady { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

@@ -14,14 +14,17 @@ mod body;
 mod entities;
 mod errors;
 mod events;
+mod fields;
 mod guard;
 mod health;
 mod history;
+mod lessons;
 mod metrics;
 mod negotiate;
 mod page;
 mod paging;
 mod past;
+mod preamble;
 mod query;
 mod root;
 mod snapshot;
@@ -98,6 +101,14 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(past::saved_snapshots))
         .routes(routes!(past::diff))
         .routes(routes!(events::events))
+        .routes(routes!(lessons::lessons))
+        .routes(routes!(lessons::lesson))
+        .routes(routes!(lessons::lesson_history))
+        .routes(routes!(lessons::revise))
+        .routes(routes!(lessons::retire))
+        .routes(routes!(lessons::review))
+        .routes(routes!(preamble::preamble))
+        .routes(routes!(preamble::outcome))
         .routes(routes!(errors::errors))
         .routes(routes!(errors::errors_health))
         .routes(routes!(errors::flush_errors))

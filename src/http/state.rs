@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use super::config::HttpConfig;
 use super::error::Problem;
 use crate::adapters::SourceBoard;
-use crate::history::{History, Snapshots};
+use crate::history::{History, Lessons, Snapshots};
 use crate::journal::Journal;
 use crate::lease::Leadership;
+use crate::learner::LearnerStatus;
 use crate::live::{LiveMap, Past};
 use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
@@ -38,6 +39,10 @@ pub struct Parts {
     pub snapshots: Arc<dyn Snapshots>,
     /// The map as it was.
     pub past: Past,
+    /// What was learned.
+    pub lessons: Arc<dyn Lessons>,
+    /// How the learner is doing; none where this server does not learn.
+    pub learner: Option<watch::Receiver<LearnerStatus>>,
     /// How the upstreams are doing.
     pub sources: SourceBoard,
     /// Polls the upstreams ahead of time.

@@ -33,6 +33,8 @@ fn parts() -> Parts {
         config: HttpConfig::default(),
         past: Past::new(PastConfig::default(), live.clone(), log.clone(), history.clone(), history.clone()),
         snapshots: history.clone(),
+        lessons: history.clone(),
+        learner: None,
         live,
         log,
         history,

@@ -14,6 +14,7 @@
 //! | [`run`] | lessons into the database, and only then the word that experiences need not come again |
 //! | [`review`] | candidates that nobody reviewed in time |
 //! | [`announce`] | telling of lessons on the log |
+//! | [`preamble`] | the lessons that matter for an agent and a task, as text |
 //!
 //! | metric | |
 //! |---|---|
@@ -36,6 +37,7 @@ pub mod experience;
 pub mod fold;
 pub mod key;
 pub mod memory;
+pub mod preamble;
 pub mod review;
 pub mod rules;
 pub mod run;
