@@ -39,6 +39,11 @@ enum Action {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Run the learner alone, beside servers with LEARNER_ENABLED=false
+    Learn {
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Follow a server's stream in the terminal
     Tail(tail::Tail),
     /// Compare our streams on the NATS server with what is declared
@@ -89,6 +94,10 @@ fn command() -> anyhow::Result<()> {
         Action::Demo { demo, settings } => {
             start_logging(&settings)?;
             run(app::demo(demo, settings))
+        }
+        Action::Learn { settings } => {
+            start_logging(&settings)?;
+            run(app::learn(settings))
         }
         Action::Tail(tail) => run(tail::run(tail)),
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),

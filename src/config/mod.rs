@@ -17,6 +17,8 @@ mod value;
 
 use clap::Args;
 
+use crate::model::subject::{MAP_SUBJECTS, Pattern};
+
 pub use cluster::Cluster;
 pub use demo::DemoSettings;
 pub use journal::Journal;
@@ -58,6 +60,22 @@ pub struct Settings {
     /// What a request may be.
     #[command(flatten)]
     pub limits: Limits,
+}
+
+impl Settings {
+    /// Subjects that the log records beside its own: those that were asked for, and the one under which lessons are told.
+    #[must_use]
+    pub fn extra_subjects(&self) -> Vec<Pattern> {
+        let mut subjects = self.storage.extra_subjects.clone();
+        let lessons = &self.learner.lesson_subject;
+        let recorded =
+            MAP_SUBJECTS.iter().filter_map(|own| own.parse::<Pattern>().ok()).chain(subjects.iter().cloned());
+        let is_recorded = recorded.into_iter().any(|own| own.matches(lessons.as_str()));
+        if self.learner.lesson_publish_enabled && !is_recorded {
+            subjects.push(lessons.clone());
+        }
+        subjects
+    }
 }
 
 #[cfg(test)]

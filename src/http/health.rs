@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 use super::root::SERVICE;
 use super::state::AppState;
 use crate::journal::JournalStatus;
-use crate::lease::{Role, Standing};
 use crate::learner::LearnerStatus;
+use crate::lease::{Role, Standing};
 use crate::live::Following;
 use crate::log::WriterStatus;
 use crate::model::{Cursor, SourceHealth, SourceStatus};
@@ -184,6 +184,13 @@ pub struct LearnerCheck {
     /// Why it cannot learn.
     #[schema(required)]
     error: Option<String>,
+}
+
+impl LearnerCheck {
+    /// Whether it cannot learn.
+    pub(super) const fn is_down(&self) -> bool {
+        self.error.is_some()
+    }
 }
 
 impl From<&LearnerStatus> for LearnerCheck {

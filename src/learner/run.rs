@@ -110,6 +110,8 @@ impl Learner {
     /// Learns until the source is of no more use.
     async fn until_broken(&self, source: &mut dyn Source, kept: &mut Option<Memory>, attempt: &mut u32) -> LogError {
         let memory_ms = TimeDelta::milliseconds(self.config.rules.memory_ms());
+        // a stream that is missing is made when the log is looked at; whether that worked, the source will say
+        let _ = self.log.ready().await;
         let opened = match source.open(kept.is_none(), memory_ms).await {
             Ok(opened) => opened,
             Err(error) => return error,
