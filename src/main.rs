@@ -52,7 +52,11 @@ enum Action {
         action: Streams,
     },
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// Print the JSON Schema of an experience instead
+        #[arg(long)]
+        experience: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,8 +106,12 @@ fn command() -> anyhow::Result<()> {
         Action::Tail(tail) => run(tail::run(tail)),
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
         Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
-        Action::Openapi => {
+        Action::Openapi { experience: false } => {
             print!("{}", living_map::http::openapi_json());
+            Ok(())
+        }
+        Action::Openapi { experience: true } => {
+            print!("{}", living_map::model::experience::json_schema());
             Ok(())
         }
     }

@@ -184,31 +184,52 @@ impl Experiences {
             .messages()
             .await
             .map_err(|error| unavailable(&error))?;
-        let until = place.delivered;
-        // a message that is missing in between makes all that follows worthless
-        let entries = messages.scan((0_u64, false), move |(expected, ended), message| {
-            let item = if *ended {
-                None
-            } else {
-                let entry = message.map_err(|error| unavailable(&error)).and_then(|message| {
-                    let info = message.info().map_err(|error| LogError::Unavailable(error.to_string()))?;
-                    *expected += 1;
-                    if info.consumer_sequence != *expected {
-                        return Err(LogError::Unavailable("a delivery was lost".to_owned()));
-                    }
-                    *ended = info.pending == 0 || info.stream_sequence >= until;
-                    Ok(entry_of(&message, &info, Epoch(0)))
-                });
-                *ended |= entry.is_err();
-                // behind the end
-                match entry {
-                    Ok(entry) if entry.cursor.seq > until => None,
-                    entry => Some(entry),
-                }
-            };
-            std::future::ready(item)
+        let past = Past { messages, delivered: 0, until: place.delivered, ended: false };
+        let entries = futures::stream::unfold(past, |mut past| async {
+            let entry = past.next().await?;
+            Some((entry, past))
         });
         Ok(entries.boxed())
+    }
+}
+
+/// The stream's past, up to its end.
+struct Past {
+    messages: pull::Stream,
+    /// Messages that came.
+    delivered: u64,
+    /// The last position that is wanted.
+    until: u64,
+    ended: bool,
+}
+
+impl Past {
+    /// The next entry. Behind the last one nothing is waited for.
+    async fn next(&mut self) -> Option<Result<LogEntry, LogError>> {
+        if self.ended {
+            return None;
+        }
+        let entry = match self.messages.next().await {
+            Some(Ok(message)) => self.read(&message),
+            Some(Err(error)) => Err(unavailable(&error)),
+            None => Err(LogError::Unavailable("the consumer is gone".to_owned())),
+        };
+        self.ended |= entry.is_err();
+        match entry {
+            Ok(entry) if entry.cursor.seq > self.until => None,
+            entry => Some(entry),
+        }
+    }
+
+    fn read(&mut self, message: &Message) -> Result<LogEntry, LogError> {
+        let info = message.info().map_err(|error| LogError::Unavailable(error.to_string()))?;
+        self.delivered += 1;
+        // a message that is missing in between makes all that follows worthless
+        if info.consumer_sequence != self.delivered {
+            return Err(LogError::Unavailable("a delivery was lost".to_owned()));
+        }
+        self.ended = info.pending == 0 || info.stream_sequence >= self.until;
+        Ok(entry_of(message, &info, Epoch(0)))
     }
 }
 

@@ -42,7 +42,7 @@ impl Outcome {
     }
 }
 
-/// One experience. Unknown fields are kept in [`Experience::more`].
+/// One experience. Unknown fields are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "event_id": "0f8f7f1f-5f10-4d4e-9d4e-5b0d7c0e3c43", "agent_id": "agent:sofia", "task": "answer_question",

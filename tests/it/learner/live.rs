@@ -81,7 +81,7 @@ async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
         ("DATABASE_URL", &*url),
         ("NATS_URL", &*nats.url()),
         ("EXPERIENCE_ACK_WAIT_SECONDS", "1"),
-        ("LEASE_SECONDS", "1"),
+        ("LEASE_SECONDS", "2"),
     ];
     let mut server = Process::start(&["serve"], &environment).await;
     let client = nats.client().await;
