@@ -98,14 +98,6 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
         status
     });
-    tasks.spawn_leading("retention", Stage::Working, &leadership, {
-        let history = Arc::clone(&history);
-        let max_age = Duration::from_hours(24) * settings.storage.history_retention_days;
-        let config = RetentionConfig { max_age, ..RetentionConfig::default() };
-        let journal = journal.clone();
-        move |stop| retention::run(Arc::clone(&history), config.clone(), journal.clone(), stop)
-    });
-
     let learner = settings.learner.learner_enabled.then(|| {
         let source = learning::source(&settings, connection, &log, &history, &learned);
         let learner = learning::learner(&settings, &learned, &log, &journal);

@@ -108,6 +108,9 @@ fn rules_of_retention_are_read_and_leave_time_for_a_restart() {
     let error = rules("task.>=1h").check(60).unwrap_err();
     assert!(error.contains("HISTORY_RETENTION_RULES") && error.contains("task.>"), "{error}");
     assert!(rules(&vec!["a=1d"; 33].join(",")).check(5).unwrap_err().contains("at most 32"));
+}
+
+#[test]
 fn a_subject_of_lessons_that_the_log_does_not_record_is_added() {
     let subjects = |arguments: &[&str]| {
         let extra = parse(arguments).unwrap().extra_subjects();

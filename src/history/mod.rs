@@ -25,8 +25,8 @@ mod type_filter;
 pub use aggregate::{Aggregate, AggregateQuery, GroupBy};
 pub use config::HistoryConfig;
 pub use leases::Leases;
-pub use retention::{Sweep, Swept};
 pub use lessons::Lessons;
+pub use retention::{Sweep, Swept};
 pub use snapshots::Snapshots;
 
 /// Why the record could not answer.

@@ -10,16 +10,14 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::history::lessons::{
+    Announcement, ChangeRequest, Changed, Learned, LessonPage, LessonQuery, Lessons, Operation, Used,
+};
 use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedState, SnapshotPage, Snapshots};
 use crate::history::{
     Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Sweep, Swept,
     Total, Written,
 };
-use crate::history::lessons::{
-    Announcement, ChangeRequest, Changed, Learned, LessonPage, LessonQuery, Lessons, Operation, Used,
-};
-use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotPage, Snapshots};
-use crate::history::{Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Total, Written};
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, Lesson, LogEntry, NewEvent, NewLesson};
 
