@@ -256,9 +256,9 @@ pub fn chain(versions: Vec<Lesson>) -> Vec<Lesson> {
     let mut by_key: BTreeMap<String, Lesson> =
         versions.into_iter().map(|lesson| (lesson.lesson_key.clone(), lesson)).collect();
     let (mut chain, mut visited, mut next) = (Vec::new(), BTreeSet::new(), root);
-    while let Some(key) = next.filter(|key| visited.insert(key.clone())) {
+    while let Some(key) = next.take().filter(|key| visited.insert(key.clone())) {
         let Some(lesson) = by_key.remove(&key) else { break };
-        next = lesson.superseded_by.clone();
+        next.clone_from(&lesson.superseded_by);
         chain.push(lesson);
     }
     chain

@@ -50,7 +50,7 @@ pub enum HistoryError {
 impl HistoryError {
     /// What a database's error is about: `is_about_data` knows its codes, `interrupted` is that of a time limit.
     fn of(error: sqlx::Error, is_about_data: impl Fn(&str) -> bool, interrupted: &str) -> Self {
-        let code = error.as_database_error().and_then(|database| database.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         if code.as_deref() == Some(interrupted) {
             return Self::TooSlow(error);
         }

@@ -126,14 +126,14 @@ pub async fn preamble(
     let page = state.lessons.list(&wanted).await.map_err(|error| away(&state, error))?;
     let Preamble { markdown, tokens, lessons } = render(&agent_id, rank(page.items, now()), query.max_tokens as usize);
     metrics::counter!("lessons_preambles_total").increment(1);
-    if prefers_json(&headers) {
+    let mut response = if prefers_json(&headers) {
         let items = lessons.into_iter().map(|one| HandedOut { score: one.score, lesson: one.lesson }).collect();
-        return Ok(Json(PreambleAnswer { agent_id, markdown, tokens, items }).into_response());
-    }
-    let mut response = markdown.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/markdown; charset=utf-8"));
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        Json(PreambleAnswer { agent_id, markdown, tokens, items }).into_response()
+    } else {
+        let markdown_utf8 = HeaderValue::from_static("text/markdown; charset=utf-8");
+        ([(header::CONTENT_TYPE, markdown_utf8)], markdown).into_response()
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 

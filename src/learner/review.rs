@@ -1,8 +1,8 @@
 //! Reviewing what nobody has reviewed in time.
 //!
 //! The heuristic is careful with a person's word and trusts the rules otherwise: a rule says nothing without its evidence.
-//! What is like something that a person rejected (the same agent, rule and signature) is rejected again; so is what was
-//! handed out nowhere and shows no evidence; all else is confirmed.
+//! What is like something that a person rejected (the same agent, rule and signature) is rejected again; so is what shows
+//! no evidence; all else is confirmed.
 
 use std::sync::Arc;
 

@@ -45,7 +45,7 @@ impl Lessons {
     /// As clients see it; none without lessons.
     pub(super) fn shown(&self) -> Option<OpenLessons> {
         let keys: Vec<String> = self.0.iter().rev().take(SHOWN).cloned().collect();
-        (!keys.is_empty()).then(|| OpenLessons { count: self.0.len() as u64, keys })
+        (!keys.is_empty()).then_some(OpenLessons { count: self.0.len() as u64, keys })
     }
 }
 

@@ -15,8 +15,11 @@ use crate::model::{Experience, NewLesson, Severity};
 /// Its name.
 pub const NAME: &str = "sibling";
 
+/// The name of what an experience was made with.
+type NameOf = fn(&Experience) -> Option<&str>;
+
 /// What is compared with what.
-const KINDS: [(&str, fn(&Experience) -> Option<&str>); 2] =
+const KINDS: [(&str, NameOf); 2] =
     [("model", |experience| experience.model.as_deref()), ("tool", |experience| experience.tool.as_deref())];
 
 /// How models and tools did in the period at hand.
