@@ -81,10 +81,12 @@ bench: ## Run the load generator; ARGS names the measurement, see docs/benchmark
 	$(CARGO) run --release --locked --example load -- $(or $(ARGS),--help)
 
 .PHONY: openapi
-openapi: ## Write openapi/openapi.json from the code, and from that the types of the React package
+openapi: ## Write openapi/openapi.json and openapi/experience.schema.json from the code, and from that the types of the React package
 	mkdir -p openapi
 	$(CARGO) run --quiet --locked -- openapi > openapi/openapi.json.new
 	mv openapi/openapi.json.new openapi/openapi.json
+	$(CARGO) run --quiet --locked -- openapi --experience > openapi/experience.schema.json.new
+	mv openapi/experience.schema.json.new openapi/experience.schema.json
 	node web/packages/react/scripts/generate.js
 
 .PHONY: clean

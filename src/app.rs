@@ -1,6 +1,7 @@
 //! Wiring only: builds the parts, starts the tasks, and stops them in order.
 
 mod access;
+mod learning;
 mod streams;
 mod tasks;
 
@@ -18,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret, SourceBoard, Upstreams};
-use crate::bus::{self, NatsConfig};
+use crate::bus::{self, Connection, NatsConfig};
 use crate::config::{self, DemoSettings, Public, Settings};
 use crate::demo::{Demo, DemoConfig};
 use crate::history::retention::{self, RetentionConfig};
@@ -36,6 +37,7 @@ use crate::sync::{Poller, SyncConfig};
 
 use self::tasks::{Stage, Tasks};
 
+pub use learning::learn;
 pub use streams::streams;
 
 /// Connections that may wait to be accepted: all clients of a server that was restarted come at once.
@@ -43,6 +45,9 @@ const BACKLOG: u32 = 4096;
 
 /// The journal's folder where none is set.
 const JOURNAL_FOLDER: &str = "living-map-journal";
+
+/// The lease of what one server does for all.
+const LEADER: &str = "leader";
 
 /// How often the metrics drop what they keep for rendering.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -59,6 +64,7 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings) -> anyhow::Result<
     let file = demo.keep.unwrap_or_else(|| folder.path().join("living-map.db"));
     settings.storage.database_url = format!("sqlite://{}", file.display());
     settings.storage.nats_url = None;
+    settings.learner.learner_database_url = None;
     let journal = &mut settings.journal.journal_url;
     journal.get_or_insert_with(|| folder.path().join(JOURNAL_FOLDER).display().to_string());
     run(settings, Some(config)).await
@@ -82,16 +88,25 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let database = history::open(&settings.storage.database_url, &history_config(&settings))
         .await
         .context("the database of DATABASE_URL cannot be used")?;
+    let learned = learning::memory(&settings, &database).await?;
     let (history, saved) = (database.history, database.snapshots);
     let board = SourceBoard::default();
-    let leadership = lead(&settings, database.leases, &board, &mut tasks);
-    let (log, writer) = open_log(&settings, &history).await?;
+    let leadership = lead(LEADER, &settings, database.leases, &board, &mut tasks);
+    let OpenLog { log, connection, writer } = open_log(&settings, &history).await?;
     let writer = writer.map(|writer| {
         let writer = writer.with_journal(journal.clone());
         let status = writer.status();
         tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
         status
     });
+    let learner = settings.learner.learner_enabled.then(|| {
+        let source = learning::source(&settings, connection, &log, &history, &learned);
+        let learner = learning::learner(&settings, &learned, &log, &journal);
+        let status = learner.status();
+        tasks.spawn_leading("learner", Stage::Working, &leadership, move |stop| learner.clone().run(source(), stop));
+        status
+    });
+
     let live_config = LiveConfig {
         snapshot_interval: Duration::from_millis(settings.streaming.snapshot_interval_ms),
         max_entities: settings.limits.max_entities,
@@ -185,6 +200,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         refresher,
         leadership,
         writer,
+        lessons: Arc::clone(&learned.lessons),
+        learner,
         streams: streams.clone(),
         metrics,
     });
@@ -211,7 +228,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let mut broken_off = tasks.stop(deadline, reserve).await;
     broken_off.extend((!clients_left).then_some("clients"));
     // what is under way in the database has been waited for
-    let _ = timeout_at(deadline + reserve, history.close()).await;
+    let _ = timeout_at(deadline + reserve, async { tokio::join!(history.close(), learned.close()) }).await;
     anyhow::ensure!(
         broken_off.is_empty(),
         "broken off after {} seconds (STOP_SECONDS): {}",
@@ -230,16 +247,22 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn open_log(
-    settings: &Settings,
-    history: &Arc<dyn History>,
-) -> anyhow::Result<(Arc<dyn EventLog>, Option<HistoryWriter>)> {
+/// The log, with what else it takes.
+struct OpenLog {
+    log: Arc<dyn EventLog>,
+    /// To the NATS server; none with the table log.
+    connection: Option<Connection>,
+    /// What brings it into the record, where the record is not the log itself.
+    writer: Option<HistoryWriter>,
+}
+
+async fn open_log(settings: &Settings, history: &Arc<dyn History>) -> anyhow::Result<OpenLog> {
     let Some(url) = &settings.storage.nats_url else {
-        let extra_subjects = settings.storage.extra_subjects.clone();
+        let extra_subjects = settings.extra_subjects();
         let config = TableLogConfig { extra_subjects, ..TableLogConfig::default() };
         let log =
             TableLog::open(Arc::clone(history), config).await.context("the log of DATABASE_URL cannot be used")?;
-        return Ok((Arc::new(log), None));
+        return Ok(OpenLog { log: Arc::new(log), connection: None, writer: None });
     };
     let connection = bus::connect(&NatsConfig { url: url.clone(), ..NatsConfig::default() })
         .await
@@ -247,17 +270,23 @@ async fn open_log(
     let (stream, network) = streams::declared(settings);
     let config =
         JetStreamConfig { stream, network, manage: settings.storage.nats_manage_streams, ..JetStreamConfig::default() };
-    let log = JetStreamLog::new(connection, config);
+    let log = JetStreamLog::new(connection.clone(), config);
     let writer = HistoryWriter::new(&log, Arc::clone(history), WriterConfig::default());
-    Ok((Arc::new(log), Some(writer)))
+    Ok(OpenLog { log: Arc::new(log), connection: Some(connection), writer: Some(writer) })
 }
 
 /// Whether this server does what one does for all. Beside a table log there is no other one.
-fn lead(settings: &Settings, leases: Arc<dyn Leases>, board: &SourceBoard, tasks: &mut Tasks) -> Leadership {
+fn lead(
+    name: &'static str,
+    settings: &Settings,
+    leases: Arc<dyn Leases>,
+    board: &SourceBoard,
+    tasks: &mut Tasks,
+) -> Leadership {
     if settings.storage.nats_url.is_none() {
         return Leadership::alone();
     }
-    let config = LeaseConfig { lasting: settings.cluster.lease };
+    let config = LeaseConfig { name, lasting: settings.cluster.lease };
     let (keeper, leadership) = lease::keeper(leases, config, board.clone());
     tasks.spawn("lease", Stage::Leading, |stop| keeper.run(stop));
     leadership

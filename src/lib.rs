@@ -18,6 +18,7 @@ pub mod log;
 pub mod stream;
 
 pub mod demo;
+pub mod learner;
 pub mod live;
 pub mod sync;
 

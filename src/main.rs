@@ -40,6 +40,11 @@ enum Action {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Run the learner alone, beside servers with LEARNER_ENABLED=false
+    Learn {
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Follow a server's stream in the terminal
     Tail(tail::Tail),
     /// Compare our streams on the NATS server with what is declared
@@ -57,7 +62,11 @@ enum Action {
         role: Role,
     },
     /// Print the OpenAPI document
-    Openapi,
+    Openapi {
+        /// Print the JSON Schema of an experience instead
+        #[arg(long)]
+        experience: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,6 +109,10 @@ fn command() -> anyhow::Result<()> {
             start_logging(&settings)?;
             run(app::demo(demo, settings))
         }
+        Action::Learn { settings } => {
+            start_logging(&settings)?;
+            run(app::learn(settings))
+        }
         Action::Tail(tail) => run(tail::run(tail)),
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
         Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
@@ -112,8 +125,12 @@ fn command() -> anyhow::Result<()> {
             println!("{}", made.line);
             Ok(())
         }
-        Action::Openapi => {
+        Action::Openapi { experience: false } => {
             print!("{}", living_map::http::openapi_json());
+            Ok(())
+        }
+        Action::Openapi { experience: true } => {
+            print!("{}", living_map::model::experience::json_schema());
             Ok(())
         }
     }

@@ -7,6 +7,7 @@ mod access;
 mod cluster;
 mod demo;
 mod journal;
+mod learner;
 mod limits;
 mod listen;
 mod saving;
@@ -17,10 +18,13 @@ mod value;
 
 use clap::Args;
 
+use crate::model::subject::{MAP_SUBJECTS, Pattern};
+
 pub use access::{Access, Public};
 pub use cluster::Cluster;
 pub use demo::DemoSettings;
 pub use journal::Journal;
+pub use learner::Learner;
 pub use limits::Limits;
 pub use listen::{Auth, Listen, LogFormat};
 pub use saving::Saving;
@@ -55,9 +59,28 @@ pub struct Settings {
     /// Several servers side by side, and the end of one.
     #[command(flatten)]
     pub cluster: Cluster,
+    /// The learner.
+    #[command(flatten)]
+    pub learner: Learner,
     /// What a request may be.
     #[command(flatten)]
     pub limits: Limits,
+}
+
+impl Settings {
+    /// Subjects that the log records beside its own: those that were asked for, and the one under which lessons are told.
+    #[must_use]
+    pub fn extra_subjects(&self) -> Vec<Pattern> {
+        let mut subjects = self.storage.extra_subjects.clone();
+        let lessons = &self.learner.lesson_subject;
+        let recorded =
+            MAP_SUBJECTS.iter().filter_map(|own| own.parse::<Pattern>().ok()).chain(subjects.iter().cloned());
+        let is_recorded = recorded.into_iter().any(|own| own.matches(lessons.as_str()));
+        if self.learner.lesson_publish_enabled && !is_recorded {
+            subjects.push(lessons.clone());
+        }
+        subjects
+    }
 }
 
 #[cfg(test)]

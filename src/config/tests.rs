@@ -43,6 +43,10 @@ fn a_wrong_value_is_refused_with_its_name_and_what_was_expected() {
         (["--stop-seconds", "1.5"], "STOP_SECONDS", "from 5 to 3600"),
         (["--max-body-bytes", "0"], "MAX_BODY_BYTES", "1024..="),
         (["--max-batch-events", "0"], "MAX_BATCH_EVENTS", "1.."),
+        (["--experience-error-threshold", "0"], "EXPERIENCE_ERROR_THRESHOLD", "1..="),
+        (["--experience-ok-sample-pct", "101"], "EXPERIENCE_OK_SAMPLE_PCT", "from 0 to 100"),
+        (["--experience-window-seconds", "x"], "EXPERIENCE_WINDOW_SECONDS", "a number of seconds"),
+        (["--lesson-subject", "lesson.>"], "LESSON_SUBJECT", "without wildcards"),
     ] {
         let error = parse(&arguments).unwrap_err();
         assert!(error.contains(name) && error.contains(expected), "{arguments:?}: {error}");
@@ -104,4 +108,16 @@ fn rules_of_retention_are_read_and_leave_time_for_a_restart() {
     let error = rules("task.>=1h").check(60).unwrap_err();
     assert!(error.contains("HISTORY_RETENTION_RULES") && error.contains("task.>"), "{error}");
     assert!(rules(&vec!["a=1d"; 33].join(",")).check(5).unwrap_err().contains("at most 32"));
+}
+
+#[test]
+fn a_subject_of_lessons_that_the_log_does_not_record_is_added() {
+    let subjects = |arguments: &[&str]| {
+        let extra = parse(arguments).unwrap().extra_subjects();
+        extra.iter().map(|pattern| pattern.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(subjects(&[]), [] as [&str; 0]);
+    assert_eq!(subjects(&["--lesson-subject", "lesson.new"]), ["lesson.new"]);
+    assert_eq!(subjects(&["--lesson-subject", "lesson.new", "--extra-subjects", "lesson.>"]), ["lesson.>"]);
+    assert_eq!(subjects(&["--lesson-subject", "lesson.new", "--lesson-publish-enabled", "false"]), [] as [&str; 0]);
 }

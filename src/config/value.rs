@@ -70,3 +70,18 @@ pub fn origin(text: &str) -> Result<String, String> {
         origin => Err(format!("expected an origin without a path, such as {origin}")),
     }
 }
+
+/// A subject without wildcards.
+pub fn subject(text: &str) -> Result<Pattern, String> {
+    Some(pattern(text)?)
+        .filter(Pattern::is_literal)
+        .ok_or_else(|| "expected a subject without wildcards, such as agent.lesson.v1".to_owned())
+}
+
+/// A whole or fractional number of percent.
+pub fn percent(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|percent: &f64| (0.0..=100.0).contains(percent))
+        .ok_or_else(|| "expected a number of percent from 0 to 100".to_owned())
+}

@@ -18,6 +18,7 @@ use crate::log::EventLog;
 
 mod beat;
 mod entities;
+mod experiences;
 mod fault;
 mod ledger;
 mod names;
@@ -79,6 +80,7 @@ impl Demo {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let endpoints = upstreams::start(&world, &faults, &stop, &mut tasks).await?;
+        tasks.spawn(experiences::run(config.clone(), world.clone(), Arc::clone(&log), stop.clone()));
         tasks.spawn(traffic::run(config.clone(), world, log, stop.clone()));
         Ok(DemoHandle { endpoints, faults, stop, tasks })
     }

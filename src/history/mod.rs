@@ -13,6 +13,7 @@ use crate::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 pub mod aggregate;
 mod config;
 pub mod leases;
+pub mod lessons;
 mod postgres;
 pub mod retention;
 pub mod snapshots;
@@ -24,6 +25,7 @@ mod type_filter;
 pub use aggregate::{Aggregate, AggregateQuery, GroupBy};
 pub use config::HistoryConfig;
 pub use leases::Leases;
+pub use lessons::Lessons;
 pub use retention::{Sweep, Swept};
 pub use snapshots::Snapshots;
 
@@ -94,12 +96,19 @@ pub struct Database {
     pub snapshots: Arc<dyn Snapshots>,
     /// Who does what one server does for all.
     pub leases: Arc<dyn Leases>,
+    /// What was learned.
+    pub lessons: Arc<dyn Lessons>,
 }
 
 impl Database {
-    fn of(database: impl History + Snapshots + Leases) -> Self {
+    fn of(database: impl History + Snapshots + Leases + Lessons) -> Self {
         let database = Arc::new(database);
-        Self { history: Arc::clone(&database) as _, snapshots: Arc::clone(&database) as _, leases: database }
+        Self {
+            history: Arc::clone(&database) as _,
+            snapshots: Arc::clone(&database) as _,
+            leases: Arc::clone(&database) as _,
+            lessons: database,
+        }
     }
 }
 

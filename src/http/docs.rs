@@ -16,6 +16,7 @@ use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::error::{Document, PROBLEM_JSON, Problem};
 use super::rules::{Rules, Who};
+use crate::model::Experience;
 
 /// What the document says beyond its operations.
 #[derive(OpenApi)]
@@ -24,11 +25,12 @@ use super::rules::{Rules, Who};
         title = "Living Map",
         description = "A whole agent network as it lives: a map of four layers, its history, and every change as it happens.",
     ),
-    components(schemas(Document)),
+    components(schemas(Document, Experience)),
     tags(
         (name = "map", description = "The map as it is now"),
         (name = "events", description = "What happened, and telling what happens"),
         (name = "stream", description = "What happens, as it happens"),
+        (name = "lessons", description = "What agents' experiences taught, and handing it out"),
         (name = "errors", description = "Is anything broken?"),
         (name = "service", description = "The server itself"),
     ),
@@ -58,7 +60,8 @@ pub fn openapi_json() -> String {
 /// Adds what the attributes do not say.
 fn complete(document: &mut utoipa::openapi::OpenApi) {
     // answers hold every field, nullable ones as null; only these leave fields out
-    const WITH_OPTIONAL_FIELDS: [&str; 2] = ["Envelope", "Problem"];
+    const WITH_OPTIONAL_FIELDS: [&str; 7] =
+        ["Envelope", "Experience", "LessonOutcome", "LessonRetirement", "LessonReview", "LessonRevision", "Problem"];
     let schemas = document.components.iter_mut().flat_map(|components| components.schemas.iter_mut());
     for (name, schema) in schemas {
         if let RefOr::T(Schema::Object(object)) = schema

@@ -10,13 +10,16 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::history::lessons::{
+    Announcement, ChangeRequest, Changed, Learned, LessonPage, LessonQuery, Lessons, Operation, Used,
+};
 use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedState, SnapshotPage, Snapshots};
 use crate::history::{
     Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Sweep, Swept,
     Total, Written,
 };
 use crate::log::{Appended, Bounds, EventLog, LogError};
-use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
+use crate::model::{Cursor, Epoch, Lesson, LogEntry, NewEvent, NewLesson};
 
 /// A subject that fails, and how.
 pub type Failure = (&'static str, fn() -> LogError);
@@ -132,6 +135,43 @@ impl Snapshots for FakeHistory {
     }
     async fn delete(&self, _: &[Uuid]) -> Result<u64, HistoryError> {
         self.answer(0)
+    }
+}
+
+#[async_trait]
+impl Lessons for FakeHistory {
+    async fn learn(&self, _: &[NewLesson], _: Option<(&str, Cursor)>) -> Result<Learned, HistoryError> {
+        self.answer(Learned::default())
+    }
+    async fn position(&self, _: &str) -> Result<Option<Cursor>, HistoryError> {
+        self.answer(None)
+    }
+    async fn change(&self, _: &str, _: &ChangeRequest) -> Result<Changed, HistoryError> {
+        self.answer(Changed::Unknown)
+    }
+    async fn used(&self, _: &Used) -> Result<Option<Lesson>, HistoryError> {
+        self.answer(None)
+    }
+    async fn versions(&self, _: &str) -> Result<Vec<Lesson>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn operations(&self, _: &str, _: u32) -> Result<Vec<Operation>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn list(&self, _: &LessonQuery) -> Result<LessonPage, HistoryError> {
+        self.answer(LessonPage { items: Vec::new(), has_more: false })
+    }
+    async fn unreviewed(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<Lesson>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn was_rejected(&self, _: &Lesson, _: DateTime<Utc>) -> Result<bool, HistoryError> {
+        self.answer(false)
+    }
+    async fn untold(&self, _: u32) -> Result<Vec<(i64, Announcement)>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn told(&self, _: &[i64]) -> Result<(), HistoryError> {
+        self.answer(())
     }
 }
 

@@ -16,6 +16,7 @@ use super::root::SERVICE;
 use super::state::AppState;
 use crate::access::{Access, KeysStatus};
 use crate::journal::JournalStatus;
+use crate::learner::LearnerStatus;
 use crate::lease::{Role, Standing};
 use crate::live::Following;
 use crate::log::WriterStatus;
@@ -77,6 +78,9 @@ pub struct Checks {
     sources: Vec<SourceHealth>,
     /// The files of the error journal.
     journal: JournalCheck,
+    /// What learns from experiences; null where this server does not.
+    #[schema(required)]
+    learner: Option<LearnerCheck>,
     /// The WebSocket side.
     stream: StreamCheck,
     /// The keys that tokens are checked with; null where none are fetched.
@@ -191,6 +195,43 @@ impl From<JournalStatus> for JournalCheck {
     }
 }
 
+/// The learner.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LearnerCheck {
+    /// `ok`, `down`, or `waiting`: its windows are being made again, or it is another server's turn.
+    status: &'static str,
+    /// Experiences in the stream that were not learned from yet; null when it is not known.
+    #[schema(required)]
+    lag: Option<u64>,
+    /// Agents that are remembered.
+    agents: usize,
+    /// When experiences were learned from last, or there were none.
+    #[schema(required)]
+    last_success: Option<DateTime<Utc>>,
+    /// Why it cannot learn.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl LearnerCheck {
+    /// Whether it cannot learn.
+    pub(super) const fn is_down(&self) -> bool {
+        self.error.is_some()
+    }
+}
+
+impl From<&LearnerStatus> for LearnerCheck {
+    fn from(learner: &LearnerStatus) -> Self {
+        let LearnerStatus { learning, lag, agents, last_success, error, .. } = learner.clone();
+        let status = match &error {
+            Some(_) => "down",
+            None if learning => "ok",
+            None => "waiting",
+        };
+        Self { status, lag, agents, last_success, error }
+    }
+}
+
 /// The map.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MapCheck {
@@ -256,7 +297,10 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
     let journal = JournalCheck::from(state.journal.status());
     let lease = LeaseCheck::from(state.leadership.standing());
     let keys = state.access.as_ref().and_then(Access::keys).map(KeysCheck::from);
+    let learner = state.learner.as_ref().map(|status| LearnerCheck::from(&*status.borrow()));
+    let learns = learner.as_ref().is_none_or(|learner| learner.error.is_none());
     let current = lease.role != "unknown"
+        && learns
         && keys.as_ref().is_none_or(|keys| keys.error.is_none())
         && journal.error.is_none()
         && following == "current"
@@ -280,6 +324,7 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
         lease,
         sources,
         journal,
+        learner,
         stream: StreamCheck { clients: state.streams.clients() },
         keys,
     };

@@ -14,16 +14,20 @@ mod body;
 mod entities;
 mod errors;
 mod events;
+mod fields;
 mod gate;
 mod guard;
 mod health;
 mod history;
+mod lessons;
 mod limits;
 mod metrics;
 mod negotiate;
 mod page;
 mod paging;
 mod past;
+mod preamble;
+mod probes;
 mod query;
 mod root;
 mod rules;
@@ -37,6 +41,7 @@ pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
+pub use probes::probes;
 pub use server::serve;
 pub use state::{AppState, Parts};
 pub use traffic::DURATION_BUCKETS;
@@ -109,6 +114,14 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(past::saved_snapshots))
         .routes(routes!(past::diff))
         .routes(routes!(events::events))
+        .routes(routes!(lessons::lessons))
+        .routes(routes!(lessons::lesson))
+        .routes(routes!(lessons::lesson_history))
+        .routes(routes!(lessons::revise))
+        .routes(routes!(lessons::retire))
+        .routes(routes!(lessons::review))
+        .routes(routes!(preamble::preamble))
+        .routes(routes!(preamble::outcome))
         .routes(routes!(errors::errors))
         .routes(routes!(errors::errors_health))
         .routes(routes!(errors::flush_errors))

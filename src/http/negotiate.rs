@@ -35,6 +35,20 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
     html.is_some_and(|quality| quality > json.1)
 }
 
+/// Whether a client asks for JSON by name and likes nothing better that is text.
+#[must_use]
+pub fn prefers_json(headers: &HeaderMap) -> bool {
+    let (mut json, mut text) = (None, 0);
+    for (range, quality) in elements(headers, &ACCEPT) {
+        match range {
+            "application/json" => json = json.max(Some(quality)),
+            "text/markdown" | "text/plain" | "text/*" => text = text.max(quality),
+            _ => {}
+        }
+    }
+    json.is_some_and(|quality| quality > 0 && quality >= text)
+}
+
 /// The encoding a client wants: the best one it takes, and of equals the smallest. None when it takes none of ours.
 #[must_use]
 pub fn encoding(headers: &HeaderMap) -> Option<Encoding> {
@@ -126,6 +140,20 @@ mod tests {
             assert_eq!(prefers_html(&with(ACCEPT, accept)), html, "{accept}");
         }
         assert!(!prefers_html(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn json_is_for_those_who_ask_for_it() {
+        for (accept, json) in [
+            ("application/json", true),
+            ("application/json, text/plain;q=0.5", true),
+            ("text/markdown, application/json;q=0.5", false),
+            ("*/*", false),
+            ("application/json;q=0", false),
+            ("", false),
+        ] {
+            assert_eq!(prefers_json(&with(ACCEPT, accept)), json, "{accept}");
+        }
     }
 
     #[test]

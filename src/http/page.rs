@@ -43,8 +43,8 @@ pub fn index(request: &HeaderMap) -> Result<Response, Problem> {
 /// `GET /assets/{*path}`: what the page loads.
 pub async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, Problem> {
     let path = path?.0;
-    let found = Files::get(&format!("assets/{path}"))
-        .ok_or_else(|| Problem::not_found("the page has no file of this name"))?;
+    let found =
+        Files::get(&format!("assets/{path}")).ok_or_else(|| Problem::not_found("the page has no file of this name"))?;
     file(found, &headers, if is_named_by_content(&path) { KEEP } else { ASK_AGAIN })
 }
 

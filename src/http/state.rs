@@ -12,8 +12,9 @@ use super::error::Problem;
 use super::limits::Limits;
 use crate::access::Access;
 use crate::adapters::SourceBoard;
-use crate::history::{History, Snapshots};
+use crate::history::{History, Lessons, Snapshots};
 use crate::journal::Journal;
+use crate::learner::LearnerStatus;
 use crate::lease::Leadership;
 use crate::live::{LiveMap, Past};
 use crate::log::{EventLog, WriterStatus};
@@ -44,6 +45,10 @@ pub struct Parts {
     pub snapshots: Arc<dyn Snapshots>,
     /// The map as it was.
     pub past: Past,
+    /// What was learned.
+    pub lessons: Arc<dyn Lessons>,
+    /// How the learner is doing; none where this server does not learn.
+    pub learner: Option<watch::Receiver<LearnerStatus>>,
     /// How the upstreams are doing.
     pub sources: SourceBoard,
     /// Polls the upstreams ahead of time.

@@ -37,6 +37,8 @@ fn parts() -> Parts {
         limits: Limits::default(),
         past: Past::new(PastConfig::default(), live.clone(), log.clone(), history.clone(), history.clone()),
         snapshots: history.clone(),
+        lessons: history.clone(),
+        learner: None,
         live,
         log,
         history,
@@ -452,6 +454,42 @@ fn the_document_in_the_repository_is_current() {
     }
     let checked_in = std::fs::read_to_string(path).unwrap_or_default();
     assert!(checked_in == current, "openapi/openapi.json is out of date; run the tests once with UPDATE_OPENAPI=1");
+}
+
+#[test]
+fn the_schema_of_experiences_in_the_repository_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/experience.schema.json");
+    let current = crate::model::experience::json_schema();
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(path, &current).unwrap();
+    }
+    let checked_in = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(checked_in == current, "{path} is out of date; run the tests once with UPDATE_OPENAPI=1: {current}");
+    let schema: Value = serde_json::from_str(&current).unwrap();
+    let properties = schema["properties"].as_object().unwrap();
+    let names = "event_id agent_id task outcome latency_ms error_class error_message model provider tool trace_id timestamp version";
+    let expected: std::collections::BTreeSet<&str> = names.split(' ').collect();
+    assert_eq!(properties.keys().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), expected);
+    assert_eq!(properties["outcome"]["enum"], json!(["ok", "error", "silent", "timeout"]));
+    assert_eq!(schema["additionalProperties"], true);
+}
+
+#[test]
+fn the_description_of_the_bus_names_every_subject_and_only_schemas_that_are_there() {
+    let asyncapi = include_str!("../../openapi/asyncapi.yaml");
+    let subjects = crate::model::subject::MAP_SUBJECTS.iter().chain(crate::model::subject::NETWORK_SUBJECTS);
+    for subject in subjects.filter(|subject| !subject.starts_with("agent.experience")) {
+        assert!(asyncapi.contains(subject), "{subject} is not in openapi/asyncapi.yaml");
+    }
+    assert!(asyncapi.contains("agent.experience.v1.{agent_id}") && asyncapi.contains("'./experience.schema.json'"));
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let mut named = 0;
+    for reference in asyncapi.split("openapi.json#/components/schemas/").skip(1) {
+        let name = reference.split('\'').next().unwrap();
+        assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        named += 1;
+    }
+    assert!(named >= 3);
 }
 
 #[test]

@@ -13,9 +13,6 @@ use crate::adapters::{SourceBoard, SourceReport};
 use crate::history::HistoryError;
 use crate::history::leases::{Lease, Leases};
 
-/// One for all that one server does: whoever polls the upstreams also saves what came of it.
-const NAME: &str = "leader";
-
 /// Takes the lease when it can be had, and prolongs it.
 pub struct Keeper {
     leases: Arc<dyn Leases>,
@@ -53,7 +50,7 @@ impl Keeper {
         }
         if let Role::Leading(Some(token)) = self.leadership.standing().role {
             self.leadership.set_role(Role::Following);
-            match self.leases.give_back(NAME, token).await {
+            match self.leases.give_back(self.config.name, token).await {
                 Ok(_) => {
                     count("given_back");
                     tracing::info!(token, "the lease is given back");
@@ -68,7 +65,7 @@ impl Keeper {
         let asked = Instant::now();
         let note = serde_json::to_string(&self.board.reports()).unwrap_or_default();
         let (leases, leadership) = (Arc::clone(&self.leases), self.leadership.clone());
-        let mut answer = pin!(leases.hold(NAME, self.holder, self.config.lasting, &note));
+        let mut answer = pin!(leases.hold(self.config.name, self.holder, self.config.lasting, &note));
         let outcome = tokio::select! {
             outcome = &mut answer => outcome,
             // the attempt is left to end: broken off, it could still take the lease for nobody

@@ -29,6 +29,9 @@ pub use keeper::{Keeper, keeper};
 /// How long, and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseConfig {
+    /// Its name: one for all that one server does, since whoever polls the upstreams also saves what came of it. A process
+    /// that does one thing alone has another one.
+    pub name: &'static str,
     /// How long the lease lasts when it is not prolonged: after a `kill -9` the next server takes it so much later, and a
     /// fifth of it at most.
     pub lasting: Duration,
@@ -36,7 +39,7 @@ pub struct LeaseConfig {
 
 impl Default for LeaseConfig {
     fn default() -> Self {
-        Self { lasting: Duration::from_secs(5) }
+        Self { name: "leader", lasting: Duration::from_secs(5) }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::history::HistoryError;
 use crate::history::leases::{Lease, Leases};
 use crate::model::{Service, SourceStatus};
 
-const CONFIG: LeaseConfig = LeaseConfig { lasting: Duration::from_secs(5) };
+const CONFIG: LeaseConfig = LeaseConfig { name: "leader", lasting: Duration::from_secs(5) };
 
 #[derive(Debug, Clone)]
 struct Row {

@@ -1,6 +1,7 @@
 //! The one ordered log. Two implementations, one shared test suite: the `JetStream` stream `LIVING_MAP`, and the table log
 //! of one process over its [`crate::history`].
 
+pub mod experiences;
 pub mod jetstream;
 pub mod table;
 pub mod writer;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 
+pub use experiences::{ExperienceConfig, Experiences};
 pub use jetstream::{JetStreamConfig, JetStreamLog};
 pub use table::{TableLog, TableLogConfig};
 pub use writer::{HistoryWriter, WriterConfig, WriterStatus};

@@ -11,6 +11,7 @@ use crate::model::{EntityType, Service};
 
 use super::facts::{Facts, Source};
 use super::fields::Field;
+use super::lessons::Lessons;
 use super::names::{self, Name, NameKind};
 use super::usage::{Counter, WINDOW_HOURS};
 use super::view::Published;
@@ -124,6 +125,9 @@ pub(super) struct Entity {
     /// Agents: the run it is busy with.
     #[serde(default)]
     pub(super) run: Option<Run>,
+    /// Agents: what was learned of it.
+    #[serde(default)]
+    pub(super) lessons: Lessons,
     /// Agents and channels.
     pub(super) counter: Counter,
     /// DAOs: proposals known to be open by events, so that none is counted twice.
@@ -157,6 +161,7 @@ impl Entity {
             last_active: None,
             failed: false,
             run: None,
+            lessons: Lessons::default(),
             counter: Counter::default(),
             open_proposals: BTreeSet::new(),
             references: Vec::new(),
@@ -234,6 +239,7 @@ impl Entity {
         self.offline_since = None;
         self.failed = false;
         self.run = None;
+        self.lessons = Lessons::default();
         self.open_proposals.clear();
         self.facts.retain(|fact| matches!(fact.source, Source::Service(_)));
     }

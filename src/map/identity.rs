@@ -215,6 +215,7 @@ impl Fold<'_> {
         }
         entity.counter.absorb(gone.counter);
         entity.open_proposals.extend(gone.open_proposals);
+        entity.lessons.absorb(gone.lessons);
         for name in &gone.names {
             self.state.index.names.insert(Arc::clone(&name.text), key);
         }

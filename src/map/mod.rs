@@ -13,6 +13,7 @@ mod facts;
 mod fields;
 mod fold;
 mod identity;
+mod lessons;
 mod links;
 mod names;
 mod persist;

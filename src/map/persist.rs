@@ -18,7 +18,7 @@ use super::{DEFAULT_MAX_ENTITIES, Index, State};
 
 /// Which builds can read each other's saved states. To be raised whenever the saved form changes, or the fold makes
 /// another map of the same events: a state of another version is not read, and the log is folded from before it.
-pub const STATE_VERSION: i32 = 1;
+pub const STATE_VERSION: i32 = 2;
 
 /// A [`State`] as it is saved.
 #[derive(Deserialize)]

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::model::layers::{
-    AgentItem, AgentUsage, Balance, ChannelItem, CityItem, CurrentRun, NodeItem, NodeMetrics, Planet, Position,
-    SpaceNode,
+    AgentItem, AgentUsage, Balance, ChannelItem, CityItem, CurrentRun, NodeItem, NodeMetrics, OpenLessons, Planet,
+    Position, SpaceNode,
 };
 use crate::model::{EntityType, Layer, Status};
 
@@ -35,8 +35,18 @@ pub(super) enum Item {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum Vitals {
-    Agent { status: Status, usage: AgentUsage, last_active: Option<DateTime<Utc>>, current_run: Option<CurrentRun> },
-    Channel { status: Status, messages_24h: u64, last_active: Option<DateTime<Utc>> },
+    Agent {
+        status: Status,
+        usage: AgentUsage,
+        last_active: Option<DateTime<Utc>>,
+        current_run: Option<CurrentRun>,
+        open_lessons: Option<OpenLessons>,
+    },
+    Channel {
+        status: Status,
+        messages_24h: u64,
+        last_active: Option<DateTime<Utc>>,
+    },
     Node(NodeVitals),
 }
 
@@ -149,6 +159,7 @@ impl Item {
                 usage: item.usage.clone(),
                 last_active: item.last_active,
                 current_run: item.current_run.clone(),
+                open_lessons: item.open_lessons.clone(),
             },
             Self::Channel(item) => {
                 Vitals::Channel { status: item.status, messages_24h: item.messages_24h, last_active: item.last_active }
@@ -167,8 +178,8 @@ impl Item {
 
     fn set_vitals(&mut self, vitals: Vitals) {
         match (self, vitals) {
-            (Self::Agent(item), Vitals::Agent { status, usage, last_active, current_run }) => {
-                (item.status, item.usage) = (status, usage);
+            (Self::Agent(item), Vitals::Agent { status, usage, last_active, current_run, open_lessons }) => {
+                (item.status, item.usage, item.open_lessons) = (status, usage, open_lessons);
                 (item.last_active, item.current_run) = (last_active, current_run);
             }
             (Self::Channel(item), Vitals::Channel { status, messages_24h, last_active }) => {
@@ -193,6 +204,7 @@ impl Vitals {
                 usage: entity.counter.shown(),
                 last_active: entity.last_active,
                 current_run: entity.run.as_ref().map(|run| run.shown.clone()),
+                open_lessons: entity.lessons.shown(),
             },
             EntityType::Channel => {
                 let messages_24h = entity.counter.shown().messages_24h;
@@ -309,18 +321,21 @@ impl State {
                 agents: node.agents,
                 latency_ms: node.latency_ms,
             }),
-            (_, Some(Vitals::Agent { status, usage, last_active, current_run })) => Item::Agent(AgentItem {
-                id,
-                name,
-                kind: text(Field::Kind),
-                microdao_id: microdao_id(Link::AgentOf),
-                status,
-                usage,
-                model: text(Field::Model),
-                last_active,
-                description: text(Field::Description).or_else(|| text(Field::Role)),
-                current_run,
-            }),
+            (_, Some(Vitals::Agent { status, usage, last_active, current_run, open_lessons })) => {
+                Item::Agent(AgentItem {
+                    id,
+                    name,
+                    kind: text(Field::Kind),
+                    microdao_id: microdao_id(Link::AgentOf),
+                    status,
+                    usage,
+                    model: text(Field::Model),
+                    last_active,
+                    description: text(Field::Description).or_else(|| text(Field::Role)),
+                    current_run,
+                    open_lessons,
+                })
+            }
             (_, None) => return None,
         })
     }

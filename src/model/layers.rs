@@ -320,6 +320,17 @@ pub struct AgentItem {
     pub description: Option<String>,
     /// Ours: the run it is busy with.
     pub current_run: Option<CurrentRun>,
+    /// Ours: what was learned of it and still counts.
+    pub open_lessons: Option<OpenLessons>,
+}
+
+/// An agent's lessons that wait for their review or are handed out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OpenLessons {
+    /// How many, as far as the map counts them: 256.
+    pub count: u64,
+    /// The keys of the newest, at most ten, newest first.
+    pub keys: Vec<String>,
 }
 
 /// A run under way.

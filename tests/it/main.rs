@@ -11,6 +11,7 @@ mod history;
 mod history_writer;
 mod http;
 mod journal;
+mod learner;
 mod limits;
 mod log_jetstream;
 mod log_suite;

@@ -24,6 +24,7 @@ use crate::model::{Cursor, Epoch, LogEntry};
 mod aggregate;
 mod connect;
 mod leases;
+mod lessons;
 mod read;
 mod retain;
 mod row;

@@ -25,6 +25,7 @@ mod aggregate;
 mod code;
 mod file;
 mod leases;
+mod lessons;
 mod limit;
 mod read;
 mod retain;

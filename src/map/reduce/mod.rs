@@ -3,6 +3,7 @@
 mod agent;
 mod city;
 mod dao;
+mod lesson;
 mod messaging;
 mod microdao;
 mod node;
@@ -35,6 +36,7 @@ pub(super) fn event(fold: &mut Fold<'_>, event: &Event) -> bool {
         ["node", "metrics", ..] => node::metrics(fold, about),
         ["agent", "event", kind] => agent::event(fold, about, kind),
         ["agent", "reply", "sent"] => agent::runtime(fold, about, "reply"),
+        ["agent", "lesson", "v1"] => lesson::event(fold, about),
         ["agent", "error"] => agent::runtime(fold, about, "error"),
         ["agents", "runs", kind] | ["agent", "run", kind] => run::event(fold, about, kind, None),
         ["agent", "run", kind, rest @ ..] => run::event(fold, about, kind, Some(&rest.join("."))),

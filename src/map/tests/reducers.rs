@@ -326,6 +326,25 @@ fn an_agent_is_busy_with_its_run_until_the_run_ends() {
 }
 
 #[test]
+fn an_agent_shows_its_lessons_for_as_long_as_they_count() {
+    let mut log = Log::new();
+    let mut told = |key: &str, status: &str, supersedes: Option<&str>| {
+        let lesson = json!({"lesson_key": key, "status": status, "agent_id": "agent:sofia", "supersedes": supersedes});
+        log.push("agent.lesson.v1", &lesson);
+        log.item("agent:sofia")["open_lessons"].clone()
+    };
+    assert_eq!(told("a", "candidate", None), json!({"count": 1, "keys": ["a"]}));
+    assert_eq!(told("a", "active", None), json!({"count": 1, "keys": ["a"]}));
+    assert_eq!(told("b", "candidate", None), json!({"count": 2, "keys": ["b", "a"]}));
+    assert_eq!(told("a.2", "active", Some("a")), json!({"count": 2, "keys": ["a.2", "b"]}));
+    assert_eq!(told("b", "rejected", None), json!({"count": 1, "keys": ["a.2"]}));
+    assert_eq!(told("a.2", "retired", None), Value::Null);
+    log.push("agent.lesson.v1", &json!({"lesson_key": "c", "status": "active", "agent_id": null}));
+    log.push("agent.lesson.v1", &json!({"lesson_key": 7, "status": "new"}));
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+#[test]
 fn what_agents_receive_send_store_and_index_shows() {
     let mut log = Log::new();
     let body = |minute: u8| json!({"channel_id": "c1", "ts": format!("2026-01-19T12:{minute:02}:00Z")});

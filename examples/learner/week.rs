@@ -1,0 +1,331 @@
+//! A simulated week of what agents live through, with incidents planted in it, and how many of them the rules find.
+//!
+//! Every experience is JSON that is read as the learner reads it. Besides the incidents there is noise: single failures,
+//! silences and slow answers all the time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::DateTime;
+use living_map::learner::rules::{drift, error_burst, latency, recovery, sibling, silent};
+use living_map::learner::{Fold, Folded, RuleConfig, experience};
+use living_map::model::envelope::{self, Message};
+use living_map::model::{Cursor, Epoch, NewLesson};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+/// 2026-01-05, a Monday.
+const BEGIN: i64 = 1_767_571_200_000;
+const MODELS: [&str; 4] = ["m-small", "m-large", "m-fast", "m-deep"];
+const TOOLS: [&str; 4] = ["search", "calendar", "browser", "payments"];
+const CLASSES: [&str; 5] = ["rate_limited", "tool_failed", "refused", "no_context", "network"];
+
+/// How large it is.
+#[derive(Debug, Clone)]
+pub struct WeekConfig {
+    pub agents: usize,
+    pub hours: i64,
+    /// Experiences of one agent in an hour.
+    pub per_hour: i64,
+    pub seed: u64,
+}
+
+/// How well one rule did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Score {
+    pub planted: usize,
+    pub found: usize,
+    pub lessons: usize,
+    /// Lessons that no incident explains.
+    pub noise: usize,
+    /// Lessons about what follows from another incident: right, and not counted in precision.
+    pub consequences: usize,
+}
+
+impl Score {
+    pub fn precision(self) -> f64 {
+        let counted = self.lessons - self.consequences;
+        share(counted - self.noise, counted)
+    }
+
+    pub fn recall(self) -> f64 {
+        share(self.found, self.planted)
+    }
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+}
+
+/// What a week showed.
+#[derive(Debug)]
+pub struct Week {
+    pub experiences: u64,
+    pub rules: BTreeMap<&'static str, Score>,
+    /// Lessons that no incident explains, for people to look at.
+    pub noise: Vec<NewLesson>,
+    /// Incidents that were not found.
+    pub missed: Vec<String>,
+    pub keys: BTreeSet<String>,
+}
+
+impl Week {
+    pub fn overall(&self) -> Score {
+        self.rules.values().fold(Score::default(), |sum, score| Score {
+            planted: sum.planted + score.planted,
+            found: sum.found + score.found,
+            lessons: sum.lessons + score.lessons,
+            noise: sum.noise + score.noise,
+            consequences: sum.consequences + score.consequences,
+        })
+    }
+}
+
+/// Something that a rule is to find.
+#[derive(Debug, Clone)]
+struct Incident {
+    rule: &'static str,
+    /// None: all agents.
+    agent: Option<usize>,
+    signature: String,
+    from: i64,
+    to: i64,
+    /// A consequence of another one: a lesson about it is right, and none is missing without it.
+    optional: bool,
+}
+
+impl Incident {
+    fn explains(&self, lesson: &NewLesson, agent: Option<usize>) -> bool {
+        let at = lesson.ts.timestamp_millis();
+        self.rule == lesson.rule
+            && self.agent == agent
+            && (self.signature.is_empty() || self.signature == lesson.signature)
+            && (self.from..=self.to).contains(&at)
+    }
+}
+
+/// What goes wrong with one agent for a time.
+#[derive(Debug, Clone)]
+enum Trouble {
+    Errors {
+        class: &'static str,
+    },
+    Silence,
+    Slowness,
+    /// Latency grows by this factor in an hour.
+    Drift {
+        hourly: f64,
+    },
+}
+
+struct Plan {
+    troubles: HashMap<usize, Vec<(i64, i64, Trouble)>>,
+    incidents: Vec<Incident>,
+    /// The model that is bad, from when to when.
+    bad_model: (usize, i64, i64),
+}
+
+fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
+    let end = BEGIN + config.hours * HOUR;
+    let mut plan = Plan { troubles: HashMap::new(), incidents: Vec::new(), bad_model: (3, end - 20 * HOUR, end) };
+    for agent in 0..config.agents {
+        let mut add = |kind: usize, from: i64| {
+            let minutes = rng.random_range(20..90);
+            let to = from + minutes * MINUTE;
+            let incident = |rule, signature: &str, from, to, optional| Incident {
+                rule,
+                agent: Some(agent),
+                signature: signature.to_owned(),
+                from,
+                to,
+                optional,
+            };
+            let trouble = match kind {
+                0 => {
+                    let class = CLASSES[rng.random_range(0..CLASSES.len())];
+                    plan.incidents.push(incident(error_burst::NAME, class, from, to, false));
+                    // a few answers after its end the agent has recovered
+                    plan.incidents.push(incident(recovery::NAME, class, to, to + HOUR, false));
+                    Trouble::Errors { class }
+                }
+                1 => {
+                    plan.incidents.push(incident(silent::NAME, "", from, to, false));
+                    Trouble::Silence
+                }
+                _ => {
+                    plan.incidents.push(incident(latency::NAME, "", from, to, false));
+                    Trouble::Slowness
+                }
+            };
+            plan.troubles.entry(agent).or_default().push((from, to, trouble));
+        };
+        // one of each sort at most, in different thirds of the time, well before the bad model
+        let usable = (config.hours - 24) * HOUR;
+        for kind in 0..3 {
+            if agent % 4 == kind {
+                let slot = usable / 3;
+                let from = BEGIN + slot * i64::try_from(kind).unwrap() + rng_in(agent, kind, slot - 3 * HOUR);
+                add(kind, from);
+            }
+        }
+        if agent % 8 == 1 {
+            let from = BEGIN + 30 * HOUR;
+            let (slow_from, to) = (from + 12 * HOUR, end);
+            plan.incidents.push(Incident {
+                rule: drift::NAME,
+                agent: Some(agent),
+                signature: String::new(),
+                from: slow_from,
+                to,
+                optional: false,
+            });
+            plan.troubles.entry(agent).or_default().push((from, to, Trouble::Drift { hourly: 1.02 }));
+        }
+    }
+    let (bad, from, to) = plan.bad_model;
+    plan.incidents.push(Incident {
+        rule: sibling::NAME,
+        agent: None,
+        signature: format!("model:{}:worse", MODELS[bad]),
+        from,
+        to,
+        // in the next period, the same is said again
+        optional: false,
+    });
+    for agent in (0..config.agents).filter(|agent| agent % MODELS.len() == bad) {
+        for rule in [error_burst::NAME, recovery::NAME] {
+            let signature = String::new();
+            plan.incidents.push(Incident { rule, agent: Some(agent), signature, from, to, optional: true });
+        }
+    }
+    plan
+}
+
+/// A place in a span of time that does not depend on what else was drawn.
+fn rng_in(agent: usize, kind: usize, span: i64) -> i64 {
+    let mut rng = StdRng::seed_from_u64((agent * 31 + kind) as u64);
+    rng.random_range(0..span.max(1))
+}
+
+/// A standard normal number.
+fn normal(rng: &mut StdRng) -> f64 {
+    let (u, v): (f64, f64) = (rng.random_range(f64::EPSILON..1.0), rng.random());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+/// One experience as JSON, and when the log takes it.
+fn tell(agent: usize, number: u64, at: i64, plan: &Plan, rng: &mut StdRng) -> (String, Vec<u8>) {
+    let model = agent % MODELS.len();
+    let now = |(from, to, _): &&(i64, i64, Trouble)| (*from..*to).contains(&at);
+    let trouble = plan.troubles.get(&agent).and_then(|all| all.iter().find(now));
+    let mut latency = 600.0 * (0.45 * normal(rng)).exp();
+    let (mut outcome, mut class) = ("ok", None);
+    let noise: f64 = rng.random();
+    if noise < 0.002 {
+        (outcome, class) = ("error", Some(CLASSES[rng.random_range(0..CLASSES.len())]));
+    } else if noise < 0.006 {
+        outcome = "silent";
+    } else if noise < 0.007 {
+        latency = rng.random_range(5_001.0..20_000.0);
+    }
+    let (bad, from, to) = plan.bad_model;
+    if model == bad && (from..to).contains(&at) && rng.random_bool(0.3) {
+        (outcome, class) = ("error", Some("model_failed"));
+    }
+    match trouble {
+        Some((_, _, Trouble::Errors { class: planted })) if rng.random_bool(0.9) => {
+            (outcome, class) = ("error", Some(*planted));
+        }
+        Some((_, _, Trouble::Silence)) if rng.random_bool(0.9) => outcome = "silent",
+        Some((_, _, Trouble::Slowness)) if rng.random_bool(0.9) => {
+            (outcome, latency) = ("ok", rng.random_range(5_500.0..20_000.0));
+        }
+        Some((from, _, Trouble::Drift { hourly })) => {
+            let hours = (at - from) as f64 / HOUR as f64;
+            // it stays below what the rule for slow answers looks for
+            latency = latency.min(1_500.0) * hourly.powf(hours).min(2.8);
+        }
+        _ => {}
+    }
+    let body = json!({
+        "event_id": format!("e-{agent}-{number}"), "agent_id": format!("agent:{agent}"), "task": "answer",
+        "outcome": outcome, "latency_ms": latency, "error_class": class, "model": MODELS[model],
+        "tool": TOOLS[rng.random_range(0..TOOLS.len())], "version": 1,
+        "timestamp": DateTime::from_timestamp_millis(at - rng.random_range(0..2_000)).unwrap().to_rfc3339(),
+    });
+    (format!("agent.experience.v1.agent:{agent}"), body.to_string().into_bytes())
+}
+
+/// Lives through the week.
+pub fn run(config: &WeekConfig) -> Week {
+    let mut rng = StdRng::seed_from_u64(config.seed);
+    let plan = plan(config, &mut rng);
+    let mut fold = Fold::new(RuleConfig::default());
+    let (mut lessons, mut experiences) = (Vec::new(), 0_u64);
+    let step = HOUR / config.per_hour;
+    for number in 0..config.hours * config.per_hour {
+        let slot = BEGIN + number * step;
+        for agent in 0..config.agents {
+            // spread over the slot, in the order of the agents, so that the log's time never runs backwards
+            let at = slot + step * i64::try_from(agent).unwrap() / i64::try_from(config.agents).unwrap();
+            let (subject, body) = tell(agent, number.unsigned_abs(), at, &plan, &mut rng);
+            experiences += 1;
+            let entry = envelope::read(&Message {
+                subject: &subject,
+                headers: &[],
+                body: &body,
+                cursor: Cursor { epoch: Epoch(1), seq: experiences },
+                logged_at: DateTime::from_timestamp_millis(at).unwrap(),
+            });
+            let read = experience::read(&entry.event).expect("a documented experience");
+            if let Folded::Counted(found) = fold.fold(&read, at) {
+                lessons.extend(found);
+            }
+        }
+    }
+    score(&plan, experiences, lessons)
+}
+
+fn score(plan: &Plan, experiences: u64, lessons: Vec<NewLesson>) -> Week {
+    let mut week = Week {
+        experiences,
+        rules: BTreeMap::new(),
+        noise: Vec::new(),
+        missed: Vec::new(),
+        keys: lessons.iter().map(|lesson| lesson.lesson_key.clone()).collect(),
+    };
+    let mut found = vec![false; plan.incidents.len()];
+    let mut of_agent: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
+    for (place, incident) in plan.incidents.iter().enumerate() {
+        of_agent.entry(incident.agent).or_default().push(place);
+    }
+    let names = [error_burst::NAME, silent::NAME, latency::NAME, recovery::NAME, drift::NAME, sibling::NAME];
+    let rules: HashMap<&str, &'static str> = names.iter().map(|name| (*name, *name)).collect();
+    for lesson in lessons {
+        let agent = lesson.agent_id.as_ref().and_then(|id| id.strip_prefix("agent:")?.parse().ok());
+        let candidates = of_agent.get(&agent).map(Vec::as_slice).unwrap_or_default();
+        let explained: Vec<usize> =
+            candidates.iter().copied().filter(|place| plan.incidents[*place].explains(&lesson, agent)).collect();
+        let score = week.rules.entry(rules[&*lesson.rule]).or_default();
+        score.lessons += 1;
+        explained.iter().for_each(|place| found[*place] = true);
+        if !explained.is_empty() && explained.iter().all(|place| plan.incidents[*place].optional) {
+            score.consequences += 1;
+        }
+        if explained.is_empty() {
+            score.noise += 1;
+            week.noise.push(lesson);
+        }
+    }
+    for (incident, found) in plan.incidents.iter().zip(found).filter(|(incident, _)| !incident.optional) {
+        let score = week.rules.entry(incident.rule).or_default();
+        score.planted += 1;
+        score.found += usize::from(found);
+        if !found {
+            week.missed.push(format!("{incident:?}"));
+        }
+    }
+    week
+}

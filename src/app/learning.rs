@@ -1,0 +1,179 @@
+//! The learner: within the server, or alone (`living-map learn`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::tasks::{Stage, Tasks};
+use super::{
+    OpenLog, history_config, http_config, lead, listen, open_journal, open_log, record_metrics, stop_signal, upkeep,
+};
+use crate::adapters::SourceBoard;
+use crate::bus::Connection;
+use crate::config::Settings;
+use crate::history::{self, Database, History, Lessons};
+use crate::http;
+use crate::journal::Journal;
+use crate::learner::config::{DriftConfig, SiblingConfig};
+use crate::learner::source::Source;
+use crate::learner::{Learner, LearnerConfig, Reject, RuleConfig, StreamSource, TableSource};
+use crate::log::{EventLog, ExperienceConfig, Experiences};
+
+/// The lease of learners that run alone; servers learn by the one they have for all.
+const LEASE: &str = "learner";
+
+/// The memory of lessons, and its database where that is one of its own.
+pub struct Learned {
+    pub lessons: Arc<dyn Lessons>,
+    own: Option<Arc<dyn History>>,
+}
+
+impl Learned {
+    /// Closes the connections to a database of its own.
+    pub async fn close(&self) {
+        if let Some(own) = &self.own {
+            own.close().await;
+        }
+    }
+}
+
+/// Opens the memory of lessons: in the database of the record, unless it has one of its own.
+pub async fn memory(settings: &Settings, record: &Database) -> anyhow::Result<Learned> {
+    let url = settings.learner.learner_database_url.as_ref();
+    let Some(url) = url.filter(|url| **url != settings.storage.database_url) else {
+        return Ok(Learned { lessons: Arc::clone(&record.lessons), own: None });
+    };
+    let own = history::open(url, &history_config(settings))
+        .await
+        .context("the database of LEARNER_DATABASE_URL cannot be used")?;
+    Ok(Learned { lessons: own.lessons, own: Some(own.history) })
+}
+
+/// Makes the source of experiences, each time the learner begins.
+pub fn source(
+    settings: &Settings,
+    connection: Option<Connection>,
+    log: &Arc<dyn EventLog>,
+    history: &Arc<dyn History>,
+    learned: &Learned,
+) -> impl Fn() -> Box<dyn Source> + Send + 'static {
+    let own = &settings.learner;
+    let config = ExperienceConfig {
+        stream: own.experience_stream_name.clone(),
+        subject: own.experience_subject.as_str().to_owned(),
+        durable: own.experience_durable.clone(),
+        ack_wait: own.experience_ack_wait,
+        max_deliver: own.experience_max_deliver,
+        batch: own.experience_fetch_batch,
+        fetch_timeout: own.experience_fetch_timeout,
+        read_batch: 1_000,
+        heartbeat: Duration::from_secs(5),
+    };
+    let (log, history, lessons) = (Arc::clone(log), Arc::clone(history), Arc::clone(&learned.lessons));
+    move || -> Box<dyn Source> {
+        match &connection {
+            Some(connection) => Box::new(StreamSource::new(Experiences::new(connection.clone(), config.clone()))),
+            None => Box::new(TableSource::new(
+                Arc::clone(&log),
+                Arc::clone(&history),
+                Arc::clone(&lessons),
+                config.batch,
+                config.fetch_timeout,
+            )),
+        }
+    }
+}
+
+/// The learner as it is set.
+pub fn learner(settings: &Settings, learned: &Learned, log: &Arc<dyn EventLog>, journal: &Journal) -> Learner {
+    let own = &settings.learner;
+    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let default = RuleConfig::default();
+    let rules = RuleConfig {
+        window_ms: millis(own.experience_window),
+        sample_pct: own.experience_ok_sample_pct,
+        latency_spike_ms: own.experience_latency_spike_ms.into(),
+        error_threshold: own.experience_error_threshold,
+        silent_threshold: own.experience_silent_threshold,
+        latency_threshold: own.experience_latency_threshold,
+        recovery_threshold: own.experience_recovery_threshold,
+        dedup_ttl_ms: millis(own.experience_event_dedup_ttl),
+        max_ids: own.experience_max_ids,
+        max_agents: own.experience_max_agents,
+        drift: DriftConfig {
+            block_ms: millis(own.experience_drift_block),
+            min_ratio: 1.0 + f64::from(own.experience_drift_min_pct) / 100.0,
+            ..default.drift
+        },
+        sibling: SiblingConfig {
+            min_cases: own.experience_sibling_min_cases,
+            min_difference: own.experience_sibling_min_difference_pct / 100.0,
+            ..default.sibling
+        },
+    };
+    let config = LearnerConfig {
+        rules,
+        review_after: own.lesson_review,
+        subject: own.lesson_publish_enabled.then(|| own.lesson_subject.as_str().to_owned()),
+        ..LearnerConfig::default()
+    };
+    Learner::new(config, Arc::clone(&learned.lessons), Arc::clone(log), journal.clone(), reject(journal))
+}
+
+/// What is no experience is noted in the error journal.
+fn reject(journal: &Journal) -> Reject {
+    let journal = journal.clone();
+    Arc::new(move |entry, error| {
+        journal.record("read", "experience", &entry.event.event_type, &error);
+        std::future::ready(Ok(())).boxed()
+    })
+}
+
+/// Runs the learner alone until it is told to stop.
+///
+/// # Errors
+/// What it needs cannot be used at all.
+pub async fn learn(settings: Settings) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        settings.storage.nats_url.is_some(),
+        "NATS_URL is not set: without NATS the learner is a part of `living-map serve`"
+    );
+    settings.listen.check().map_err(anyhow::Error::msg)?;
+    let (metrics, stop) = (record_metrics()?, stop_signal()?);
+    let address = SocketAddr::new(settings.listen.bind, settings.learner.learner_port);
+    let listener = listen(address).with_context(|| format!("cannot listen on {address} (BIND, LEARNER_PORT)"))?;
+    let address = listener.local_addr()?;
+    let mut tasks = Tasks::default();
+    let journal = open_journal(&settings)?;
+    tasks.spawn("error journal", Stage::Recording, {
+        let journal = journal.clone();
+        |stop| journal.keep(stop)
+    });
+    let database = history::open(&settings.storage.database_url, &history_config(&settings))
+        .await
+        .context("the database of DATABASE_URL cannot be used")?;
+    let learned = memory(&settings, &database).await?;
+    let leadership = lead(LEASE, &settings, Arc::clone(&database.leases), &SourceBoard::default(), &mut tasks);
+    let OpenLog { log, connection, .. } = open_log(&settings, &database.history).await?;
+    let source = source(&settings, connection, &log, &database.history, &learned);
+    let learner = learner(&settings, &learned, &log, &journal);
+    let status = learner.status();
+    tasks.spawn_leading("learner", Stage::Working, &leadership, move |stop| learner.clone().run(source(), stop));
+    tasks.spawn("metrics upkeep", Stage::Working, {
+        let metrics = metrics.clone();
+        |stop| upkeep(metrics, stop)
+    });
+    tracing::info!("learning; /health and /metrics on http://{address}");
+    http::serve(listener, http::probes(status, metrics), &http_config(&settings), stop).await;
+    let limit = settings.cluster.stop;
+    let broken_off = tasks.stop(Instant::now() + limit / 10 * 9, limit / 10).await;
+    database.history.close().await;
+    learned.close().await;
+    anyhow::ensure!(broken_off.is_empty(), "broken off (STOP_SECONDS): {}", broken_off.join(", "));
+    tracing::info!("stopped");
+    Ok(())
+}

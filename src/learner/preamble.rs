@@ -1,0 +1,155 @@
+//! What to put before an agent's next prompt: the lessons that matter for it, the best first, within a budget.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::history::lessons::Found;
+use crate::model::{Lesson, Severity};
+
+/// After this time a lesson is half as fresh.
+const HALF_LIFE: TimeDelta = TimeDelta::days(3);
+
+/// What counts how much; together 1.
+const RELEVANCE: f64 = 0.45;
+const RECENCY: f64 = 0.25;
+const SEVERITY: f64 = 0.2;
+const OWN: f64 = 0.1;
+
+/// Characters of one token, about, in the languages that models were made for.
+const CHARS_PER_TOKEN: usize = 4;
+
+/// A lesson and how much it matters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranked {
+    /// The lesson.
+    pub lesson: Lesson,
+    /// How much it matters, 0 to 1.
+    pub score: f64,
+}
+
+/// What is put before a prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preamble {
+    /// The text; empty without lessons.
+    pub markdown: String,
+    /// About how many tokens it takes.
+    pub tokens: usize,
+    /// The lessons in it.
+    pub lessons: Vec<Ranked>,
+}
+
+/// Ranks lessons by relevance, recency, severity and confirmed use. What was used and never helped sinks.
+#[must_use]
+pub fn rank(found: Vec<Found>, now: DateTime<Utc>) -> Vec<Ranked> {
+    let most = found.iter().map(|found| found.relevance).fold(0.0, f64::max);
+    let mut ranked: Vec<Ranked> = found
+        .into_iter()
+        .map(|Found { lesson, relevance }| {
+            let relevance = if most > 0.0 { relevance / most } else { 0.0 };
+            Ranked { score: score(&lesson, relevance, now), lesson }
+        })
+        .collect();
+    ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.lesson.lesson_key.cmp(&b.lesson.lesson_key)));
+    ranked
+}
+
+fn score(lesson: &Lesson, relevance: f64, now: DateTime<Utc>) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "seconds and counts are far below 2^52")]
+    let (age, helped, used) = (
+        (now - lesson.last_seen).num_seconds().max(0) as f64 / HALF_LIFE.num_seconds() as f64,
+        lesson.helped as f64,
+        (lesson.helped + lesson.not_helped) as f64,
+    );
+    let severity = match lesson.severity {
+        Severity::High => 1.0,
+        Severity::Medium => 0.6,
+        Severity::Low => 0.3,
+    };
+    let own = if lesson.agent_id.is_some() { 1.0 } else { 0.0 };
+    let sum = RELEVANCE * relevance + RECENCY * 0.5_f64.powf(age) + SEVERITY * severity + OWN * own;
+    // how likely it helps, by the rule of succession: a half while nobody has said anything
+    let use_of_it = (helped + 1.0) / (used + 2.0);
+    sum * (0.5 + use_of_it).min(1.0) * if used >= 3.0 && helped == 0.0 { use_of_it } else { 1.0 }
+}
+
+/// The text for `agent`, of as many of the best lessons as fit into `max_tokens`.
+#[must_use]
+pub fn render(agent: &str, ranked: Vec<Ranked>, max_tokens: usize) -> Preamble {
+    let heading = format!("## Lessons from earlier runs of {}\n\n", one_line(agent));
+    let budget = max_tokens.saturating_mul(CHARS_PER_TOKEN);
+    let (mut markdown, mut chars) = (heading.clone(), heading.chars().count());
+    let mut lessons = Vec::new();
+    for one in ranked {
+        let Lesson { title, text, last_seen, lesson_key, .. } = &one.lesson;
+        let seen = last_seen.format("%Y-%m-%d");
+        let line = format!("- **{}** ({seen}): {} `{lesson_key}`\n", one_line(title), one_line(text));
+        let length = line.chars().count();
+        // a long one must not keep shorter ones out
+        if chars + length <= budget {
+            chars += length;
+            markdown.push_str(&line);
+            lessons.push(one);
+        }
+    }
+    if lessons.is_empty() {
+        return Preamble { markdown: String::new(), tokens: 0, lessons };
+    }
+    Preamble { markdown, tokens: chars.div_ceil(CHARS_PER_TOKEN), lessons }
+}
+
+/// A lesson stays in its line: what an error said must not become a heading of the prompt.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn lesson(key: &str, change: impl FnOnce(&mut Lesson)) -> Found {
+        let lesson = json!({
+            "lesson_key": key, "root_key": key, "agent_id": "agent:a", "rule": "r", "signature": "s", "status": "active",
+            "version": 1, "severity": "medium", "title": "Title", "text": "Text\n# with a heading", "evidence": [],
+            "occurrences": 1, "first_seen": "2026-01-01T00:00:00Z", "last_seen": "2026-01-01T00:00:00Z",
+            "replay_count": 0, "helped": 0, "not_helped": 0, "retirement_proposed": false, "reason": null,
+            "superseded_by": null, "superseded_at": null, "ts": "2026-01-01T00:00:00Z",
+        });
+        let mut lesson: Lesson = serde_json::from_value(lesson).unwrap();
+        change(&mut lesson);
+        Found { lesson, relevance: 0.0 }
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2026-01-02T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn what_matters_comes_first_and_what_never_helps_last() {
+        let found = vec![
+            lesson("useless", |lesson| (lesson.severity, lesson.not_helped) = (Severity::High, 5)),
+            lesson("old", |lesson| lesson.last_seen -= TimeDelta::days(30)),
+            lesson("plain", |_| {}),
+            lesson("severe", |lesson| lesson.severity = Severity::High),
+            lesson("others", |lesson| lesson.agent_id = None),
+            Found { relevance: 3.0, ..lesson("relevant", |_| {}) },
+        ];
+        let ranked = rank(found, now());
+        let order: Vec<&str> = ranked.iter().map(|one| &*one.lesson.lesson_key).collect();
+        assert_eq!(order, ["relevant", "severe", "plain", "others", "old", "useless"]);
+        assert!(ranked.iter().all(|one| (0.0..=1.0).contains(&one.score)));
+    }
+
+    #[test]
+    fn the_text_keeps_to_its_budget_and_each_lesson_to_its_line() {
+        let found = vec![
+            lesson("long", |lesson| (lesson.text, lesson.severity) = ("x".repeat(4_000), Severity::High)),
+            lesson("short", |_| {}),
+        ];
+        let preamble = render("agent:a", rank(found, now()), 100);
+        assert_eq!(preamble.lessons.len(), 1);
+        assert!(preamble.tokens <= 100 && preamble.markdown.contains("Text # with a heading `short`"));
+        assert_eq!(preamble.markdown.lines().filter(|line| line.starts_with('#')).count(), 1);
+        assert_eq!(render("agent:a", rank(vec![lesson("x", |_| {})], now()), 5).markdown, "");
+    }
+}

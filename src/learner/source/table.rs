@@ -1,0 +1,133 @@
+//! The table log, with a position of our own in it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+
+use super::{Batch, Opened, Source};
+use crate::history::{History, HistoryError, Lessons};
+use crate::learner::experience::is_experience;
+use crate::log::{EventLog, LogError};
+use crate::model::{Cursor, Epoch, LogEntry};
+
+/// The name of the position.
+pub const READER: &str = "learner";
+
+/// Entries looked at for one batch, whatever they are.
+const LOOK: usize = 1_024;
+
+/// Experiences of the table log.
+pub struct TableSource {
+    log: Arc<dyn EventLog>,
+    history: Arc<dyn History>,
+    lessons: Arc<dyn Lessons>,
+    batch: usize,
+    fetch_timeout: Duration,
+    epoch: Epoch,
+    /// A stream is not to be shared between threads; its lock is never waited for.
+    entries: Mutex<Option<BoxStream<'static, Result<LogEntry, LogError>>>>,
+}
+
+impl TableSource {
+    /// Those of `log`, which is the table log over `history`; its position is kept in `lessons`.
+    #[must_use]
+    pub fn new(
+        log: Arc<dyn EventLog>,
+        history: Arc<dyn History>,
+        lessons: Arc<dyn Lessons>,
+        batch: usize,
+        fetch_timeout: Duration,
+    ) -> Self {
+        Self { log, history, lessons, batch: batch.max(1), fetch_timeout, epoch: Epoch(0), entries: Mutex::default() }
+    }
+
+    /// The first position whose entry the log took at the earliest `memory` before that at `seq`: times never run backwards
+    /// along the log, so it is found by halving.
+    async fn begin(&self, first: u64, seq: u64, memory: TimeDelta) -> Result<u64, LogError> {
+        let Some(until) = self.logged_at(seq).await? else { return Ok(first) };
+        let Some(since) = until.checked_sub_signed(memory) else { return Ok(first) };
+        let (mut low, mut high) = (first, seq);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.logged_at(middle).await? {
+                Some(at) if at < since => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    async fn logged_at(&self, seq: u64) -> Result<Option<chrono::DateTime<chrono::Utc>>, LogError> {
+        let entries = self.history.read_log(self.epoch, seq.saturating_sub(1), 1).await.map_err(|e| unavailable(&e))?;
+        Ok(entries.first().map(|entry| entry.logged_at))
+    }
+}
+
+#[async_trait]
+impl Source for TableSource {
+    async fn open(&mut self, fresh: bool, memory: TimeDelta) -> Result<Opened, LogError> {
+        let bounds = self.log.bounds().await?;
+        let another = self.epoch != Epoch(0) && self.epoch != bounds.epoch;
+        self.epoch = bounds.epoch;
+        let position = self.lessons.position(READER).await.map_err(|error| unavailable(&error))?;
+        let position = position.filter(|at| at.epoch == bounds.epoch && at.seq <= bounds.last).map_or(0, |at| at.seq);
+        // entries that went before they were read are lost for every reader alike
+        let position = position.max(bounds.first.saturating_sub(1));
+        let past = if (fresh || another) && position >= bounds.first && position > 0 {
+            let begin = self.begin(bounds.first, position, memory).await?;
+            let entries = self.log.read(bounds.epoch, begin.saturating_sub(1)).await?;
+            let count = usize::try_from((position + 1).saturating_sub(begin)).unwrap_or(usize::MAX);
+            Some(entries.take(count).boxed())
+        } else {
+            None
+        };
+        let entries = self.log.read(bounds.epoch, position).await?;
+        *self.entries.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(entries);
+        Ok(Opened { another, past, settled: position, handed_out: position })
+    }
+
+    async fn fetch(&mut self) -> Result<Batch, LogError> {
+        let entries = self.entries.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut();
+        let Some(entries) = entries else { return Err(LogError::Unavailable("not open".to_owned())) };
+        let mut batch = Batch { entries: Vec::new(), last: 0, lag: None, deliveries: Vec::new() };
+        let Ok(mut next) = tokio::time::timeout(self.fetch_timeout, entries.next()).await else { return Ok(batch) };
+        for _ in 0..LOOK {
+            let Some(entry) = next else { return Err(LogError::Unavailable("the log's reader ended".to_owned())) };
+            let entry = entry?;
+            batch.last = entry.cursor.seq;
+            if is_experience(&entry.event.event_type) {
+                batch.entries.push(entry);
+            }
+            if batch.entries.len() >= self.batch {
+                break;
+            }
+            match entries.next().now_or_never() {
+                Some(following) => next = following,
+                None => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn in_progress(&self, _batch: &Batch) {}
+
+    async fn settle(&mut self, batch: Batch) {
+        metrics::counter!("js_messages_acked_total").increment(batch.entries.len() as u64);
+    }
+
+    fn position(&self, batch: &Batch) -> Option<Cursor> {
+        (batch.last > 0).then_some(Cursor { epoch: self.epoch, seq: batch.last })
+    }
+
+    fn kind(&self) -> &'static str {
+        "table"
+    }
+}
+
+fn unavailable(error: &HistoryError) -> LogError {
+    LogError::Unavailable(error.to_string())
+}

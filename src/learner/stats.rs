@@ -1,0 +1,129 @@
+//! The statistics that rules rest on.
+
+/// Cases, and how many of them failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Cases.
+    pub cases: u64,
+    /// Failed ones.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// The share that failed; 0 of none.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub fn share(self) -> f64 {
+        if self.cases == 0 { 0.0 } else { self.failed as f64 / self.cases as f64 }
+    }
+
+    /// Wilson's interval of the share, `z` standard errors wide to each side.
+    ///
+    /// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub fn wilson(self, z: f64) -> (f64, f64) {
+        if self.cases == 0 {
+            return (0.0, 1.0);
+        }
+        let (n, p) = (self.cases as f64, self.share());
+        let middle = p + z * z / (2.0 * n);
+        let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        let whole = 1.0 + z * z / n;
+        (((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0))
+    }
+}
+
+/// Newcombe's interval of the difference `one - other` of two shares.
+///
+/// R. G. Newcombe, "Interval estimation for the difference between independent proportions", 1998, method 10.
+#[must_use]
+pub fn newcombe(one: Counts, other: Counts, z: f64) -> (f64, f64) {
+    let (p, q) = (one.share(), other.share());
+    let ((one_low, one_high), (other_low, other_high)) = (one.wilson(z), other.wilson(z));
+    let low = (p - q) - (p - one_low).hypot(other_high - q);
+    let high = (p - q) + (one_high - p).hypot(q - other_low);
+    (low, high)
+}
+
+/// Count, sum and sum of squares of values.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Moments {
+    /// How many.
+    pub count: u64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    /// Adds a value.
+    pub fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        self.squares += value * value;
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self { count: self.count + other.count, sum: self.sum + other.sum, squares: self.squares + other.squares }
+    }
+
+    /// The mean; 0 of none.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub fn mean(self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.sum / self.count as f64 }
+    }
+
+    /// The squared standard error of the mean; infinite below two values.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    fn squared_error(self) -> f64 {
+        if self.count < 2 {
+            return f64::INFINITY;
+        }
+        let n = self.count as f64;
+        ((self.squares - self.sum * self.sum / n) / (n - 1.0)).max(0.0) / n
+    }
+}
+
+/// Welch's statistic: how many standard errors the mean of `one` is above that of `other`.
+///
+/// B. L. Welch, "The generalization of 'Student's' problem when several different population variances are involved",
+/// 1947.
+#[must_use]
+pub fn welch(one: Moments, other: Moments) -> f64 {
+    let error = (one.squared_error() + other.squared_error()).sqrt();
+    let difference = one.mean() - other.mean();
+    if error > 0.0 {
+        difference / error
+    } else if difference == 0.0 {
+        0.0
+    } else {
+        difference.signum() * f64::INFINITY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_those_of_the_literature() {
+        // Newcombe 1998, table II, example (a): 56/70 against 48/80, 95 %
+        let (low, high) = newcombe(Counts { cases: 70, failed: 56 }, Counts { cases: 80, failed: 48 }, 1.959_964);
+        assert!((low - 0.0524).abs() < 5e-4 && (high - 0.3339).abs() < 5e-4, "{low} {high}");
+        // example (e): 5/56 against 0/29
+        let (low, high) = newcombe(Counts { cases: 56, failed: 5 }, Counts { cases: 29, failed: 0 }, 1.959_964);
+        assert!((low + 0.0381).abs() < 5e-4 && (high - 0.1926).abs() < 5e-4, "{low} {high}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_too_little() {
+        assert_eq!(Counts::default().wilson(2.0), (0.0, 1.0));
+        let (mut one, mut many) = (Moments::default(), Moments::default());
+        one.add(100.0);
+        (0..50).for_each(|n| many.add(f64::from(n % 3)));
+        assert!(welch(one, many).abs() < 1e-9, "one value has no spread");
+    }
+}

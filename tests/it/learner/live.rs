@@ -1,0 +1,307 @@
+//! The whole of it: real NATS and PostgreSQL, our own binary; and one binary with a file.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull;
+use chrono::{TimeDelta, Utc};
+use futures::StreamExt;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection, Row};
+
+use crate::support::nats::NatsServer;
+use crate::support::postgres::database;
+use crate::support::process::Process;
+use crate::support::wait::until;
+
+const DURABLE: &str = "experience-learner-v1";
+
+/// An experience of so many seconds ago.
+fn experience(agent: &str, number: i64, outcome: &str) -> Value {
+    json!({
+        "event_id": format!("{agent}-{outcome}-{number}"), "agent_id": agent, "task": "answer", "outcome": outcome,
+        "latency_ms": 700, "error_class": (outcome == "error").then_some("rate_limited"), "model": "m1", "version": 1,
+        "timestamp": Utc::now() - TimeDelta::seconds(60 - number), "stranger": {"kept": true},
+    })
+}
+
+/// Three failures of one class.
+fn burst(agent: &str) -> Vec<Value> {
+    (0..3).map(|number| experience(agent, number, "error")).collect()
+}
+
+async fn publish(client: &async_nats::Client, experiences: &[Value]) {
+    let jetstream = async_nats::jetstream::new(client.clone());
+    for experience in experiences {
+        let subject = format!("agent.experience.v1.{}", experience["agent_id"].as_str().unwrap());
+        let sent = jetstream.publish(subject, experience.to_string().into()).await.expect("the server takes it");
+        sent.await.expect("the stream takes it");
+    }
+}
+
+async fn metric(server: &Process, name: &str) -> f64 {
+    let text = reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap();
+    let lines = text.lines().filter(|line| line.starts_with(name));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+async fn get(server: &Process, path: &str) -> Value {
+    let answer = reqwest::get(server.url(path)).await.unwrap();
+    assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    answer.json().await.unwrap()
+}
+
+async fn post(server: &Process, path: &str, body: &Value) -> (StatusCode, Value) {
+    let answer = reqwest::Client::new().post(server.url(path)).json(body).send().await.unwrap();
+    (answer.status(), answer.json().await.unwrap())
+}
+
+/// Rows of the last 30 minutes, and how many keys they have.
+async fn rows(connection: &mut PgConnection) -> (i64, i64) {
+    let sql = "SELECT count(*), count(distinct lesson_key) FROM agent_lessons WHERE ts > now() - interval '30 minutes'";
+    let row = connection.fetch_one(sql).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+async fn wait_for_rows(url: &str, wanted: i64) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let connection = tokio::sync::Mutex::new(&mut connection);
+    until(&format!("{wanted} lessons"), || async {
+        let (rows, keys) = rows(&mut **connection.lock().await).await;
+        assert_eq!(rows, keys, "a key is there twice");
+        (rows >= wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
+    let (nats, url) = (NatsServer::start().await, database().await);
+    let environment = [
+        ("DATABASE_URL", &*url),
+        ("NATS_URL", &*nats.url()),
+        ("EXPERIENCE_ACK_WAIT_SECONDS", "1"),
+        ("LEASE_SECONDS", "2"),
+    ];
+    let mut server = Process::start(&["serve"], &environment).await;
+    let client = nats.client().await;
+    let jetstream = async_nats::jetstream::new(client.clone());
+    until("the stream of experiences", || async { jetstream.get_stream("EXPERIENCE").await.ok() }).await;
+
+    // two agents, two kinds of trouble
+    publish(&client, &burst("agent:one")).await;
+    publish(&client, &(0..5).map(|n| experience("agent:two", n, "silent")).collect::<Vec<_>>()).await;
+    wait_for_rows(&url, 2).await;
+    until("acknowledgements", || async { (metric(&server, "js_messages_acked_total").await >= 8.0).then_some(()) })
+        .await;
+    until("the lesson in the log and on the map", || async {
+        let history = get(&server, "/living-map/history?event_type=agent.lesson.v1&limit=10").await;
+        let agent = get(&server, "/living-map/snapshot").await["layers"]["agents"]["items"]
+            .as_array()
+            .and_then(|agents| agents.iter().find(|agent| agent["id"] == "agent:one").cloned());
+        let shown = agent.is_some_and(|agent| agent["open_lessons"]["count"] == 1);
+        (shown && history["items"].as_array().unwrap().len() == 2).then_some(())
+    })
+    .await;
+
+    // what is no experience does not stop the others
+    client.publish("agent.experience.v1.agent:bad", "{no json".into()).await.unwrap();
+    client.flush().await.unwrap();
+    until("the poison to be counted", || async {
+        (metric(&server, "lessons_unreadable_total").await >= 1.0).then_some(())
+    })
+    .await;
+
+    // kill -9 between the second and the third failure: the windows are made again
+    publish(&client, &burst("agent:three")[..2]).await;
+    until("two experiences more", || async {
+        (metric(&server, "js_messages_acked_total").await >= 11.0).then_some(())
+    })
+    .await;
+    server.kill();
+    publish(&client, &burst("agent:three")[2..]).await;
+    server.restart().await;
+    wait_for_rows(&url, 3).await;
+
+    // somebody takes experiences and does not acknowledge them: they are delivered again, and learned from
+    server.stop().await;
+    publish(&client, &burst("agent:four")).await;
+    let consumer: async_nats::jetstream::consumer::Consumer<pull::Config> =
+        jetstream.get_consumer_from_stream(DURABLE, "EXPERIENCE").await.unwrap();
+    let mut withheld = consumer.fetch().max_messages(3).messages().await.unwrap();
+    while let Some(Ok(_)) = withheld.next().await {}
+    server.restart().await;
+    wait_for_rows(&url, 4).await;
+    until("redeliveries", || async { (metric(&server, "js_messages_redelivered_total").await >= 3.0).then_some(()) })
+        .await;
+
+    // all over again from the beginning of the stream: nothing is doubled
+    server.stop().await;
+    jetstream.delete_consumer_from_stream(DURABLE, "EXPERIENCE").await.unwrap();
+    server.restart().await;
+    until("everything to be processed again", || async {
+        (metric(&server, "js_messages_acked_total").await >= 15.0).then_some(())
+    })
+    .await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    assert_eq!(rows(&mut connection).await, (4, 4));
+    let items = get(&server, "/living-map/lessons?agent=agent:one").await["items"].clone();
+    assert_eq!((items.as_array().unwrap().len(), &items[0]["replay_count"]), (1, &json!(1)), "{items}");
+    assert_eq!(get(&server, "/living-map/ready").await["checks"]["learner"]["status"], "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_alone_learns_beside_a_server_that_does_not() {
+    let (nats, url) = (NatsServer::start().await, database().await);
+    let nats_url = nats.url();
+    let environment = [("DATABASE_URL", &*url), ("NATS_URL", &*nats_url), ("LEARNER_ENABLED", "false")];
+    let server = Process::start(&["serve"], &environment).await;
+    assert_eq!(get(&server, "/living-map/ready").await["checks"]["learner"], Value::Null);
+    let port = crate::support::daemon::free_port();
+    let learner = [("DATABASE_URL", &*url), ("NATS_URL", &*nats_url), ("LEARNER_PORT", &*port.to_string())];
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_living-map"));
+    command.arg("learn").env_clear().envs(learner);
+    let folder = crate::support::daemon::Folder::new("learner");
+    command.current_dir(folder.path());
+    let mut daemon = crate::support::daemon::Daemon::spawn("learner", command, folder.path());
+    let client = nats.client().await;
+    let jetstream = async_nats::jetstream::new(client.clone());
+    until("the stream of experiences", || async { jetstream.get_stream("EXPERIENCE").await.ok() }).await;
+    publish(&client, &burst("agent:one")).await;
+    wait_for_rows(&url, 1).await;
+    let health = until("the learner's health", || async {
+        let answer = reqwest::get(format!("http://127.0.0.1:{port}/health")).await.ok()?;
+        answer.json::<Value>().await.ok().filter(|health| health["learner"]["status"] == "ok")
+    })
+    .await;
+    assert_eq!(health["service"], "living-map-learner");
+    let metrics = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("js_messages_acked_total"), "{metrics}");
+    until("the lesson on the map", || async {
+        let agent = reqwest::get(server.url("/living-map/entities/agent:one")).await.ok()?;
+        let agent: Value = agent.json().await.ok()?;
+        (agent["data"]["open_lessons"]["count"] == 1).then_some(())
+    })
+    .await;
+    assert!(daemon.stop("TERM").await.success());
+}
+
+async fn send(server: &Process, experiences: &[Value]) {
+    let envelopes: Vec<Value> = experiences
+        .iter()
+        .map(|experience| {
+            let subject = format!("agent.experience.v1.{}", experience["agent_id"].as_str().unwrap());
+            json!({"event_type": subject, "payload": experience})
+        })
+        .collect();
+    let (status, answer) = post(server, "/living-map/events", &json!(envelopes)).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+async fn lessons(server: &Process, query: &str, wanted: usize) -> Vec<Value> {
+    until(&format!("{wanted} lessons of {query}"), || async {
+        let list = get(server, &format!("/living-map/lessons?{query}")).await;
+        let items = list["items"].as_array().unwrap().clone();
+        (items.len() >= wanted).then_some(items)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_learns_too_and_people_and_agents_use_what_it_learned() {
+    let mut server = Process::start(&["serve"], &[("LESSON_REVIEW_SECONDS", "86400")]).await;
+    send(&server, &burst("agent:one")[..2]).await;
+    until("two experiences", || async { (metric(&server, "js_messages_acked_total").await >= 2.0).then_some(()) })
+        .await;
+    server.kill();
+    server.restart().await;
+    send(&server, &burst("agent:one")[2..]).await;
+    let lesson = lessons(&server, "agent=one&q=rate+limited", 1).await.remove(0);
+    assert_eq!(
+        (&lesson["status"], &lesson["rule"], &lesson["version"]),
+        (&json!("candidate"), &json!("error_burst"), &json!(1))
+    );
+    assert_eq!(lesson["evidence"].as_array().unwrap().len(), 3);
+    let path = format!("/living-map/lessons/{}", lesson["lesson_key"].as_str().unwrap());
+
+    // a candidate is not handed out before its review
+    let preamble = reqwest::get(server.url("/living-map/agents/one/preamble?task=answer")).await.unwrap();
+    assert_eq!(preamble.headers()["content-type"], "text/markdown; charset=utf-8");
+    assert_eq!(preamble.text().await.unwrap(), "");
+    let review = json!({"version": 1, "decision": "confirm", "reason": "seen"});
+    assert_eq!(post(&server, &format!("{path}/review"), &review).await.1["status"], "active");
+    assert_eq!(post(&server, &format!("{path}/review"), &review).await.0, 200, "sent again");
+    let rejected = json!({"version": 1, "decision": "reject"});
+    let (status, problem) = post(&server, &format!("{path}/review"), &rejected).await;
+    assert_eq!((status, &problem["current"]["status"]), (StatusCode::CONFLICT, &json!("active")));
+    let preamble = reqwest::get(server.url("/living-map/agents/agent:one/preamble?task=rate+limit&max_tokens=300"));
+    let preamble = preamble.await.unwrap().text().await.unwrap();
+    assert!(preamble.starts_with("## Lessons") && preamble.contains("rate_limited"), "{preamble}");
+
+    // revised: the old version is superseded, and its key leads to the new one
+    let revision = json!({"version": 1, "text": "Ask the other provider.", "reason": "it was the provider"});
+    let (status, second) = post(&server, &format!("{path}/revise"), &revision).await;
+    assert_eq!((status, &second["version"], &second["status"]), (StatusCode::OK, &json!(2), &json!("active")));
+    assert_eq!(post(&server, &format!("{path}/revise"), &revision).await.1, second, "sent again");
+    let stale = json!({"version": 1, "text": "Another text."});
+    assert_eq!(post(&server, &format!("{path}/revise"), &stale).await.0, StatusCode::CONFLICT);
+    for (body, field) in [(json!({"version": 2}), "text"), (json!({"text": "x"}), "version"), (json!([]), "body")] {
+        let (status, problem) = post(&server, &format!("{path}/revise"), &body).await;
+        assert_eq!((status, &problem["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{problem}");
+    }
+    assert_eq!(get(&server, &path).await, second);
+    let life = get(&server, &format!("{path}/history")).await;
+    assert_eq!(life["items"].as_array().unwrap().len(), 2);
+    assert_eq!(life["items"][0]["superseded_by"], second["lesson_key"]);
+    let done: Vec<&str> =
+        life["operations"].as_array().unwrap().iter().map(|o| o["operation"].as_str().unwrap()).collect();
+    assert_eq!(done, ["upsert", "confirm", "revise"]);
+
+    // told whether it helped, and asked for as JSON
+    let outcome = json!({"lesson_key": second["lesson_key"], "helped": true, "outcome_id": "run-1"});
+    for _ in 0..2 {
+        let (status, lesson) = post(&server, "/living-map/agents/one/outcomes", &outcome).await;
+        assert_eq!((status, &lesson["helped"]), (StatusCode::OK, &json!(1)), "{lesson}");
+    }
+    let (status, _) = post(&server, "/living-map/agents/agent:other/outcomes", &outcome).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "another agent's lesson");
+    let request = reqwest::Client::new().get(server.url("/living-map/agents/one/preamble"));
+    let preamble: Value = request.header("Accept", "application/json").send().await.unwrap().json().await.unwrap();
+    assert_eq!(preamble["items"][0]["lesson"]["lesson_key"], second["lesson_key"]);
+
+    // retired: it is gone from the preamble and from the map, not from the memory
+    until("the lesson on the map", || async {
+        let agent = get(&server, "/living-map/entities/agent:one").await;
+        (agent["data"]["open_lessons"] == json!({"count": 1, "keys": [second["lesson_key"]]})).then_some(())
+    })
+    .await;
+    let retirement = json!({"version": 2, "reason": "the provider is back"});
+    assert_eq!(post(&server, &format!("{path}/retire"), &retirement).await.1["status"], "retired");
+    until("the map without it", || async {
+        let agent = get(&server, "/living-map/entities/agent:one").await;
+        agent["data"]["open_lessons"].is_null().then_some(())
+    })
+    .await;
+    assert_eq!(lessons(&server, "status=retired,superseded", 2).await.len(), 2);
+    let (status, _) = post(&server, "/living-map/lessons/nothing/retire", &retirement).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(reqwest::get(server.url("/living-map/lessons/nothing")).await.unwrap().status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_reviews_in_time_is_reviewed_and_a_persons_word_counts() {
+    let server = Process::start(&["serve"], &[("LESSON_REVIEW_SECONDS", "1.5")]).await;
+    send(&server, &burst("agent:one")).await;
+    let candidate = lessons(&server, "agent=agent:one&status=candidate,active", 1).await.remove(0);
+    lessons(&server, "agent=agent:one&status=active", 1).await;
+    let key = candidate["lesson_key"].as_str().unwrap();
+    let life = get(&server, &format!("/living-map/lessons/{key}/history")).await;
+    assert_eq!(life["operations"][1]["actor"], "heuristic", "{life}");
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while metric(&server, "lessons_reviewed_total").await < 1.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the review is counted");
+}

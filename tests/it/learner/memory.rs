@@ -1,0 +1,247 @@
+//! The memory of lessons, in both databases.
+
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use living_map::history::lessons::{
+    Change, ChangeRequest, Changed, Decision, Learned, LessonPosition, LessonQuery, Used, Words, chain,
+};
+use living_map::history::{self, HistoryConfig, Lessons};
+use living_map::model::{Cursor, Epoch, Lesson, LessonStatus, NewLesson, Severity};
+use sqlx::{Connection, Executor, PgConnection, Row};
+
+use crate::history::{Private, at, postgres, sqlite};
+use crate::support::postgres::database;
+
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::postgres(&Default::default()).await).await;
+            })+
+        }
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::sqlite(&Default::default()).await).await;
+            })+
+        }
+    };
+}
+
+on_both!(
+    what_is_learned_again_is_counted_and_not_doubled,
+    a_lesson_is_revised_once_for_each_version,
+    a_review_decides_once_and_a_retired_lesson_stays_so,
+    what_never_helps_is_proposed_for_retirement_and_an_outcome_counts_once,
+    lists_are_filtered_ranked_and_paged,
+    two_who_revise_at_once_make_one_version,
+    what_is_to_be_told_is_kept_until_it_was,
+);
+
+async fn open(private: &Private) -> Arc<dyn Lessons> {
+    history::open(&private.url, &HistoryConfig::default()).await.unwrap().lessons
+}
+
+pub fn new(number: i64, agent: Option<&str>, text: &str) -> NewLesson {
+    NewLesson {
+        lesson_key: format!("error_burst-{number}"),
+        agent_id: agent.map(str::to_owned),
+        rule: "error_burst".into(),
+        signature: "refused".into(),
+        severity: Severity::High,
+        title: format!("Lesson {number}"),
+        text: text.into(),
+        evidence: vec!["e1".into()],
+        occurrences: 3,
+        first_seen: at(number),
+        last_seen: at(number),
+        ts: at(number),
+    }
+}
+
+fn request(change: Change, version: u32) -> ChangeRequest {
+    ChangeRequest { change, version, reason: Some("because".into()), actor: "operator", at: at(99) }
+}
+
+fn revise(text: &str, version: u32) -> ChangeRequest {
+    request(Change::Revise { text: text.into(), title: None }, version)
+}
+
+fn done(changed: Changed) -> Lesson {
+    match changed {
+        Changed::Done(lesson) => lesson,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn what_is_learned_again_is_counted_and_not_doubled(private: Private) {
+    let lessons = open(&private).await;
+    let both = [new(1, Some("agent:a"), "one"), new(2, None, "two")];
+    let position = Cursor { epoch: Epoch(u64::MAX - 5), seq: 7 };
+    let first = lessons.learn(&both, Some(("learner", position))).await.unwrap();
+    assert_eq!(first, Learned { new: 2, replayed: 0 });
+    assert_eq!(lessons.learn(&both, None).await.unwrap(), Learned { new: 0, replayed: 2 });
+    assert_eq!(lessons.position("learner").await.unwrap(), Some(position));
+    assert_eq!(lessons.position("other").await.unwrap(), None);
+    let [lesson] = &lessons.versions("error_burst-1").await.unwrap()[..] else { panic!("one version") };
+    assert_eq!((lesson.replay_count, lesson.version, lesson.status), (1, 1, LessonStatus::Candidate));
+    assert_eq!(serde_json::to_value(lesson).unwrap()["evidence"], serde_json::json!(["e1"]));
+    let operations = lessons.operations("error_burst-1", 10).await.unwrap();
+    assert_eq!(operations.iter().map(|one| &*one.operation).collect::<Vec<_>>(), ["upsert", "replay"]);
+}
+
+async fn a_lesson_is_revised_once_for_each_version(private: Private) {
+    let lessons = open(&private).await;
+    lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
+    let key = "error_burst-1";
+    let second = done(lessons.change(key, &revise("better", 1)).await.unwrap());
+    assert_eq!((second.version, &*second.text, second.status), (2, "better", LessonStatus::Active));
+    assert_eq!(done(lessons.change(key, &revise("better", 1)).await.unwrap()), second, "sent again");
+    assert_eq!(lessons.change(key, &revise("other", 1)).await.unwrap(), Changed::Stale(second.clone()));
+    let third = done(lessons.change(&second.lesson_key, &revise("best", 2)).await.unwrap());
+    assert_eq!(lessons.change("nothing", &revise("x", 1)).await.unwrap(), Changed::Unknown);
+
+    let chain = chain(lessons.versions(&second.lesson_key).await.unwrap());
+    assert_eq!(chain.iter().map(|lesson| &*lesson.text).collect::<Vec<_>>(), ["one", "better", "best"]);
+    let links: Vec<_> = chain.iter().map(|lesson| lesson.superseded_by.clone()).collect();
+    assert_eq!(links, [Some(second.lesson_key.clone()), Some(third.lesson_key.clone()), None]);
+    assert!(chain[..2].iter().all(|old| old.status == LessonStatus::Superseded && old.superseded_at == Some(at(99))));
+    assert_eq!(lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap().replayed, 1);
+    assert_eq!(lessons.versions(key).await.unwrap().len(), 3, "the old text does not come back");
+}
+
+async fn a_review_decides_once_and_a_retired_lesson_stays_so(private: Private) {
+    let lessons = open(&private).await;
+    lessons.learn(&[new(1, None, "one"), new(2, None, "two")], None).await.unwrap();
+    let review = |decision| request(Change::Review(decision), 1);
+    assert_eq!(lessons.unreviewed(at(2), 10).await.unwrap().len(), 1);
+    for _ in 0..2 {
+        let lesson = done(lessons.change("error_burst-1", &review(Decision::Confirm)).await.unwrap());
+        assert_eq!((lesson.status, lesson.reason.as_deref()), (LessonStatus::Active, Some("because")));
+    }
+    assert!(matches!(lessons.change("error_burst-1", &review(Decision::Reject)).await.unwrap(), Changed::Stale(_)));
+    for _ in 0..2 {
+        let lesson = done(lessons.change("error_burst-1", &request(Change::Retire, 1)).await.unwrap());
+        assert_eq!(lesson.status, LessonStatus::Retired);
+    }
+    assert!(matches!(lessons.change("error_burst-1", &revise("x", 1)).await.unwrap(), Changed::Stale(_)));
+    let rejected = done(lessons.change("error_burst-2", &review(Decision::Reject)).await.unwrap());
+    assert!(lessons.was_rejected(&rejected, at(0)).await.unwrap());
+    assert!(!lessons.was_rejected(&rejected, at(100)).await.unwrap(), "long ago");
+    let other = Lesson { signature: "other".into(), ..rejected };
+    assert!(!lessons.was_rejected(&other, at(0)).await.unwrap());
+    assert_eq!(lessons.unreviewed(at(9), 10).await.unwrap(), []);
+    let operations = lessons.operations("error_burst-1", 2).await.unwrap();
+    assert_eq!(operations.iter().map(|one| &*one.operation).collect::<Vec<_>>(), ["confirm", "retire"]);
+}
+
+async fn what_never_helps_is_proposed_for_retirement_and_an_outcome_counts_once(private: Private) {
+    let lessons = open(&private).await;
+    lessons.learn(&[new(1, None, "one")], None).await.unwrap();
+    let used = |helped, id: &str| Used {
+        lesson_key: "error_burst-1".into(),
+        helped,
+        outcome_id: Some(id.into()),
+        note: None,
+        at: at(5),
+    };
+    for id in ["a", "b", "c", "d", "a"] {
+        lessons.used(&used(false, id)).await.unwrap().unwrap();
+    }
+    let lesson = lessons.used(&used(false, "e")).await.unwrap().unwrap();
+    assert_eq!((lesson.not_helped, lesson.helped, lesson.retirement_proposed), (5, 0, true));
+    let lesson = lessons.used(&used(true, "f")).await.unwrap().unwrap();
+    assert_eq!((lesson.not_helped, lesson.helped, lesson.retirement_proposed), (5, 1, false));
+    let unknown = Used { lesson_key: "nothing".into(), ..used(true, "g") };
+    assert_eq!(lessons.used(&unknown).await.unwrap(), None);
+}
+
+async fn lists_are_filtered_ranked_and_paged(private: Private) {
+    let lessons = open(&private).await;
+    let texts = ["the payment was refused", "the payment payment was late: refused again", "nothing to see"];
+    for number in 0..9 {
+        let agent = [Some("agent:a"), Some("agent:b"), None][usize::try_from(number % 3).unwrap()];
+        lessons.learn(&[new(number, agent, texts[usize::try_from(number / 3).unwrap()])], None).await.unwrap();
+    }
+    let keys = async |query: LessonQuery| {
+        let (mut keys, mut after) = (Vec::new(), None);
+        loop {
+            let page = lessons.list(&LessonQuery { limit: 2, after, ..query.clone() }).await.unwrap();
+            assert!(page.items.len() <= 2);
+            let last = page.items.last();
+            after = last.map(|last| LessonPosition {
+                relevance: last.relevance,
+                ts: last.lesson.ts,
+                lesson_key: last.lesson.lesson_key.clone(),
+            });
+            keys.extend(page.items.into_iter().map(|found| found.lesson.lesson_key));
+            if !page.has_more {
+                return keys
+                    .iter()
+                    .map(|key| key.trim_start_matches("error_burst-").parse().unwrap())
+                    .collect::<Vec<i64>>();
+            }
+        }
+    };
+    assert_eq!(keys(LessonQuery::default()).await, [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    let of_a = LessonQuery { agents: vec!["agent:a".into(), "other".into()], ..LessonQuery::default() };
+    assert_eq!(keys(of_a.clone()).await, [6, 3, 0]);
+    assert_eq!(keys(LessonQuery { with_shared: true, ..of_a }).await, [8, 6, 5, 3, 2, 0]);
+    let words = |words| LessonQuery { words, ..LessonQuery::default() };
+    assert_eq!(keys(words(Words::all("Payment, LATE"))).await, [5, 4, 3]);
+    assert_eq!(keys(words(Words::all("pay refused"))).await.len(), 6, "a word stands for what begins with it");
+    let any = keys(LessonQuery { unrelated: true, ..words(Words::any("late nonsense")) }).await;
+    assert_eq!((&any[..3], any.len()), (&[5, 4, 3][..], 9), "the others come behind");
+    assert_eq!(keys(LessonQuery { rule: Some("drift".into()), ..LessonQuery::default() }).await, [] as [i64; 0]);
+    let active = LessonQuery { statuses: vec![LessonStatus::Active], ..LessonQuery::default() };
+    assert_eq!(keys(active).await, [] as [i64; 0]);
+}
+
+async fn two_who_revise_at_once_make_one_version(private: Private) {
+    let lessons = open(&private).await;
+    lessons.learn(&[new(1, None, "one")], None).await.unwrap();
+    let texts = ["a", "b", "c", "d"];
+    let attempts = texts.map(|text| {
+        let lessons = Arc::clone(&lessons);
+        async move { lessons.change("error_burst-1", &revise(text, 1)).await.unwrap() }
+    });
+    let outcomes = futures::future::join_all(attempts).await;
+    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Changed::Done(_))).count(), 1, "{outcomes:?}");
+    assert_eq!(lessons.versions("error_burst-1").await.unwrap().len(), 2);
+}
+
+async fn what_is_to_be_told_is_kept_until_it_was(private: Private) {
+    let lessons = open(&private).await;
+    lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
+    let second = done(lessons.change("error_burst-1", &revise("two", 1)).await.unwrap());
+    let untold = lessons.untold(10).await.unwrap();
+    let operations: Vec<&str> = untold.iter().map(|(_, announcement)| &*announcement.operation).collect();
+    assert_eq!(operations, ["upsert", "revise"]);
+    assert_eq!(untold[1].1.supersedes.as_deref(), Some("error_burst-1"));
+    assert_eq!(untold[1].1.lesson, second);
+    lessons.told(&[untold[0].0]).await.unwrap();
+    assert_eq!(lessons.untold(10).await.unwrap(), untold[1..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_an_older_learner_is_taken_over() {
+    let url = database().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let old = "CREATE TABLE agent_lessons (lesson_id uuid PRIMARY KEY, lesson_key text UNIQUE NOT NULL, ts timestamptz
+        NOT NULL, scope text NOT NULL, agent_id text, trigger text NOT NULL, action text NOT NULL, evidence jsonb NOT NULL);
+        INSERT INTO agent_lessons VALUES (gen_random_uuid(), 'old-1', now(), 'agent', 'agent:a', 'Too many retries',
+        'Wait longer', '{}')";
+    connection.execute(old).await.unwrap();
+    let lessons = history::open(&url, &HistoryConfig::default()).await.unwrap().lessons;
+    let learned = lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
+    assert_eq!(learned, Learned { new: 1, replayed: 0 });
+    let page =
+        lessons.list(&LessonQuery { limit: 10, words: Words::all("retries wait"), ..LessonQuery::default() }).await;
+    let [found] = &page.unwrap().items[..] else { panic!("the old one") };
+    assert_eq!((&*found.lesson.lesson_key, &*found.lesson.title), ("old-1", "Too many retries"));
+    assert!(Utc::now() - found.lesson.ts < TimeDelta::hours(1));
+    let counts = connection.fetch_one("SELECT count(*), count(distinct lesson_key) FROM agent_lessons").await.unwrap();
+    assert_eq!((counts.get::<i64, _>(0), counts.get::<i64, _>(1)), (2, 2));
+}

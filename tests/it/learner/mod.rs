@@ -1,0 +1,5 @@
+//! The learner: its rules in a simulated network, its memory in both databases, and the whole of it with real servers.
+
+mod live;
+mod memory;
+mod simulation;

@@ -1,0 +1,19 @@
+//! A short simulated week. The long one: `cargo run --release --example learner`.
+
+#[path = "../../../examples/learner/week.rs"]
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+mod week;
+
+use week::WeekConfig;
+
+#[test]
+fn planted_incidents_are_found_and_noise_is_none() {
+    let config = WeekConfig { agents: 40, hours: 84, per_hour: 60, seed: 7 };
+    let week = week::run(&config);
+    println!("{config:?}: {} experiences, {} keys, {:#?}", week.experiences, week.keys.len(), week.rules);
+    for (rule, score) in week.rules.iter().map(|(rule, score)| (*rule, *score)).chain([("overall", week.overall())]) {
+        assert!(score.planted > 0, "{rule}: nothing planted");
+        assert!(score.precision() >= 0.95, "{rule}: {score:?}; noise {:#?}", week.noise);
+        assert!(score.recall() >= 0.95, "{rule}: {score:?}; missed {:#?}", week.missed);
+    }
+}
