@@ -61,16 +61,25 @@ pub const RULES: &[(&str, &str, Who)] = &[
     ("GET", "/living-map/entities/{id}", VIEWER),
     ("GET", "/living-map/entities/{id}/relations", VIEWER),
     ("GET", "/living-map/history", VIEWER),
+    ("GET", "/living-map/history/aggregate", VIEWER),
     ("GET", "/living-map/stream", STREAM),
     ("GET", "/living-map/events/stream", STREAM),
     ("POST", "/living-map/stream/ticket", VIEWER),
     ("GET", "/living-map/errors", VIEWER),
     ("GET", "/living-map/errors/health", VIEWER),
+    ("GET", "/living-map/lessons", VIEWER),
+    ("GET", "/living-map/lessons/{key}", VIEWER),
+    ("GET", "/living-map/lessons/{key}/history", VIEWER),
+    ("GET", "/living-map/agents/{id}/preamble", VIEWER),
     ("GET", "/metrics", VIEWER),
     // telling what happens
     ("POST", "/living-map/events", PUBLISHER),
+    ("POST", "/living-map/agents/{id}/outcomes", PUBLISHER),
     // acting on what the server found
     ("POST", "/living-map/errors/flush", OPERATOR),
+    ("POST", "/living-map/lessons/{key}/revise", OPERATOR),
+    ("POST", "/living-map/lessons/{key}/retire", OPERATOR),
+    ("POST", "/living-map/lessons/{key}/review", OPERATOR),
     // rewriting what the server keeps
     ("POST", "/living-map/errors/compact", ADMIN),
 ];
