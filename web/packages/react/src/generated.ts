@@ -17,6 +17,7 @@ export interface AgentItem {
   model: string | null;
   /** Display name. */
   name: string;
+  open_lessons: OpenLessons | null;
   /** How it is doing. */
   status: Status;
   /** Its last 24 hours. */
@@ -84,6 +85,7 @@ export interface Checks {
   /** The files of the error journal. */
   journal: JournalCheck;
   keys: KeysCheck | null;
+  learner: LearnerCheck | null;
   /** Whether this server does what one does for all servers of a database. */
   lease: LeaseCheck;
   /** The ordered log. */
@@ -363,6 +365,14 @@ export interface FieldChange {
   field: string;
 }
 
+/** A lesson that is handed out. */
+export interface HandedOut {
+  /** The lesson. */
+  lesson: Lesson;
+  /** How much it matters, 0 to 1. */
+  score: number;
+}
+
 /** The process is alive. */
 export interface Health {
   /** `living-map-service`. */
@@ -491,6 +501,20 @@ export interface Layers {
   space: SpaceLayer | null;
 }
 
+/** The learner. */
+export interface LearnerCheck {
+  /** Agents that are remembered. */
+  agents: number;
+  /** Why it cannot learn. */
+  error: string | null;
+  /** Experiences in the stream that were not learned from yet; null when it is not known. */
+  lag: number | null;
+  /** When experiences were learned from last, or there were none. */
+  last_success: string | null;
+  /** `ok`, `down`, or `waiting`: its windows are being made again, or it is another server's turn. */
+  status: string;
+}
+
 /** Who polls the upstreams, saves the map and deletes what is too old. */
 export interface LeaseCheck {
   /** Why the database did not say, when it was asked last. */
@@ -503,20 +527,44 @@ export interface LeaseCheck {
   token: number | null;
 }
 
-/** What is worth remembering. */
+/** A version of a lesson, with what became of it. */
 export interface Lesson {
   /** The agent; null for what holds for all of them. */
   agent_id: string | null;
   /** Ids of experiences that show it. */
   evidence: string[];
+  /** The first time. */
+  first_seen: string;
+  /** How often it is said to have helped. */
+  helped: number;
+  /** The last time. */
+  last_seen: string;
   /** Names this version. */
   lesson_key: string;
+  /** How often it is said not to have helped. */
+  not_helped: number;
+  /** How often it was seen when it was learned. */
+  occurrences: number;
+  /** Why it was revised, confirmed, rejected or retired. */
+  reason: string | null;
   /** How often the same was learned again. */
   replay_count: number;
+  /** Whether it never helped so often that it should be retired. */
+  retirement_proposed: boolean;
+  /** Names the lesson: the key of its first version. */
+  root_key: string;
   /** The rule that found it. */
   rule: string;
+  /** How much it matters. */
+  severity: Severity;
+  /** What the rule tells apart: an error class, a model. */
+  signature: string;
   /** Where in its life it is. */
   status: LessonStatus;
+  /** When it did. */
+  superseded_at: string | null;
+  /** The version that took its place. */
+  superseded_by: string | null;
   /** What happened, how often, since when, and what to do. */
   text: string;
   /** What happened, in one line. */
@@ -527,25 +575,53 @@ export interface Lesson {
   version: number;
 }
 
+/** The life of a lesson. */
+export interface LessonHistory {
+  /** Its versions, from the first to the newest. */
+  items: Lesson[];
+  /** What was done with it, oldest first; the last 200. */
+  operations: Operation[];
+}
+
+/** The life of a lesson */
+export interface LessonHistoryQuery {
+  /** The key of any of its versions */
+  key: string;
+}
+
 /** Lessons. */
 export interface LessonList {
+  /** Whether there are more. */
+  has_more: boolean;
   /** The lessons. */
   items: Lesson[];
+  /** For `cursor`, to get the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** A lesson, its newest version */
+export interface LessonQuery {
+  /** The key of any of its versions */
+  key: string;
 }
 
 /** Where in its life a lesson is. */
 export type LessonStatus = "candidate" | "active" | "rejected" | "superseded" | "retired";
 
-/** What was learned of what agents lived through */
+/** What was learned */
 export interface LessonsQuery {
-  /** About this agent. */
+  /** Of this agent, by any of its names. */
   agent?: string;
   /** Found by this rule. */
   rule?: string;
-  /** Of this status. */
-  status?: LessonStatus;
-  /** With these words. */
+  /** With one of these statuses, separated by commas; without: `candidate` and `active`. */
+  status?: string;
+  /** With all of these words, or words that begin with them; the best first. Without: the newest first. */
   q?: string;
+  /** Lessons on a page. */
+  limit?: number;
+  /** `next_cursor` of the page before. */
+  cursor?: string;
 }
 
 /** The map. */
@@ -634,6 +710,30 @@ export interface NodesLayer {
   total_ram: number;
 }
 
+/** An agent's lessons that wait for their review or are handed out. */
+export interface OpenLessons {
+  /** How many, as far as the map counts them: 256. */
+  count: number;
+  /** The keys of the newest, at most ten, newest first. */
+  keys: string[];
+}
+
+/** One line of the log of operations. */
+export interface Operation {
+  /** Who did it: `learner`, `operator`, `heuristic`, `agent`. */
+  actor: string;
+  /** When. */
+  at: string;
+  /** The version it was done with. */
+  lesson_key: string;
+  /** `upsert`, `replay`, `revise`, `retire`, `confirm`, `reject`, `helped`, `not_helped`. */
+  operation: string;
+  /** Why. */
+  reason: string | null;
+  /** Its number. */
+  version: number;
+}
+
 /** Events of the groups that are not told one by one. */
 export interface OtherSeries {
   /** Events in each of `buckets`. */
@@ -683,6 +783,28 @@ export interface Position {
   y: number;
   /** Scene units. */
   z: number;
+}
+
+/** The lessons for a run. */
+export interface Preamble {
+  /** The agent, by its canonical id. */
+  agent_id: string;
+  /** The lessons, the most important first. */
+  items: HandedOut[];
+  /** The same as Markdown; empty without lessons. */
+  markdown: string;
+  /** About how many tokens the Markdown takes. */
+  tokens: number;
+}
+
+/** The lessons that matter for an agent's next run */
+export interface PreambleQuery {
+  /** The agent, by any of its names */
+  id: string;
+  /** What the agent is about to do, in its own words. */
+  task?: string;
+  /** About how many tokens the text may take (four characters each). */
+  max_tokens?: number;
 }
 
 /** An RFC 9457 problem document. */
@@ -741,6 +863,11 @@ export interface RelationsQuery {
 
 /** What is to be read, by path. */
 export interface Routes {
+  /** The lessons that matter for an agent's next run */
+  "/living-map/agents/{id}/preamble": {
+    parameters: PreambleQuery;
+    answer: Preamble;
+  };
   /** What changed between two moments */
   "/living-map/diff": {
     parameters: DiffQuery;
@@ -786,10 +913,20 @@ export interface Routes {
     parameters: HistoryAggregateQuery;
     answer: EventCounts;
   };
-  /** What was learned of what agents lived through */
+  /** What was learned */
   "/living-map/lessons": {
     parameters: LessonsQuery;
     answer: LessonList;
+  };
+  /** A lesson, its newest version */
+  "/living-map/lessons/{key}": {
+    parameters: LessonQuery;
+    answer: Lesson;
+  };
+  /** The life of a lesson */
+  "/living-map/lessons/{key}/history": {
+    parameters: LessonHistoryQuery;
+    answer: LessonHistory;
   };
   /** Readiness */
   "/living-map/ready": {
@@ -859,6 +996,9 @@ export interface SavedSnapshotsQuery {
 
 /** An upstream service. */
 export type Service = "agents" | "microdao" | "dao" | "usage" | "city" | "space";
+
+/** How much it matters. */
+export type Severity = "low" | "medium" | "high";
 
 /** The whole map at one cursor. */
 export interface Snapshot {
