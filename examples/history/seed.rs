@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 30)]
     days: i64,
     /// Events between two saved maps, as a server keeps them.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 20_000)]
     saved_every: u64,
 }
 
