@@ -20,6 +20,9 @@ use crate::history::lessons::{
 };
 use crate::model::{EntityType, Lesson, LessonStatus};
 
+/// Who changes lessons here.
+const BY: &str = "operator";
+
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 500;
 /// Operations in one answer.
@@ -301,7 +304,7 @@ pub async fn review(
     };
     let reason = fields.text("reason", MAX_REASON_BYTES)?;
     let lesson = change(&state, &key, &fields, Change::Review(decision), reason).await?;
-    metrics::counter!("lessons_reviewed_total", "decision" => name, "by" => "operator").increment(1);
+    metrics::counter!("lessons_reviewed_total", "decision" => name, "by" => BY).increment(1);
     Ok(lesson)
 }
 
@@ -318,7 +321,7 @@ async fn change(
     reason: Option<String>,
 ) -> Result<Json<Lesson>, Problem> {
     let version = fields.required_number("version", 1..=i32::MAX.cast_unsigned())?;
-    let request = ChangeRequest { change, version, reason, actor: "operator", at: now() };
+    let request = ChangeRequest { change, version, reason, actor: BY, at: now() };
     match state.lessons.change(key, &request).await.map_err(|error| away(state, error))? {
         Changed::Done(lesson) => Ok(Json(lesson)),
         Changed::Unknown => Err(unknown(key)),

@@ -13,6 +13,9 @@ use crate::history::lessons::{Change, ChangeRequest, Changed, Decision};
 use crate::history::{HistoryError, Lessons};
 use crate::journal::Journal;
 
+/// Who reviews here.
+const BY: &str = "heuristic";
+
 /// Reviews until it is dropped.
 pub async fn run(config: Arc<LearnerConfig>, lessons: Arc<dyn Lessons>, journal: Journal) {
     let mut failing = false;
@@ -47,13 +50,13 @@ async fn review(config: &LearnerConfig, lessons: &dyn Lessons, now: DateTime<Utc
             change: Change::Review(decision),
             version: candidate.version,
             reason: Some(reason.to_owned()),
-            actor: "heuristic",
+            actor: BY,
             at: now,
         };
         // one that an operator changed meanwhile is as they want it
         if let Changed::Done(_) = lessons.change(&candidate.lesson_key, &request).await? {
             let decision = if decision == Decision::Confirm { "confirm" } else { "reject" };
-            metrics::counter!("lessons_reviewed_total", "decision" => decision, "by" => "heuristic").increment(1);
+            metrics::counter!("lessons_reviewed_total", "decision" => decision, "by" => BY).increment(1);
         }
     }
     Ok(candidates.len())
