@@ -78,11 +78,13 @@ impl Jwt {
             Verification::Secret(secret) => With::Secret(DecodingKey::from_secret(secret.as_bytes())),
             Verification::Keys { place, refresh } => With::Keys(Keys::new(place, refresh, journal)?),
         };
-        let mut rules = Validation::default();
-        rules.leeway = config.leeway.as_secs();
-        rules.validate_nbf = true;
         let mut required = vec!["exp"];
-        rules.validate_aud = !config.audience.is_empty();
+        let mut rules = Validation {
+            leeway: config.leeway.as_secs(),
+            validate_nbf: true,
+            validate_aud: !config.audience.is_empty(),
+            ..Validation::default()
+        };
         if rules.validate_aud {
             rules.set_audience(&config.audience);
             required.push("aud");
@@ -114,7 +116,7 @@ impl Jwt {
             With::Keys(keys) => {
                 let key = keys.find(header.kid.as_deref(), header.alg).await?;
                 // the key's algorithm, not the token's: what a key is made for is not up to whoever made the token
-                self.claims(token, &key.key, key.algorithm)?
+                self.claims(token, &key.decoding, key.algorithm)?
             }
         };
         let role = role(&claims, &self.role_claim).ok_or(Denied::NoRole)?;

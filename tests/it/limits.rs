@@ -165,9 +165,9 @@ async fn what_is_too_large_is_refused_and_counted() {
     .0;
     socket.send(Message::text("x".repeat(300))).await.unwrap();
     let code = loop {
-        match tokio::time::timeout(PATIENCE, socket.next()).await.expect("a close").unwrap().unwrap() {
-            Message::Close(close) => break u16::from(close.unwrap().code),
-            _ => continue,
+        let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("a close").unwrap().unwrap();
+        if let Message::Close(close) = message {
+            break u16::from(close.unwrap().code);
         }
     };
     assert_eq!(code, 1009);
