@@ -90,7 +90,7 @@ impl Gate {
 fn allowed(who: Who, identity: Identity) -> Result<Caller, Problem> {
     match who.role() {
         Some(least) if identity.role < least => {
-            counter!("living_map_access_denied_total", "reason" => "role").increment(1);
+            count("role");
             let detail = format!("this takes the role {least}; the token gives {}", identity.role);
             Err(Problem::new(StatusCode::FORBIDDEN, detail))
         }
@@ -124,7 +124,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The answer to a credential that is not taken, or not there.
 pub fn denied(error: Denied) -> Problem {
-    counter!("living_map_access_denied_total", "reason" => error.as_str()).increment(1);
+    count(error.as_str());
     let challenge = match error {
         Denied::KeysAway => {
             return Problem::unavailable(error.to_string(), super::error::DEFAULT_RETRY_AFTER).cause("no keys");
@@ -135,4 +135,8 @@ pub fn denied(error: Denied) -> Problem {
     };
     let headers = HeaderMap::from_iter([(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))]);
     Problem::new(StatusCode::UNAUTHORIZED, error.to_string()).headers(headers)
+}
+
+fn count(reason: &'static str) {
+    counter!("living_map_access_denied_total", "reason" => reason).increment(1);
 }
