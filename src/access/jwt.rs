@@ -124,6 +124,10 @@ impl Jwt {
         #[expect(clippy::cast_possible_truncation, reason = "a time beyond what a date holds has none")]
         let end = DateTime::from_timestamp(end as i64, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let expires_at = end.checked_add_signed(chrono::TimeDelta::from_std(self.leeway).unwrap_or_default());
+        // the library takes it until the second is over; a stream that it opens would end at once (RFC 7519, 4.1.4)
+        if expires_at.is_some_and(|end| end <= Utc::now()) {
+            return Err(Denied::Expired);
+        }
         let name = claims.get("sub").and_then(Value::as_str).unwrap_or("without subject");
         Ok(Identity::new(name, role, expires_at))
     }
