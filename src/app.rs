@@ -85,6 +85,11 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         |stop| journal.keep(stop)
     });
 
+    let access = access::access(&settings, &journal)?;
+    if let Some(access) = access.clone() {
+        tasks.spawn("keys", Stage::Working, |stop| access.keep_keys(stop));
+    }
+
     let database = history::open(&settings.storage.database_url, &history_config(&settings))
         .await
         .context("the database of DATABASE_URL cannot be used")?;
@@ -177,10 +182,6 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         |stop| upkeep(metrics, stop)
     });
 
-    let access = access::access(&settings, &journal)?;
-    if let Some(access) = access.clone() {
-        tasks.spawn("keys", Stage::Working, |stop| access.keep_keys(stop));
-    }
     let streams_stop = CancellationToken::new();
     let replay = Replay::new(replay_config(&settings), live.clone(), past.clone());
     let sources = Sources { snapshot: snapshots(&live), replay: replay.source() };

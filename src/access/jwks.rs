@@ -66,8 +66,8 @@ pub struct Key {
     id: Option<String>,
     /// What tokens signed with it must say.
     pub algorithm: Algorithm,
-    /// The key.
-    pub key: DecodingKey,
+    /// What checks the signature.
+    pub decoding: DecodingKey,
 }
 
 /// How the keys are.
@@ -250,5 +250,5 @@ fn read_key(value: Value) -> Option<Key> {
     if jwk.common.key_algorithm.as_ref().is_some_and(|meant| *meant != said) {
         return None;
     }
-    Some(Key { key: DecodingKey::from_jwk(&jwk).ok()?, id: jwk.common.key_id, algorithm })
+    Some(Key { decoding: DecodingKey::from_jwk(&jwk).ok()?, id: jwk.common.key_id, algorithm })
 }

@@ -78,11 +78,13 @@ impl Jwt {
             Verification::Secret(secret) => With::Secret(DecodingKey::from_secret(secret.as_bytes())),
             Verification::Keys { place, refresh } => With::Keys(Keys::new(place, refresh, journal)?),
         };
-        let mut rules = Validation::default();
-        rules.leeway = config.leeway.as_secs();
-        rules.validate_nbf = true;
         let mut required = vec!["exp"];
-        rules.validate_aud = !config.audience.is_empty();
+        let mut rules = Validation {
+            leeway: config.leeway.as_secs(),
+            validate_nbf: true,
+            validate_aud: !config.audience.is_empty(),
+            ..Validation::default()
+        };
         if rules.validate_aud {
             rules.set_audience(&config.audience);
             required.push("aud");
@@ -107,14 +109,14 @@ impl Jwt {
     ///
     /// # Errors
     /// Why it is not taken.
-    pub async fn identify(&self, token: &str, now: DateTime<Utc>) -> Result<Identity, Denied> {
+    pub async fn identify(&self, token: &str) -> Result<Identity, Denied> {
         let header = decode_header(token).map_err(|_| Denied::Malformed)?;
         let claims = match &self.with {
             With::Secret(key) => self.claims(token, key, Algorithm::HS256)?,
             With::Keys(keys) => {
                 let key = keys.find(header.kid.as_deref(), header.alg).await?;
                 // the key's algorithm, not the token's: what a key is made for is not up to whoever made the token
-                self.claims(token, &key.key, key.algorithm)?
+                self.claims(token, &key.decoding, key.algorithm)?
             }
         };
         let role = role(&claims, &self.role_claim).ok_or(Denied::NoRole)?;
@@ -122,7 +124,10 @@ impl Jwt {
         #[expect(clippy::cast_possible_truncation, reason = "a time beyond what a date holds has none")]
         let end = DateTime::from_timestamp(end as i64, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let expires_at = end.checked_add_signed(chrono::TimeDelta::from_std(self.leeway).unwrap_or_default());
-        debug_assert!(expires_at.is_none_or(|end| end >= now), "it was checked");
+        // the library takes it until the second is over; a stream that it opens would end at once (RFC 7519, 4.1.4)
+        if expires_at.is_some_and(|end| end <= Utc::now()) {
+            return Err(Denied::Expired);
+        }
         let name = claims.get("sub").and_then(Value::as_str).unwrap_or("without subject");
         Ok(Identity::new(name, role, expires_at))
     }

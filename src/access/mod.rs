@@ -179,7 +179,7 @@ impl Access {
         }
         match &self.0.checked {
             Checked::Tokens(tokens) => tokens.find(token).ok_or(Denied::Unknown),
-            Checked::Jwt(jwt) => jwt.identify(token, Utc::now()).await,
+            Checked::Jwt(jwt) => jwt.identify(token).await,
         }
     }
 

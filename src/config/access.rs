@@ -24,7 +24,7 @@ pub struct Access {
     #[arg(long, env = "JWT_SECRET", value_name = "JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<String>,
 
-    /// The issuer's public keys (a JSON Web Key Set), a file or an address, for RS256, ES256 and EdDSA
+    /// The issuer's public keys (a JSON Web Key Set), a file or an address, for RS256, ES256 and `EdDSA`
     #[arg(long, env = "JWT_JWKS", value_name = "JWT_JWKS", hide_env_values = true)]
     pub jwt_jwks: Option<String>,
 

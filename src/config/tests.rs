@@ -42,6 +42,11 @@ fn a_wrong_value_is_refused_with_its_name_and_what_was_expected() {
         (["--lease-seconds", "0"], "LEASE_SECONDS", "from 2 to 300"),
         (["--stop-seconds", "1.5"], "STOP_SECONDS", "from 5 to 3600"),
         (["--max-body-bytes", "0"], "MAX_BODY_BYTES", "1024..="),
+        (["--trusted-proxies", "proxy"], "TRUSTED_PROXIES", "10.0.0.0/8"),
+        (["--unlimited-addresses", "10.0.0.0/99"], "UNLIMITED_ADDRESSES", "10.0.0.0/8"),
+        (["--public", "all"], "PUBLIC", "snapshot"),
+        (["--jwt-leeway-seconds", "3600"], "JWT_LEEWAY_SECONDS", "0..=600"),
+        (["--max-headers", "1"], "MAX_HEADERS", "10..=1000"),
         (["--max-batch-events", "0"], "MAX_BATCH_EVENTS", "1.."),
         (["--experience-error-threshold", "0"], "EXPERIENCE_ERROR_THRESHOLD", "1..="),
         (["--experience-ok-sample-pct", "101"], "EXPERIENCE_OK_SAMPLE_PCT", "from 0 to 100"),
@@ -120,4 +125,27 @@ fn a_subject_of_lessons_that_the_log_does_not_record_is_added() {
     assert_eq!(subjects(&["--lesson-subject", "lesson.new"]), ["lesson.new"]);
     assert_eq!(subjects(&["--lesson-subject", "lesson.new", "--extra-subjects", "lesson.>"]), ["lesson.>"]);
     assert_eq!(subjects(&["--lesson-subject", "lesson.new", "--lesson-publish-enabled", "false"]), [] as [&str; 0]);
+}
+
+#[test]
+fn tokens_and_how_they_are_asked_for_fit_together() {
+    let check = |arguments: &[&str]| {
+        let settings = parse(arguments).unwrap();
+        settings.access.check(settings.listen.auth)
+    };
+    let secret = ["--auth", "jwt", "--jwt-secret", "s"];
+    for (arguments, fits) in [
+        (&[][..], true),
+        (&["--auth", "none", "--auth-tokens", "a:viewer:00"], true),
+        (&["--auth-tokens", "a:viewer:00"], false),
+        (&["--jwt-secret", "s"], false),
+        (&["--auth", "token"], false),
+        (&["--auth", "token", "--auth-tokens-file", "tokens"], true),
+        (&["--auth", "jwt"], false),
+        (&secret, true),
+        (&[&secret[..], &["--jwt-jwks", "keys.json"]].concat(), false),
+        (&["--ticket-key", "short"], false),
+    ] {
+        assert_eq!(check(arguments).is_ok(), fits, "{arguments:?}");
+    }
 }

@@ -73,8 +73,8 @@ impl Gate {
     async fn identify(&self, access: &Access, shown: Shown<'_>, address: IpAddr) -> Result<Identity, Problem> {
         self.state.limits.may_try(address)?;
         let identified = match shown {
-            Shown::Token(Some(token)) => access.identify(token).await,
-            Shown::Token(None) => Err(Denied::Malformed),
+            Shown::Token(token) => access.identify(token).await,
+            Shown::Nothing => Err(Denied::Malformed),
             Shown::Ticket(ticket) => access.redeem(&ticket),
         };
         identified.map_err(|error| {
@@ -90,7 +90,7 @@ impl Gate {
 fn allowed(who: Who, identity: Identity) -> Result<Caller, Problem> {
     match who.role() {
         Some(least) if identity.role < least => {
-            counter!("living_map_access_denied_total", "reason" => "role").increment(1);
+            count("role");
             let detail = format!("this takes the role {least}; the token gives {}", identity.role);
             Err(Problem::new(StatusCode::FORBIDDEN, detail))
         }
@@ -99,38 +99,32 @@ fn allowed(who: Who, identity: Identity) -> Result<Caller, Problem> {
 }
 
 enum Shown<'a> {
-    /// None where the header is there and has none.
-    Token(Option<&'a str>),
+    Token(&'a str),
+    /// The header is there, and has no token.
+    Nothing,
     Ticket(String),
 }
 
 fn shown(request: &Parts, who: Who) -> Option<Shown<'_>> {
-    if let Some(token) = bearer(&request.headers) {
-        return Some(Shown::Token(token));
+    if request.headers.contains_key(header::AUTHORIZATION) {
+        return Some(bearer(&request.headers).map_or(Shown::Nothing, Shown::Token));
     }
     let query = request.uri.query().filter(|_| who == Who::Stream)?;
     let mut parameters = url::form_urlencoded::parse(query.as_bytes());
     parameters.find(|(name, _)| name == TICKET).map(|(_, ticket)| Shown::Ticket(ticket.into_owned()))
 }
 
-/// The token of `Authorization`, where that header is.
-fn bearer(headers: &HeaderMap) -> Option<Option<&str>> {
+/// The token of `Authorization`. Of two headers nobody can say which one is meant.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let first = values.next()?;
-    if values.next().is_some() {
-        return Some(None);
-    }
-    let token = first
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim()));
-    Some(token)
+    let first = values.next().filter(|_| values.next().is_none())?;
+    let (scheme, token) = first.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
 /// The answer to a credential that is not taken, or not there.
 pub fn denied(error: Denied) -> Problem {
-    counter!("living_map_access_denied_total", "reason" => error.as_str()).increment(1);
+    count(error.as_str());
     let challenge = match error {
         Denied::KeysAway => {
             return Problem::unavailable(error.to_string(), super::error::DEFAULT_RETRY_AFTER).cause("no keys");
@@ -141,4 +135,8 @@ pub fn denied(error: Denied) -> Problem {
     };
     let headers = HeaderMap::from_iter([(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))]);
     Problem::new(StatusCode::UNAUTHORIZED, error.to_string()).headers(headers)
+}
+
+fn count(reason: &'static str) {
+    counter!("living_map_access_denied_total", "reason" => reason).increment(1);
 }

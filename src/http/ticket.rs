@@ -15,10 +15,12 @@ use super::state::AppState;
 /// What opens one stream.
 #[derive(Serialize, ToSchema)]
 pub struct StreamTicket {
-    /// For `?ticket=`.
-    ticket: String,
+    /// For `?ticket=`; null where nobody is asked for a token: open the stream without one.
+    #[schema(required)]
+    ticket: Option<String>,
     /// Until when it can be used.
-    expires_at: DateTime<Utc>,
+    #[schema(required)]
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// A ticket for a stream
@@ -29,22 +31,22 @@ pub struct StreamTicket {
     post, path = "/living-map/stream/ticket", tag = "stream", operation_id = "stream_ticket",
     responses(
         (status = 200, body = StreamTicket),
-        (status = 404, description = "Nobody is asked for a token here: open the stream without a ticket",
-            body = Document, content_type = "application/problem+json"),
         (status = 503, description = "Too many tickets are outstanding", body = Document,
             content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
     )
 )]
 pub async fn stream_ticket(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     let visitor = Visitor::of(request.extensions());
-    let (Some(access), Some(identity)) = (&state.access, visitor.identity()) else {
-        return Err(Problem::not_found("no token is asked for here: open the stream without a ticket"));
+    let answer = match (&state.access, visitor.identity()) {
+        (Some(access), Some(identity)) => {
+            let ticket = access.ticket(identity).map_err(|wait| {
+                limits::refused("tickets");
+                Problem::unavailable("too many tickets are outstanding", wait)
+            })?;
+            StreamTicket { ticket: Some(ticket.text), expires_at: Some(ticket.expires_at) }
+        }
+        _ => StreamTicket { ticket: None, expires_at: None },
     };
-    let ticket = access.ticket(identity).map_err(|wait| {
-        limits::refused("tickets");
-        Problem::unavailable("too many tickets are outstanding", wait)
-    })?;
-    let answer = StreamTicket { ticket: ticket.text, expires_at: ticket.expires_at };
     let mut response = Json(answer).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -40,7 +40,7 @@ fn jwt(changes: &Value) -> String {
 
 async fn status(server: &Process, path: &str, token: Option<&str>) -> StatusCode {
     let request = Client::new().get(server.url(path)).timeout(PATIENCE);
-    let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
+    let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
     request.send().await.unwrap().status()
 }
 

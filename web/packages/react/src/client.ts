@@ -4,9 +4,10 @@ import { parseFrame } from './frames.js';
 import type { Layer } from './generated.js';
 import { type Line, type LineEnd, openLine, type WebSocketConstructor } from './line.js';
 import { isFinal, next, type Signal, type State } from './machine.js';
-import { address, errorOf } from './rest.js';
+import { address, ask, errorOf } from './rest.js';
 import { openEvents } from './sse.js';
 import { type ConnectionStatus, type MapState, Store } from './store.js';
+import { sourceFor } from './token.js';
 
 export interface LivingMapOptions {
   /** The server, `https://map.example.org`, with a path if it has one; otherwise the page's own origin. */
@@ -163,14 +164,24 @@ export class LivingMapClient {
       end: (end: LineEnd) => this.#end(end),
     };
     this.#expectFrame();
-    try {
-      const at = address(url, overSocket ? '/living-map/stream' : '/living-map/events/stream', query);
-      const Socket = this.environment.WebSocket ?? globalThis.WebSocket;
-      this.#line = overSocket ? openLine(at, events, Socket) : openEvents(at, events);
-    } catch (error) {
-      // No such address, or no WebSocket here: it would be so the next time.
-      this.#lose(errorOf(error), 'refused');
-    }
+    const open = (ticket?: string | null) => {
+      try {
+        const at = address(url, overSocket ? '/living-map/stream' : '/living-map/events/stream', { ...query, ticket });
+        const Socket = this.environment.WebSocket ?? globalThis.WebSocket;
+        this.#line = overSocket ? openLine(at, events, Socket) : openEvents(at, events);
+      } catch (error) {
+        // No such address, or no WebSocket here: it would be so the next time.
+        this.#lose(errorOf(error), 'refused');
+      }
+    };
+    if (!sourceFor(url)) return open();
+    // Stands for the line until there is a ticket. That is good for one line: each gets its own, with a token of now.
+    const asking = { close() {} };
+    this.#line = asking;
+    ask(url, '/living-map/stream/ticket', {}, { method: 'POST' }).then(
+      ({ ticket }) => this.#line === asking && open(ticket),
+      (error) => this.#line === asking && this.#lose(errorOf(error)),
+    );
   }
 
   #receive(data: unknown) {

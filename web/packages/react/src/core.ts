@@ -8,3 +8,4 @@ export type * from './generated.js';
 export type { WebSocketConstructor } from './line.js';
 export { get, LivingMapError } from './rest.js';
 export type { ConnectionStatus, MapState } from './store.js';
+export { authenticate, type TokenSource } from './token.js';

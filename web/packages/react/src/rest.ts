@@ -1,6 +1,7 @@
 /** Requests to the server beside the stream. */
 
 import type { Problem, Routes } from './generated.js';
+import { sourceFor } from './token.js';
 
 /** An answer other than the one asked for. */
 export class LivingMapError extends Error {
@@ -48,7 +49,14 @@ export async function get<P extends keyof Routes>(
   parameters: Routes[P]['parameters'],
   signal?: AbortSignal,
 ): Promise<Routes[P]['answer']> {
-  const response = await fetch(address(base, path, parameters), signal ? { signal } : {});
+  return ask(base, path, parameters, signal ? { signal } : {});
+}
+
+/** A request with the token that there is for the server. */
+export async function ask(base: string | undefined, path: string, parameters: object, init: RequestInit) {
+  const token = await sourceFor(base)?.();
+  if (token) init.headers = { authorization: `Bearer ${token}` };
+  const response = await fetch(address(base, path, parameters), init);
   if (response.ok) return response.json();
   const isProblem = response.headers.get('content-type')?.includes('problem+json');
   throw new LivingMapError(response.status, isProblem ? await response.json().catch(() => null) : null);
