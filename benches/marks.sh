@@ -3,13 +3,13 @@
 # nats-server, PostgreSQL's server programs and nginx; everything runs on loopback, in a temporary folder, and is gone
 # afterwards. Build first: cargo build --release --bin living-map --example load --example history
 #
-#   benches/marks.sh [snapshot] [fanout] [connect] [idle] [ingest] [history]
+#   benches/marks.sh [snapshot] [fanout] [connect] [idle] [ingest] [flood] [history]
 #
 # history is measured only when it is named: it needs 15 GB of disk and some minutes for ROWS (10000000) rows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 marks=("$@")
-[[ ${#marks[@]} -gt 0 ]] || marks=(snapshot fanout connect idle ingest)
+[[ ${#marks[@]} -gt 0 ]] || marks=(snapshot fanout connect idle ingest flood)
 
 target=${CARGO_TARGET_DIR:-target}/release
 load=$target/examples/load
@@ -211,6 +211,21 @@ mark_history() {
     done
     stop "$map_pid"
   done
+  stop "$nats_pid"
+  stop "$postgres_pid"
+}
+
+mark_flood() {
+  echo "## Good events in a flood of bad messages"
+  start_postgres
+  start_nats
+  DATABASE_URL=$database_url NATS_URL=$nats_url SYNC_INTERVAL_SECONDS=3600 LOG_LEVEL=error \
+    start map "$map" serve --port "$map_port"
+  map_pid=$started
+  until_answers "$map_url/ready"
+  "$load" flood --nats-url "$nats_url" --database-url "$database_url" --server-pid "$map_pid" \
+    --bad "${FLOOD_MESSAGES:-1000000}"
+  stop "$map_pid"
   stop "$nats_pid"
   stop "$postgres_pid"
 }

@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret, SourceBoard, Upstreams};
 use crate::bus::{self, Connection, NatsConfig};
 use crate::config::{self, DemoSettings, Public, Settings};
+use crate::dead_letters::{Archive, LogProcessor, Office, OfficeConfig, RecordProcessor};
 use crate::demo::{Demo, DemoConfig};
+use crate::history::dead_letters::{DeadLetters, Processor, RetryConfig};
 use crate::history::retention::{self, RetentionConfig};
 use crate::history::snapshots::Thinning;
 use crate::history::{self, History, HistoryConfig, Leases};
@@ -33,7 +35,7 @@ use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
 use crate::model::{Epoch, Service};
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, StreamConfig, Streams};
-use crate::sync::{Poller, SyncConfig};
+use crate::sync::{Control, Poller, SyncConfig};
 
 use self::tasks::{Stage, Tasks};
 
@@ -95,11 +97,12 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         .context("the database of DATABASE_URL cannot be used")?;
     let learned = learning::memory(&settings, &database).await?;
     let (history, saved) = (database.history, database.snapshots);
+    let dead_letters = DeadLetters::new(database.dead_letters, retry_config(&settings));
     let board = SourceBoard::default();
     let leadership = lead(LEADER, &settings, database.leases, &board, &mut tasks);
-    let OpenLog { log, connection, writer } = open_log(&settings, &history).await?;
+    let OpenLog { log, connection, writer } = open_log(&settings, &history, &dead_letters).await?;
     let writer = writer.map(|writer| {
-        let writer = writer.with_journal(journal.clone());
+        let writer = writer.with_journal(journal.clone()).with_dead_letters(dead_letters.clone());
         let status = writer.status();
         tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
         status
@@ -168,7 +171,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         None => endpoints(&settings)?,
     };
     let upstreams = Upstreams::new(&adapters_config(&settings, endpoints, &journal))?;
-    let poller = Poller::new(sync_config(&settings), upstreams, board.clone(), live.clone(), Arc::clone(&log))
+    let poller = Poller::new(sync_config(&settings), upstreams.clone(), board.clone(), live.clone(), Arc::clone(&log))
         .with_journal(journal.clone());
     let refresher = poller.refresher();
     // each server polls when it is asked for a fresh snapshot, one asks in each interval
@@ -176,6 +179,36 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     tasks.spawn("regular polls", Stage::Working, {
         let leadership = leadership.clone();
         |stop| async move { leadership.unless_following(stop, |stop| poller.clone().ask_regularly(stop)).await }
+    });
+    let control = Control {
+        live: live.clone(),
+        upstreams,
+        refresher: refresher.clone(),
+        board: board.clone(),
+        journal: journal.clone(),
+    };
+    // one server acts for all, and its word on the sources is heard by the others
+    tasks.spawn("control events", Stage::Working, {
+        let leadership = leadership.clone();
+        |stop| async move { leadership.unless_following(stop, |stop| control.clone().run(stop)).await }
+    });
+    let processors: Vec<Arc<dyn Processor>> =
+        vec![Arc::new(RecordProcessor(Arc::clone(&history))), Arc::new(LogProcessor(Arc::clone(&log)))];
+    let office = Office::new(
+        office_config(&settings),
+        dead_letters,
+        processors,
+        Arc::clone(&log),
+        live.clone(),
+        journal.clone(),
+    );
+    tasks.spawn_leading("dead letters", Stage::Working, &leadership, {
+        let office = office.clone();
+        move |stop| office.clone().run(stop)
+    });
+    tasks.spawn_leading("dead letters' archive", Stage::Working, &leadership, {
+        let (office, archive) = (office.clone(), archive(&settings)?);
+        move |stop| office.clone().archive(archive.clone(), stop)
     });
     tasks.spawn("metrics upkeep", Stage::Working, {
         let metrics = metrics.clone();
@@ -195,6 +228,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         log,
         history: Arc::clone(&history),
         journal,
+        dead_letters: office,
         snapshots: saved,
         past,
         sources: board,
@@ -257,10 +291,15 @@ struct OpenLog {
     writer: Option<HistoryWriter>,
 }
 
-async fn open_log(settings: &Settings, history: &Arc<dyn History>) -> anyhow::Result<OpenLog> {
+async fn open_log(
+    settings: &Settings,
+    history: &Arc<dyn History>,
+    dead_letters: &DeadLetters,
+) -> anyhow::Result<OpenLog> {
     let Some(url) = &settings.storage.nats_url else {
         let extra_subjects = settings.extra_subjects();
-        let config = TableLogConfig { extra_subjects, ..TableLogConfig::default() };
+        let config =
+            TableLogConfig { extra_subjects, dead_letters: Some(dead_letters.clone()), ..TableLogConfig::default() };
         let log =
             TableLog::open(Arc::clone(history), config).await.context("the log of DATABASE_URL cannot be used")?;
         return Ok(OpenLog { log: Arc::new(log), connection: None, writer: None });
@@ -313,17 +352,43 @@ fn announce(address: &str, simulated: bool) {
 }
 
 fn open_journal(settings: &Settings) -> anyhow::Result<Journal> {
-    let place = match &settings.journal.journal_url {
-        Some(url) => Place::parse(url).context("JOURNAL_URL cannot be used")?,
-        None => Place::folder(journal_folder(&settings.storage.database_url)),
-    };
+    let place = place(settings)?;
     let config = JournalConfig {
         max_pending: settings.journal.journal_max_pending as usize,
+        max_per_minute: settings.journal.journal_max_per_minute,
         flush_interval: settings.journal.journal_flush,
         max_age: Duration::from_hours(24) * settings.journal.journal_retention_days,
         ..JournalConfig::default()
     };
     Ok(Journal::new(config, Some(place)))
+}
+
+/// Where the journal's files are, and the archive's.
+fn place(settings: &Settings) -> anyhow::Result<Place> {
+    Ok(match &settings.journal.journal_url {
+        Some(url) => Place::parse(url).context("JOURNAL_URL cannot be used")?,
+        None => Place::folder(journal_folder(&settings.storage.database_url)),
+    })
+}
+
+fn archive(settings: &Settings) -> anyhow::Result<Archive> {
+    Ok(Archive { place: place(settings)?, timeout: Duration::from_secs(30) })
+}
+
+fn retry_config(settings: &Settings) -> RetryConfig {
+    RetryConfig {
+        delays: settings.dead_letters.dead_letter_retries.clone(),
+        last_delay: Duration::from_hours(1) * settings.dead_letters.dead_letter_last_retry_hours,
+    }
+}
+
+fn office_config(settings: &Settings) -> OfficeConfig {
+    let settings = &settings.dead_letters;
+    OfficeConfig {
+        alert_threshold: settings.dead_letter_alert_threshold.into(),
+        archive_after: Duration::from_hours(24) * settings.dead_letter_archive_days,
+        ..OfficeConfig::default()
+    }
 }
 
 /// Beside the database's file, or in the working directory where it has none.

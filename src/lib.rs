@@ -17,9 +17,11 @@ pub mod lease;
 pub mod log;
 pub mod stream;
 
+pub mod live;
+
+pub mod dead_letters;
 pub mod demo;
 pub mod learner;
-pub mod live;
 pub mod sync;
 
 pub mod http;

@@ -6,6 +6,7 @@
 mod connect;
 mod copy;
 mod fanout;
+mod flood;
 mod ingest;
 mod machine;
 mod nats_ws;
@@ -37,6 +38,8 @@ enum Command {
     Snapshot(requests::Arguments),
     /// Events from NATS to committed rows.
     Ingest(ingest::Arguments),
+    /// Good events at a steady rate, without and with a flood of messages that make no sense.
+    Flood(flood::Arguments),
     /// COPY of the same rows into a table with the same columns and indexes.
     Copy(copy::Arguments),
 }
@@ -60,6 +63,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Connect(arguments) => connect::run(&arguments),
         Command::Snapshot(arguments) => requests::run(&arguments),
         Command::Ingest(arguments) => runtime()?.block_on(ingest::run(arguments)),
+        Command::Flood(arguments) => runtime()?.block_on(flood::run(arguments)),
         Command::Copy(arguments) => runtime()?.block_on(copy::run(arguments)),
     }
 }

@@ -31,6 +31,11 @@ impl Microdao {
         }
     }
 
+    /// Looks for the internal list again at the next poll.
+    pub fn forget(&self) {
+        *self.no_internal_list_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
         let (call, answer) = self.list(context).await?;
         let items = read::as_list(&answer).map_err(|kind| self.client.error(call, kind))?;

@@ -124,6 +124,15 @@ impl Upstreams {
         })
     }
 
+    /// Drops what is remembered of a service beside its data: it may be another one now.
+    pub fn forget(&self, service: Service) {
+        match service {
+            Service::Microdao => self.adapters.microdao.forget(),
+            // of the others nothing is remembered from one poll to the next
+            Service::Agents | Service::Dao | Service::Usage | Service::City | Service::Space => {}
+        }
+    }
+
     /// Asks one service for all it knows.
     ///
     /// # Errors

@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use super::tasks::{Stage, Tasks};
 use super::{
-    OpenLog, history_config, http_config, lead, listen, open_journal, open_log, record_metrics, stop_signal, upkeep,
+    OpenLog, history_config, http_config, lead, listen, open_journal, open_log, record_metrics, retry_config,
+    stop_signal, upkeep,
 };
 use crate::adapters::SourceBoard;
 use crate::bus::Connection;
 use crate::config::Settings;
-use crate::history::{self, Database, History, Lessons};
+use crate::history::{self, Database, DeadLetters, History, Lessons};
 use crate::http;
 use crate::journal::Journal;
 use crate::learner::config::{DriftConfig, SiblingConfig};
@@ -158,7 +159,8 @@ pub async fn learn(settings: Settings) -> anyhow::Result<()> {
         .context("the database of DATABASE_URL cannot be used")?;
     let learned = memory(&settings, &database).await?;
     let leadership = lead(LEASE, &settings, Arc::clone(&database.leases), &SourceBoard::default(), &mut tasks);
-    let OpenLog { log, connection, .. } = open_log(&settings, &database.history).await?;
+    let dead_letters = DeadLetters::new(Arc::clone(&database.dead_letters), retry_config(&settings));
+    let OpenLog { log, connection, .. } = open_log(&settings, &database.history, &dead_letters).await?;
     let source = source(&settings, connection, &log, &database.history, &learned);
     let learner = learner(&settings, &learned, &log, &journal);
     let status = learner.status();

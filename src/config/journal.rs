@@ -29,4 +29,10 @@ pub struct Journal {
     #[arg(long, env = "JOURNAL_MAX_PENDING", value_name = "JOURNAL_MAX_PENDING", default_value_t = 4_096,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub journal_max_pending: u32,
+
+    /// Entries written to files in a minute; further ones are in memory alone, so that a flood of errors does not fill the
+    /// store
+    #[arg(long, env = "JOURNAL_MAX_PER_MINUTE", value_name = "JOURNAL_MAX_PER_MINUTE", default_value_t = 600,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub journal_max_per_minute: u32,
 }

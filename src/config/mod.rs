@@ -5,6 +5,7 @@
 
 mod access;
 mod cluster;
+mod dead_letters;
 mod demo;
 mod journal;
 mod learner;
@@ -22,6 +23,7 @@ use crate::model::subject::{MAP_SUBJECTS, Pattern};
 
 pub use access::{Access, Public};
 pub use cluster::Cluster;
+pub use dead_letters::DeadLetters;
 pub use demo::DemoSettings;
 pub use journal::Journal;
 pub use learner::Learner;
@@ -50,6 +52,9 @@ pub struct Settings {
     /// What failed.
     #[command(flatten)]
     pub journal: Journal,
+    /// What could not be processed.
+    #[command(flatten)]
+    pub dead_letters: DeadLetters,
     /// Snapshot and stream.
     #[command(flatten)]
     pub streaming: Streaming,

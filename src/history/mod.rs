@@ -12,6 +12,7 @@ use crate::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 
 pub mod aggregate;
 mod config;
+pub mod dead_letters;
 pub mod leases;
 pub mod lessons;
 mod postgres;
@@ -24,6 +25,7 @@ mod type_filter;
 
 pub use aggregate::{Aggregate, AggregateQuery, GroupBy};
 pub use config::HistoryConfig;
+pub use dead_letters::{DeadLetterStore, DeadLetters};
 pub use leases::Leases;
 pub use lessons::Lessons;
 pub use retention::{Sweep, Swept};
@@ -94,6 +96,8 @@ pub struct Database {
     pub history: Arc<dyn History>,
     /// Saved snapshots.
     pub snapshots: Arc<dyn Snapshots>,
+    /// What could not be processed.
+    pub dead_letters: Arc<dyn DeadLetterStore>,
     /// Who does what one server does for all.
     pub leases: Arc<dyn Leases>,
     /// What was learned.
@@ -101,11 +105,12 @@ pub struct Database {
 }
 
 impl Database {
-    fn of(database: impl History + Snapshots + Leases + Lessons) -> Self {
+    fn of(database: impl History + Snapshots + DeadLetterStore + Leases + Lessons) -> Self {
         let database = Arc::new(database);
         Self {
             history: Arc::clone(&database) as _,
             snapshots: Arc::clone(&database) as _,
+            dead_letters: Arc::clone(&database) as _,
             leases: Arc::clone(&database) as _,
             lessons: database,
         }

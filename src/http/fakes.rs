@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::history::dead_letters::{DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStore, Kept, LetterStatus};
 use crate::history::lessons::{
     Announcement, ChangeRequest, Changed, Learned, LessonPage, LessonQuery, Lessons, Operation, Used,
 };
@@ -172,6 +173,37 @@ impl Lessons for FakeHistory {
     }
     async fn told(&self, _: &[i64]) -> Result<(), HistoryError> {
         self.answer(())
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for FakeHistory {
+    async fn keep(&self, _: &Kept) -> Result<bool, HistoryError> {
+        self.answer(true)
+    }
+    async fn letter(&self, _: Uuid) -> Result<Option<Kept>, HistoryError> {
+        self.answer(None)
+    }
+    async fn letters(&self, _: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
+        self.answer(DeadLetterPage { items: Vec::new(), has_more: false })
+    }
+    async fn due(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<Kept>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn unpublished(&self, _: u32) -> Result<Vec<Kept>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn change(&self, _: &DeadLetter) -> Result<bool, HistoryError> {
+        self.answer(true)
+    }
+    async fn count(&self, _: LetterStatus) -> Result<u64, HistoryError> {
+        self.answer(0)
+    }
+    async fn expired(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<Kept>, HistoryError> {
+        self.answer(Vec::new())
+    }
+    async fn remove(&self, _: &[(Uuid, i64)]) -> Result<u64, HistoryError> {
+        self.answer(0)
     }
 }
 

@@ -10,7 +10,9 @@ pub mod server;
 pub mod state;
 
 mod aggregate;
+mod alerts;
 mod body;
+mod dead_letters;
 mod entities;
 mod errors;
 mod events;
@@ -122,6 +124,12 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(lessons::review))
         .routes(routes!(preamble::preamble))
         .routes(routes!(preamble::outcome))
+        .routes(routes!(alerts::alerts))
+        .routes(routes!(dead_letters::dead_letters))
+        .routes(routes!(dead_letters::replay_dead_letters))
+        .routes(routes!(dead_letters::dead_letter))
+        .routes(routes!(dead_letters::replay_dead_letter))
+        .routes(routes!(dead_letters::discard_dead_letter))
         .routes(routes!(errors::errors))
         .routes(routes!(errors::errors_health))
         .routes(routes!(errors::flush_errors))

@@ -12,6 +12,7 @@ use super::error::Problem;
 use super::limits::Limits;
 use crate::access::Access;
 use crate::adapters::SourceBoard;
+use crate::dead_letters::Office;
 use crate::history::{History, Lessons, Snapshots};
 use crate::journal::Journal;
 use crate::learner::LearnerStatus;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub history: Arc<dyn History>,
     /// What failed.
     pub journal: Journal,
+    /// What could not be processed.
+    pub dead_letters: Office,
     /// Saved snapshots.
     pub snapshots: Arc<dyn Snapshots>,
     /// The map as it was.

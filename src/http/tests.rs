@@ -14,6 +14,8 @@ use tower::ServiceExt;
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, SourceBoard, Upstreams};
+use crate::dead_letters::{Office, OfficeConfig};
+use crate::history::dead_letters::{DeadLetters, RetryConfig};
 use crate::journal::Journal;
 use crate::lease::Leadership;
 use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig};
@@ -31,6 +33,9 @@ fn parts() -> Parts {
     let poller = Poller::new(SyncConfig::default(), upstreams, sources.clone(), live.clone(), log.clone());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
     let history = Arc::new(FakeHistory::default());
+    let letters = DeadLetters::new(history.clone(), RetryConfig::default());
+    let dead_letters =
+        Office::new(OfficeConfig::default(), letters, Vec::new(), log.clone(), live.clone(), Journal::default());
     Parts {
         config: HttpConfig::default(),
         access: None,
@@ -43,6 +48,7 @@ fn parts() -> Parts {
         log,
         history,
         journal: Journal::default(),
+        dead_letters,
         sources,
         refresher: poller.refresher(),
         leadership: Leadership::alone(),

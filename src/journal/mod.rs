@@ -19,7 +19,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
@@ -31,6 +31,9 @@ pub use place::{InvalidPlace, Place};
 use ring::Ring;
 pub use ring::{EntryQuery, Health};
 
+/// Over which entries are counted for [`JournalConfig::max_per_minute`].
+const MINUTE: Duration = Duration::from_mins(1);
+
 /// How the journal is kept.
 #[derive(Debug, Clone)]
 pub struct JournalConfig {
@@ -38,6 +41,8 @@ pub struct JournalConfig {
     pub capacity: usize,
     /// Entries that may wait for a store that is away; further ones are not made durable. Default 4,096.
     pub max_pending: usize,
+    /// Entries made durable in a minute; further ones are in memory alone. Default 600.
+    pub max_per_minute: u32,
     /// A file is written as soon as so many entries wait. Default 8, as the service we replace.
     pub batch: usize,
     /// A file is written at the latest after this time, and a failed one tried again. Default 5 s.
@@ -55,6 +60,7 @@ impl Default for JournalConfig {
         Self {
             capacity: 2_000,
             max_pending: 4_096,
+            max_per_minute: 600,
             batch: 8,
             flush_interval: Duration::from_secs(5),
             store_timeout: Duration::from_secs(10),
@@ -74,7 +80,7 @@ pub struct JournalError(String);
 pub struct JournalStatus {
     /// Entries that wait to be written.
     pub pending: usize,
-    /// Entries of this run that will not be in a file: too many waited.
+    /// Entries of this run that will not be in a file: too many waited, or came in a minute.
     pub dropped: u64,
     /// When a file was written last.
     pub last_flush: Option<DateTime<Utc>>,
@@ -103,6 +109,8 @@ struct Inner {
 struct Memory {
     ring: Ring,
     pending: VecDeque<Entry>,
+    /// When the minute began that is counted, and what was taken since.
+    minute: (Instant, u32),
     status: JournalStatus,
 }
 
@@ -117,8 +125,12 @@ impl Journal {
     #[must_use]
     pub fn new(config: JournalConfig, place: Option<Place>) -> Self {
         let files = place.map(|place| Files { place, timeout: config.store_timeout, max_age: config.max_age });
-        let memory =
-            Memory { ring: Ring::new(config.capacity), pending: VecDeque::new(), status: JournalStatus::default() };
+        let memory = Memory {
+            ring: Ring::new(config.capacity),
+            pending: VecDeque::new(),
+            minute: (Instant::now(), 0),
+            status: JournalStatus::default(),
+        };
         Self {
             inner: Arc::new(Inner {
                 config,
@@ -179,7 +191,12 @@ impl Journal {
         if self.inner.files.is_none() {
             return;
         }
-        if memory.pending.len() >= self.inner.config.max_pending {
+        if memory.minute.0.elapsed() >= MINUTE {
+            memory.minute = (Instant::now(), 0);
+        }
+        memory.minute.1 = memory.minute.1.saturating_add(1);
+        let too_many = memory.minute.1 > self.inner.config.max_per_minute;
+        if too_many || memory.pending.len() >= self.inner.config.max_pending {
             memory.status.dropped += 1;
             metrics::counter!("living_map_journal_dropped_total").increment(1);
             return;

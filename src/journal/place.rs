@@ -59,7 +59,10 @@ impl Place {
     }
 
     /// The store, opened if need be.
-    pub(super) fn open(&self) -> object_store::Result<Arc<dyn ObjectStore>> {
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn open(&self) -> object_store::Result<Arc<dyn ObjectStore>> {
         if let Some(store) = self.store.get() {
             return Ok(Arc::clone(store));
         }

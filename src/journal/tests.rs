@@ -128,12 +128,26 @@ async fn a_store_that_is_away_costs_bounded_memory_and_the_newest_stay() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     fs::write(&path, "in the way").unwrap();
-    let kept = journal(Place::folder(&path));
+    let config = JournalConfig { max_per_minute: u32::MAX, ..JournalConfig::default() };
+    let kept = Journal::new(config, Some(Place::folder(&path)));
     fail(&kept, 10_000);
     kept.flush().await.unwrap_err();
     let status = kept.status();
     assert_eq!((status.pending, status.dropped, all(&kept).len()), (4_096, 5_904, 2_000));
     assert_eq!(all(&kept)[1_999].key, "/9999");
+}
+
+#[tokio::test]
+async fn a_flood_of_errors_fills_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = journal(Place::folder(folder.path()));
+    for _ in 0..20 {
+        fail(&kept, 500);
+        kept.flush().await.unwrap();
+    }
+    assert_eq!(kept.status().dropped, 9_400, "beyond those of a minute");
+    assert_eq!(all(&kept).len(), 2_000, "the newest are in memory");
+    assert_eq!(all(&hydrated(Place::folder(folder.path())).await).len(), 600);
 }
 
 #[tokio::test]

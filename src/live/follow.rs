@@ -149,7 +149,7 @@ impl Follower {
 
     fn fold(&self, chunk: Vec<Result<LogEntry, LogError>>) -> Result<(), LogError> {
         let started = Instant::now();
-        let mut folded = 0_u32;
+        let (mut folded, mut duplicates) = (0_u32, 0_u64);
         let mut failure = None;
         {
             let mut state = self.live.inner.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -159,6 +159,11 @@ impl Follower {
                     Ok(entry) => {
                         let outcome = state.apply(&entry);
                         self.hub.publish(&entry, &outcome);
+                        if outcome.duplicate {
+                            duplicates += 1;
+                        } else {
+                            self.live.signal(&entry.event);
+                        }
                         folded += 1;
                     }
                     Err(error) => {
@@ -172,6 +177,7 @@ impl Follower {
         }
         if folded > 0 {
             metrics::counter!("living_map_fold_entries_total").increment(folded.into());
+            metrics::counter!("living_map_fold_duplicates_total").increment(duplicates);
             metrics::histogram!("living_map_fold_entry_seconds").record(started.elapsed() / folded);
         }
         failure.map_or(Ok(()), Err)

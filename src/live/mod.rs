@@ -7,18 +7,19 @@ pub mod replay;
 mod ahead;
 mod follow;
 mod saved;
+mod signals;
 mod snapshot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::adapters::SourceBoard;
 use crate::journal::Journal;
 use crate::map::{DEFAULT_MAX_ENTITIES, State};
-use crate::model::{Cursor, Epoch, Layer};
+use crate::model::{Cursor, Epoch, Event, Layer};
 
 pub use follow::{follow, follow_from_saved};
 pub use past::{Past, PastConfig, PastError};
@@ -73,6 +74,7 @@ struct Inner {
     board: SourceBoard,
     journal: Journal,
     cache: SnapshotCache,
+    signals: broadcast::Sender<Arc<Event>>,
 }
 
 impl LiveMap {
@@ -94,6 +96,7 @@ impl LiveMap {
             board,
             journal,
             cache: SnapshotCache::new(config.snapshot_interval),
+            signals: signals::channel(),
         };
         Self { inner: Arc::new(inner) }
     }

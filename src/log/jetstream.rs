@@ -117,11 +117,16 @@ impl JetStreamLog {
             return Err(LogError::NotRecorded(event.event_type.clone()));
         }
         let body = envelope::write(event).to_string();
-        let size = body.len() + HEADER_BYTES;
+        let headers = message::dead_letter_headers(event);
+        let header_bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).sum();
+        let size = body.len() + HEADER_BYTES + header_bytes;
         if size > known.max_message {
             return Err(LogError::TooLarge { size, limit: known.max_message });
         }
-        let message = PublishMessage::build().message_id(event.id.to_string()).payload(body.into());
+        let mut message = PublishMessage::build().message_id(event.id.to_string()).payload(body.into());
+        for (name, value) in &headers {
+            message = message.header(*name, value.as_str());
+        }
         let sent = self.stream.connection().jetstream().send_publish(event.event_type.clone(), message).await;
         let ack = sent.map_err(|error| LogError::Unavailable(error.to_string()))?;
         Ok(Sent { id: event.id, subject: event.event_type.clone(), ack })

@@ -17,7 +17,7 @@ use self::reader::Reader;
 use self::tail::Tail;
 use self::writer::Writer;
 use super::{Appended, Bounds, EventLog, LogError};
-use crate::history::{History, HistoryError};
+use crate::history::{DeadLetters, History, HistoryError};
 use crate::model::subject::{MAP_SUBJECTS, NETWORK_SUBJECTS, Pattern};
 use crate::model::{Epoch, LogEntry, NewEvent};
 
@@ -25,6 +25,9 @@ mod batch;
 mod reader;
 mod tail;
 mod writer;
+
+/// The name of who tries again to append what the database refused.
+pub const PROCESSOR: &str = "log";
 
 /// Settings of the table log.
 #[derive(Debug, Clone)]
@@ -49,6 +52,8 @@ pub struct TableLogConfig {
     pub page_events: u32,
     /// From one attempt to reach an absent database to the next.
     pub retry_interval: Duration,
+    /// Where events are kept that the database refuses; none: their publisher is told, and that is all.
+    pub dead_letters: Option<DeadLetters>,
 }
 
 impl Default for TableLogConfig {
@@ -64,6 +69,7 @@ impl Default for TableLogConfig {
             tail_bytes: 16 << 20,
             page_events: 1_000,
             retry_interval: Duration::from_secs(1),
+            dead_letters: None,
         }
     }
 }

@@ -27,9 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::jetstream::LogStream;
 use super::{JetStreamLog, LogError};
-use crate::history::History;
+use crate::history::{DeadLetters, History};
 use crate::journal::Journal;
 use crate::model::Epoch;
+
+/// The name of who tries again to write what the database refused.
+pub const PROCESSOR: &str = "history";
 
 /// How the history is written.
 #[derive(Debug, Clone)]
@@ -50,10 +53,9 @@ pub struct WriterConfig {
     pub heartbeat: Duration,
     /// How long the server waits for an acknowledgement before it delivers a message again.
     pub ack_wait: Duration,
-    /// Messages delivered to all processes and not yet acknowledged, at most. Refused rows count until they are accepted
-    /// or too old.
+    /// Messages delivered to all processes and not yet acknowledged, at most.
     pub max_ack_pending: i64,
-    /// After how long a row that the database refused is tried again.
+    /// After how long a row comes again that the database refused and that is not to be kept as a dead letter either.
     pub refused_delay: Duration,
     /// The wait before the first attempt after a failure; doubled after each.
     pub retry_min: Duration,
@@ -103,6 +105,7 @@ pub struct HistoryWriter {
     config: Arc<WriterConfig>,
     status: watch::Sender<WriterStatus>,
     journal: Journal,
+    dead_letters: Option<DeadLetters>,
 }
 
 impl HistoryWriter {
@@ -116,6 +119,7 @@ impl HistoryWriter {
             config: Arc::new(config),
             status,
             journal: Journal::default(),
+            dead_letters: None,
         }
     }
 
@@ -123,6 +127,12 @@ impl HistoryWriter {
     #[must_use]
     pub fn with_journal(self, journal: Journal) -> Self {
         Self { journal, ..self }
+    }
+
+    /// Hands rows that the database refuses to `dead_letters`.
+    #[must_use]
+    pub fn with_dead_letters(self, dead_letters: DeadLetters) -> Self {
+        Self { dead_letters: Some(dead_letters), ..self }
     }
 
     /// How the writer is doing, and every change of that.
@@ -149,6 +159,8 @@ impl HistoryWriter {
             config: self.config,
             status: self.status,
             journal: self.journal,
+            dead_letters: self.dead_letters,
+            stream: self.stream.name().into(),
             stop,
         };
         let receiver = Arc::new(Mutex::new(receiver));

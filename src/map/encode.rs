@@ -1,7 +1,7 @@
 //! The layers' bytes: items that are encoded already, one after the other.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::model::change::list_of;
 use crate::model::{EntityType, Layer, Service};
@@ -33,6 +33,8 @@ impl State {
         let shown = self.shown_totals();
         let mut city = shown.city();
         city.extend(figures.fields());
+        let alerts: Vec<_> = self.alerts.list().filter(|_| items).collect();
+        city.insert("alerts".to_owned(), json!(alerts));
         let layer = |layer, kinds: &[EntityType], own: &Map<String, Value>| self.encode_layer(layer, kinds, own, items);
         EncodedLayers {
             cursor: self.cursor,

@@ -1,10 +1,10 @@
 //! One entry's way through the map: what reducers may do, and how what they did becomes changes.
 
-use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-use crate::model::{EntityType, LogEntry};
+use crate::model::{Alert, AlertChange, EntityType, LogEntry};
 
 use super::entity::{Entity, Key};
 use super::facts::Source;
@@ -48,6 +48,8 @@ pub(super) struct Fold<'a> {
     pub(super) orphans: Vec<Published>,
     /// What the city service says of the layer as a whole.
     pub(super) city_patch: Map<String, Value>,
+    /// The alerts that were raised or cleared.
+    pub(super) alerts: Vec<AlertChange>,
 }
 
 impl<'a> Fold<'a> {
@@ -64,6 +66,7 @@ impl<'a> Fold<'a> {
             labels: BTreeSet::new(),
             orphans: Vec::new(),
             city_patch: Map::new(),
+            alerts: Vec::new(),
         }
     }
 
@@ -85,6 +88,8 @@ impl<'a> Fold<'a> {
             }
         }
         self.state.counted.expire(self.hour);
+        let ended = self.state.alerts.expire(self.state.logged_at);
+        self.alerts_changed(ended);
     }
 
     /// The entity of these names: known, or taken in as far as the assertion goes. None for one that was deleted.
@@ -177,6 +182,27 @@ impl<'a> Fold<'a> {
         let Some(entity) = self.state.entities.get_mut(key) else { return };
         entity.counter.add(hour, counts);
         self.pulse(key);
+    }
+
+    /// Somebody raises an alert, to last so long if that is given.
+    pub(super) fn raise_alert(&mut self, alert: Alert, lasting: Option<TimeDelta>) {
+        let ends_at = lasting.and_then(|lasting| self.state.logged_at.checked_add_signed(lasting));
+        let changes = self.state.alerts.raise(alert, ends_at);
+        self.alerts_changed(changes);
+    }
+
+    /// An alert is over.
+    pub(super) fn clear_alert(&mut self, id: &str) {
+        let change = self.state.alerts.clear(id);
+        self.alerts_changed(change.into_iter().collect());
+    }
+
+    fn alerts_changed(&mut self, changes: Vec<AlertChange>) {
+        if !changes.is_empty() {
+            self.alerts.extend(changes);
+            let list: Vec<&Alert> = self.state.alerts.list().collect();
+            self.city_patch.insert("alerts".to_owned(), json!(list));
+        }
     }
 
     /// An event says that it was deleted.

@@ -5,6 +5,7 @@
 //! (`reduce`) say what an event means, one file for each family of subjects; `settle` turns what they did into
 //! changes.
 
+mod alerts;
 mod compare;
 mod diff;
 mod encode;
@@ -40,11 +41,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::model::{Answer, Change, Cursor, EntityType, Epoch, Layer, LogEntry, Service, Status};
+use crate::model::{Alert, AlertChange, Answer, Change, Cursor, EntityType, Epoch, Layer, LogEntry, Service, Status};
 
 pub use compare::{ChangedEntity, Comparison, FieldChange};
 pub use persist::STATE_VERSION;
 
+use alerts::Alerts;
 use diff::CityFigures;
 use entity::{Key, Slab};
 use fold::Fold;
@@ -58,6 +60,8 @@ use usage::{Counter, Counts};
 pub struct Outcome {
     /// The changes, in the order in which a client applies them.
     pub changes: Vec<Change>,
+    /// The alerts that were raised or cleared, in this order; what clients show of them is among the changes.
+    pub alerts: Vec<AlertChange>,
     /// The event was folded before: it changes nothing and is not shown to clients.
     pub duplicate: bool,
     /// Canonical id of the event's entity, when the map knows it.
@@ -76,6 +80,7 @@ pub struct State {
     /// Calls of language models by everybody.
     counted: Counter,
     city: CityFigures,
+    alerts: Alerts,
     /// The mark of each upstream's last answer that said something.
     marks: BTreeMap<Service, u64>,
     /// Whose run is whose.
@@ -215,6 +220,7 @@ impl State {
             entities: Slab::default(),
             counted: Counter::default(),
             city: CityFigures::default(),
+            alerts: Alerts::default(),
             marks: BTreeMap::new(),
             runs: Runs::default(),
             pending_labels: BTreeSet::new(),
@@ -243,11 +249,11 @@ impl State {
         self.cursor = entry.cursor;
         self.logged_at = self.logged_at.max(entry.logged_at);
         let duplicate = !self.seen.insert(entry.event.id);
-        let changes = if duplicate { Vec::new() } else { self.fold(entry) };
-        Outcome { changes, duplicate, entity_id: self.entity_of(entry) }
+        let (changes, alerts) = if duplicate { Default::default() } else { self.fold(entry) };
+        Outcome { changes, alerts, duplicate, entity_id: self.entity_of(entry) }
     }
 
-    fn fold(&mut self, entry: &LogEntry) -> Vec<Change> {
+    fn fold(&mut self, entry: &LogEntry) -> (Vec<Change>, Vec<AlertChange>) {
         let before = self.shown_totals();
         let mut fold = Fold::new(self, entry);
         fold.expire();
@@ -281,6 +287,11 @@ impl State {
     #[must_use]
     pub const fn logged_at(&self) -> DateTime<Utc> {
         self.logged_at
+    }
+
+    /// The active alerts, ordered by id.
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.list()
     }
 
     fn shown_totals(&self) -> Shown {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::model::{Cursor, Service};
 
+use super::alerts::Alerts;
 use super::diff::CityFigures;
 use super::entity::{Key, Slab};
 use super::runs::Runs;
@@ -29,6 +30,7 @@ pub(super) struct Saved {
     entities: Slab,
     counted: Counter,
     city: CityFigures,
+    alerts: Alerts,
     marks: BTreeMap<Service, u64>,
     pending_labels: BTreeSet<String>,
     #[serde(default)]
@@ -37,7 +39,7 @@ pub(super) struct Saved {
 
 impl From<Saved> for State {
     fn from(saved: Saved) -> Self {
-        let Saved { cursor, logged_at, seen, entities, counted, city, marks, pending_labels, runs } = saved;
+        let Saved { cursor, logged_at, seen, entities, counted, city, alerts, marks, pending_labels, runs } = saved;
         let mut state = Self {
             cursor,
             logged_at,
@@ -45,6 +47,7 @@ impl From<Saved> for State {
             entities,
             counted,
             city,
+            alerts,
             marks,
             pending_labels,
             runs,

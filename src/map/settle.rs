@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::change::{self, Change};
-use crate::model::{EntityType, Layer};
+use crate::model::{AlertChange, EntityType, Layer};
 
 use super::State;
 use super::entity::{Entity, Key};
@@ -12,8 +12,9 @@ use super::totals::Shown;
 use super::view::{Item, Published, Vitals};
 
 impl Fold<'_> {
-    /// Brings references, items, totals and indexes up to date; the changes, in the order in which clients apply them.
-    pub(super) fn settle(mut self, before: Shown) -> Vec<Change> {
+    /// Brings references, items, totals and indexes up to date; the changes, in the order in which clients apply them, and
+    /// those of alerts.
+    pub(super) fn settle(mut self, before: Shown) -> (Vec<Change>, Vec<AlertChange>) {
         self.link_and_forget();
         let mut changes = Changes::default();
         for published in std::mem::take(&mut self.orphans) {
@@ -30,7 +31,7 @@ impl Fold<'_> {
             self.publish(key, &mut changes);
         }
         self.totals(before, &mut changes);
-        changes.in_order()
+        (changes.in_order(), std::mem::take(&mut self.alerts))
     }
 
     /// Publishes an entity's vitals; false when it needs more than that.

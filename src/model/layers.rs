@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::alert::Alert;
 use super::cursor::Cursor;
 use super::entity::Status;
 use super::source::{Service, SourceHealth};
@@ -71,6 +72,8 @@ pub struct CityLayer {
     pub quests: Vec<Value>,
     /// Ours: messaging channels.
     pub channels: Vec<ChannelItem>,
+    /// Ours: active alerts, at most 64, ordered by id.
+    pub alerts: Vec<Alert>,
 }
 
 /// Overall health. Red: a node is offline or in error, or more than a tenth of the agents are in error. Yellow: a

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O or reads a clock.
 
+pub mod alert;
 pub mod change;
 pub mod cursor;
 pub mod entity;
@@ -16,6 +17,7 @@ pub mod source;
 pub mod subject;
 pub mod time;
 
+pub use alert::{Alert, AlertChange, AlertSeverity, AlertState};
 pub use change::Change;
 pub use cursor::{Cursor, Epoch};
 pub use entity::{EntityType, Layer, Status};

@@ -20,10 +20,14 @@ pub const MAP_SUBJECTS: &[&str] = &[
     "usage.tool",
     "usage.tool.>",
     "messaging.message.created",
+    "messaging.message.created.dlq",
     "agents.>",
     "agent.reply.sent",
+    "agent.reply.sent.dlq",
     "agent.error",
+    "agent.error.dlq",
     "agent.lesson.v1",
+    "agent.lesson.v1.dlq",
     "config.updated.>",
     "policy.updated.>",
     "prompt.updated.>",
@@ -39,6 +43,16 @@ pub const NETWORK_SUBJECTS: &[&str] =
 #[must_use]
 pub fn is_dead_letter(subject: &str) -> bool {
     subject.rsplit_once('.').is_some_and(|(_, last)| last == "dlq")
+}
+
+/// The subject of a dead letter that no stream would record under its own.
+pub const OTHER_DEAD_LETTERS: &str = "living_map.dlq";
+
+/// The subject of the dead letters of `subject`.
+#[must_use]
+pub fn dead_letter(subject: &str) -> String {
+    let dead = format!("{subject}.dlq");
+    if validate(&dead).is_ok() { dead } else { OTHER_DEAD_LETTERS.to_owned() }
 }
 
 /// Why a subject or a pattern is refused.

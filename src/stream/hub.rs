@@ -18,6 +18,10 @@ use crate::model::{Change, Cursor, EntityType, Epoch, LogEntry};
 pub struct Frame {
     seq: u64,
     text: TextFrame,
+    /// The alerts that it raised or cleared.
+    alerts: Box<[TextFrame]>,
+    /// All of them, one behind the other.
+    wire: Bytes,
     event_type: Box<str>,
     layers: LayerSet,
     /// Canonical ids, ordered.
@@ -37,9 +41,19 @@ impl Frame {
             outcome.changes.iter().filter_map(Change::entity_id).chain(subject).map(Box::from).collect();
         entities.sort_unstable();
         entities.dedup();
+        let text = protocol::event(entry, outcome)?;
+        let alerts: Box<[TextFrame]> = outcome.alerts.iter().map(|change| protocol::alert(entry, change)).collect();
+        let wire = if alerts.is_empty() {
+            text.wire().clone()
+        } else {
+            let frames: Vec<&[u8]> = std::iter::once(&text).chain(&alerts).map(|frame| &**frame.wire()).collect();
+            frames.concat().into()
+        };
         Ok(Self {
             seq: entry.cursor.seq,
-            text: protocol::event(entry, outcome)?,
+            text,
+            alerts,
+            wire,
             event_type: event.event_type.as_str().into(),
             layers: outcome.changes.iter().map(Change::layer).chain(home).collect(),
             entities: entities.into_boxed_slice(),
@@ -52,13 +66,18 @@ impl Frame {
         self.seq
     }
 
-    /// The WebSocket text frame, header and all.
+    /// The WebSocket text frame, header and all, and those of the alerts behind it.
     #[must_use]
     pub fn wire(&self) -> &Bytes {
-        self.text.wire()
+        &self.wire
     }
 
-    /// The JSON alone.
+    /// The JSON of the alerts that it raised or cleared.
+    pub fn alerts(&self) -> impl Iterator<Item = Bytes> {
+        self.alerts.iter().map(TextFrame::json)
+    }
+
+    /// The event's JSON alone.
     #[must_use]
     pub fn json(&self) -> Bytes {
         self.text.json()
@@ -86,7 +105,7 @@ impl Frame {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let entities: usize = self.entities.iter().map(|entity| entity.len() + size_of::<Box<str>>()).sum();
-        size_of::<Self>() + self.text.wire().len() + self.event_type.len() + entities
+        size_of::<Self>() + self.wire.len() + self.event_type.len() + entities
     }
 }
 

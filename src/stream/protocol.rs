@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use crate::map::Outcome;
-use crate::model::{Change, Cursor, EntityType, LogEntry, time};
+use crate::model::{AlertChange, Change, Cursor, EntityType, LogEntry, time};
 
 /// What the JSON of a `snapshot` frame begins with; the snapshot follows.
 pub const SNAPSHOT_PREFIX: &[u8] = br#"{"kind":"snapshot","data":"#;
@@ -85,6 +85,14 @@ pub fn event(entry: &LogEntry, outcome: &Outcome) -> serde_json::Result<TextFram
     )?;
     buffer.shrink_to_fit();
     Ok(TextFrame::of_buffer(buffer))
+}
+
+/// The `alert` frame of an alert that an entry raised or cleared. It comes right behind the entry's `event` frame.
+#[must_use]
+pub fn alert(entry: &LogEntry, change: &AlertChange) -> TextFrame {
+    let (timestamp, cursor) = (time::text(entry.logged_at), entry.cursor);
+    let AlertChange { state, alert } = change;
+    text(&json!({"kind": "alert", "state": state, "alert": alert, "timestamp": timestamp, "cursor": cursor}))
 }
 
 /// A `ping` frame: the server is there, and everything up to `cursor` was sent or filtered out.
@@ -181,7 +189,7 @@ mod tests {
         };
         let totals = json!({"online_agents": 1}).as_object().unwrap().clone();
         let change = Change::Totals { layer: Layer::Agents, patch: totals };
-        let outcome = Outcome { changes: vec![change], duplicate: false, entity_id: Some("agent:s".into()) };
+        let outcome = Outcome { changes: vec![change], entity_id: Some("agent:s".into()), ..Outcome::default() };
         let frame = event(&entry, &outcome).unwrap();
         insta::assert_snapshot!(
             std::str::from_utf8(&frame.json()).unwrap(),

@@ -5,8 +5,10 @@
 //!
 //! Metric: `living_map_sync_events_total{service}`, events that polls put into the log.
 
+mod control;
 mod poller;
 mod refresh;
 
+pub use control::Control;
 pub use poller::{Poller, SyncConfig};
 pub use refresh::Refresher;

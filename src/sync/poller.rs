@@ -27,7 +27,7 @@ pub struct SyncConfig {
     pub interval: Duration,
     /// Longest time for one poll of a service, all its requests and retries together. Default 12 s.
     pub round_timeout: Duration,
-    /// Shortest time from the end of one poll of a service to another that somebody asks for. Default 1 s.
+    /// Shortest time from the end of one poll of a service to another that somebody asks for. Default 500 ms.
     pub min_refresh_gap: Duration,
     /// Longest wait for the fold to take in what a poll found, before that service is polled again. Default 10 s.
     pub fold_timeout: Duration,
@@ -40,7 +40,7 @@ impl Default for SyncConfig {
         Self {
             interval: Duration::from_secs(15),
             round_timeout: Duration::from_secs(12),
-            min_refresh_gap: Duration::from_secs(1),
+            min_refresh_gap: Duration::from_millis(500),
             fold_timeout: Duration::from_secs(10),
             max_event_bytes: 256 * 1024,
         }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::model::Service;
+
+/// After how long an asking that nobody answered is repeated.
+const ASKED_AGAIN: Duration = Duration::from_secs(30);
 
 /// Asks for polls ahead of time. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,6 +48,12 @@ impl Refresher {
         let all = services.iter().map(|service| self.gate(*service).refreshed());
         timeout(patience, futures::future::join_all(all)).await.is_ok()
     }
+
+    /// Has a service polled by a poll that begins after this was called, and not too soon after the last one; waits until
+    /// its answer is in the map. Without a limit: whoever asks has nothing else to do.
+    pub(super) async fn poll_anew(&self, service: Service) {
+        self.gate(service).anew().await;
+    }
 }
 
 impl Gate {
@@ -66,6 +75,27 @@ impl Gate {
         };
         // the sender lives as long as the gate
         let _ = polls.wait_for(|polls| polls.ended >= awaited).await;
+    }
+
+    async fn anew(&self) {
+        let mut polls = self.polls.subscribe();
+        loop {
+            // one that is under way may have asked before there was anything new
+            let Ok(last) = polls.wait_for(|polls| polls.begun == polls.ended).await.map(|polls| *polls) else { return };
+            if let Some(at) = last.ended_at {
+                sleep_until(at + self.min_gap).await;
+            }
+            if polls.borrow().begun > last.begun {
+                // somebody else's began meanwhile, and so after this was asked
+                let _ = polls.wait_for(|polls| polls.ended > last.ended).await;
+                return;
+            }
+            self.wanted.notify_one();
+            // it may be that the asking was taken for one that was just answered
+            if timeout(ASKED_AGAIN, polls.wait_for(|polls| polls.ended > last.ended)).await.is_ok() {
+                return;
+            }
+        }
     }
 
     /// Whether the last poll ended less than the shortest gap ago.

@@ -286,3 +286,44 @@ async fn streams_check_and_apply_go_over_all_streams() {
     let (good, said) = run("check");
     assert!(good, "a subject that comes from another stream is no difference\n{said}");
 }
+
+/// A server that hangs up, or answers nothing more, while streams are made.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_apply_over_a_server_that_goes_away_ends_and_is_done_when_it_is_there_again() {
+    let mut server = NatsServer::start().await;
+    let run = |url: String| {
+        tokio::task::spawn_blocking(move || {
+            let output = Command::new(env!("CARGO_BIN_EXE_living-map"))
+                .args(["streams", "apply", "--nats-url", &url])
+                .output()
+                .expect("the program starts");
+            (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        })
+    };
+    // stopped in its tracks: it accepts connections, and never says a word
+    server.daemon().signal("STOP");
+    let applying = run(server.url());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.kill();
+    let (good, said) = tokio::time::timeout(PATIENCE, applying).await.expect("it ends").unwrap();
+    assert!(!good && said.contains("NATS"), "{said}");
+    server.restart().await;
+    let (good, said) = run(server.url()).await.unwrap();
+    assert!(good, "{said}");
+
+    // killed at any moment of it: what was made stays, and the next run makes the rest
+    let jetstream = jetstream_of(&server).await;
+    for pause in [0, 5, 15, 40, 100] {
+        for name in ["LIVING_MAP", "MESSAGES", "MEMORY", "AUDIT"] {
+            let _ = jetstream.delete_stream(name).await;
+        }
+        let applying = run(server.url());
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        server.kill();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.restart().await;
+        tokio::time::timeout(PATIENCE * 2, applying).await.expect("it ends").unwrap();
+        let (good, said) = run(server.url()).await.unwrap();
+        assert!(good, "after {pause} ms: {said}");
+    }
+}

@@ -360,3 +360,39 @@ async fn a_thousand_events_in_flight_at_a_kill_are_all_or_nothing_each() {
     numbers.sort_unstable();
     assert_eq!(numbers, (0..1000).collect::<Vec<u64>>());
 }
+
+/// Files cannot grow past a limit, as on a disk that is full: the database of the embedded server and the journal's folder
+/// are on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_the_writing_and_nothing_else_until_there_is_room() {
+    let server = Process::serve_in_little_room(2_048, &environment(&[])).await;
+    until("the map", || async {
+        reqwest::get(server.url("/living-map/snapshot")).await.ok().filter(|answer| answer.status() == 200)
+    })
+    .await;
+    let (client, url) = (reqwest::Client::new(), server.url("/living-map/events"));
+    let large = |number: u64| {
+        let mut event = event(number);
+        event["payload"]["text"] = json!("x".repeat(50_000));
+        event
+    };
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = client.post(&url).json(&large(accepted)).send().await.expect("the server answers");
+        if !answer.status().is_success() {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 1_000, "the disk has no end");
+    };
+    assert_eq!(refused.status(), 503);
+    assert!(accepted > 5, "{accepted}");
+    let snapshot: Value = reqwest::get(server.url("/living-map/snapshot")).await.unwrap().json().await.unwrap();
+    assert_eq!(snapshot["layers"]["agents"]["total_agents"], 7);
+    let history = numbers_in_history(&server).await.expect("reading goes on");
+    assert_eq!(history.len() as u64, accepted);
+    server.more_room();
+    until("room to be found", || async { post(&client, &url, &large(accepted)).await.then_some(()) }).await;
+    let all = numbers_in_history(&server).await.expect("the database is there");
+    assert_eq!(all.into_iter().collect::<BTreeSet<u64>>(), (0..=accepted).collect());
+}

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod cost;
+mod dead_letters;
 mod faults;
 mod filters;
 mod json;

@@ -16,6 +16,16 @@ use crate::history::{HistoryConfig, HistoryError, OpenError};
 /// How much longer we wait for a statement than the server lets it run: after this the connection is dead.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Runs one statement on a connection of a pool, within its time.
+macro_rules! within {
+    ($pool:expr, $limit:expr, $method:ident, $query:expr) => {{
+        let mut connection = $pool.acquire().await.map_err(classify)?;
+        let outcome = timeout(patience($limit, 1), connection.$method($query)).await;
+        settle(connection, outcome)
+    }};
+}
+pub(super) use within;
+
 pub fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     let problem =
         |error| OpenError::Url(format!("expected postgres://<user>:<password>@<host>:<port>/<database>: {error}"));

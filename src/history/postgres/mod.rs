@@ -23,6 +23,7 @@ use crate::model::{Cursor, Epoch, LogEntry};
 
 mod aggregate;
 mod connect;
+mod dead_letters;
 mod leases;
 mod lessons;
 mod read;

@@ -94,16 +94,7 @@ pub fn push_filters(sql: &mut QueryBuilder<Postgres>, query: &HistoryQuery, type
     if let Some(until) = query.until {
         sql.push(r#" AND "timestamp" < "#).push_bind(until);
     }
-    match types {
-        TypeFilter::Any => {}
-        TypeFilter::Exactly(event_type) => {
-            sql.push(" AND event_type = ").push_bind(event_type.clone());
-        }
-        TypeFilter::OneOf(types) => {
-            sql.push(" AND event_type = ANY(").push_bind(types.clone()).push(")");
-        }
-        TypeFilter::Shaped(shape) => push_shape(sql, shape),
-    }
+    push_type(sql, types);
     match &query.entity_ids[..] {
         [] => {}
         [only] => {
@@ -118,6 +109,20 @@ pub fn push_filters(sql: &mut QueryBuilder<Postgres>, query: &HistoryQuery, type
     }
     if let Some(source) = &query.source_service {
         sql.push(" AND source_service = ").push_bind(source.clone());
+    }
+}
+
+/// The condition on the column `event_type`, of any table.
+pub fn push_type(sql: &mut QueryBuilder<Postgres>, types: &TypeFilter) {
+    match types {
+        TypeFilter::Any => {}
+        TypeFilter::Exactly(event_type) => {
+            sql.push(" AND event_type = ").push_bind(event_type.clone());
+        }
+        TypeFilter::OneOf(types) => {
+            sql.push(" AND event_type = ANY(").push_bind(types.clone()).push(")");
+        }
+        TypeFilter::Shaped(shape) => push_shape(sql, shape),
     }
 }
 

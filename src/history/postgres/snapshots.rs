@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Postgres;
-use super::connect::{patience, settle};
+use super::connect::{patience, settle, within};
 use super::sqlstate::classify;
 use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedSnapshot, SavedState, SnapshotPage, Snapshots};
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
@@ -35,15 +35,6 @@ WHERE epoch = $1 AND state_version = $2 AND seq <= $3 AND state IS NOT NULL ORDE
 const OLDEST: &str = "
 SELECT epoch, seq, logged_at FROM living_map_snapshots
 WHERE epoch = $1 AND state_version = $2 AND seq >= $3 AND state IS NOT NULL ORDER BY seq LIMIT 1";
-
-/// Runs one statement on a connection of a pool, within its time.
-macro_rules! within {
-    ($pool:expr, $limit:expr, $method:ident, $query:expr) => {{
-        let mut connection = $pool.acquire().await.map_err(classify)?;
-        let outcome = timeout(patience($limit, 1), connection.$method($query)).await;
-        settle(connection, outcome)
-    }};
-}
 
 #[async_trait]
 impl Snapshots for Postgres {

@@ -23,6 +23,7 @@ use crate::model::{Cursor, Epoch, LogEntry};
 
 mod aggregate;
 mod code;
+mod dead_letters;
 mod file;
 mod leases;
 mod lessons;

@@ -108,6 +108,25 @@ pub fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, types:
     if let Some(until) = query.until {
         sql.push(r#" AND "timestamp" < "#).push_bind(until.timestamp_micros());
     }
+    push_type(sql, types);
+    if !query.entity_ids.is_empty() {
+        sql.push(" AND entity_id IN (");
+        let mut ids = sql.separated(", ");
+        for id in &query.entity_ids {
+            ids.push_bind(id.clone());
+        }
+        sql.push(")");
+    }
+    if let Some(kind) = query.entity_type {
+        sql.push(" AND entity_type = ").push_bind(kind.as_str());
+    }
+    if let Some(source) = &query.source_service {
+        sql.push(" AND source_service = ").push_bind(source.clone());
+    }
+}
+
+/// The condition on the column `event_type`, of any table.
+pub fn push_type(sql: &mut QueryBuilder<Sqlite>, types: &TypeFilter) {
     match types {
         TypeFilter::Any => {}
         TypeFilter::Exactly(event_type) => {
@@ -123,20 +142,6 @@ pub fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, types:
             sql.push(")");
         }
         TypeFilter::Shaped(shape) => push_shape(sql, shape),
-    }
-    if !query.entity_ids.is_empty() {
-        sql.push(" AND entity_id IN (");
-        let mut ids = sql.separated(", ");
-        for id in &query.entity_ids {
-            ids.push_bind(id.clone());
-        }
-        sql.push(")");
-    }
-    if let Some(kind) = query.entity_type {
-        sql.push(" AND entity_type = ").push_bind(kind.as_str());
-    }
-    if let Some(source) = &query.source_service {
-        sql.push(" AND source_service = ").push_bind(source.clone());
     }
 }
 

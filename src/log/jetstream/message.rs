@@ -3,7 +3,10 @@
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::Info;
 
-use crate::model::{Cursor, Epoch, LogEntry, envelope};
+use serde_json::Value;
+
+use crate::model::subject::is_dead_letter;
+use crate::model::{Cursor, Epoch, Event, LogEntry, envelope};
 
 /// Reads a message that the server delivered with `info`.
 pub fn entry_of(message: &async_nats::Message, info: &Info<'_>, epoch: Epoch) -> LogEntry {
@@ -26,4 +29,30 @@ fn pairs(headers: &HeaderMap) -> Vec<(&str, &str)> {
         .collect();
     pairs.sort_unstable();
     pairs
+}
+
+/// The headers of a dead letter, by the fields of its envelope's `dead_letter`: for consumers that do not read bodies.
+const DEAD_LETTER_HEADERS: [(&str, &str); 7] = [
+    ("id", "Living-Map-Dead-Letter"),
+    ("processor", "Living-Map-Processor"),
+    ("error", "Living-Map-Error"),
+    ("attempts", "Living-Map-Attempts"),
+    ("origin_stream", "Living-Map-Origin-Stream"),
+    ("origin_sequence", "Living-Map-Origin-Sequence"),
+    ("origin_cursor", "Living-Map-Origin-Cursor"),
+];
+
+/// What the headers of an event say, if it is a dead letter of this server.
+pub fn dead_letter_headers(event: &Event) -> Vec<(&'static str, String)> {
+    let about = event.envelope.as_ref().and_then(|envelope| envelope.get("dead_letter")?.as_object());
+    let Some(about) = about.filter(|_| is_dead_letter(&event.event_type)) else { return Vec::new() };
+    let text = |value: &Value| match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    // a header is one line of plain characters
+    let plain = |text: String| text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).take(500).collect();
+    let header = |(field, name): (&str, &'static str)| Some((name, about.get(field).and_then(text).map(plain)?));
+    DEAD_LETTER_HEADERS.into_iter().filter_map(header).collect()
 }

@@ -9,9 +9,13 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::batch::{Append, Batch};
-use super::{Appended, LogError, Shared, lock, unavailable};
+use super::{Appended, LogError, PROCESSOR, Shared, lock, unavailable};
 use crate::history::HistoryError;
+use crate::history::dead_letters::{Failure, Fate};
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent, time};
+
+/// What stands for a stream in the origin of a failure.
+const STREAM: &str = "table";
 
 /// The end of the log.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +173,8 @@ impl Writer {
                 Err(error @ HistoryError::Refused(_)) if !error.is_position_taken() => {
                     if let [slot] = part.slots[..] {
                         tracing::warn!(%error, id = %part.entries[0].event.id, "the database refuses an event");
-                        batch.results[slot] = Some(Err(LogError::Refused(error.to_string())));
+                        let refused = self.refused(&part.entries[0], &error).await;
+                        batch.results[slot] = Some(Err(refused));
                     } else {
                         let second = part.split();
                         parts.push(second);
@@ -181,6 +186,25 @@ impl Writer {
                     self.end = None;
                     self.note(&unavailable(error));
                 }
+            }
+        }
+    }
+
+    /// Keeps an event that the database refuses for further attempts; what its publisher is told.
+    async fn refused(&self, entry: &LogEntry, error: &HistoryError) -> LogError {
+        let reason = error.to_string();
+        let Some(dead_letters) = &self.shared.config.dead_letters else { return LogError::Refused(reason) };
+        let mut failure = Failure::of_entry(PROCESSOR, STREAM, entry, reason.clone());
+        // the place it was to have is another event's now
+        (failure.origin.seq, failure.origin.cursor) = (0, None);
+        match dead_letters.failed(failure).await {
+            Ok(Fate::Dropped) => LogError::Refused(reason),
+            Ok(Fate::Retrying | Fate::Dead) => LogError::Refused(format!(
+                "{reason}; it is kept and will be tried again (GET /living-map/dead-letters)"
+            )),
+            Err(error) => {
+                tracing::error!(%error, id = %entry.event.id, "an event that the database refuses cannot be kept as a dead letter");
+                LogError::Refused(reason)
             }
         }
     }

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::collect::Batch;
-use super::{WriterConfig, WriterStatus};
+use super::{PROCESSOR, WriterConfig, WriterStatus};
 use crate::bus::backoff;
+use crate::history::dead_letters::{DeadLetters, Failure, Fate};
 use crate::history::{History, HistoryError, Written};
 use crate::journal::Journal;
 use crate::model::LogEntry;
@@ -27,6 +28,9 @@ pub struct Store {
     pub config: Arc<WriterConfig>,
     pub status: watch::Sender<WriterStatus>,
     pub journal: Journal,
+    pub dead_letters: Option<DeadLetters>,
+    /// The stream that the entries come from.
+    pub stream: Arc<str>,
     pub stop: CancellationToken,
 }
 
@@ -59,15 +63,8 @@ impl Store {
                     acknowledge(&batch.ackers[part], AckKind::Ack).await;
                 }
                 Err(error) if rows == 1 => {
-                    let entry = &batch.entries[from];
-                    metrics::counter!("living_map_history_refused_total").increment(1);
-                    self.journal.record("write", "database", &entry.event.event_type, &error);
-                    tracing::error!(
-                        cursor = %entry.cursor, event_type = %entry.event.event_type, id = %entry.event.id, %error,
-                        retry_seconds = self.config.refused_delay.as_secs(),
-                        "the database refuses an event; the others are written",
-                    );
-                    acknowledge(&batch.ackers[part], AckKind::Nak(Some(self.config.refused_delay))).await;
+                    let kind = self.refused(&batch.entries[from], &error).await?;
+                    acknowledge(&batch.ackers[part], kind).await;
                 }
                 Err(_) => {
                     let middle = from + rows / 2;
@@ -76,6 +73,47 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Keeps an entry that the database refuses for further attempts; how its message is acknowledged.
+    async fn refused(&self, entry: &LogEntry, error: &HistoryError) -> Result<AckKind, Stopped> {
+        metrics::counter!("living_map_history_refused_total").increment(1);
+        self.journal.record("write", "database", &entry.event.event_type, error);
+        tracing::warn!(
+            cursor = %entry.cursor, event_type = %entry.event.event_type, id = %entry.event.id, %error,
+            "the database refuses an event; the others are written",
+        );
+        let again = AckKind::Nak(Some(self.config.refused_delay));
+        let Some(dead_letters) = &self.dead_letters else { return Ok(again) };
+        for attempt in 0_u32.. {
+            let failure = Failure::of_entry(PROCESSOR, &self.stream, entry, error.to_string());
+            match dead_letters.failed(failure).await {
+                Ok(Fate::Dropped) => {
+                    tracing::error!(cursor = %entry.cursor, "the database refuses a dead letter; it is in the stream alone");
+                    break;
+                }
+                Ok(Fate::Retrying | Fate::Dead) => break,
+                Err(error @ HistoryError::Refused(_)) => {
+                    tracing::error!(
+                        cursor = %entry.cursor, id = %entry.event.id, %error,
+                        retry_seconds = self.config.refused_delay.as_secs(),
+                        "an event that the database refuses cannot be kept as a dead letter either",
+                    );
+                    return Ok(again);
+                }
+                Err(error) => {
+                    self.note(Some(error.to_string()));
+                    self.pause(attempt).await?;
+                }
+            }
+        }
+        Ok(AckKind::Ack)
+    }
+
+    /// Waits before the next attempt.
+    async fn pause(&self, attempt: u32) -> Result<(), Stopped> {
+        let delay = backoff::delay(attempt, self.config.retry_min, self.config.retry_max);
+        self.stop.run_until_cancelled(tokio::time::sleep(delay)).await.ok_or(Stopped)
     }
 
     /// Writes until the database has an opinion: the rows are in, or it refuses them.
@@ -96,10 +134,7 @@ impl Store {
                 tracing::warn!(%error, rows = entries.len(), "the history cannot be written; trying again");
             }
             self.note(Some(error.to_string()));
-            let delay = backoff::delay(attempt, self.config.retry_min, self.config.retry_max);
-            if self.stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
-                break;
-            }
+            self.pause(attempt).await?;
         }
         Err(Stopped)
     }

@@ -1,6 +1,7 @@
 //! What each family of subjects means for the map. Unknown subjects and odd payloads mean nothing.
 
 mod agent;
+mod alert;
 mod city;
 mod dao;
 mod lesson;
@@ -48,6 +49,9 @@ pub(super) fn event(fold: &mut Fold<'_>, event: &Event) -> bool {
         ["message", kind, ..] => messaging::of_agent(fold, about, kind),
         ["memory" | "attachment", ..] => agent::busy(fold, about),
         ["city", "event", ..] => city::event(fold, about),
+        ["ops", "alert", severity, ..] => alert::of_network(fold, about, severity),
+        ["living_map", "alert", "raised"] => alert::raised(fold, about),
+        ["living_map", "alert", "cleared"] => alert::cleared(fold, about),
         ["living_map", "sync", service] => return sync::answer(fold, service, payload),
         _ => {}
     }

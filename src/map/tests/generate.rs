@@ -185,6 +185,9 @@ fn event() -> impl Strategy<Value = Step> {
         proptest::sample::select(vec!["node.metrics.update", "node.metrics.x1", "city.event.node"])
             .prop_map(|subject| (subject, EntityType::Node, "node_id")),
         Just(("messaging.message.created", EntityType::Channel, "channel_id")),
+        proptest::sample::select(vec!["ops.alert.critical", "ops.alert.info", "living_map.alert.raised"])
+            .prop_map(|subject| (subject, EntityType::Agent, "alert_id")),
+        Just(("living_map.alert.cleared", EntityType::Agent, "alert_id")),
     ];
     (subjects, any::<u64>()).prop_flat_map(|((subject, kind, id_field), time)| {
         let more = json!({"token_symbol": "T1", "new_balance": "7.25", "proposal_id": time % 3, "success": time % 2 == 0,

@@ -1,5 +1,6 @@
 //! Tests of the whole room: a log, what it does to the map, and what clients make of it.
 
+mod alerts;
 mod clocks;
 mod generate;
 mod identity;

@@ -157,3 +157,39 @@ proptest! {
         prop_assert_eq!(seqs(&hub, after), (after >= floor).then_some((expected, seq.max(after))));
     }
 }
+
+#[test]
+fn alerts_come_as_frames_behind_the_event_that_raised_them() {
+    use crate::model::{Alert, AlertChange, AlertSeverity, AlertState};
+    let hub = hub(2);
+    let alert = |id: &str| AlertChange {
+        state: AlertState::Raised,
+        alert: Alert {
+            id: id.into(),
+            severity: AlertSeverity::Critical,
+            title: "t".into(),
+            message: None,
+            source: None,
+            entity_id: None,
+            raised_at: DateTime::UNIX_EPOCH,
+        },
+    };
+    hub.publish(&entry(at(1)), &Outcome { alerts: vec![alert("a"), alert("b")], ..Outcome::default() });
+    let Read::Frames(batch) = hub.read(at(0), 1) else { panic!("lagged") };
+    let frame = &batch.frames[0];
+    let alerts: Vec<serde_json::Value> = frame.alerts().map(|json| serde_json::from_slice(&json).unwrap()).collect();
+    assert_eq!((&alerts[0]["kind"], &alerts[0]["state"]), (&json!("alert"), &json!("raised")));
+    assert_eq!((&alerts[1]["alert"]["id"], &alerts[1]["cursor"]), (&json!("b"), &json!(at(1))));
+    // three whole text frames, one behind the other
+    let (mut wire, mut texts) = (&**frame.wire(), Vec::new());
+    while let [0x81, length, rest @ ..] = wire {
+        let (length, rest) = match length {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            length => (usize::from(*length), rest),
+        };
+        texts.push(&rest[..length]);
+        wire = &rest[length..];
+    }
+    assert_eq!(texts, [&*frame.json(), &*frame.alerts().next().unwrap(), &*frame.alerts().nth(1).unwrap()]);
+    assert!(wire.is_empty());
+}

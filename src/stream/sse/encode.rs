@@ -10,9 +10,13 @@ use crate::stream::protocol::{self, SNAPSHOT_PREFIX, SNAPSHOT_SUFFIX, TextFrame}
 /// A comment, which clients pass over.
 pub const HEARTBEAT: &[u8] = b":\n\n";
 
-/// Appends an `event` frame of the log `at` is a position of.
+/// Appends an `event` frame of the log `at` is a position of, and the `alert` frames behind it.
 pub fn event(chunk: &mut Vec<u8>, at: Cursor, frame: &Frame) {
-    push(chunk, "event", Some(Cursor { seq: frame.seq(), ..at }), &frame.json());
+    let cursor = Cursor { seq: frame.seq(), ..at };
+    push(chunk, "event", Some(cursor), &frame.json());
+    for alert in frame.alerts() {
+        push(chunk, "alert", Some(cursor), &alert);
+    }
 }
 
 /// A snapshot in parts, of which the largest is the shared one.

@@ -10,6 +10,7 @@ pub struct Process {
     // before the folder: the process must be gone when its folder is removed
     daemon: Daemon,
     folder: Folder,
+    program: &'static str,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     port: u16,
@@ -21,14 +22,32 @@ impl Process {
         Self::start(&["serve"], environment).await
     }
 
+    /// Starts `living-map serve` where no file can be larger than so many KiB, as on a disk that is full: writing beyond
+    /// fails. `more_room` lifts the limit.
+    pub async fn serve_in_little_room(kilobytes: u64, environment: &[(&str, &str)]) -> Self {
+        let limit = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" serve", kilobytes * 2);
+        Self::run("/bin/sh", &["-c", &limit, env!("CARGO_BIN_EXE_living-map")], environment).await
+    }
+
+    /// See [`Self::serve_in_little_room`].
+    pub fn more_room(&self) {
+        let pid = self.daemon.id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status();
+        assert!(status.is_ok_and(|status| status.success()), "prlimit is needed (util-linux)");
+    }
+
     /// Starts it with other arguments, and waits until it is healthy.
     pub async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::run(env!("CARGO_BIN_EXE_living-map"), arguments, environment).await
+    }
+
+    async fn run(program: &'static str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let environment =
             environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Vec<_>>();
         let (folder, port) = (Folder::new("server"), free_port());
-        let daemon = spawn(&folder, &arguments, &environment, port);
-        let mut process = Self { daemon, folder, arguments, environment, port };
+        let daemon = spawn(&folder, program, &arguments, &environment, port);
+        let mut process = Self { daemon, folder, program, arguments, environment, port };
         process.healthy().await;
         process
     }
@@ -66,7 +85,7 @@ impl Process {
     /// Starts it again (after killing it, if it runs) with the same settings, folder and port.
     pub async fn restart(&mut self) {
         self.daemon.kill();
-        self.daemon = spawn(&self.folder, &self.arguments, &self.environment, self.port);
+        self.daemon = spawn(&self.folder, self.program, &self.arguments, &self.environment, self.port);
         self.healthy().await;
     }
 
@@ -84,8 +103,8 @@ impl Process {
     }
 }
 
-fn spawn(folder: &Folder, arguments: &[String], environment: &[(String, String)], port: u16) -> Daemon {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
+fn spawn(folder: &Folder, program: &str, arguments: &[String], environment: &[(String, String)], port: u16) -> Daemon {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(folder.path()).env_clear();
     command.env("PORT", port.to_string()).envs(environment.iter().map(|(key, value)| (key, value)));
     Daemon::spawn("living-map", command, folder.path())

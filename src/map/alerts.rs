@@ -1,0 +1,125 @@
+//! The active alerts: a bounded list, part of the state, so that all replicas and every replay have the same.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::model::alert::{Alert, AlertChange, AlertState};
+
+/// Alerts that can be active at one time. One more takes the place of a less urgent one, or is not taken in: a list that is
+/// longer helps nobody, and each change shows it whole.
+const MOST: usize = 64;
+
+/// The active alerts, by id.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Alerts {
+    active: BTreeMap<String, Active>,
+    /// The first time at which one of them runs out.
+    next_end: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Active {
+    alert: Alert,
+    ends_at: Option<DateTime<Utc>>,
+}
+
+impl Alerts {
+    /// Raises an alert, until `ends_at` if that is given; what that changed. One that is active as it is only lasts longer.
+    pub(super) fn raise(&mut self, mut alert: Alert, ends_at: Option<DateTime<Utc>>) -> Vec<AlertChange> {
+        let mut changes = Vec::new();
+        if let Some(active) = self.active.get(&alert.id) {
+            alert.raised_at = active.alert.raised_at;
+        } else if self.active.len() >= MOST {
+            let least = self.active.values().min_by_key(|active| (active.alert.severity, active.alert.raised_at));
+            let Some(least) = least.filter(|least| least.alert.severity < alert.severity) else { return changes };
+            let id = least.alert.id.clone();
+            changes.extend(self.clear(&id));
+        }
+        let before = self.active.insert(alert.id.clone(), Active { alert: alert.clone(), ends_at });
+        self.find_next_end();
+        if before.is_none_or(|before| before.alert != alert) {
+            changes.push(AlertChange { state: AlertState::Raised, alert });
+        }
+        changes
+    }
+
+    /// Ends an alert.
+    pub(super) fn clear(&mut self, id: &str) -> Option<AlertChange> {
+        let Active { alert, .. } = self.active.remove(id)?;
+        self.find_next_end();
+        Some(AlertChange { state: AlertState::Cleared, alert })
+    }
+
+    /// Ends those whose time is over.
+    pub(super) fn expire(&mut self, now: DateTime<Utc>) -> Vec<AlertChange> {
+        if self.next_end.is_none_or(|end| end > now) {
+            return Vec::new();
+        }
+        let over = |active: &Active| active.ends_at.is_some_and(|end| end <= now);
+        let ids: Vec<String> =
+            self.active.iter().filter(|(_, active)| over(active)).map(|(id, _)| id.clone()).collect();
+        ids.iter().filter_map(|id| self.clear(id)).collect()
+    }
+
+    fn find_next_end(&mut self) {
+        self.next_end = self.active.values().filter_map(|active| active.ends_at).min();
+    }
+
+    /// All of them, ordered by id.
+    pub(super) fn list(&self) -> impl Iterator<Item = &Alert> {
+        self.active.values().map(|active| &active.alert)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::alert::AlertSeverity;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn alert(id: &str, severity: AlertSeverity, raised_at: DateTime<Utc>) -> Alert {
+        Alert { id: id.into(), severity, title: "t".into(), message: None, source: None, entity_id: None, raised_at }
+    }
+
+    fn ids(alerts: &Alerts) -> Vec<&str> {
+        alerts.list().map(|alert| alert.id.as_str()).collect()
+    }
+
+    #[test]
+    fn raised_again_it_is_the_same_and_only_lasts_longer() {
+        let mut alerts = Alerts::default();
+        assert_eq!(alerts.raise(alert("a", AlertSeverity::Info, at(1)), Some(at(10))).len(), 1);
+        assert_eq!(alerts.raise(alert("a", AlertSeverity::Info, at(5)), Some(at(20))), []);
+        assert_eq!(alerts.expire(at(19)), []);
+        let worse = alerts.raise(alert("a", AlertSeverity::Critical, at(6)), Some(at(20)));
+        assert_eq!(
+            worse[0].alert,
+            alert("a", AlertSeverity::Critical, at(1)),
+            "it was raised when it was raised first"
+        );
+        let ended = alerts.expire(at(20));
+        assert_eq!((ended.len(), ended[0].state, ids(&alerts).len()), (1, AlertState::Cleared, 0));
+        assert_eq!(alerts.clear("a"), None);
+    }
+
+    #[test]
+    fn a_flood_takes_no_more_than_its_room_and_the_urgent_have_precedence() {
+        let mut alerts = Alerts::default();
+        for number in 0..10_000 {
+            alerts.raise(alert(&format!("flood-{number:05}"), AlertSeverity::Warning, at(number)), None);
+        }
+        assert_eq!(alerts.active.len(), MOST);
+        let changes = alerts.raise(alert("urgent", AlertSeverity::Critical, at(1)), None);
+        assert_eq!(changes.len(), 2);
+        assert_eq!((changes[0].state, changes[0].alert.id.as_str()), (AlertState::Cleared, "flood-00000"));
+        assert_eq!(alerts.active.len(), MOST);
+        assert_eq!(alerts.raise(alert("more", AlertSeverity::Info, at(1)), None), []);
+    }
+}

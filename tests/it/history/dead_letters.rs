@@ -1,0 +1,169 @@
+//! Dead letters, in both databases.
+
+use std::sync::Arc;
+
+use living_map::history::dead_letters::{
+    DeadLetter, DeadLetterQuery, DeadLetterStore, DeadLetters, Failure, Fate, Kept, LetterStatus, RetryConfig,
+};
+use living_map::history::{self, HistoryConfig, PagePosition};
+use living_map::model::LogEntry;
+use uuid::Uuid;
+
+use super::{Private, at, entry, postgres, sqlite};
+
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::postgres(&Default::default()).await).await;
+            })+
+        }
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::sqlite(&Default::default()).await).await;
+            })+
+        }
+    };
+}
+
+on_both!(
+    a_failed_event_comes_back_as_it_was,
+    the_same_message_is_one_letter_and_a_dead_letter_none,
+    of_two_changes_at_once_one_is_too_late,
+    letters_are_found_by_subject_status_and_time_page_by_page,
+    what_is_due_unpublished_or_expired_is_found_and_what_was_changed_is_not_removed,
+);
+
+async fn letters(private: &Private) -> Arc<dyn DeadLetterStore> {
+    history::open(&private.url, &HistoryConfig::default()).await.unwrap().dead_letters
+}
+
+fn of(seq: u64, subject: &str) -> LogEntry {
+    let mut entry = entry(seq);
+    entry.event.event_type = subject.into();
+    entry.raw = Some(b"\xff\0raw".as_slice().into());
+    entry
+}
+
+/// A letter that failed first at so many milliseconds.
+fn kept(seq: u64, subject: &str, status: LetterStatus) -> Kept {
+    let failed_at = at(i64::try_from(seq).unwrap() * 1_000);
+    let origin = Failure::of_entry("history", "LIVING_MAP", &of(seq, subject), String::new()).origin;
+    let letter = DeadLetter {
+        id: Uuid::new_v4(),
+        processor: "history".into(),
+        subject: subject.into(),
+        origin,
+        error: "no".into(),
+        attempts: 4,
+        status,
+        first_failed_at: failed_at,
+        last_failed_at: failed_at,
+        next_at: Some(failed_at + std::time::Duration::from_mins(1)),
+        published: false,
+        version: 1,
+    };
+    Kept { letter, body: b"\0body".as_slice().into(), raw: None }
+}
+
+async fn a_failed_event_comes_back_as_it_was(private: Private) {
+    let store = letters(&private).await;
+    let handle = DeadLetters::new(Arc::clone(&store), RetryConfig::default());
+    let entry = of(7, "agent.event.status");
+    let failure = Failure::of_entry("history", "LIVING_MAP", &entry, "refused\0".into());
+    assert_eq!(handle.failed(failure).await.unwrap(), Fate::Retrying);
+    let page = store.letters(&DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() }).await.unwrap();
+    let [letter] = &page.items[..] else { panic!("{page:?}") };
+    assert_eq!((letter.status, letter.attempts, letter.error.as_str()), (LetterStatus::Retrying, 1, "refused"));
+    assert_eq!(letter.next_at.unwrap() - letter.first_failed_at, chrono::TimeDelta::seconds(1));
+    let kept = store.letter(letter.id).await.unwrap().unwrap();
+    assert_eq!((&kept.letter, kept.entry()), (letter, entry));
+    assert_eq!(store.letter(Uuid::new_v4()).await.unwrap(), None);
+}
+
+async fn the_same_message_is_one_letter_and_a_dead_letter_none(private: Private) {
+    let store = letters(&private).await;
+    let handle = DeadLetters::new(Arc::clone(&store), RetryConfig::default());
+    let failure = Failure::of_entry("history", "LIVING_MAP", &of(1, "a.b"), "no".into());
+    handle.failed(failure.clone()).await.unwrap();
+    handle.failed(failure.clone()).await.unwrap();
+    let other = Failure { processor: "learner", attempts: 4, ..failure };
+    assert_eq!(handle.failed(other).await.unwrap(), Fate::Dead);
+    let dropped = Failure::of_entry("history", "LIVING_MAP", &of(2, "a.b.dlq"), "no".into());
+    assert_eq!(handle.failed(dropped).await.unwrap(), Fate::Dropped);
+    assert_eq!(store.count(LetterStatus::Retrying).await.unwrap(), 1);
+    assert_eq!(store.count(LetterStatus::Dead).await.unwrap(), 1);
+}
+
+async fn of_two_changes_at_once_one_is_too_late(private: Private) {
+    let store = letters(&private).await;
+    let Kept { letter, .. } = &kept(1, "a.b", LetterStatus::Dead);
+    store.keep(&Kept { letter: letter.clone(), body: "{}".into(), raw: None }).await.unwrap();
+    let replayed = DeadLetter { status: LetterStatus::Replayed, next_at: None, ..letter.clone() };
+    let discarded = DeadLetter { status: LetterStatus::Discarded, ..letter.clone() };
+    assert!(store.change(&replayed).await.unwrap());
+    assert!(!store.change(&discarded).await.unwrap());
+    let now = store.letter(letter.id).await.unwrap().unwrap().letter;
+    assert_eq!(now, DeadLetter { version: 2, ..replayed });
+}
+
+async fn letters_are_found_by_subject_status_and_time_page_by_page(private: Private) {
+    let store = letters(&private).await;
+    let mut all = Vec::new();
+    for seq in 1..=9 {
+        let subject = if seq % 3 == 0 { "usage.llm" } else { "agent.event.status" };
+        let status = if seq % 2 == 0 { LetterStatus::Dead } else { LetterStatus::Discarded };
+        let kept = kept(seq, subject, status);
+        store.keep(&kept).await.unwrap();
+        all.insert(0, kept.letter);
+    }
+    let find = async |query: DeadLetterQuery| {
+        let (mut query, mut found) = (query, Vec::new());
+        loop {
+            let page = store.letters(&query).await.unwrap();
+            found.extend(page.items);
+            if !page.has_more {
+                return found;
+            }
+            let last = found.last().unwrap();
+            query.after = Some(PagePosition { timestamp: last.first_failed_at, id: last.id });
+        }
+    };
+    let where_ = |wanted: &dyn Fn(&DeadLetter) -> bool| -> Vec<DeadLetter> {
+        all.iter().filter(|letter| wanted(letter)).cloned().collect()
+    };
+    let base = DeadLetterQuery { limit: 2, ..DeadLetterQuery::default() };
+    assert_eq!(find(base.clone()).await, all);
+    let agents = DeadLetterQuery { subject: "agent.event.*".parse().ok(), ..base.clone() };
+    assert_eq!(find(agents).await, where_(&|letter| letter.subject.starts_with("agent")));
+    let dead = DeadLetterQuery { status: Some(LetterStatus::Dead), ..base.clone() };
+    assert_eq!(find(dead).await, where_(&|letter| letter.status == LetterStatus::Dead));
+    let (since, until) = (at(3_000), at(6_000));
+    let between = DeadLetterQuery { since: Some(since), until: Some(until), ..base };
+    assert_eq!(find(between).await, where_(&|letter| (since..until).contains(&letter.first_failed_at)));
+}
+
+async fn what_is_due_unpublished_or_expired_is_found_and_what_was_changed_is_not_removed(private: Private) {
+    let store = letters(&private).await;
+    let retrying = kept(1, "a.b", LetterStatus::Retrying);
+    let dead = kept(2, "a.b", LetterStatus::Dead);
+    for kept in [&dead, &retrying] {
+        assert!(store.keep(kept).await.unwrap());
+        assert!(!store.keep(kept).await.unwrap());
+    }
+    assert_eq!(store.due(at(60_999), 10).await.unwrap(), []);
+    assert_eq!(store.due(at(62_000), 10).await.unwrap(), [retrying.clone(), dead.clone()]);
+    assert_eq!(store.due(at(62_000), 1).await.unwrap(), std::slice::from_ref(&retrying));
+    assert_eq!(store.unpublished(10).await.unwrap(), std::slice::from_ref(&dead));
+    assert_eq!(store.expired(at(2_000), 10).await.unwrap(), [], "what is being retried is not archived");
+    assert_eq!(store.expired(at(2_001), 10).await.unwrap(), std::slice::from_ref(&dead));
+    let published = DeadLetter { published: true, next_at: None, ..dead.letter.clone() };
+    assert!(store.change(&published).await.unwrap());
+    assert_eq!(store.unpublished(10).await.unwrap(), []);
+    assert_eq!(store.due(at(62_000), 10).await.unwrap(), [retrying]);
+    assert_eq!(store.remove(&[(dead.letter.id, 1)]).await.unwrap(), 0);
+    assert_eq!(store.remove(&[(dead.letter.id, 2), (Uuid::new_v4(), 1)]).await.unwrap(), 1);
+    assert_eq!(store.letter(dead.letter.id).await.unwrap(), None);
+}
