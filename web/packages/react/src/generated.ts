@@ -48,6 +48,35 @@ export interface AgentsLayer {
   total_llm_calls_24h: number;
 }
 
+/** An alert that is active. */
+export interface Alert {
+  /** The entity it is about, by the name the producer used. */
+  entity_id: string | null;
+  /** Its name: raised again under the same one it is the same alert. */
+  id: string;
+  /** More of it. */
+  message: string | null;
+  /** When it was raised first; it stays while the alert is active. */
+  raised_at: string;
+  /** How urgent it is. */
+  severity: AlertSeverity;
+  /** Who raised it. */
+  source: string | null;
+  /** What it is, in a line. */
+  title: string;
+}
+
+/** The active alerts. */
+export interface AlertList {
+  /** The position at which they are so. */
+  cursor: string;
+  /** At most 64, the most urgent first, then by id. */
+  items: Alert[];
+}
+
+/** How urgent an alert is. */
+export type AlertSeverity = "info" | "warning" | "critical";
+
 /** One token's balance. */
 export interface Balance {
   /** Exact decimal. */
@@ -127,6 +156,8 @@ export interface CityLayer {
   active_agents: number;
   /** Members of all microDAOs. */
   active_users: number;
+  /** Ours: active alerts, at most 64, ordered by id. */
+  alerts: Alert[];
   /** Ours: messaging channels. */
   channels: ChannelItem[];
   /** How the network is doing. */
@@ -175,6 +206,28 @@ export interface CurrentRun {
   progress: number | null;
   /** When it began. */
   started_at: string;
+}
+
+/** One of them, with its message */
+export interface DeadLetterQuery {
+  /** As in the list */
+  id: string;
+}
+
+/** Messages that could not be processed, newest first */
+export interface DeadLettersQuery {
+  /** The message's subject; `*` stands for one token, `>` for the rest. */
+  subject?: string;
+  /** What became of it. */
+  status?: LetterStatus;
+  /** First failed at this time or later. ISO 8601 with `Z` or an offset; without one it is taken as UTC. */
+  since?: string;
+  /** First failed before this time. */
+  until?: string;
+  /** Letters on a page. */
+  limit?: number;
+  /** `next_cursor` of the page before. */
+  cursor?: string;
 }
 
 /** A dependency. */
@@ -624,6 +677,66 @@ export interface LessonsQuery {
   cursor?: string;
 }
 
+/** A letter with its message. */
+export type LetterDetail = LetterItem & {
+  /** The message's id as an event. */
+  event_id: string;
+  /** What happened: any JSON value; null where the body was no JSON. */
+  payload: unknown;
+  /** Who sent it. */
+  source_service?: string | null;
+  /** The producer's time. */
+  timestamp: string;
+};
+
+/** A message that could not be processed. */
+export interface LetterItem {
+  /** How often it was tried. */
+  attempts: number;
+  /** Why the last attempt failed. */
+  error: string;
+  /** When it failed first. */
+  first_failed_at: string;
+  /** Its id. */
+  id: string;
+  /** When it failed last. */
+  last_failed_at: string;
+  /** When it is tried again by itself; null when it is not. */
+  next_attempt_at: string | null;
+  /** The message's position in the log; null where it has none. */
+  origin_cursor: string | null;
+  /** Its position there; 0 where it never got one. */
+  origin_sequence: number;
+  /** The stream that holds it; `table` for the table log. */
+  origin_stream: string;
+  /** The part of the server in which it failed: `history` (the record), `log` (the table log), `learner`… */
+  processor: string;
+  /** What became of it. */
+  status: LetterStatus;
+  /** The message's subject. */
+  subject: string;
+}
+
+/** A page of letters. */
+export interface LetterList {
+  /** Whether there are more behind this page. */
+  has_more: boolean;
+  /** The letters, newest first by their first failure. */
+  items: LetterItem[];
+  /** For `cursor`, to get the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** What becomes of a letter.
+ * 
+ * | from | a retry succeeds | the last retry fails | replayed | discarded |
+ * |---|---|---|---|---|
+ * | `retrying` | it is deleted | `dead` | `replayed`; when it fails, as after any retry | `discarded` |
+ * | `dead` | `replayed` | `dead` | `replayed`; `dead` when it fails | `discarded` |
+ * | `replayed` | | | stays | refused |
+ * | `discarded` | | | refused | stays | */
+export type LetterStatus = "retrying" | "dead" | "replayed" | "discarded";
+
 /** The map. */
 export interface MapCheck {
   /** The position folded last. */
@@ -867,6 +980,21 @@ export interface Routes {
   "/living-map/agents/{id}/preamble": {
     parameters: PreambleQuery;
     answer: Preamble;
+  };
+  /** The active alerts, the most urgent first */
+  "/living-map/alerts": {
+    parameters: Record<string, never>;
+    answer: AlertList;
+  };
+  /** Messages that could not be processed, newest first */
+  "/living-map/dead-letters": {
+    parameters: DeadLettersQuery;
+    answer: LetterList;
+  };
+  /** One of them, with its message */
+  "/living-map/dead-letters/{id}": {
+    parameters: DeadLetterQuery;
+    answer: LetterDetail;
   };
   /** What changed between two moments */
   "/living-map/diff": {
