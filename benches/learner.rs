@@ -25,7 +25,7 @@ const ROUNDS: usize = 5;
 fn messages(count: usize, agents: usize) -> Vec<(String, Vec<u8>, i64)> {
     (0..count)
         .map(|n| {
-            let (agent, at) = (n * 7_919 % agents, BEGIN + n as i64);
+            let (agent, at) = (n * 7_919 % agents, BEGIN + i64::try_from(n).unwrap_or_default());
             let outcome = match n * 31 % 100 {
                 0 | 1 => "error",
                 2 => "silent",

@@ -40,7 +40,7 @@ enum Action {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Run the learner alone, beside servers with LEARNER_ENABLED=false
+    /// Run the learner alone, beside servers with `LEARNER_ENABLED=false`
     Learn {
         #[command(flatten)]
         settings: Settings,

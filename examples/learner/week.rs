@@ -310,7 +310,9 @@ fn score(plan: &Plan, experiences: u64, lessons: Vec<NewLesson>) -> Week {
             candidates.iter().copied().filter(|place| plan.incidents[*place].explains(&lesson, agent)).collect();
         let score = week.rules.entry(rules[&*lesson.rule]).or_default();
         score.lessons += 1;
-        explained.iter().for_each(|place| found[*place] = true);
+        for place in &explained {
+            found[*place] = true;
+        }
         if !explained.is_empty() && explained.iter().all(|place| plan.incidents[*place].optional) {
             score.consequences += 1;
         }

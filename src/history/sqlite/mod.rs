@@ -246,7 +246,8 @@ mod tests {
             let pragma = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
             history.writer.execute(pragma)
         };
-        limit(40).await.unwrap();
+        let empty: u32 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&history.writer).await.unwrap();
+        limit(empty + 40).await.unwrap();
         let mut written = 0;
         let error = loop {
             match history.write(&[entry(written + 1)]).await {

@@ -15,7 +15,7 @@ export function ReadyProvider({ children }: { children: ReactNode }) {
 }
 
 export const useReady = (): Resource<Ready> | null => useContext(ReadyContext);
-export const useSources = (): readonly SourceHealth[] => useReady()?.data?.checks.sources ?? [];
+export const useSources = (): readonly SourceHealth[] => useReady()?.data?.checks?.sources ?? [];
 
 const tones: Record<SourceStatus, string> = { ok: 'ok', stale: 'warn', down: 'bad', unknown: 'quiet' };
 const shapes = { ok: 'disc', stale: 'triangle', down: 'diamond', unknown: 'ring' } as const;

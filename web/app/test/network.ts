@@ -13,6 +13,7 @@ export function agent(id: string, microdao: string | null, kind = 'assistant'): 
     description: null,
     last_active: null,
     current_run: null,
+    open_lessons: null,
     usage: { llm_calls_24h: 7, tokens_24h: 900, messages_24h: 1, avg_response_time_ms: 812.4 },
   };
 }
@@ -32,6 +33,7 @@ export function network(microdaos: number, agents: number, nodes: number): Layer
   return {
     city: {
       active_agents: agents,
+      alerts: [],
       active_users: 0,
       health: 'green' as never,
       metrics: {} as never,
