@@ -211,6 +211,12 @@ mod tests {
 
     use super::*;
 
+    /// A limit of the server had the name of an option of the demo: the demo did not start.
+    #[test]
+    fn no_two_options_of_a_command_have_one_name() {
+        Cli::command().debug_assert();
+    }
+
     #[test]
     fn a_cause_that_was_said_already_is_not_said_again() {
         let refused = std::io::Error::other("connection refused");

@@ -73,7 +73,7 @@ pub fn limits(settings: &Settings) -> Limits {
     Limits::new(LimitsConfig {
         requests: a_second(limits.requests_per_second, 1),
         // the largest request that is taken at all must be taken after a rest
-        events: a_second(limits.events_per_second, limits.max_batch_events),
+        events: a_second(limits.published_per_second, limits.max_batch_events),
         auth_failures: (failures > 0).then(|| Rate { per_second: f64::from(failures) / 60.0, burst: failures }),
         unlimited: unlimited(settings),
         trusted_proxies: limits.trusted_proxies.iter().copied().collect(),

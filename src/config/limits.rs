@@ -34,8 +34,8 @@ pub struct Limits {
     pub requests_per_second: u32,
 
     /// Events that one address, and one token, may publish a second, over ten seconds; 0 is any number
-    #[arg(long, env = "EVENTS_PER_SECOND", value_name = "EVENTS_PER_SECOND", default_value_t = 10_000)]
-    pub events_per_second: u32,
+    #[arg(long, env = "PUBLISHED_PER_SECOND", value_name = "PUBLISHED_PER_SECOND", default_value_t = 10_000)]
+    pub published_per_second: u32,
 
     /// Tokens that are not taken of one address a minute, before it is asked to wait; 0 is any number
     #[arg(long, env = "AUTH_FAILURES_PER_MINUTE", value_name = "AUTH_FAILURES_PER_MINUTE", default_value_t = 60)]

@@ -195,7 +195,7 @@ async fn who_asks_too_often_waits_and_then_is_served_again() {
 
 #[tokio::test]
 async fn who_publishes_too_much_waits() {
-    let server = Process::serve(&[UNLIMITED, ("EVENTS_PER_SECOND", "1"), ("MAX_BATCH_EVENTS", "10")]).await;
+    let server = Process::serve(&[UNLIMITED, ("PUBLISHED_PER_SECOND", "1"), ("MAX_BATCH_EVENTS", "10")]).await;
     let publish = |address: IpAddr, count: usize| {
         let event = json!({"event_type": "agent.event.created", "payload": {"agent_id": "agent:x"}});
         client(address).post(server.url("/living-map/events")).json(&vec![event; count]).send()

@@ -54,7 +54,9 @@ export async function get<P extends keyof Routes>(
 
 /** A request with the token that there is for the server. */
 export async function ask(base: string | undefined, path: string, parameters: object, init: RequestInit) {
-  const token = await sourceFor(base)?.();
+  // without a source the request sets out at once
+  const source = sourceFor(base);
+  const token = source && (await source());
   if (token) init.headers = { authorization: `Bearer ${token}` };
   const response = await fetch(address(base, path, parameters), init);
   if (response.ok) return response.json();
