@@ -29,6 +29,7 @@ use crate::history::snapshots::Thinning;
 use crate::history::{self, History, HistoryConfig, Leases};
 use crate::http::{self, AppState, HttpConfig, Parts};
 use crate::journal::{Journal, JournalConfig, Place};
+use crate::learner::ExperienceProcessor;
 use crate::lease::{self, Leadership, LeaseConfig};
 use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, Replay, ReplayConfig, SavingConfig};
 use crate::log::table::{TableLog, TableLogConfig};
@@ -109,7 +110,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     });
     let learner = settings.learner.learner_enabled.then(|| {
         let source = learning::source(&settings, connection, &log, &history, &learned);
-        let learner = learning::learner(&settings, &learned, &log, &journal);
+        let learner = learning::learner(&settings, &learned, &log, &journal, &dead_letters);
         let status = learner.status();
         tasks.spawn_leading("learner", Stage::Working, &leadership, move |stop| learner.clone().run(source(), stop));
         status
@@ -192,8 +193,11 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         let leadership = leadership.clone();
         |stop| async move { leadership.unless_following(stop, |stop| control.clone().run(stop)).await }
     });
-    let processors: Vec<Arc<dyn Processor>> =
-        vec![Arc::new(RecordProcessor(Arc::clone(&history))), Arc::new(LogProcessor(Arc::clone(&log)))];
+    let processors: Vec<Arc<dyn Processor>> = vec![
+        Arc::new(RecordProcessor(Arc::clone(&history))),
+        Arc::new(LogProcessor(Arc::clone(&log))),
+        Arc::new(ExperienceProcessor),
+    ];
     let office = Office::new(
         office_config(&settings),
         dead_letters,

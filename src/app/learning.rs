@@ -16,10 +16,12 @@ use super::{
 use crate::adapters::SourceBoard;
 use crate::bus::Connection;
 use crate::config::Settings;
-use crate::history::{self, Database, DeadLetters, History, Lessons};
+use crate::history::dead_letters::Failure;
+use crate::history::{self, Database, DeadLetters, History, HistoryError, Lessons};
 use crate::http;
 use crate::journal::Journal;
 use crate::learner::config::{DriftConfig, SiblingConfig};
+use crate::learner::rejected::PROCESSOR;
 use crate::learner::source::Source;
 use crate::learner::{Learner, LearnerConfig, Reject, RuleConfig, StreamSource, TableSource};
 use crate::log::{EventLog, ExperienceConfig, Experiences};
@@ -90,7 +92,13 @@ pub fn source(
 }
 
 /// The learner as it is set.
-pub fn learner(settings: &Settings, learned: &Learned, log: &Arc<dyn EventLog>, journal: &Journal) -> Learner {
+pub fn learner(
+    settings: &Settings,
+    learned: &Learned,
+    log: &Arc<dyn EventLog>,
+    journal: &Journal,
+    dead_letters: &DeadLetters,
+) -> Learner {
     let own = &settings.learner;
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let default = RuleConfig::default();
@@ -122,15 +130,38 @@ pub fn learner(settings: &Settings, learned: &Learned, log: &Arc<dyn EventLog>, 
         subject: own.lesson_publish_enabled.then(|| own.lesson_subject.as_str().to_owned()),
         ..LearnerConfig::default()
     };
-    Learner::new(config, Arc::clone(&learned.lessons), Arc::clone(log), journal.clone(), reject(journal))
+    Learner::new(
+        config,
+        Arc::clone(&learned.lessons),
+        Arc::clone(log),
+        journal.clone(),
+        reject(settings, journal, dead_letters),
+    )
 }
 
-/// What is no experience is noted in the error journal.
-fn reject(journal: &Journal) -> Reject {
-    let journal = journal.clone();
+/// What is no experience is noted in the error journal, and kept to become a dead letter.
+fn reject(settings: &Settings, journal: &Journal, dead_letters: &DeadLetters) -> Reject {
+    let (journal, dead_letters) = (journal.clone(), dead_letters.clone());
+    // in a stream of its own it has a position there, and none in the log
+    let own_stream = settings.storage.nats_url.is_some().then(|| settings.learner.experience_stream_name.clone());
     Arc::new(move |entry, error| {
-        journal.record("read", "experience", &entry.event.event_type, &error);
-        std::future::ready(Ok(())).boxed()
+        let mut failure = Failure::of_entry(PROCESSOR, own_stream.as_deref().unwrap_or("table"), &entry, error);
+        if own_stream.is_some() {
+            failure.origin.cursor = None;
+        }
+        journal.record("read", "experience", &failure.subject, &failure.error);
+        let dead_letters = dead_letters.clone();
+        async move {
+            match dead_letters.failed(failure).await {
+                Ok(_) => Ok(()),
+                Err(error @ HistoryError::Refused(_)) => {
+                    tracing::error!(%error, "what is no experience cannot be kept as a dead letter either");
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        .boxed()
     })
 }
 
@@ -162,7 +193,7 @@ pub async fn learn(settings: Settings) -> anyhow::Result<()> {
     let dead_letters = DeadLetters::new(Arc::clone(&database.dead_letters), retry_config(&settings));
     let OpenLog { log, connection, .. } = open_log(&settings, &database.history, &dead_letters).await?;
     let source = source(&settings, connection, &log, &database.history, &learned);
-    let learner = learner(&settings, &learned, &log, &journal);
+    let learner = learner(&settings, &learned, &log, &journal, &dead_letters);
     let status = learner.status();
     tasks.spawn_leading("learner", Stage::Working, &leadership, move |stop| learner.clone().run(source(), stop));
     tasks.spawn("metrics upkeep", Stage::Working, {

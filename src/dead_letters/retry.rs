@@ -67,6 +67,8 @@ impl Office {
         let outcome = match self.process(&kept).await {
             Ok(outcome) => outcome,
             Err(OfficeError::History(error)) => return Err(error),
+            // nobody will ever process it here: it is to be seen
+            Err(OfficeError::NoProcessor(_)) => Err(letter.error.clone()),
             // not now, and nobody behind it is to wait for that
             Err(error) => {
                 tracing::debug!(id = %letter.id, %error, "a letter could not be tried");

@@ -12,6 +12,7 @@
 //! | [`memory`] | the fold, and its place in the stream |
 //! | [`source`] | the stream of experiences, or the table log |
 //! | [`run`] | lessons into the database, and only then the word that experiences need not come again |
+//! | [`rejected`] | what is no experience, and becomes a dead letter |
 //! | [`review`] | candidates that nobody reviewed in time |
 //! | [`announce`] | telling of lessons on the log |
 //! | [`preamble`] | the lessons that matter for an agent and a task, as text |
@@ -38,6 +39,7 @@ pub mod fold;
 pub mod key;
 pub mod memory;
 pub mod preamble;
+pub mod rejected;
 pub mod review;
 pub mod rules;
 pub mod run;
@@ -49,5 +51,6 @@ pub mod window;
 
 pub use config::{LearnerConfig, RuleConfig};
 pub use fold::{Fold, Folded};
+pub use rejected::ExperienceProcessor;
 pub use run::{Learner, LearnerStatus, Reject};
 pub use source::{StreamSource, TableSource};

@@ -111,6 +111,12 @@ async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
         (metric(&server, "lessons_unreadable_total").await >= 1.0).then_some(())
     })
     .await;
+    until("it to be kept as what could not be processed", || async {
+        let letters = get(&server, "/living-map/dead-letters?subject=agent.experience.v1.%3E").await;
+        let letter = letters["items"][0].clone();
+        (letter["processor"] == "learner" && letter["origin_stream"] == "EXPERIENCE").then_some(())
+    })
+    .await;
 
     // kill -9 between the second and the third failure: the windows are made again
     publish(&client, &burst("agent:three")[..2]).await;
