@@ -48,7 +48,12 @@ impl Process {
         let (folder, port) = (Folder::new("server"), free_port());
         let daemon = spawn(&folder, program, &arguments, &environment, port);
         let mut process = Self { daemon, folder, program, arguments, environment, port };
-        process.healthy().await;
+        while !process.healthy().await {
+            // somebody else has taken the port meanwhile: another one
+            assert!(process.output().contains("Address already in use"), "living-map ended");
+            process.port = free_port();
+            process.spawn();
+        }
         process
     }
 
@@ -85,21 +90,26 @@ impl Process {
     /// Starts it again (after killing it, if it runs) with the same settings, folder and port.
     pub async fn restart(&mut self) {
         self.daemon.kill();
-        self.daemon = spawn(&self.folder, self.program, &self.arguments, &self.environment, self.port);
-        self.healthy().await;
+        self.spawn();
+        assert!(self.healthy().await, "living-map ended");
     }
 
-    async fn healthy(&mut self) {
+    fn spawn(&mut self) {
+        self.daemon = spawn(&self.folder, self.program, &self.arguments, &self.environment, self.port);
+    }
+
+    /// Waits until it is healthy; false if it ended instead.
+    async fn healthy(&mut self) -> bool {
         let url = self.url("/living-map/health");
         let daemon = std::sync::Mutex::new(&mut self.daemon);
         until("living-map to be healthy", || async {
-            if let Some(status) = daemon.lock().expect("no other user").ended() {
-                panic!("living-map ended: {status}");
+            if daemon.lock().expect("no other user").ended().is_some() {
+                return Some(false);
             }
             let answer = reqwest::get(&url).await.ok()?;
-            answer.status().is_success().then_some(())
+            answer.status().is_success().then_some(true)
         })
-        .await;
+        .await
     }
 }
 
