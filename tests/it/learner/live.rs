@@ -56,6 +56,13 @@ async fn post(server: &Process, path: &str, body: &Value) -> (StatusCode, Value)
     (answer.status(), answer.json().await.unwrap())
 }
 
+/// What the map shows of an agent's lessons; none while it does not know the agent.
+async fn open_lessons(server: &Process) -> Option<Value> {
+    let answer = reqwest::get(server.url("/living-map/entities/agent:one")).await.ok()?;
+    let agent: Value = answer.error_for_status().ok()?.json().await.ok()?;
+    Some(agent["data"]["open_lessons"].clone())
+}
+
 /// Rows of the last 30 minutes, and how many keys they have.
 async fn rows(connection: &mut PgConnection) -> (i64, i64) {
     let sql = "SELECT count(*), count(distinct lesson_key) FROM agent_lessons WHERE ts > now() - interval '30 minutes'";
@@ -162,7 +169,12 @@ async fn a_learner_alone_learns_beside_a_server_that_does_not() {
     let nats_url = nats.url();
     let environment = [("DATABASE_URL", &*url), ("NATS_URL", &*nats_url), ("LEARNER_ENABLED", "false")];
     let server = Process::start(&["serve"], &environment).await;
-    assert_eq!(get(&server, "/living-map/ready").await["checks"]["learner"], Value::Null);
+    until("a server that does not learn", || async {
+        let ready = reqwest::get(server.url("/living-map/ready")).await.ok()?.error_for_status().ok()?;
+        let ready: Value = ready.json().await.ok()?;
+        ready["checks"]["learner"].is_null().then_some(())
+    })
+    .await;
     let port = crate::support::daemon::free_port();
     let learner = [("DATABASE_URL", &*url), ("NATS_URL", &*nats_url), ("LEARNER_PORT", &*port.to_string())];
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_living-map"));
@@ -183,12 +195,7 @@ async fn a_learner_alone_learns_beside_a_server_that_does_not() {
     assert_eq!(health["service"], "living-map-learner");
     let metrics = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("js_messages_acked_total"), "{metrics}");
-    until("the lesson on the map", || async {
-        let agent = reqwest::get(server.url("/living-map/entities/agent:one")).await.ok()?;
-        let agent: Value = agent.json().await.ok()?;
-        (agent["data"]["open_lessons"]["count"] == 1).then_some(())
-    })
-    .await;
+    until("the lesson on the map", || async { (open_lessons(&server).await?["count"] == 1).then_some(()) }).await;
     assert!(daemon.stop("TERM").await.success());
 }
 
@@ -277,17 +284,13 @@ async fn one_file_learns_too_and_people_and_agents_use_what_it_learned() {
 
     // retired: it is gone from the preamble and from the map, not from the memory
     until("the lesson on the map", || async {
-        let agent = get(&server, "/living-map/entities/agent:one").await;
-        (agent["data"]["open_lessons"] == json!({"count": 1, "keys": [second["lesson_key"]]})).then_some(())
+        let shown = open_lessons(&server).await?;
+        (shown == json!({"count": 1, "keys": [second["lesson_key"]]})).then_some(())
     })
     .await;
     let retirement = json!({"version": 2, "reason": "the provider is back"});
     assert_eq!(post(&server, &format!("{path}/retire"), &retirement).await.1["status"], "retired");
-    until("the map without it", || async {
-        let agent = get(&server, "/living-map/entities/agent:one").await;
-        agent["data"]["open_lessons"].is_null().then_some(())
-    })
-    .await;
+    until("the map without it", || async { open_lessons(&server).await?.is_null().then_some(()) }).await;
     assert_eq!(lessons(&server, "status=retired,superseded", 2).await.len(), 2);
     let (status, _) = post(&server, "/living-map/lessons/nothing/retire", &retirement).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
