@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
-const BUDGET_BYTES = 5200;
+const BUDGET_BYTES = 5000;
 /** What a page pays that uses one function alone: more means that the package cannot be shaken. */
 const SHAKEN_BYTES = 700;
 

@@ -47,10 +47,12 @@ const ATTEMPTS_WITH_CURSOR = 10;
 /** From this attempt on, if none has brought a frame yet, WebSocket and server-sent events take turns. */
 const ATTEMPTS_BY_SOCKET = 2;
 
-const statusOf = (state: State): ConnectionStatus =>
-  state === 'failed' ? 'error' : state === 'open' || state === 'connecting' ? state : 'closed';
+const statuses: { readonly [S in State]?: ConnectionStatus } = {
+  open: 'open',
+  connecting: 'connecting',
+  failed: 'error',
+};
 
-type Transport = 'socket' | 'events';
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
 export class LivingMapClient {
@@ -67,8 +69,8 @@ export class LivingMapClient {
   #attempt = 0;
   /** Those of them whose last words could not be read. */
   #garbled = 0;
-  /** What the line is over, and once it has brought a frame, what further lines are over. */
-  #transport: Transport = 'socket';
+  /** Whether the line is a WebSocket, and not server-sent events; once it has brought a frame, further ones are the same. */
+  #isSocket = true;
   #isTransportKnown = false;
   /** Milliseconds that a `reconnect` frame asked to wait. */
   #askedToWait: number | null = null;
@@ -80,10 +82,12 @@ export class LivingMapClient {
   /** Those who wait for a snapshot. */
   #waiting: (() => void)[] = [];
 
-  constructor(
-    private readonly options: LivingMapOptions = {},
-    private readonly environment: Environment = {},
-  ) {
+  readonly #options: LivingMapOptions;
+  readonly #environment: Environment;
+
+  constructor(options: LivingMapOptions = {}, environment: Environment = {}) {
+    this.#options = options;
+    this.#environment = environment;
     this.#store = new Store(options.maxEvents ?? MAX_EVENTS);
   }
 
@@ -129,11 +133,18 @@ export class LivingMapClient {
     const to = next(this.#state, signal);
     if (to === null) return;
     this.#state = to;
-    if (to !== 'open') this.#dropLine();
+    if (to !== 'open') {
+      clearTimeout(this.#silence);
+      clearTimeout(this.#stable);
+      const line = this.#line;
+      this.#line = null;
+      line?.close();
+    }
     clearTimeout(this.#retry);
     if (to === 'idle' || to === 'paused') this.#attempt = 0;
-    if (to === 'open' || to === 'idle') this.#error = null;
+    if (to === 'idle') this.#error = null;
     if (to === 'open') {
+      this.#error = null;
       // Not with its first frame: one that always ends soon after would be asked for again and again without a pause.
       this.#stable = setTimeout(() => {
         this.#attempt = 0;
@@ -141,50 +152,46 @@ export class LivingMapClient {
     }
     if (to === 'idle' || to === 'failed') this.#release();
     if (to === 'waiting') this.#retry = setTimeout(() => this.#signal('retry'), this.#wait());
-    this.#store.setConnection(statusOf(to), this.#error);
+    this.#store.set({ connectionStatus: statuses[to] ?? 'closed', error: this.#error });
     // Last: a line that cannot even be tried ends at once, in a signal of its own.
     if (to === 'connecting') this.#openLine();
   }
 
-  #openLine() {
+  async #openLine() {
     if (this.#attempt >= ATTEMPTS_WITH_CURSOR || this.#garbled >= GARBLED_WITH_CURSOR) this.#fresh = true;
     // What got through once may not where we are now.
     if (this.#attempt > ATTEMPTS_WITH_CURSOR) this.#isTransportKnown = false;
-    const { cursor } = this.getState();
-    const { url, layers } = this.options;
-    if (!this.#isTransportKnown && this.#attempt >= ATTEMPTS_BY_SOCKET) {
-      this.#transport = this.#transport === 'socket' ? 'events' : 'socket';
-    }
-    const overSocket = this.#transport === 'socket';
-    const query = { cursor: this.#fresh ? null : cursor, layers: layers?.join() };
+    if (!this.#isTransportKnown && this.#attempt >= ATTEMPTS_BY_SOCKET) this.#isSocket = !this.#isSocket;
+    const { url, layers } = this.#options;
+    const isSocket = this.#isSocket;
+    const cursor = this.#fresh ? null : this.getState().cursor;
     const events = {
       // On a quiet network it is long until a frame comes; what was resumed is current before.
-      open: () => query.cursor && this.#signal('frame'),
-      message: (data: unknown) => this.#receive(data),
-      end: (end: LineEnd) => this.#end(end),
+      open: () => cursor && this.#signal('frame'),
+      message: this.#receive,
+      end: this.#end,
     };
     this.#expectFrame();
-    const open = (ticket?: string | null) => {
-      try {
-        const at = address(url, overSocket ? '/living-map/stream' : '/living-map/events/stream', { ...query, ticket });
-        const Socket = this.environment.WebSocket ?? globalThis.WebSocket;
-        this.#line = overSocket ? openLine(at, events, Socket) : openEvents(at, events);
-      } catch (error) {
-        // No such address, or no WebSocket here: it would be so the next time.
-        this.#lose(errorOf(error), 'refused');
-      }
-    };
-    if (!sourceFor(url)) return open();
-    // Stands for the line until there is a ticket. That is good for one line: each gets its own, with a token of now.
-    const asking = { close() {} };
-    this.#line = asking;
-    ask(url, '/living-map/stream/ticket', {}, { method: 'POST' }).then(
-      ({ ticket }) => this.#line === asking && open(ticket),
-      (error) => this.#line === asking && this.#lose(errorOf(error)),
-    );
+    // Stands for the line until there is one.
+    const none = { close() {} };
+    this.#line = none;
+    let signal: Signal = 'lost';
+    try {
+      // A ticket is good for one line: each gets its own, with a token of now. Without one the line opens at once.
+      const ticket = sourceFor(url) && (await ask(url, '/living-map/stream/ticket', {}, { method: 'POST' })).ticket;
+      if (this.#line !== none) return;
+      // No such address, or no WebSocket here: it would be so the next time.
+      signal = 'refused';
+      const query = { cursor, layers: layers?.join(), ticket };
+      const at = address(url, isSocket ? '/living-map/stream' : '/living-map/events/stream', query);
+      const Socket = this.#environment.WebSocket ?? globalThis.WebSocket;
+      this.#line = isSocket ? openLine(at, events, Socket) : openEvents(at, events);
+    } catch (error) {
+      if (this.#line === none) this.#lose(errorOf(error), signal);
+    }
   }
 
-  #receive(data: unknown) {
+  #receive = (data: unknown) => {
     const frame = parseFrame(data);
     if (!frame) {
       // What it said is lost, and with it the place in the stream: back to the last cursor.
@@ -202,9 +209,9 @@ export class LivingMapClient {
     this.#garbled = 0;
     this.#isTransportKnown = true;
     this.#signal('frame');
-  }
+  };
 
-  #end({ code, reason, isRefused, waitMs }: LineEnd) {
+  #end = ({ code, reason, isRefused, waitMs }: LineEnd) => {
     const error = new Error(`the stream was closed: ${code} ${reason}`);
     // With a cursor it may be that; without one it would be so the next time.
     const isHopeless = isFinal(code) || (isRefused && this.#fresh);
@@ -212,7 +219,7 @@ export class LivingMapClient {
     this.#atLeast = Math.min(waitMs || 0, BACKOFF_MAX_MS);
     if (isHopeless) this.#lose(error, 'refused');
     else this.#lose(this.#askedToWait === null ? error : null);
-  }
+  };
 
   #lose(error: Error | null, signal: Signal = 'lost') {
     this.#error = error;
@@ -235,21 +242,13 @@ export class LivingMapClient {
     this.#silence = setTimeout(() => this.#lose(new Error('the stream is silent')), SILENCE_MS);
   }
 
-  #dropLine() {
-    clearTimeout(this.#silence);
-    clearTimeout(this.#stable);
-    const line = this.#line;
-    this.#line = null;
-    line?.close();
-  }
-
   #release() {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   #look = () => {
     clearTimeout(this.#hidden);
-    if (this.options.pauseWhenHidden === false) return;
+    if (this.#options.pauseWhenHidden === false) return;
     if (globalThis.document?.hidden) this.#hidden = setTimeout(() => this.#signal('hide'), HIDDEN_MS);
     else this.#signal('show');
   };

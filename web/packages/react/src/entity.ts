@@ -1,6 +1,6 @@
 /** Finding an entity on the map. */
 
-import { isObject, listOf, position } from './fold.js';
+import { listOf, position } from './fold.js';
 import type {
   AgentItem,
   ChannelItem,
@@ -38,19 +38,14 @@ const found = new WeakMap<object, Entity>();
 
 /** The entity with the canonical `id`; `null` when the map has none. */
 export function findEntity(snapshot: Snapshot | null, id: string): Entity | null {
-  if (!snapshot) return null;
   for (const [layer, type] of places) {
-    const fields: unknown = snapshot.layers[layer];
-    const items = isObject(fields) ? fields[listOf(layer, type)] : null;
-    if (!Array.isArray(items)) continue;
-    const at = position(items, id);
-    if (at >= 0) return entityOf(layer, type, items[at]);
+    const items = (snapshot?.layers[layer] as Record<string, unknown> | null)?.[listOf(layer, type)];
+    const data = Array.isArray(items) && items[position(items, id)];
+    if (data) {
+      const entity = found.get(data) ?? { layer, type, data };
+      found.set(data, entity);
+      return entity;
+    }
   }
   return null;
-}
-
-function entityOf(layer: Layer, type: EntityType, data: EntityData): Entity {
-  const entity = found.get(data) ?? { layer, type, data };
-  found.set(data, entity);
-  return entity;
 }

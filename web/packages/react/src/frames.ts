@@ -38,7 +38,12 @@ export type Frame =
  * cannot be what the server meant, after which nothing on that line can be trusted to be complete.
  */
 export function parseFrame(data: unknown): Frame | null {
-  const frame = json(data);
+  let frame: unknown;
+  try {
+    frame = JSON.parse(data as string);
+  } catch {
+    return null;
+  }
   if (!isObject(frame)) return null;
   const { kind } = frame;
   const isWhole =
@@ -62,13 +67,6 @@ const isSnapshot = (data: unknown) =>
 const isChange = (change: unknown) =>
   isObject(change) &&
   isText(change.layer) &&
-  (change.op === 'remove' || ((change.op === 'upsert' || change.op === 'totals') && isObject(change.patch))) &&
-  (change.op === 'totals' || (isText(change.id) && isText(change.type)));
-
-function json(data: unknown): unknown {
-  try {
-    return JSON.parse(data as string);
-  } catch {
-    return null;
-  }
-}
+  (change.op === 'totals' ||
+    (isText(change.id) && isText(change.type) && (change.op === 'remove' || change.op === 'upsert'))) &&
+  (change.op === 'remove' || isObject(change.patch));

@@ -65,7 +65,7 @@ function useMapState<T>(
 ): { client: LivingMapClient; state: T } {
   const key = keyOf(options);
   // The key stands for the options
-  const shared = useMemo(() => sharedFor(options), [key]);
+  const shared = useMemo(() => sharedFor(key, options), [key]);
   const { client } = shared;
   const subscribe = useCallback((listener: () => void) => listen(shared, listener), [shared]);
   const state = useSyncExternalStore(

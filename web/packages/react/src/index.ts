@@ -1,5 +1,4 @@
 export * from './core.js';
-export { type History, useHistory } from './history.js';
 export {
   type LivingMapFull,
   type LivingMapLite,
@@ -8,12 +7,11 @@ export {
   useLivingMapFull,
   useLivingMapLite,
 } from './hooks.js';
-export type { Server } from './pages.js';
+export { type History, type ResourceOptions, type Server, useHistory } from './pages.js';
 export {
   type Errors,
   type Lessons,
   type Resource,
-  type ResourceOptions,
   useErrors,
   useLessons,
   useResource,

@@ -39,7 +39,7 @@ type Row<Signals extends readonly unknown[]> = { readonly [At in keyof Signals]:
 
 /** `null`: nothing happens. The same state again means a new line. */
 // biome-ignore format: a table
-const table: Record<State, Row<typeof signals>> = {
+export const table: Record<State, Row<typeof signals>> = {
   //           start         stop    frame   lost       refused   retry         hide      show          restart
   idle:       ['connecting', null,   null,   null,      null,     null,         null,     null,         null],
   connecting: [null,         'idle', 'open', 'waiting', 'failed', null,         'paused', null,         'connecting'],
@@ -48,8 +48,6 @@ const table: Record<State, Row<typeof signals>> = {
   paused:     [null,         'idle', null,   null,      null,     null,         null,     'connecting', 'connecting'],
   failed:     [null,         'idle', null,   null,      null,     null,         null,     null,         'connecting'],
 };
-
-export const states = Object.keys(table) as State[];
 
 /** What follows on `signal`; `null` if nothing does. */
 export const next = (state: State, signal: Signal): State | null => table[state][signals.indexOf(signal)] ?? null;

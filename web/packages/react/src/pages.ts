@@ -1,14 +1,19 @@
 'use client';
 
-import { useCallback, useEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import { share } from './fold.js';
-import type { Routes } from './generated.js';
+import type { HistoryItem, HistoryQuery, Routes } from './generated.js';
 import { errorOf, get } from './rest.js';
 
 /** The server to ask. */
 export interface Server {
   /** `https://map.example.org`, with a path if it has one; otherwise the page's own origin. */
   url?: string | undefined;
+}
+
+export interface ResourceOptions extends Server {
+  /** Asks again after so many milliseconds, while the page is seen; 0: only on `refetch`. */
+  refreshMs?: number | undefined;
 }
 
 interface Loaded<T> {
@@ -26,7 +31,7 @@ interface Loaded<T> {
 export function usePages<P extends keyof Routes>(
   path: P,
   parameters: Routes[P]['parameters'],
-  url: string | undefined,
+  { url, refreshMs }: ResourceOptions,
 ) {
   type Answer = Routes[P]['answer'];
   const key = JSON.stringify([path, url, parameters]);
@@ -72,6 +77,41 @@ export function usePages<P extends keyof Routes>(
     };
   }, [load]);
 
+  useEffect(() => {
+    if (!refreshMs) return;
+    const timer = setInterval(() => {
+      if (!document.hidden) load(undefined, true);
+    }, refreshMs);
+    return () => clearInterval(timer);
+  }, [load, refreshMs]);
+
   const refetch = useCallback(() => void load(), [load]);
   return { ...current, load, refetch };
+}
+
+export interface History {
+  /** The events so far, newest first. */
+  items: readonly HistoryItem[];
+  /** How many match, as far as the server counted; `null` before the first answer. */
+  total: number | null;
+  hasMore: boolean;
+  isLoading: boolean;
+  /** Why the last request failed; what was there stays. */
+  error: Error | null;
+  /** Adds the next page, if there is one and none is on its way. */
+  loadMore: () => void;
+  /** Begins again with the newest. */
+  refetch: () => void;
+}
+
+/** Recorded events that match `query`, page by page. It does not follow the stream: `refetch` brings what is new. */
+export function useHistory(query: HistoryQuery = {}, server: Server = {}): History {
+  const { pages, isLoading, error, load, refetch } = usePages('/living-map/history', query, server);
+  const items = useMemo(() => pages.flatMap((page) => page.items), [pages]);
+  const last = pages.at(-1);
+  const next = last?.next_cursor ?? null;
+  const loadMore = useCallback(() => {
+    if (next !== null && !isLoading) load(next);
+  }, [load, next, isLoading]);
+  return { items, total: last?.total ?? null, hasMore: next !== null, isLoading, error, loadMore, refetch };
 }

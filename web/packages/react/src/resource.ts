@@ -1,16 +1,10 @@
 'use client';
 
-import { useEffect } from 'react';
 import type { Routes } from './generated.js';
-import { type Server, usePages } from './pages.js';
+import { type ResourceOptions, usePages } from './pages.js';
 
 /** What errors and lessons are asked for again after, if not said otherwise. Milliseconds. */
 const REFRESH_MS = 15_000;
-
-export interface ResourceOptions extends Server {
-  /** Asks again after so many milliseconds, while the page is seen; 0: only on `refetch`. */
-  refreshMs?: number | undefined;
-}
 
 export interface Resource<T> {
   /** The last answer; `null` before the first. What a later one has in common with it keeps its identity. */
@@ -26,16 +20,9 @@ export interface Resource<T> {
 export function useResource<P extends keyof Routes>(
   path: P,
   parameters: Routes[P]['parameters'],
-  { url, refreshMs = 0 }: ResourceOptions = {},
+  options: ResourceOptions = {},
 ): Resource<Routes[P]['answer']> {
-  const { pages, isLoading, error, load, refetch } = usePages(path, parameters, url);
-  useEffect(() => {
-    if (!refreshMs) return;
-    const timer = setInterval(() => {
-      if (!document.hidden) load(undefined, true);
-    }, refreshMs);
-    return () => clearInterval(timer);
-  }, [load, refreshMs]);
+  const { pages, isLoading, error, refetch } = usePages(path, parameters, options);
   return { data: pages[0] ?? null, isLoading, error, refetch };
 }
 

@@ -49,7 +49,7 @@ export async function get<P extends keyof Routes>(
   parameters: Routes[P]['parameters'],
   signal?: AbortSignal,
 ): Promise<Routes[P]['answer']> {
-  return ask(base, path, parameters, signal ? { signal } : {});
+  return ask(base, path, parameters, { signal: signal ?? null });
 }
 
 /** A request with the token that there is for the server. */

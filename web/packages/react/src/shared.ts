@@ -19,12 +19,11 @@ export function keyOf({ url, layers, maxEvents, pauseWhenHidden }: LivingMapOpti
   return JSON.stringify([url, layers && [...new Set(layers)].sort(), maxEvents, pauseWhenHidden]);
 }
 
-/** The client for `options`, with who shares it. Not connected by this: rendering has no effects. */
-export function sharedFor(options: LivingMapOptions): Shared {
-  const key = keyOf(options);
+/** The client for `options`, whose key is given, with who shares it. Not connected by this: rendering has no effects. */
+export function sharedFor(key: string, options: LivingMapOptions): Shared {
   const entry = shared.get(key) ?? { key, client: new LivingMapClient(options), users: 0 };
   // Kept by nobody on a server: there is no page to share it, and requests must not see each other's.
-  if (typeof window !== 'undefined') shared.set(key, entry);
+  if (globalThis.document) shared.set(key, entry);
   return entry;
 }
 

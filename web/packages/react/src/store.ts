@@ -41,8 +41,12 @@ export class Store {
   /** Cursors applied since the last snapshot, oldest first. */
   #seen = new Set<string>();
 
+  readonly #maxEvents: number;
+
   /** @param maxEvents how many events are kept */
-  constructor(private readonly maxEvents: number) {}
+  constructor(maxEvents: number) {
+    this.#maxEvents = maxEvents;
+  }
 
   readonly getState = (): MapState => this.#state;
 
@@ -52,20 +56,12 @@ export class Store {
   };
 
   receive(frame: Frame): void {
-    if (frame.kind === 'snapshot') this.#replace(frame.data);
-    else if (frame.kind === 'event') this.#fold(frame);
-    else if (frame.kind === 'ping' && frame.cursor && this.#state.snapshot) this.#set({ cursor: frame.cursor });
-  }
-
-  setConnection(connectionStatus: ConnectionStatus, error: Error | null): void {
-    this.#set({ connectionStatus, error });
-  }
-
-  #replace(snapshot: Snapshot) {
-    // Events after an older snapshot are news, even those that came before it.
-    this.#seen.clear();
-    const cursor = snapshot.meta.cursor;
-    this.#set({ snapshot: share(this.#state.snapshot, snapshot), cursor });
+    if (frame.kind === 'snapshot') {
+      // Events after an older snapshot are news, even those that came before it.
+      this.#seen.clear();
+      this.set({ snapshot: share(this.#state.snapshot, frame.data), cursor: frame.data.meta.cursor });
+    } else if (frame.kind === 'event') this.#fold(frame);
+    else if (frame.kind === 'ping' && frame.cursor && this.#state.snapshot) this.set({ cursor: frame.cursor });
   }
 
   #fold(event: EventFrame) {
@@ -75,9 +71,9 @@ export class Store {
     const layers = event.changes.reduce(applyChange, snapshot.layers);
     const { cursor } = event;
     const isListed = events.some((other) => other.cursor === cursor);
-    this.#set({
+    this.set({
       snapshot: layers === snapshot.layers ? snapshot : { ...snapshot, layers, meta: { ...snapshot.meta, cursor } },
-      events: isListed ? events : [event, ...events].slice(0, this.maxEvents),
+      events: isListed ? events : [event, ...events].slice(0, this.#maxEvents),
       cursor,
     });
   }
@@ -86,11 +82,11 @@ export class Store {
     if (cursor === this.#state.cursor || this.#seen.has(cursor)) return false;
     this.#seen.add(cursor);
     const [oldest] = this.#seen;
-    if (this.#seen.size > SEEN_LIMIT && oldest !== undefined) this.#seen.delete(oldest);
+    if (this.#seen.size > SEEN_LIMIT) this.#seen.delete(oldest as string);
     return true;
   }
 
-  #set(change: Partial<MapState>) {
+  set(change: Partial<MapState>): void {
     const state = { ...this.#state, ...change };
     const isStale = state.snapshot !== null && state.connectionStatus !== 'open';
     this.#state = { ...state, isStale };
