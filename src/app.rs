@@ -2,42 +2,42 @@
 
 mod access;
 mod learning;
+mod settings;
 mod streams;
 mod tasks;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use chrono::TimeDelta;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret, SourceBoard, Upstreams};
+use crate::adapters::{SourceBoard, Upstreams};
 use crate::bus::{self, Connection, NatsConfig};
-use crate::config::{self, DemoSettings, Public, Settings};
-use crate::dead_letters::{Archive, LogProcessor, Office, OfficeConfig, RecordProcessor};
+use crate::config::{DemoSettings, Settings};
+use crate::dead_letters::{LogProcessor, Office, RecordProcessor};
 use crate::demo::{Demo, DemoConfig};
-use crate::history::dead_letters::{DeadLetters, Processor, RetryConfig};
-use crate::history::retention::{self, RetentionConfig};
-use crate::history::snapshots::Thinning;
-use crate::history::{self, History, HistoryConfig, Leases};
-use crate::http::{self, AppState, HttpConfig, Parts};
-use crate::journal::{Journal, JournalConfig, Place};
+use crate::history::dead_letters::{DeadLetters, Processor};
+use crate::history::retention;
+use crate::history::{self, History, Leases};
+use crate::http::{self, AppState, Parts};
 use crate::learner::ExperienceProcessor;
 use crate::lease::{self, Leadership, LeaseConfig};
-use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, Replay, ReplayConfig, SavingConfig};
+use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, Replay};
 use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
-use crate::model::{Epoch, Service};
-use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, StreamConfig, Streams};
-use crate::sync::{Control, Poller, SyncConfig};
+use crate::model::Epoch;
+use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, Streams};
+use crate::sync::{Control, Poller};
 
+use self::settings::{
+    JOURNAL_FOLDER, adapters_config, archive, demo_config, endpoints, history_config, http_config, office_config,
+    open_journal, replay_config, retention_config, retry_config, saving_config, stream_config, sync_config,
+};
 use self::tasks::{Stage, Tasks};
 
 pub use learning::learn;
@@ -45,9 +45,6 @@ pub use streams::streams;
 
 /// Connections that may wait to be accepted: all clients of a server that was restarted come at once.
 const BACKLOG: u32 = 4096;
-
-/// The journal's folder where none is set.
-const JOURNAL_FOLDER: &str = "living-map-journal";
 
 /// The lease of what one server does for all.
 const LEADER: &str = "leader";
@@ -355,169 +352,6 @@ fn announce(address: &str, simulated: bool) {
     }
 }
 
-fn open_journal(settings: &Settings) -> anyhow::Result<Journal> {
-    let place = place(settings)?;
-    let config = JournalConfig {
-        max_pending: settings.journal.journal_max_pending as usize,
-        max_per_minute: settings.journal.journal_max_per_minute,
-        flush_interval: settings.journal.journal_flush,
-        max_age: Duration::from_hours(24) * settings.journal.journal_retention_days,
-        ..JournalConfig::default()
-    };
-    Ok(Journal::new(config, Some(place)))
-}
-
-/// Where the journal's files are, and the archive's.
-fn place(settings: &Settings) -> anyhow::Result<Place> {
-    Ok(match &settings.journal.journal_url {
-        Some(url) => Place::parse(url).context("JOURNAL_URL cannot be used")?,
-        None => Place::folder(journal_folder(&settings.storage.database_url)),
-    })
-}
-
-fn archive(settings: &Settings) -> anyhow::Result<Archive> {
-    Ok(Archive { place: place(settings)?, timeout: Duration::from_secs(30) })
-}
-
-fn retry_config(settings: &Settings) -> RetryConfig {
-    RetryConfig {
-        delays: settings.dead_letters.dead_letter_retries.clone(),
-        last_delay: Duration::from_hours(1) * settings.dead_letters.dead_letter_last_retry_hours,
-    }
-}
-
-fn office_config(settings: &Settings) -> OfficeConfig {
-    let settings = &settings.dead_letters;
-    OfficeConfig {
-        alert_threshold: settings.dead_letter_alert_threshold.into(),
-        archive_after: Duration::from_hours(24) * settings.dead_letter_archive_days,
-        ..OfficeConfig::default()
-    }
-}
-
-/// Beside the database's file, or in the working directory where it has none.
-fn journal_folder(database_url: &str) -> PathBuf {
-    let file = database_url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
-    let file = file.map(|path| path.split('?').next().unwrap_or(path));
-    let beside = file.map(|path| percent_decode_str(path).decode_utf8_lossy().into_owned());
-    let folder = beside.as_deref().and_then(|path| Path::new(path).parent()).unwrap_or(Path::new(""));
-    folder.join(JOURNAL_FOLDER)
-}
-
-fn history_config(settings: &Settings) -> HistoryConfig {
-    HistoryConfig {
-        reader_connections: settings.storage.database_readers,
-        lease_timeout: settings.cluster.lease / 5,
-        ..HistoryConfig::default()
-    }
-}
-
-fn retention_config(settings: &Settings) -> RetentionConfig {
-    RetentionConfig {
-        rules: settings.storage.history_retention_rules.clone(),
-        max_age: Duration::from_hours(24) * settings.storage.history_retention_days,
-        ..RetentionConfig::default()
-    }
-}
-
-fn saving_config(settings: &Settings) -> SavingConfig {
-    let daily = TimeDelta::days(settings.storage.history_retention_days.into());
-    SavingConfig {
-        interval: Duration::from_mins(settings.saving.snapshot_save_minutes.into()),
-        events: settings.saving.snapshot_save_events.into(),
-        thinning: Thinning { daily, events: settings.saving.snapshot_keep_events.into(), ..Thinning::default() },
-    }
-}
-
-fn adapters_config(settings: &Settings, endpoints: Endpoints, journal: &Journal) -> AdaptersConfig {
-    AdaptersConfig {
-        journal: journal.clone(),
-        endpoints,
-        call_timeout: settings.upstreams.upstream_timeout,
-        max_response_bytes: settings.upstreams.upstream_max_bytes,
-        ..AdaptersConfig::default()
-    }
-}
-
-fn sync_config(settings: &Settings) -> SyncConfig {
-    let default = SyncConfig::default();
-    // what an answer builds on comes first, then its details: one slow call must not take a whole round
-    let round_timeout = default.round_timeout.max(settings.upstreams.upstream_timeout * 2);
-    SyncConfig { interval: settings.upstreams.sync_interval, round_timeout, ..default }
-}
-
-fn stream_config(settings: &Settings) -> StreamConfig {
-    StreamConfig {
-        max_clients: settings.streaming.stream_max_clients,
-        shares: access::stream_shares(settings),
-        max_message_bytes: settings.streaming.stream_max_message_bytes,
-        allowed_origins: settings.listen.allowed_origins.clone(),
-        stall_timeout: settings.streaming.stream_stall,
-        heartbeat_interval: settings.streaming.sse_heartbeat,
-        ..StreamConfig::default()
-    }
-}
-
-fn replay_config(settings: &Settings) -> ReplayConfig {
-    ReplayConfig {
-        max_events: settings.streaming.stream_replay_events,
-        max_bytes: settings.streaming.stream_replay_bytes,
-        concurrency: settings.streaming.stream_replay_concurrency,
-        ..ReplayConfig::default()
-    }
-}
-
-fn http_config(settings: &Settings) -> HttpConfig {
-    let default = HttpConfig::default();
-    let request_timeout = settings.limits.request_timeout;
-    HttpConfig {
-        max_connections: settings.limits.max_connections,
-        connection_shares: access::connection_shares(settings),
-        idle_timeout: settings.limits.idle_timeout,
-        max_head_bytes: settings.limits.max_head_bytes,
-        max_headers: settings.limits.max_headers,
-        max_uri_bytes: settings.limits.max_uri_bytes,
-        body_timeout: settings.limits.body_timeout,
-        public_snapshot: settings.access.public == Public::Snapshot,
-        max_body_bytes: settings.limits.max_body_bytes,
-        max_batch: settings.limits.max_batch_events,
-        request_timeout,
-        // a fresh snapshot that is not to be had in time is answered with the newest there is
-        fresh_timeout: default.fresh_timeout.min(request_timeout / 2),
-        cors_origins: settings.listen.allowed_origins.clone(),
-        // most of a stop is for what comes after the requests
-        drain_timeout: default.drain_timeout.min(settings.cluster.stop / 3),
-        ..default
-    }
-}
-
-fn endpoints(settings: &Settings) -> anyhow::Result<Endpoints> {
-    let mut endpoints = Endpoints::default();
-    for &service in Service::ALL {
-        let (url, token) = settings.upstreams.of(service);
-        let endpoint = Endpoint::new(url.as_str(), token.map(Secret::new)).map_err(|error| {
-            let [address, secret] = config::Upstreams::variables(service);
-            let variable = if error == InvalidEndpoint::Token { secret } else { address };
-            anyhow::anyhow!("{variable} cannot be used: {error}")
-        })?;
-        endpoints.set(service, endpoint);
-    }
-    Ok(endpoints)
-}
-
-fn demo_config(demo: &DemoSettings) -> anyhow::Result<DemoConfig> {
-    let faults = demo.faults.iter().map(|fault| fault.parse().with_context(|| format!("--fault {fault}")));
-    Ok(DemoConfig {
-        agents: demo.agents as usize,
-        nodes: demo.nodes as usize,
-        microdaos: demo.microdaos as usize,
-        events_per_second: f64::from(demo.events_per_second),
-        seed: demo.seed,
-        faults: faults.collect::<anyhow::Result<_>>()?,
-        ..DemoConfig::default()
-    })
-}
-
 fn record_metrics() -> anyhow::Result<PrometheusHandle> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), http::DURATION_BUCKETS)?
@@ -550,21 +384,4 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
         cancelled.cancel();
     });
     Ok(stop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_journal_is_beside_the_database_file() {
-        for (url, folder) in [
-            ("sqlite://living-map.db", "living-map-journal"),
-            ("sqlite:///var/lib/a%20map/x.db?mode=rwc", "/var/lib/a map/living-map-journal"),
-            ("sqlite:data/x.db", "data/living-map-journal"),
-            ("postgres://me:hush@db/living_map", "living-map-journal"),
-        ] {
-            assert_eq!(journal_folder(url), Path::new(folder), "{url}");
-        }
-    }
 }

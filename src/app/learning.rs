@@ -8,11 +8,9 @@ use anyhow::Context;
 use futures::FutureExt;
 use tokio::time::Instant;
 
+use super::settings::{history_config, http_config, open_journal, retry_config};
 use super::tasks::{Stage, Tasks};
-use super::{
-    OpenLog, history_config, http_config, lead, listen, open_journal, open_log, record_metrics, retry_config,
-    stop_signal, upkeep,
-};
+use super::{OpenLog, lead, listen, open_log, record_metrics, stop_signal, upkeep};
 use crate::adapters::SourceBoard;
 use crate::bus::Connection;
 use crate::config::Settings;
