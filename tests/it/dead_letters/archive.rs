@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use living_map::dead_letters::{Archive, OfficeConfig};
-use living_map::journal::Place;
+use living_map::journal::{EntryQuery, Place};
 use serde_json::Value;
 
 use super::office::{Moody, World};
@@ -55,7 +55,12 @@ async fn old_letters_wait_for_a_store_that_is_away_and_then_go_into_files_once_e
     let place = world.folder.path().join("cold");
     fs::write(&place, "").unwrap();
     let archiving = tokio::spawn(world.office.clone().archive(archive(&place), world.stop.clone()));
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("it to find that nothing can be written", || async {
+        let noted =
+            world.journal.filter(&EntryQuery { target: Some("archive".into()), limit: 1, ..EntryQuery::default() });
+        (!noted.is_empty()).then_some(())
+    })
+    .await;
     assert_eq!(world.all().await, dead, "nothing is deleted that is not written");
     fs::remove_file(&place).unwrap();
     until("all of them to be archived", || async { world.all().await.is_empty().then_some(()) }).await;

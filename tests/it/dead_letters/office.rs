@@ -55,6 +55,7 @@ impl Processor for Moody {
 pub struct World {
     pub letters: DeadLetters,
     pub office: Office,
+    pub journal: Journal,
     pub stop: CancellationToken,
     pub folder: tempfile::TempDir,
 }
@@ -69,8 +70,9 @@ impl World {
         let retries = RetryConfig { delays: [10, 20, 30].map(Duration::from_millis).to_vec(), last_delay };
         let letters = DeadLetters::new(database.dead_letters, retries);
         let live = LiveMap::new(LiveConfig::default(), SourceBoard::default());
-        let office = Office::new(config, letters.clone(), vec![processor], log, live, Journal::default());
-        Self { letters, office, stop: CancellationToken::new(), folder }
+        let journal = Journal::default();
+        let office = Office::new(config, letters.clone(), vec![processor], log, live, journal.clone());
+        Self { letters, office, journal, stop: CancellationToken::new(), folder }
     }
 
     pub async fn fail(&self, seq: u64) {
