@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::traffic::Numbers;
 
-const COLUMNS: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
-    idempotency_key, envelope, raw, epoch, seq, logged_at, created_at FROM living_map_history WHERE"#;
+/// What a page shows.
+const COLUMNS: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, epoch, seq
+    FROM living_map_history WHERE"#;
 
 /// Rows on a page.
 const LIMIT: i64 = 200;

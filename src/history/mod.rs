@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::model::subject::Pattern;
-use crate::model::{Cursor, EntityType, Epoch, Event, LogEntry};
+use crate::model::{Cursor, EntityType, Epoch, LogEntry};
 
 pub mod aggregate;
 mod config;
@@ -130,16 +131,25 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<Database, OpenErr
     }
 }
 
-/// A stored event. Rows adopted from the service we replace have no cursor.
-#[derive(Debug, Clone, PartialEq)]
+/// A stored event, as a page shows it: without what only a replay needs, and its payload as the text that the database has,
+/// since reading and writing it again would cost several times what finding it does.
+#[derive(Debug, Clone)]
 pub struct Record {
-    /// Its place in a log.
+    /// Its place in a log; none for a row adopted from the service we replace.
     pub cursor: Option<Cursor>,
-    /// When that log took it.
-    pub logged_at: DateTime<Utc>,
-    /// The event. `entity_type` names the map does not know are kept in [`Record::entity_type`].
-    pub event: Event,
-    /// As stored.
+    /// Its id.
+    pub id: Uuid,
+    /// The producer's time.
+    pub timestamp: DateTime<Utc>,
+    /// Its subject.
+    pub event_type: String,
+    /// What happened, in the normal form of JSON.
+    pub payload: Box<RawValue>,
+    /// Who sent it.
+    pub source_service: Option<String>,
+    /// The entity it is about, by the name the producer used.
+    pub entity_id: Option<String>,
+    /// As stored: it may be one that the map does not know.
     pub entity_type: Option<String>,
 }
 
@@ -189,7 +199,7 @@ pub struct PagePosition {
 }
 
 /// One page, newest first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct HistoryPage {
     /// The rows.
     pub records: Vec<Record>,

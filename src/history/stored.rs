@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::model::{Cursor, EntityType, Epoch, LogEntry, json};
@@ -54,6 +55,25 @@ pub fn read_json(text: &[u8]) -> Value {
         Ok(normal) => normal.value,
         Err(_) => Value::String(String::from_utf8_lossy(text).into_owned()),
     }
+}
+
+/// Stored JSON in normal form, as text.
+pub fn normal_text(text: &[u8]) -> Box<RawValue> {
+    // a value always has a text: its keys are strings
+    to_raw_value(&read_json(text)).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// The text of JSON that was stored in normal form, as the database has it.
+///
+/// All but its large numbers: `jsonb` writes 1e300 out, and readers with integers of any size would take it for one.
+pub fn hand_on(text: &[u8]) -> Box<RawValue> {
+    /// No number of 64 bits has as many.
+    const DIGITS: usize = 20 + 1;
+    let long = text.chunk_by(|a, b| a.is_ascii_digit() && b.is_ascii_digit()).any(|run| run.len() >= DIGITS);
+    if long {
+        return normal_text(text);
+    }
+    serde_json::from_slice(text).unwrap_or_else(|_| normal_text(text))
 }
 
 /// A new log's identity: 48 random bits, so that cursors stay short.
@@ -118,6 +138,17 @@ mod tests {
         assert_eq!(read_json(huge.as_bytes()), json!(huge), "a number beyond 64 bits");
         let deep = "[".repeat(200) + &"]".repeat(200);
         assert_eq!(read_json(deep.as_bytes()), json!(deep), "nested deeper than we read");
+    }
+
+    #[test]
+    fn a_payload_is_handed_on_as_it_is_stored_unless_a_number_in_it_is_written_out() {
+        for text in [r#"{"a": [1, 2.50, "x"], "until": 18446744073709551615}"#, "null", r#""just text""#] {
+            assert_eq!(hand_on(text.as_bytes()).get(), text);
+        }
+        let written_out = format!("{{\"a\": 1{}, \"id\": \"{}\"}}", "0".repeat(300), "7".repeat(40));
+        let value = json!({"a": 1e300, "id": "7".repeat(40)});
+        assert_eq!(hand_on(written_out.as_bytes()).get(), value.to_string());
+        assert_eq!(hand_on(b"{broken").get(), r#""{broken""#, "whatever is stored, a page has it");
     }
 
     #[test]

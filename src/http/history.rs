@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -161,7 +161,8 @@ pub struct HistoryItem {
     /// The NATS subject.
     event_type: String,
     /// What happened: any JSON value.
-    payload: Value,
+    #[schema(value_type = serde_json::Value)]
+    payload: Box<RawValue>,
     /// Who sent it.
     source_service: Option<String>,
     /// The entity it is about, by the name the producer used.
@@ -174,17 +175,9 @@ pub struct HistoryItem {
 }
 
 impl From<Record> for HistoryItem {
-    fn from(Record { cursor, event, entity_type, .. }: Record) -> Self {
-        Self {
-            id: event.id,
-            timestamp: event.timestamp,
-            event_type: event.event_type,
-            payload: event.payload,
-            source_service: event.source_service,
-            entity_id: event.entity_id,
-            entity_type,
-            cursor,
-        }
+    fn from(record: Record) -> Self {
+        let Record { cursor, id, timestamp, event_type, payload, source_service, entity_id, entity_type } = record;
+        Self { id, timestamp, event_type, payload, source_service, entity_id, entity_type, cursor }
     }
 }
 
@@ -215,8 +208,8 @@ pub async fn history(
     let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
     let (page, total) = tokio::try_join!(state.history.query(&wanted), state.history.total(&wanted)).map_err(away)?;
     let last = page.records.last().filter(|_| page.has_more);
-    let next_cursor = last
-        .map(|record| paging::write_position(PagePosition { timestamp: record.event.timestamp, id: record.event.id }));
+    let next_cursor =
+        last.map(|record| paging::write_position(PagePosition { timestamp: record.timestamp, id: record.id }));
     Ok(Json(EventList {
         items: page.records.into_iter().map(HistoryItem::from).collect(),
         total: total.rows,

@@ -16,7 +16,7 @@ mod suite;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use living_map::history::{self, History, HistoryConfig, HistoryPage, HistoryQuery};
+use living_map::history::{self, History, HistoryConfig, HistoryPage, HistoryQuery, Record};
 use living_map::model::{Cursor, Epoch, Event, LogEntry};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -76,6 +76,26 @@ pub fn number(payload: &Value) -> u64 {
     payload["number"].as_u64().expect("a number")
 }
 
+pub fn payload(record: &Record) -> Value {
+    serde_json::from_str(record.payload.get()).expect("JSON")
+}
+
+/// What a page shows of an event.
+pub fn event(record: &Record) -> Event {
+    Event {
+        id: record.id,
+        timestamp: record.timestamp,
+        event_type: record.event_type.clone(),
+        payload: payload(record),
+        source_service: record.source_service.clone(),
+        entity_id: record.entity_id.clone(),
+        entity_type: record.entity_type.as_ref().and_then(|name| name.to_ascii_lowercase().parse().ok()),
+        trace_id: None,
+        idempotency_key: None,
+        envelope: None,
+    }
+}
+
 /// Everything that matches, page by page of `limit` rows, by keyset.
 pub async fn all_pages(history: &dyn History, query: &HistoryQuery, limit: u32) -> Vec<Event> {
     let mut query = HistoryQuery { limit, ..query.clone() };
@@ -83,7 +103,7 @@ pub async fn all_pages(history: &dyn History, query: &HistoryQuery, limit: u32) 
     loop {
         let HistoryPage { records, has_more } = history.query(&query).await.expect("a page");
         assert!(records.len() <= limit as usize && (records.len() == limit as usize || !has_more));
-        events.extend(records.into_iter().map(|record| record.event));
+        events.extend(records.iter().map(event));
         if !has_more {
             return events;
         }

@@ -8,45 +8,46 @@ use sqlx::types::Json;
 use sqlx::{Decode, Postgres, Row, Type, TypeInfo, ValueRef};
 
 use crate::history::Record;
-use crate::history::stored::{cursor_from_sql, entity_type, read_json};
+use crate::history::stored::{cursor_from_sql, entity_type, hand_on, normal_text, read_json};
 use crate::model::{Event, LogEntry};
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
-                idempotency_key, envelope, raw, epoch, seq, logged_at, created_at FROM living_map_history WHERE "#,
-            $rest
-        )
-    };
-}
-
 /// For [`record`], before filters.
-pub const PAGE: &str = select!("true");
+pub const PAGE: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, epoch, seq
+    FROM living_map_history WHERE true"#;
 
 /// For [`entry`].
-pub const LOG: &str = select!("epoch = $1 AND seq > $2 ORDER BY seq LIMIT $3");
+pub const LOG: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
+    idempotency_key, envelope, raw, epoch, seq, logged_at, created_at FROM living_map_history
+    WHERE epoch = $1 AND seq > $2 ORDER BY seq LIMIT $3"#;
 
 pub fn record(row: &PgRow) -> sqlx::Result<Record> {
-    let event = event(row)?;
-    let at = |column| row.try_get::<Option<Micros>, usize>(column).map(|time| time.map(|time| time.0));
+    let cursor = cursor_from_sql(row.try_get(7)?, row.try_get(8)?);
+    let payload = row.try_get::<Option<JsonText<'_>>, _>(3)?.map_or(b"null".as_slice(), |json| json.0);
     Ok(Record {
-        cursor: cursor_from_sql(row.try_get(11)?, row.try_get(12)?),
-        logged_at: at(13)?.or(at(14)?).unwrap_or(event.timestamp),
-        event,
+        id: row.try_get(0)?,
+        timestamp: row.try_get::<Micros, _>(1)?.0,
+        event_type: row.try_get::<Option<_>, _>(2)?.unwrap_or_default(),
+        // what has no place in a log was written by others
+        payload: if cursor.is_some() { hand_on(payload) } else { normal_text(payload) },
+        source_service: row.try_get(4)?,
+        entity_id: row.try_get(5)?,
         entity_type: row.try_get(6)?,
+        cursor,
     })
 }
 
 /// A row that has a place in a log.
 pub fn entry(row: &PgRow) -> sqlx::Result<LogEntry> {
-    let Record { cursor, logged_at, event, .. } = record(row)?;
+    let cursor = cursor_from_sql(row.try_get(11)?, row.try_get(12)?).ok_or(sqlx::Error::RowNotFound)?;
+    let event = event(row)?;
+    let at = |column| row.try_get::<Option<Micros>, usize>(column).map(|time| time.map(|time| time.0));
     let raw: Option<Vec<u8>> = row.try_get(10)?;
-    Ok(LogEntry { cursor: cursor.ok_or(sqlx::Error::RowNotFound)?, logged_at, event, raw: raw.map(Into::into) })
+    let logged_at = at(13)?.or(at(14)?).unwrap_or(event.timestamp);
+    Ok(LogEntry { cursor, logged_at, event, raw: raw.map(Into::into) })
 }
 
 fn event(row: &PgRow) -> sqlx::Result<Event> {
-    let object = |json: StoredJson| match json.0 {
+    let object = |json: JsonText<'_>| match read_json(json.0) {
         Value::Object(map) => map,
         other => Map::from_iter([("value".to_owned(), other)]),
     };
@@ -54,13 +55,13 @@ fn event(row: &PgRow) -> sqlx::Result<Event> {
         id: row.try_get(0)?,
         timestamp: row.try_get::<Micros, _>(1)?.0,
         event_type: row.try_get::<Option<_>, _>(2)?.unwrap_or_default(),
-        payload: row.try_get::<Option<StoredJson>, _>(3)?.map_or(Value::Null, |json| json.0),
+        payload: row.try_get::<Option<JsonText<'_>>, _>(3)?.map_or(Value::Null, |json| read_json(json.0)),
         source_service: row.try_get(4)?,
         entity_id: row.try_get(5)?,
         entity_type: entity_type(row.try_get(6)?),
         trace_id: row.try_get(7)?,
         idempotency_key: row.try_get(8)?,
-        envelope: row.try_get::<Option<StoredJson>, _>(9)?.map(object),
+        envelope: row.try_get::<Option<JsonText<'_>>, _>(9)?.map(object),
     })
 }
 
@@ -84,10 +85,10 @@ impl<'r> Decode<'r, Postgres> for Micros {
     }
 }
 
-/// Stored JSON in normal form, whatever it is.
-struct StoredJson(Value);
+/// Stored JSON, as its text.
+struct JsonText<'r>(&'r [u8]);
 
-impl Type<Postgres> for StoredJson {
+impl Type<Postgres> for JsonText<'_> {
     fn type_info() -> PgTypeInfo {
         <Json<Value> as Type<Postgres>>::type_info()
     }
@@ -96,10 +97,10 @@ impl Type<Postgres> for StoredJson {
     }
 }
 
-impl<'r> Decode<'r, Postgres> for StoredJson {
+impl<'r> Decode<'r, Postgres> for JsonText<'r> {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let versioned = value.format() == PgValueFormat::Binary && value.type_info().name() == "JSONB";
         let bytes = value.as_bytes()?;
-        Ok(Self(read_json(if versioned { bytes.get(1..).unwrap_or_default() } else { bytes })))
+        Ok(Self(if versioned { bytes.get(1..).unwrap_or_default() } else { bytes }))
     }
 }

@@ -6,23 +6,19 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Executor, QueryBuilder, Row};
 
 use super::types;
-use crate::history::stored::{cursor_from_sql, entity_type, epoch_to_sql, read_json};
+use crate::history::stored::{cursor_from_sql, entity_type, epoch_to_sql, hand_on, read_json};
 use crate::history::type_filter::{Dots, Shape, TypeFilter};
 use crate::history::{Held, HistoryPage, HistoryQuery, Record};
 use crate::model::{Epoch, Event, LogEntry};
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
-                idempotency_key, envelope, raw, epoch, seq, logged_at FROM living_map_history WHERE "#,
-            $rest
-        )
-    };
-}
+/// For [`record`], before filters.
+const PAGE: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, epoch, seq
+    FROM living_map_history WHERE true"#;
 
 /// For [`entry`].
-pub const LOG: &str = select!("epoch = ? AND seq > ? ORDER BY seq LIMIT ?");
+pub const LOG: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
+    idempotency_key, envelope, raw, epoch, seq, logged_at FROM living_map_history
+    WHERE epoch = ? AND seq > ? ORDER BY seq LIMIT ?"#;
 
 const ORDER: &str = r#" ORDER BY "timestamp" DESC, id DESC"#;
 
@@ -61,7 +57,7 @@ pub async fn page(connection: &mut SqliteConnection, query: &HistoryQuery) -> sq
 }
 
 fn push_page(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, types: &TypeFilter, limit: i64) {
-    sql.push(select!("true"));
+    sql.push(PAGE);
     push_filters(sql, query, types);
     if let Some(after) = query.after {
         sql.push(r#" AND ("timestamp", id) < ("#).push_bind(after.timestamp.timestamp_micros());
@@ -166,8 +162,16 @@ fn push_shape(sql: &mut QueryBuilder<Sqlite>, shape: &Shape) {
 }
 
 fn record(row: &SqliteRow) -> sqlx::Result<Record> {
-    let LogEntry { cursor, logged_at, event, .. } = entry(row)?;
-    Ok(Record { cursor: Some(cursor), logged_at, event, entity_type: row.try_get(6)? })
+    Ok(Record {
+        id: row.try_get(0)?,
+        timestamp: time(row, 1)?,
+        event_type: row.try_get(2)?,
+        payload: hand_on(row.try_get::<&str, _>(3)?.as_bytes()),
+        source_service: row.try_get(4)?,
+        entity_id: row.try_get(5)?,
+        entity_type: row.try_get(6)?,
+        cursor: cursor_from_sql(row.try_get(7)?, row.try_get(8)?),
+    })
 }
 
 pub fn entry(row: &SqliteRow) -> sqlx::Result<LogEntry> {
