@@ -1,4 +1,4 @@
-//! Alerts of which nobody is notified for a time.
+//! Alerts that are not to disturb anybody for a time.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -61,8 +61,7 @@ pub async fn silences(State(state): State<AppState>) -> Result<Json<SilenceList>
 
 /// Silence alerts
 ///
-/// Nobody is notified of them until it ends; they are shown all the same. Of one that is active still when it ends, and was
-/// not told before, they are notified then.
+/// Until it ends they are marked (`silenced_until`), for whoever notifies of them; they are shown all the same.
 #[utoipa::path(
     post, path = "/living-map/alerts/silences", tag = "alerts", operation_id = "silence_alerts",
     request_body(content = SilenceBody, content_type = "application/json"),

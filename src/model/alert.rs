@@ -101,13 +101,13 @@ pub struct Alert {
     #[serde(default)]
     #[schema(required)]
     pub note: Option<String>,
-    /// Until when nobody is notified of it; null when it is not silenced.
+    /// Until when it is not to disturb anybody; null when it is not silenced.
     #[serde(default)]
     #[schema(required)]
     pub silenced_until: Option<DateTime<Utc>>,
 }
 
-/// Alerts of which nobody is notified for a time. They are shown all the same. Which ones: those that are as `rule`, `alert`
+/// Alerts that are not to disturb anybody for a time. They are shown all the same. Which ones: those that are as `rule`, `alert`
 /// and `entity_id` say, as far as these say anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({

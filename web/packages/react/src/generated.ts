@@ -70,7 +70,7 @@ export interface Alert {
   rule: string | null;
   /** How urgent it is. */
   severity: AlertSeverity;
-  /** Until when nobody is notified of it; null when it is not silenced. */
+  /** Until when it is not to disturb anybody; null when it is not silenced. */
   silenced_until: string | null;
   /** Who raised it. */
   source: string | null;
@@ -88,6 +88,18 @@ export interface AlertList {
 
 /** How urgent an alert is. */
 export type AlertSeverity = "info" | "warning" | "critical";
+
+/** The file of alert rules. */
+export interface AlertsCheck {
+  /** What is wrong with the file. */
+  error: string | null;
+  /** Since when. */
+  loaded_at: string;
+  /** Rules in force. */
+  rules: number;
+  /** `ok`, or `down`: the file as it is now cannot be used, and the rules before stay in force. */
+  status: string;
+}
 
 /** One token's balance. */
 export interface Balance {
@@ -121,6 +133,7 @@ export interface ChannelItem {
 
 /** The dependencies, one by one. */
 export interface Checks {
+  alerts: AlertsCheck | null;
   /** The durable record. */
   history: Dependency;
   /** The files of the error journal. */
@@ -1145,7 +1158,7 @@ export type Service = "agents" | "microdao" | "dao" | "usage" | "city" | "space"
 /** How much it matters. */
 export type Severity = "low" | "medium" | "high";
 
-/** Alerts of which nobody is notified for a time. They are shown all the same. Which ones: those that are as `rule`, `alert`
+/** Alerts that are not to disturb anybody for a time. They are shown all the same. Which ones: those that are as `rule`, `alert`
  * and `entity_id` say, as far as these say anything. */
 export interface Silence {
   /** The alert of this id. */
