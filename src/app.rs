@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::{SourceBoard, Upstreams};
+use crate::alerts::Watcher;
 use crate::bus::{self, Connection, NatsConfig};
 use crate::config::{DemoSettings, Settings};
 use crate::dead_letters::{LogProcessor, Office, RecordProcessor};
@@ -36,11 +37,13 @@ use crate::sync::{Control, Poller};
 
 use self::settings::{
     JOURNAL_FOLDER, adapters_config, archive, demo_config, endpoints, history_config, http_config, office_config,
-    open_journal, replay_config, retention_config, retry_config, saving_config, stream_config, sync_config,
+    open_journal, replay_config, retention_config, retry_config, rule_file, rules_limits, saving_config, stream_config,
+    sync_config,
 };
 use self::tasks::{Stage, Tasks};
 
 pub use learning::learn;
+pub use settings::check_rules;
 pub use streams::streams;
 
 /// Connections that may wait to be accepted: all clients of a server that was restarted come at once.
@@ -195,6 +198,28 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         Arc::new(LogProcessor(Arc::clone(&log))),
         Arc::new(ExperienceProcessor),
     ];
+    let alerts = match &settings.alerts.alert_rules {
+        None => None,
+        Some(path) => {
+            let file = rule_file(path, rules_limits(&settings)).context("ALERT_RULES cannot be used")?;
+            let watcher = Watcher {
+                rules: file.status(),
+                interval: settings.alerts.alert_interval,
+                log: Arc::clone(&log),
+                live: live.clone(),
+                board: board.clone(),
+                journal: journal.clone(),
+                dead_letters: dead_letters.clone(),
+            };
+            let status = file.status();
+            tasks.spawn("alert rules' file", Stage::Working, {
+                let (interval, journal) = (settings.alerts.alert_rules_reload, journal.clone());
+                move |stop| file.keep(interval, journal, stop)
+            });
+            tasks.spawn_leading("alert rules", Stage::Working, &leadership, move |stop| watcher.clone().run(stop));
+            Some(status)
+        }
+    };
     let office = Office::new(
         office_config(&settings),
         dead_letters,
@@ -230,6 +255,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
         history: Arc::clone(&history),
         journal,
         dead_letters: office,
+        alerts,
         snapshots: saved,
         past,
         sources: board,

@@ -19,6 +19,7 @@ pub mod stream;
 
 pub mod live;
 
+pub mod alerts;
 pub mod dead_letters;
 pub mod demo;
 pub mod learner;

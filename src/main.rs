@@ -5,6 +5,7 @@ mod tail;
 use std::error::Error;
 use std::io::IsTerminal;
 use std::num::ParseIntError;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ enum Action {
         #[command(subcommand)]
         action: Streams,
     },
+    /// Alert rules
+    Alerts {
+        #[command(subcommand)]
+        action: Alerts,
+    },
     /// Make an API token: prints the token, for its owner, and the line that the server is told
     Token {
         /// Whose it is
@@ -80,6 +86,17 @@ enum Streams {
     Apply {
         #[command(flatten)]
         settings: Settings,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Alerts {
+    /// Say all that is wrong with a file of alert rules; exit 1 if anything is. Changes nothing
+    Check {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        settings: living_map::config::Alerts,
     },
 }
 
@@ -116,6 +133,10 @@ fn command() -> anyhow::Result<()> {
         Action::Tail(tail) => run(tail::run(tail)),
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
         Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
+        Action::Alerts { action: Alerts::Check { file, settings } } => {
+            println!("{} alert rules, all good", app::check_rules(&file, &settings)?);
+            Ok(())
+        }
         Action::Token { name, role } => {
             let made = NewToken::make(&name, role).map_err(|why| anyhow::anyhow!("--name: {why}"))?;
             eprintln!(

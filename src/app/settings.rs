@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::access;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret};
+use crate::alerts::{RuleFile, RulesLimits};
 use crate::config::{self, DemoSettings, Public, Settings};
 use crate::dead_letters::{Archive, OfficeConfig};
 use crate::demo::DemoConfig;
@@ -55,6 +56,30 @@ pub fn retry_config(settings: &Settings) -> RetryConfig {
         delays: settings.dead_letters.dead_letter_retries.clone(),
         last_delay: Duration::from_hours(1) * settings.dead_letters.dead_letter_last_retry_hours,
     }
+}
+
+pub fn rules_limits(settings: &Settings) -> RulesLimits {
+    RulesLimits { max_rules: settings.alerts.alert_max_rules, max_groups: settings.alerts.alert_max_groups }
+}
+
+/// The file of rules.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn rule_file(path: &Path, limits: RulesLimits) -> anyhow::Result<RuleFile> {
+    RuleFile::open(path, limits).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}: {}", path.display(), errors.join("; "))
+    })
+}
+
+/// Reads a file of alert rules; how many there are.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn check_rules(path: &Path, settings: &config::Alerts) -> anyhow::Result<usize> {
+    let limits = RulesLimits { max_rules: settings.alert_max_rules, max_groups: settings.alert_max_groups };
+    Ok(rule_file(path, limits)?.status().borrow().rules.len())
 }
 
 pub fn office_config(settings: &Settings) -> OfficeConfig {
@@ -152,6 +177,7 @@ pub fn http_config(settings: &Settings) -> HttpConfig {
         public_snapshot: settings.access.public == Public::Snapshot,
         max_body_bytes: settings.limits.max_body_bytes,
         max_batch: settings.limits.max_batch_events,
+        max_silence_minutes: settings.alerts.alert_max_silence_minutes,
         request_timeout,
         // a fresh snapshot that is not to be had in time is answered with the newest there is
         fresh_timeout: default.fresh_timeout.min(request_timeout / 2),

@@ -4,6 +4,7 @@
 //! the variable's name and what was expected.
 
 mod access;
+mod alerts;
 mod cluster;
 mod dead_letters;
 mod demo;
@@ -22,6 +23,7 @@ use clap::Args;
 use crate::model::subject::{MAP_SUBJECTS, Pattern};
 
 pub use access::{Access, Public};
+pub use alerts::Alerts;
 pub use cluster::Cluster;
 pub use dead_letters::DeadLetters;
 pub use demo::DemoSettings;
@@ -55,6 +57,9 @@ pub struct Settings {
     /// What could not be processed.
     #[command(flatten)]
     pub dead_letters: DeadLetters,
+    /// What is worth an alert.
+    #[command(flatten)]
+    pub alerts: Alerts,
     /// Snapshot and stream.
     #[command(flatten)]
     pub streaming: Streaming,

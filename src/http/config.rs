@@ -29,6 +29,8 @@ pub struct HttpConfig {
     pub body_timeout: Duration,
     /// Events in one `POST /living-map/events`; more is answered 413.
     pub max_batch: usize,
+    /// The longest time for which alerts can be silenced, in minutes.
+    pub max_silence_minutes: u32,
     /// How long the answer to a request may take, its body's arrival included; longer is answered 503.
     pub request_timeout: Duration,
     /// How long `?fresh=true` waits for the upstreams and for the map to show what they said; then the newest snapshot
@@ -59,6 +61,7 @@ impl Default for HttpConfig {
             max_body_bytes: 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             max_batch: 1_000,
+            max_silence_minutes: 30 * 24 * 60,
             request_timeout: Duration::from_secs(30),
             fresh_timeout: Duration::from_secs(10),
             probe_timeout: Duration::from_secs(1),

@@ -31,6 +31,7 @@ use crate::model::Experience;
         (name = "events", description = "What happened, and telling what happens"),
         (name = "stream", description = "What happens, as it happens"),
         (name = "lessons", description = "What agents' experiences taught, and handing it out"),
+        (name = "alerts", description = "What wants a look, and who looks after it"),
         (name = "errors", description = "Is anything broken?"),
         (name = "service", description = "The server itself"),
     ),

@@ -15,6 +15,7 @@ use super::limits::Visitor;
 use super::root::SERVICE;
 use super::state::AppState;
 use crate::access::{Access, KeysStatus};
+use crate::alerts::RulesStatus;
 use crate::journal::JournalStatus;
 use crate::learner::LearnerStatus;
 use crate::lease::{Role, Standing};
@@ -81,11 +82,36 @@ pub struct Checks {
     /// What learns from experiences; null where this server does not.
     #[schema(required)]
     learner: Option<LearnerCheck>,
+    /// The file of alert rules; null where there is none.
+    #[schema(required)]
+    alerts: Option<AlertsCheck>,
     /// The WebSocket side.
     stream: StreamCheck,
     /// The keys that tokens are checked with; null where none are fetched.
     #[schema(required)]
     keys: Option<KeysCheck>,
+}
+
+/// The file of alert rules.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AlertsCheck {
+    /// `ok`, or `down`: the file as it is now cannot be used, and the rules before stay in force.
+    status: &'static str,
+    /// Rules in force.
+    rules: usize,
+    /// Since when.
+    loaded_at: DateTime<Utc>,
+    /// What is wrong with the file.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<&RulesStatus> for AlertsCheck {
+    fn from(status: &RulesStatus) -> Self {
+        let RulesStatus { rules, loaded_at, error } = status;
+        let status = if error.is_none() { "ok" } else { "down" };
+        Self { status, rules: rules.len(), loaded_at: *loaded_at, error: error.clone() }
+    }
 }
 
 /// The keys that tokens are checked with.
@@ -299,7 +325,9 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
     let keys = state.access.as_ref().and_then(Access::keys).map(KeysCheck::from);
     let learner = state.learner.as_ref().map(|status| LearnerCheck::from(&*status.borrow()));
     let learns = learner.as_ref().is_none_or(|learner| learner.error.is_none());
-    let current = lease.role != "unknown"
+    let alerts = state.alerts.as_ref().map(|status| AlertsCheck::from(&*status.borrow()));
+    let current = alerts.as_ref().is_none_or(|alerts| alerts.error.is_none())
+        && lease.role != "unknown"
         && learns
         && keys.as_ref().is_none_or(|keys| keys.error.is_none())
         && journal.error.is_none()
@@ -325,6 +353,7 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
         sources,
         journal,
         learner,
+        alerts,
         stream: StreamCheck { clients: state.streams.clients() },
         keys,
     };

@@ -33,6 +33,7 @@ mod probes;
 mod query;
 mod root;
 mod rules;
+mod silences;
 mod snapshot;
 mod sse;
 mod stream;
@@ -125,6 +126,9 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(preamble::preamble))
         .routes(routes!(preamble::outcome))
         .routes(routes!(alerts::alerts))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(silences::silences, silences::silence))
+        .routes(routes!(silences::unsilence))
         .routes(routes!(dead_letters::dead_letters))
         .routes(routes!(dead_letters::replay_dead_letters))
         .routes(routes!(dead_letters::dead_letter))
@@ -169,7 +173,7 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
     };
     let layer = CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, sse::LAST_EVENT_ID])
         .expose_headers([
             header::ETAG,

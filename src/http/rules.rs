@@ -68,6 +68,7 @@ pub const RULES: &[(&str, &str, Who)] = &[
     ("GET", "/living-map/errors", VIEWER),
     ("GET", "/living-map/errors/health", VIEWER),
     ("GET", "/living-map/alerts", VIEWER),
+    ("GET", "/living-map/alerts/silences", VIEWER),
     ("GET", "/living-map/dead-letters", VIEWER),
     ("GET", "/living-map/dead-letters/{id}", VIEWER),
     ("GET", "/living-map/lessons", VIEWER),
@@ -80,6 +81,9 @@ pub const RULES: &[(&str, &str, Who)] = &[
     ("POST", "/living-map/agents/{id}/outcomes", PUBLISHER),
     // acting on what the server found
     ("POST", "/living-map/errors/flush", OPERATOR),
+    ("POST", "/living-map/alerts/{id}/acknowledge", OPERATOR),
+    ("POST", "/living-map/alerts/silences", OPERATOR),
+    ("DELETE", "/living-map/alerts/silences/{id}", OPERATOR),
     ("POST", "/living-map/dead-letters/replay", OPERATOR),
     ("POST", "/living-map/dead-letters/{id}/replay", OPERATOR),
     ("POST", "/living-map/dead-letters/{id}/discard", OPERATOR),

@@ -12,6 +12,7 @@ use super::error::Problem;
 use super::limits::Limits;
 use crate::access::Access;
 use crate::adapters::SourceBoard;
+use crate::alerts::RulesStatus;
 use crate::dead_letters::Office;
 use crate::history::{History, Lessons, Snapshots};
 use crate::journal::Journal;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub journal: Journal,
     /// What could not be processed.
     pub dead_letters: Office,
+    /// The alert rules; none where there is no file of them.
+    pub alerts: Option<watch::Receiver<RulesStatus>>,
     /// Saved snapshots.
     pub snapshots: Arc<dyn Snapshots>,
     /// The map as it was.

@@ -49,6 +49,7 @@ fn parts() -> Parts {
         history,
         journal: Journal::default(),
         dead_letters,
+        alerts: None,
         sources,
         refresher: poller.refresher(),
         leadership: Leadership::alone(),

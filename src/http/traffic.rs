@@ -20,7 +20,7 @@ const DURATION_METRIC: &str = "living_map_http_request_duration_seconds";
 const UNMATCHED: &str = "unmatched";
 
 /// Methods are free text on the wire; the label is one of these.
-const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "OPTIONS", "other"];
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "other"];
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The series of every route, each made at its first request.

@@ -69,7 +69,7 @@ impl Entry {
     }
 
     /// Whether something failed: a rescue follows on a failure that is an entry of its own.
-    pub(super) fn is_failure(&self) -> bool {
+    pub fn is_failure(&self) -> bool {
         self.op != RESCUE
     }
 }

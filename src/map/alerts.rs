@@ -5,17 +5,23 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::alert::{Alert, AlertChange, AlertState};
+use crate::model::alert::{Alert, AlertChange, AlertState, Silence};
 
 /// Alerts that can be active at one time. One more takes the place of a less urgent one, or is not taken in: a list that is
 /// longer helps nobody, and each change shows it whole.
 const MOST: usize = 64;
 
+/// Silences at one time; one more is not taken in. The same for all servers of a log, as all of the fold, so no setting.
+pub const MAX_SILENCES: usize = 256;
+
 /// The active alerts, by id.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Alerts {
     active: BTreeMap<String, Active>,
-    /// The first time at which one of them runs out.
+    /// By id; states that were saved before there were any have none.
+    #[serde(default)]
+    silences: BTreeMap<String, Silence>,
+    /// The first time at which one of either runs out.
     next_end: Option<DateTime<Utc>>,
 }
 
@@ -29,14 +35,18 @@ impl Alerts {
     /// Raises an alert, until `ends_at` if that is given; what that changed. One that is active as it is only lasts longer.
     pub(super) fn raise(&mut self, mut alert: Alert, ends_at: Option<DateTime<Utc>>) -> Vec<AlertChange> {
         let mut changes = Vec::new();
-        if let Some(active) = self.active.get(&alert.id) {
-            alert.raised_at = active.alert.raised_at;
+        if let Some(Active { alert: known, .. }) = self.active.get(&alert.id) {
+            alert.raised_at = known.raised_at;
+            alert.acknowledged_by.clone_from(&known.acknowledged_by);
+            alert.acknowledged_at = known.acknowledged_at;
+            alert.note.clone_from(&known.note);
         } else if self.active.len() >= MOST {
             let least = self.active.values().min_by_key(|active| (active.alert.severity, active.alert.raised_at));
             let Some(least) = least.filter(|least| least.alert.severity < alert.severity) else { return changes };
             let id = least.alert.id.clone();
             changes.extend(self.clear(&id));
         }
+        alert.silenced_until = self.silenced_until(&alert);
         let before = self.active.insert(alert.id.clone(), Active { alert: alert.clone(), ends_at });
         self.find_next_end();
         if before.is_none_or(|before| before.alert != alert) {
@@ -52,6 +62,38 @@ impl Alerts {
         Some(AlertChange { state: AlertState::Cleared, alert })
     }
 
+    /// Somebody looks after an alert.
+    pub(super) fn acknowledge(
+        &mut self,
+        id: &str,
+        by: String,
+        note: Option<String>,
+        at: DateTime<Utc>,
+    ) -> Option<AlertChange> {
+        let alert = &mut self.active.get_mut(id)?.alert;
+        if alert.acknowledged_by.as_ref() == Some(&by) && alert.note == note {
+            return None;
+        }
+        alert.acknowledged_by = Some(by);
+        alert.acknowledged_at = Some(at);
+        alert.note = note;
+        Some(AlertChange { state: AlertState::Raised, alert: alert.clone() })
+    }
+
+    /// Silences alerts, those that are active and those that will be.
+    pub(super) fn silence(&mut self, silence: Silence) -> Vec<AlertChange> {
+        if self.silences.len() >= MAX_SILENCES && !self.silences.contains_key(&silence.id) {
+            return Vec::new();
+        }
+        self.silences.insert(silence.id.clone(), silence);
+        self.silences_changed()
+    }
+
+    /// Ends a silence.
+    pub(super) fn unsilence(&mut self, id: &str) -> Vec<AlertChange> {
+        if self.silences.remove(id).is_none() { Vec::new() } else { self.silences_changed() }
+    }
+
     /// Ends those whose time is over.
     pub(super) fn expire(&mut self, now: DateTime<Utc>) -> Vec<AlertChange> {
         if self.next_end.is_none_or(|end| end > now) {
@@ -60,11 +102,38 @@ impl Alerts {
         let over = |active: &Active| active.ends_at.is_some_and(|end| end <= now);
         let ids: Vec<String> =
             self.active.iter().filter(|(_, active)| over(active)).map(|(id, _)| id.clone()).collect();
-        ids.iter().filter_map(|id| self.clear(id)).collect()
+        let mut changes: Vec<AlertChange> = ids.iter().filter_map(|id| self.clear(id)).collect();
+        self.silences.retain(|_, silence| silence.until > now);
+        changes.extend(self.silences_changed());
+        changes
+    }
+
+    /// The alerts that are silenced otherwise than before.
+    fn silences_changed(&mut self) -> Vec<AlertChange> {
+        let until: Vec<_> = self.active.values().map(|active| self.silenced_until(&active.alert)).collect();
+        let mut changes = Vec::new();
+        for (Active { alert, .. }, until) in self.active.values_mut().zip(until) {
+            if alert.silenced_until != until {
+                alert.silenced_until = until;
+                changes.push(AlertChange { state: AlertState::Raised, alert: alert.clone() });
+            }
+        }
+        self.find_next_end();
+        changes
+    }
+
+    fn silenced_until(&self, alert: &Alert) -> Option<DateTime<Utc>> {
+        self.silences.values().filter(|silence| silence.covers(alert)).map(|silence| silence.until).max()
     }
 
     fn find_next_end(&mut self) {
-        self.next_end = self.active.values().filter_map(|active| active.ends_at).min();
+        let alerts = self.active.values().filter_map(|active| active.ends_at);
+        self.next_end = alerts.chain(self.silences.values().map(|silence| silence.until)).min();
+    }
+
+    /// The silences, ordered by id.
+    pub(super) fn silences(&self) -> impl Iterator<Item = &Silence> {
+        self.silences.values()
     }
 
     /// All of them, ordered by id.
@@ -85,7 +154,21 @@ mod tests {
     }
 
     fn alert(id: &str, severity: AlertSeverity, raised_at: DateTime<Utc>) -> Alert {
-        Alert { id: id.into(), severity, title: "t".into(), message: None, source: None, entity_id: None, raised_at }
+        Alert {
+            id: id.into(),
+            severity,
+            title: "t".into(),
+            message: None,
+            source: None,
+            entity_id: None,
+            raised_at,
+            rule: None,
+            group: None,
+            acknowledged_by: None,
+            acknowledged_at: None,
+            note: None,
+            silenced_until: None,
+        }
     }
 
     fn ids(alerts: &Alerts) -> Vec<&str> {

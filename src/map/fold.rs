@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-use crate::model::{Alert, AlertChange, EntityType, LogEntry};
+use crate::model::{Alert, AlertChange, EntityType, LogEntry, Silence};
 
 use super::entity::{Entity, Key};
 use super::facts::Source;
@@ -195,6 +195,26 @@ impl<'a> Fold<'a> {
     pub(super) fn clear_alert(&mut self, id: &str) {
         let change = self.state.alerts.clear(id);
         self.alerts_changed(change.into_iter().collect());
+    }
+
+    /// Somebody looks after an alert.
+    pub(super) fn acknowledge_alert(&mut self, id: &str, by: String, note: Option<String>) {
+        let change = self.state.alerts.acknowledge(id, by, note, self.time);
+        self.alerts_changed(change.into_iter().collect());
+    }
+
+    /// Somebody silences alerts; a silence that is over already silences nothing.
+    pub(super) fn silence_alerts(&mut self, silence: Silence) {
+        if silence.until > self.state.logged_at {
+            let changes = self.state.alerts.silence(silence);
+            self.alerts_changed(changes);
+        }
+    }
+
+    /// A silence is over.
+    pub(super) fn unsilence_alerts(&mut self, id: &str) {
+        let changes = self.state.alerts.unsilence(id);
+        self.alerts_changed(changes);
     }
 
     fn alerts_changed(&mut self, changes: Vec<AlertChange>) {

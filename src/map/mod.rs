@@ -41,8 +41,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::model::{Alert, AlertChange, Answer, Change, Cursor, EntityType, Epoch, Layer, LogEntry, Service, Status};
+use crate::model::{
+    Alert, AlertChange, Answer, Change, Cursor, EntityType, Epoch, Layer, LogEntry, Service, Silence, Status,
+};
 
+pub use alerts::MAX_SILENCES;
 pub use compare::{ChangedEntity, Comparison, FieldChange};
 pub use persist::STATE_VERSION;
 
@@ -292,6 +295,11 @@ impl State {
     /// The active alerts, ordered by id.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.list()
+    }
+
+    /// The silences, ordered by id. They end by the log's time: one that is over by the clock may still be there.
+    pub fn silences(&self) -> impl Iterator<Item = &Silence> {
+        self.alerts.silences()
     }
 
     fn shown_totals(&self) -> Shown {

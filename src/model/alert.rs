@@ -13,6 +13,15 @@ pub const RAISED: &str = "living_map.alert.raised";
 /// The subject by which it clears one: `{alert_id}`.
 pub const CLEARED: &str = "living_map.alert.cleared";
 
+/// The subject by which somebody says that they look after one: `{alert_id, by, note}`.
+pub const ACKNOWLEDGED: &str = "living_map.alert.acknowledged";
+
+/// The subject by which alerts are silenced: `{silence_id, rule, alert, entity_id, until, by, note}`.
+pub const SILENCED: &str = "living_map.alert.silenced";
+
+/// The subject by which a silence ends before its time: `{silence_id, by}`.
+pub const UNSILENCED: &str = "living_map.alert.unsilenced";
+
 /// How urgent an alert is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -54,7 +63,8 @@ impl FromStr for AlertSeverity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "dead_letters", "severity": "warning", "title": "12 dead letters", "message": null, "source": "living-map",
-    "entity_id": null, "raised_at": "2026-01-19T12:00:00Z",
+    "entity_id": null, "raised_at": "2026-01-19T12:00:00Z", "rule": null, "group": null, "acknowledged_by": null,
+    "acknowledged_at": null, "note": null, "silenced_until": null,
 }))]
 pub struct Alert {
     /// Its name: raised again under the same one it is the same alert.
@@ -71,6 +81,73 @@ pub struct Alert {
     pub entity_id: Option<String>,
     /// When it was raised first; it stays while the alert is active.
     pub raised_at: DateTime<Utc>,
+    /// The rule that raised it.
+    #[serde(default)]
+    #[schema(required)]
+    pub rule: Option<String>,
+    /// Which of the rule's groups it is about.
+    #[serde(default)]
+    #[schema(required)]
+    pub group: Option<String>,
+    /// Who looks after it.
+    #[serde(default)]
+    #[schema(required)]
+    pub acknowledged_by: Option<String>,
+    /// Since when.
+    #[serde(default)]
+    #[schema(required)]
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    /// What they say of it.
+    #[serde(default)]
+    #[schema(required)]
+    pub note: Option<String>,
+    /// Until when it is not to disturb anybody; null when it is not silenced.
+    #[serde(default)]
+    #[schema(required)]
+    pub silenced_until: Option<DateTime<Utc>>,
+}
+
+/// Alerts that are not to disturb anybody for a time. They are shown all the same. Which ones: those that are as `rule`, `alert`
+/// and `entity_id` say, as far as these say anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0199a1de-7a3c-7c51-9d4e-0f8f7f1f5f10", "rule": "agent-errors", "alert": null, "entity_id": "agent:sofia",
+    "until": "2026-01-19T13:00:00Z", "by": "olena", "note": "being moved", "created_at": "2026-01-19T12:00:00Z",
+}))]
+pub struct Silence {
+    /// Its name.
+    pub id: String,
+    /// Alerts of this rule.
+    #[schema(required)]
+    pub rule: Option<String>,
+    /// The alert of this id.
+    #[schema(required)]
+    pub alert: Option<String>,
+    /// Alerts about this entity, by the name that the alert has.
+    #[schema(required)]
+    pub entity_id: Option<String>,
+    /// When it ends.
+    pub until: DateTime<Utc>,
+    /// Who made it.
+    #[schema(required)]
+    pub by: Option<String>,
+    /// Why.
+    #[schema(required)]
+    pub note: Option<String>,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+}
+
+impl Silence {
+    /// Whether it is about this alert.
+    #[must_use]
+    pub fn covers(&self, alert: &Alert) -> bool {
+        let agrees = |wanted: Option<&String>, has: Option<&String>| wanted.is_none() || wanted == has;
+        agrees(self.rule.as_ref(), alert.rule.as_ref())
+            && agrees(self.alert.as_ref(), Some(&alert.id))
+            && agrees(self.entity_id.as_ref(), alert.entity_id.as_ref())
+            && (self.rule.is_some() || self.alert.is_some() || self.entity_id.is_some())
+    }
 }
 
 /// What became of an alert.

@@ -17,7 +17,7 @@ pub mod source;
 pub mod subject;
 pub mod time;
 
-pub use alert::{Alert, AlertChange, AlertSeverity, AlertState};
+pub use alert::{Alert, AlertChange, AlertSeverity, AlertState, Silence};
 pub use change::Change;
 pub use cursor::{Cursor, Epoch};
 pub use entity::{EntityType, Layer, Status};

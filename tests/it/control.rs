@@ -194,3 +194,41 @@ async fn alerts_of_the_network_are_raised_shown_and_cleared() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_are_acknowledged_and_silenced_by_operators_and_a_kill_forgets_neither() {
+    let model = Arc::new(AtomicUsize::new(0));
+    let upstream = agents(&model).await;
+    let mut server = serve(&upstream).await;
+    shows(&server, 0).await;
+    let raise = json!({"event_type": "ops.alert.critical", "payload": {"alert_id": "disk:a", "title": "disk full"}});
+    publish(&server, &raise).await;
+    until("the alert", || async { get(&server, "/living-map/alerts").await?["items"][0]["id"].as_str().map(|_| ()) })
+        .await;
+    let client = reqwest::Client::new();
+    let post = async |server: &Process, path: &str, body: Value| {
+        let answer = client.post(server.url(path)).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, alert) =
+        post(&server, "/living-map/alerts/disk%3Aa/acknowledge", json!({"by": "olena", "note": "on it"})).await;
+    assert_eq!((status, &alert["acknowledged_by"], &alert["note"]), (200, &json!("olena"), &json!("on it")), "{alert}");
+    assert_eq!(post(&server, "/living-map/alerts/none/acknowledge", json!({})).await.0, 404);
+    assert_eq!(post(&server, "/living-map/alerts/disk:a/acknowledge", json!({"note": 7})).await.0, 422);
+
+    let silences = "/living-map/alerts/silences";
+    assert_eq!(post(&server, silences, json!({"minutes": 5})).await.0, 422, "of which alerts?");
+    assert_eq!(post(&server, silences, json!({"alert": "disk:a", "minutes": 0})).await.0, 422);
+    let (status, silence) = post(&server, silences, json!({"alert": "disk:a", "minutes": 5, "note": "moving"})).await;
+    assert_eq!((status, &silence["alert"], &silence["note"]), (201, &json!("disk:a"), &json!("moving")), "{silence}");
+    assert_eq!(get(&server, silences).await.unwrap()["items"], json!([silence]));
+    server.restart().await;
+    let shown = until("the map", || get(&server, "/living-map/alerts")).await["items"][0].clone();
+    assert_eq!((&shown["acknowledged_by"], &shown["silenced_until"]), (&json!("olena"), &silence["until"]), "{shown}");
+
+    let end = server.url(&format!("{silences}/{}", silence["id"].as_str().unwrap()));
+    assert_eq!(client.delete(&end).send().await.unwrap().status(), 204);
+    assert_eq!(client.delete(&end).send().await.unwrap().status(), 404);
+    let shown = get(&server, "/living-map/alerts").await.unwrap();
+    assert_eq!(shown["items"][0]["silenced_until"], Value::Null, "{shown}");
+}

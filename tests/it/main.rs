@@ -2,6 +2,7 @@
 
 mod access;
 mod adapters;
+mod alerts;
 mod bus;
 mod command_line;
 mod control;

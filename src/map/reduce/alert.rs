@@ -1,4 +1,5 @@
-//! `ops.alert.{severity}` of the network's services, `living_map.alert.raised|cleared` of this one.
+//! `ops.alert.{severity}` of the network's services, `living_map.alert.raised|cleared` of this one, and what operators say of
+//! them (`living_map.alert.acknowledged|silenced|unsilenced`).
 //!
 //! An alert is known by its `alert_id` (or `id`, `fingerprint`), else by who raised it and its title. A `status` or `state`
 //! of `resolved`, `cleared`, `closed` or `ok` clears it; so does the end of its `ttl_seconds`.
@@ -8,7 +9,8 @@ use chrono::TimeDelta;
 use super::About;
 use crate::map::fold::Fold;
 use crate::map::names;
-use crate::model::alert::{Alert, AlertSeverity};
+use crate::model::alert::{Alert, AlertSeverity, Silence};
+use crate::model::time;
 
 /// How long an alert of the network lasts that says nothing of it: nobody may be left to clear it.
 const TTL_SECONDS: u64 = 3_600;
@@ -41,6 +43,42 @@ pub(super) fn cleared(fold: &mut Fold<'_>, about: About<'_>) {
     fold.clear_alert(&id(about));
 }
 
+/// Somebody looks after an alert.
+pub(super) fn acknowledged(fold: &mut Fold<'_>, about: About<'_>) {
+    let by = cut(first(about, &["by"]).unwrap_or("somebody"), MAX_ID_CHARS);
+    fold.acknowledge_alert(&id(about), by, note(about));
+}
+
+/// Somebody silences alerts. One that is about none, or has no end, is no silence.
+pub(super) fn silenced(fold: &mut Fold<'_>, about: About<'_>) {
+    let named = |name: &str| about.id(name).map(|id| cut(&id, MAX_ID_CHARS));
+    let (Some(id), Some(until)) = (named("silence_id"), about.get("until").and_then(time::lenient)) else { return };
+    let silence = Silence {
+        id,
+        rule: named("rule"),
+        alert: named("alert"),
+        entity_id: named("entity_id"),
+        until,
+        by: named("by"),
+        note: note(about),
+        created_at: fold.time,
+    };
+    if silence.rule.is_some() || silence.alert.is_some() || silence.entity_id.is_some() {
+        fold.silence_alerts(silence);
+    }
+}
+
+/// A silence ends before its time.
+pub(super) fn unsilenced(fold: &mut Fold<'_>, about: About<'_>) {
+    if let Some(id) = about.id("silence_id") {
+        fold.unsilence_alerts(&cut(&id, MAX_ID_CHARS));
+    }
+}
+
+fn note(about: About<'_>) -> Option<String> {
+    first(about, &["note"]).map(|note| cut(note, MAX_MESSAGE_CHARS))
+}
+
 fn raise(fold: &mut Fold<'_>, about: About<'_>, severity: AlertSeverity, ttl_seconds: Option<u64>) {
     let alert = Alert {
         id: id(about),
@@ -50,6 +88,12 @@ fn raise(fold: &mut Fold<'_>, about: About<'_>, severity: AlertSeverity, ttl_sec
         source: source(about).map(|source| cut(source, MAX_ID_CHARS)),
         entity_id: about.event.entity_id.clone(),
         raised_at: fold.time,
+        rule: about.text("rule").map(|rule| cut(rule, MAX_ID_CHARS)),
+        group: about.text("group").map(|group| cut(group, MAX_ID_CHARS)),
+        acknowledged_by: None,
+        acknowledged_at: None,
+        note: None,
+        silenced_until: None,
     };
     let lasting = ttl_seconds.and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?));
     fold.raise_alert(alert, lasting);

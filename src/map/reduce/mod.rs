@@ -52,6 +52,9 @@ pub(super) fn event(fold: &mut Fold<'_>, event: &Event) -> bool {
         ["ops", "alert", severity, ..] => alert::of_network(fold, about, severity),
         ["living_map", "alert", "raised"] => alert::raised(fold, about),
         ["living_map", "alert", "cleared"] => alert::cleared(fold, about),
+        ["living_map", "alert", "acknowledged"] => alert::acknowledged(fold, about),
+        ["living_map", "alert", "silenced"] => alert::silenced(fold, about),
+        ["living_map", "alert", "unsilenced"] => alert::unsilenced(fold, about),
         ["living_map", "sync", service] => return sync::answer(fold, service, payload),
         _ => {}
     }

@@ -79,3 +79,69 @@ fn a_saved_map_keeps_its_alerts_and_when_they_end() {
     log.now += Duration::seconds(60);
     assert_eq!(log.push("city.event.any", &json!({})).alerts.len(), 1);
 }
+
+#[test]
+fn an_alert_keeps_who_looks_after_it_until_it_is_over() {
+    let mut log = Log::new();
+    let raised = json!({"alert_id": "a", "title": "a", "rule": "errors", "group": "agent:x", "entity_id": "agent:x"});
+    log.push("living_map.alert.raised", &raised);
+    let said = json!({"alert_id": "a", "by": "olena", "note": "on it"});
+    assert_eq!(log.push("living_map.alert.acknowledged", &said).alerts.len(), 1);
+    assert_eq!(log.push("living_map.alert.acknowledged", &said).alerts, [], "the same again is nothing new");
+    assert_eq!(log.push("living_map.alert.raised", &raised).alerts, [], "raised again it is acknowledged still");
+    let alert = &log.client["city"]["alerts"][0];
+    assert_eq!(
+        (&alert["acknowledged_by"], &alert["note"], &alert["rule"]),
+        (&json!("olena"), &json!("on it"), &json!("errors"))
+    );
+    log.push("living_map.alert.cleared", &json!({"alert_id": "a"}));
+    assert_eq!(log.push("living_map.alert.acknowledged", &said).alerts, [], "nobody looks after what is over");
+    log.push("living_map.alert.raised", &raised);
+    assert_eq!(log.client["city"]["alerts"][0]["acknowledged_by"], Value::Null, "another time is another alert");
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+#[test]
+fn a_silence_is_shown_on_what_it_covers_until_it_ends() {
+    let mut log = Log::new();
+    let raise = |id: &str, rule: &str| json!({"alert_id": id, "title": id, "rule": rule});
+    log.push("living_map.alert.raised", &raise("a", "errors"));
+    log.push("living_map.alert.raised", &raise("b", "other"));
+    let until = (log.now + Duration::minutes(10)).to_rfc3339();
+    let silence = json!({"silence_id": "s", "rule": "errors", "until": until, "by": "olena"});
+    assert_eq!(log.push("living_map.alert.silenced", &silence).alerts.len(), 1);
+    log.push("living_map.alert.raised", &raise("c", "errors"));
+    let silenced = |log: &Log| -> Vec<bool> {
+        let alerts = log.client["city"]["alerts"].as_array().unwrap();
+        alerts.iter().map(|alert| alert["silenced_until"].is_string()).collect()
+    };
+    assert_eq!(silenced(&log), [true, false, true], "also one that is raised later");
+    for odd in [json!({"silence_id": "n", "until": until}), json!({"silence_id": "n", "rule": "other"}), json!([])] {
+        assert_eq!(log.push("living_map.alert.silenced", &odd).alerts, []);
+    }
+    let saved = serde_json::to_vec(&log.state).unwrap();
+    log.state = serde_json::from_slice(&saved).unwrap();
+    log.now += Duration::minutes(10);
+    log.push("city.event.any", &json!({}));
+    assert_eq!((silenced(&log), log.state.silences().count()), (vec![false; 3], 0));
+    let until = (log.now + Duration::minutes(10)).to_rfc3339();
+    log.push("living_map.alert.silenced", &json!({"silence_id": "s", "alert": "b", "until": until}));
+    assert_eq!(silenced(&log), [false, true, false]);
+    log.push("living_map.alert.unsilenced", &json!({"silence_id": "s"}));
+    assert_eq!(silenced(&log), [false; 3]);
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+#[test]
+fn a_state_saved_before_there_were_silences_is_read() {
+    let mut log = Log::new();
+    log.push("living_map.alert.raised", &json!({"alert_id": "a", "title": "a"}));
+    let mut saved = serde_json::to_value(&log.state).unwrap();
+    saved["alerts"].as_object_mut().unwrap().remove("silences").unwrap();
+    let alert = saved["alerts"]["active"]["a"]["alert"].as_object_mut().unwrap();
+    for field in ["rule", "group", "acknowledged_by", "acknowledged_at", "note", "silenced_until"] {
+        alert.remove(field).unwrap();
+    }
+    let restored = State::from_saved(saved.to_string().as_bytes()).unwrap();
+    assert_eq!(layers_of(&restored), log.client);
+}

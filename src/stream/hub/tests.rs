@@ -172,6 +172,12 @@ fn alerts_come_as_frames_behind_the_event_that_raised_them() {
             source: None,
             entity_id: None,
             raised_at: DateTime::UNIX_EPOCH,
+            rule: None,
+            group: None,
+            acknowledged_by: None,
+            acknowledged_at: None,
+            note: None,
+            silenced_until: None,
         },
     };
     hub.publish(&entry(at(1)), &Outcome { alerts: vec![alert("a"), alert("b")], ..Outcome::default() });

@@ -50,16 +50,28 @@ export interface AgentsLayer {
 
 /** An alert that is active. */
 export interface Alert {
+  /** Since when. */
+  acknowledged_at: string | null;
+  /** Who looks after it. */
+  acknowledged_by: string | null;
   /** The entity it is about, by the name the producer used. */
   entity_id: string | null;
+  /** Which of the rule's groups it is about. */
+  group: string | null;
   /** Its name: raised again under the same one it is the same alert. */
   id: string;
   /** More of it. */
   message: string | null;
+  /** What they say of it. */
+  note: string | null;
   /** When it was raised first; it stays while the alert is active. */
   raised_at: string;
+  /** The rule that raised it. */
+  rule: string | null;
   /** How urgent it is. */
   severity: AlertSeverity;
+  /** Until when it is not to disturb anybody; null when it is not silenced. */
+  silenced_until: string | null;
   /** Who raised it. */
   source: string | null;
   /** What it is, in a line. */
@@ -76,6 +88,18 @@ export interface AlertList {
 
 /** How urgent an alert is. */
 export type AlertSeverity = "info" | "warning" | "critical";
+
+/** The file of alert rules. */
+export interface AlertsCheck {
+  /** What is wrong with the file. */
+  error: string | null;
+  /** Since when. */
+  loaded_at: string;
+  /** Rules in force. */
+  rules: number;
+  /** `ok`, or `down`: the file as it is now cannot be used, and the rules before stay in force. */
+  status: string;
+}
 
 /** One token's balance. */
 export interface Balance {
@@ -109,6 +133,7 @@ export interface ChannelItem {
 
 /** The dependencies, one by one. */
 export interface Checks {
+  alerts: AlertsCheck | null;
   /** The durable record. */
   history: Dependency;
   /** The files of the error journal. */
@@ -986,6 +1011,11 @@ export interface Routes {
     parameters: Record<string, never>;
     answer: AlertList;
   };
+  /** The silences, those that are over not among them */
+  "/living-map/alerts/silences": {
+    parameters: Record<string, never>;
+    answer: SilenceList;
+  };
   /** Messages that could not be processed, newest first */
   "/living-map/dead-letters": {
     parameters: DeadLettersQuery;
@@ -1127,6 +1157,33 @@ export type Service = "agents" | "microdao" | "dao" | "usage" | "city" | "space"
 
 /** How much it matters. */
 export type Severity = "low" | "medium" | "high";
+
+/** Alerts that are not to disturb anybody for a time. They are shown all the same. Which ones: those that are as `rule`, `alert`
+ * and `entity_id` say, as far as these say anything. */
+export interface Silence {
+  /** The alert of this id. */
+  alert: string | null;
+  /** Who made it. */
+  by: string | null;
+  /** Since when. */
+  created_at: string;
+  /** Alerts about this entity, by the name that the alert has. */
+  entity_id: string | null;
+  /** Its name. */
+  id: string;
+  /** Why. */
+  note: string | null;
+  /** Alerts of this rule. */
+  rule: string | null;
+  /** When it ends. */
+  until: string;
+}
+
+/** The silences. */
+export interface SilenceList {
+  /** At most 256, the oldest first. */
+  items: Silence[];
+}
 
 /** The whole map at one cursor. */
 export interface Snapshot {

@@ -1,0 +1,172 @@
+//! Alert rules, on both logs: raised once and cleared once, whatever happens to the server in between.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::faults::environment;
+use crate::support::daemon::Folder;
+use crate::support::nats::NatsServer;
+use crate::support::postgres;
+use crate::support::process::Process;
+use crate::support::wait::until;
+
+const RULES: &str = r#"
+[[rule]]
+name = "errors"
+kind = "rate"
+events = "agent.error"
+group_by = "entity_id"
+window_seconds = 4
+above = 2
+title = "{group} fails"
+"#;
+
+async fn get(server: &Process, path: &str) -> Option<Value> {
+    let answer = reqwest::get(server.url(path)).await.ok()?;
+    if answer.status().is_success() { answer.json().await.ok() } else { None }
+}
+
+async fn errors(server: &Process, count: usize) {
+    let event = json!({"event_type": "agent.error", "payload": {"agent_id": "agent:sofia"}});
+    let events = vec![event; count];
+    let answer = reqwest::Client::new().post(server.url("/living-map/events")).json(&events).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+}
+
+/// Waits until the alert is active, or is not.
+async fn alert(server: &Process, active: bool) {
+    until(&format!("the alert to be active: {active}"), || async {
+        let alerts = get(server, "/living-map/alerts").await?;
+        let there = alerts["items"].as_array()?.iter().any(|alert| alert["id"] == "errors:agent:sofia");
+        (there == active).then_some(())
+    })
+    .await;
+}
+
+/// How often it was raised and cleared so far.
+async fn told(server: &Process) -> Option<(usize, usize)> {
+    let page = get(server, "/living-map/history?event_type=living_map.alert.*&limit=1000").await?;
+    let items = page["items"].as_array()?;
+    let count =
+        |state: &str| items.iter().filter(|item| item["event_type"] == format!("living_map.alert.{state}")).count();
+    Some((count("raised"), count("cleared")))
+}
+
+async fn is_told(server: &Process, expected: (usize, usize)) {
+    until(&format!("{expected:?} in history"), || async { (told(server).await? == expected).then_some(()) }).await;
+}
+
+/// The server has its map, and follows the rules: what comes from now on is looked at.
+async fn leads(server: &Process) {
+    until("the server to lead", || async {
+        let ready = get(server, "/living-map/ready").await?;
+        (ready["checks"]["lease"]["role"] == "leading" && ready["checks"]["alerts"]["status"] == "ok").then_some(())
+    })
+    .await;
+}
+
+async fn raised_once_and_cleared_once_over_a_kill(server: &mut Process) {
+    leads(server).await;
+    until("the alert to be raised", || async {
+        errors(server, 1).await;
+        let alerts = get(server, "/living-map/alerts").await?;
+        (alerts["items"][0]["id"] == "errors:agent:sofia").then_some(())
+    })
+    .await;
+    errors(server, 20).await;
+    server.restart().await;
+    leads(server).await;
+    errors(server, 20).await;
+    alert(server, true).await;
+    is_told(server, (1, 0)).await;
+    alert(server, false).await;
+    is_told(server, (1, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_table_log_and_a_changed_file_is_followed_and_a_broken_one_is_not() {
+    let folder = Folder::new("alerts");
+    let file = folder.path().join("alerts.toml");
+    fs::write(&file, RULES).unwrap();
+    let path = file.display().to_string();
+    let settings =
+        [("ALERT_RULES", path.as_str()), ("ALERT_RULES_RELOAD_SECONDS", "0.1"), ("ALERT_INTERVAL_SECONDS", "0.1")];
+    let mut server = Process::serve(&environment(&settings)).await;
+    raised_once_and_cleared_once_over_a_kill(&mut server).await;
+
+    let check =
+        async |server: &Process| get(server, "/living-map/ready").await.map(|ready| ready["checks"]["alerts"].clone());
+    fs::write(&file, RULES.replace("rate", "rata")).unwrap();
+    let broken = until("the broken file to be seen", || async {
+        check(&server).await.filter(|check| check["status"] == "down")
+    })
+    .await;
+    assert!(broken["error"].as_str().unwrap().contains("rule errors: kind: 'rata'"), "{broken}");
+    assert_eq!(broken["rules"], 1, "those before stay in force");
+    let journal = get(&server, "/living-map/errors?target=alert+rules").await.unwrap();
+    assert_eq!(journal["items"].as_array().unwrap().len(), 1, "{journal}");
+    errors(&server, 5).await;
+    alert(&server, true).await;
+
+    // the alert of a rule that is taken out is over
+    fs::write(&file, RULES.replace("\"errors\"", "\"others\"")).unwrap();
+    until("the good file to be in force", || async { check(&server).await.filter(|check| check["status"] == "ok") })
+        .await;
+    alert(&server, false).await;
+    is_told(&server, (2, 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_jetstream_and_postgres_over_a_change_of_servers() {
+    let nats = NatsServer::start().await;
+    let (url, nats_url, folder) = (postgres::database().await, nats.url(), Folder::new("alerts"));
+    let file = folder.path().join("alerts.toml");
+    fs::write(&file, RULES.replace("window_seconds = 4", "window_seconds = 8")).unwrap();
+    let path = file.display().to_string();
+    let settings = [
+        ("ALERT_RULES", path.as_str()),
+        ("ALERT_INTERVAL_SECONDS", "0.1"),
+        ("LEASE_SECONDS", "2"),
+        ("DATABASE_URL", url.as_str()),
+        ("NATS_URL", nats_url.as_str()),
+    ];
+    let mut first = Process::serve(&environment(&settings)).await;
+    leads(&first).await;
+    let second = Process::serve(&environment(&settings)).await;
+    until("the alert to be raised", || async {
+        errors(&first, 1).await;
+        let alerts = get(&second, "/living-map/alerts").await?;
+        (alerts["items"][0]["id"] == "errors:agent:sofia").then_some(())
+    })
+    .await;
+    first.kill();
+    errors(&second, 20).await;
+    leads(&second).await;
+    errors(&second, 20).await;
+    is_told(&second, (1, 0)).await;
+    alert(&second, false).await;
+    is_told(&second, (1, 1)).await;
+    let jetstream = async_nats::jetstream::new(nats.client().await);
+    let stream = jetstream.get_stream("LIVING_MAP").await.unwrap();
+    let message = stream.get_last_raw_message_by_subject("living_map.alert.raised").await.unwrap();
+    let raised: Value = serde_json::from_slice(&message.payload).unwrap();
+    assert_eq!(raised["payload"]["rule"], "errors", "who listens on NATS hears of it: {raised}");
+}
+
+#[test]
+fn a_file_is_checked_on_the_command_line() {
+    let folder = Folder::new("alerts");
+    let file = folder.path().join("alerts.toml");
+    let check = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_living-map")).args(["alerts", "check"]).arg(&file).env_clear().output();
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check(RULES), (true, "1 alert rules, all good\n".to_owned(), String::new()));
+    let (good, _, said) = check(&RULES.replace("above = 2", "").replace("agent.error", ">.x"));
+    assert!(!good && said.contains("rule errors: above, below") && said.contains("rule errors: events:"), "{said}");
+}
