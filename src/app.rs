@@ -2,6 +2,7 @@
 
 mod access;
 mod learning;
+mod log;
 mod settings;
 mod streams;
 mod tasks;
@@ -41,6 +42,7 @@ use self::settings::{
 use self::tasks::{Stage, Tasks};
 
 pub use learning::learn;
+pub use log::new_epoch;
 pub use streams::streams;
 
 /// Connections that may wait to be accepted: all clients of a server that was restarted come at once.

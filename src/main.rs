@@ -52,6 +52,11 @@ enum Action {
         #[command(subcommand)]
         action: Streams,
     },
+    /// Act on the log itself, while no server uses it
+    Log {
+        #[command(subcommand)]
+        action: Log,
+    },
     /// Make an API token: prints the token, for its owner, and the line that the server is told
     Token {
         /// Whose it is
@@ -78,6 +83,15 @@ enum Streams {
     },
     /// Create what is missing and add missing subjects. Never deletes or narrows a stream
     Apply {
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Log {
+    /// Make the log count as a new one, after it was restored from a backup: clients are given the map anew
+    NewEpoch {
         #[command(flatten)]
         settings: Settings,
     },
@@ -116,6 +130,7 @@ fn command() -> anyhow::Result<()> {
         Action::Tail(tail) => run(tail::run(tail)),
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
         Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
+        Action::Log { action: Log::NewEpoch { settings } } => run(app::new_epoch(settings)),
         Action::Token { name, role } => {
             let made = NewToken::make(&name, role).map_err(|why| anyhow::anyhow!("--name: {why}"))?;
             eprintln!(

@@ -2,6 +2,7 @@
 
 mod access;
 mod adapters;
+mod backup;
 mod bus;
 mod command_line;
 mod control;
