@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::faults::environment;
 use crate::support::daemon::Folder;
+use crate::support::nats::NatsServer;
 use crate::support::postgres;
 use crate::support::process::Process;
 
@@ -199,4 +200,22 @@ async fn a_dump_restored_into_postgres_is_another_log_by_itself() {
     run(postgres::binary("pg_restore"), &["--exit-on-error", "--dbname", &after, dump.to_str().unwrap()]);
     let restored = Process::serve(&environment(&[("DATABASE_URL", &after)])).await;
     assert_restored(&restored, &cursors).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_another_log_when_it_is_told() {
+    let nats = NatsServer::start().await;
+    let folder = Folder::new("backup");
+    let (database, url) = (format!("sqlite://{}", folder.path().join("map.db").display()), nats.url());
+    let settings = environment(&[("DATABASE_URL", &database), ("NATS_URL", &url)]);
+    let mut server = Process::serve(&settings).await;
+    let before = publish(&server, 0..10).await;
+    server.stop().await;
+    let told = new_epoch(&settings);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    server.restart().await;
+    let after = publish(&server, 10..11).await;
+    assert_ne!(epoch(&after[0]), epoch(&before[0]));
+    assert_eq!(resume(&server, &before[5]).await.0, 410);
+    assert_eq!(resume(&server, &after[0]).await.0, 200);
 }
