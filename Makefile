@@ -89,6 +89,10 @@ openapi: ## Write openapi/openapi.json and openapi/experience.schema.json from t
 	mv openapi/experience.schema.json.new openapi/experience.schema.json
 	node web/packages/react/scripts/generate.js
 
+.PHONY: book
+book: ## Build the documentation as a book, target/book; installs mdBook where it is missing
+	scripts/book.sh
+
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean

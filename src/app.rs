@@ -2,6 +2,7 @@
 
 mod access;
 mod learning;
+mod log;
 mod settings;
 mod streams;
 mod tasks;
@@ -43,6 +44,7 @@ use self::settings::{
 use self::tasks::{Stage, Tasks};
 
 pub use learning::learn;
+pub use log::new_epoch;
 pub use settings::check_rules;
 pub use streams::streams;
 

@@ -58,6 +58,11 @@ enum Action {
         #[command(subcommand)]
         action: Alerts,
     },
+    /// Act on the log itself, while no server uses it
+    Log {
+        #[command(subcommand)]
+        action: Log,
+    },
     /// Make an API token: prints the token, for its owner, and the line that the server is told
     Token {
         /// Whose it is
@@ -100,6 +105,15 @@ enum Alerts {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Log {
+    /// Make the log count as a new one, after it was restored from a backup: clients are given the map anew
+    NewEpoch {
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
 /// How long threads that are not done may go on after the end.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -137,6 +151,7 @@ fn command() -> anyhow::Result<()> {
             println!("{} alert rules, all good", app::check_rules(&file, &settings)?);
             Ok(())
         }
+        Action::Log { action: Log::NewEpoch { settings } } => run(app::new_epoch(settings)),
         Action::Token { name, role } => {
             let made = NewToken::make(&name, role).map_err(|why| anyhow::anyhow!("--name: {why}"))?;
             eprintln!(

@@ -257,12 +257,21 @@ pub trait History: Send + Sync + 'static {
     /// What is held of `epoch`; none when there is nothing.
     async fn held(&self, epoch: Epoch) -> Result<Option<Held>, HistoryError>;
 
-    /// The epoch of the table log in this database, made at first use and the same ever after.
+    /// The epoch of the table log in this database, made at first use and the same until [`History::renew_table_log`].
     async fn table_epoch(&self) -> Result<Epoch, HistoryError>;
 
     /// Makes this process the one writer of the table log, or confirms that it still is: true if so, false if another
     /// process is. It stays so until [`History::close`] or the end of the process.
     async fn lock_table_log(&self) -> Result<bool, HistoryError>;
+
+    /// Why this database is another copy of the table log than the one that was written last, as far as can be told: it was
+    /// restored from a backup, moved, or put back to an older state. None when it is the same. To be asked by the one
+    /// writer.
+    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError>;
+
+    /// Gives the table log a new identity, with all that is held of it: its events, saved snapshots and dead letters keep
+    /// their positions, in the new epoch. For the one writer, before it writes.
+    async fn renew_table_log(&self) -> Result<Epoch, HistoryError>;
 
     /// How many events match in each bucket of time, by group. Looks at every event that matches, so it may be
     /// [`HistoryError::TooSlow`].

@@ -239,6 +239,12 @@ impl History for FakeHistory {
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
         self.answer(true)
     }
+    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
+        self.answer(None)
+    }
+    async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
+        self.answer(Epoch(8))
+    }
     async fn aggregate(&self, _: &AggregateQuery) -> Result<Aggregate, HistoryError> {
         self.answer(Aggregate::default())
     }

@@ -129,7 +129,8 @@ pub(super) async fn read(saved: SavedState) -> Option<State> {
         State::from_saved(&bytes).map_err(std::io::Error::other)
     });
     let problem = match read.await.map_err(std::io::Error::other).flatten() {
-        Ok(state) if state.cursor() == cursor => return Some(state),
+        // the log may have got another identity since, with what was saved of it
+        Ok(state) if state.cursor().seq == cursor.seq => return Some(state.of_log(cursor.epoch)),
         Ok(state) => format!("it is of {}", state.cursor()),
         Err(error) => error.to_string(),
     };

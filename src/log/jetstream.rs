@@ -111,6 +111,16 @@ impl JetStreamLog {
         &self.stream
     }
 
+    /// Gives the log a new identity, for when its store was put back to an older state and nothing that is left can tell.
+    /// Servers that run meanwhile notice at their next connect.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    pub async fn renew(&self) -> Result<Epoch, LogError> {
+        let seen = self.stream.look().await?;
+        self.stream.new_generation(&seen).await
+    }
+
     async fn publish(&self, new: &NewEvent, known: &stream::Known) -> Result<Sent, LogError> {
         let event = &new.event;
         if !known.records(&event.event_type) || subject::validate(&event.event_type).is_err() {

@@ -96,7 +96,8 @@ struct Shared {
 }
 
 impl TableLog {
-    /// Opens the log that is in `history` and starts its writer.
+    /// Opens the log that is in `history` and starts its writer. In a database that was restored from a backup it is a new
+    /// log with the old one's entries: the restored one would give the positions that it has lost to other events.
     ///
     /// Metrics: `living_map_log_appends_total` by `result` (`appended`, `duplicate`, `refused`, `unavailable`),
     /// `living_map_log_batch_events`, `living_map_log_commit_seconds`.
@@ -108,6 +109,11 @@ impl TableLog {
         let recorded = own.chain(config.extra_subjects.iter().cloned()).collect();
         let (appends, queue) = mpsc::channel(config.queue_appends.max(1));
         let room = Arc::new(Semaphore::new(kibibytes(config.queue_bytes) as usize));
+        lock_alone(&*history).await?;
+        if let Some(reason) = history.table_log_copied().await.map_err(unavailable)? {
+            let epoch = history.renew_table_log().await.map_err(unavailable)?;
+            tracing::error!(reason, %epoch, "the database is another copy than the one written last; its log counts as a new one");
+        }
         let shared = Arc::new(Shared {
             epoch: history.table_epoch().await.map_err(unavailable)?,
             last: watch::Sender::new(0),
@@ -188,6 +194,23 @@ impl EventLog for TableLog {
     fn kind(&self) -> &'static str {
         "table"
     }
+}
+
+/// Gives the table log in `history` a new identity: clients that come with cursors from before are given the map anew.
+///
+/// # Errors
+/// See [`TableLog::open`].
+pub async fn renew(history: &dyn History) -> Result<Epoch, LogError> {
+    lock_alone(history).await?;
+    history.renew_table_log().await.map_err(unavailable)
+}
+
+async fn lock_alone(history: &dyn History) -> Result<(), LogError> {
+    if history.lock_table_log().await.map_err(unavailable)? {
+        return Ok(());
+    }
+    let reason = "another process has the table log of this database open, and it can have only one writer";
+    Err(LogError::Unavailable(reason.into()))
 }
 
 /// Nothing that is locked here is left half-changed by a panic.

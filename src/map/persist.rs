@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::model::{Cursor, Service};
+use crate::model::{Cursor, Epoch, Service};
 
 use super::alerts::Alerts;
 use super::diff::CityFigures;
@@ -61,6 +61,13 @@ impl From<Saved> for State {
 }
 
 impl State {
+    /// The same map as a fold of the log `epoch`: one that has the same entries under another identity.
+    #[must_use]
+    pub fn of_log(mut self, epoch: Epoch) -> Self {
+        self.cursor.epoch = epoch;
+        self
+    }
+
     /// All of it, to be read by [`State::from_saved`] of a build with the same [`STATE_VERSION`].
     ///
     /// # Errors

@@ -49,6 +49,57 @@ fn dashboards_and_alerts_ask_for_metrics_that_are_there() {
     }
 }
 
+/// A page that the book does not list is not in it, and a link to what is not there helps nobody.
+#[test]
+fn the_book_has_every_page_and_its_links_lead_somewhere() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut pages = BTreeSet::new();
+    for folder in ["", "adr/"] {
+        for entry in fs::read_dir(docs.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap();
+            if path.extension().is_some_and(|extension| extension == "md") && name != "SUMMARY.md" {
+                pages.insert(format!("{folder}{name}"));
+            }
+        }
+    }
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    let listed: BTreeSet<String> = links_in(&summary).into_iter().map(|(target, _)| target).collect();
+    assert_eq!(listed, pages, "docs/SUMMARY.md on the left, the pages on the right");
+    for page in &pages {
+        let path = docs.join(page);
+        for (target, anchor) in links_in(&fs::read_to_string(&path).unwrap()) {
+            let to = if target.is_empty() { path.clone() } else { path.parent().unwrap().join(&target) };
+            assert!(to.exists(), "{page} links to {target}, which is not there");
+            if let Some(anchor) = anchor {
+                let headings = anchors_in(&fs::read_to_string(&to).unwrap());
+                assert!(headings.contains(&anchor), "{page} links to {target}#{anchor}: {headings:?}");
+            }
+        }
+    }
+}
+
+/// The links within the repository: the file (none: the page itself), and the heading in it.
+fn links_in(page: &str) -> Vec<(String, Option<String>)> {
+    let after = page.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let targets = after.map(|(target, _)| target).filter(|target| !target.contains("://"));
+    let split = |target: &str| match target.split_once('#') {
+        Some((file, anchor)) => (file.to_owned(), Some(anchor.to_owned())),
+        None => (target.to_owned(), None),
+    };
+    targets.map(split).collect()
+}
+
+/// The names that a page's headings have as targets of links.
+fn anchors_in(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let name = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        text.chars().filter(|character| character.is_alphanumeric() || matches!(character, '-' | '_')).collect()
+    };
+    headings.map(name).collect()
+}
+
 /// The text of every Rust file in `folder`.
 fn sources(folder: &Path) -> Vec<String> {
     let mut sources = Vec::new();

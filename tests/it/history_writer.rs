@@ -97,6 +97,14 @@ impl History for Record {
         unimplemented!("the writer does not ask")
     }
 
+    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
+    async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
+        unimplemented!("the writer does not ask")
+    }
+
     async fn aggregate(&self, _: &AggregateQuery) -> Result<Aggregate, HistoryError> {
         unimplemented!("the writer does not ask")
     }

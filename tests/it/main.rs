@@ -3,6 +3,7 @@
 mod access;
 mod adapters;
 mod alerts;
+mod backup;
 mod bus;
 mod command_line;
 mod control;

@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::{Connection, Executor, Row};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::connect::{patience, settle};
 use self::sqlstate::{QUERY_CANCELED, classify};
 use self::types::TypeOrder;
-use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
+use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use super::total::{Totals, key};
 use super::{
     Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Sweep,
@@ -31,6 +31,7 @@ mod retain;
 mod row;
 mod snapshots;
 mod sqlstate;
+mod table_log;
 mod types;
 mod write;
 
@@ -62,7 +63,6 @@ pub struct Postgres {
     totals: Totals,
     /// The order that an index has event types in.
     types: Option<TypeOrder>,
-    table_epoch: OnceCell<Epoch>,
     /// The connection that holds the lock of the table log.
     lock: Mutex<Option<PgConnection>>,
 }
@@ -85,7 +85,6 @@ impl Postgres {
             leases: pool(1, WRITER_SETTINGS, config.lease_timeout),
             totals: Totals::new(config),
             types,
-            table_epoch: OnceCell::new(),
             lock: Mutex::default(),
             config: config.clone(),
             options,
@@ -174,17 +173,7 @@ impl History for Postgres {
     }
 
     async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
-        let make = async || {
-            let mut connection = self.writers.acquire().await.map_err(classify)?;
-            let making = async {
-                let insert = "INSERT INTO living_map_table_log (epoch) VALUES ($1) ON CONFLICT DO NOTHING";
-                connection.execute(sqlx::query(insert).bind(epoch_to_sql(new_epoch()))).await?;
-                sqlx::query_scalar("SELECT epoch FROM living_map_table_log").fetch_one(&mut *connection).await
-            };
-            let outcome = timeout(patience(self.config.write_timeout, 2), making).await;
-            settle(connection, outcome).map(epoch_from_sql)
-        };
-        self.table_epoch.get_or_try_init(make).await.copied()
+        self.epoch().await
     }
 
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
@@ -207,6 +196,14 @@ impl History for Postgres {
             *lock = Some(connection);
         }
         Ok(locked)
+    }
+
+    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
+        self.copied().await
+    }
+
+    async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
+        self.renew().await
     }
 
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError> {

@@ -1,19 +1,18 @@
 //! The record in an `SQLite` file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, QueryBuilder, Row};
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use self::code::classify;
-use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
+use self::witness::Witness;
+use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use super::total::{Totals, is_unfiltered, key};
 use super::{
     Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Sweep,
@@ -31,7 +30,9 @@ mod limit;
 mod read;
 mod retain;
 mod snapshots;
+mod table_log;
 mod types;
+mod witness;
 mod write;
 
 /// How `SQLite` names the constraint that no two events are at one position.
@@ -51,9 +52,8 @@ pub struct Sqlite {
     readers: SqlitePool,
     inserts: write::Inserts,
     totals: Totals,
-    table_epoch: OnceCell<Epoch>,
     /// The file whose lock makes us the writer of the table log.
-    lock: Mutex<Option<File>>,
+    witness: Mutex<Option<Witness>>,
 }
 
 impl Sqlite {
@@ -94,8 +94,7 @@ impl Sqlite {
             path,
             inserts: write::Inserts::new(),
             totals: Totals::new(config),
-            table_epoch: OnceCell::new(),
-            lock: Mutex::default(),
+            witness: Mutex::default(),
             config: config.clone(),
         })
     }
@@ -110,10 +109,8 @@ impl Sqlite {
         Ok(Total { rows, exact: rows <= cap })
     }
 
-    async fn make_epoch(&self) -> sqlx::Result<Epoch> {
-        let insert = "INSERT INTO living_map_table_log (singleton, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING";
-        self.writer.execute(sqlx::query(insert).bind(epoch_to_sql(new_epoch()))).await?;
-        sqlx::query_scalar("SELECT epoch FROM living_map_table_log").fetch_one(&self.writer).await.map(epoch_from_sql)
+    fn witness(&self) -> MutexGuard<'_, Option<Witness>> {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +121,9 @@ impl History for Sqlite {
             return Ok(Written::default());
         }
         let mut connection = self.writer.acquire().await.map_err(classify)?;
-        self.inserts.write(&mut connection, entries).await.map_err(classify)
+        let written = self.inserts.write(&mut connection, entries).await.map_err(classify)?;
+        self.note(entries);
+        Ok(written)
     }
 
     async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
@@ -174,15 +173,19 @@ impl History for Sqlite {
     }
 
     async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
-        self.table_epoch.get_or_try_init(|| self.make_epoch()).await.copied().map_err(classify)
+        self.epoch().await.map_err(classify)
     }
 
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock.is_none() {
-            *lock = file::lock(&self.path).map_err(|error| HistoryError::Unavailable(error.into()))?;
-        }
-        Ok(lock.is_some())
+        self.take_lock()
+    }
+
+    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
+        self.copied().await
+    }
+
+    async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
+        self.renew().await
     }
 
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError> {
@@ -219,7 +222,7 @@ impl History for Sqlite {
         // the writer last: it folds the write-ahead log back into the file
         self.readers.close().await;
         self.writer.close().await;
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.witness().take());
     }
 }
 

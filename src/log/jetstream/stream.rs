@@ -227,7 +227,7 @@ impl LogStream {
         let text = if own.is_empty() { format!("{GENERATION}{next}") } else { format!("{own} {GENERATION}{next}") };
         let info = streams::describe(&self.connection, &seen.info, &text).await.map_err(|error| unavailable(&error))?;
         self.forget();
-        tracing::error!(stream = self.name(), generation = next, "the stream lost entries; it counts as a new log");
+        tracing::error!(stream = self.name(), generation = next, "the stream counts as a new log");
         Ok(self.seen(info).bounds.epoch)
     }
 

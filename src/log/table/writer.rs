@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::batch::{Append, Batch};
-use super::{Appended, LogError, PROCESSOR, Shared, lock, unavailable};
+use super::{Appended, LogError, PROCESSOR, Shared, lock, lock_alone, unavailable};
 use crate::history::HistoryError;
 use crate::history::dead_letters::{Failure, Fate};
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent, time};
@@ -106,10 +106,7 @@ impl Writer {
 
     async fn find_end(&self) -> Result<End, LogError> {
         let Shared { history, epoch, .. } = &*self.shared;
-        if !history.lock_table_log().await.map_err(unavailable)? {
-            let reason = "another process has the table log of this database open, and it can have only one writer";
-            return Err(LogError::Unavailable(reason.into()));
-        }
+        lock_alone(&**history).await?;
         let held = history.held(*epoch).await.map_err(unavailable)?.map_or(0, |held| held.last);
         let newest = history.read_log(*epoch, held.saturating_sub(1), 1).await.map_err(unavailable)?;
         // never behind what readers have seen, even if somebody deleted it

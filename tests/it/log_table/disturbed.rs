@@ -105,6 +105,12 @@ impl History for Disturbed {
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
         self.inner.lock_table_log().await
     }
+    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
+        self.inner.table_log_copied().await
+    }
+    async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
+        self.inner.renew_table_log().await
+    }
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, HistoryError> {
         self.inner.aggregate(query).await
     }

@@ -154,7 +154,8 @@ fn server_user() -> Option<(u32, u32)> {
     Some(ids.expect("postgres does not run as root, and there is no user 'postgres' to run it as"))
 }
 
-fn binary(name: &str) -> PathBuf {
+/// One of its programs.
+pub fn binary(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
     folders.sort();

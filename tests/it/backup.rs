@@ -1,0 +1,221 @@
+//! Backups that are taken from a running server, and what a restored one tells the clients of the one that is gone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::faults::environment;
+use crate::support::daemon::Folder;
+use crate::support::nats::NatsServer;
+use crate::support::postgres;
+use crate::support::process::Process;
+
+/// Publishes events `from..to`, one by one; their cursors.
+async fn publish(server: &Process, numbers: std::ops::Range<u64>) -> Vec<String> {
+    let mut cursors = Vec::new();
+    for number in numbers {
+        let event = json!({
+            "event_type": "agent.event.status", "source": "backup",
+            "payload": {"agent_id": format!("agent:{}", number % 7), "status": "online", "number": number},
+        });
+        let answer = reqwest::Client::new().post(server.url("/living-map/events")).json(&event).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["results"][0]["status"], "accepted", "{answer}");
+        cursors.push(answer["results"][0]["cursor"].as_str().expect("a cursor").to_owned());
+    }
+    cursors
+}
+
+async fn get(server: &Process, path: &str) -> Value {
+    reqwest::get(server.url(path)).await.unwrap().json().await.unwrap()
+}
+
+/// The numbers of all recorded events, in order.
+async fn recorded(server: &Process) -> Vec<u64> {
+    let history = get(server, "/living-map/history?limit=1000&event_type=agent.event.status").await;
+    let items = history["items"].as_array().expect("items");
+    let mut numbers: Vec<u64> = items.iter().map(|item| item["payload"]["number"].as_u64().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// What the stream says to who comes with `cursor`: the status, and the body if it ends.
+async fn resume(server: &Process, cursor: &str) -> (u16, Value) {
+    let url = server.url(&format!("/living-map/events/stream?cursor={cursor}"));
+    let answer = reqwest::get(url).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = if status == 200 { Value::Null } else { answer.json().await.unwrap() };
+    (status, body)
+}
+
+fn epoch(cursor: &str) -> &str {
+    cursor.split_once('.').expect("a cursor").0
+}
+
+fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().expect("the program can be started");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A copy of the running server's database, as the page on backups says.
+fn back_up(database: &Path, to: &Path) {
+    run("sqlite3", &[database.to_str().unwrap(), &format!("VACUUM INTO '{}'", to.display())]);
+}
+
+fn remove(database: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", database.display()));
+    }
+}
+
+struct Embedded {
+    server: Process,
+    _folder: Folder,
+    database: PathBuf,
+    copy: PathBuf,
+}
+
+/// A server that took 40 events, was copied while it took the next ones, and took ten more; the cursors of all.
+async fn backed_up_under_traffic() -> (Embedded, Vec<String>) {
+    let folder = Folder::new("backup");
+    let (database, copy) = (folder.path().join("map.db"), folder.path().join("copy.db"));
+    let url = format!("sqlite://{}", database.display());
+    let server = Process::serve(&environment(&[("DATABASE_URL", &url)])).await;
+    let mut cursors = publish(&server, 0..40).await;
+    let copying = tokio::task::spawn_blocking({
+        let (database, copy) = (database.clone(), copy.clone());
+        move || back_up(&database, &copy)
+    });
+    cursors.extend(publish(&server, 40..50).await);
+    copying.await.unwrap();
+    cursors.extend(publish(&server, 50..60).await);
+    (Embedded { server, _folder: folder, database, copy }, cursors)
+}
+
+/// Restored, the server has what was acknowledged before the backup began, once each, and no cursor of before is
+/// resumed: neither one from before the backup nor one of the events that are lost, whose positions are others' now.
+async fn assert_restored(server: &Process, cursors: &[String]) {
+    let numbers = recorded(server).await;
+    assert!(numbers.len() >= 40 && numbers.iter().copied().eq(0..numbers.len() as u64), "{numbers:?}");
+    assert!(numbers.len() < 60, "the copy is older than the end");
+    let snapshot = get(server, "/living-map/snapshot").await;
+    assert_eq!(snapshot["layers"]["agents"]["total_agents"], 7);
+    let mut more = Vec::new();
+    for number in 100..120 {
+        more.extend(publish(server, number..number + 1).await);
+    }
+    assert_ne!(epoch(&more[0]), epoch(&cursors[0]), "the same identity would give old positions to other events");
+    for cursor in [&cursors[10], &cursors[numbers.len()], cursors.last().unwrap()] {
+        let (status, body) = resume(server, cursor).await;
+        assert_eq!(status, 410, "{cursor}: {body}");
+        assert!(body["oldest_cursor"].is_string(), "{body}");
+    }
+    assert_eq!(resume(server, &more[0]).await.0, 200);
+    let then = get(server, &format!("/living-map/snapshot?at={}.20", epoch(&more[0]))).await;
+    assert_eq!(then["meta"]["cursor"], format!("{}.20", epoch(&more[0])), "the past before the backup is still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_copy_beside_its_witness_is_another_log_by_itself() {
+    let (mut lost, cursors) = backed_up_under_traffic().await;
+    lost.server.kill();
+    remove(&lost.database);
+    std::fs::copy(&lost.copy, &lost.database).unwrap();
+    lost.server.restart().await;
+    assert_restored(&lost.server, &cursors).await;
+    // that is over once: a restart afterwards resumes
+    let last = publish(&lost.server, 200..201).await;
+    lost.server.restart().await;
+    let next = publish(&lost.server, 201..202).await;
+    assert_eq!(epoch(&next[0]), epoch(&last[0]));
+    assert_eq!(resume(&lost.server, &last[0]).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_on_another_machine_is_another_log_by_itself() {
+    let (lost, cursors) = backed_up_under_traffic().await;
+    let url = format!("sqlite://{}", lost.copy.display());
+    drop(lost.server);
+    let restored = Process::serve(&environment(&[("DATABASE_URL", &url)])).await;
+    assert_restored(&restored, &cursors).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_the_database_is_the_same_log() {
+    let (mut killed, cursors) = backed_up_under_traffic().await;
+    killed.server.restart().await;
+    let next = publish(&killed.server, 60..61).await;
+    assert_eq!(epoch(&next[0]), epoch(&cursors[0]));
+    assert_eq!(resume(&killed.server, &cursors[30]).await.0, 200);
+}
+
+/// A folder that was put back whole cannot tell by itself: the witness came back with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_put_back_whole_is_another_log_when_it_is_told() {
+    let folder = Folder::new("backup");
+    let database = folder.path().join("map.db");
+    let url = format!("sqlite://{}", database.display());
+    let settings = environment(&[("DATABASE_URL", &url)]);
+    let mut server = Process::serve(&settings).await;
+    let mut cursors = publish(&server, 0..40).await;
+    server.stop().await;
+    let kept = Folder::new("backup-kept");
+    run("cp", &["-a", &format!("{}/.", folder.path().display()), kept.path().to_str().unwrap()]);
+    server.restart().await;
+    cursors.extend(publish(&server, 40..60).await);
+
+    let while_it_runs = new_epoch(&settings);
+    assert!(!while_it_runs.status.success(), "a running server's log was renewed");
+    server.kill();
+    remove(&database);
+    run("cp", &["-a", &format!("{}/.", kept.path().display()), folder.path().to_str().unwrap()]);
+    let told = new_epoch(&settings);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    server.restart().await;
+    assert_restored(&server, &cursors).await;
+}
+
+fn new_epoch(settings: &[(&str, &str)]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
+    command.args(["log", "new-epoch"]).env_clear().envs(settings.iter().copied());
+    command.output().expect("our own binary can be started")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_restored_into_postgres_is_another_log_by_itself() {
+    let (before, after) = (postgres::database().await, postgres::database().await);
+    let mut server = Process::serve(&environment(&[("DATABASE_URL", &before)])).await;
+    let mut cursors = publish(&server, 0..40).await;
+    let folder = Folder::new("backup");
+    let dump = folder.path().join("map.dump");
+    let (file, url) = (dump.to_str().unwrap().to_owned(), before.clone());
+    let dumping = tokio::task::spawn_blocking(move || {
+        run(postgres::binary("pg_dump"), &["--format=custom", "--file", &file, &url]);
+    });
+    cursors.extend(publish(&server, 40..50).await);
+    dumping.await.unwrap();
+    cursors.extend(publish(&server, 50..60).await);
+    server.kill();
+    run(postgres::binary("pg_restore"), &["--exit-on-error", "--dbname", &after, dump.to_str().unwrap()]);
+    let restored = Process::serve(&environment(&[("DATABASE_URL", &after)])).await;
+    assert_restored(&restored, &cursors).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_another_log_when_it_is_told() {
+    let nats = NatsServer::start().await;
+    let folder = Folder::new("backup");
+    let (database, url) = (format!("sqlite://{}", folder.path().join("map.db").display()), nats.url());
+    let settings = environment(&[("DATABASE_URL", &database), ("NATS_URL", &url)]);
+    let mut server = Process::serve(&settings).await;
+    let before = publish(&server, 0..10).await;
+    server.stop().await;
+    let told = new_epoch(&settings);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    server.restart().await;
+    let after = publish(&server, 10..11).await;
+    assert_ne!(epoch(&after[0]), epoch(&before[0]));
+    assert_eq!(resume(&server, &before[5]).await.0, 410);
+    assert_eq!(resume(&server, &after[0]).await.0, 200);
+}
