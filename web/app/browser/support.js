@@ -11,7 +11,7 @@ const repository = fileURLToPath(new URL('../../..', import.meta.url));
 const app = join(repository, 'web/app');
 
 /** The binary that `make test` builds; built here where it is missing. */
-function binary() {
+export function binary() {
   const target = process.env.CARGO_TARGET_DIR ?? join(repository, 'target');
   const path = process.env.LIVING_MAP_BIN ?? join(target, 'debug/living-map');
   if (!existsSync(path)) execFileSync('cargo', ['build', '--locked'], { cwd: repository, stdio: 'inherit' });
@@ -36,9 +36,10 @@ function binary() {
  * A server with a simulated network. It is ready when this resolves.
  * @param {string[]} options of `living-map demo`
  * @param {Record<string, string>} settings environment
+ * @param {string | null} token of a viewer, where the settings ask for one
  * @returns {Promise<Server>}
  */
-export async function startServer(options = [], settings = {}) {
+export async function startServer(options = [], settings = {}, token = null) {
   const path = binary();
   const folder = mkdtempSync(join(tmpdir(), 'living-map-page-'));
   let port = 0;
@@ -67,7 +68,9 @@ export async function startServer(options = [], settings = {}) {
     await started;
     // The first polls are over when the map knows all six services.
     for (;;) {
-      const answer = await fetch(`http://127.0.0.1:${port}/living-map/ready`);
+      const answer = await fetch(`http://127.0.0.1:${port}/living-map/ready`, {
+        headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      });
       const ready = await answer.json();
       const known = ready.checks?.sources?.filter(
         (/** @type {{status: string}} */ source) => source.status !== 'unknown',

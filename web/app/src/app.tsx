@@ -1,18 +1,41 @@
 import { useEffect, useState } from 'react';
+import { useSession } from './access';
 import { Filters } from './filters';
 import { Header } from './header';
 import { Help } from './help';
 import { listenToKeys } from './keyboard';
+import { Live } from './live';
+import { Login } from './login';
 import { EntityPanel } from './panels/entity';
 import { Panels } from './panels/panels';
 import { Picture } from './picture/picture';
 import { useText } from './preferences';
-import { Sources } from './sources';
+import { ReadyProvider, Sources, useIsShut } from './sources';
 import { Table } from './table';
 import { TimeBar } from './timebar';
 import { setView, useView } from './view';
 
+/** The map, or where the server wants a token that it was not given, the question for it. */
 export function App() {
+  const { number } = useSession();
+  return (
+    <ReadyProvider key={number}>
+      <Door />
+    </ReadyProvider>
+  );
+}
+
+function Door() {
+  return useIsShut() ? (
+    <Login />
+  ) : (
+    <Live>
+      <Page />
+    </Live>
+  );
+}
+
+function Page() {
   const { t } = useText();
   const { table, entity, layer } = useView();
   const [isHelped, setHelped] = useState(false);

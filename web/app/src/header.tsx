@@ -1,8 +1,10 @@
+import { signOut, useSession } from './access';
 import { useConnection, useEventRate, useLayers } from './live';
 import { Glyph } from './parts/mark';
 import type { Shape } from './picture/palette';
 import { LANGUAGES, setPreferences, THEMES, type Theme, usePreferences, useText } from './preferences';
 import { Search } from './search';
+import { AlertBadge } from './severity';
 import { useTravel } from './travel';
 import { formatView, LAYERS, setView, useView } from './view';
 
@@ -21,8 +23,10 @@ export function Header({ onSkip }: { onSkip: () => void }) {
       <LayerTabs />
       <Search />
       <HealthBadge />
+      <AlertBadge />
       <ConnectionBadge />
       <Preferences />
+      <SignOut />
     </header>
   );
 }
@@ -102,7 +106,18 @@ function ConnectionBadge() {
 
 const names = { en: 'English', uk: 'Українська' } as const;
 
-function Preferences() {
+function SignOut() {
+  const { t } = useText();
+  return (
+    useSession().token !== null && (
+      <button type="button" onClick={signOut}>
+        {t('login.leave')}
+      </button>
+    )
+  );
+}
+
+export function Preferences() {
   const { t } = useText();
   const { language, theme } = usePreferences();
   return (

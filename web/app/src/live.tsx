@@ -5,6 +5,7 @@
 
 import { type EventFrame, type Layers, type LivingMapFull, useLivingMapFull } from '@living-map/react';
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useState } from 'react';
+import { useSession } from './access';
 import { server } from './server';
 import { ripples } from './signals';
 import { useTravel } from './travel';
@@ -30,6 +31,11 @@ const RateContext = createContext(0);
 export function Live({ children }: { children: ReactNode }) {
   const { snapshot, events, connectionStatus, error, isStale, reconnect } = useLivingMapFull(server);
   const { at, snapshot: past } = useTravel();
+  // One that was refused before somebody signed in tries again.
+  const { number } = useSession();
+  useEffect(() => {
+    if (number > 0) reconnect();
+  }, [number, reconnect]);
   const layers = useThrottled(snapshot?.layers ?? null, LAYERS_MS);
   const recent = useThrottled(events, EVENTS_MS);
   const connection = useMemo(

@@ -11,15 +11,9 @@ export const server: LivingMapOptions & { url: string } = {
   maxEvents: MAX_EVENTS,
 };
 
-/**
- * Asks the server to do something.
- * @throws {LivingMapError} when it refuses; what `fetch` throws when it does not answer
- */
-export async function post(path: string, body: unknown = {}): Promise<void> {
-  const headers = { accept: 'application/json', 'content-type': 'application/json' };
-  const response = await fetch(new URL(path, server.url), { method: 'POST', headers, body: JSON.stringify(body) });
-  if (!response.ok) throw new LivingMapError(response.status, await response.json().catch(() => null));
-}
-
 /** Whether the server has no such route, or no such thing. */
-export const isMissing = (error: Error | null): boolean => error instanceof LivingMapError && error.status === 404;
+export const isMissing = (error: unknown): boolean => statusOf(error) === 404;
+
+/** The HTTP status of a refusal; `undefined` for any other failure. */
+export const statusOf = (error: unknown): number | undefined =>
+  error instanceof LivingMapError ? error.status : undefined;

@@ -15,6 +15,10 @@ export function ReadyProvider({ children }: { children: ReactNode }) {
 }
 
 export const useReady = (): Resource<Ready> | null => useContext(ReadyContext);
+
+/** Whether the server wants a token, and has none that it takes: it says how it is to everybody, and its checks to viewers. */
+export const useIsShut = (): boolean => useReady()?.data?.checks === null;
+
 export const useSources = (): readonly SourceHealth[] => useReady()?.data?.checks?.sources ?? [];
 
 const tones: Record<SourceStatus, string> = { ok: 'ok', stale: 'warn', down: 'bad', unknown: 'quiet' };

@@ -49,6 +49,13 @@ export const en = {
   'connection.reconnect': 'Connect now',
   rate: '{rate} events/s',
 
+  'login.about': 'This server shows its map to those who have a token.',
+  'login.token': 'Token',
+  'login.enter': 'Sign in',
+  'login.refused': 'The server does not take this token, or no longer.',
+  'login.kept': 'It is kept until this tab is closed, and nowhere else.',
+  'login.leave': 'Sign out',
+
   sources: 'Sources',
   'source.ok': 'ok',
   'source.stale': 'stale',
@@ -103,6 +110,7 @@ export const en = {
   loading: 'Loading…',
   missing: 'This server does not have this yet.',
   failed: 'The server says: {error}',
+  forbidden: 'Your token does not allow this: {error}',
   refresh: 'Refresh',
 
   'feed.pause': 'Pause',
@@ -114,6 +122,15 @@ export const en = {
   'feed.past': 'Events before that moment',
 
   'alerts.empty': 'Nothing needs a look.',
+  'alerts.none': 'No alerts',
+  'alerts.critical': '{count} critical|{count} critical',
+  'alerts.warning': '{count} warning|{count} warnings',
+  'alerts.info': '{count} notice|{count} notices',
+  'alerts.raised': 'Raised',
+  'alerts.found': 'Seen on the map',
+  'severity.critical': 'critical',
+  'severity.warning': 'warning',
+  'severity.info': 'notice',
   'alerts.source': 'source {service} is {status}',
 
   'broken.question': 'Is anything broken?',
@@ -149,6 +166,13 @@ export const en = {
   'lesson.retired': 'retired',
 
   'letters.empty': 'No dead letters.',
+  'letters.status': 'Status of letters',
+  'letters.more': 'Only the newest are shown.',
+  'letters.next': 'next attempt {time}',
+  'letter.dead': 'dead',
+  'letter.retrying': 'tried again',
+  'letter.replayed': 'processed',
+  'letter.discarded': 'discarded',
   'letters.replay': 'Process again',
   'letters.discard': 'Discard',
   'letters.attempts': '{count} attempt|{count} attempts',

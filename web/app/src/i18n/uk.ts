@@ -51,6 +51,13 @@ export const uk: Record<Key, string> = {
   'connection.reconnect': 'З’єднати зараз',
   rate: '{rate} подій/с',
 
+  'login.about': 'Цей сервер показує карту тим, хто має токен.',
+  'login.token': 'Токен',
+  'login.enter': 'Увійти',
+  'login.refused': 'Сервер не приймає цього токена або вже не приймає.',
+  'login.kept': 'Він зберігається, доки відкрита ця вкладка, і більше ніде.',
+  'login.leave': 'Вийти',
+
   sources: 'Джерела',
   'source.ok': 'працює',
   'source.stale': 'застаріло',
@@ -106,6 +113,7 @@ export const uk: Record<Key, string> = {
   loading: 'Завантаження…',
   missing: 'На цьому сервері цього ще немає.',
   failed: 'Сервер каже: {error}',
+  forbidden: 'Ваш токен цього не дозволяє: {error}',
   refresh: 'Оновити',
 
   'feed.pause': 'Пауза',
@@ -117,6 +125,15 @@ export const uk: Record<Key, string> = {
   'feed.past': 'Події перед тією миттю',
 
   'alerts.empty': 'Нічого не потребує уваги.',
+  'alerts.none': 'Тривог немає',
+  'alerts.critical': '{count} критична|{count} критичні|{count} критичних',
+  'alerts.warning': '{count} попередження|{count} попередження|{count} попереджень',
+  'alerts.info': '{count} повідомлення|{count} повідомлення|{count} повідомлень',
+  'alerts.raised': 'Підняті',
+  'alerts.found': 'Видно на карті',
+  'severity.critical': 'критична',
+  'severity.warning': 'попередження',
+  'severity.info': 'повідомлення',
   'alerts.source': 'джерело {service}: {status}',
 
   'broken.question': 'Чи щось зламалося?',
@@ -152,6 +169,13 @@ export const uk: Record<Key, string> = {
   'lesson.retired': 'знято',
 
   'letters.empty': 'Мертвих листів немає.',
+  'letters.status': 'Стан листів',
+  'letters.more': 'Показано лише найновіші.',
+  'letters.next': 'наступна спроба {time}',
+  'letter.dead': 'мертвий',
+  'letter.retrying': 'пробуємо ще',
+  'letter.replayed': 'оброблено',
+  'letter.discarded': 'відкинуто',
   'letters.replay': 'Обробити знову',
   'letters.discard': 'Відкинути',
   'letters.attempts': '{count} спроба|{count} спроби|{count} спроб',

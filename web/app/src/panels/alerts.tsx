@@ -1,28 +1,85 @@
+import type { Alert } from '@living-map/react';
 import { useMemo } from 'react';
-import { alertsOf } from '../entities';
+import { alertsOf, itemById } from '../entities';
 import { useLayers } from '../live';
 import { EntityLink } from '../parts/link';
 import { Glyph, StatusMark } from '../parts/mark';
 import { useText } from '../preferences';
+import { raisedIn, SeverityGlyph } from '../severity';
 import { sourceTone, useSources } from '../sources';
 
 const ROWS = 100;
 
-/** What needs a look: sources that fail, entities that warn or fail, nodes with something to say. */
+/** What needs a look: alerts, sources that fail, entities that warn or fail, nodes with something to say. */
 export function useAlertCount(): number {
   const layers = useLayers();
   const failing = useSources().filter(({ status }) => status !== 'ok').length;
-  return useMemo(() => alertsOf(layers).length, [layers]) + failing;
+  return useMemo(() => alertsOf(layers).length + raisedIn(layers).length, [layers]) + failing;
 }
 
 export function Alerts() {
+  const { t } = useText();
+  const layers = useLayers();
+  const raised = useMemo(() => raisedIn(layers), [layers]);
+  const found = useMemo(() => alertsOf(layers).length, [layers]);
+  const failing = useSources().filter(({ status }) => status !== 'ok').length;
+  if (raised.length + found + failing === 0) return <p className="empty">{t('alerts.empty')}</p>;
+  return (
+    <>
+      {raised.length > 0 && (
+        <>
+          <h3>{t('alerts.raised')}</h3>
+          <ul className="rows" aria-label={t('alerts.raised')}>
+            {raised.map((alert) => (
+              <AlertRow key={alert.id} alert={alert} />
+            ))}
+          </ul>
+        </>
+      )}
+      {found + failing > 0 && (
+        <>
+          <h3>{t('alerts.found')}</h3>
+          <Found />
+        </>
+      )}
+    </>
+  );
+}
+
+function AlertRow({ alert }: { alert: Alert }) {
+  const { t, clock } = useText();
+  const layers = useLayers();
+  const { severity, title, message, source, entity_id, raised_at } = alert;
+  const item = entity_id === null ? null : itemById(layers, entity_id);
+  return (
+    <li data-severity={severity}>
+      <SeverityGlyph severity={severity} /> <span className="muted">{t(`severity.${severity}`)}</span>{' '}
+      <strong>{title}</strong>
+      {message !== null && <span className="block">{message}</span>}
+      <span className="muted block">
+        <time dateTime={raised_at}>{clock(raised_at, true)}</time>
+        {source !== null && ` · ${source}`}
+        {entity_id !== null && ' · '}
+        {item ? (
+          <EntityLink id={item.id} item={item}>
+            {item.label}
+          </EntityLink>
+        ) : (
+          entity_id
+        )}
+      </span>
+    </li>
+  );
+}
+
+/** What nobody has raised an alert about, and that can be seen on the map all the same. */
+function Found() {
   const { t, maybe } = useText();
   const layers = useLayers();
   const alerts = useMemo(() => alertsOf(layers), [layers]);
   const failing = useSources().filter(({ status }) => status !== 'ok');
-  if (alerts.length + failing.length === 0) return <p className="empty">{t('alerts.empty')}</p>;
   return (
-    <ul className="rows">
+    <ul className="rows" aria-label={t('alerts.found')}>
       {failing.map(({ service, status, last_error }) => (
         <li key={service}>
           <Glyph shape="diamond" tone={sourceTone(status)} />{' '}

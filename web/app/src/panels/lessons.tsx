@@ -1,9 +1,10 @@
-import { type Lessons as LessonList, LivingMapError, useLessons } from '@living-map/react';
+import { type Lessons as LessonList, useLessons } from '@living-map/react';
 import { useState } from 'react';
+import { post, problemOf } from '../act';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
-import { post, server } from '../server';
+import { server, statusOf } from '../server';
 
 type Lesson = LessonList['items'][number];
 
@@ -59,7 +60,8 @@ export function OpenLessons({ agent }: { agent: string }) {
 }
 
 function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void }) {
-  const { t, clock } = useText();
+  const words = useText();
+  const { t, clock } = words;
   const [reason, setReason] = useState('');
   const [problem, setProblem] = useState<string | null>(null);
   const { lesson_key, agent_id, rule, status, version, title, text, replay_count, ts } = lesson;
@@ -68,8 +70,7 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
       await post(`${PATH}/${encodeURIComponent(lesson_key)}/${action}`, { version, reason, ...body });
       setProblem(null);
     } catch (error) {
-      const isStale = error instanceof LivingMapError && error.status === 409;
-      setProblem(isStale ? t('lessons.conflict') : t('failed', { error: String((error as Error).message) }));
+      setProblem(statusOf(error) === 409 ? t('lessons.conflict') : problemOf(error, words));
     }
     onChange();
   };

@@ -1,67 +1,83 @@
-import { type Resource, useResource } from '@living-map/react';
+import { type LetterItem, type LetterStatus, useResource } from '@living-map/react';
 import { useState } from 'react';
+import { post, problemOf } from '../act';
 import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
-import { post, server } from '../server';
+import { server } from '../server';
 
-interface Letter {
-  id: string;
-  subject: string;
-  attempts: number;
-  error: string;
-  first_failed_at: string;
-  status: string;
-}
-
-const PATH = 'living-map/dead-letters';
+const STATUSES = ['dead', 'retrying', 'replayed', 'discarded'] as const satisfies readonly LetterStatus[];
+/** What nobody has to do anything about any more. */
+const DONE: readonly LetterStatus[] = ['replayed', 'discarded'];
 const REFRESH_MS = 15_000;
 
 /** Messages that could not be processed. */
 export function Letters() {
   const { t } = useText();
+  const [status, setStatus] = useState<LetterStatus>('dead');
   const options = { url: server.url, refreshMs: REFRESH_MS };
-  // Not every server's OpenAPI document has the route.
-  const letters = useResource(`/${PATH}` as never, {} as never, options) as Resource<{ items: Letter[] }>;
+  const letters = useResource('/living-map/dead-letters', { status }, options);
   return (
-    <Answer of={letters} isKnown={letters.data !== null}>
-      {letters.data?.items.length === 0 && <p className="empty">{t('letters.empty')}</p>}
-      <ul className="rows">
-        {letters.data?.items.map((letter) => (
-          <LetterRow key={letter.id} letter={letter} onChange={letters.refetch} />
-        ))}
-      </ul>
-    </Answer>
+    <>
+      <div className="tools">
+        <label>
+          {t('letters.status')}{' '}
+          <select value={status} onChange={(event) => setStatus(event.target.value as LetterStatus)}>
+            {STATUSES.map((value) => (
+              <option key={value} value={value}>
+                {t(`letter.${value}`)}
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      <Answer of={letters} isKnown={letters.data !== null}>
+        {letters.data?.items.length === 0 && <p className="empty">{t('letters.empty')}</p>}
+        <ul className="rows">
+          {letters.data?.items.map((letter) => (
+            <LetterRow key={letter.id} letter={letter} onChange={letters.refetch} />
+          ))}
+        </ul>
+        {letters.data?.has_more && <p className="muted small">{t('letters.more')}</p>}
+      </Answer>
+    </>
   );
 }
 
-function LetterRow({ letter, onChange }: { letter: Letter; onChange: () => void }) {
-  const { t, clock } = useText();
+function LetterRow({ letter, onChange }: { letter: LetterItem; onChange: () => void }) {
+  const words = useText();
+  const { t, clock } = words;
   const [problem, setProblem] = useState<string | null>(null);
-  const { id, subject, attempts, error, first_failed_at, status } = letter;
+  const { id, subject, processor, attempts, error, first_failed_at, next_attempt_at, status } = letter;
   const act = async (action: 'replay' | 'discard') => {
     try {
-      await post(`${PATH}/${encodeURIComponent(id)}/${action}`);
+      await post(`living-map/dead-letters/${encodeURIComponent(id)}/${action}`);
       setProblem(null);
     } catch (failure) {
-      setProblem(t('failed', { error: String((failure as Error).message) }));
+      setProblem(problemOf(failure, words));
     }
     onChange();
   };
   return (
     <li>
-      <strong>{subject}</strong> <span className="muted">{status}</span>
+      <strong>{subject}</strong>{' '}
+      <span className="muted">
+        {t(`letter.${status}`)} · {processor}
+      </span>
       <span className="block">{error}</span>
       <span className="muted block">
         {clock(first_failed_at, true)} · {t('letters.attempts', { count: attempts })}
+        {next_attempt_at !== null && ` · ${t('letters.next', { time: clock(next_attempt_at, true) })}`}
       </span>
-      <div className="tools">
-        <button type="button" onClick={() => act('replay')}>
-          {t('letters.replay')}
-        </button>
-        <button type="button" onClick={() => act('discard')}>
-          {t('letters.discard')}
-        </button>
-      </div>
+      {!DONE.includes(status) && (
+        <div className="tools">
+          <button type="button" onClick={() => act('replay')}>
+            {t('letters.replay')}
+          </button>
+          <button type="button" onClick={() => act('discard')}>
+            {t('letters.discard')}
+          </button>
+        </div>
+      )}
       {problem && (
         <p className="notice" role="alert">
           {problem}

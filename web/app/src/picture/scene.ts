@@ -5,7 +5,7 @@
 
 import { Deck, OrthographicView } from '@deck.gl/core';
 import type { Layers } from '@living-map/react';
-import { type Filter, isFiltering, matches, NO_FILTER } from '../filter';
+import { type Filter, NO_FILTER } from '../filter';
 import type { Arrangement } from '../layout/arrange';
 import { Arranger } from '../layout/arranger';
 import { type Seeds, samePlaces, seedsOf } from '../layout/seeds';
@@ -16,12 +16,11 @@ import { Camera, type Look, MAX_ZOOM, MIN_ZOOM, wholeOf } from './camera';
 import { type Circles, type Drawing, draw, type Marks, type Ring } from './draw';
 import { type Label, labelsOf } from './labels';
 import { Motion } from './motion';
-import { type Palette, readPalette, shapeOf, toneOf } from './palette';
+import { type Palette, readPalette, shapeOf } from './palette';
 import { nearest, neighbour } from './pick';
 import { Ripples } from './ripples';
+import { type Style, styleOf } from './style';
 
-/** What is left of what a filter leaves out, 0 to 255. */
-const DIMMED = 36;
 /** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
 const LAYOUT_MS = 1500;
 /** How near a pointer has to come. Pixels. */
@@ -65,13 +64,7 @@ export class Scene {
   #noneLabel = '';
   /** Entities to fly to as soon as they have a place. */
   #awaited: string | null = null;
-  #style: {
-    shapes: Marks['shapes'];
-    colours: Uint8Array;
-    badge: Uint8Array;
-    fill: Uint8Array;
-    line: Uint8Array;
-  } | null = null;
+  #style: Style | null = null;
   #drawn: Partial<Drawing> & { labelKey?: string } = {};
   #frame = 0;
   /** When a layout was asked for last, and the wait for the next. */
@@ -307,7 +300,7 @@ export class Scene {
     if (!seeds) return;
     const hasMoved = [this.#marks.step(now), this.#groups.step(now)].includes(true);
     this.#camera.step(now);
-    const style = this.#style ?? this.#styleOf(seeds);
+    const style = this.#style ?? styleOf(seeds, this.#layers, this.#palette, this.#filter);
     const isSame = style === this.#style && !hasMoved && this.#drawn.marks?.places === this.#marks.current;
     this.#style = style;
     if (!isSame) Object.assign(this.#drawn, this.#stillOf(seeds));
@@ -322,31 +315,6 @@ export class Scene {
 
   get #isMoving(): boolean {
     return this.#marks.isMoving || this.#groups.isMoving || this.#camera.isFlying;
-  }
-
-  #styleOf({ marks, groups, layer }: Seeds) {
-    const palette = this.#palette;
-    const colours = new Uint8Array(marks.length * 4);
-    const badge = new Uint8Array(marks.length * 4);
-    const filters = isFiltering(this.#filter);
-    const shapes = marks.map(({ item }, at) => {
-      const tone = palette[toneOf(item.status)];
-      const alpha = filters && !matches(this.#filter, item) ? DIMMED : 255;
-      const isTile = layer === 'nodes';
-      colours.set([...(isTile ? palette.surface : tone), alpha], at * 4);
-      badge.set([...tone, alpha], at * 4);
-      if (isTile) return 'tile';
-      return item.type === 'channel' ? 'bubble' : shapeOf(item.status);
-    });
-    const fill = new Uint8Array(groups.length * 4);
-    const line = new Uint8Array(groups.length * 4);
-    const planets = new Map(this.#layers?.space?.planets.map((planet) => [planet.id, planet]));
-    for (const [at, { id }] of groups.entries()) {
-      const planet = layer === 'space' ? planets.get(id) : undefined;
-      fill.set([...(planet ? mix(palette.accent, palette.disc, 0.55) : palette.disc), 255], at * 4);
-      line.set([...(planet ? palette[toneOf(planet.status)] : palette.line), 255], at * 4);
-    }
-    return { shapes, colours, badge, fill, line };
   }
 
   /** What does not change from frame to frame while nothing moves. */
@@ -421,6 +389,3 @@ export class Scene {
 
 const viewStateOf = ({ target, zoom }: Look) =>
   ({ target, zoom, zoomX: zoom, zoomY: zoom, minZoom: MIN_ZOOM, maxZoom: MAX_ZOOM }) as never;
-
-const mix = (a: Palette['ink'], b: Palette['ink'], part: number) =>
-  a.map((value, at) => Math.round(value * part + (b[at] ?? 0) * (1 - part)));

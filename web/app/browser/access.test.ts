@@ -1,0 +1,148 @@
+/** Tokens and roles, and what operators act on: alerts, dead letters, lessons; all of a real server. */
+
+import { spawnSync } from 'node:child_process';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { binary, type Server, startBrowser, startServer } from './support.js';
+import { accessibility, still, visit } from './visit.js';
+
+/** A token, and its line for the server. */
+function tokenOf(role: string) {
+  const { stdout, stderr } = spawnSync(binary(), ['token', '--name', role, '--role', role], { encoding: 'utf8' });
+  const [token] = /lm_\S+/.exec(stdout + stderr) ?? [];
+  const [line] = new RegExp(`${role}:${role}:\\w+`).exec(stdout + stderr) ?? [];
+  if (!token || !line) throw new Error(stdout + stderr);
+  return { token, line };
+}
+
+const viewer = tokenOf('viewer');
+const operator = tokenOf('operator');
+const admin = tokenOf('admin');
+let server: Server;
+let browser: Browser;
+
+const headers = { 'content-type': 'application/json', authorization: `Bearer ${admin.token}` };
+
+async function publish(event_type: string, payload: object) {
+  const event = { event_type, event_id: crypto.randomUUID(), payload };
+  const answer = await fetch(`${server.url}living-map/events`, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify(event),
+  });
+  expect(await answer.json()).toMatchObject({ results: [{ status: 'accepted' }] });
+}
+
+/** How many of what `path` lists there are. */
+async function count(path: string): Promise<number> {
+  return (await (await fetch(server.url + path, { headers })).json()).items.length;
+}
+
+beforeAll(async () => {
+  const lines = [viewer, operator, admin].map(({ line }) => line).join();
+  const settings = { AUTH: 'token', AUTH_TOKENS: lines, DEAD_LETTER_RETRY_SECONDS: '0.05,0.1' };
+  [server, browser] = await Promise.all([startServer([], settings, admin.token), startBrowser()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+/** Without a token the first requests are refused, which the browser says too. */
+const on = (path: string, look: (page: Page) => Promise<unknown>) =>
+  visit({ browser, url: server.url + path, isDisturbed: true }, look);
+
+async function signIn(page: Page, token: string) {
+  await page.getByLabel('Token', { exact: true }).fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+test('a token is asked for, kept for the tab alone, in no address, and given up again', () =>
+  on('?layer=agents', async (page) => {
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(request.url()));
+    page.on('websocket', (socket) => asked.push(socket.url()));
+    const field = page.getByLabel('Token', { exact: true });
+    await field.waitFor();
+    expect(await field.getAttribute('type')).toBe('password');
+    expect(await accessibility(page)).toEqual([]);
+    await signIn(page, 'lm_wrong');
+    await page.getByText(/does not take this token/).waitFor();
+    await signIn(page, viewer.token);
+    await page.getByText('Live', { exact: true }).waitFor();
+    await still(page);
+    await page.reload();
+    await page.getByText('Live', { exact: true }).waitFor();
+    expect(asked.filter((address) => address.includes(viewer.token))).toEqual([]);
+    expect(await page.evaluate(() => JSON.stringify(localStorage))).not.toContain(viewer.token);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await field.waitFor();
+    expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(viewer.token);
+  }));
+
+test('an alert is counted in the header and told in its panel, until it is cleared', () =>
+  on('?panel=alerts', async (page) => {
+    await signIn(page, viewer.token);
+    const badge = page.locator('.alerts [data-severity=critical]');
+    const raised = page.getByRole('list', { name: 'Raised' });
+    await page.getByText('Live', { exact: true }).waitFor();
+    const alert = { alert_id: 'disk', title: 'The disk is full', message: '99 %', entity_id: 'node:01' };
+    await publish('ops.alert.critical', alert);
+    await expect.poll(() => badge.textContent()).toContain('1 critical');
+    await raised.getByText('The disk is full').waitFor();
+    expect(await accessibility(page)).toEqual([]);
+    await publish('ops.alert.critical', { alert_id: 'disk', status: 'resolved' });
+    await badge.waitFor({ state: 'detached' });
+    await raised.getByText('The disk is full').waitFor({ state: 'detached' });
+  }));
+
+test('a dead letter is discarded by an operator, and a viewer is told that it may not', async () => {
+  await publish('agent.experience.v1.sofia', { what: 'this is no experience' });
+  await expect.poll(() => count('living-map/dead-letters?status=dead')).toBe(1);
+  await on('?panel=letters', async (page) => {
+    const rows = page.locator('.panel .rows li');
+    await signIn(page, viewer.token);
+    await rows.getByText('agent.experience.v1.sofia').waitFor();
+    await page.getByRole('button', { name: 'Discard' }).click();
+    await page.getByText(/Your token does not allow this: .*operator/).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signIn(page, operator.token);
+    // It makes no more sense than before.
+    const attempts = await rows.getByText(/\d+ attempts/).textContent();
+    await page.getByRole('button', { name: 'Process again' }).click();
+    await expect.poll(() => rows.getByText(/\d+ attempts/).textContent()).not.toBe(attempts);
+    await page.getByRole('button', { name: 'Discard' }).click();
+    await page.getByText('No dead letters.').waitFor();
+    await page.getByLabel('Status of letters').selectOption('discarded');
+    await rows.getByText('agent.experience.v1.sofia').waitFor();
+  });
+});
+
+test('a lesson of the learner is confirmed', async () => {
+  for (let failure = 0; failure < 6; failure++) {
+    await publish('agent.experience.v1.sofia', {
+      event_id: crypto.randomUUID(),
+      agent_id: 'sofia',
+      task: 'answer a question',
+      outcome: 'error',
+      latency_ms: 100,
+      error_class: 'TimeoutError',
+      error_message: 'the tool did not answer',
+      timestamp: new Date().toISOString(),
+      version: 1,
+    });
+  }
+  await expect.poll(() => count('living-map/lessons?status=candidate')).toBeGreaterThan(0);
+  await on('?panel=lessons', async (page) => {
+    await signIn(page, operator.token);
+    const row = page.locator('.panel .rows li').first();
+    await row.getByLabel('Reason').fill('seen it');
+    await row.getByRole('button', { name: 'Confirm' }).click();
+    await expect.poll(() => count('living-map/lessons?status=active')).toBe(1);
+    // The simulated network's agents have lessons too: it is the confirmed one that is told.
+    const { items } = await (await fetch(`${server.url}living-map/lessons?status=active`, { headers })).json();
+    await page.getByLabel('Status of lessons').selectOption('active');
+    await page.locator('.panel .rows strong').getByText(items[0].title, { exact: true }).waitFor();
+    await expect.poll(() => page.locator('.panel .rows li').count()).toBe(1);
+  });
+});

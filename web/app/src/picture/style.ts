@@ -1,0 +1,52 @@
+/** How marks and groups look: shapes and colours, of the statuses, the theme and the filter. */
+
+import type { Layers } from '@living-map/react';
+import { type Filter, isFiltering, matches } from '../filter';
+import type { Seeds } from '../layout/seeds';
+import type { Marks } from './draw';
+import { type Palette, shapeOf, toneOf } from './palette';
+
+/** What is left of what a filter leaves out, 0 to 255. */
+const DIMMED = 36;
+
+export interface Style {
+  shapes: Marks['shapes'];
+  /** Four bytes for each mark; `badge` is that of the badge beside it. */
+  colours: Uint8Array;
+  badge: Uint8Array;
+  /** Four bytes for each group. */
+  fill: Uint8Array;
+  line: Uint8Array;
+}
+
+export function styleOf(
+  { marks, groups, layer }: Seeds,
+  layers: Layers | null,
+  palette: Palette,
+  filter: Filter,
+): Style {
+  const colours = new Uint8Array(marks.length * 4);
+  const badge = new Uint8Array(marks.length * 4);
+  const filters = isFiltering(filter);
+  const shapes = marks.map(({ item }, at) => {
+    const tone = palette[toneOf(item.status)];
+    const alpha = filters && !matches(filter, item) ? DIMMED : 255;
+    const isTile = layer === 'nodes';
+    colours.set([...(isTile ? palette.surface : tone), alpha], at * 4);
+    badge.set([...tone, alpha], at * 4);
+    if (isTile) return 'tile';
+    return item.type === 'channel' ? 'bubble' : shapeOf(item.status);
+  });
+  const fill = new Uint8Array(groups.length * 4);
+  const line = new Uint8Array(groups.length * 4);
+  const planets = new Map(layers?.space?.planets.map((planet) => [planet.id, planet]));
+  for (const [at, { id }] of groups.entries()) {
+    const planet = layer === 'space' ? planets.get(id) : undefined;
+    fill.set([...(planet ? mix(palette.accent, palette.disc, 0.55) : palette.disc), 255], at * 4);
+    line.set([...(planet ? palette[toneOf(planet.status)] : palette.line), 255], at * 4);
+  }
+  return { shapes, colours, badge, fill, line };
+}
+
+const mix = (a: Palette['ink'], b: Palette['ink'], part: number) =>
+  a.map((value, at) => Math.round(value * part + (b[at] ?? 0) * (1 - part)));
