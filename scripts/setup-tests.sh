@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, and Chromium for
-# the page. Changes nothing when all are there. The tests use private instances on free ports; no system service is
+# Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, Chromium for the
+# page, and libfaketime for a clock that jumps. Changes nothing when all are there. The tests use private instances on free ports; no system service is
 # needed, and those that a package would start are left off where that can be helped.
 set -euo pipefail
 
@@ -15,6 +15,8 @@ has_postgres() {
 }
 
 has_chromium() { [[ -x ${CHROMIUM_BIN:-/usr/bin/chromium} ]]; }
+
+has_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; }
 
 # Runs a command as root, without ever asking for a password.
 as_root() {
@@ -51,10 +53,13 @@ install_postgres() {
 
 install_chromium() { install chromium; }
 
+install_faketime() { install libfaketime; }
+
 missing=()
 has_nats || missing+=(nats)
 has_postgres || missing+=(postgres)
 has_chromium || missing+=(chromium)
+has_faketime || missing+=(faketime)
 for what in "${missing[@]}"; do
   if can_install; then
     echo "setup: installing $what" >&2
@@ -73,6 +78,10 @@ if ! has_postgres; then
 fi
 if ! has_chromium; then
   echo "setup: Chromium is missing: install it as /usr/bin/chromium, or name its file in CHROMIUM_BIN" >&2
+  failed=yes
+fi
+if ! has_faketime; then
+  echo "setup: libfaketime is missing: install it under /usr/lib, where Debian has it" >&2
   failed=yes
 fi
 if [[ $(id -u) == 0 ]] && ! id postgres >/dev/null 2>&1; then

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::adapters::upstream::Upstream;
 use crate::support::process::Process;
-use crate::support::wait::until;
+use crate::support::wait::{PATIENCE, until};
 
 /// An agents service whose one agent's model can be changed.
 async fn agents(model: &Arc<AtomicUsize>) -> Upstream {
@@ -76,6 +77,40 @@ async fn control_events_bring_the_upstreams_new_answer_to_the_map() {
         publish(&server, &json!({"event_type": subject, "payload": {}})).await;
         shows(&server, number + 1).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_see_what_a_control_event_changed_within_a_second() {
+    let model = Arc::new(AtomicUsize::new(0));
+    let upstream = agents(&model).await;
+    let server = serve(&upstream).await;
+    shows(&server, 0).await;
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(server.ws_url("/living-map/stream?snapshot=false")).await.unwrap();
+    let mut took = Vec::new();
+    // the second event of each pair comes in the half second after a poll, in which there is no other
+    for number in 1..=8 {
+        model.store(number, Ordering::SeqCst);
+        let began = std::time::Instant::now();
+        publish(&server, &json!({"event_type": "prompt.updated.agent:sofia", "payload": {}})).await;
+        let changed = format!("\"model\":\"model-{number}\"");
+        let seen = async {
+            while let Some(Ok(message)) = socket.next().await {
+                if message.to_text().is_ok_and(|text| text.contains(&changed)) {
+                    return;
+                }
+            }
+            panic!("the stream ended");
+        };
+        tokio::time::timeout(PATIENCE, seen).await.expect("the change should have come");
+        took.push(began.elapsed());
+        if number % 2 == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        }
+    }
+    // the median, so that one stall of a busy machine is no failure
+    took.sort_unstable();
+    assert!(took[took.len() / 2] < std::time::Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod after_a_restart;
 mod client;
+mod clock;
 mod holes;
 mod random;
 mod stuck;
