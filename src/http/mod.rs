@@ -34,6 +34,7 @@ mod query;
 mod root;
 mod rules;
 mod snapshot;
+mod spans;
 mod sse;
 mod stream;
 mod ticket;

@@ -30,3 +30,4 @@ mod support;
 mod support_works;
 mod sync;
 mod tail;
+mod traces;
