@@ -6,6 +6,7 @@ mod log;
 mod settings;
 mod streams;
 mod tasks;
+mod traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::history::dead_letters::{DeadLetters, Processor};
 use crate::history::retention;
 use crate::history::{self, History, Leases};
 use crate::http::{self, AppState, Parts};
+use crate::journal::Journal;
 use crate::learner::ExperienceProcessor;
 use crate::lease::{self, Leadership, LeaseConfig};
 use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, Replay};
@@ -35,6 +37,7 @@ use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterC
 use crate::model::Epoch;
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, Streams};
 use crate::sync::{Control, Poller};
+use crate::telemetry::Export;
 
 use self::settings::{
     JOURNAL_FOLDER, adapters_config, archive, demo_config, endpoints, history_config, http_config, office_config,
@@ -47,6 +50,7 @@ pub use learning::learn;
 pub use log::new_epoch;
 pub use settings::check_rules;
 pub use streams::streams;
+pub use traces::telemetry;
 
 /// Connections that may wait to be accepted: all clients of a server that was restarted come at once.
 const BACKLOG: u32 = 4096;
@@ -58,12 +62,12 @@ const LEADER: &str = "leader";
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Runs the server until it is told to stop.
-pub async fn serve(settings: Settings) -> anyhow::Result<()> {
-    run(settings, None).await
+pub async fn serve(settings: Settings, traces: Option<Export>) -> anyhow::Result<()> {
+    run(settings, None, traces).await
 }
 
 /// Runs the server on a simulated network until it is told to stop.
-pub async fn demo(demo: DemoSettings, mut settings: Settings) -> anyhow::Result<()> {
+pub async fn demo(demo: DemoSettings, mut settings: Settings, traces: Option<Export>) -> anyhow::Result<()> {
     let config = demo_config(&demo)?;
     let folder = tempfile::Builder::new().prefix("living-map-demo-").tempdir().context("no temporary folder")?;
     let file = demo.keep.unwrap_or_else(|| folder.path().join("living-map.db"));
@@ -72,10 +76,10 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings) -> anyhow::Result<
     settings.learner.learner_database_url = None;
     let journal = &mut settings.journal.journal_url;
     journal.get_or_insert_with(|| folder.path().join(JOURNAL_FOLDER).display().to_string());
-    run(settings, Some(config)).await
+    run(settings, Some(config), traces).await
 }
 
-async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()> {
+async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export>) -> anyhow::Result<()> {
     settings.listen.check().map_err(anyhow::Error::msg)?;
     settings.storage.check(settings.saving.snapshot_save_minutes).map_err(anyhow::Error::msg)?;
     let metrics = record_metrics()?;
@@ -85,6 +89,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>) -> anyhow::Result<()>
     let stop = stop_signal()?;
     let mut tasks = Tasks::default();
     let journal = open_journal(&settings)?;
+    export(traces, &journal, &mut tasks);
     tasks.spawn("error journal", Stage::Recording, {
         let journal = journal.clone();
         |stop| journal.keep(stop)
@@ -377,6 +382,14 @@ fn announce(address: &str, simulated: bool) {
     tracing::info!("listening on http://{address}");
     if simulated {
         eprintln!("\n  Living Map shows a simulated network: open http://{address}\n  Ctrl-C stops it.\n");
+    }
+}
+
+/// Before the journal, which hears of what could not be exported at the end.
+fn export(traces: Option<Export>, journal: &Journal, tasks: &mut Tasks) {
+    if let Some(traces) = traces {
+        let journal = journal.clone();
+        tasks.spawn("traces", Stage::Recording, |stop| traces.run(journal, stop));
     }
 }
 

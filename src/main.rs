@@ -14,7 +14,10 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use living_map::access::{NewToken, Role};
 use living_map::app;
 use living_map::config::{DemoSettings, LogFormat, Settings};
-use tracing_subscriber::EnvFilter;
+use living_map::telemetry;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -133,16 +136,16 @@ fn command() -> anyhow::Result<()> {
         matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| in_words(error).exit());
     match cli.command {
         Action::Serve { settings } => {
-            start_logging(&settings)?;
-            run(app::serve(settings))
+            let traces = start_logging(&settings)?;
+            run(app::serve(settings, traces))
         }
         Action::Demo { demo, settings } => {
-            start_logging(&settings)?;
-            run(app::demo(demo, settings))
+            let traces = start_logging(&settings)?;
+            run(app::demo(demo, settings, traces))
         }
         Action::Learn { settings } => {
-            start_logging(&settings)?;
-            run(app::learn(settings))
+            let traces = start_logging(&settings)?;
+            run(app::learn(settings, traces))
         }
         Action::Tail(tail) => run(tail::run(tail)),
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
@@ -212,25 +215,33 @@ fn in_words(error: clap::Error) -> clap::Error {
     Cli::command().error(ErrorKind::ValueValidation, format!("invalid value{value} for '{argument}': {reason}"))
 }
 
-fn start_logging(settings: &Settings) -> anyhow::Result<()> {
+/// What is to carry traces away, where they are made.
+fn start_logging(settings: &Settings) -> anyhow::Result<Option<telemetry::Export>> {
     let filter = EnvFilter::try_new(&settings.listen.log_level).map_err(|error| {
         anyhow::anyhow!(
             "LOG_LEVEL={}: {error}; expected directives such as living_map=debug,info",
             settings.listen.log_level
         )
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // spans for traces are no business of log lines, and where no traces are made they cost nothing
+    let filter = filter.add_directive(format!("{}=off", telemetry::TARGET).parse()?);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         // in a file or a collector, colours are noise
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
         // it would be told where the line could not be written, too, and panic: whoever logs would break with the log
         .log_internal_errors(false);
-    match settings.listen.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
+    let lines = match settings.listen.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let Some(telemetry) = app::telemetry(&settings.traces)? else {
+        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        return Ok(None);
+    };
+    let (spans, export) = telemetry.install();
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).init();
+    Ok(Some(export))
 }
 
 fn run(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -7,10 +7,13 @@ use metrics::{counter, histogram};
 use reqwest::{Response, StatusCode, header};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::{AdapterError, AdaptersConfig, Endpoint, ErrorKind, SetupError};
 use crate::journal::Journal;
-use crate::model::{Service, json};
+use crate::model::{Service, Traceparent, json};
+use crate::telemetry::{self, TARGET};
 
 /// How much of the body of a failure is read, in bytes, and how much of it is shown, in characters.
 const MAX_REFUSAL_BYTES: usize = 2048;
@@ -135,11 +138,24 @@ impl Client {
             return Err(ErrorKind::RoundOver);
         }
         let until = deadline.min(begun + self.call_timeout);
-        let answer = match timeout_at(until, self.exchange(call)).await {
+        let span = tracing::info_span!(
+            target: TARGET,
+            "GET",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            peer.service = self.service.as_str(),
+            http.request.method = "GET",
+            http.response.status_code = Empty,
+            error.type = Empty,
+        );
+        let answer = match timeout_at(until, self.exchange(call).instrument(span.clone())).await {
             Ok(answer) => answer,
             Err(_) => Err(ErrorKind::Timeout(until - begun)),
         };
         let outcome = answer.as_ref().map_or_else(ErrorKind::outcome, |_| "ok");
+        if answer.is_err() {
+            span.record("otel.status_code", "error").record("error.type", outcome);
+        }
         counter!("living_map_upstream_requests_total", "service" => self.service.as_str(), "outcome" => outcome)
             .increment(1);
         histogram!("living_map_upstream_duration_seconds", "service" => self.service.as_str()).record(begun.elapsed());
@@ -152,8 +168,12 @@ impl Client {
         if let Some(token) = self.endpoint.token() {
             request = request.bearer_auth(token.expose());
         }
+        if let Some(here) = telemetry::current() {
+            request = request.header(Traceparent::NAME, here.to_string());
+        }
         let mut response = request.send().await?;
         let status = response.status();
+        Span::current().record("http.response.status_code", status.as_u16());
         if !status.is_success() {
             return Err(self.refusal(status, &mut response).await);
         }

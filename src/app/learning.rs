@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::settings::{history_config, http_config, open_journal, retry_config};
 use super::tasks::{Stage, Tasks};
-use super::{OpenLog, lead, listen, open_log, record_metrics, stop_signal, upkeep};
+use super::{OpenLog, export, lead, listen, open_log, record_metrics, stop_signal, upkeep};
 use crate::adapters::SourceBoard;
 use crate::bus::Connection;
 use crate::config::Settings;
@@ -23,6 +23,7 @@ use crate::learner::rejected::PROCESSOR;
 use crate::learner::source::Source;
 use crate::learner::{Learner, LearnerConfig, Reject, RuleConfig, StreamSource, TableSource};
 use crate::log::{EventLog, ExperienceConfig, Experiences};
+use crate::telemetry::Export;
 
 /// The lease of learners that run alone; servers learn by the one they have for all.
 const LEASE: &str = "learner";
@@ -167,7 +168,7 @@ fn reject(settings: &Settings, journal: &Journal, dead_letters: &DeadLetters) ->
 ///
 /// # Errors
 /// What it needs cannot be used at all.
-pub async fn learn(settings: Settings) -> anyhow::Result<()> {
+pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result<()> {
     anyhow::ensure!(
         settings.storage.nats_url.is_some(),
         "NATS_URL is not set: without NATS the learner is a part of `living-map serve`"
@@ -179,6 +180,7 @@ pub async fn learn(settings: Settings) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let mut tasks = Tasks::default();
     let journal = open_journal(&settings)?;
+    export(traces, &journal, &mut tasks);
     tasks.spawn("error journal", Stage::Recording, {
         let journal = journal.clone();
         |stop| journal.keep(stop)

@@ -15,6 +15,7 @@ mod listen;
 mod saving;
 mod storage;
 mod streaming;
+mod traces;
 mod upstreams;
 mod value;
 
@@ -34,6 +35,7 @@ pub use listen::{Auth, Listen, LogFormat};
 pub use saving::Saving;
 pub use storage::Storage;
 pub use streaming::Streaming;
+pub use traces::{Traces, TracesSampler};
 pub use upstreams::Upstreams;
 
 /// What `serve` can be told.
@@ -75,6 +77,9 @@ pub struct Settings {
     /// What a request may be.
     #[command(flatten)]
     pub limits: Limits,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: Traces,
 }
 
 impl Settings {

@@ -52,6 +52,16 @@ fn a_wrong_value_is_refused_with_its_name_and_what_was_expected() {
         (["--experience-ok-sample-pct", "101"], "EXPERIENCE_OK_SAMPLE_PCT", "from 0 to 100"),
         (["--experience-window-seconds", "x"], "EXPERIENCE_WINDOW_SECONDS", "a number of seconds"),
         (["--lesson-subject", "lesson.>"], "LESSON_SUBJECT", "without wildcards"),
+        (
+            ["--otel-exporter-otlp-endpoint", "http://u:p@x"],
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+        (["--otel-exporter-otlp-headers", "token"], "OTEL_EXPORTER_OTLP_HEADERS", "name=value"),
+        (["--otel-exporter-otlp-timeout", "0"], "OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds"),
+        (["--otel-traces-sampler", "some"], "OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        (["--otel-traces-sampler-arg", "2"], "OTEL_TRACES_SAMPLER_ARG", "from 0 to 1"),
+        (["--otel-bsp-max-queue-size", "0"], "OTEL_BSP_MAX_QUEUE_SIZE", "1..="),
     ] {
         let error = parse(&arguments).unwrap_err();
         assert!(error.contains(name) && error.contains(expected), "{arguments:?}: {error}");

@@ -17,6 +17,15 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds from 0.001 to 86400".to_owned())
 }
 
+/// A whole number of milliseconds, from 1 to ten minutes.
+pub fn milliseconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|milliseconds| (1..=600_000).contains(milliseconds))
+        .map(Duration::from_millis)
+        .ok_or_else(|| "expected a number of milliseconds from 1 to 600000".to_owned())
+}
+
 /// A pattern of subjects to record, without the blanks around it. One for every first token would record the requests to
 /// `JetStream` too, which would answer for them: nothing could be asked of it any more.
 pub fn pattern(text: &str) -> Result<Pattern, String> {

@@ -19,11 +19,12 @@ use uuid::Uuid;
 use super::body;
 use super::error::{Document, Problem};
 use super::limits::Visitor;
+use super::spans;
 use super::state::AppState;
 use crate::history::History;
 use crate::log::{EventLog, LogError};
 use crate::model::envelope::{self, FieldError};
-use crate::model::{Cursor, NewEvent};
+use crate::model::{Cursor, NewEvent, Traceparent};
 
 /// Subjects under which this server alone writes: an event there would be taken for what an upstream said.
 const RESERVED: &str = "living_map";
@@ -111,7 +112,7 @@ pub struct EnvelopeSchema {
     timestamp: Option<DateTime<Utc>>,
     /// Who sends it.
     source: Option<String>,
-    /// The trace it belongs to.
+    /// The trace it belongs to; that of the request's `traceparent` when absent.
     trace_id: Option<String>,
     /// The agent it is about, when the payload does not say.
     agent_id: Option<String>,
@@ -173,7 +174,8 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
         return Err(Problem::too_large(format_args!("{} events", config.max_batch)));
     }
     state.limits.events(&Visitor::of(&extensions), values.len())?;
-    let results = publish(&*state.log, &*state.history, values, Utc::now(), config.probe_timeout)
+    let origin = Origin { now: Utc::now(), trace: spans::of(&headers) };
+    let results = publish(&*state.log, &*state.history, values, &origin, config.probe_timeout)
         .await
         .map_err(|problem| problem.retry_after(config.retry_after))?;
     count(&results);
@@ -212,7 +214,7 @@ async fn publish(
     log: &dyn EventLog,
     history: &dyn History,
     values: Vec<Value>,
-    now: DateTime<Utc>,
+    origin: &Origin,
     patience: Duration,
 ) -> Result<Vec<ItemResult>, Problem> {
     let mut results: Vec<Option<ItemResult>> = Vec::with_capacity(values.len());
@@ -220,7 +222,7 @@ async fn publish(
     let mut repeats: Vec<(usize, usize)> = Vec::new();
     let mut pending: Vec<(usize, NewEvent)> = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
-        match read(value, now) {
+        match read(value, origin) {
             Err(error) => {
                 results.push(Some(ItemResult::rejected(index, None, Some(error.field), error.to_string())));
                 continue;
@@ -249,8 +251,17 @@ async fn publish(
     Ok(results.into_iter().flatten().collect())
 }
 
-fn read(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
-    let new = envelope::publish(value, now)?;
+/// The request that events came with.
+struct Origin {
+    now: DateTime<Utc>,
+    trace: Option<Traceparent>,
+}
+
+fn read(value: Value, origin: &Origin) -> Result<NewEvent, FieldError> {
+    let mut new = envelope::publish(value, origin.now)?;
+    if let Some(trace) = origin.trace {
+        new.event.traced(trace);
+    }
     if new.event.event_type.split('.').next() == Some(RESERVED) {
         let problem = format!("subjects under '{RESERVED}.' are written by this server alone");
         return Err(FieldError { field: "event_type", problem });

@@ -7,9 +7,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
 
 use super::error::Problem;
 use super::limits::refused;
+use super::spans;
 use super::state::AppState;
 use super::traffic::Traffic;
 
@@ -32,6 +34,7 @@ pub async fn guard(State(Guard { state, traffic }): State<Guard>, request: Reque
     let route = request.extensions().get::<MatchedPath>().cloned();
     let uri = request.uri().clone();
 
+    let span = spans::of_request(&method, route.as_ref().map(MatchedPath::as_str), request.headers());
     let limit = state.config.max_uri_bytes;
     let too_long = uri.path_and_query().is_some_and(|path| path.as_str().len() > limit);
     let answered = if too_long {
@@ -39,7 +42,8 @@ pub async fn guard(State(Guard { state, traffic }): State<Guard>, request: Reque
         Err(Problem::new(StatusCode::URI_TOO_LONG, detail))
     } else {
         // an answer that is ready at once costs no timer: the limit is registered at the first wait
-        tokio::time::timeout(state.config.request_timeout, next.run(request)).await.map_err(|_| {
+        let answer = tokio::time::timeout(state.config.request_timeout, next.run(request));
+        answer.instrument(span.clone()).await.map_err(|_| {
             let detail = "the answer took too long; whether anything was changed is not known";
             Problem::unavailable(detail, state.config.retry_after).cause("request timed out")
         })
@@ -71,6 +75,7 @@ pub async fn guard(State(Guard { state, traffic }): State<Guard>, request: Reque
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // pages of other origins read answers where CORS lets them, and embed none
     headers.insert(EMBEDDING, HeaderValue::from_static("same-origin"));
+    spans::answered(&span, response.status());
     traffic.count(route, &method, response.status(), started.elapsed());
     response
 }

@@ -35,6 +35,7 @@ mod root;
 mod rules;
 mod silences;
 mod snapshot;
+mod spans;
 mod sse;
 mod stream;
 mod ticket;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::{Following, LiveConfig, LiveMap, saved};
 use crate::history::Snapshots;
@@ -14,6 +15,7 @@ use crate::log::{Bounds, EventLog, LogError};
 use crate::map::{STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 use crate::stream::Hub;
+use crate::telemetry::{self, TARGET};
 
 /// Entries folded under one lock: readers wait at most for so many.
 const BATCH: usize = 256;
@@ -148,6 +150,7 @@ impl Follower {
     }
 
     fn fold(&self, chunk: Vec<Result<LogEntry, LogError>>) -> Result<(), LogError> {
+        let _span = self.span_of(&chunk).entered();
         let started = Instant::now();
         let (mut folded, mut duplicates) = (0_u32, 0_u64);
         let mut failure = None;
@@ -181,6 +184,20 @@ impl Follower {
             metrics::histogram!("living_map_fold_entry_seconds").record(started.elapsed() / folded);
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// A span in the traces in which the entries were published. What is folded again after a start is no part of them.
+    fn span_of(&self, chunk: &[Result<LogEntry, LogError>]) -> Span {
+        if !telemetry::is_on() || self.live.following() != Following::Current {
+            return Span::none();
+        }
+        let published = telemetry::published(chunk.iter().flatten().map(|entry| &entry.event));
+        if published.is_empty() {
+            return Span::none();
+        }
+        let span = tracing::info_span!(target: TARGET, "fold", otel.kind = "consumer", entries = chunk.len());
+        telemetry::processes(&span, &published);
+        span
     }
 
     /// `target` is where the log ended when it was opened.

@@ -32,11 +32,13 @@ use futures::stream::{self as streams, BoxStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{Appended, Bounds, EventLog, LogError};
+use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
 use crate::bus::{Connection, Declaration};
-use crate::model::{Cursor, Epoch, LogEntry, NewEvent, envelope, subject};
+use crate::model::{Cursor, Epoch, LogEntry, NewEvent, Traceparent, envelope, subject};
+use crate::telemetry;
 
 pub(super) use message::entry_of;
 pub(super) use stream::LogStream;
@@ -127,7 +129,10 @@ impl JetStreamLog {
             return Err(LogError::NotRecorded(event.event_type.clone()));
         }
         let body = envelope::write(event).to_string();
-        let headers = message::dead_letter_headers(event);
+        let mut headers = message::dead_letter_headers(event);
+        if let Some(trace) = telemetry::current().or_else(|| event.traceparent()) {
+            headers.push((Traceparent::NAME, trace.to_string()));
+        }
         let header_bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len() + ": \r\n".len()).sum();
         let size = body.len() + HEADER_BYTES + header_bytes;
         if size > known.max_message {
@@ -174,35 +179,13 @@ struct Sent {
 
 #[async_trait]
 impl EventLog for JetStreamLog {
-    async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
-        let deadline = Instant::now() + self.config.append_timeout;
-        let started = Instant::now();
-        let known = match self.stream.known().await {
-            Ok(known) => known,
-            Err(error) => {
-                let problem = error.to_string();
-                return events.iter().map(|_| Err(LogError::Unavailable(problem.clone()))).collect();
-            }
+    async fn append(&self, mut events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
+        let span = append_span(events.len());
+        let append = async {
+            join_trace(&mut events);
+            self.append_all(&events).await
         };
-        let mut results = Vec::with_capacity(events.len());
-        let mut pending = VecDeque::new();
-        for event in &events {
-            if pending.len() >= self.config.append_in_flight
-                && let Some(first) = pending.pop_front()
-            {
-                results.push(self.settle_one(first, &known, deadline).await);
-            }
-            // a connection that takes no more bytes must not hold the caller for ever
-            let sent = timeout_at(deadline, self.publish(event, &known)).await;
-            pending
-                .push_back(sent.unwrap_or_else(|_| Err(LogError::Unavailable("the connection is stuck".to_owned()))));
-        }
-        for one in pending {
-            results.push(self.settle_one(one, &known, deadline).await);
-        }
-        count(&results);
-        metrics::histogram!("living_map_log_append_seconds").record(started.elapsed().as_secs_f64());
-        results
+        append.instrument(span).await
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
@@ -234,6 +217,37 @@ impl EventLog for JetStreamLog {
 }
 
 impl JetStreamLog {
+    async fn append_all(&self, events: &[NewEvent]) -> Vec<Result<Appended, LogError>> {
+        let deadline = Instant::now() + self.config.append_timeout;
+        let started = Instant::now();
+        let known = match self.stream.known().await {
+            Ok(known) => known,
+            Err(error) => {
+                let problem = error.to_string();
+                return events.iter().map(|_| Err(LogError::Unavailable(problem.clone()))).collect();
+            }
+        };
+        let mut results = Vec::with_capacity(events.len());
+        let mut pending = VecDeque::new();
+        for event in events {
+            if pending.len() >= self.config.append_in_flight
+                && let Some(first) = pending.pop_front()
+            {
+                results.push(self.settle_one(first, &known, deadline).await);
+            }
+            // a connection that takes no more bytes must not hold the caller for ever
+            let sent = timeout_at(deadline, self.publish(event, &known)).await;
+            pending
+                .push_back(sent.unwrap_or_else(|_| Err(LogError::Unavailable("the connection is stuck".to_owned()))));
+        }
+        for one in pending {
+            results.push(self.settle_one(one, &known, deadline).await);
+        }
+        count(&results);
+        metrics::histogram!("living_map_log_append_seconds").record(started.elapsed().as_secs_f64());
+        results
+    }
+
     async fn settle_one(
         &self,
         sent: Result<Sent, LogError>,

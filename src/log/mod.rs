@@ -9,9 +9,11 @@ pub mod writer;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
+use crate::telemetry::{self, TARGET};
 
 pub use experiences::{ExperienceConfig, Experiences};
 pub use jetstream::{JetStreamConfig, JetStreamLog};
@@ -72,6 +74,20 @@ pub struct Bounds {
     pub last: u64,
     /// When the oldest event was taken.
     pub first_at: Option<DateTime<Utc>>,
+}
+
+/// A span for an append of so many events.
+fn append_span(events: usize) -> Span {
+    tracing::info_span!(target: TARGET, "append", otel.kind = "producer", messaging.batch.message_count = events)
+}
+
+/// Says of events of no trace that they belong to the current one.
+fn join_trace(events: &mut [NewEvent]) {
+    if let Some(here) = telemetry::current() {
+        for new in events {
+            new.event.traced(here);
+        }
+    }
 }
 
 /// The ordered log.

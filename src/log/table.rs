@@ -11,12 +11,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tracing::Instrument;
 
 use self::batch::Append;
 use self::reader::Reader;
 use self::tail::Tail;
 use self::writer::Writer;
-use super::{Appended, Bounds, EventLog, LogError};
+use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
 use crate::history::{DeadLetters, History, HistoryError};
 use crate::model::subject::{MAP_SUBJECTS, NETWORK_SUBJECTS, Pattern};
 use crate::model::{Epoch, LogEntry, NewEvent};
@@ -150,11 +151,8 @@ impl TableLog {
         };
         submitted.await.unwrap_or_else(|| vec![Err(LogError::Unavailable("the log is shut down".into())); count])
     }
-}
 
-#[async_trait]
-impl EventLog for TableLog {
-    async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
+    async fn append_all(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
         let mut results = Vec::with_capacity(events.len());
         let (mut accepted, mut sizes) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
         for event in events {
@@ -167,6 +165,18 @@ impl EventLog for TableLog {
         let mut answers = answers.into_iter();
         let missing = || Err(LogError::Unavailable("the log gave no answer".into()));
         results.into_iter().map(|checked| checked.and_then(|()| answers.next().unwrap_or_else(missing))).collect()
+    }
+}
+
+#[async_trait]
+impl EventLog for TableLog {
+    async fn append(&self, mut events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
+        let span = append_span(events.len());
+        let append = async {
+            join_trace(&mut events);
+            self.append_all(events).await
+        };
+        append.instrument(span).await
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {

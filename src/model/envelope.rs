@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::cursor::Cursor;
 use super::event::{Event, LogEntry, NewEvent};
 use super::subject::{self, InvalidSubject};
+use super::trace::Traceparent;
 use super::{json, time};
 
 mod entity_of;
@@ -81,7 +82,10 @@ pub fn read(message: &Message<'_>) -> LogEntry {
     let place = || {
         message.origin().unwrap_or_else(|| format!("position:{}:{}", message.cursor.seq, logged_at.timestamp_micros()))
     };
-    let event = parts.into_event(event_type, logged_at, place);
+    let mut event = parts.into_event(event_type, logged_at, place);
+    if let Some(from) = message.header(Traceparent::NAME).and_then(|text| text.parse().ok()) {
+        event.traced(from);
+    }
     let raw = keep_raw.then(|| Bytes::copy_from_slice(message.body));
     LogEntry { cursor: message.cursor, logged_at, event, raw }
 }
@@ -198,7 +202,7 @@ impl Parts {
             idempotency_key: take_key(&mut map, "idempotency_key"),
             timestamp: take_time(&mut map, &["timestamp", "ts"]),
             source: take_text(&mut map, "source"),
-            trace_id: take_text(&mut map, "trace_id"),
+            trace_id: take_text(&mut map, "trace_id").or_else(|| trace_of(map.get(Traceparent::NAME))),
             agent_id: text(map.get("agent_id")),
             payload,
             rest: map,
@@ -233,7 +237,7 @@ impl Parts {
             idempotency_key: take_key(&mut map, "idempotency_key").or_else(|| take_key(&mut map, "idempotencykey")),
             timestamp: take_time(&mut map, &["time"]),
             source: take_text(&mut map, "source"),
-            trace_id: trace_of(map.get("traceparent")),
+            trace_id: trace_of(map.get(Traceparent::NAME)),
             payload: map.remove("data").unwrap_or(Value::Null),
             rest: map,
             ..Self::default()
@@ -323,8 +327,7 @@ fn family_service(event_type: &str) -> Option<String> {
 }
 
 fn trace_of(traceparent: Option<&Value>) -> Option<String> {
-    let id = traceparent?.as_str()?.split('-').nth(1)?;
-    (id.len() == 32).then(|| id.to_owned())
+    traceparent?.as_str()?.parse().ok().map(|from: Traceparent| from.trace())
 }
 
 /// A name of bounded length.

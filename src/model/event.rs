@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::cursor::{Cursor, Epoch};
 use super::entity::EntityType;
+use super::trace::Traceparent;
 
 /// One fact from the network, in its normal form (see [`super::json`]).
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,23 @@ pub struct Event {
     pub idempotency_key: Option<String>,
     /// What its envelope said beyond the fields above.
     pub envelope: Option<Map<String, Value>>,
+}
+
+impl Event {
+    /// The span in which it was published, if that is known.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<Traceparent> {
+        self.envelope.as_ref()?.get(Traceparent::NAME)?.as_str()?.parse().ok()
+    }
+
+    /// Says where it was published, unless it says itself which trace it belongs to.
+    pub fn traced(&mut self, from: Traceparent) {
+        if self.trace_id.is_none() {
+            self.trace_id = Some(from.trace());
+            let envelope = self.envelope.get_or_insert_default();
+            envelope.insert(Traceparent::NAME.to_owned(), Value::String(from.to_string()));
+        }
+    }
 }
 
 /// An event on its way into the log.

@@ -16,6 +16,7 @@ pub mod lesson;
 pub mod source;
 pub mod subject;
 pub mod time;
+pub mod trace;
 
 pub use alert::{Alert, AlertChange, AlertSeverity, AlertState, Silence};
 pub use change::Change;
@@ -27,3 +28,4 @@ pub use facts::{Answer, Facts};
 pub use layers::Snapshot;
 pub use lesson::{Lesson, LessonStatus, NewLesson, Severity};
 pub use source::{Service, SourceHealth, SourceStatus};
+pub use trace::Traceparent;

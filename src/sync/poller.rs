@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Refresher;
@@ -18,6 +19,7 @@ use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
 use crate::map::Mark;
 use crate::model::{Answer, Cursor, Event, NewEvent, Service, SourceStatus, json, time};
+use crate::telemetry::TARGET;
 
 /// How often and how long.
 #[derive(Debug, Clone)]
@@ -145,7 +147,8 @@ impl Poller {
         loop {
             gate.wanted().await;
             let under_way = gate.begin();
-            let outcome = self.poll(service).await;
+            let span = tracing::info_span!(target: TARGET, "poll", otel.name = %format!("poll {service}"));
+            let outcome = self.poll(service).instrument(span).await;
             self.report(service, outcome);
             drop(under_way);
         }

@@ -23,7 +23,7 @@ type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStre
 const SECRET: &str = "the secret of these tests, which is long enough";
 
 /// A token and its line, as `living-map token` prints them.
-fn made(name: &str, role: &str) -> (String, String) {
+pub fn made(name: &str, role: &str) -> (String, String) {
     let arguments = ["token", "--name", name, "--role", role];
     let output = Command::new(env!("CARGO_BIN_EXE_living-map")).args(arguments).output().expect("the program starts");
     assert!(output.status.success(), "{output:?}");

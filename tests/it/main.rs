@@ -32,3 +32,4 @@ mod support;
 mod support_works;
 mod sync;
 mod tail;
+mod traces;

@@ -6,7 +6,8 @@ use crate::http::fakes::{FakeHistory, FakeLog, at};
 
 async fn publish(log: &FakeLog, history: &FakeHistory, body: Value) -> Result<Vec<ItemResult>, Problem> {
     let Value::Array(values) = body else { panic!("a batch is an array: {body}") };
-    super::publish(log, history, values, Utc::now(), Duration::from_secs(1)).await
+    let origin = Origin { now: Utc::now(), trace: None };
+    super::publish(log, history, values, &origin, Duration::from_secs(1)).await
 }
 
 fn statuses(results: &[ItemResult]) -> Vec<ItemStatus> {

@@ -9,6 +9,7 @@ use chrono::Utc;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::collect::Batch;
 use super::{PROCESSOR, WriterConfig, WriterStatus};
@@ -17,6 +18,7 @@ use crate::history::dead_letters::{DeadLetters, Failure, Fate};
 use crate::history::{History, HistoryError, Written};
 use crate::journal::Journal;
 use crate::model::LogEntry;
+use crate::telemetry::{self, TARGET};
 
 /// How long acknowledgements may wait for a connection that takes no more bytes. Unsent ones cost a second delivery.
 const ACK_PATIENCE: Duration = Duration::from_secs(5);
@@ -56,7 +58,8 @@ impl Store {
         let mut parts = Vec::from([(0, batch.entries.len())]);
         while let Some((from, to)) = parts.pop() {
             let (part, rows) = (from..to, to - from);
-            match self.write(&batch.entries[part.clone()]).await? {
+            let entries = &batch.entries[part.clone()];
+            match self.write(entries).instrument(span_of(entries)).await? {
                 Ok(written) => {
                     metrics::counter!("living_map_history_rows_total").increment(written.inserted);
                     metrics::counter!("living_map_history_duplicates_total").increment(written.duplicates);
@@ -147,6 +150,17 @@ impl Store {
             status.database_error = error;
         });
     }
+}
+
+/// A span in the traces in which the entries were published; none where there are no such traces.
+fn span_of(entries: &[LogEntry]) -> Span {
+    let published = telemetry::published(entries.iter().map(|entry| &entry.event));
+    if published.is_empty() {
+        return Span::none();
+    }
+    let span = tracing::info_span!(target: TARGET, "write history", otel.kind = "consumer", rows = entries.len());
+    telemetry::processes(&span, &published);
+    span
 }
 
 async fn acknowledge(ackers: &[Acker], kind: AckKind) {

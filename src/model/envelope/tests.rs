@@ -156,3 +156,24 @@ fn a_key_of_any_length_tells_events_apart() {
     assert_eq!(id("1"), id("1"));
     assert_ne!(id("1"), id("2"));
 }
+
+/// A header says it of messages that do not say it themselves, and the span with it.
+#[test]
+fn a_traceparent_names_the_trace_of_what_names_none() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let read_with = |headers: &[(&str, &str)], body: &Value| {
+        let body = body.to_string();
+        read(&message("agent.event.status", headers, body.as_bytes())).event
+    };
+    let flat = json!({"agent_id": "sofia"});
+    let by_header = read_with(&[("Traceparent", PARENT)], &flat);
+    assert_eq!(by_header.trace_id.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+    assert_eq!(by_header.traceparent(), PARENT.parse().ok());
+    let network = json!({"event_type": "agent.event.status", "traceparent": PARENT, "payload": {}});
+    assert_eq!(read_with(&[], &network).traceparent(), PARENT.parse().ok());
+    assert_eq!(read_with(&[], &network).trace_id, by_header.trace_id);
+    let own = read_with(&[("traceparent", PARENT)], &json!({"agent_id": "sofia", "trace_id": "mine"}));
+    assert_eq!((own.trace_id.as_deref(), own.traceparent()), (Some("mine"), None));
+    let garbled = read_with(&[("traceparent", "00-x-y-z")], &flat);
+    assert_eq!((garbled.trace_id, garbled.envelope), (None, None));
+}

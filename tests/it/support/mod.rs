@@ -4,6 +4,7 @@ pub mod cable;
 pub mod daemon;
 pub mod follower;
 pub mod nats;
+pub mod otlp;
 pub mod postgres;
 pub mod process;
 pub mod roamer;

@@ -1,0 +1,59 @@
+//! The span of a request, in the trace that its caller says.
+
+use axum::http::{HeaderMap, Method, StatusCode};
+use tracing::Span;
+use tracing::field::Empty;
+
+use crate::model::Traceparent;
+use crate::telemetry::{self, TARGET};
+
+/// A span for a request. It names the route, not the path and not the query: those may hold what is nobody's business.
+pub fn of_request(method: &Method, route: Option<&str>, headers: &HeaderMap) -> Span {
+    let span = tracing::info_span!(
+        target: TARGET,
+        "request",
+        otel.name = %name(method, route),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = known(method),
+        http.route = route,
+        http.response.status_code = Empty,
+    );
+    if !span.is_disabled()
+        && let Some(from) = caller(headers)
+    {
+        telemetry::continues(&span, from);
+    }
+    span
+}
+
+/// What became of it.
+pub fn answered(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "error");
+    }
+}
+
+/// The trace that a request belongs to, also when no traces are made here.
+pub fn of(headers: &HeaderMap) -> Option<Traceparent> {
+    telemetry::current().or_else(|| caller(headers))
+}
+
+/// Of two headers nobody can say which one is meant.
+fn caller(headers: &HeaderMap) -> Option<Traceparent> {
+    let mut values = headers.get_all(Traceparent::NAME).iter();
+    let first = values.next().filter(|_| values.next().is_none())?;
+    first.to_str().ok()?.parse().ok()
+}
+
+fn name(method: &Method, route: Option<&str>) -> String {
+    let method = known(method);
+    route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
+}
+
+/// Methods are free text on the wire.
+fn known(method: &Method) -> &'static str {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}

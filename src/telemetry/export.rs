@@ -1,0 +1,133 @@
+//! The queue of finished spans and the task that sends them. The SDK's own batch processor has a thread of its own and
+//! does not say how many spans it dropped.
+
+use std::time::Duration;
+
+use metrics::counter;
+use opentelemetry::Context;
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter as _, SpanProcessor};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::Journal;
+
+/// How long the last spans may take at the end of the process: a collector that is away must not hold it up.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes finished spans, as many as there is room for.
+#[derive(Debug)]
+pub struct Queue(mpsc::Sender<SpanData>);
+
+/// Sends them.
+pub struct Export {
+    exporter: SpanExporter,
+    spans: mpsc::Receiver<SpanData>,
+    max_batch: usize,
+    delay: Duration,
+    /// Whether the last request failed.
+    failing: bool,
+}
+
+impl Queue {
+    pub fn new(
+        mut exporter: SpanExporter,
+        resource: &Resource,
+        max_queue: usize,
+        max_batch: usize,
+        delay: Duration,
+    ) -> (Self, Export) {
+        exporter.set_resource(resource);
+        let (sender, spans) = mpsc::channel(max_queue.max(1));
+        (Self(sender), Export { exporter, spans, max_batch: max_batch.max(1), delay, failing: false })
+    }
+}
+
+impl SpanProcessor for Queue {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if self.0.try_send(span).is_err() {
+            count("dropped", 1);
+        }
+    }
+
+    // `Export::run` sends what is left when it is stopped
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+impl Export {
+    /// Sends what comes, until `stop`, then what is left. Failures go to the journal; what was to be sent is lost.
+    pub async fn run(mut self, journal: Journal, stop: CancellationToken) {
+        let mut batch = Vec::new();
+        while stop.run_until_cancelled(self.collect(&mut batch)).await.is_some() {
+            self.send(std::mem::take(&mut batch), &journal, &stop).await;
+        }
+        self.spans.close();
+        while !batch.is_empty() || self.spans.recv_many(&mut batch, self.max_batch).await > 0 {
+            self.send(std::mem::take(&mut batch), &journal, &stop).await;
+            if self.failing {
+                while self.spans.recv_many(&mut batch, self.max_batch).await > 0 {}
+                count("failed", batch.len());
+                return;
+            }
+        }
+    }
+
+    /// Fills the batch, or waits until it has waited long enough.
+    async fn collect(&mut self, batch: &mut Vec<SpanData>) {
+        let room = |batch: &Vec<SpanData>| self.max_batch.saturating_sub(batch.len());
+        if batch.is_empty() && self.spans.recv_many(batch, self.max_batch).await == 0 {
+            return std::future::pending().await;
+        }
+        let deadline = Instant::now() + self.delay;
+        while room(batch) > 0 {
+            match timeout_at(deadline, self.spans.recv_many(batch, room(batch))).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+
+    async fn send(&mut self, batch: Vec<SpanData>, journal: &Journal, stop: &CancellationToken) {
+        let spans = batch.len();
+        let stopped = async {
+            stop.cancelled().await;
+            sleep(LAST_PATIENCE).await;
+        };
+        let sent = tokio::select! {
+            sent = self.exporter.export(batch) => sent,
+            () = stopped => Err(OTelSdkError::Timeout(LAST_PATIENCE)),
+        };
+        match sent {
+            Ok(()) => {
+                count("exported", spans);
+                if self.failing {
+                    tracing::info!("traces are exported again");
+                }
+                self.failing = false;
+            }
+            Err(error) => {
+                count("failed", spans);
+                journal.record("write", "traces", "", &error);
+                if !self.failing {
+                    tracing::warn!(%error, spans, "traces cannot be exported and are lost (OTEL_EXPORTER_OTLP_ENDPOINT)");
+                }
+                self.failing = true;
+            }
+        }
+    }
+}
+
+fn count(outcome: &'static str, spans: usize) {
+    counter!("living_map_trace_spans_total", "outcome" => outcome).increment(spans as u64);
+}
