@@ -113,7 +113,7 @@ pub async fn silence(State(state): State<AppState>, request: Request) -> Result<
     params(("id" = String, Path, description = "As in the list")),
     responses(
         (status = 204, description = "It is over"),
-        (status = 404, body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such silence", body = Document, content_type = "application/problem+json"),
         (status = 503, description = "The log is away, or the map is not complete yet",
             body = Document, content_type = "application/problem+json",
             headers(("Retry-After" = u64, description = "Seconds"))),
