@@ -208,7 +208,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let alerts = match &settings.alerts.alert_rules {
         None => None,
         Some(path) => {
-            let file = rule_file(path, rules_limits(&settings)).context("ALERT_RULES cannot be used")?;
+            let file = rule_file(path, rules_limits(&settings.alerts)).context("ALERT_RULES cannot be used")?;
             let watcher = Watcher {
                 rules: file.status(),
                 interval: settings.alerts.alert_interval,

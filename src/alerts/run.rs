@@ -77,15 +77,18 @@ impl Watcher {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                chunk = entries.next() => {
+                // while the log takes nothing, nothing more is decided: what waits is one round's
+                chunk = entries.next(), if unsent.is_empty() => {
                     for entry in chunk.ok_or_else(|| LogError::Unavailable("the log's reader ended".into()))? {
                         unsent.extend(engine.observe(&entry?));
                     }
                 }
                 _ = ticks.tick() => {
-                    let now = Utc::now();
-                    self.sample(&mut engine, now).await;
-                    unsent.extend(engine.pass(now));
+                    if unsent.is_empty() {
+                        let now = Utc::now();
+                        self.sample(&mut engine, now).await;
+                        unsent.extend(engine.pass(now));
+                    }
                 }
                 Ok(()) = rules.changed() => {
                     let new = Arc::clone(&rules.borrow_and_update().rules);

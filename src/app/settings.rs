@@ -58,8 +58,8 @@ pub fn retry_config(settings: &Settings) -> RetryConfig {
     }
 }
 
-pub fn rules_limits(settings: &Settings) -> RulesLimits {
-    RulesLimits { max_rules: settings.alerts.alert_max_rules, max_groups: settings.alerts.alert_max_groups }
+pub fn rules_limits(settings: &config::Alerts) -> RulesLimits {
+    RulesLimits { max_rules: settings.alert_max_rules, max_groups: settings.alert_max_groups }
 }
 
 /// The file of rules.
@@ -78,8 +78,7 @@ pub fn rule_file(path: &Path, limits: RulesLimits) -> anyhow::Result<RuleFile> {
 /// # Errors
 /// All that is wrong with it.
 pub fn check_rules(path: &Path, settings: &config::Alerts) -> anyhow::Result<usize> {
-    let limits = RulesLimits { max_rules: settings.alert_max_rules, max_groups: settings.alert_max_groups };
-    Ok(rule_file(path, limits)?.status().borrow().rules.len())
+    Ok(rule_file(path, rules_limits(settings))?.status().borrow().rules.len())
 }
 
 pub fn office_config(settings: &Settings) -> OfficeConfig {
