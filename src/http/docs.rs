@@ -72,7 +72,8 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
         }
     }
     secure(document);
-    let operations = document.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten();
+    let items = document.paths.paths.values_mut();
+    let operations = items.flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete]).flatten();
     for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
         if let RefOr::T(response) = response
             && response.description.is_empty()
@@ -87,7 +88,9 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
 fn secure(document: &mut utoipa::openapi::OpenApi) {
     let rules = Rules::new();
     for (path, item) in &mut document.paths.paths {
-        for (method, operation) in [(Method::GET, &mut item.get), (Method::POST, &mut item.post)] {
+        let operations =
+            [(Method::GET, &mut item.get), (Method::POST, &mut item.post), (Method::DELETE, &mut item.delete)];
+        for (method, operation) in operations {
             let Some(operation) = operation else { continue };
             let who = rules.of(Some(path), &method);
             let Some(role) = who.role() else {
