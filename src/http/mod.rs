@@ -46,6 +46,7 @@ pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
 pub use probes::probes;
+pub use rules::{RULES, Who};
 pub use server::serve;
 pub use state::{AppState, Parts};
 pub use traffic::DURATION_BUCKETS;

@@ -23,6 +23,7 @@ pub enum Who {
 
 impl Who {
     /// The least role; none where no token is asked for.
+    #[must_use]
     pub const fn role(self) -> Option<Role> {
         match self {
             Self::Anyone => None,
