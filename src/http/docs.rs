@@ -15,7 +15,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::error::{Document, PROBLEM_JSON, Problem};
-use super::rules::{Rules, Who};
+use super::rules::{Rules, Who, served};
 use crate::model::Experience;
 
 /// What the document says beyond its operations.
@@ -86,7 +86,7 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
 
 /// Says which credential each operation takes, and from which role on, as the [rules](super::rules) have it.
 fn secure(document: &mut utoipa::openapi::OpenApi) {
-    let rules = Rules::new();
+    let rules = Rules::new(served(&document.paths));
     for (path, item) in &mut document.paths.paths {
         let operations =
             [(Method::GET, &mut item.get), (Method::POST, &mut item.post), (Method::DELETE, &mut item.delete)];

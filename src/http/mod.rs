@@ -77,9 +77,11 @@ use traffic::Traffic;
 pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
     let cors = cors(&state.config.cors_origins)?;
     let (documented, document) = documented_routes().split_for_parts();
+    let mut served = rules::served(&document.paths);
+    served.extend(UNDOCUMENTED.map(|path| (path.to_owned(), Method::GET)));
     let routes = document.paths.paths.into_keys().chain(UNDOCUMENTED.map(str::to_owned));
     let guard = Guard { state: state.clone(), traffic: Arc::new(Traffic::of(routes)) };
-    let gate = Gate { state: state.clone(), rules: Arc::new(Rules::new()) };
+    let gate = Gate { state: state.clone(), rules: Arc::new(Rules::new(served)) };
     let mut router = documented
         .merge(undocumented_routes())
         .fallback(guard::no_such_route)
