@@ -23,6 +23,7 @@ mod health;
 mod history;
 mod lessons;
 mod limits;
+mod links;
 mod metrics;
 mod negotiate;
 mod page;
