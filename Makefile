@@ -29,7 +29,7 @@ build: $(if $(shell command -v $(NPM)),web) ## Build the release binary, target/
 
 # The Rust tests come last, so that a log ends with their summary. cargo-nextest runs no examples in documentation.
 .PHONY: test
-test: setup check test-web test-page ## Find or install what the tests need, check, and run all tests
+test: setup check test-web test-page check-api ## Find or install what the tests need, check, and run all tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) test --locked --doc; $(CARGO) nextest run --locked; \
 	else \
@@ -70,6 +70,10 @@ check-web: $(WEB_TOOLS)
 .PHONY: check-deps
 check-deps:
 	scripts/check-deps.sh
+
+.PHONY: check-api
+check-api: ## Hold the server to its own OpenAPI document; API_SEED=… repeats a run, API_EXAMPLES=… asks more
+	scripts/check-api.sh
 
 .PHONY: fmt
 fmt: $(WEB_TOOLS) ## Format everything
