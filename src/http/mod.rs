@@ -6,6 +6,8 @@
 pub mod config;
 pub mod docs;
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod server;
 pub mod state;
 
