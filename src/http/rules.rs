@@ -108,12 +108,19 @@ pub struct Rules {
 pub fn served(paths: &Paths) -> HashSet<(String, Method)> {
     let mut served = HashSet::new();
     for (path, item) in &paths.paths {
-        for (method, operation) in
-            [(Method::GET, &item.get), (Method::POST, &item.post), (Method::DELETE, &item.delete)]
-        {
-            if operation.is_some() {
-                served.insert((path.clone(), method));
-            }
+        // every one that a document can have: what is not in here is taken for not served, and let through to its 405
+        let methods = [
+            (Method::GET, &item.get),
+            (Method::PUT, &item.put),
+            (Method::POST, &item.post),
+            (Method::DELETE, &item.delete),
+            (Method::OPTIONS, &item.options),
+            (Method::HEAD, &item.head),
+            (Method::PATCH, &item.patch),
+            (Method::TRACE, &item.trace),
+        ];
+        for (method, _) in methods.into_iter().filter(|(_, operation)| operation.is_some()) {
+            served.insert((path.clone(), method));
         }
     }
     served
