@@ -33,13 +33,13 @@ fn main() {
     println!("seed {seed}: {agents} agents, {hours} hours, {} experiences", week.experiences);
     println!(
         "{:<16} {:>8} {:>8} {:>8} {:>8} {:>6} {:>10} {:>8}",
-        "rule", "planted", "found", "lessons", "follow", "noise", "precision", "recall"
+        "rule", "planted", "found", "lessons", "folded", "noise", "precision", "recall"
     );
     let line = |name: &str, score: Score| {
-        let Score { planted, found, lessons, noise, consequences } = score;
+        let Score { planted, found, lessons, noise, folded } = score;
         let (precision, recall) = (score.precision(), score.recall());
         println!(
-            "{name:<16} {planted:>8} {found:>8} {lessons:>8} {consequences:>8} {noise:>6} {precision:>10.4} {recall:>8.4}"
+            "{name:<16} {planted:>8} {found:>8} {lessons:>8} {folded:>8} {noise:>6} {precision:>10.4} {recall:>8.4}"
         );
     };
     week.rules.iter().for_each(|(name, score)| line(name, *score));

@@ -3,10 +3,10 @@
 //! Every experience is JSON that is read as the learner reads it. Besides the incidents there is noise: single failures,
 //! silences and slow answers all the time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::DateTime;
-use living_map::learner::rules::{drift, error_burst, latency, recovery, sibling, silent};
+use living_map::learner::rules::{NAMES, drift, error_burst, latency, recovery, shared, sibling, silent};
 use living_map::learner::{Fold, Folded, RuleConfig, experience};
 use living_map::model::envelope::{self, Message};
 use living_map::model::{Cursor, Epoch, NewLesson};
@@ -38,16 +38,16 @@ pub struct Score {
     pub planted: usize,
     pub found: usize,
     pub lessons: usize,
-    /// Lessons that no incident explains.
+    /// Lessons that no incident explains, and lessons about what follows from an incident with many agents that do not name
+    /// it as their cause: nobody wants to read hundreds of those.
     pub noise: usize,
-    /// Lessons about what follows from another incident: right, and not counted in precision.
-    pub consequences: usize,
+    /// Lessons that name the cause that an agent has in common with others: a list shows one line for all of them.
+    pub folded: usize,
 }
 
 impl Score {
     pub fn precision(self) -> f64 {
-        let counted = self.lessons - self.consequences;
-        share(counted - self.noise, counted)
+        share(self.lessons - self.noise, self.lessons)
     }
 
     pub fn recall(self) -> f64 {
@@ -78,7 +78,7 @@ impl Week {
             found: sum.found + score.found,
             lessons: sum.lessons + score.lessons,
             noise: sum.noise + score.noise,
-            consequences: sum.consequences + score.consequences,
+            folded: sum.folded + score.folded,
         })
     }
 }
@@ -92,8 +92,8 @@ struct Incident {
     signature: String,
     from: i64,
     to: i64,
-    /// A consequence of another one: a lesson about it is right, and none is missing without it.
-    optional: bool,
+    /// What follows from another one: a lesson about it is right if it names its cause, and none is missing without it.
+    follows: bool,
 }
 
 impl Incident {
@@ -134,28 +134,28 @@ fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
         let mut add = |kind: usize, from: i64| {
             let minutes = rng.random_range(20..90);
             let to = from + minutes * MINUTE;
-            let incident = |rule, signature: &str, from, to, optional| Incident {
+            let incident = |rule, signature: &str, from, to| Incident {
                 rule,
                 agent: Some(agent),
                 signature: signature.to_owned(),
                 from,
                 to,
-                optional,
+                follows: false,
             };
             let trouble = match kind {
                 0 => {
                     let class = CLASSES[rng.random_range(0..CLASSES.len())];
-                    plan.incidents.push(incident(error_burst::NAME, class, from, to, false));
+                    plan.incidents.push(incident(error_burst::NAME, class, from, to));
                     // a few answers after its end the agent has recovered
-                    plan.incidents.push(incident(recovery::NAME, class, to, to + HOUR, false));
+                    plan.incidents.push(incident(recovery::NAME, class, to, to + HOUR));
                     Trouble::Errors { class }
                 }
                 1 => {
-                    plan.incidents.push(incident(silent::NAME, "", from, to, false));
+                    plan.incidents.push(incident(silent::NAME, "", from, to));
                     Trouble::Silence
                 }
                 _ => {
-                    plan.incidents.push(incident(latency::NAME, "", from, to, false));
+                    plan.incidents.push(incident(latency::NAME, "", from, to));
                     Trouble::Slowness
                 }
             };
@@ -179,7 +179,7 @@ fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
                 signature: String::new(),
                 from: slow_from,
                 to,
-                optional: false,
+                follows: false,
             });
             plan.troubles.entry(agent).or_default().push((from, to, Trouble::Drift { hourly: 1.02 }));
         }
@@ -192,12 +192,20 @@ fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
         from,
         to,
         // in the next period, the same is said again
-        optional: false,
+        follows: false,
+    });
+    plan.incidents.push(Incident {
+        rule: shared::NAME,
+        agent: None,
+        signature: format!("{}:model_failed", error_burst::NAME),
+        from,
+        to,
+        follows: false,
     });
     for agent in (0..config.agents).filter(|agent| agent % MODELS.len() == bad) {
         for rule in [error_burst::NAME, recovery::NAME] {
             let signature = String::new();
-            plan.incidents.push(Incident { rule, agent: Some(agent), signature, from, to, optional: true });
+            plan.incidents.push(Incident { rule, agent: Some(agent), signature, from, to, follows: true });
         }
     }
     plan
@@ -301,27 +309,26 @@ fn score(plan: &Plan, experiences: u64, lessons: Vec<NewLesson>) -> Week {
     for (place, incident) in plan.incidents.iter().enumerate() {
         of_agent.entry(incident.agent).or_default().push(place);
     }
-    let names = [error_burst::NAME, silent::NAME, latency::NAME, recovery::NAME, drift::NAME, sibling::NAME];
-    let rules: HashMap<&str, &'static str> = names.iter().map(|name| (*name, *name)).collect();
+    let rules: HashMap<&str, &'static str> = NAMES.iter().map(|name| (*name, *name)).collect();
+    let earlier: HashSet<String> = lessons.iter().flat_map(|lesson| lesson.effects.iter().cloned()).collect();
     for lesson in lessons {
         let agent = lesson.agent_id.as_ref().and_then(|id| id.strip_prefix("agent:")?.parse().ok());
         let candidates = of_agent.get(&agent).map(Vec::as_slice).unwrap_or_default();
         let explained: Vec<usize> =
             candidates.iter().copied().filter(|place| plan.incidents[*place].explains(&lesson, agent)).collect();
         let score = week.rules.entry(rules[&*lesson.rule]).or_default();
+        let folded = lesson.cause.is_some() || earlier.contains(&lesson.lesson_key);
         score.lessons += 1;
+        score.folded += usize::from(folded);
         for place in &explained {
             found[*place] = true;
         }
-        if !explained.is_empty() && explained.iter().all(|place| plan.incidents[*place].optional) {
-            score.consequences += 1;
-        }
-        if explained.is_empty() {
+        if explained.iter().all(|place| plan.incidents[*place].follows && !folded) {
             score.noise += 1;
             week.noise.push(lesson);
         }
     }
-    for (incident, found) in plan.incidents.iter().zip(found).filter(|(incident, _)| !incident.optional) {
+    for (incident, found) in plan.incidents.iter().zip(found).filter(|(incident, _)| !incident.follows) {
         let score = week.rules.entry(incident.rule).or_default();
         score.planted += 1;
         score.found += usize::from(found);

@@ -18,7 +18,7 @@ use crate::history::dead_letters::Failure;
 use crate::history::{self, Database, DeadLetters, History, HistoryError, Lessons};
 use crate::http;
 use crate::journal::Journal;
-use crate::learner::config::{DriftConfig, SiblingConfig};
+use crate::learner::config::{ChanceConfig, DriftConfig, SharedConfig, SiblingConfig};
 use crate::learner::rejected::PROCESSOR;
 use crate::learner::source::Source;
 use crate::learner::{Learner, LearnerConfig, Reject, RuleConfig, StreamSource, TableSource};
@@ -112,6 +112,12 @@ pub fn learner(
         dedup_ttl_ms: millis(own.experience_event_dedup_ttl),
         max_ids: own.experience_max_ids,
         max_agents: own.experience_max_agents,
+        chance: ChanceConfig {
+            min_cases: own.experience_chance_min_cases,
+            lessons_a_week: own.experience_chance_lessons_per_week,
+            ..default.chance
+        },
+        shared: SharedConfig { min_agents: own.experience_shared_min_agents, min_pct: own.experience_shared_min_pct },
         drift: DriftConfig {
             block_ms: millis(own.experience_drift_block),
             min_ratio: 1.0 + f64::from(own.experience_drift_min_pct) / 100.0,

@@ -91,6 +91,27 @@ pub struct Learner {
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     pub experience_latency_threshold: usize,
 
+    /// Lessons of one rule that may come by chance in a week, all agents together: where it is known how often failures,
+    /// silences and slow answers happen by themselves, more than the threshold are asked for until chance is no explanation.
+    /// A large number: the thresholds decide alone
+    #[arg(long, env = "EXPERIENCE_CHANCE_LESSONS_PER_WEEK", value_name = "EXPERIENCE_CHANCE_LESSONS_PER_WEEK", default_value = "0.01", value_parser = super::value::above_zero)]
+    pub experience_chance_lessons_per_week: f64,
+
+    /// Experiences of two days from which on it is known what happens by itself
+    #[arg(long, env = "EXPERIENCE_CHANCE_MIN_CASES", value_name = "EXPERIENCE_CHANCE_MIN_CASES", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
+    pub experience_chance_min_cases: u64,
+
+    /// Agents that must be in the same trouble at once for a lesson about their common cause, at least
+    #[arg(long, env = "EXPERIENCE_SHARED_MIN_AGENTS", value_name = "EXPERIENCE_SHARED_MIN_AGENTS", default_value_t = 5,
+        value_parser = RangedU64ValueParser::<usize>::new().range(2..=1_000_000))]
+    pub experience_shared_min_agents: usize,
+
+    /// Percent of the agents that work with what they have in common, at least
+    #[arg(long, env = "EXPERIENCE_SHARED_MIN_PCT", value_name = "EXPERIENCE_SHARED_MIN_PCT", default_value_t = 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=100))]
+    pub experience_shared_min_pct: usize,
+
     /// Successes in a row that end a burst, at least
     #[arg(long, env = "EXPERIENCE_RECOVERY_THRESHOLD", value_name = "EXPERIENCE_RECOVERY_THRESHOLD", default_value_t = 3,
         value_parser = clap::value_parser!(u32).range(1..=1_000))]

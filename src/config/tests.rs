@@ -51,6 +51,8 @@ fn a_wrong_value_is_refused_with_its_name_and_what_was_expected() {
         (["--experience-error-threshold", "0"], "EXPERIENCE_ERROR_THRESHOLD", "1..="),
         (["--experience-ok-sample-pct", "101"], "EXPERIENCE_OK_SAMPLE_PCT", "from 0 to 100"),
         (["--experience-window-seconds", "x"], "EXPERIENCE_WINDOW_SECONDS", "a number of seconds"),
+        (["--experience-chance-lessons-per-week", "0"], "EXPERIENCE_CHANCE_LESSONS_PER_WEEK", "a number above 0"),
+        (["--experience-shared-min-pct", "101"], "EXPERIENCE_SHARED_MIN_PCT", "1..=100"),
         (["--lesson-subject", "lesson.>"], "LESSON_SUBJECT", "without wildcards"),
         (
             ["--otel-exporter-otlp-endpoint", "http://u:p@x"],

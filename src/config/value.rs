@@ -87,6 +87,12 @@ pub fn subject(text: &str) -> Result<Pattern, String> {
         .ok_or_else(|| "expected a subject without wildcards, such as agent.lesson.v1".to_owned())
 }
 
+/// A number above zero.
+pub fn above_zero(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
 /// A whole or fractional number of percent.
 pub fn percent(text: &str) -> Result<f64, String> {
     text.parse()

@@ -9,6 +9,8 @@
 //! | review | a candidate is confirmed or rejected |
 //! | outcome | a lesson that was handed out helped, or did not |
 //!
+//! A lesson of an agent can name another one as its cause, which many agents have in common; that one counts its effects.
+//!
 //! Each of them may be repeated: what is done already is not done again. One that is meant for an older version than the
 //! newest is refused as stale.
 
@@ -160,6 +162,8 @@ pub struct LessonQuery {
     pub with_shared: bool,
     /// The rule that found it.
     pub rule: Option<String>,
+    /// Which cause they have; none: whatever it is.
+    pub cause: Option<CauseFilter>,
     /// Any of these; none: all.
     pub statuses: Vec<LessonStatus>,
     /// Words that are looked for; none: newest first.
@@ -170,6 +174,15 @@ pub struct LessonQuery {
     pub after: Option<LessonPosition>,
     /// Lessons wanted, at least 1.
     pub limit: u32,
+}
+
+/// Lessons by the cause that their agent has in common with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CauseFilter {
+    /// Those without one, or with one that was rejected.
+    None,
+    /// Those with the cause of this key.
+    Of(String),
 }
 
 /// The place of a lesson in the order of pages: the most relevant first, then the newest.

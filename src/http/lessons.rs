@@ -16,7 +16,7 @@ use super::paging;
 use super::query::{EntityId, FromParams, MAX_ID_BYTES, Params, Query, shown};
 use super::state::AppState;
 use crate::history::lessons::{
-    Change, ChangeRequest, Changed, Decision, LessonPosition, LessonQuery, Operation, Words, chain,
+    CauseFilter, Change, ChangeRequest, Changed, Decision, LessonPosition, LessonQuery, Operation, Words, chain,
 };
 use crate::model::{EntityType, Lesson, LessonStatus};
 
@@ -44,6 +44,10 @@ pub struct LessonsQuery {
     /// Found by this rule.
     #[param(example = "error_burst", max_length = 512)]
     rule: Option<String>,
+    /// `none`: without those whose cause is told by a lesson of its own (or was rejected); else the key of that lesson: its
+    /// effects.
+    #[param(value_type = Option<String>, example = "none")]
+    cause: Option<CauseFilter>,
     /// With one of these statuses, separated by commas; without: `candidate` and `active`.
     #[param(value_type = Option<String>, example = "candidate,active",
         pattern = "^((candidate|active|rejected|superseded|retired)(,|$))*$")]
@@ -64,6 +68,10 @@ impl FromParams for LessonsQuery {
         Ok(Self {
             agent: params.short_text("agent", MAX_ID_BYTES)?,
             rule: params.short_text("rule", MAX_ID_BYTES)?,
+            cause: params.short_text("cause", MAX_ID_BYTES)?.map(|cause| match cause.as_str() {
+                "none" => CauseFilter::None,
+                _ => CauseFilter::Of(cause),
+            }),
             status: params.list("status")?,
             q: params.short_text("q", MAX_SEARCH_BYTES)?,
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
@@ -163,6 +171,7 @@ pub async fn lessons(
     let wanted = LessonQuery {
         agents: query.agent.map(|agent| names_of(&state, &agent)).unwrap_or_default(),
         rule: query.rule,
+        cause: query.cause,
         statuses: if query.status.is_empty() { open } else { query.status },
         words: words.flatten(),
         after: query.cursor,

@@ -29,10 +29,34 @@ pub struct RuleConfig {
     pub max_ids: usize,
     /// How many agents are remembered at most: those not heard of for longest go first.
     pub max_agents: usize,
+    /// See [`crate::learner::usual`].
+    pub chance: ChanceConfig,
+    /// See [`crate::learner::rules::shared`].
+    pub shared: SharedConfig,
     /// See [`crate::learner::rules::drift`].
     pub drift: DriftConfig,
     /// See [`crate::learner::rules::sibling`].
     pub sibling: SiblingConfig,
+}
+
+/// What is left to chance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChanceConfig {
+    /// How long a period is; what is usual is known from the one at hand and the one before it.
+    pub period_ms: i64,
+    /// Experiences from which on it is known what is usual.
+    pub min_cases: u64,
+    /// Lessons of one rule that may come by chance in a week, all agents together.
+    pub lessons_a_week: f64,
+}
+
+/// When agents have a cause of their trouble in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharedConfig {
+    /// Agents that are in it, at least.
+    pub min_agents: usize,
+    /// Of how many in a hundred agents that work with what they have in common, at least.
+    pub min_pct: usize,
 }
 
 /// When an agent is slower than it was.
@@ -83,6 +107,8 @@ impl Default for RuleConfig {
             dedup_ttl_ms: 3_600_000,
             max_ids: 1_000_000,
             max_agents: 100_000,
+            chance: ChanceConfig::default(),
+            shared: SharedConfig::default(),
             drift: DriftConfig::default(),
             sibling: SiblingConfig::default(),
         }
@@ -94,7 +120,27 @@ impl RuleConfig {
     #[must_use]
     pub fn memory_ms(&self) -> i64 {
         let drift = self.drift.block_ms.saturating_mul(self.drift.blocks + 1);
-        self.window_ms.saturating_mul(2).max(drift).max(self.sibling.period_ms).max(self.dedup_ttl_ms)
+        let usual = self.chance.period_ms.saturating_mul(2);
+        self.window_ms.saturating_mul(2).max(drift).max(usual).max(self.sibling.period_ms).max(self.dedup_ttl_ms)
+    }
+
+    /// How many windows a week has.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a window are far below 2^52")]
+    pub fn windows_a_week(&self) -> f64 {
+        604_800_000.0 / self.window_ms.max(1) as f64
+    }
+}
+
+impl Default for ChanceConfig {
+    fn default() -> Self {
+        Self { period_ms: 86_400_000, min_cases: 10_000, lessons_a_week: 0.01 }
+    }
+}
+
+impl Default for SharedConfig {
+    fn default() -> Self {
+        Self { min_agents: 5, min_pct: 20 }
     }
 }
 

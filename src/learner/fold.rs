@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use super::config::RuleConfig;
+use super::exposure::{Counted, Exposure};
 use super::rules::drift::Baseline;
 use super::rules::error_burst::Errors;
 use super::rules::recovery::Burst;
+use super::rules::shared::{Shared, Troubles};
 use super::rules::sibling::Siblings;
 use super::rules::{Case, latency, silent};
 use super::sample::{hash, is_sampled};
 use super::seen::Seen;
+use super::usual::{Pace, Usual};
 use super::window::Tally;
 use crate::model::{Experience, NewLesson, Outcome};
 
@@ -34,11 +37,25 @@ struct Agent {
     newest: i64,
     /// When the log took its last experience.
     heard: i64,
+    /// In which period that was, as [`Usual`] counts them.
+    period: i64,
+    pace: Pace,
+    counted: Counted,
     errors: Errors,
     silent: Tally,
     slow: Tally,
     burst: Option<Burst>,
+    troubles: Troubles,
     baseline: Baseline,
+}
+
+/// What is remembered of all of them together.
+#[derive(Debug, Default)]
+struct Fleet {
+    usual: Usual,
+    exposure: Exposure,
+    shared: Shared,
+    siblings: Siblings,
 }
 
 /// The learner's memory. Bounded by the agents in it: of each agent only so many marks are kept.
@@ -46,7 +63,7 @@ struct Agent {
 pub struct Fold {
     config: RuleConfig,
     agents: HashMap<Box<str>, Agent>,
-    siblings: Siblings,
+    fleet: Fleet,
     seen: Seen,
     folded: u64,
     evicted: u64,
@@ -56,8 +73,8 @@ impl Fold {
     /// An empty one.
     #[must_use]
     pub fn new(config: RuleConfig) -> Self {
-        let (agents, siblings, seen) = (HashMap::new(), Siblings::default(), Seen::default());
-        Self { config, agents, siblings, seen, folded: 0, evicted: 0 }
+        let (agents, fleet, seen) = (HashMap::new(), Fleet::default(), Seen::default());
+        Self { config, agents, fleet, seen, folded: 0, evicted: 0 }
     }
 
     /// The rules' settings.
@@ -99,8 +116,12 @@ impl Fold {
             return Folded::Late;
         }
         agent.newest = agent.newest.max(at);
+        agent.pace.add(agent.newest, self.config.window_ms);
+        self.fleet.usual.add(logged, &mut agent.period, &self.config);
+        self.fleet.exposure.add(experience, &mut agent.counted, logged, self.config.window_ms);
         let slow = latency::is_slow(case, &self.config);
-        let plain = experience.outcome == Outcome::Ok && !slow && !case.sampled && agent.burst.is_none();
+        let calm = agent.burst.is_none() && agent.troubles.is_empty();
+        let plain = experience.outcome == Outcome::Ok && !slow && !case.sampled && calm;
         if plain || experience.outcome == Outcome::Other {
             // nothing that is counted: that it came twice does not matter
             return Folded::Counted(Vec::new());
@@ -108,9 +129,9 @@ impl Fold {
         if !self.seen.insert(hash, logged, self.config.dedup_ttl_ms, self.config.max_ids) {
             return Folded::Duplicate;
         }
-        let mut lessons = agent.take(case, slow, &self.config);
+        let mut lessons = agent.take(case, slow, &mut self.fleet, &self.config);
         if case.sampled {
-            lessons.extend(self.siblings.add(case, &self.config));
+            lessons.extend(self.fleet.siblings.add(case, &self.config));
         }
         Folded::Counted(lessons)
     }
@@ -138,26 +159,32 @@ impl Fold {
 }
 
 impl Agent {
-    fn take(&mut self, case: Case<'_>, slow: bool, config: &RuleConfig) -> Vec<NewLesson> {
-        let mut lessons = Vec::new();
+    fn take(&mut self, case: Case<'_>, slow: bool, fleet: &mut Fleet, config: &RuleConfig) -> Vec<NewLesson> {
+        let Fleet { usual, exposure, shared, .. } = fleet;
+        let pace = self.pace.in_window(self.newest, config.window_ms);
+        if !self.troubles.is_empty() {
+            let is_good = case.experience.outcome == Outcome::Ok && !slow;
+            shared.hear(&mut self.troubles, is_good, case, config);
+        }
+        let (mut lessons, mut bursts) = (Vec::new(), Vec::new());
         match case.experience.outcome {
             Outcome::Error | Outcome::Timeout => {
-                let (_, lesson) = self.errors.add(case, config);
+                let lesson = self.errors.add(case, pace, usual, config);
                 match (&mut self.burst, &lesson) {
                     (Some(burst), _) => burst.fail(case),
                     (None, Some(lesson)) => self.burst = Some(Burst::of(lesson, case)),
                     (None, None) => {}
                 }
-                lessons.extend(lesson);
+                bursts.extend(lesson);
             }
-            Outcome::Silent => lessons.extend(silent::add(&mut self.silent, case, config)),
+            Outcome::Silent => bursts.extend(silent::add(&mut self.silent, case, pace, usual, config)),
             Outcome::Ok => {
-                let recovered = self.burst.as_mut().and_then(|burst| burst.succeed(case, config));
-                if recovered.is_some() {
+                let began = self.burst.as_ref().map_or(case.at, Burst::began);
+                if let Some(lesson) = self.burst.as_mut().and_then(|burst| burst.succeed(case, config)) {
                     self.burst = None;
                     self.errors.clear();
+                    lessons.extend(shared.recovered(lesson, began, config));
                 }
-                lessons.extend(recovered);
                 if case.sampled {
                     lessons.extend(self.baseline.add(case, config));
                 }
@@ -165,7 +192,10 @@ impl Agent {
             Outcome::Other => {}
         }
         if slow {
-            lessons.extend(latency::add(&mut self.slow, case, config));
+            bursts.extend(latency::add(&mut self.slow, case, pace, usual, config));
+        }
+        for burst in bursts {
+            lessons.extend(shared.join(burst, &mut self.troubles, case, (usual, exposure), config));
         }
         lessons
     }

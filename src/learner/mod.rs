@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`experience`] | what publishers send, and what may be missing of it |
 //! | [`fold`], [`window`], [`seen`], [`sample`] | what is remembered of each agent, and for how long |
+//! | [`usual`], [`exposure`] | how often things happen by chance, and which agents work with what |
 //! | [`rules`] | when what happened is worth a lesson; one file each |
 //! | [`memory`] | the fold, and its place in the stream |
 //! | [`source`] | the stream of experiences, or the table log |
@@ -26,6 +27,7 @@
 //! | `lessons_duplicates_total`, `lessons_late_total` | experiences not counted: known already, or older than the window |
 //! | `lessons_found_total{rule}` | lessons found, those known already included |
 //! | `lessons_new_total`, `lessons_replayed_total` | lessons that were new, and that were there |
+//! | `lessons_write_failures_total` | attempts to make durable what was learned that failed |
 //! | `lessons_refused_total` | lessons that the database refused |
 //! | `lessons_reviewed_total{decision,by}` | candidates confirmed or rejected |
 //! | `lessons_published_total`, `lessons_unpublishable_total` | told on the log, and what the log does not take |
@@ -35,6 +37,7 @@
 pub mod announce;
 pub mod config;
 pub mod experience;
+pub mod exposure;
 pub mod fold;
 pub mod key;
 pub mod memory;
@@ -47,6 +50,7 @@ pub mod sample;
 pub mod seen;
 pub mod source;
 pub mod stats;
+pub mod usual;
 pub mod window;
 
 pub use config::{LearnerConfig, RuleConfig};

@@ -223,6 +223,7 @@ impl Learner {
             tracing::warn!(problem, "lessons cannot be kept now; trying again");
             self.journal.record("write", "lessons", "", &problem);
         }
+        metrics::counter!("lessons_write_failures_total").increment(1);
         self.note(|status| status.error = Some(problem.to_owned()));
         let until = Instant::now() + backoff::delay(*attempt, self.config.retry_min, self.config.retry_max);
         *attempt = attempt.saturating_add(1);

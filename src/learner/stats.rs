@@ -104,6 +104,25 @@ pub fn welch(one: Moments, other: Moments) -> f64 {
     }
 }
 
+/// The chance that what happens `mean` times on average happens `count` times or more (Poisson); 1 where that is no more than
+/// the average.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub fn at_least(count: usize, mean: f64) -> f64 {
+    if count as f64 <= mean {
+        return 1.0;
+    }
+    // from the term of `count` upwards, so that what is rare is not the difference of what is not; the terms fall
+    let mut term = (1..=count).fold((-mean).exp(), |term, n| term * mean / n as f64);
+    let (mut sum, mut n) = (0.0, count);
+    while term > sum * 1e-12 {
+        sum += term;
+        n += 1;
+        term *= mean / n as f64;
+    }
+    sum.min(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +135,20 @@ mod tests {
         // example (e): 5/56 against 0/29
         let (low, high) = newcombe(Counts { cases: 56, failed: 5 }, Counts { cases: 29, failed: 0 }, 1.959_964);
         assert!((low + 0.0381).abs() < 5e-4 && (high - 0.1926).abs() < 5e-4, "{low} {high}");
+    }
+
+    #[test]
+    fn the_tail_of_rare_things_is_exact_far_out() {
+        for (count, mean, chance) in
+            [(0, 0.0, 1.0), (1, 0.0, 0.0), (2, 1.0, 0.264_241_1), (3, 0.012, 2.854_e-7), (2, 9.0, 1.0)]
+        {
+            assert!(
+                (at_least(count, mean) - chance).abs() <= chance * 1e-3,
+                "{count} {mean}: {}",
+                at_least(count, mean)
+            );
+        }
+        assert!(at_least(400, 300.0) < 1e-6 && at_least(2_000, 1_500.0) < 1e-9);
     }
 
     #[test]

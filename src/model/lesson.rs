@@ -75,6 +75,10 @@ pub struct NewLesson {
     pub last_seen: DateTime<Utc>,
     /// When the experience that completed it was taken by the log.
     pub ts: DateTime<Utc>,
+    /// The key of the lesson about the cause that this agent has in common with others.
+    pub cause: Option<String>,
+    /// Keys of lessons that were learned before and have this one as their cause.
+    pub effects: Vec<String>,
 }
 
 /// A version of a lesson, with what became of it.
@@ -88,7 +92,7 @@ pub struct NewLesson {
     "evidence": ["e1", "e2", "e3"], "occurrences": 3, "first_seen": "2026-01-19T12:00:00Z",
     "last_seen": "2026-01-19T12:04:00Z", "replay_count": 0, "helped": 2, "not_helped": 0,
     "retirement_proposed": false, "reason": null, "superseded_by": null, "superseded_at": null,
-    "ts": "2026-01-19T12:04:00Z",
+    "ts": "2026-01-19T12:04:00Z", "cause": null, "effects": 0,
 }))]
 pub struct Lesson {
     /// Names this version.
@@ -135,4 +139,10 @@ pub struct Lesson {
     pub superseded_at: Option<DateTime<Utc>>,
     /// When it was learned, or revised.
     pub ts: DateTime<Utc>,
+    /// The key of the lesson about the cause that this agent has in common with others; null without one.
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// How many lessons have this one as their cause.
+    #[serde(default)]
+    pub effects: u64,
 }

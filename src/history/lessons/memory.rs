@@ -28,22 +28,47 @@ pub trait Transaction: Send {
     async fn announce(&mut self, announcement: &Announcement) -> sqlx::Result<()>;
 }
 
-/// Upserts one lesson; whether it was new.
+/// Upserts one lesson, and names it as the cause of those that it is the cause of.
 pub async fn learn(on: &mut dyn Transaction, new: &NewLesson, learned: &mut Learned) -> sqlx::Result<()> {
-    let lesson = first_version(new);
+    let mut lesson = first_version(new);
+    for key in &new.effects {
+        lesson.effects += u64::from(explain(on, key, &lesson.lesson_key).await?);
+    }
     if on.record(&lesson).await? {
         learned.new += 1;
+        if let Some(cause) = &lesson.cause {
+            count_effects(on, cause, 1).await?;
+        }
         on.put(&lesson).await?;
         on.note(&lesson.root_key, &operation("upsert", &lesson, "learner", None, lesson.ts), None).await?;
         let (operation, at) = ("upsert".to_owned(), lesson.ts);
         return on.announce(&Announcement { operation, supersedes: None, at, lesson }).await;
     }
     learned.replayed += 1;
+    count_effects(on, &lesson.lesson_key, lesson.effects).await?;
     let Some(mut known) = on.version(&lesson.lesson_key).await? else { return Ok(()) };
     known.replay_count += 1;
     on.put(&known).await?;
     on.note(&known.root_key, &operation("replay", &known, "learner", None, lesson.ts), None).await?;
     Ok(())
+}
+
+/// Names the cause of a lesson; false if it has one, or is not there.
+async fn explain(on: &mut dyn Transaction, key: &str, cause: &str) -> sqlx::Result<bool> {
+    let Some(mut effect) = on.tip(key).await?.filter(|effect| effect.cause.is_none()) else { return Ok(false) };
+    effect.cause = Some(cause.to_owned());
+    on.put(&effect).await?;
+    Ok(true)
+}
+
+/// Counts lessons more that have this one as their cause.
+async fn count_effects(on: &mut dyn Transaction, cause: &str, more: u64) -> sqlx::Result<()> {
+    if more == 0 {
+        return Ok(());
+    }
+    let Some(mut cause) = on.tip(cause).await? else { return Ok(()) };
+    cause.effects += more;
+    on.put(&cause).await
 }
 
 /// Makes a change, if the lesson is still as the caller thinks or it was made already.
@@ -174,5 +199,7 @@ fn first_version(new: &NewLesson) -> Lesson {
         superseded_by: None,
         superseded_at: None,
         ts: new.ts,
+        cause: new.cause,
+        effects: 0,
     }
 }

@@ -11,8 +11,8 @@ use super::connect::{patience, settle};
 use super::sqlstate::classify;
 use crate::history::HistoryError;
 use crate::history::lessons::{
-    Announcement, ChangeRequest, Changed, Found, Learned, LessonPage, LessonQuery, Lessons, Operation, Transaction,
-    Used, apply, learn, of_lesson, outcome, read_json, write_json,
+    Announcement, CauseFilter, ChangeRequest, Changed, Found, Learned, LessonPage, LessonQuery, Lessons, Operation,
+    Transaction, Used, apply, learn, of_lesson, outcome, read_json, write_json,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::model::{Cursor, Lesson, LessonStatus, NewLesson};
@@ -46,6 +46,11 @@ SELECT EXISTS (
     WHERE state.status = 'rejected' AND state.rule = $1 AND state.signature = $2 AND state.agent_id IS NOT DISTINCT FROM $3
         AND done.operation = 'reject' AND done.actor = 'operator' AND done.at >= $4
 )";
+
+/// A lesson without a cause, or whose cause was rejected.
+const UNEXPLAINED: &str = " AND (lesson ->> 'cause' IS NULL OR EXISTS (
+    SELECT FROM agent_lesson_states AS cause
+    WHERE cause.lesson_key = state.lesson ->> 'cause' AND cause.status = 'rejected'))";
 
 const POSITION: &str = "INSERT INTO agent_lesson_positions (reader, epoch, seq) VALUES ($1, $2, $3)
 ON CONFLICT (reader) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq";
@@ -243,7 +248,7 @@ fn page(query: &LessonQuery, limit: u32) -> QueryBuilder<Db> {
             sql.push("0::float8");
         }
     }
-    sql.push(" AS relevance FROM agent_lesson_states WHERE true");
+    sql.push(" AS relevance FROM agent_lesson_states AS state WHERE true");
     if let Some(words) = query.words.as_ref().filter(|_| !query.unrelated) {
         sql.push(" AND search @@ to_tsquery('simple', ").push_bind(words.to_tsquery()).push(")");
     }
@@ -253,6 +258,15 @@ fn page(query: &LessonQuery, limit: u32) -> QueryBuilder<Db> {
     }
     if let Some(rule) = &query.rule {
         sql.push(" AND rule = ").push_bind(rule.clone());
+    }
+    match &query.cause {
+        Some(CauseFilter::None) => {
+            sql.push(UNEXPLAINED);
+        }
+        Some(CauseFilter::Of(key)) => {
+            sql.push(" AND lesson ->> 'cause' = ").push_bind(key.clone());
+        }
+        None => {}
     }
     if !query.statuses.is_empty() {
         let statuses: Vec<&str> = query.statuses.iter().copied().map(LessonStatus::as_str).collect();

@@ -9,8 +9,8 @@ use super::Sqlite;
 use super::code::classify;
 use crate::history::HistoryError;
 use crate::history::lessons::{
-    Announcement, ChangeRequest, Changed, Found, Learned, LessonPage, LessonQuery, Lessons, Operation, Transaction,
-    Used, apply, learn, of_lesson, outcome, read_json, write_json,
+    Announcement, CauseFilter, ChangeRequest, Changed, Found, Learned, LessonPage, LessonQuery, Lessons, Operation,
+    Transaction, Used, apply, learn, of_lesson, outcome, read_json, write_json,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::model::{Cursor, Lesson, LessonStatus, NewLesson};
@@ -52,6 +52,11 @@ SELECT EXISTS (
     WHERE state.status = 'rejected' AND state.rule = ? AND state.signature = ? AND state.agent_id IS ?
         AND done.operation = 'reject' AND done.actor = 'operator' AND done.at >= ?
 )";
+
+/// A lesson without a cause, or whose cause was rejected.
+const UNEXPLAINED: &str = " AND (lesson ->> 'cause' IS NULL OR EXISTS (
+    SELECT 1 FROM agent_lesson_states AS cause
+    WHERE cause.lesson_key = state.lesson ->> 'cause' AND cause.status = 'rejected'))";
 
 const POSITION: &str = "INSERT INTO agent_lesson_positions (reader, epoch, seq) VALUES (?, ?, ?)
 ON CONFLICT (reader) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq";
@@ -241,6 +246,15 @@ fn page(query: &LessonQuery, limit: u32) -> QueryBuilder<Db> {
     }
     if let Some(rule) = &query.rule {
         sql.push(" AND rule = ").push_bind(rule.clone());
+    }
+    match &query.cause {
+        Some(CauseFilter::None) => {
+            sql.push(UNEXPLAINED);
+        }
+        Some(CauseFilter::Of(key)) => {
+            sql.push(" AND lesson ->> 'cause' = ").push_bind(key.clone());
+        }
+        None => {}
     }
     if !query.statuses.is_empty() {
         sql.push(" AND status IN (");

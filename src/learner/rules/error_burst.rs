@@ -1,6 +1,7 @@
 //! An agent fails again and again in the same way: so many failures of one class within the window.
 
 use super::{Case, Finding, RuleConfig, during, name, span, when, with};
+use crate::learner::usual::{Kind, Usual};
 use crate::learner::window::{Reached, Tally};
 use crate::model::{Experience, NewLesson, Outcome, Severity};
 
@@ -15,13 +16,11 @@ const MAX_CLASSES: usize = 8;
 pub struct Errors(Vec<(Box<str>, Tally)>);
 
 impl Errors {
-    /// Takes in a failure; its class, and the lesson it completes.
-    pub fn add(&mut self, case: Case<'_>, config: &RuleConfig) -> (String, Option<NewLesson>) {
+    /// Takes in a failure of an agent with so many experiences in the window; the lesson it completes.
+    pub fn add(&mut self, case: Case<'_>, pace: f64, usual: &mut Usual, config: &RuleConfig) -> Option<NewLesson> {
         let class = class(case.experience);
-        let reached =
-            self.tally(&class).add(case.at, &case.experience.event_id, config.window_ms, config.error_threshold);
-        let lesson = reached.map(|reached| lesson(case, &class, reached, config));
-        (class, lesson)
+        let reached = usual.add_to(self.tally(&class), Kind::Failure(&class), case, pace, config);
+        reached.map(|reached| lesson(case, &class, reached, config))
     }
 
     /// They are over.
@@ -46,7 +45,8 @@ impl Errors {
 }
 
 /// The class of a failure: what it says, else what its message begins with, without the numbers in it.
-fn class(experience: &Experience) -> String {
+#[must_use]
+pub fn class(experience: &Experience) -> String {
     let named = experience.error_class.as_deref().map(name).filter(|class| !class.is_empty());
     let message = || {
         let text = experience.error_message.as_deref()?;
@@ -106,7 +106,7 @@ mod tests {
         for (n, class) in ["a", "b", "c", "A ", "b", "a"].into_iter().enumerate() {
             let mut failure = experience(Outcome::Error, i64::try_from(n).unwrap() * 60);
             failure.error_class = Some(class.into());
-            lessons.extend(errors.add(case(&failure), &config).1);
+            lessons.extend(errors.add(case(&failure), 1.0, &mut Usual::default(), &config));
         }
         let [lesson] = &lessons[..] else { panic!("{lessons:?}") };
         assert_eq!((&*lesson.signature, lesson.occurrences, lesson.evidence.len()), ("a", 3, 3));
@@ -132,7 +132,7 @@ mod tests {
         for n in 0..1_000 {
             let mut failure = experience(Outcome::Error, n);
             failure.error_class = Some(if n % 100 == 0 { "often".into() } else { format!("class {n}") });
-            lessons += usize::from(errors.add(case(&failure), &config).1.is_some());
+            lessons += usize::from(errors.add(case(&failure), 1.0, &mut Usual::default(), &config).is_some());
         }
         assert_eq!((errors.0.len(), lessons), (MAX_CLASSES, 0));
     }

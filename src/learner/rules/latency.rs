@@ -1,6 +1,7 @@
 //! An agent is slow again and again. Failures are not counted: they have a rule of their own.
 
 use super::{Case, Finding, RuleConfig, during, span, when, with};
+use crate::learner::usual::{Kind, Usual};
 use crate::learner::window::Tally;
 use crate::model::{NewLesson, Severity};
 
@@ -14,10 +15,10 @@ pub fn is_slow(case: Case<'_>, config: &RuleConfig) -> bool {
     !experience.outcome.is_failure() && experience.latency_ms.is_some_and(|latency| latency > config.latency_spike_ms)
 }
 
-/// Takes in a slow answer; the lesson it completes.
-pub fn add(tally: &mut Tally, case: Case<'_>, config: &RuleConfig) -> Option<NewLesson> {
+/// Takes in a slow answer of an agent with so many experiences in the window; the lesson it completes.
+pub fn add(tally: &mut Tally, case: Case<'_>, pace: f64, usual: &mut Usual, config: &RuleConfig) -> Option<NewLesson> {
     let experience = case.experience;
-    let reached = tally.add(case.at, &experience.event_id, config.window_ms, config.latency_threshold)?;
+    let reached = usual.add_to(tally, Kind::Slowness, case, pace, config)?;
     let agent = &*experience.agent_id;
     let text = format!(
         "{agent} needed more than {:.0} ms {} times within {}, since {}{}{}; the last time {:.0} ms. Allow more time, ask \
@@ -60,7 +61,8 @@ mod tests {
         assert!(slow(Outcome::Ok, Some(5_001.0)) && slow(Outcome::Silent, Some(1e9)));
         assert!(!slow(Outcome::Ok, Some(5_000.0)) && !slow(Outcome::Timeout, Some(1e9)) && !slow(Outcome::Ok, None));
         let mut tally = Tally::default();
-        let mut told = |seconds| add(&mut tally, case(&experience(Outcome::Ok, seconds)), &config);
+        let mut told =
+            |seconds| add(&mut tally, case(&experience(Outcome::Ok, seconds)), 1.0, &mut Usual::default(), &config);
         assert!(told(0).is_none() && told(10).is_none());
         assert!(told(20).unwrap().text.contains("more than 5000 ms 3 times within 20 seconds"));
     }

@@ -6,6 +6,7 @@
 //! | [`silent`] | an agent gives no answer again and again |
 //! | [`latency`] | an agent is slow again and again |
 //! | [`recovery`] | a burst of failures is over |
+//! | [`shared`] | many agents are in the same trouble at once: they have a cause in common |
 //! | [`drift`] | an agent is slower than it was, compared with itself |
 //! | [`sibling`] | a model or a tool does better or worse than the others |
 //!
@@ -16,6 +17,7 @@ pub mod drift;
 pub mod error_burst;
 pub mod latency;
 pub mod recovery;
+pub mod shared;
 pub mod sibling;
 pub mod silent;
 
@@ -27,8 +29,8 @@ use super::window::Reached;
 use crate::model::{Experience, NewLesson, Severity, time};
 
 /// The rules' names.
-pub const NAMES: [&str; 6] =
-    [error_burst::NAME, silent::NAME, latency::NAME, recovery::NAME, drift::NAME, sibling::NAME];
+pub const NAMES: [&str; 7] =
+    [error_burst::NAME, silent::NAME, latency::NAME, recovery::NAME, shared::NAME, drift::NAME, sibling::NAME];
 
 /// Characters of a name (of an error class, a model…) that are kept.
 const MAX_NAME_CHARS: usize = 64;
@@ -75,6 +77,8 @@ impl Finding<'_> {
             first_seen: moment(first),
             last_seen: moment(last),
             ts: moment(logged),
+            cause: None,
+            effects: Vec::new(),
         }
     }
 }

@@ -43,6 +43,12 @@ impl Burst {
         }
     }
 
+    /// When it began, by the producer's clock.
+    #[must_use]
+    pub const fn began(&self) -> i64 {
+        self.began
+    }
+
     /// One more failure.
     pub fn fail(&mut self, case: Case<'_>) {
         self.failures += 1;
@@ -112,12 +118,17 @@ mod tests {
     use super::super::error_burst::Errors;
     use super::super::testing::{case, experience};
     use super::*;
+    use crate::learner::usual::Usual;
     use crate::model::Outcome;
 
     fn burst(config: &RuleConfig) -> Burst {
         let mut errors = Errors::default();
         let failures: Vec<Experience> = (0..3).map(|n| experience(Outcome::Error, n * 60)).collect();
-        let lesson = failures.iter().filter_map(|failure| errors.add(case(failure), config).1).next_back().unwrap();
+        let lesson = failures
+            .iter()
+            .filter_map(|failure| errors.add(case(failure), 1.0, &mut Usual::default(), config))
+            .next_back()
+            .unwrap();
         Burst::of(&lesson, case(&failures[2]))
     }
 

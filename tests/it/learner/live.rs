@@ -14,10 +14,10 @@ use crate::support::postgres::database;
 use crate::support::process::Process;
 use crate::support::wait::until;
 
-const DURABLE: &str = "experience-learner-v1";
+pub(super) const DURABLE: &str = "experience-learner-v1";
 
 /// An experience of so many seconds ago.
-fn experience(agent: &str, number: i64, outcome: &str) -> Value {
+pub(super) fn experience(agent: &str, number: i64, outcome: &str) -> Value {
     json!({
         "event_id": format!("{agent}-{outcome}-{number}"), "agent_id": agent, "task": "answer", "outcome": outcome,
         "latency_ms": 700, "error_class": (outcome == "error").then_some("rate_limited"), "model": "m1", "version": 1,
@@ -26,11 +26,11 @@ fn experience(agent: &str, number: i64, outcome: &str) -> Value {
 }
 
 /// Three failures of one class.
-fn burst(agent: &str) -> Vec<Value> {
+pub(super) fn burst(agent: &str) -> Vec<Value> {
     (0..3).map(|number| experience(agent, number, "error")).collect()
 }
 
-async fn publish(client: &async_nats::Client, experiences: &[Value]) {
+pub(super) async fn publish(client: &async_nats::Client, experiences: &[Value]) {
     let jetstream = async_nats::jetstream::new(client.clone());
     for experience in experiences {
         let subject = format!("agent.experience.v1.{}", experience["agent_id"].as_str().unwrap());
@@ -39,13 +39,13 @@ async fn publish(client: &async_nats::Client, experiences: &[Value]) {
     }
 }
 
-async fn metric(server: &Process, name: &str) -> f64 {
+pub(super) async fn metric(server: &Process, name: &str) -> f64 {
     let text = reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap();
     let lines = text.lines().filter(|line| line.starts_with(name));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-async fn get(server: &Process, path: &str) -> Value {
+pub(super) async fn get(server: &Process, path: &str) -> Value {
     let answer = reqwest::get(server.url(path)).await.unwrap();
     assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
     answer.json().await.unwrap()
@@ -57,20 +57,20 @@ async fn post(server: &Process, path: &str, body: &Value) -> (StatusCode, Value)
 }
 
 /// What the map shows of an agent's lessons; none while it does not know the agent.
-async fn open_lessons(server: &Process) -> Option<Value> {
+pub(super) async fn open_lessons(server: &Process) -> Option<Value> {
     let answer = reqwest::get(server.url("/living-map/entities/agent:one")).await.ok()?;
     let agent: Value = answer.error_for_status().ok()?.json().await.ok()?;
     Some(agent["data"]["open_lessons"].clone())
 }
 
 /// Rows of the last 30 minutes, and how many keys they have.
-async fn rows(connection: &mut PgConnection) -> (i64, i64) {
+pub(super) async fn rows(connection: &mut PgConnection) -> (i64, i64) {
     let sql = "SELECT count(*), count(distinct lesson_key) FROM agent_lessons WHERE ts > now() - interval '30 minutes'";
     let row = connection.fetch_one(sql).await.unwrap();
     (row.get(0), row.get(1))
 }
 
-async fn wait_for_rows(url: &str, wanted: i64) {
+pub(super) async fn wait_for_rows(url: &str, wanted: i64) {
     let mut connection = PgConnection::connect(url).await.unwrap();
     let connection = tokio::sync::Mutex::new(&mut connection);
     until(&format!("{wanted} lessons"), || async {
@@ -161,42 +161,6 @@ async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
     let items = get(&server, "/living-map/lessons?agent=agent:one").await["items"].clone();
     assert_eq!((items.as_array().unwrap().len(), &items[0]["replay_count"]), (1, &json!(1)), "{items}");
     assert_eq!(get(&server, "/living-map/ready").await["checks"]["learner"]["status"], "ok");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_learner_alone_learns_beside_a_server_that_does_not() {
-    let (nats, url) = (NatsServer::start().await, database().await);
-    let nats_url = nats.url();
-    let environment = [("DATABASE_URL", &*url), ("NATS_URL", &*nats_url), ("LEARNER_ENABLED", "false")];
-    let server = Process::start(&["serve"], &environment).await;
-    until("a server that does not learn", || async {
-        let ready = reqwest::get(server.url("/living-map/ready")).await.ok()?.error_for_status().ok()?;
-        let ready: Value = ready.json().await.ok()?;
-        ready["checks"]["learner"].is_null().then_some(())
-    })
-    .await;
-    let port = crate::support::daemon::free_port();
-    let learner = [("DATABASE_URL", &*url), ("NATS_URL", &*nats_url), ("LEARNER_PORT", &*port.to_string())];
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_living-map"));
-    command.arg("learn").env_clear().envs(learner);
-    let folder = crate::support::daemon::Folder::new("learner");
-    command.current_dir(folder.path());
-    let mut daemon = crate::support::daemon::Daemon::spawn("learner", command, folder.path());
-    let client = nats.client().await;
-    let jetstream = async_nats::jetstream::new(client.clone());
-    until("the stream of experiences", || async { jetstream.get_stream("EXPERIENCE").await.ok() }).await;
-    publish(&client, &burst("agent:one")).await;
-    wait_for_rows(&url, 1).await;
-    let health = until("the learner's health", || async {
-        let answer = reqwest::get(format!("http://127.0.0.1:{port}/health")).await.ok()?;
-        answer.json::<Value>().await.ok().filter(|health| health["learner"]["status"] == "ok")
-    })
-    .await;
-    assert_eq!(health["service"], "living-map-learner");
-    let metrics = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("js_messages_acked_total"), "{metrics}");
-    until("the lesson on the map", || async { (open_lessons(&server).await?["count"] == 1).then_some(()) }).await;
-    assert!(daemon.stop("TERM").await.success());
 }
 
 async fn send(server: &Process, experiences: &[Value]) {
@@ -313,4 +277,21 @@ async fn what_nobody_reviews_in_time_is_reviewed_and_a_persons_word_counts() {
     })
     .await
     .expect("the review is counted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lessons_are_not_told_where_that_is_switched_off() {
+    let settings = [("LESSON_PUBLISH_ENABLED", "false"), ("LESSON_REVIEW_SECONDS", "1.5")];
+    let server = Process::start(&["serve"], &settings).await;
+    send(&server, &burst("agent:one")).await;
+    // it would have been told when it was learned, and again when it was reviewed
+    lessons(&server, "agent=agent:one&status=active", 1).await;
+    let history = get(&server, "/living-map/history?event_type=agent.lesson.v1").await;
+    assert_eq!((&history["items"], metric(&server, "lessons_published_total").await), (&json!([]), 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_has_learned_something_within_a_minute() {
+    let server = Process::start(&["demo"], &[]).await;
+    lessons(&server, "limit=10", 1).await;
 }

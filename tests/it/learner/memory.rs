@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
 use living_map::history::lessons::{
-    Change, ChangeRequest, Changed, Decision, Learned, LessonPosition, LessonQuery, Used, Words, chain,
+    CauseFilter, Change, ChangeRequest, Changed, Decision, Learned, LessonPosition, LessonQuery, Used, Words, chain,
 };
 use living_map::history::{self, HistoryConfig, Lessons};
 use living_map::model::{Cursor, Epoch, Lesson, LessonStatus, NewLesson, Severity};
@@ -38,6 +38,7 @@ on_both!(
     lists_are_filtered_ranked_and_paged,
     two_who_revise_at_once_make_one_version,
     what_is_to_be_told_is_kept_until_it_was,
+    a_cause_counts_its_effects_once_and_a_list_shows_it_for_them,
 );
 
 async fn open(private: &Private) -> Arc<dyn Lessons> {
@@ -58,6 +59,8 @@ pub fn new(number: i64, agent: Option<&str>, text: &str) -> NewLesson {
         first_seen: at(number),
         last_seen: at(number),
         ts: at(number),
+        cause: None,
+        effects: Vec::new(),
     }
 }
 
@@ -197,6 +200,37 @@ async fn lists_are_filtered_ranked_and_paged(private: Private) {
     assert_eq!(keys(LessonQuery { rule: Some("drift".into()), ..LessonQuery::default() }).await, [] as [i64; 0]);
     let active = LessonQuery { statuses: vec![LessonStatus::Active], ..LessonQuery::default() };
     assert_eq!(keys(active).await, [] as [i64; 0]);
+}
+
+async fn a_cause_counts_its_effects_once_and_a_list_shows_it_for_them(private: Private) {
+    let lessons = open(&private).await;
+    let cause = NewLesson {
+        rule: "shared_cause".into(),
+        effects: vec!["error_burst-1".into(), "error_burst-2".into(), "nothing".into()],
+        ..new(3, None, "many")
+    };
+    let later = NewLesson { cause: Some("error_burst-3".into()), ..new(4, Some("agent:c"), "four") };
+    lessons.learn(&[new(1, Some("agent:a"), "one"), new(5, None, "alone")], None).await.unwrap();
+    done(lessons.change("error_burst-1", &revise("revised", 1)).await.unwrap());
+    lessons.learn(&[new(2, Some("agent:b"), "two"), cause.clone()], None).await.unwrap();
+    // a position of its own, and everything once more
+    lessons.learn(std::slice::from_ref(&later), None).await.unwrap();
+    lessons.learn(&[new(2, Some("agent:b"), "two"), cause, later], None).await.unwrap();
+
+    let keys = async |cause| {
+        let open = vec![LessonStatus::Candidate, LessonStatus::Active];
+        let query = LessonQuery { cause, statuses: open, limit: 10, ..LessonQuery::default() };
+        let page = lessons.list(&query).await.unwrap();
+        page.items.into_iter().map(|found| found.lesson.lesson_key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(Some(CauseFilter::None)).await, ["error_burst-5", "error_burst-3"]);
+    let effects = ["error_burst-1.2", "error_burst-4", "error_burst-2"];
+    assert_eq!(keys(Some(CauseFilter::Of("error_burst-3".into()))).await, effects);
+    assert_eq!(keys(None).await.len(), 5);
+    let [cause] = &lessons.versions("error_burst-3").await.unwrap()[..] else { panic!("one version") };
+    assert_eq!((cause.effects, cause.replay_count), (3, 1));
+    done(lessons.change("error_burst-3", &request(Change::Review(Decision::Reject), 1)).await.unwrap());
+    assert_eq!(keys(Some(CauseFilter::None)).await.len(), 4, "of a cause that is none, the lessons show by themselves");
 }
 
 async fn two_who_revise_at_once_make_one_version(private: Private) {

@@ -16,4 +16,9 @@ fn planted_incidents_are_found_and_noise_is_none() {
         assert!(score.precision() >= 0.95, "{rule}: {score:?}; noise {:#?}", week.noise);
         assert!(score.recall() >= 0.95, "{rule}: {score:?}; missed {:#?}", week.missed);
     }
+    assert!(week.noise.is_empty(), "lessons from noise: {:#?}", week.noise);
+    // what a bad model does to its agents is one line of a list, and their own lessons are behind it
+    assert_eq!(week.rules["shared_cause"].lessons, 1);
+    let bursts = week.rules["error_burst"];
+    assert!(bursts.folded >= config.agents / 4 && bursts.lessons - bursts.folded == bursts.planted, "{bursts:?}");
 }

@@ -158,6 +158,7 @@ export const en = {
   'lessons.status': 'Status of lessons',
   'lessons.open': 'Open lessons',
   'lessons.conflict': 'Somebody else has changed this lesson meanwhile. It was loaded again.',
+  'lessons.effects': '{count} lesson of an agent has this cause|{count} lessons of agents have this cause',
   'lessons.replays': 'learned {count} time|learned {count} times',
   'lesson.candidate': 'candidate',
   'lesson.active': 'active',

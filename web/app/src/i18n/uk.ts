@@ -161,6 +161,8 @@ export const uk: Record<Key, string> = {
   'lessons.status': 'Стан уроків',
   'lessons.open': 'Відкриті уроки',
   'lessons.conflict': 'Хтось уже змінив цей урок. Його завантажено знову.',
+  'lessons.effects':
+    '{count} урок агента має цю причину|{count} уроки агентів мають цю причину|{count} уроків агентів мають цю причину',
   'lessons.replays': 'засвоєно {count} раз|засвоєно {count} рази|засвоєно {count} разів',
   'lesson.candidate': 'кандидат',
   'lesson.active': 'діє',

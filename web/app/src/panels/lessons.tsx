@@ -15,7 +15,7 @@ const PATH = 'living-map/lessons';
 export function Lessons() {
   const { t } = useText();
   const [status, setStatus] = useState<Lesson['status']>('candidate');
-  const lessons = useLessons({ status }, server);
+  const lessons = useLessons({ status, cause: 'none' }, server);
   return (
     <>
       <div className="tools">
@@ -59,6 +59,29 @@ export function OpenLessons({ agent }: { agent: string }) {
   );
 }
 
+/** The lessons that many agents have for one cause, asked for when somebody wants to see them. */
+function Effects({ of }: { of: Lesson }) {
+  const { t } = useText();
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <details onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{t('lessons.effects', { count: of.effects })}</summary>
+      {isOpen && <EffectRows of={of.root_key} />}
+    </details>
+  );
+}
+
+function EffectRows({ of }: { of: string }) {
+  const lessons = useLessons({ cause: of }, server);
+  return (
+    <ul className="rows">
+      {lessons.items.map((lesson) => (
+        <LessonRow key={lesson.lesson_key} lesson={lesson} onChange={lessons.refetch} />
+      ))}
+    </ul>
+  );
+}
+
 function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void }) {
   const words = useText();
   const { t, clock } = words;
@@ -82,6 +105,7 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
       </span>
       {agent_id && <EntityLink id={agent_id}>{agent_id}</EntityLink>}
       <p>{text}</p>
+      {lesson.effects > 0 && <Effects of={lesson} />}
       {(status === 'candidate' || status === 'active') && (
         <div className="tools">
           <input

@@ -609,6 +609,10 @@ export interface LeaseCheck {
 export interface Lesson {
   /** The agent; null for what holds for all of them. */
   agent_id: string | null;
+  /** The key of the lesson about the cause that this agent has in common with others; null without one. */
+  cause: string | null;
+  /** How many lessons have this one as their cause. */
+  effects: number;
   /** Ids of experiences that show it. */
   evidence: string[];
   /** The first time. */
@@ -692,6 +696,9 @@ export interface LessonsQuery {
   agent?: string;
   /** Found by this rule. */
   rule?: string;
+  /** `none`: without those whose cause is told by a lesson of its own (or was rejected); else the key of that lesson: its
+   * effects. */
+  cause?: string;
   /** With one of these statuses, separated by commas; without: `candidate` and `active`. */
   status?: string;
   /** With all of these words, or words that begin with them; the best first. Without: the newest first. */
