@@ -47,7 +47,7 @@ pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
 pub use probes::probes;
 pub use server::serve;
-pub use state::{AppState, Parts};
+pub use state::{AlertParts, AppState, Parts};
 pub use traffic::DURATION_BUCKETS;
 
 use std::sync::Arc;
