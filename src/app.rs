@@ -251,6 +251,13 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         live.clone(),
         journal.clone(),
     );
+    let office = match &alerts {
+        Some(AlertParts { rules, .. }) => {
+            let rules = rules.clone();
+            office.with_alert_of_its_own_unless(move || rules.borrow().rules.count_dead_letters())
+        }
+        None => office,
+    };
     tasks.spawn_leading("dead letters", Stage::Working, &leadership, {
         let office = office.clone();
         move |stop| office.clone().run(stop)

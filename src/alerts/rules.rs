@@ -259,6 +259,12 @@ impl Rules {
         self.all.len()
     }
 
+    /// Whether one of them is over dead letters.
+    #[must_use]
+    pub fn count_dead_letters(&self) -> bool {
+        self.all.iter().any(|rule| rule.over == Over::DeadLetters)
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
