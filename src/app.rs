@@ -24,7 +24,7 @@ use crate::alerts::Watcher;
 use crate::bus::{self, Connection, NatsConfig};
 use crate::config::{DemoSettings, Settings};
 use crate::dead_letters::{LogProcessor, Office, RecordProcessor};
-use crate::demo::{Demo, DemoConfig};
+use crate::demo::{self, Demo, DemoConfig};
 use crate::history::dead_letters::{DeadLetters, Processor};
 use crate::history::retention;
 use crate::history::{self, History, Leases};
@@ -77,6 +77,11 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings, traces: Option<Exp
     settings.storage.database_url = format!("sqlite://{}", file.display());
     settings.storage.nats_url = None;
     settings.learner.learner_database_url = None;
+    if settings.alerts.alert_rules.is_none() {
+        let rules = folder.path().join("alerts.toml");
+        std::fs::write(&rules, demo::ALERT_RULES).context("the demo's alert rules cannot be written")?;
+        settings.alerts.alert_rules = Some(rules);
+    }
     let journal = &mut settings.journal.journal_url;
     journal.get_or_insert_with(|| folder.path().join(JOURNAL_FOLDER).display().to_string());
     run(settings, Some(config), traces).await

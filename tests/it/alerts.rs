@@ -156,6 +156,15 @@ async fn on_jetstream_and_postgres_over_a_change_of_servers() {
     assert_eq!(raised["payload"]["rule"], "errors", "who listens on NATS hears of it: {raised}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_demo_alerts_come_and_go_by_themselves() {
+    let server = Process::start(&["demo", "--events-per-second", "60"], &[]).await;
+    until("alerts to be raised and cleared", || async {
+        told(&server).await.filter(|(raised, cleared)| *raised > 0 && *cleared > 0)
+    })
+    .await;
+}
+
 /// A rule over dead letters takes the place of the alert that there is without one.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_dead_letters_are_one_alert_with_a_rule_and_without() {
