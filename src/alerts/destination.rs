@@ -118,7 +118,7 @@ impl Described {
                 Ok(written) => match written.read(rules) {
                     Err(problems) => problems.into_iter().for_each(wrong),
                     Ok(read) if !names.insert(read.destination.name.clone()) => {
-                        wrong("name: is there twice".to_owned())
+                        wrong("name: is there twice".to_owned());
                     }
                     Ok(read) => all.push(read),
                 },

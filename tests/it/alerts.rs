@@ -194,18 +194,18 @@ async fn too_many_dead_letters_are_one_alert_with_a_rule_and_without() {
         let ids = alerts["items"].as_array()?.iter().map(|alert| alert["id"].as_str().unwrap().to_owned());
         Some(ids.filter(|id| id != "disk").collect::<Vec<_>>())
     };
-    until("the rule's alert", async || ids().await.filter(|ids| ids == &["dead-letters"])).await;
+    until("the rule's alert", async || ids().await.filter(|ids| ids == &["dead-letters:dead"])).await;
     // its office looks at them, too
     until("the office's count", || async {
         let metrics = reqwest::get(server.url("/metrics")).await.ok()?.text().await.ok()?;
         metrics.contains("living_map_dead_letters 1").then_some(())
     })
     .await;
-    assert_eq!(ids().await.unwrap(), ["dead-letters"]);
+    assert_eq!(ids().await.unwrap(), ["dead-letters:dead"]);
     fs::write(&file, &webhook).unwrap();
     until("the office's own alert", async || ids().await.filter(|ids| ids == &["dead_letters"])).await;
     fs::write(&file, format!("{RULE}{webhook}")).unwrap();
-    until("the rule's alert again", async || ids().await.filter(|ids| ids == &["dead-letters"])).await;
+    until("the rule's alert again", async || ids().await.filter(|ids| ids == &["dead-letters:dead"])).await;
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{AlertBook, Outcome, State};
 use crate::model::envelope::{self, Message};
 use crate::model::facts::Facts;
 use crate::model::layers::Layers;
-use crate::model::{Answer, Cursor, EntityType, Epoch, Layer, Service, change};
+use crate::model::{Answer, Cursor, EntityType, Epoch, Layer, LogEntry, Service, change};
 
 /// The map is read from many threads.
 const _: fn() = || {
@@ -32,6 +32,8 @@ pub(super) struct Log {
     /// Alerts alone are the same as those of the map, whatever comes.
     book: AlertBook,
     seq: u64,
+    /// What was folded.
+    entries: Vec<LogEntry>,
 }
 
 impl Log {
@@ -39,7 +41,7 @@ impl Log {
         let state = State::new(Epoch(1));
         let client = layers_of(&state);
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-        Self { state, client, now, book: AlertBook::default(), seq: 0 }
+        Self { state, client, now, book: AlertBook::default(), seq: 0, entries: Vec::new() }
     }
 
     /// The next entry, folded and applied.
@@ -60,6 +62,7 @@ impl Log {
         for change in &outcome.changes {
             change::apply(&mut self.client, change);
         }
+        self.entries.push(entry);
         outcome
     }
 
