@@ -7,6 +7,7 @@ mod settings;
 mod streams;
 mod tasks;
 mod traces;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,11 +24,11 @@ use crate::alerts::Watcher;
 use crate::bus::{self, Connection, NatsConfig};
 use crate::config::{DemoSettings, Settings};
 use crate::dead_letters::{LogProcessor, Office, RecordProcessor};
-use crate::demo::{Demo, DemoConfig};
+use crate::demo::{self, Demo, DemoConfig};
 use crate::history::dead_letters::{DeadLetters, Processor};
 use crate::history::retention;
 use crate::history::{self, History, Leases};
-use crate::http::{self, AppState, Parts};
+use crate::http::{self, AlertParts, AppState, Parts};
 use crate::journal::Journal;
 use crate::learner::ExperienceProcessor;
 use crate::lease::{self, Leadership, LeaseConfig};
@@ -38,11 +39,12 @@ use crate::model::Epoch;
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, Streams};
 use crate::sync::{Control, Poller};
 use crate::telemetry::Export;
+use crate::webhooks::{Courier, WebhookProcessor};
 
 use self::settings::{
-    JOURNAL_FOLDER, adapters_config, archive, demo_config, endpoints, history_config, http_config, office_config,
-    open_journal, replay_config, retention_config, retry_config, rule_file, rules_limits, saving_config, stream_config,
-    sync_config,
+    JOURNAL_FOLDER, adapters_config, archive, courier_config, demo_config, endpoints, history_config, http_config,
+    office_config, open_journal, replay_config, retention_config, retry_config, rule_file, rules_limits, saving_config,
+    stream_config, sync_config,
 };
 use self::tasks::{Stage, Tasks};
 
@@ -51,6 +53,7 @@ pub use log::new_epoch;
 pub use settings::check_rules;
 pub use streams::streams;
 pub use traces::telemetry;
+pub use webhooks::test_webhook;
 
 /// Connections that may wait to be accepted: all clients of a server that was restarted come at once.
 const BACKLOG: u32 = 4096;
@@ -74,6 +77,11 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings, traces: Option<Exp
     settings.storage.database_url = format!("sqlite://{}", file.display());
     settings.storage.nats_url = None;
     settings.learner.learner_database_url = None;
+    if settings.alerts.alert_rules.is_none() {
+        let rules = folder.path().join("alerts.toml");
+        std::fs::write(&rules, demo::ALERT_RULES).context("the demo's alert rules cannot be written")?;
+        settings.alerts.alert_rules = Some(rules);
+    }
     let journal = &mut settings.journal.journal_url;
     journal.get_or_insert_with(|| folder.path().join(JOURNAL_FOLDER).display().to_string());
     run(settings, Some(config), traces).await
@@ -104,7 +112,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         .await
         .context("the database of DATABASE_URL cannot be used")?;
     let learned = learning::memory(&settings, &database).await?;
-    let (history, saved) = (database.history, database.snapshots);
+    let (history, saved, outbox) = (database.history, database.snapshots, database.outbox);
     let dead_letters = DeadLetters::new(database.dead_letters, retry_config(&settings));
     let board = SourceBoard::default();
     let leadership = lead(LEADER, &settings, database.leases, &board, &mut tasks);
@@ -200,7 +208,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         let leadership = leadership.clone();
         |stop| async move { leadership.unless_following(stop, |stop| control.clone().run(stop)).await }
     });
-    let processors: Vec<Arc<dyn Processor>> = vec![
+    let mut processors: Vec<Arc<dyn Processor>> = vec![
         Arc::new(RecordProcessor(Arc::clone(&history))),
         Arc::new(LogProcessor(Arc::clone(&log))),
         Arc::new(ExperienceProcessor),
@@ -224,7 +232,20 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
                 move |stop| file.keep(interval, journal, stop)
             });
             tasks.spawn_leading("alert rules", Stage::Working, &leadership, move |stop| watcher.clone().run(stop));
-            Some(status)
+            let courier = Courier {
+                config: Arc::new(courier_config(&settings.alerts)),
+                rules: status.clone(),
+                outbox: Arc::clone(&outbox),
+                dead_letters: dead_letters.clone(),
+                log: Arc::clone(&log),
+                live: live.clone(),
+                journal: journal.clone(),
+                client: webhooks::client(&settings.alerts)?,
+                queued: Arc::default(),
+            };
+            processors.push(Arc::new(WebhookProcessor { rules: status.clone(), client: courier.client.clone() }));
+            tasks.spawn_leading("webhooks", Stage::Working, &leadership, move |stop| courier.clone().run(stop));
+            Some(AlertParts { rules: status, outbox })
         }
     };
     let office = Office::new(
@@ -235,6 +256,13 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         live.clone(),
         journal.clone(),
     );
+    let office = match &alerts {
+        Some(AlertParts { rules, .. }) => {
+            let rules = rules.clone();
+            office.with_alert_of_its_own_unless(move || rules.borrow().rules.count_dead_letters())
+        }
+        None => office,
+    };
     tasks.spawn_leading("dead letters", Stage::Working, &leadership, {
         let office = office.clone();
         move |stop| office.clone().run(stop)

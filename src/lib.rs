@@ -26,6 +26,8 @@ pub mod demo;
 pub mod learner;
 pub mod sync;
 
+pub mod webhooks;
+
 pub mod http;
 
 pub mod app;

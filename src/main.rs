@@ -106,6 +106,15 @@ enum Alerts {
         #[command(flatten)]
         settings: living_map::config::Alerts,
     },
+    /// Send a signed message to a webhook of a file, to see that it comes
+    Test {
+        /// Its name
+        webhook: String,
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        settings: living_map::config::Alerts,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,7 +160,15 @@ fn command() -> anyhow::Result<()> {
         Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
         Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
         Action::Alerts { action: Alerts::Check { file, settings } } => {
-            println!("{} alert rules, all good", app::check_rules(&file, &settings)?);
+            match app::check_rules(&file, &settings)? {
+                (rules, 0) => println!("{rules} alert rules, all good"),
+                (rules, webhooks) => println!("{rules} alert rules and {webhooks} webhooks, all good"),
+            }
+            Ok(())
+        }
+        Action::Alerts { action: Alerts::Test { webhook, file, settings } } => {
+            run(async move { app::test_webhook(&file, &webhook, settings).await })?;
+            println!("the webhook took the message");
             Ok(())
         }
         Action::Log { action: Log::NewEpoch { settings } } => run(app::new_epoch(settings)),

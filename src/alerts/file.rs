@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::destination::Destination;
 use super::rules::{RuleError, Rules, RulesLimits};
 use crate::journal::Journal;
 
@@ -19,6 +20,8 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub struct RulesStatus {
     /// Those in force.
     pub rules: Arc<Rules>,
+    /// Where alerts are sent.
+    pub destinations: Arc<[Destination]>,
     /// Since when.
     pub loaded_at: DateTime<Utc>,
     /// Why the file as it is now is not in force.
@@ -32,6 +35,8 @@ pub struct RuleFile {
     limits: RulesLimits,
     /// What was read last, good or not.
     read: Result<String, String>,
+    /// Whether the error is that of the keys.
+    keys_failed: bool,
     status: watch::Sender<RulesStatus>,
 }
 
@@ -41,11 +46,12 @@ impl RuleFile {
     /// # Errors
     /// It cannot be read, or all that is wrong with it.
     pub fn open(path: &Path, limits: RulesLimits) -> Result<Self, Vec<RuleError>> {
-        let text = read(path).map_err(|problem| vec![RuleError { rule: None, problem }])?;
+        let text = read(path).map_err(|problem| vec![RuleError::of_file(problem)])?;
         let rules = Arc::new(Rules::parse(&text, limits)?);
+        let destinations = destinations(&rules)?;
         note_loaded(&rules);
-        let status = watch::Sender::new(RulesStatus { rules, loaded_at: Utc::now(), error: None });
-        Ok(Self { path: path.to_owned(), limits, read: Ok(text), status })
+        let status = watch::Sender::new(RulesStatus { rules, destinations, loaded_at: Utc::now(), error: None });
+        Ok(Self { path: path.to_owned(), limits, read: Ok(text), keys_failed: false, status })
     }
 
     /// The rules in force, and whether the file is.
@@ -69,19 +75,23 @@ impl RuleFile {
 
     fn take(&mut self, text: Result<String, String>, journal: &Journal) {
         if text == self.read {
+            self.take_keys(journal);
             return;
         }
+        let in_a_line = |errors: Vec<RuleError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let parsed = text.as_ref().map_err(Clone::clone).and_then(|text| {
-            Rules::parse(text, self.limits)
-                .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            let rules = Rules::parse(text, self.limits).map_err(in_a_line)?;
+            let destinations = destinations(&rules).map_err(in_a_line)?;
+            Ok((rules, destinations))
         });
         self.read = text;
+        self.keys_failed = false;
         match parsed {
-            Ok(rules) => {
+            Ok((rules, destinations)) => {
                 note_loaded(&rules);
                 tracing::info!(rules = rules.len(), "the alert rules are loaded anew");
-                let status = RulesStatus { rules: Arc::new(rules), loaded_at: Utc::now(), error: None };
-                self.status.send_replace(status);
+                let (rules, loaded_at) = (Arc::new(rules), Utc::now());
+                self.status.send_replace(RulesStatus { rules, destinations, loaded_at, error: None });
             }
             Err(error) => {
                 count_load("failed");
@@ -91,6 +101,46 @@ impl RuleFile {
             }
         }
     }
+
+    /// The keys of destinations may be in files of their own. Those that cannot be read change nothing.
+    fn take_keys(&mut self, journal: &Journal) {
+        let (rules, before, error) = {
+            let status = self.status.borrow();
+            (Arc::clone(&status.rules), Arc::clone(&status.destinations), status.error.clone())
+        };
+        match destinations(&rules) {
+            Ok(now) if now == before && !self.keys_failed => {}
+            Ok(now) => {
+                tracing::info!("the webhooks' keys are read anew");
+                let error = error.filter(|_| !self.keys_failed);
+                self.keys_failed = false;
+                self.status.send_modify(|status| {
+                    status.destinations = now;
+                    status.error = error;
+                });
+            }
+            Err(errors) if error.is_none() => {
+                let said = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                journal.record("read", "alert rules", "", &said);
+                tracing::error!(error = said, "the webhooks' keys cannot be read (ALERT_RULES); those before are used");
+                self.keys_failed = true;
+                self.status.send_modify(|status| status.error = Some(said));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// All of them with their keys; else all that is wrong.
+fn destinations(rules: &Rules) -> Result<Arc<[Destination]>, Vec<RuleError>> {
+    let (mut good, mut errors) = (Vec::new(), Vec::new());
+    for described in &rules.webhooks {
+        match described.resolve() {
+            Ok(destination) => good.push(destination),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(good.into()) } else { Err(errors) }
 }
 
 fn note_loaded(rules: &Rules) {

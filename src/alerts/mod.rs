@@ -14,6 +14,7 @@
 //! | `living_map_alert_groups_refused_total{rule}` | times a group was one too many |
 //! | `living_map_alert_failures_total{step}` | what failed and is tried again: `read`, `append`, `count` |
 
+mod destination;
 mod engine;
 mod file;
 mod group;
@@ -24,6 +25,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use destination::{Destination, SigningKey};
 pub use engine::{Effect, Engine};
 pub use file::{RuleFile, RulesStatus};
 pub use rules::{RuleError, Rules, RulesLimits};

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::destination::Described;
 use crate::model::alert::AlertSeverity;
 use crate::model::subject::Pattern;
 use crate::model::{EntityType, Event};
@@ -27,27 +28,40 @@ pub struct RulesLimits {
     pub max_rules: usize,
     /// Groups of each rule. Default 1,000.
     pub max_groups: usize,
+    /// Webhooks. Default 20.
+    pub max_webhooks: usize,
 }
 
 impl Default for RulesLimits {
     fn default() -> Self {
-        Self { max_rules: 100, max_groups: 1_000 }
+        Self { max_rules: 100, max_groups: 1_000, max_webhooks: 20 }
     }
 }
 
 /// What is wrong with a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct RuleError {
-    /// The rule's name, or its place in the file; none for the file as a whole.
-    pub rule: Option<String>,
+    /// `rule` or `webhook` and its name, or its place in the file; none for the file as a whole.
+    pub place: Option<String>,
     /// What is wrong; it names the field.
     pub problem: String,
 }
 
+impl RuleError {
+    /// The file as a whole is wrong.
+    pub(super) const fn of_file(problem: String) -> Self {
+        Self { place: None, problem }
+    }
+
+    pub(super) fn of_webhook(name: &str, problem: String) -> Self {
+        Self { place: Some(format!("webhook {name}")), problem }
+    }
+}
+
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.rule {
-            Some(rule) => write!(f, "rule {rule}: {}", self.problem),
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.problem),
             None => f.write_str(&self.problem),
         }
     }
@@ -58,6 +72,7 @@ impl fmt::Display for RuleError {
 pub struct Rules {
     pub(super) all: Vec<Rule>,
     pub(super) max_groups: usize,
+    pub(super) webhooks: Vec<Described>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -193,15 +208,23 @@ impl Rules {
     /// # Errors
     /// All that is wrong with it.
     pub fn parse(text: &str, limits: RulesLimits) -> Result<Self, Vec<RuleError>> {
-        let whole = |problem: String| vec![RuleError { rule: None, problem }];
+        let whole = |problem: String| vec![RuleError::of_file(problem)];
         let mut file: toml::Table = toml::from_str(text).map_err(|error| whole(error.to_string().trim().to_owned()))?;
-        let rules = match file.remove("rule") {
-            None => Vec::new(),
-            Some(toml::Value::Array(rules)) => rules,
-            Some(_) => return Err(whole("rule: expected [[rule]] tables".to_owned())),
+        let mut tables = |name: &str| match file.remove(name) {
+            None => Ok(Vec::new()),
+            Some(toml::Value::Array(tables)) => Ok(tables),
+            Some(_) => Err(whole(format!("{name}: expected [[{name}]] tables"))),
         };
+        let (rules, webhooks) = (tables("rule")?, tables("webhook")?);
         if let Some(name) = file.keys().next() {
-            return Err(whole(format!("{name}: is not known; expected [[rule]] tables")));
+            return Err(whole(format!("{name}: is not known; expected [[rule]] and [[webhook]] tables")));
+        }
+        if webhooks.len() > limits.max_webhooks {
+            return Err(whole(format!(
+                "there are {} webhooks; at most {} (ALERT_MAX_WEBHOOKS)",
+                webhooks.len(),
+                limits.max_webhooks
+            )));
         }
         if rules.len() > limits.max_rules {
             return Err(whole(format!(
@@ -214,7 +237,9 @@ impl Rules {
         for (index, rule) in rules.into_iter().enumerate() {
             let named = rule.get("name").and_then(toml::Value::as_str).map(str::to_owned);
             let place = named.unwrap_or_else(|| format!("{}", index + 1));
-            let mut wrong = |problem: String| errors.push(RuleError { rule: Some(place.clone()), problem });
+            let mut wrong = |problem: String| {
+                errors.push(RuleError { place: Some(format!("rule {place}")), problem });
+            };
             match rule.try_into::<Written>() {
                 Err(error) => wrong(error.to_string().trim().to_owned()),
                 Ok(written) => match written.read() {
@@ -224,13 +249,20 @@ impl Rules {
                 },
             }
         }
-        if errors.is_empty() { Ok(Self { all, max_groups: limits.max_groups }) } else { Err(errors) }
+        let webhooks = Described::parse(webhooks, &names, &mut errors);
+        if errors.is_empty() { Ok(Self { all, max_groups: limits.max_groups, webhooks }) } else { Err(errors) }
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Whether one of them is over dead letters.
+    #[must_use]
+    pub fn count_dead_letters(&self) -> bool {
+        self.all.iter().any(|rule| rule.over == Over::DeadLetters)
     }
 
     /// Whether there are none.
@@ -244,8 +276,7 @@ impl Written {
     fn read(self) -> Result<Rule, Vec<String>> {
         let mut problems = Vec::new();
         let mut note = |problem: String| problems.push(problem);
-        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-        if !(1..=MAX_NAME_BYTES).contains(&self.name.len()) || !self.name.chars().all(is_name) {
+        if !(1..=MAX_NAME_BYTES).contains(&self.name.len()) || !is_name(&self.name) {
             note(format!("name: expected 1 to {MAX_NAME_BYTES} of a-z, 0-9, '-' and '_'"));
         }
         for (field, text) in [("title", Some(&self.title)), ("message", self.message.as_ref())] {
@@ -379,6 +410,11 @@ impl Written {
             _ => Err(problems),
         }
     }
+}
+
+/// Whether it is made of what names are made of.
+pub(super) fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
 }
 
 fn is_field(field: &str) -> bool {

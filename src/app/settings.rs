@@ -23,6 +23,7 @@ use crate::live::{ReplayConfig, SavingConfig};
 use crate::model::Service;
 use crate::stream::StreamConfig;
 use crate::sync::SyncConfig;
+use crate::webhooks::CourierConfig;
 
 /// The journal's folder where none is set.
 pub const JOURNAL_FOLDER: &str = "living-map-journal";
@@ -59,7 +60,21 @@ pub fn retry_config(settings: &Settings) -> RetryConfig {
 }
 
 pub fn rules_limits(settings: &config::Alerts) -> RulesLimits {
-    RulesLimits { max_rules: settings.alert_max_rules, max_groups: settings.alert_max_groups }
+    RulesLimits {
+        max_rules: settings.alert_max_rules,
+        max_groups: settings.alert_max_groups,
+        max_webhooks: settings.alert_max_webhooks,
+    }
+}
+
+pub fn courier_config(settings: &config::Alerts) -> CourierConfig {
+    CourierConfig {
+        timeout: settings.webhook_timeout,
+        retries: settings.webhook_retries.clone(),
+        max_waiting: settings.webhook_max_waiting,
+        kept: Duration::from_hours(settings.webhook_keep_hours.into()),
+        ..CourierConfig::default()
+    }
 }
 
 /// The file of rules.
@@ -73,12 +88,14 @@ pub fn rule_file(path: &Path, limits: RulesLimits) -> anyhow::Result<RuleFile> {
     })
 }
 
-/// Reads a file of alert rules; how many there are.
+/// Reads a file of alert rules; how many rules and webhooks there are.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn check_rules(path: &Path, settings: &config::Alerts) -> anyhow::Result<usize> {
-    Ok(rule_file(path, rules_limits(settings))?.status().borrow().rules.len())
+pub fn check_rules(path: &Path, settings: &config::Alerts) -> anyhow::Result<(usize, usize)> {
+    let status = rule_file(path, rules_limits(settings))?.status();
+    let status = status.borrow();
+    Ok((status.rules.len(), status.destinations.len()))
 }
 
 pub fn office_config(settings: &Settings) -> OfficeConfig {

@@ -40,4 +40,37 @@ pub struct Alerts {
     #[arg(long, env = "ALERT_MAX_SILENCE_MINUTES", value_name = "ALERT_MAX_SILENCE_MINUTES", default_value_t = 43_200,
         value_parser = clap::value_parser!(u32).range(1..=525_600))]
     pub alert_max_silence_minutes: u32,
+
+    /// Webhooks in the file of rules
+    #[arg(long, env = "ALERT_MAX_WEBHOOKS", value_name = "ALERT_MAX_WEBHOOKS", default_value_t = 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
+    pub alert_max_webhooks: usize,
+
+    /// Seconds that a webhook may take to answer
+    #[arg(long = "webhook-timeout-seconds", env = "WEBHOOK_TIMEOUT_SECONDS", value_name = "WEBHOOK_TIMEOUT_SECONDS",
+        default_value = "10", value_parser = webhook_timeout)]
+    pub webhook_timeout: Duration,
+
+    /// Seconds before each further attempt at a webhook, separated by commas; after the last one a message is a dead letter
+    #[arg(long = "webhook-retry-seconds", env = "WEBHOOK_RETRY_SECONDS", value_name = "WEBHOOK_RETRY_SECONDS",
+        default_value = "1,5,30,300,1800,7200", value_delimiter = ',', value_parser = seconds)]
+    pub webhook_retries: Vec<Duration>,
+
+    /// Messages that may wait for each webhook; what is one too many is not sent
+    #[arg(long, env = "WEBHOOK_MAX_WAITING", value_name = "WEBHOOK_MAX_WAITING", default_value_t = 1_000,
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub webhook_max_waiting: u64,
+
+    /// Hours for which it is kept what was sent to webhooks
+    #[arg(long, env = "WEBHOOK_KEEP_HOURS", value_name = "WEBHOOK_KEEP_HOURS", default_value_t = 168,
+        value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    pub webhook_keep_hours: u32,
+}
+
+/// Seconds, at most a minute.
+fn webhook_timeout(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a number of seconds from 0.1 to 60".to_owned();
+    let timeout = seconds(text).map_err(|_| expected())?;
+    let range = Duration::from_millis(100)..=Duration::from_mins(1);
+    if range.contains(&timeout) { Ok(timeout) } else { Err(expected()) }
 }

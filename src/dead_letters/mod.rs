@@ -97,6 +97,8 @@ pub enum OfficeError {
 #[derive(Clone)]
 pub struct Office {
     inner: Arc<Inner>,
+    /// Whether somebody else raises alerts about dead letters.
+    ruled: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 struct Inner {
@@ -119,7 +121,15 @@ impl Office {
         live: LiveMap,
         journal: Journal,
     ) -> Self {
-        Self { inner: Arc::new(Inner { config, letters, processors, log, live, journal }) }
+        let inner = Arc::new(Inner { config, letters, processors, log, live, journal });
+        Self { inner, ruled: Arc::new(|| false) }
+    }
+
+    /// The same, and while `ruled` says that somebody else does so it raises no alert about too many dead letters: one
+    /// trouble is one alert.
+    #[must_use]
+    pub fn with_alert_of_its_own_unless(self, ruled: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { ruled: Arc::new(ruled), ..self }
     }
 
     fn store(&self) -> &dyn DeadLetterStore {

@@ -107,7 +107,7 @@ impl Office {
         }
         let threshold = self.inner.config.alert_threshold;
         let raised = self.inner.live.with(|map| map.alerts().any(|alert| alert.id == ALERT));
-        let event = match (dead > threshold, raised) {
+        let event = match (dead > threshold && !(self.ruled)(), raised) {
             (true, false) => json!({
                 "event_type": alert::RAISED, "source": "living-map",
                 "payload": {

@@ -30,6 +30,9 @@ mod world;
 pub use fault::{Fault, FaultSetting, Faults, InvalidFault};
 use world::World;
 
+/// Alert rules for the simulated network, where no others are set.
+pub const ALERT_RULES: &str = include_str!("alerts.toml");
+
 /// How large and how lively the network is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DemoConfig {

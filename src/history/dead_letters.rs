@@ -371,17 +371,26 @@ impl DeadLetters {
             metrics::counter!("living_map_dead_letters_dropped_total", "processor" => processor).increment(1);
             return Ok(Fate::Dropped);
         }
-        let kept = self.letter_of(failure, time::whole_micros(Utc::now()));
+        let delay = self.retries.delay(failure.attempts);
+        let kept = self.letter_of(failure, delay, time::whole_micros(Utc::now()));
         if self.store.keep(&kept).await? {
             metrics::counter!("living_map_processing_failures_total", "processor" => processor).increment(1);
         }
         Ok(if kept.letter.status == LetterStatus::Dead { Fate::Dead } else { Fate::Retrying })
     }
 
-    fn letter_of(&self, failure: Failure, now: DateTime<Utc>) -> Kept {
+    /// Keeps a message that was tried as often as its own processor tries one: it is dead at once.
+    ///
+    /// # Errors
+    /// The database's; then the message must not be forgotten.
+    pub async fn died(&self, failure: Failure) -> Result<(), HistoryError> {
+        let kept = self.letter_of(failure, None, time::whole_micros(Utc::now()));
+        self.store.keep(&kept).await.map(drop)
+    }
+
+    fn letter_of(&self, failure: Failure, delay: Option<Duration>, now: DateTime<Utc>) -> Kept {
         let Failure { processor, key, subject, body, raw, origin, error, attempts } = failure;
         let id = Uuid::new_v5(&NAMESPACE, format!("{processor}:{key}").as_bytes());
-        let delay = self.retries.delay(attempts);
         let status = if delay.is_some() { LetterStatus::Retrying } else { LetterStatus::Dead };
         let letter = DeadLetter {
             id,

@@ -16,6 +16,7 @@ mod config;
 pub mod dead_letters;
 pub mod leases;
 pub mod lessons;
+pub mod outbox;
 mod postgres;
 pub mod retention;
 pub mod snapshots;
@@ -29,6 +30,7 @@ pub use config::HistoryConfig;
 pub use dead_letters::{DeadLetterStore, DeadLetters};
 pub use leases::Leases;
 pub use lessons::Lessons;
+pub use outbox::Outbox;
 pub use retention::{Sweep, Swept};
 pub use snapshots::Snapshots;
 
@@ -103,17 +105,20 @@ pub struct Database {
     pub leases: Arc<dyn Leases>,
     /// What was learned.
     pub lessons: Arc<dyn Lessons>,
+    /// What webhooks are to be told.
+    pub outbox: Arc<dyn Outbox>,
 }
 
 impl Database {
-    fn of(database: impl History + Snapshots + DeadLetterStore + Leases + Lessons) -> Self {
+    fn of(database: impl History + Snapshots + DeadLetterStore + Leases + Lessons + Outbox) -> Self {
         let database = Arc::new(database);
         Self {
             history: Arc::clone(&database) as _,
             snapshots: Arc::clone(&database) as _,
             dead_letters: Arc::clone(&database) as _,
             leases: Arc::clone(&database) as _,
-            lessons: database,
+            lessons: Arc::clone(&database) as _,
+            outbox: database,
         }
     }
 }

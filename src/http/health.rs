@@ -1,6 +1,7 @@
 //! Is the process alive, and can it do its work?
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -13,9 +14,11 @@ use utoipa::ToSchema;
 
 use super::limits::Visitor;
 use super::root::SERVICE;
-use super::state::AppState;
+use super::state::{AlertParts, AppState};
 use crate::access::{Access, KeysStatus};
-use crate::alerts::RulesStatus;
+use crate::alerts::{Destination, RulesStatus};
+use crate::history::HistoryError;
+use crate::history::outbox::OutboxStanding;
 use crate::journal::JournalStatus;
 use crate::learner::LearnerStatus;
 use crate::lease::{Role, Standing};
@@ -85,6 +88,9 @@ pub struct Checks {
     /// The file of alert rules; null where there is none.
     #[schema(required)]
     alerts: Option<AlertsCheck>,
+    /// Where alerts are sent; null where the file names nothing, or the database does not answer.
+    #[schema(required)]
+    webhooks: Option<Vec<WebhookCheck>>,
     /// The WebSocket side.
     stream: StreamCheck,
     /// The keys that tokens are checked with; null where none are fetched.
@@ -108,9 +114,38 @@ pub struct AlertsCheck {
 
 impl From<&RulesStatus> for AlertsCheck {
     fn from(status: &RulesStatus) -> Self {
-        let RulesStatus { rules, loaded_at, error } = status;
+        let RulesStatus { rules, loaded_at, error, .. } = status;
         let status = if error.is_none() { "ok" } else { "down" };
         Self { status, rules: rules.len(), loaded_at: *loaded_at, error: error.clone() }
+    }
+}
+
+/// A webhook.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WebhookCheck {
+    /// Its name in the file.
+    name: String,
+    /// `ok`, or `down`: a message that waits was not taken when it was sent last.
+    status: &'static str,
+    /// Messages that wait.
+    waiting: u64,
+    /// Since when the one waits that waits longest.
+    #[schema(required)]
+    oldest: Option<DateTime<Utc>>,
+    /// Why the last one was not taken.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl WebhookCheck {
+    fn of(destination: &Destination, standing: &[OutboxStanding]) -> Self {
+        let name = destination.name.clone();
+        let Some(standing) = standing.iter().find(|standing| standing.destination == name) else {
+            return Self { name, status: "ok", waiting: 0, oldest: None, error: None };
+        };
+        let status = if standing.error.is_none() { "ok" } else { "down" };
+        let (waiting, oldest, error) = (standing.waiting, Some(standing.oldest), standing.error.clone());
+        Self { name, status, waiting, oldest, error }
     }
 }
 
@@ -306,11 +341,23 @@ pub async fn health() -> Response {
 )]
 pub async fn ready(State(state): State<AppState>, request: Request) -> Response {
     let limit = state.config.probe_timeout;
-    let (log_state, history_state, bounds) = tokio::join!(
+    let standing = async {
+        let Some(AlertParts { rules, outbox }) = &state.alerts else { return Ok(None) };
+        let destinations = Arc::clone(&rules.borrow().destinations);
+        if destinations.is_empty() {
+            return Ok(None);
+        }
+        let standing = outbox.standing().await?;
+        let check = |destination| WebhookCheck::of(destination, &standing);
+        Ok::<_, HistoryError>(Some(destinations.iter().map(check).collect::<Vec<_>>()))
+    };
+    let (log_state, history_state, bounds, webhooks) = tokio::join!(
         probe(limit, state.log.ready()),
         probe(limit, state.history.ping()),
-        probe(limit, state.log.bounds())
+        probe(limit, state.log.bounds()),
+        probe(limit, standing)
     );
+    let webhooks = webhooks.ok().flatten();
     let cursor = state.live.cursor();
     let (following, error) = match state.live.following() {
         Following::CatchingUp => ("catching_up", None),
@@ -325,8 +372,9 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
     let keys = state.access.as_ref().and_then(Access::keys).map(KeysCheck::from);
     let learner = state.learner.as_ref().map(|status| LearnerCheck::from(&*status.borrow()));
     let learns = learner.as_ref().is_none_or(|learner| learner.error.is_none());
-    let alerts = state.alerts.as_ref().map(|status| AlertsCheck::from(&*status.borrow()));
+    let alerts = state.alerts.as_ref().map(|alerts| AlertsCheck::from(&*alerts.rules.borrow()));
     let current = alerts.as_ref().is_none_or(|alerts| alerts.error.is_none())
+        && webhooks.iter().flatten().all(|webhook| webhook.error.is_none())
         && lease.role != "unknown"
         && learns
         && keys.as_ref().is_none_or(|keys| keys.error.is_none())
@@ -354,6 +402,7 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
         journal,
         learner,
         alerts,
+        webhooks,
         stream: StreamCheck { clients: state.streams.clients() },
         keys,
     };

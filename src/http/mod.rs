@@ -51,7 +51,7 @@ pub use limits::{Limits, LimitsConfig};
 pub use probes::probes;
 pub use rules::{RULES, Who};
 pub use server::serve;
-pub use state::{AppState, Parts};
+pub use state::{AlertParts, AppState, Parts};
 pub use traffic::DURATION_BUCKETS;
 
 use std::sync::Arc;

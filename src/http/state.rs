@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::adapters::SourceBoard;
 use crate::alerts::RulesStatus;
 use crate::dead_letters::Office;
-use crate::history::{History, Lessons, Snapshots};
+use crate::history::{History, Lessons, Outbox, Snapshots};
 use crate::journal::Journal;
 use crate::learner::LearnerStatus;
 use crate::lease::Leadership;
@@ -46,7 +46,7 @@ pub struct Parts {
     /// What could not be processed.
     pub dead_letters: Office,
     /// The alert rules; none where there is no file of them.
-    pub alerts: Option<watch::Receiver<RulesStatus>>,
+    pub alerts: Option<AlertParts>,
     /// Saved snapshots.
     pub snapshots: Arc<dyn Snapshots>,
     /// The map as it was.
@@ -67,6 +67,15 @@ pub struct Parts {
     pub streams: Streams,
     /// Renders the metrics of the whole process.
     pub metrics: PrometheusHandle,
+}
+
+/// The alert rules, and who is told of the alerts.
+#[derive(Clone)]
+pub struct AlertParts {
+    /// The file.
+    pub rules: watch::Receiver<RulesStatus>,
+    /// What webhooks are to be told.
+    pub outbox: Arc<dyn Outbox>,
 }
 
 impl AppState {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::alert::{Alert, AlertChange, AlertState, Silence};
@@ -14,8 +14,23 @@ const MOST: usize = 64;
 /// Silences at one time; one more is not taken in. The same for all servers of a log, as all of the fold, so no setting.
 pub const MAX_SILENCES: usize = 256;
 
+/// What is said of alerts.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// Somebody raises one, to last so long if that is given.
+    Raised { alert: Alert, lasting: Option<TimeDelta> },
+    /// One is over.
+    Cleared { id: String },
+    /// Somebody looks after one.
+    Acknowledged { id: String, by: String, note: Option<String>, at: DateTime<Utc> },
+    /// Somebody silences some.
+    Silenced(Silence),
+    /// A silence is over.
+    Unsilenced { id: String },
+}
+
 /// The active alerts, by id.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Alerts {
     active: BTreeMap<String, Active>,
     /// By id.
@@ -24,15 +39,31 @@ pub(super) struct Alerts {
     next_end: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Active {
     alert: Alert,
     ends_at: Option<DateTime<Utc>>,
 }
 
 impl Alerts {
+    /// Takes in what is said at the log's time; what that changed.
+    pub(super) fn hear(&mut self, said: Said, logged_at: DateTime<Utc>) -> Vec<AlertChange> {
+        match said {
+            Said::Raised { alert, lasting } => {
+                let ends_at = lasting.and_then(|lasting| logged_at.checked_add_signed(lasting));
+                self.raise(alert, ends_at)
+            }
+            Said::Cleared { id } => self.clear(&id).into_iter().collect(),
+            Said::Acknowledged { id, by, note, at } => self.acknowledge(&id, by, note, at).into_iter().collect(),
+            // one that is over already silences nothing
+            Said::Silenced(silence) if silence.until <= logged_at => Vec::new(),
+            Said::Silenced(silence) => self.silence(silence),
+            Said::Unsilenced { id } => self.unsilence(&id),
+        }
+    }
+
     /// Raises an alert, until `ends_at` if that is given; what that changed. One that is active as it is only lasts longer.
-    pub(super) fn raise(&mut self, mut alert: Alert, ends_at: Option<DateTime<Utc>>) -> Vec<AlertChange> {
+    fn raise(&mut self, mut alert: Alert, ends_at: Option<DateTime<Utc>>) -> Vec<AlertChange> {
         let mut changes = Vec::new();
         if let Some(Active { alert: known, .. }) = self.active.get(&alert.id) {
             alert.raised_at = known.raised_at;
@@ -55,20 +86,14 @@ impl Alerts {
     }
 
     /// Ends an alert.
-    pub(super) fn clear(&mut self, id: &str) -> Option<AlertChange> {
+    fn clear(&mut self, id: &str) -> Option<AlertChange> {
         let Active { alert, .. } = self.active.remove(id)?;
         self.find_next_end();
         Some(AlertChange { state: AlertState::Cleared, alert })
     }
 
     /// Somebody looks after an alert.
-    pub(super) fn acknowledge(
-        &mut self,
-        id: &str,
-        by: String,
-        note: Option<String>,
-        at: DateTime<Utc>,
-    ) -> Option<AlertChange> {
+    fn acknowledge(&mut self, id: &str, by: String, note: Option<String>, at: DateTime<Utc>) -> Option<AlertChange> {
         let alert = &mut self.active.get_mut(id)?.alert;
         if alert.acknowledged_by.as_ref() == Some(&by) && alert.note == note {
             return None;
@@ -80,7 +105,7 @@ impl Alerts {
     }
 
     /// Silences alerts, those that are active and those that will be.
-    pub(super) fn silence(&mut self, silence: Silence) -> Vec<AlertChange> {
+    fn silence(&mut self, silence: Silence) -> Vec<AlertChange> {
         if self.silences.len() >= MAX_SILENCES && !self.silences.contains_key(&silence.id) {
             return Vec::new();
         }
@@ -89,7 +114,7 @@ impl Alerts {
     }
 
     /// Ends a silence.
-    pub(super) fn unsilence(&mut self, id: &str) -> Vec<AlertChange> {
+    fn unsilence(&mut self, id: &str) -> Vec<AlertChange> {
         if self.silences.remove(id).is_none() { Vec::new() } else { self.silences_changed() }
     }
 

@@ -1,11 +1,12 @@
 //! One entry's way through the map: what reducers may do, and how what they did becomes changes.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-use crate::model::{Alert, AlertChange, EntityType, LogEntry, Silence};
+use crate::model::{Alert, AlertChange, EntityType, LogEntry};
 
+use super::alerts::Said;
 use super::entity::{Entity, Key};
 use super::facts::Source;
 use super::fields::{self, Field};
@@ -184,36 +185,9 @@ impl<'a> Fold<'a> {
         self.pulse(key);
     }
 
-    /// Somebody raises an alert, to last so long if that is given.
-    pub(super) fn raise_alert(&mut self, alert: Alert, lasting: Option<TimeDelta>) {
-        let ends_at = lasting.and_then(|lasting| self.state.logged_at.checked_add_signed(lasting));
-        let changes = self.state.alerts.raise(alert, ends_at);
-        self.alerts_changed(changes);
-    }
-
-    /// An alert is over.
-    pub(super) fn clear_alert(&mut self, id: &str) {
-        let change = self.state.alerts.clear(id);
-        self.alerts_changed(change.into_iter().collect());
-    }
-
-    /// Somebody looks after an alert.
-    pub(super) fn acknowledge_alert(&mut self, id: &str, by: String, note: Option<String>) {
-        let change = self.state.alerts.acknowledge(id, by, note, self.time);
-        self.alerts_changed(change.into_iter().collect());
-    }
-
-    /// Somebody silences alerts; a silence that is over already silences nothing.
-    pub(super) fn silence_alerts(&mut self, silence: Silence) {
-        if silence.until > self.state.logged_at {
-            let changes = self.state.alerts.silence(silence);
-            self.alerts_changed(changes);
-        }
-    }
-
-    /// A silence is over.
-    pub(super) fn unsilence_alerts(&mut self, id: &str) {
-        let changes = self.state.alerts.unsilence(id);
+    /// Something is said of alerts.
+    pub(super) fn hear_of_alerts(&mut self, said: Said) {
+        let changes = self.state.alerts.hear(said, self.state.logged_at);
         self.alerts_changed(changes);
     }
 

@@ -5,6 +5,7 @@
 //! (`reduce`) say what an event means, one file for each family of subjects; `settle` turns what they did into
 //! changes.
 
+mod alert_book;
 mod alerts;
 mod compare;
 mod diff;
@@ -45,6 +46,7 @@ use crate::model::{
     Alert, AlertChange, Answer, Change, Cursor, EntityType, Epoch, Layer, LogEntry, Service, Silence, Status,
 };
 
+pub use alert_book::AlertBook;
 pub use alerts::MAX_SILENCES;
 pub use compare::{ChangedEntity, Comparison, FieldChange};
 pub use persist::STATE_VERSION;

@@ -10,6 +10,7 @@ use crate::support::daemon::Folder;
 use crate::support::nats::NatsServer;
 use crate::support::postgres;
 use crate::support::process::Process;
+use crate::support::receiver::{Answer, Receiver, secret};
 use crate::support::wait::until;
 
 const RULES: &str = r#"
@@ -153,6 +154,58 @@ async fn on_jetstream_and_postgres_over_a_change_of_servers() {
     let message = stream.get_last_raw_message_by_subject("living_map.alert.raised").await.unwrap();
     let raised: Value = serde_json::from_slice(&message.payload).unwrap();
     assert_eq!(raised["payload"]["rule"], "errors", "who listens on NATS hears of it: {raised}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_demo_alerts_come_and_go_by_themselves() {
+    let server = Process::start(&["demo", "--events-per-second", "60"], &[]).await;
+    until("alerts to be raised and cleared", || async {
+        told(&server).await.filter(|(raised, cleared)| *raised > 0 && *cleared > 0)
+    })
+    .await;
+}
+
+/// A rule over dead letters takes the place of the alert that there is without one.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_dead_letters_are_one_alert_with_a_rule_and_without() {
+    const RULE: &str = "[[rule]]\nname = \"dead-letters\"\nover = \"dead_letters\"\nkind = \"threshold\"\nabove = 0\ntitle = \"dead\"\n";
+    let (folder, receiver) = (Folder::new("alerts"), Receiver::start().await);
+    receiver.answer_all(Some(Answer::status(410)));
+    let (file, key) = (folder.path().join("alerts.toml"), folder.path().join("key"));
+    fs::write(&key, secret()).unwrap();
+    let (url, key) = (&receiver.url, key.display());
+    let webhook =
+        format!("[[webhook]]\nname = \"gone\"\nurl = \"{url}\"\nsecret_file = \"{key}\"\nseverity = \"critical\"\n");
+    fs::write(&file, format!("{RULE}{webhook}")).unwrap();
+    let path = file.display().to_string();
+    let settings = [
+        ("ALERT_RULES", path.as_str()),
+        ("ALERT_RULES_RELOAD_SECONDS", "0.1"),
+        ("ALERT_INTERVAL_SECONDS", "0.1"),
+        ("DEAD_LETTER_ALERT_THRESHOLD", "0"),
+    ];
+    let server = Process::serve(&environment(&settings)).await;
+    leads(&server).await;
+    let event = json!({"event_type": "ops.alert.critical", "payload": {"alert_id": "disk", "title": "disk full"}});
+    let answer = reqwest::Client::new().post(server.url("/living-map/events")).json(&event).send().await.unwrap();
+    assert!(answer.status().is_success());
+    let ids = async || {
+        let alerts = get(&server, "/living-map/alerts").await?;
+        let ids = alerts["items"].as_array()?.iter().map(|alert| alert["id"].as_str().unwrap().to_owned());
+        Some(ids.filter(|id| id != "disk").collect::<Vec<_>>())
+    };
+    until("the rule's alert", async || ids().await.filter(|ids| ids == &["dead-letters:dead"])).await;
+    // its office looks at them, too
+    until("the office's count", || async {
+        let metrics = reqwest::get(server.url("/metrics")).await.ok()?.text().await.ok()?;
+        metrics.contains("living_map_dead_letters 1").then_some(())
+    })
+    .await;
+    assert_eq!(ids().await.unwrap(), ["dead-letters:dead"]);
+    fs::write(&file, &webhook).unwrap();
+    until("the office's own alert", async || ids().await.filter(|ids| ids == &["dead_letters"])).await;
+    fs::write(&file, format!("{RULE}{webhook}")).unwrap();
+    until("the rule's alert again", async || ids().await.filter(|ids| ids == &["dead-letters:dead"])).await;
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod filters;
 mod json;
 mod leases;
 mod limits;
+mod outbox;
 mod retention;
 mod snapshots;
 mod speed;

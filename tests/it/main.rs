@@ -34,3 +34,4 @@ mod support_works;
 mod sync;
 mod tail;
 mod traces;
+mod webhooks;

@@ -26,6 +26,7 @@ mod connect;
 mod dead_letters;
 mod leases;
 mod lessons;
+mod outbox;
 mod read;
 mod retain;
 mod row;

@@ -11,12 +11,13 @@ use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch};
 use crate::model::Epoch;
 
 /// Every place that names a log. A transaction changes all of them, or none.
-const RENEW: [&str; 6] = [
+const RENEW: [&str; 7] = [
     "UPDATE living_map_history SET epoch = $1 WHERE epoch = $2",
     "UPDATE living_map_history_complete SET epoch = $1 WHERE epoch = $2",
     "UPDATE living_map_snapshots SET epoch = $1 WHERE epoch = $2",
     "UPDATE dead_letters SET epoch = $1 WHERE epoch = $2",
     "UPDATE agent_lesson_positions SET epoch = $1 WHERE epoch = $2",
+    "UPDATE webhook_position SET epoch = $1 WHERE epoch = $2",
     "UPDATE living_map_table_log SET epoch = $1, home = $3 WHERE epoch = $2",
 ];
 

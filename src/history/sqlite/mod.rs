@@ -27,6 +27,7 @@ mod file;
 mod leases;
 mod lessons;
 mod limit;
+mod outbox;
 mod read;
 mod retain;
 mod snapshots;

@@ -4,10 +4,10 @@
 //! An alert is known by its `alert_id` (or `id`, `fingerprint`), else by who raised it and its title. A `status` or `state`
 //! of `resolved`, `cleared`, `closed` or `ok` clears it; so does the end of its `ttl_seconds`.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::About;
-use crate::map::fold::Fold;
+use crate::map::alerts::Said;
 use crate::map::names;
 use crate::model::alert::{Alert, AlertSeverity, Silence};
 use crate::model::time;
@@ -22,37 +22,44 @@ const MAX_ID_CHARS: usize = 128;
 const MAX_TITLE_CHARS: usize = 160;
 const MAX_MESSAGE_CHARS: usize = 400;
 
-/// An alert of the network.
-pub(super) fn of_network(fold: &mut Fold<'_>, about: About<'_>, severity: &str) {
-    let Some(severity) = severity.parse().ok().or_else(|| severity_of(about)) else { return };
-    let state = about.text("status").or_else(|| about.text("state")).unwrap_or_default().to_ascii_lowercase();
-    if matches!(state.as_str(), "resolved" | "cleared" | "closed" | "ok") || about.is_true("resolved") {
-        cleared(fold, about);
-    } else {
-        raise(fold, about, severity, Some(ttl(about).unwrap_or(TTL_SECONDS)));
+/// What an event of these subjects says, at the producer's `time`; none where it says nothing of alerts.
+pub(in crate::map) fn read(about: About<'_>, tokens: &[&str], time: DateTime<Utc>) -> Option<Said> {
+    match tokens {
+        ["ops", "alert", severity, ..] => of_network(about, severity, time),
+        // it lasts until it is cleared, unless it says how long
+        ["living_map", "alert", "raised"] => {
+            Some(raised(about, severity_of(about).unwrap_or(AlertSeverity::Warning), ttl(about), time))
+        }
+        ["living_map", "alert", "cleared"] => Some(Said::Cleared { id: id(about) }),
+        ["living_map", "alert", "acknowledged"] => Some(Said::Acknowledged {
+            id: id(about),
+            by: cut(first(about, &["by"]).unwrap_or("somebody"), MAX_ID_CHARS),
+            note: note(about),
+            at: time,
+        }),
+        ["living_map", "alert", "silenced"] => silenced(about, time),
+        ["living_map", "alert", "unsilenced"] => {
+            Some(Said::Unsilenced { id: cut(&about.id("silence_id")?, MAX_ID_CHARS) })
+        }
+        _ => None,
     }
 }
 
-/// An alert of this server. It lasts until it is cleared, unless it says how long.
-pub(super) fn raised(fold: &mut Fold<'_>, about: About<'_>) {
-    raise(fold, about, severity_of(about).unwrap_or(AlertSeverity::Warning), ttl(about));
-}
-
-/// An alert is over.
-pub(super) fn cleared(fold: &mut Fold<'_>, about: About<'_>) {
-    fold.clear_alert(&id(about));
-}
-
-/// Somebody looks after an alert.
-pub(super) fn acknowledged(fold: &mut Fold<'_>, about: About<'_>) {
-    let by = cut(first(about, &["by"]).unwrap_or("somebody"), MAX_ID_CHARS);
-    fold.acknowledge_alert(&id(about), by, note(about));
+/// An alert of the network.
+fn of_network(about: About<'_>, severity: &str, time: DateTime<Utc>) -> Option<Said> {
+    let severity = severity.parse().ok().or_else(|| severity_of(about))?;
+    let state = about.text("status").or_else(|| about.text("state")).unwrap_or_default().to_ascii_lowercase();
+    Some(if matches!(state.as_str(), "resolved" | "cleared" | "closed" | "ok") || about.is_true("resolved") {
+        Said::Cleared { id: id(about) }
+    } else {
+        raised(about, severity, Some(ttl(about).unwrap_or(TTL_SECONDS)), time)
+    })
 }
 
 /// Somebody silences alerts. One that is about none, or has no end, is no silence.
-pub(super) fn silenced(fold: &mut Fold<'_>, about: About<'_>) {
+fn silenced(about: About<'_>, time: DateTime<Utc>) -> Option<Said> {
     let named = |name: &str| about.id(name).map(|id| cut(&id, MAX_ID_CHARS));
-    let (Some(id), Some(until)) = (named("silence_id"), about.get("until").and_then(time::lenient)) else { return };
+    let (id, until) = (named("silence_id")?, about.get("until").and_then(time::lenient)?);
     let silence = Silence {
         id,
         rule: named("rule"),
@@ -61,25 +68,17 @@ pub(super) fn silenced(fold: &mut Fold<'_>, about: About<'_>) {
         until,
         by: named("by"),
         note: note(about),
-        created_at: fold.time,
+        created_at: time,
     };
-    if silence.rule.is_some() || silence.alert.is_some() || silence.entity_id.is_some() {
-        fold.silence_alerts(silence);
-    }
-}
-
-/// A silence ends before its time.
-pub(super) fn unsilenced(fold: &mut Fold<'_>, about: About<'_>) {
-    if let Some(id) = about.id("silence_id") {
-        fold.unsilence_alerts(&cut(&id, MAX_ID_CHARS));
-    }
+    let names_any = silence.rule.is_some() || silence.alert.is_some() || silence.entity_id.is_some();
+    names_any.then_some(Said::Silenced(silence))
 }
 
 fn note(about: About<'_>) -> Option<String> {
     first(about, &["note"]).map(|note| cut(note, MAX_MESSAGE_CHARS))
 }
 
-fn raise(fold: &mut Fold<'_>, about: About<'_>, severity: AlertSeverity, ttl_seconds: Option<u64>) {
+fn raised(about: About<'_>, severity: AlertSeverity, ttl_seconds: Option<u64>, time: DateTime<Utc>) -> Said {
     let alert = Alert {
         id: id(about),
         severity,
@@ -87,7 +86,7 @@ fn raise(fold: &mut Fold<'_>, about: About<'_>, severity: AlertSeverity, ttl_sec
         message: first(about, &["message", "description", "summary", "text"]).map(|text| cut(text, MAX_MESSAGE_CHARS)),
         source: source(about).map(|source| cut(source, MAX_ID_CHARS)),
         entity_id: about.event.entity_id.clone(),
-        raised_at: fold.time,
+        raised_at: time,
         rule: about.text("rule").map(|rule| cut(rule, MAX_ID_CHARS)),
         group: about.text("group").map(|group| cut(group, MAX_ID_CHARS)),
         acknowledged_by: None,
@@ -96,7 +95,7 @@ fn raise(fold: &mut Fold<'_>, about: About<'_>, severity: AlertSeverity, ttl_sec
         silenced_until: None,
     };
     let lasting = ttl_seconds.and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?));
-    fold.raise_alert(alert, lasting);
+    Said::Raised { alert, lasting }
 }
 
 fn severity_of(about: About<'_>) -> Option<AlertSeverity> {

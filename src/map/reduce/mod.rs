@@ -12,11 +12,13 @@ mod run;
 mod sync;
 mod usage;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::model::subject::is_dead_letter;
 use crate::model::{EntityType, Event};
 
+use super::alerts::Said;
 use super::entity::Key;
 use super::fields::{self, Field};
 use super::fold::Fold;
@@ -49,16 +51,22 @@ pub(super) fn event(fold: &mut Fold<'_>, event: &Event) -> bool {
         ["message", kind, ..] => messaging::of_agent(fold, about, kind),
         ["memory" | "attachment", ..] => agent::busy(fold, about),
         ["city", "event", ..] => city::event(fold, about),
-        ["ops", "alert", severity, ..] => alert::of_network(fold, about, severity),
-        ["living_map", "alert", "raised"] => alert::raised(fold, about),
-        ["living_map", "alert", "cleared"] => alert::cleared(fold, about),
-        ["living_map", "alert", "acknowledged"] => alert::acknowledged(fold, about),
-        ["living_map", "alert", "silenced"] => alert::silenced(fold, about),
-        ["living_map", "alert", "unsilenced"] => alert::unsilenced(fold, about),
+        ["ops" | "living_map", "alert", ..] => {
+            if let Some(said) = alert::read(about, &tokens, fold.time) {
+                fold.hear_of_alerts(said);
+            }
+        }
         ["living_map", "sync", service] => return sync::answer(fold, service, payload),
         _ => {}
     }
     true
+}
+
+/// What an event says of alerts, at the producer's `time`.
+pub(super) fn of_alerts(event: &Event, time: DateTime<Utc>) -> Option<Said> {
+    let payload = event.payload.as_object().filter(|_| !is_dead_letter(&event.event_type))?;
+    let tokens: Vec<&str> = event.event_type.split('.').collect();
+    alert::read(About { event, payload }, &tokens, time)
 }
 
 /// An event with its payload as an object.

@@ -112,7 +112,8 @@ proptest! {
         let copy = saved_and_restored(&life.log.state);
         prop_assert_eq!(layers_of(&copy), layers_of(&life.log.state));
         let mut twin = Life::new();
-        twin.log = Log { state: copy, client: life.log.client.clone(), now: life.log.now, seq: life.log.seq, entries: Vec::new() };
+        let (client, book) = (life.log.client.clone(), life.log.book.clone());
+        twin.log = Log { state: copy, client, now: life.log.now, book, seq: life.log.seq, entries: Vec::new() };
         (twin.poll, twin.last, twin.events) = (life.poll.clone(), life.last.clone(), life.events);
         for step in &after {
             prop_assert_eq!(life.step(step), twin.step(step), "{:?}", step);

@@ -7,5 +7,6 @@ pub mod nats;
 pub mod otlp;
 pub mod postgres;
 pub mod process;
+pub mod receiver;
 pub mod roamer;
 pub mod wait;

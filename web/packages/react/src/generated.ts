@@ -150,6 +150,8 @@ export interface Checks {
   sources: SourceHealth[];
   /** The WebSocket side. */
   stream: StreamCheck;
+  /** Where alerts are sent; null where the file names nothing, or the database does not answer. */
+  webhooks: WebhookCheck[] | null;
   writer: WriterCheck | null;
 }
 
@@ -1264,6 +1266,20 @@ export type Status = "active" | "inactive" | "online" | "offline" | "warning" | 
 export interface StreamCheck {
   /** Clients connected now. */
   clients: number;
+}
+
+/** A webhook. */
+export interface WebhookCheck {
+  /** Why the last one was not taken. */
+  error: string | null;
+  /** Its name in the file. */
+  name: string;
+  /** Since when the one waits that waits longest. */
+  oldest: string | null;
+  /** `ok`, or `down`: a message that waits was not taken when it was sent last. */
+  status: string;
+  /** Messages that wait. */
+  waiting: number;
 }
 
 /** The history writer. */
