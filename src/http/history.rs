@@ -206,7 +206,11 @@ pub async fn history(
         Some(After::Event(cursor)) => Some(place_of(&state, cursor).await?),
     };
     let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
-    let (page, total) = tokio::try_join!(state.history.query(&wanted), state.history.total(&wanted)).map_err(away)?;
+    let page = state.history.query(&wanted).await.map_err(away)?;
+    let total = match page.total(&wanted) {
+        Some(total) => total,
+        None => state.history.total(&wanted).await.map_err(away)?,
+    };
     let last = page.records.last().filter(|_| page.has_more);
     let next_cursor =
         last.map(|record| paging::write_position(PagePosition { timestamp: record.timestamp, id: record.id }));

@@ -63,11 +63,10 @@ impl Moment {
     pub async fn map(self, state: &AppState, name: &'static str) -> Result<map::State, Problem> {
         state.map()?;
         let made = async {
-            let cursor = match self {
-                Self::Cursor(cursor) => cursor,
-                Self::Time(time) => state.past.cursor_at(time).await?,
-            };
-            state.past.state_at(cursor).await
+            match self {
+                Self::Cursor(cursor) => state.past.state_at(cursor).await,
+                Self::Time(time) => state.past.state_at_time(time).await,
+            }
         };
         made.await.map_err(|error| refused(error, name).retry_after(state.config.retry_after))
     }
