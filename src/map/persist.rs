@@ -67,7 +67,7 @@ impl State {
         self
     }
 
-    /// All of it, to be read by [`State::from_saved`] of a build with the same [`STATE_VERSION`]: as MessagePack, whose
+    /// All of it, to be read by [`State::from_saved`] of a build with the same [`STATE_VERSION`]: as `MessagePack`, whose
     /// structs are arrays. A map of 10,000 entities is read from it in less than half the time that JSON takes.
     ///
     /// # Errors
