@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, Chromium for the
-# page, and libfaketime for a clock that jumps. Changes nothing when all are there. The tests use private instances on free ports; no system service is
+# page, libfaketime for a clock that jumps, and curl, jq and sqlite3, which the book's commands use. Changes nothing when all are there. The tests use private instances on free ports; no system service is
 # needed, and those that a package would start are left off where that can be helped.
 set -euo pipefail
 
@@ -55,11 +55,21 @@ install_chromium() { install chromium; }
 
 install_faketime() { install libfaketime; }
 
+# what the commands of the book use; a name of a program is the name of its package
+reader_tools() {
+  local tool
+  for tool in curl jq sqlite3; do command -v "$tool" >/dev/null || echo "$tool"; done
+}
+
 missing=()
 has_nats || missing+=(nats)
 has_postgres || missing+=(postgres)
 has_chromium || missing+=(chromium)
 has_faketime || missing+=(faketime)
+if [[ -n $(reader_tools) ]] && can_install; then
+  # shellcheck disable=SC2046 # a list of words
+  install $(reader_tools)
+fi
 for what in "${missing[@]}"; do
   if can_install; then
     echo "setup: installing $what" >&2
@@ -82,6 +92,10 @@ if ! has_chromium; then
 fi
 if ! has_faketime; then
   echo "setup: libfaketime is missing: install it under /usr/lib, where Debian has it" >&2
+  failed=yes
+fi
+if [[ -n $(reader_tools) ]]; then
+  echo "setup: missing, put them in PATH:" $(reader_tools) >&2
   failed=yes
 fi
 if [[ $(id -u) == 0 ]] && ! id postgres >/dev/null 2>&1; then

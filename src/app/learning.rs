@@ -55,16 +55,10 @@ pub async fn memory(settings: &Settings, record: &Database) -> anyhow::Result<Le
     Ok(Learned { lessons: own.lessons, own: Some(own.history) })
 }
 
-/// Makes the source of experiences, each time the learner begins.
-pub fn source(
-    settings: &Settings,
-    connection: Option<Connection>,
-    log: &Arc<dyn EventLog>,
-    history: &Arc<dyn History>,
-    learned: &Learned,
-) -> impl Fn() -> Box<dyn Source> + Send + 'static {
+/// How the stream of experiences is read.
+pub fn experiences(settings: &Settings) -> ExperienceConfig {
     let own = &settings.learner;
-    let config = ExperienceConfig {
+    ExperienceConfig {
         stream: own.experience_stream_name.clone(),
         subject: own.experience_subject.as_str().to_owned(),
         durable: own.experience_durable.clone(),
@@ -74,7 +68,18 @@ pub fn source(
         fetch_timeout: own.experience_fetch_timeout,
         read_batch: 1_000,
         heartbeat: Duration::from_secs(5),
-    };
+    }
+}
+
+/// Makes the source of experiences, each time the learner begins.
+pub fn source(
+    settings: &Settings,
+    connection: Option<Connection>,
+    log: &Arc<dyn EventLog>,
+    history: &Arc<dyn History>,
+    learned: &Learned,
+) -> impl Fn() -> Box<dyn Source> + Send + 'static {
+    let config = experiences(settings);
     let (log, history, lessons) = (Arc::clone(log), Arc::clone(history), Arc::clone(&learned.lessons));
     move || -> Box<dyn Source> {
         match &connection {

@@ -5,14 +5,15 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::settings::history_config;
-use super::streams;
+use super::{learning, streams};
 use crate::bus::{self, NatsConfig};
 use crate::config::Settings;
 use crate::history;
-use crate::log::{JetStreamConfig, JetStreamLog, table};
+use crate::log::{Experiences, JetStreamConfig, JetStreamLog, table};
 
 /// Gives the log a new identity: clients that come with a cursor from before are given the map anew, and are not resumed
-/// at positions that may mean other events now. Prints it.
+/// at positions that may mean other events now. Prints it. On JetStream all that the stream has is recorded, and learned
+/// from, again: what NATS knows of that may be newer than the database.
 ///
 /// # Errors
 /// When the log is away, and when a server has the table log open.
@@ -30,8 +31,11 @@ pub async fn new_epoch(settings: Settings) -> anyhow::Result<()> {
             manage: settings.storage.nats_manage_streams,
             ..JetStreamConfig::default()
         };
+        let experiences = Experiences::new(connection.clone(), learning::experiences(&settings));
         let epoch = JetStreamLog::new(connection.clone(), config).renew().await;
+        let begun = if epoch.is_ok() { experiences.begin_anew().await } else { Ok(()) };
         connection.close().await;
+        begun?;
         epoch?
     } else {
         let database = history::open(&settings.storage.database_url, &history_config(&settings))

@@ -14,6 +14,7 @@ use futures::stream::BoxStream;
 
 use super::LogError;
 use super::jetstream::entry_of;
+use super::writer::is_not_found;
 use crate::bus::Connection;
 use crate::model::{Epoch, LogEntry};
 
@@ -138,6 +139,20 @@ impl Experiences {
         let info = consumer.cached_info();
         let place = Place { created, acked: info.ack_floor.stream_sequence, delivered: info.delivered.stream_sequence };
         Ok(Open { consumer, place })
+    }
+
+    /// Gives up the durable consumer: the next one to open it begins with the stream. Lessons that are known already are
+    /// known by their keys.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub async fn begin_anew(&self) -> Result<(), LogError> {
+        let jetstream = self.connection.jetstream();
+        match jetstream.delete_consumer_from_stream(&self.config.durable, &self.config.stream).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_not_found(&error.kind()) => Ok(()),
+            Err(error) => Err(unavailable(&error)),
+        }
     }
 
     /// What was delivered up to `place`, in the stream's order, from `memory` before its first message that is not

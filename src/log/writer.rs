@@ -221,7 +221,8 @@ fn description(epoch: Epoch) -> String {
     format!("Living Map writes the history of log {epoch}")
 }
 
-fn is_not_found(error: &ConsumerErrorKind) -> bool {
+/// Whether there is no such consumer, or not even its stream.
+pub(super) fn is_not_found(error: &ConsumerErrorKind) -> bool {
     matches!(error, ConsumerErrorKind::JetStream(error)
         if matches!(error.error_code(), ErrorCode::CONSUMER_NOT_FOUND | ErrorCode::STREAM_NOT_FOUND))
 }

@@ -143,14 +143,7 @@ impl Control {
 
 /// A list of one.
 const fn only(service: Service) -> &'static [Service] {
-    match service {
-        Service::Agents => &[Service::Agents],
-        Service::Microdao => &[Service::Microdao],
-        Service::Dao => &[Service::Dao],
-        Service::Usage => &[Service::Usage],
-        Service::City => &[Service::City],
-        Service::Space => &[Service::Space],
-    }
+    std::slice::from_ref(&Service::ALL[service as usize])
 }
 
 /// The upstream that a key or a service's name means: its first token, also as `agents-service` or `usage_engine`.

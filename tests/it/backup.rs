@@ -10,6 +10,7 @@ use crate::support::daemon::Folder;
 use crate::support::nats::NatsServer;
 use crate::support::postgres;
 use crate::support::process::Process;
+use crate::support::wait::until;
 
 /// Publishes events `from..to`, one by one; their cursors.
 async fn publish(server: &Process, numbers: std::ops::Range<u64>) -> Vec<String> {
@@ -218,4 +219,100 @@ async fn a_stream_is_another_log_when_it_is_told() {
     assert_ne!(epoch(&after[0]), epoch(&before[0]));
     assert_eq!(resume(&server, &before[5]).await.0, 410);
     assert_eq!(resume(&server, &after[0]).await.0, 200);
+}
+
+/// Three failures of one kind, published as an agent's runtime does: together they are a lesson.
+async fn fail_three_times(nats: &NatsServer, agent: &str) {
+    let jetstream = async_nats::jetstream::new(nats.client().await);
+    for number in 0..3 {
+        let experience = json!({
+            "event_id": format!("{agent}-{number}"), "agent_id": agent, "task": "answer", "outcome": "error",
+            "error_class": "refused", "version": 1,
+        });
+        let sent = jetstream.publish(format!("agent.experience.v1.{agent}"), experience.to_string().into()).await;
+        sent.unwrap().await.expect("the stream has it");
+    }
+}
+
+/// The keys of an agent's lessons.
+async fn lessons(server: &Process, agent: &str) -> Vec<String> {
+    let answer = get(server, &format!("/living-map/lessons?agent=agent:{agent}")).await;
+    let items = answer["items"].as_array().expect("items").iter();
+    items.map(|item| item["lesson_key"].as_str().expect("a key").to_owned()).collect()
+}
+
+async fn until_learned(server: &Process, agent: &str) -> Vec<String> {
+    until("the lesson", || async { Some(lessons(server, agent).await).filter(|keys| !keys.is_empty()) }).await
+}
+
+async fn until_recorded(server: &Process, count: usize) {
+    until("the events to be recorded", || async { (recorded(server).await.len() >= count).then_some(()) }).await;
+}
+
+/// The order matters: first the database, then the stream. So the stream has all that the database has, and more; what it
+/// holds is recorded from it. What NATS knew as recorded and learned is newer than the database, and must not count.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_and_nats_restored_together_have_every_event_of_the_stream_once() {
+    let (mut nats, before, after) = (NatsServer::start().await, postgres::database().await, postgres::database().await);
+    let url = nats.url();
+    let mut server = Process::serve(&environment(&[("DATABASE_URL", &before), ("NATS_URL", &url)])).await;
+    let mut cursors = publish(&server, 0..40).await;
+    fail_three_times(&nats, "early").await;
+    let early = until_learned(&server, "early").await;
+    until_recorded(&server, 40).await;
+
+    // while events flow: the database, …
+    let folder = Folder::new("backup");
+    let dump = folder.path().join("map.dump");
+    let (file, from) = (dump.to_str().unwrap().to_owned(), before.clone());
+    let dumping = tokio::task::spawn_blocking(move || {
+        run(postgres::binary("pg_dump"), &["--format=custom", "--file", &file, &from]);
+    });
+    cursors.extend(publish(&server, 40..50).await);
+    dumping.await.unwrap();
+    // … what is recorded, learned and acknowledged behind it, …
+    cursors.extend(publish(&server, 50..70).await);
+    fail_three_times(&nats, "late").await;
+    let late = until_learned(&server, "late").await;
+    until_recorded(&server, 70).await;
+    // … and the stream's files, as a snapshot of their volume has them: all at one moment
+    nats.daemon().signal("STOP");
+    let store = nats.save_store();
+    nats.daemon().signal("CONT");
+    cursors.extend(publish(&server, 70..100).await);
+    server.kill();
+    nats.kill();
+
+    let mut new_nats = NatsServer::start().await;
+    new_nats.stop().await;
+    new_nats.restore_store(&store);
+    new_nats.restart().await;
+    run(postgres::binary("pg_restore"), &["--exit-on-error", "--dbname", &after, dump.to_str().unwrap()]);
+    let new_url = new_nats.url();
+    let settings = environment(&[("DATABASE_URL", &after), ("NATS_URL", &new_url)]);
+    let told = new_epoch(&settings);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let restored = Process::serve(&settings).await;
+
+    // nothing but the one command was done, and the record has what the stream has, each once
+    until_recorded(&restored, 70).await;
+    assert_eq!(recorded(&restored).await, (0..70).collect::<Vec<_>>());
+    // lessons that only the lost database had are learned again, under the same keys; those it has are not learned twice
+    assert_eq!(until_learned(&restored, "late").await, late);
+    assert_eq!(lessons(&restored, "early").await, early);
+    for number in 0..7 {
+        assert_eq!(get(&restored, &format!("/living-map/entities/agent:{number}")).await["data"]["status"], "online");
+    }
+
+    // clients: refused aloud with any cursor of before, also at a position that means another event now
+    let more = publish(&restored, 200..240).await;
+    assert_ne!(epoch(&more[0]), epoch(&cursors[0]));
+    for cursor in [&cursors[10], &cursors[60], &cursors[75], cursors.last().unwrap()] {
+        let (status, body) = resume(&restored, cursor).await;
+        assert_eq!(status, 410, "{cursor}: {body}");
+        assert!(body["oldest_cursor"].is_string(), "{body}");
+    }
+    assert_eq!(resume(&restored, &more[0]).await.0, 200);
+    until_recorded(&restored, 110).await;
+    assert_eq!(recorded(&restored).await, (0..70).chain(200..240).collect::<Vec<_>>());
 }

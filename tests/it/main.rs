@@ -4,6 +4,7 @@ mod access;
 mod adapters;
 mod alerts;
 mod backup;
+mod book;
 mod bus;
 mod command_line;
 mod control;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{answer, facts};
+use super::{answer, facts, listed};
 use crate::model::{Answer, EntityType, Layer, Service};
 
 /// One step of a network's life.
@@ -217,13 +217,8 @@ fn event() -> impl Strategy<Value = Step> {
 pub(super) fn any_answer(consistent: bool) -> impl Strategy<Value = Answer> {
     let service = proptest::sample::select(Service::ALL.to_vec());
     service.prop_flat_map(move |service| {
-        let kinds = match service {
-            Service::Agents | Service::Usage => vec![EntityType::Agent],
-            Service::Microdao => vec![EntityType::Microdao],
-            Service::Dao => vec![EntityType::Dao],
-            Service::City => vec![EntityType::Agent, EntityType::Node, EntityType::Microdao],
-            Service::Space => vec![EntityType::Dao, EntityType::Node],
-        };
+        // the usage service counts agents, and lists none
+        let kinds = if service == Service::Usage { vec![EntityType::Agent] } else { listed(service) };
         let one = (proptest::sample::select(kinds), 1..5_u8).prop_flat_map(move |(kind, number)| {
             let usage = (0..50_u64, 0..5_u64).prop_map(|(calls, messages)| {
                 let average = (calls > 10).then_some(1.5);

@@ -118,16 +118,20 @@ pub(super) fn facts(kind: EntityType, id: &str, aliases: &[&str], fields: Value)
     Facts { kind, id: id.to_owned(), aliases, fields, partial: false }
 }
 
-pub(super) fn answer(service: Service, entities: Vec<Facts>) -> Answer {
-    let complete = match service {
+/// What a service has the full list of.
+pub(super) fn listed(service: Service) -> Vec<EntityType> {
+    match service {
         Service::Agents => vec![EntityType::Agent],
         Service::Microdao => vec![EntityType::Microdao],
         Service::Dao => vec![EntityType::Dao],
         Service::Usage => vec![],
-        Service::City => vec![EntityType::Microdao, EntityType::Node, EntityType::Agent],
+        Service::City => vec![EntityType::Agent, EntityType::Node, EntityType::Microdao],
         Service::Space => vec![EntityType::Dao, EntityType::Node],
-    };
-    Answer { service, entities, complete, layers: Vec::new() }
+    }
+}
+
+pub(super) fn answer(service: Service, entities: Vec<Facts>) -> Answer {
+    Answer { service, entities, complete: listed(service), layers: Vec::new() }
 }
 
 /// The recorded network: uuids, external ids and slugs as the six services gave them.

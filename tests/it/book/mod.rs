@@ -1,0 +1,86 @@
+//! Every command of the README and of the book, run as a reader would run it.
+//!
+//! A page's `sh` blocks run in their order, in one shell, in a folder of their own that has `deploy/` and `openapi/` as the
+//! repository has them. What a reader has elsewhere is here too: `living-map` is our own binary, addresses are those of
+//! servers that the page gets for itself (see `shell.rs`). Every command must succeed, and HTTP requests be answered with
+//! success; a `json` or `text` block right behind the commands is what they print, with `…` for anything.
+//!
+//! Before a block may stand, for the reader of the source:
+//!
+//! - `<!-- not run: why -->`: it needs what is not here. A test lists these.
+//! - `<!-- fails: why -->`: its last command fails, as the page says.
+//! - `<!-- before: command -->`: what a reader has already, and the tests have to make.
+
+mod page;
+mod shell;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use page::{Block, Fate, blocks};
+use shell::Shell;
+
+/// Makes a test for each page, so that they run side by side.
+macro_rules! pages {
+    ($($test:ident: $page:literal,)*) => {
+        const PAGES: &[&str] = &[$($page),*];
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                run($page).await;
+            }
+        )*
+    };
+}
+
+pages! {
+    the_readme: "README.md",
+    the_start: "docs/start.md",
+    the_api: "docs/api.md",
+    operating: "docs/operating.md",
+    replacing_the_old_service: "docs/replacing.md",
+    alert_rules: "docs/alerts.md",
+    backup_and_restore: "docs/backup.md",
+}
+
+fn read(page: &str) -> Vec<Block> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page is there");
+    blocks(&text).unwrap_or_else(|problem| panic!("{page}:{problem}"))
+}
+
+async fn run(page: &str) {
+    let blocks = read(page);
+    let commands: Vec<&Block> = blocks.iter().filter(|block| !matches!(block.fate, Fate::NotRun(_))).collect();
+    let text: String = commands.iter().map(|block| &*block.commands).collect();
+    let mut shell = Shell::start(&text).await;
+    for block in commands {
+        let (line, commands) = (block.line, &block.commands);
+        let fails = matches!(block.fate, Fate::Fails);
+        if let Err(problem) = shell.run(commands, fails, block.output.as_deref()).await {
+            panic!("{page}:{line}: {problem}\n---- commands\n{commands}\n---- {}", shell.told());
+        }
+    }
+}
+
+/// A page that nobody runs goes out of date in silence.
+#[test]
+fn every_page_with_commands_is_run_and_what_is_not_run_says_why() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let markdown = docs.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "md"));
+    let pages = markdown.map(|name| format!("docs/{name}")).chain(["README.md".to_owned()]);
+    let mut with_commands = BTreeSet::new();
+    for page in pages {
+        for block in read(&page) {
+            match block.fate {
+                Fate::NotRun(why) => println!("{page}:{}: not run: {why}", block.line),
+                Fate::Succeeds | Fate::Fails => {
+                    with_commands.insert(page.clone());
+                }
+            }
+        }
+    }
+    let run: BTreeSet<String> = PAGES.iter().map(|page| (*page).to_owned()).collect();
+    assert_eq!(run, with_commands, "the pages that are run on the left, those with commands on the right");
+}
