@@ -1,9 +1,9 @@
 /** What the page has the server do. */
 
 import { LivingMapError } from '@living-map/react';
-import { getToken } from './access';
 import type { Text } from './i18n/text';
 import { server, statusOf } from './server';
+import { getSession } from './session';
 
 /**
  * Asks the server to do something.
@@ -18,7 +18,7 @@ export const remove = (path: string): Promise<void> => send(path, { method: 'DEL
 async function send(path: string, init: RequestInit): Promise<void> {
   const headers = new Headers(init.headers);
   headers.set('accept', 'application/json');
-  const token = getToken();
+  const { token } = getSession();
   if (token !== null) headers.set('authorization', `Bearer ${token}`);
   const response = await fetch(new URL(path, server.url), { ...init, headers });
   if (!response.ok) throw new LivingMapError(response.status, await response.json().catch(() => null));

@@ -1,9 +1,10 @@
-import { signOut, useSession } from './access';
+import { useSession } from './access';
 import { useConnection, useEventRate, useLayers } from './live';
 import { Glyph } from './parts/mark';
 import type { Shape } from './picture/palette';
 import { LANGUAGES, setPreferences, THEMES, type Theme, usePreferences, useText } from './preferences';
 import { Search } from './search';
+import { signOut } from './session';
 import { AlertBadge } from './severity';
 import { useTravel } from './travel';
 import { formatView, LAYERS, setView, useView } from './view';

@@ -3,7 +3,7 @@
 import type { Layers } from '@living-map/react';
 import { type Filter, isFiltering, matches } from '../filter';
 import type { Seeds } from '../layout/seeds';
-import type { Marks } from './draw';
+import type { Marks } from './drawing';
 import { type Palette, shapeOf, toneOf } from './palette';
 
 /** What is left of what a filter leaves out, 0 to 255. */
