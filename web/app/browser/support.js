@@ -28,6 +28,8 @@ export function binary() {
  * @property {number} port
  * @property {() => Promise<void>} kill as a crash would
  * @property {() => Promise<void>} restart after `kill`: on the same port and the same database
+ * @property {() => void} hold nothing comes of it until `resume`, and its connections stay
+ * @property {() => void} resume
  * @property {() => void} forget after `kill`: the next start finds no database
  * @property {() => Promise<void>} close
  */
@@ -92,6 +94,8 @@ export async function startServer(options = [], settings = {}, token = null) {
     port,
     kill,
     restart: start,
+    hold: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
     forget: () => {
       for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
     },

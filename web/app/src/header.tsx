@@ -23,9 +23,11 @@ export function Header({ onSkip }: { onSkip: () => void }) {
       </h1>
       <LayerTabs />
       <Search />
-      <HealthBadge />
-      <AlertBadge />
-      <ConnectionBadge />
+      <div className="state">
+        <HealthBadge />
+        <AlertBadge />
+        <ConnectionBadge />
+      </div>
       <Preferences />
       <SignOut />
     </header>

@@ -23,6 +23,8 @@ import { type Style, styleOf } from './style';
 
 /** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
 const LAYOUT_MS = 1500;
+/** While nothing else moves, ripples are drawn again after so long. Milliseconds. */
+const RIPPLE_MS = 25;
 /** How near a pointer has to come. Pixels. */
 const REACH = 6;
 /** A place is looked at so that its circle has about this radius. Pixels. */
@@ -76,6 +78,7 @@ export class Scene {
   /** When a layout was asked for last, and the wait for the next. */
   #arrangedAt = Number.NEGATIVE_INFINITY;
   #waiting: ReturnType<typeof setTimeout> | undefined;
+  #rippling: ReturnType<typeof setTimeout> | undefined;
   #size: Size = { width: 1, height: 1 };
   readonly #sizes: ResizeObserver;
   #isSketched = false;
@@ -99,6 +102,7 @@ export class Scene {
     this.#sizes.disconnect();
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#waiting);
+    clearTimeout(this.#rippling);
     this.#arranger.close();
     this.#sketch?.close();
     this.#painter.close();
@@ -297,7 +301,8 @@ export class Scene {
     const drawing = { ...(this.#drawn as Drawing), palette: this.#palette, rings };
     this.#painter.paint(drawing, this.#camera.look, this.#size);
     if (!this.#isSketched) this.#finish();
-    if (this.#isMoving || this.#ripples.alive(now).length > 0) this.#schedule();
+    if (this.#isMoving) this.#schedule();
+    else if (this.#ripples.alive(now).length > 0) this.#ripple();
   }
 
   /** After the first picture, the one that can be moved: it takes over when it shows the same. */
@@ -332,6 +337,14 @@ export class Scene {
     this.#size = { width: Math.max(1, width), height: Math.max(1, height) };
     if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), null);
     this.#schedule();
+  }
+
+  /** Rings fade as well in half the frames, and what they leave is there for whoever moves the map. */
+  #ripple() {
+    this.#rippling ??= setTimeout(() => {
+      this.#rippling = undefined;
+      this.#schedule();
+    }, RIPPLE_MS);
   }
 
   get #isMoving(): boolean {
