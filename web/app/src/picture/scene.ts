@@ -19,7 +19,7 @@ import { type Palette, readPalette, shapeOf } from './palette';
 import { nearest, neighbour } from './pick';
 import { Ripples } from './ripples';
 import { Sketch } from './sketch';
-import { type Style, styleOf } from './style';
+import { type Style, sameLook, styleOf } from './style';
 
 /** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
 const LAYOUT_MS = 1500;
@@ -73,6 +73,8 @@ export class Scene {
   /** Entities to fly to as soon as they have a place. */
   #awaited: string | null = null;
   #style: Style | null = null;
+  /** Whether the style is that of the map as it is now. */
+  #isStyled = false;
   #drawn: Partial<Drawing> & { labelKey?: string } = {};
   #frame = 0;
   /** When a layout was asked for last, and the wait for the next. */
@@ -275,7 +277,7 @@ export class Scene {
   }
 
   #restyle() {
-    this.#style = null;
+    this.#isStyled = false;
     this.#schedule();
   }
 
@@ -292,10 +294,13 @@ export class Scene {
     if (!seeds) return;
     const hasMoved = [this.#marks.step(now), this.#groups.step(now)].includes(true);
     this.#camera.step(now);
-    const style = this.#style ?? styleOf(seeds, this.#layers, this.#palette, this.#filter);
-    const isSame = style === this.#style && !hasMoved && this.#drawn.marks?.places === this.#marks.current;
-    this.#style = style;
-    if (!isSame) Object.assign(this.#drawn, this.#stillOf(seeds));
+    const before = this.#style;
+    // Few events change how anything looks. Bars are numbers, of which some always have changed.
+    const hasBars = !this.#isStyled && seeds.layer === 'nodes';
+    if (!this.#isStyled) this.#style = sameLook(before, styleOf(seeds, this.#layers, this.#palette, this.#filter));
+    this.#isStyled = true;
+    const isSame = this.#style === before && !hasMoved && this.#drawn.marks?.places === this.#marks.current;
+    if (!isSame || hasBars) Object.assign(this.#drawn, this.#stillOf(seeds));
     const rings = this.#ringsOf(now);
     this.#label(seeds);
     const drawing = { ...(this.#drawn as Drawing), palette: this.#palette, rings };

@@ -48,5 +48,17 @@ export function styleOf(
   return { shapes, colours, badge, fill, line };
 }
 
+/** `before` where nothing looks different now: what keeps its identity is not handed to the graphics again. */
+export function sameLook(before: Style | null, now: Style): Style {
+  const parts = ['shapes', 'colours', 'badge', 'fill', 'line'] as const;
+  return before && parts.every((part) => isEqual(before[part], now[part])) ? before : now;
+}
+
+function isEqual(a: ArrayLike<unknown>, b: ArrayLike<unknown>): boolean {
+  if (a.length !== b.length) return false;
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return true;
+}
+
 const mix = (a: Palette['ink'], b: Palette['ink'], part: number) =>
   a.map((value, at) => Math.round(value * part + (b[at] ?? 0) * (1 - part)));
