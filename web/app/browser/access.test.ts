@@ -1,19 +1,9 @@
 /** Tokens and roles, and what operators act on: alerts, dead letters, lessons; all of a real server. */
 
-import { spawnSync } from 'node:child_process';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { binary, type Server, startBrowser, startServer } from './support.js';
+import { type Server, startBrowser, startServer, tokenOf } from './support.js';
 import { accessibility, still, visit } from './visit.js';
-
-/** A token, and its line for the server. */
-function tokenOf(role: string) {
-  const { stdout, stderr } = spawnSync(binary(), ['token', '--name', role, '--role', role], { encoding: 'utf8' });
-  const [token] = /lm_\S+/.exec(stdout + stderr) ?? [];
-  const [line] = new RegExp(`${role}:${role}:\\w+`).exec(stdout + stderr) ?? [];
-  if (!token || !line) throw new Error(stdout + stderr);
-  return { token, line };
-}
 
 const viewer = tokenOf('viewer');
 const operator = tokenOf('operator');

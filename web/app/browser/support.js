@@ -1,6 +1,6 @@
 /** What the browser's tests and measurements start: our own binary with a simulated network, and Debian's Chromium. */
 
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -104,6 +104,18 @@ export async function startServer(options = [], settings = {}, token = null) {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * A token, and its line for the server.
+ * @param {string} role whose name it has too
+ */
+export function tokenOf(role) {
+  const { stdout, stderr } = spawnSync(binary(), ['token', '--name', role, '--role', role], { encoding: 'utf8' });
+  const [token] = /lm_\S+/.exec(stdout + stderr) ?? [];
+  const [line] = new RegExp(`${role}:${role}:\\w+`).exec(stdout + stderr) ?? [];
+  if (!token || !line) throw new Error(stdout + stderr);
+  return { token, line };
 }
 
 /** Debian's Chromium, drawing by software: what runs the tests has no GPU. */
