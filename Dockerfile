@@ -18,7 +18,7 @@ RUN useradd --system --uid 7017 --create-home --home-dir /data living-map
 # The roots that upstreams' certificates are checked against.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /living-map /usr/local/bin/living-map
-USER living-map
+USER 7017
 WORKDIR /data
 VOLUME /data
 # Reachable from outside the container, so AUTH has to be said: the server refuses to start without it.

@@ -29,7 +29,7 @@ build: $(if $(shell command -v $(NPM)),web) ## Build the release binary, target/
 
 # The Rust tests come last, so that a log ends with their summary. cargo-nextest runs no examples in documentation.
 .PHONY: test
-test: setup check test-web test-page ## Find or install what the tests need, check, and run all tests
+test: setup check test-web test-page check-api fuzz ## Find or install what the tests need, check, and run all tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) test --locked --doc; $(CARGO) nextest run --locked; \
 	else \
@@ -60,6 +60,7 @@ check: check-rust check-web check-deps ## Check formatting, lints, types, docume
 .PHONY: check-rust
 check-rust:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
@@ -71,9 +72,18 @@ check-web: $(WEB_TOOLS)
 check-deps:
 	scripts/check-deps.sh
 
+.PHONY: check-api
+check-api: ## Hold the server to its own OpenAPI document; API_SEED=… repeats a run, API_EXAMPLES=… asks more
+	scripts/check-api.sh
+
+.PHONY: fuzz
+fuzz: ## Run the fuzz targets for a short time each; ARGS names some, FUZZ_SECONDS and FUZZ_SEED say how long and from where
+	scripts/fuzz.sh $(ARGS)
+
 .PHONY: fmt
 fmt: $(WEB_TOOLS) ## Format everything
 	$(CARGO) fmt
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 	cd web && $(NPM) run fmt
 
 .PHONY: bench

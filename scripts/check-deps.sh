@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the dependencies by deny.toml: licences, sources, duplicates, and known vulnerabilities where the advisory
-# database can be had (it is a git repository, which not every network reaches).
+# database can be had (it is a git repository, which not every network reaches). Then those of web/ for known
+# vulnerabilities, where the registry answers such questions (mirrors often do not).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,4 +18,12 @@ if timeout 60 cargo deny --locked fetch db >/dev/null 2>&1; then
   cargo deny --locked check --disable-fetch advisories
 else
   echo "check-deps: advisories were not checked, their database cannot be reached from here" >&2
+fi
+
+# An answer of the registry has a version; what npm says of a registry that does not answer has none.
+audit=$(cd web && timeout 120 "${NPM:-npm}" audit --json 2>/dev/null) || true
+if grep -q '"auditReportVersion"' <<<"$audit"; then
+  (cd web && "${NPM:-npm}" audit)
+else
+  echo "check-deps: the packages of web/ were not audited, their registry does not answer audits from here" >&2
 fi

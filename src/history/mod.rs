@@ -207,6 +207,17 @@ pub struct HistoryPage {
     pub has_more: bool,
 }
 
+impl HistoryPage {
+    /// How many rows match `query`, whose page this is, if the page says it: it is the last one, and what is before it was
+    /// counted.
+    #[must_use]
+    pub fn total(&self, query: &HistoryQuery) -> Option<Total> {
+        let rows = self.records.len() as u64;
+        let counted = query.after.is_none() && (query.offset == 0 || rows > 0);
+        (counted && !self.has_more).then_some(Total { rows: rows + query.offset, exact: true })
+    }
+}
+
 /// How many rows there are, and whether that is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Total {

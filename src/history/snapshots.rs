@@ -91,8 +91,15 @@ pub trait Snapshots: Send + Sync + 'static {
     /// The wire form of one: JSON.
     async fn get(&self, id: Uuid) -> Result<Option<Bytes>, HistoryError>;
 
-    /// The newest state of this log and version at or before position `seq`.
-    async fn state_at(&self, epoch: Epoch, version: i32, seq: u64) -> Result<Option<SavedState>, HistoryError>;
+    /// The newest state of this log and version at or before position `seq`, and of a [`SavedState::logged_at`] at or
+    /// before `time` if one is given.
+    async fn state_at(
+        &self,
+        epoch: Epoch,
+        version: i32,
+        seq: u64,
+        time: Option<DateTime<Utc>>,
+    ) -> Result<Option<SavedState>, HistoryError>;
 
     /// Where the oldest state of this log and version at or after position `seq` is, and its log's time.
     async fn oldest_state(

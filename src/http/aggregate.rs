@@ -32,10 +32,10 @@ pub struct CountQuery {
     filter: EventsFilter,
     /// Length of a bucket: a whole number and `s`, `m`, `h` or `d`, from `1s` to `31d`. Buckets begin at whole multiples
     /// since 1970, in UTC; `since` and `until` make at most 1,000 of them.
-    #[param(value_type = Option<String>, default = "5m", example = "5m")]
+    #[param(value_type = Option<String>, format = "bucket", default = "5m", example = "5m")]
     bucket: Duration,
     /// What events are grouped by: `event_type`, `entity_id` or `source_service`.
-    #[param(value_type = Option<String>, default = "event_type")]
+    #[param(value_type = Option<String>, pattern = "^(event_type|entity_id|source_service)?$", default = "event_type")]
     group_by: GroupBy,
     /// Groups that are told one by one, the largest; the others are told together.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 50, default = 10)]

@@ -39,8 +39,10 @@ pub struct AlertList {
 #[expect(dead_code, reason = "its shape is for the OpenAPI document")]
 pub struct AcknowledgeBody {
     /// Who; with a token it is whoever has the token. At most 128 bytes.
+    #[schema(min_length = 1, max_length = 128)]
     by: Option<String>,
     /// What they say of it, at most 400 bytes.
+    #[schema(min_length = 1, max_length = 400)]
     note: Option<String>,
 }
 

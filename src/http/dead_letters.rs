@@ -29,19 +29,21 @@ const MAX_LIMIT: u32 = 1_000;
 #[into_params(parameter_in = Query)]
 pub struct LettersQuery {
     /// The message's subject; `*` stands for one token, `>` for the rest.
-    #[param(value_type = Option<String>, example = "agent.event.>")]
+    #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "agent.event.>")]
     subject: Option<Pattern>,
     /// What became of it.
     status: Option<LetterStatus>,
     /// First failed at this time or later. ISO 8601 with `Z` or an offset; without one it is taken as UTC.
+    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// First failed before this time.
+    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     until: Option<DateTime<Utc>>,
     /// Letters on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: u32,
     /// `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, format = "page", pattern = "^([A-Za-z0-9_-]{32})?$")]
     cursor: Option<PagePosition>,
 }
 
@@ -76,20 +78,22 @@ impl LettersQuery {
 #[into_params(parameter_in = Query)]
 pub struct ReplayQuery {
     /// The message's subject; `*` stands for one token, `>` for the rest.
-    #[param(value_type = Option<String>, example = "agent.event.>")]
+    #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "agent.event.>")]
     subject: Option<Pattern>,
     /// `dead` or `retrying`.
-    #[param(default = "dead")]
+    #[param(value_type = Option<String>, pattern = "^(dead|retrying)?$", default = "dead")]
     status: LetterStatus,
     /// First failed at this time or later.
+    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// First failed before this time.
+    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     until: Option<DateTime<Utc>>,
     /// Letters at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: u32,
     /// `next_cursor` of the answer before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, format = "page", pattern = "^([A-Za-z0-9_-]{32})?$")]
     cursor: Option<PagePosition>,
     /// Only say which ones.
     #[param(value_type = Option<bool>, default = false)]

@@ -8,14 +8,19 @@ use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::error::{Document, PROBLEM_JSON, Problem};
-use super::rules::{Rules, Who};
+use super::links;
+use super::query::MAX_ID_BYTES;
+use super::rules::{Rules, Who, served};
+use super::silences;
 use crate::model::Experience;
 
 /// What the document says beyond its operations.
@@ -42,6 +47,9 @@ pub struct Api;
 const CONTENT_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
     object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// What no database can look up is in no text of a parameter.
+const WITHOUT_NUL: &str = r"^[^\u0000]*$";
+
 static OPENAPI: LazyLock<String> = LazyLock::new(openapi_json);
 
 static EXPLORER: LazyLock<Arc<Config<'static>>> =
@@ -61,8 +69,17 @@ pub fn openapi_json() -> String {
 /// Adds what the attributes do not say.
 fn complete(document: &mut utoipa::openapi::OpenApi) {
     // answers hold every field, nullable ones as null; only these leave fields out
-    const WITH_OPTIONAL_FIELDS: [&str; 7] =
-        ["Envelope", "Experience", "LessonOutcome", "LessonRetirement", "LessonReview", "LessonRevision", "Problem"];
+    const WITH_OPTIONAL_FIELDS: [&str; 9] = [
+        "Acknowledge",
+        "Envelope",
+        "Experience",
+        "LessonOutcome",
+        "LessonRetirement",
+        "LessonReview",
+        "LessonRevision",
+        "NewSilence",
+        "Problem",
+    ];
     let schemas = document.components.iter_mut().flat_map(|components| components.schemas.iter_mut());
     for (name, schema) in schemas {
         if let RefOr::T(Schema::Object(object)) = schema
@@ -71,9 +88,65 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
             object.required = object.properties.keys().cloned().collect();
         }
     }
+    let mut schemas = document.components.iter_mut().flat_map(|components| components.schemas.iter_mut());
+    if let Some((_, RefOr::T(fields))) = schemas.find(|(name, _)| *name == "NewSilence") {
+        *fields = silences::schema(fields.clone());
+    }
     secure(document);
-    let operations = document.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten();
-    for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
+    links::complete(document);
+    let items = document.paths.paths.values_mut();
+    for operation in items.flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete]).flatten() {
+        accept(operation);
+        describe(operation);
+    }
+}
+
+/// The texts that a route takes, and how it refuses what it does not.
+fn accept(operation: &mut Operation) {
+    // on the stream an empty filter could mean all or none, and is refused
+    let is_stream = operation.tags.iter().flatten().any(|tag| tag == "stream");
+    let mut refusals = Vec::new();
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        refusals.push((StatusCode::BAD_REQUEST, "A parameter is not as expected; `parameter` names it"));
+        let in_path = parameter.parameter_in == ParameterIn::Path;
+        if parameter.parameter_in == ParameterIn::Query && parameter.required == Required::False && !is_stream {
+            // utoipa has no field for it
+            parameter.extensions.get_or_insert_default().insert("allowEmptyValue".to_owned(), true.into());
+        }
+        if let Some(RefOr::T(Schema::Object(text))) = &mut parameter.schema
+            && text.schema_type == SchemaType::Type(Type::String)
+            && text.format.is_none()
+            && text.pattern.is_none()
+            && text.enum_values.is_none()
+        {
+            text.pattern = Some(WITHOUT_NUL.to_owned());
+            text.max_length = text.max_length.or_else(|| in_path.then_some(MAX_ID_BYTES));
+        }
+    }
+    if operation.request_body.is_some() {
+        refusals.extend([
+            (StatusCode::BAD_REQUEST, "The body is no JSON"),
+            (StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time"),
+            (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not declared as JSON"),
+        ]);
+    }
+    for (status, description) in refusals {
+        refuse(operation, status.as_str(), description);
+    }
+}
+
+/// Says of a refusal what its status says, where its route says nothing of it.
+fn refuse(operation: &mut Operation, status: &str, description: &str) {
+    let document = Ref::from_schema_name("Problem");
+    let content = ContentBuilder::new().schema(Some(document)).build();
+    let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
+    operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
+}
+
+fn describe(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response
             && response.description.is_empty()
             && let Ok(status) = status.parse::<StatusCode>()
@@ -85,9 +158,11 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
 
 /// Says which credential each operation takes, and from which role on, as the [rules](super::rules) have it.
 fn secure(document: &mut utoipa::openapi::OpenApi) {
-    let rules = Rules::new();
+    let rules = Rules::new(served(&document.paths));
     for (path, item) in &mut document.paths.paths {
-        for (method, operation) in [(Method::GET, &mut item.get), (Method::POST, &mut item.post)] {
+        let operations =
+            [(Method::GET, &mut item.get), (Method::POST, &mut item.post), (Method::DELETE, &mut item.delete)];
+        for (method, operation) in operations {
             let Some(operation) = operation else { continue };
             let who = rules.of(Some(path), &method);
             let Some(role) = who.role() else {
@@ -103,10 +178,7 @@ fn secure(document: &mut utoipa::openapi::OpenApi) {
                 ("429", "Too many requests; `Retry-After` says when to come back"),
             ];
             for (status, description) in refusals {
-                let document = Ref::from_schema_name("Problem");
-                let content = ContentBuilder::new().schema(Some(document)).build();
-                let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
-                operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
+                refuse(operation, status, description);
             }
         }
     }

@@ -28,7 +28,7 @@ pub struct EntitiesQuery {
     /// In this status.
     status: Option<Status>,
     /// Belonging to this microDAO, by any of its names.
-    #[param(example = "microdao:7")]
+    #[param(example = "microdao:7", max_length = 512)]
     microdao_id: Option<String>,
     /// Whose id, label or alias contains this text, in any case.
     #[param(max_length = 200)]
@@ -37,7 +37,7 @@ pub struct EntitiesQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
     limit: u32,
     /// `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, format = "page-of-entities", pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
 }
 

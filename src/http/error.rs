@@ -201,6 +201,12 @@ impl Problem {
         self
     }
 
+    /// What its client reads.
+    #[cfg(fuzzing)]
+    pub fn document(&self) -> &Document {
+        &self.0
+    }
+
     /// Its status.
     #[must_use]
     pub fn status(&self) -> StatusCode {

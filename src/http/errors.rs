@@ -23,12 +23,13 @@ const MAX_MINUTES: u32 = 7 * 24 * 60;
 #[into_params(parameter_in = Query)]
 pub struct ErrorsQuery {
     /// What was to do it: a service, `log`, `database`.
-    #[param(example = "agents")]
+    #[param(example = "agents", max_length = 512)]
     target: Option<String>,
     /// `read`, `write`, `delete`, `list`…; `rescue`.
-    #[param(example = "read")]
+    #[param(example = "read", max_length = 512)]
     operation: Option<String>,
     /// From this time on. ISO 8601 with `Z` or an offset; without one it is taken as UTC.
+    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// The newest so many.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 2000, default = 200)]

@@ -14,6 +14,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Type};
+use utoipa::openapi::{ObjectBuilder, Schema, SchemaFormat};
 use uuid::Uuid;
 
 use super::body;
@@ -103,24 +105,48 @@ pub struct Published {
 #[expect(dead_code, reason = "its shape is for the OpenAPI document; `model::envelope::publish` reads it")]
 pub struct EnvelopeSchema {
     /// The NATS subject, without wildcards; not under `living_map.`.
+    #[schema(
+        format = "subject",
+        max_length = 256,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f.*>]+([.][^\s\u0000-\u001f\u007f-\u009f.*>]+)*$"
+    )]
     event_type: String,
     /// Says which events are the same, before `event_id`.
+    #[schema(min_length = 1, max_length = 512)]
     idempotency_key: Option<String>,
     /// Says which events are the same.
+    #[schema(min_length = 1, max_length = 512)]
     event_id: Option<String>,
-    /// RFC 3339, or unix seconds or milliseconds; the server's time when absent.
+    #[schema(schema_with = time_of_event, required = false)]
     timestamp: Option<DateTime<Utc>>,
     /// Who sends it.
+    #[schema(min_length = 1, max_length = 512)]
     source: Option<String>,
     /// The trace it belongs to; that of the request's `traceparent` when absent.
+    #[schema(min_length = 1, max_length = 512)]
     trace_id: Option<String>,
     /// The agent it is about, when the payload does not say.
+    #[schema(min_length = 1, max_length = 512)]
     agent_id: Option<String>,
     /// The user it is about.
+    #[schema(min_length = 1, max_length = 512)]
     user_id: Option<String>,
     /// What happened: any JSON value.
     #[schema(required = false)]
     payload: Value,
+}
+
+/// The earliest and the latest time of an event in unix seconds, years 1 to 9999; a number from 1e11 on is milliseconds.
+const UNIX: [f64; 2] = [-62_135_596_800.0, 253_402_300_799_999.0];
+
+fn time_of_event() -> Schema {
+    let of = |kind| ObjectBuilder::new().schema_type(kind);
+    let forms = AnyOfBuilder::new()
+        .item(of(Type::String).format(Some(SchemaFormat::Custom("iso8601".to_owned()))))
+        .item(of(Type::Number).minimum(Some(UNIX[0])).maximum(Some(UNIX[1])))
+        .item(of(Type::Null))
+        .description(Some("RFC 3339, or unix seconds or milliseconds; the server's time when absent."));
+    Schema::AnyOf(forms.build())
 }
 
 /// One event, or many.
@@ -131,9 +157,15 @@ pub struct EnvelopeSchema {
 pub enum EnvelopesSchema {
     /// One.
     One(EnvelopeSchema),
-    /// Up to 1,000, taken in this order.
-    Many(Vec<EnvelopeSchema>),
+    /// Many.
+    Many(EnvelopeListSchema),
 }
+
+/// Up to 1,000 events, taken in this order.
+#[derive(Debug, ToSchema)]
+#[schema(as = EnvelopeList, min_items = 1)]
+#[expect(dead_code, reason = "its shape is for the OpenAPI document")]
+pub struct EnvelopeListSchema(Vec<EnvelopeSchema>);
 
 /// Publish events
 ///

@@ -125,7 +125,13 @@ impl Snapshots for FakeHistory {
     async fn get(&self, _: Uuid) -> Result<Option<Bytes>, HistoryError> {
         self.answer(None)
     }
-    async fn state_at(&self, _: Epoch, _: i32, _: u64) -> Result<Option<SavedState>, HistoryError> {
+    async fn state_at(
+        &self,
+        _: Epoch,
+        _: i32,
+        _: u64,
+        _: Option<DateTime<Utc>>,
+    ) -> Result<Option<SavedState>, HistoryError> {
         self.answer(None)
     }
     async fn oldest_state(&self, _: Epoch, _: i32, _: u64) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError> {

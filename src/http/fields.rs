@@ -48,7 +48,7 @@ impl Fields {
     /// # Errors
     /// 422: it is none.
     pub fn required_number(&self, name: &'static str, range: RangeInclusive<u32>) -> Result<u32, Problem> {
-        let number = self.0.get(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
+        let number = self.0.get(name).and_then(whole);
         number.filter(|number| range.contains(number)).ok_or_else(|| {
             let (low, high) = (range.start(), range.end());
             refused(name, &format!("expected a whole number from {low} to {high}"))
@@ -70,6 +70,17 @@ impl Fields {
     }
 }
 
+/// A whole number, however it is written: 3.0 is one too (JSON Schema 2020-12, validation 6.1.1).
+fn whole(value: &Value) -> Option<u32> {
+    if let Some(number) = value.as_u64() {
+        return u32::try_from(number).ok();
+    }
+    let number =
+        value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and in range")]
+    Some(number as u32)
+}
+
 fn refused(name: &'static str, expected: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{name}: {expected}")).field(name)
 }
@@ -83,10 +94,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused_by_name() {
         assert_eq!(Fields::of(json!([1])).unwrap_err().status(), 422);
-        let fields = Fields::of(json!({"a": "x", "n": 3, "b": true, "empty": "", "long": "xxxx", "no": null})).unwrap();
+        let fields = Fields::of(
+            json!({"a": "x", "n": 3, "whole": 3.0, "half": 3.5, "b": true, "empty": "", "long": "xxxx", "no": null}),
+        )
+        .unwrap();
         assert_eq!((fields.required_text("a", 3).unwrap(), fields.text("no", 3).unwrap()), ("x".to_owned(), None));
         assert_eq!((fields.required_number("n", 1..=3).unwrap(), fields.required_flag("b").unwrap()), (3, true));
+        assert_eq!(fields.required_number("whole", 1..=3).unwrap(), 3);
         for problem in [
+            fields.required_number("half", 1..=9).unwrap_err(),
             fields.text("empty", 3).unwrap_err(),
             fields.text("long", 3).unwrap_err(),
             fields.text("n", 3).unwrap_err(),

@@ -27,19 +27,21 @@ const MAX_OFFSET: u32 = 100_000;
 #[into_params(parameter_in = Query)]
 pub struct EventsFilter {
     /// From this time on (the producer's). ISO 8601 with `Z` or an offset; without one it is taken as UTC.
-    #[param(example = "2026-01-19T12:00:00Z")]
+    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// Before this time.
+    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     until: Option<DateTime<Utc>>,
     /// Subject; `*` stands for one token, `>` for the rest.
-    #[param(value_type = Option<String>, example = "dao.event.>")]
+    #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "dao.event.>")]
     event_type: Option<Pattern>,
     /// About this entity, by any of its names.
-    #[param(example = "agent:sofia")]
+    #[param(example = "agent:sofia", max_length = 512)]
     entity_id: Option<String>,
     /// About entities of this type.
     entity_type: Option<EntityType>,
     /// Sent by this service.
+    #[param(max_length = 512)]
     source_service: Option<String>,
 }
 
@@ -95,7 +97,7 @@ pub struct EventsQuery {
     #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
     offset: u32,
     /// `next_cursor` of the page before, or an event's `cursor` to continue behind it.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, format = "page-of-events", pattern = "^([A-Za-z0-9_-]{32}|[0-9a-f]{1,16}[.][0-9]{1,19})?$")]
     cursor: Option<After>,
 }
 
@@ -206,7 +208,11 @@ pub async fn history(
         Some(After::Event(cursor)) => Some(place_of(&state, cursor).await?),
     };
     let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
-    let (page, total) = tokio::try_join!(state.history.query(&wanted), state.history.total(&wanted)).map_err(away)?;
+    let page = state.history.query(&wanted).await.map_err(away)?;
+    let total = match page.total(&wanted) {
+        Some(total) => total,
+        None => state.history.total(&wanted).await.map_err(away)?,
+    };
     let last = page.records.last().filter(|_| page.has_more);
     let next_cursor =
         last.map(|record| paging::write_position(PagePosition { timestamp: record.timestamp, id: record.id }));

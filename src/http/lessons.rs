@@ -39,22 +39,23 @@ const MAX_REASON_BYTES: usize = 1_000;
 #[into_params(parameter_in = Query)]
 pub struct LessonsQuery {
     /// Of this agent, by any of its names.
-    #[param(example = "agent:sofia")]
+    #[param(example = "agent:sofia", max_length = 512)]
     agent: Option<String>,
     /// Found by this rule.
-    #[param(example = "error_burst")]
+    #[param(example = "error_burst", max_length = 512)]
     rule: Option<String>,
     /// With one of these statuses, separated by commas; without: `candidate` and `active`.
-    #[param(value_type = Option<String>, example = "candidate,active")]
+    #[param(value_type = Option<String>, example = "candidate,active",
+        pattern = "^((candidate|active|rejected|superseded|retired)(,|$))*$")]
     status: Vec<LessonStatus>,
     /// With all of these words, or words that begin with them; the best first. Without: the newest first.
-    #[param(example = "rate limit")]
+    #[param(example = "rate limit", max_length = 1000)]
     q: Option<String>,
     /// Lessons on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
     limit: u32,
     /// `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, format = "page-of-lessons", pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<LessonPosition>,
 }
 
@@ -97,14 +98,16 @@ pub struct LessonHistory {
 #[expect(dead_code, reason = "its shape is for the OpenAPI document")]
 pub struct ReviseBody {
     /// The version that is revised, the newest.
+    #[schema(minimum = 1, maximum = 2_147_483_647)]
     version: u32,
     /// The new text.
+    #[schema(min_length = 1, max_length = 8000)]
     text: String,
     /// A new title.
-    #[schema(nullable)]
+    #[schema(nullable, min_length = 1, max_length = 200)]
     title: Option<String>,
     /// Why.
-    #[schema(nullable)]
+    #[schema(nullable, min_length = 1, max_length = 1000)]
     reason: Option<String>,
 }
 
@@ -114,8 +117,10 @@ pub struct ReviseBody {
 #[expect(dead_code, reason = "its shape is for the OpenAPI document")]
 pub struct RetireBody {
     /// The version that is retired, the newest.
+    #[schema(minimum = 1, maximum = 2_147_483_647)]
     version: u32,
     /// Why.
+    #[schema(min_length = 1, max_length = 1000)]
     reason: String,
 }
 
@@ -125,11 +130,12 @@ pub struct RetireBody {
 #[expect(dead_code, reason = "its shape is for the OpenAPI document")]
 pub struct ReviewBody {
     /// The version that is reviewed.
+    #[schema(minimum = 1, maximum = 2_147_483_647)]
     version: u32,
     /// Whether it is right.
     decision: Decision,
     /// Why.
-    #[schema(nullable)]
+    #[schema(nullable, min_length = 1, max_length = 1000)]
     reason: Option<String>,
 }
 

@@ -6,6 +6,8 @@
 pub mod config;
 pub mod docs;
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod server;
 pub mod state;
 
@@ -23,6 +25,7 @@ mod health;
 mod history;
 mod lessons;
 mod limits;
+mod links;
 mod metrics;
 mod negotiate;
 mod page;
@@ -46,6 +49,7 @@ pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
 pub use probes::probes;
+pub use rules::{RULES, Who};
 pub use server::serve;
 pub use state::{AppState, Parts};
 pub use traffic::DURATION_BUCKETS;
@@ -76,9 +80,11 @@ use traffic::Traffic;
 pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
     let cors = cors(&state.config.cors_origins)?;
     let (documented, document) = documented_routes().split_for_parts();
+    let mut served = rules::served(&document.paths);
+    served.extend(UNDOCUMENTED.map(|path| (path.to_owned(), Method::GET)));
     let routes = document.paths.paths.into_keys().chain(UNDOCUMENTED.map(str::to_owned));
     let guard = Guard { state: state.clone(), traffic: Arc::new(Traffic::of(routes)) };
-    let gate = Gate { state: state.clone(), rules: Arc::new(Rules::new()) };
+    let gate = Gate { state: state.clone(), rules: Arc::new(Rules::new(served)) };
     let mut router = documented
         .merge(undocumented_routes())
         .fallback(guard::no_such_route)

@@ -63,11 +63,10 @@ impl Moment {
     pub async fn map(self, state: &AppState, name: &'static str) -> Result<map::State, Problem> {
         state.map()?;
         let made = async {
-            let cursor = match self {
-                Self::Cursor(cursor) => cursor,
-                Self::Time(time) => state.past.cursor_at(time).await?,
-            };
-            state.past.state_at(cursor).await
+            match self {
+                Self::Cursor(cursor) => state.past.state_at(cursor).await,
+                Self::Time(time) => state.past.state_at_time(time).await,
+            }
         };
         made.await.map_err(|error| refused(error, name).retry_after(state.config.retry_after))
     }
@@ -97,7 +96,7 @@ pub struct SavedQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
     limit: u32,
     /// `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, format = "page", pattern = "^([A-Za-z0-9_-]{32})?$")]
     cursor: Option<PagePosition>,
 }
 
@@ -208,10 +207,10 @@ pub async fn saved_snapshot(State(state): State<AppState>, Path(id): Path<String
 #[into_params(parameter_in = Query)]
 pub struct DiffQuery {
     /// The first moment: a cursor, or a time of the log (ISO 8601).
-    #[param(value_type = String, example = "2026-01-19T12:00:00Z")]
+    #[param(value_type = String, format = "moment", example = "2026-01-19T12:00:00Z")]
     from: Moment,
     /// The second moment; now when not given.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, format = "moment", example = "2026-01-19T12:00:00Z")]
     to: Option<Moment>,
 }
 

@@ -33,7 +33,7 @@ const CONSIDERED: u32 = 200;
 #[into_params(parameter_in = Query)]
 pub struct PreambleQuery {
     /// What the agent is about to do, in its own words.
-    #[param(example = "answer a billing question")]
+    #[param(example = "answer a billing question", max_length = 4000)]
     task: Option<String>,
     /// About how many tokens the text may take (four characters each).
     #[param(value_type = Option<u32>, minimum = 1, maximum = 20000, default = 800)]
@@ -78,14 +78,15 @@ pub struct HandedOut {
 #[expect(dead_code, reason = "its shape is for the OpenAPI document")]
 pub struct OutcomeBody {
     /// The lesson that was handed out.
+    #[schema(min_length = 1, max_length = 512)]
     lesson_key: String,
     /// Whether it helped.
     helped: bool,
     /// What the caller calls this outcome (its run's id): it counts once.
-    #[schema(nullable)]
+    #[schema(nullable, min_length = 1, max_length = 512)]
     outcome_id: Option<String>,
     /// What the caller says of it.
-    #[schema(nullable)]
+    #[schema(nullable, min_length = 1, max_length = 1000)]
     note: Option<String>,
 }
 

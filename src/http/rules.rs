@@ -2,9 +2,10 @@
 //!
 //! A route that is not in it is for admins alone, and a test says that it is missing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::http::Method;
+use utoipa::openapi::Paths;
 
 use crate::access::Role;
 
@@ -23,6 +24,7 @@ pub enum Who {
 
 impl Who {
     /// The least role; none where no token is asked for.
+    #[must_use]
     pub const fn role(self) -> Option<Role> {
         match self {
             Self::Anyone => None,
@@ -96,24 +98,54 @@ pub const RULES: &[(&str, &str, Who)] = &[
 
 /// The table, to be looked up.
 #[derive(Debug)]
-pub struct Rules(HashMap<&'static str, Vec<(&'static str, Who)>>);
+pub struct Rules {
+    rules: HashMap<&'static str, Vec<(&'static str, Who)>>,
+    /// What is served, whether it is in the table or not.
+    served: HashSet<(String, Method)>,
+}
+
+/// The methods that a document's paths have.
+pub fn served(paths: &Paths) -> HashSet<(String, Method)> {
+    let mut served = HashSet::new();
+    for (path, item) in &paths.paths {
+        // every one that a document can have: what is not in here is taken for not served, and let through to its 405
+        let methods = [
+            (Method::GET, &item.get),
+            (Method::PUT, &item.put),
+            (Method::POST, &item.post),
+            (Method::DELETE, &item.delete),
+            (Method::OPTIONS, &item.options),
+            (Method::HEAD, &item.head),
+            (Method::PATCH, &item.patch),
+            (Method::TRACE, &item.trace),
+        ];
+        for (method, _) in methods.into_iter().filter(|(_, operation)| operation.is_some()) {
+            served.insert((path.clone(), method));
+        }
+    }
+    served
+}
 
 impl Rules {
-    /// Of [`RULES`].
-    pub fn new() -> Self {
+    /// Of [`RULES`], for the paths and methods that are served.
+    pub fn new(served: HashSet<(String, Method)>) -> Self {
         let mut rules: HashMap<_, Vec<_>> = HashMap::new();
         for (method, path, who) in RULES {
             rules.entry(*path).or_default().push((*method, *who));
         }
-        Self(rules)
+        Self { rules, served }
     }
 
     /// Who may use `method` of the route `path`, which is none where no route took the request.
     pub fn of(&self, path: Option<&str>, method: &Method) -> Who {
         // a 404 tells nothing
         let Some(path) = path else { return ANYONE };
-        let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-        let rules = self.0.get(path).map(Vec::as_slice).unwrap_or_default();
-        rules.iter().find(|(known, _)| *known == method).map_or(ADMIN, |(_, who)| *who)
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        // nor does a 405, which the document tells as well
+        if !self.served.contains(&(path.to_owned(), method.clone())) {
+            return ANYONE;
+        }
+        let rules = self.rules.get(path).map(Vec::as_slice).unwrap_or_default();
+        rules.iter().find(|(known, _)| *known == method.as_str()).map_or(ADMIN, |(_, who)| *who)
     }
 }

@@ -7,6 +7,8 @@ use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AllOfBuilder, AnyOfBuilder, Type};
+use utoipa::openapi::{ObjectBuilder, Schema};
 use uuid::Uuid;
 
 use super::alerts::{MAX_BY_BYTES, MAX_NOTE_BYTES, read, tell};
@@ -29,18 +31,34 @@ pub struct SilenceList {
 #[expect(dead_code, reason = "its shape is for the OpenAPI document")]
 pub struct SilenceBody {
     /// Alerts of this rule.
+    #[schema(min_length = 1, max_length = 128)]
     rule: Option<String>,
     /// The alert of this id.
+    #[schema(min_length = 1, max_length = 128)]
     alert: Option<String>,
     /// Alerts about this entity, by the name that the alert has.
+    #[schema(min_length = 1, max_length = 128)]
     entity_id: Option<String>,
     /// For how long.
     #[schema(minimum = 1, maximum = 43200)]
     minutes: u32,
     /// Why, at most 400 bytes.
+    #[schema(min_length = 1, max_length = 400)]
     note: Option<String>,
     /// Who; with a token it is whoever has the token. At most 128 bytes.
+    #[schema(min_length = 1, max_length = 128)]
     by: Option<String>,
+}
+
+/// The fields of a [`SilenceBody`] of which one at least is given.
+const WHAT: [&str; 3] = ["rule", "alert", "entity_id"];
+
+/// The shape of a [`SilenceBody`] with what its fields alone do not say.
+pub fn schema(fields: Schema) -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let given = |name| ObjectBuilder::new().property(name, text()).required(name);
+    let what = WHAT.iter().fold(AnyOfBuilder::new(), |what, name| what.item(given(*name)));
+    Schema::AllOf(AllOfBuilder::new().item(fields).item(what).build())
 }
 
 /// The silences, those that are over not among them

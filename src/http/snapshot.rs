@@ -44,7 +44,7 @@ pub struct SnapshotQuery {
     fresh: bool,
     /// The map of this moment instead: a cursor, or a time of the log (ISO 8601; the last event that the log took at or
     /// before it). `meta.sources` is empty then: how the upstreams were doing is not in the log.
-    #[param(value_type = Option<String>, example = "2026-01-19T12:00:00Z")]
+    #[param(value_type = Option<String>, format = "moment", example = "2026-01-19T12:00:00Z")]
     at: Option<Moment>,
 }
 

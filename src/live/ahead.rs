@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,6 +27,12 @@ pub struct Entries {
     pub log_first: u64,
 }
 
+/// Where reading ends.
+struct End {
+    to: Cursor,
+    time: Option<DateTime<Utc>>,
+}
+
 /// Batches of entries, in order, without a gap.
 pub struct Ahead {
     batches: mpsc::Receiver<Result<Vec<LogEntry>, Stopped>>,
@@ -47,11 +54,12 @@ impl<E: Into<PastError>> From<E> for Stopped {
 }
 
 impl Entries {
-    /// Begins to read what is behind position `after`, up to `to`.
-    pub fn ahead(self, after: u64, to: Cursor) -> Ahead {
+    /// Begins to read what is behind position `after`, up to `to`, and up to the first that the log took later than `time` if
+    /// one is given.
+    pub fn ahead(self, after: u64, to: Cursor, time: Option<DateTime<Utc>>) -> Ahead {
         let (sender, batches) = mpsc::channel(WAITING);
         let task = tokio::spawn(async move {
-            if let Err(stopped) = self.read(after, to, &sender).await {
+            if let Err(stopped) = self.read(after, &End { to, time }, &sender).await {
                 // who does not listen any more does not want to know
                 let _ = sender.send(Err(stopped)).await;
             }
@@ -63,10 +71,10 @@ impl Entries {
     async fn read(
         &self,
         after: u64,
-        to: Cursor,
+        end: &End,
         batches: &mpsc::Sender<Result<Vec<LogEntry>, Stopped>>,
     ) -> Result<(), Stopped> {
-        let mut at = after;
+        let (to, mut at) = (end.to, after);
         while at < to.seq && at + 1 < self.log_first {
             let mut page = self.history.read_log(to.epoch, at, BATCH).await?;
             // asked afterwards: from there on nothing was deleted when the page was read
@@ -78,8 +86,8 @@ impl Entries {
             // positions without an entry: events that were recorded at an earlier one
             let Some(last) = page.last() else { break };
             at = last.cursor.seq;
-            page.retain(|entry| entry.cursor.seq <= to.seq);
-            if batches.send(Ok(page)).await.is_err() {
+            let ended = end.cut(&mut page);
+            if batches.send(Ok(page)).await.is_err() || ended {
                 return Ok(());
             }
         }
@@ -94,12 +102,23 @@ impl Entries {
             };
             let mut chunk: Vec<LogEntry> = chunk.into_iter().collect::<Result<_, _>>()?;
             at = chunk.last().map_or(at, |entry| entry.cursor.seq);
-            chunk.retain(|entry| entry.cursor.seq <= to.seq);
-            if batches.send(Ok(chunk)).await.is_err() {
+            let ended = end.cut(&mut chunk);
+            if batches.send(Ok(chunk)).await.is_err() || ended {
                 return Ok(());
             }
         }
         Ok(())
+    }
+}
+
+impl End {
+    /// Takes away what is behind the end; whether there was any.
+    fn cut(&self, entries: &mut Vec<LogEntry>) -> bool {
+        let behind =
+            |entry: &LogEntry| entry.cursor.seq > self.to.seq || self.time.is_some_and(|time| entry.logged_at > time);
+        let first = entries.iter().position(behind);
+        entries.truncate(first.unwrap_or(entries.len()));
+        first.is_some()
     }
 }
 

@@ -101,7 +101,7 @@ impl Follower {
     /// The newest saved state of this log that it goes on from.
     async fn saved(&self, bounds: &Bounds) -> Option<State> {
         let snapshots = self.snapshots.as_ref()?;
-        let state = match snapshots.state_at(bounds.epoch, STATE_VERSION, bounds.last).await {
+        let state = match snapshots.state_at(bounds.epoch, STATE_VERSION, bounds.last, None).await {
             Ok(saved) => saved::read(saved?).await?,
             Err(error) => {
                 tracing::warn!(%error, "the saved map cannot be had; folding the log instead");

@@ -132,7 +132,7 @@ impl Past {
             let started = Instant::now();
             let state = match self.present(cursor).await? {
                 Some(state) => state,
-                None => self.make(cursor).await?,
+                None => self.make(cursor, None).await?,
             };
             metrics::histogram!("living_map_past_seconds").record(started.elapsed());
             Ok(state)
@@ -140,37 +140,24 @@ impl Past {
         .await
     }
 
-    /// The position at a time of the log: the last entry that the log took at or before it. Where the log's clock was
-    /// set back, one of the entries that fit.
+    /// The map at a time of the log: with every event before the first that the log took later. After the newest event it
+    /// is the map now.
     ///
     /// # Errors
-    /// [`PastError::Gone`] before the oldest moment, and see [`PastError`]. A time after the newest event is the map's
-    /// position now.
-    pub async fn cursor_at(&self, time: DateTime<Utc>) -> Result<Cursor, PastError> {
+    /// [`PastError::Gone`] before the oldest moment, and see [`PastError`].
+    pub async fn state_at_time(&self, time: DateTime<Utc>) -> Result<State, PastError> {
         let (newest, newest_at) = self.0.live.with(|state| (state.cursor(), state.logged_at()));
-        if newest.seq > 0 && time >= newest_at {
-            return Ok(newest);
+        if newest.seq == 0 || time >= newest_at {
+            return self.state_at(newest).await;
         }
         self.bounded(Box::pin(async {
-            let kept = self.kept(newest.epoch).await?;
-            let oldest = self.oldest_of(newest, &kept).await?;
-            if time < oldest.logged_at {
-                return Err(PastError::Gone { oldest });
+            let started = Instant::now();
+            let state = self.make(newest, Some(time)).await?;
+            if state.cursor().seq == 0 {
+                return Err(PastError::Gone { oldest: self.oldest().await? });
             }
-            // the first entry behind `time` is in (low, high]
-            let (mut low, mut high) = (oldest.cursor.seq, newest.seq);
-            let mut found = oldest.cursor.seq;
-            while low < high {
-                let middle = low + (high - low) / 2;
-                match self.next(newest.epoch, middle, &kept).await? {
-                    Some(entry) if entry.cursor.seq <= newest.seq && entry.logged_at <= time => {
-                        found = found.max(entry.cursor.seq);
-                        low = entry.cursor.seq;
-                    }
-                    _ => high = middle,
-                }
-            }
-            Ok(Cursor { seq: found, ..newest })
+            metrics::histogram!("living_map_past_seconds").record(started.elapsed());
+            Ok(state)
         }))
         .await
     }
@@ -204,29 +191,32 @@ impl Past {
         }
         let live = self.0.live.clone();
         let max_entities = self.0.config.max_entities;
-        let copy = move || {
-            let saved = live.with(|state| (state.cursor() == cursor).then(|| state.to_saved()))?;
-            Some(saved.and_then(|bytes| State::from_saved(&bytes)).map(|state| state.with_max_entities(max_entities)))
+        let copy = move || -> Result<Option<State>, String> {
+            let saved = live.with(|state| (state.cursor() == cursor).then(|| state.to_saved()));
+            let Some(saved) = saved.transpose().map_err(|error| error.to_string())? else { return Ok(None) };
+            let state = State::from_saved(&saved).map_err(|error| error.to_string())?;
+            Ok(Some(state.with_max_entities(max_entities)))
         };
-        work(copy).await?.transpose().map_err(|error| PastError::Unavailable(error.to_string()))
+        work(copy).await?.map_err(PastError::Unavailable)
     }
 
-    async fn make(&self, cursor: Cursor) -> Result<State, PastError> {
+    /// The map at `cursor`, or at a `time` before it.
+    async fn make(&self, cursor: Cursor, time: Option<DateTime<Utc>>) -> Result<State, PastError> {
         let snapshots = &self.0.snapshots;
-        let saved = async { Ok(snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq).await?) };
+        let saved = async { Ok(snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, time).await?) };
         let (kept, saved) = tokio::try_join!(self.kept(cursor.epoch), saved)?;
         let entries = self.entries(&kept);
         if let Some(saved) = saved
             && (saved.cursor == cursor || kept.first <= saved.cursor.seq + 1)
         {
             // they are read while the state is
-            let ahead = entries.clone().ahead(saved.cursor.seq, cursor);
+            let ahead = entries.clone().ahead(saved.cursor.seq, cursor, time);
             if let Some(state) = saved::read(saved).await {
                 return self.fold(state, ahead).await;
             }
         }
         if kept.first <= 1 {
-            return self.fold(State::new(cursor.epoch), entries.ahead(0, cursor)).await;
+            return self.fold(State::new(cursor.epoch), entries.ahead(0, cursor, time)).await;
         }
         Err(PastError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &kept).await? })
     }
@@ -238,7 +228,7 @@ impl Past {
 
     /// The state nearest to `cursor`, and not behind it, that what is kept goes on from.
     pub(super) async fn base(&self, cursor: Cursor, kept: &Kept) -> Result<State, PastError> {
-        let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq).await?;
+        let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, None).await?;
         let saved = match saved.filter(|saved| kept.first <= saved.cursor.seq + 1) {
             Some(saved) => saved::read(saved).await,
             None => None,
@@ -271,7 +261,7 @@ impl Past {
             };
             state = work(move || {
                 for entry in &batch {
-                    state.apply(entry);
+                    state.advance(entry);
                 }
                 state
             })

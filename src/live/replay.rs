@@ -242,7 +242,7 @@ impl Replay {
         walk.begin(cutter.at().seq);
         self.0.changed.send_replace(());
         let to = Cursor { seq: goal, ..position };
-        let mut entries = past.entries(&kept).ahead(cutter.at().seq, to);
+        let mut entries = past.entries(&kept).ahead(cutter.at().seq, to, None);
         let (mut ahead, far) = (0, AHEAD_BYTES.min(config.max_bytes / 8));
         while cutter.at().seq < goal && ahead < far {
             let page = match timeout(config.patience, entries.next()).await.map_err(late)? {

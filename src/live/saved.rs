@@ -45,7 +45,7 @@ enum SaveError {
     #[error("{0}")]
     Database(#[from] crate::history::HistoryError),
     #[error("the state cannot be written: {0}")]
-    State(#[from] serde_json::Error),
+    State(#[from] rmp_serde::encode::Error),
     #[error("the state cannot be compressed: {0}")]
     Compressed(#[from] std::io::Error),
     #[error("{0}")]

@@ -18,8 +18,7 @@ pub const MAX_SILENCES: usize = 256;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Alerts {
     active: BTreeMap<String, Active>,
-    /// By id; states that were saved before there were any have none.
-    #[serde(default)]
+    /// By id.
     silences: BTreeMap<String, Silence>,
     /// The first time at which one of either runs out.
     next_end: Option<DateTime<Utc>>,

@@ -123,10 +123,8 @@ pub(super) struct Entity {
     /// Agents: whether its last outcome was an error.
     pub(super) failed: bool,
     /// Agents: the run it is busy with.
-    #[serde(default)]
     pub(super) run: Option<Run>,
     /// Agents: what was learned of it.
-    #[serde(default)]
     pub(super) lessons: Lessons,
     /// Agents and channels.
     pub(super) counter: Counter,

@@ -249,15 +249,25 @@ impl State {
 
     /// Folds the next entry. Never fails: what it does not understand changes nothing.
     pub fn apply(&mut self, entry: &LogEntry) -> Outcome {
-        self.cursor = entry.cursor;
-        self.logged_at = self.logged_at.max(entry.logged_at);
-        let duplicate = !self.seen.insert(entry.event.id);
-        let (changes, alerts) = if duplicate { Default::default() } else { self.fold(entry) };
+        let before = self.shown_totals();
+        let folded = self.fold(entry, Some(&before));
+        let duplicate = folded.is_none();
+        let (changes, alerts) = folded.unwrap_or_default();
         Outcome { changes, alerts, duplicate, entity_id: self.entity_of(entry) }
     }
 
-    fn fold(&mut self, entry: &LogEntry) -> (Vec<Change>, Vec<AlertChange>) {
-        let before = self.shown_totals();
+    /// [`State::apply`] where only the map counts: what changed is not made out, which takes more time than the rest.
+    pub fn advance(&mut self, entry: &LogEntry) {
+        self.fold(entry, None);
+    }
+
+    /// None when the event was folded before. Without the totals `before`, the changes are not made out.
+    fn fold(&mut self, entry: &LogEntry, before: Option<&Shown>) -> Option<(Vec<Change>, Vec<AlertChange>)> {
+        self.cursor = entry.cursor;
+        self.logged_at = self.logged_at.max(entry.logged_at);
+        if !self.seen.insert(entry.event.id) {
+            return None;
+        }
         let mut fold = Fold::new(self, entry);
         fold.expire();
         let answer_complete = reduce::event(&mut fold, &entry.event);
@@ -271,7 +281,7 @@ impl State {
             let labels = std::mem::take(&mut fold.labels);
             fold.state.pending_labels.extend(labels);
         }
-        fold.settle(before)
+        Some(fold.settle(before))
     }
 
     fn entity_of(&self, entry: &LogEntry) -> Option<String> {

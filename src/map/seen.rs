@@ -40,11 +40,8 @@ impl Serialize for Seen {
 
 impl<'de> Deserialize<'de> for Seen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut seen = Self::default();
-        for id in Vec::<Uuid>::deserialize(deserializer)? {
-            seen.insert(id);
-        }
-        Ok(seen)
+        let order = VecDeque::<Uuid>::deserialize(deserializer)?;
+        Ok(Self { ids: order.iter().copied().collect(), order })
     }
 }
 

@@ -13,10 +13,10 @@ use super::view::{Item, Published, Vitals};
 
 impl Fold<'_> {
     /// Brings references, items, totals and indexes up to date; the changes, in the order in which clients apply them, and
-    /// those of alerts.
-    pub(super) fn settle(mut self, before: Shown) -> (Vec<Change>, Vec<AlertChange>) {
+    /// those of alerts. Without the totals `before`, nobody wants to know the changes, and they are not made out.
+    pub(super) fn settle(mut self, before: Option<&Shown>) -> (Vec<Change>, Vec<AlertChange>) {
         self.link_and_forget();
-        let mut changes = Changes::default();
+        let mut changes = Changes { wanted: before.is_some(), ..Changes::default() };
         for published in std::mem::take(&mut self.orphans) {
             self.unpublish(&published, &mut changes);
         }
@@ -30,7 +30,9 @@ impl Fold<'_> {
         for key in std::mem::take(&mut self.refresh) {
             self.publish(key, &mut changes);
         }
-        self.totals(before, &mut changes);
+        if let Some(before) = before {
+            self.totals(before, &mut changes);
+        }
         (changes.in_order(), std::mem::take(&mut self.alerts))
     }
 
@@ -46,10 +48,9 @@ impl Fold<'_> {
         }
         if let Some(before) = published.item.vitals().filter(|before| *before != now) {
             index.totals.subtract(&published.item);
-            for layer in published.item.layers() {
-                let patch = change::diff(&before.json(*layer), &now.json(*layer));
-                changes.upsert(*layer, published.item.kind(), &published.id, patch);
-            }
+            let (kind, id) = (published.item.kind(), &published.id);
+            changes
+                .upsert(published.item.layers(), kind, id, |layer| change::diff(&before.json(layer), &now.json(layer)));
             published.set_vitals(now);
             index.totals.add(&published.item);
         }
@@ -111,7 +112,7 @@ impl Fold<'_> {
 
     fn unpublish(&mut self, old: &Published, changes: &mut Changes) {
         self.state.index.totals.subtract(&old.item);
-        for layer in old.item.layers() {
+        for layer in old.item.layers().iter().filter(|_| changes.wanted) {
             let kind = old.item.kind();
             changes.removed.push(Change::Remove { layer: *layer, kind, id: old.id.to_string() });
         }
@@ -123,10 +124,10 @@ impl Fold<'_> {
         }
     }
 
-    fn totals(&mut self, before: Shown, changes: &mut Changes) {
+    fn totals(&mut self, before: &Shown, changes: &mut Changes) {
         let after = self.state.shown_totals();
         let mut city = std::mem::take(&mut self.city_patch);
-        if before != after {
+        if *before != after {
             city.append(&mut change::diff(&before.city(), &after.city()));
             changes.totals(Layer::Nodes, change::diff(&before.nodes(), &after.nodes()));
             changes.totals(Layer::Agents, change::diff(&before.agents(), &after.agents()));
@@ -137,6 +138,8 @@ impl Fold<'_> {
 
 #[derive(Default)]
 struct Changes {
+    /// Whether anybody wants to know.
+    wanted: bool,
     removed: Vec<Change>,
     upserted: Vec<Change>,
     totals: Vec<Change>,
@@ -144,21 +147,19 @@ struct Changes {
 
 impl Changes {
     fn patch(&mut self, id: &str, old: &Item, new: &Item) {
-        for layer in new.layers() {
-            let patch = change::diff(&old.json(*layer), &new.json(*layer));
-            self.upsert(*layer, new.kind(), id, patch);
-        }
+        self.upsert(new.layers(), new.kind(), id, |layer| change::diff(&old.json(layer), &new.json(layer)));
     }
 
     fn patch_whole(&mut self, id: &str, item: &Item) {
-        for layer in item.layers() {
-            self.upsert(*layer, item.kind(), id, item.json(*layer));
-        }
+        self.upsert(item.layers(), item.kind(), id, |layer| item.json(layer));
     }
 
-    fn upsert(&mut self, layer: Layer, kind: EntityType, id: &str, patch: Map<String, Value>) {
-        if !patch.is_empty() {
-            self.upserted.push(Change::Upsert { layer, kind, id: id.to_owned(), patch });
+    fn upsert(&mut self, layers: &[Layer], kind: EntityType, id: &str, patch: impl Fn(Layer) -> Map<String, Value>) {
+        for layer in layers.iter().copied().filter(|_| self.wanted) {
+            let patch = patch(layer);
+            if !patch.is_empty() {
+                self.upserted.push(Change::Upsert { layer, kind, id: id.to_owned(), patch });
+            }
         }
     }
 

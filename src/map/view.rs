@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::model::layers::{
@@ -91,8 +91,8 @@ impl Published {
     /// The item's JSON in `layer`; none where it does not show.
     pub(super) fn encoded(&self, layer: Layer) -> Option<&[u8]> {
         let at = self.item.layers().iter().position(|shown| *shown == layer)?;
-        let encode = |layer: &Layer| serde_json::to_vec(&self.item.json(*layer)).unwrap_or_default();
-        let all = self.encoded.get_or_init(|| self.item.layers().iter().map(encode).collect());
+        let all =
+            self.encoded.get_or_init(|| self.item.layers().iter().map(|layer| self.item.encode(*layer)).collect());
         all.get(at).map(Vec::as_slice)
     }
 }
@@ -140,15 +140,26 @@ impl Item {
 
     /// The JSON object in one of its layers' lists.
     pub(super) fn json(&self, layer: Layer) -> Map<String, Value> {
-        let value = match (self, layer) {
-            (Self::Node(item), Layer::Space) => serde_json::to_value(satellite(item)),
-            (Self::Node(item), _) => serde_json::to_value(item),
-            (Self::Microdao(item), _) => serde_json::to_value(item),
-            (Self::Channel(item), _) => serde_json::to_value(item),
-            (Self::Dao(item), _) => serde_json::to_value(item),
-            (Self::Agent(item), _) => serde_json::to_value(item),
-        };
-        object(value)
+        object(self.write(layer, serde_json::value::Serializer))
+    }
+
+    /// [`Item::json`] as text.
+    fn encode(&self, layer: Layer) -> Vec<u8> {
+        let mut text = Vec::with_capacity(512);
+        // plain data, for which writing to memory has no way to fail
+        let _ = self.write(layer, &mut serde_json::Serializer::new(&mut text));
+        text
+    }
+
+    fn write<S: Serializer>(&self, layer: Layer, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self, layer) {
+            (Self::Node(item), Layer::Space) => satellite(item).serialize(serializer),
+            (Self::Node(item), _) => item.serialize(serializer),
+            (Self::Microdao(item), _) => item.serialize(serializer),
+            (Self::Channel(item), _) => item.serialize(serializer),
+            (Self::Dao(item), _) => item.serialize(serializer),
+            (Self::Agent(item), _) => item.serialize(serializer),
+        }
     }
 
     /// The part that changes all the time; none where there is no such part.

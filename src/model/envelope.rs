@@ -142,7 +142,8 @@ pub fn publish(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError>
     Ok(event.into())
 }
 
-/// The network envelope of `event`: [`read`] gives the same event back, at any position of any log.
+/// The network envelope of `event`: [`read`] gives the same event back, at any position of any log. What an envelope of
+/// another form said under the names that this one uses is left out.
 #[must_use]
 pub fn write(event: &Event) -> Value {
     let mut map = event.envelope.clone().unwrap_or_default();
@@ -183,7 +184,11 @@ impl Parts {
             return Self { payload: value, ..Self::default() };
         };
         let has = |key: &str| map.contains_key(key);
-        if has("specversion") && has("type") && has("source") {
+        let is_named = has("event_type") && has("timestamp") && (has("event_id") || has("idempotency_key"));
+        if has("payload") && is_named {
+            // what `write` writes, whatever else the event's envelope said: that may look like another form
+            Self::of_network(map)
+        } else if has("specversion") && has("type") && has("source") {
             Self::of_cloud_event(map)
         } else if has("payload") && has("domain") && has("type") {
             Self::of_catalogue(map)
@@ -203,7 +208,7 @@ impl Parts {
             timestamp: take_time(&mut map, &["timestamp", "ts"]),
             source: take_text(&mut map, "source"),
             trace_id: take_text(&mut map, "trace_id").or_else(|| trace_of(map.get(Traceparent::NAME))),
-            agent_id: text(map.get("agent_id")),
+            agent_id: agent(&map),
             payload,
             rest: map,
             message_id: None,
@@ -213,11 +218,9 @@ impl Parts {
     fn of_catalogue(mut map: Map<String, Value>) -> Self {
         let meta = map.get("meta").and_then(Value::as_object);
         let trace_id = meta.and_then(|meta| text(meta.get("trace_id")));
+        let trace_id = trace_id.or_else(|| trace_of(map.get(Traceparent::NAME)));
         let key = key(map.get("idempotency_key")).or_else(|| meta.and_then(|meta| key(meta.get("idempotency_key"))));
-        let actor = map.get("actor").and_then(Value::as_object);
-        let agent_id = actor
-            .filter(|actor| actor.get("kind").is_some_and(|kind| kind == "agent"))
-            .and_then(|actor| text(actor.get("id")));
+        let agent_id = agent(&map);
         Self {
             event_id: take_key(&mut map, "event_id"),
             idempotency_key: key,
@@ -237,7 +240,8 @@ impl Parts {
             idempotency_key: take_key(&mut map, "idempotency_key").or_else(|| take_key(&mut map, "idempotencykey")),
             timestamp: take_time(&mut map, &["time"]),
             source: take_text(&mut map, "source"),
-            trace_id: trace_of(map.get(Traceparent::NAME)),
+            trace_id: trace_of(map.get(Traceparent::NAME)).or_else(|| take_text(&mut map, "trace_id")),
+            agent_id: agent(&map),
             payload: map.remove("data").unwrap_or(Value::Null),
             rest: map,
             ..Self::default()
@@ -324,6 +328,13 @@ fn family_service(event_type: &str) -> Option<String> {
         _ => return None,
     };
     Some(service.to_owned())
+}
+
+/// The agent that an envelope names.
+fn agent(map: &Map<String, Value>) -> Option<String> {
+    let actor = map.get("actor").and_then(Value::as_object);
+    let actor = actor.filter(|actor| actor.get("kind").is_some_and(|kind| kind == "agent"));
+    text(map.get("agent_id")).or_else(|| text(actor?.get("id")))
 }
 
 fn trace_of(traceparent: Option<&Value>) -> Option<String> {

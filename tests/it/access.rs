@@ -20,7 +20,8 @@ use crate::support::wait::{PATIENCE, until};
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-const SECRET: &str = "the secret of these tests, which is long enough";
+/// What the tokens of [`jwt`] are signed with.
+pub const SECRET: &str = "the secret of these tests, which is long enough";
 
 /// A token and its line, as `living-map token` prints them.
 pub fn made(name: &str, role: &str) -> (String, String) {
@@ -32,7 +33,8 @@ pub fn made(name: &str, role: &str) -> (String, String) {
     (token, String::from_utf8(output.stdout).unwrap().trim().to_owned())
 }
 
-fn jwt(changes: &Value) -> String {
+/// A token of a viewer for an hour, with these claims beside or instead.
+pub fn jwt(changes: &Value) -> String {
     let mut claims = json!({"sub": "sofia", "role": "viewer", "exp": chrono::Utc::now().timestamp() + 3600});
     claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()

@@ -27,6 +27,7 @@ mod past;
 mod poison;
 mod replay;
 mod replicas;
+mod role_walk;
 mod stream;
 mod support;
 mod support_works;

@@ -149,11 +149,15 @@ async fn every_moment_is_as_a_client_had_it(url: &str) {
         }
         for entry in &world.entries {
             let last = world.entries.iter().rev().find(|other| other.logged_at <= entry.logged_at).unwrap();
-            assert_eq!(past.cursor_at(entry.logged_at).await.unwrap(), last.cursor);
+            let state = past.state_at_time(entry.logged_at).await.unwrap();
+            assert_eq!(
+                (state.cursor(), shown(&state)),
+                (last.cursor, world.seen[usize::try_from(last.cursor.seq).unwrap()].clone())
+            );
         }
         let (begin, end) = (world.entries[0].logged_at, world.entries[119].logged_at);
-        assert_eq!(past.cursor_at(end + TimeDelta::hours(1)).await.unwrap().seq, 120);
-        let before = past.cursor_at(begin - TimeDelta::hours(1)).await.unwrap_err();
+        assert_eq!(past.state_at_time(end + TimeDelta::hours(1)).await.unwrap().cursor().seq, 120);
+        let before = past.state_at_time(begin - TimeDelta::hours(1)).await.unwrap_err();
         assert!(matches!(before, PastError::Gone { oldest } if oldest.cursor.seq == 0), "{before}");
     }
     let past = past(&world, &world.log);

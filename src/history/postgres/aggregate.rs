@@ -1,4 +1,4 @@
-//! Counting over time, in one statement: by group and bucket, then the largest groups by name and the others together.
+//! Counting over time, in one statement.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::types::PgInterval;
@@ -7,7 +7,7 @@ use sqlx::{Executor, QueryBuilder, Row};
 
 use super::read::push_filters;
 use super::types::{self, TypeOrder};
-use crate::history::aggregate::{Aggregate, AggregateQuery, Counted};
+use crate::history::aggregate::{Aggregate, AggregateQuery, Counted, LARGEST, TOTALS};
 
 pub async fn aggregate(
     connection: &mut PgConnection,
@@ -20,24 +20,13 @@ pub async fn aggregate(
         return Ok(Aggregate::default());
     }
     let width = i64::try_from(query.bucket_micros()).unwrap_or(i64::MAX);
-    let groups = i64::from(query.groups.max(1));
     let mut sql = QueryBuilder::new("WITH counted AS MATERIALIZED (SELECT ");
-    sql.push(query.group_by.as_str()).push(" AS key, date_bin(");
+    // ordered by bytes, as in SQLite
+    sql.push(query.group_by.as_str()).push(r#" COLLATE "C" AS key, date_bin("#);
     sql.push_bind(PgInterval { months: 0, days: 0, microseconds: width }).push(r#", "timestamp", "#);
     sql.push_bind(query.origin).push(") AS bucket, count(*) AS events FROM living_map_history WHERE true");
     push_filters(&mut sql, &within, &types);
-    sql.push(
-        r#" GROUP BY 1, 2),
-        totals AS (SELECT *, sum(events) OVER (PARTITION BY key) AS total FROM counted),
-        ranked AS (SELECT *, dense_rank() OVER (ORDER BY total DESC, key COLLATE "C" NULLS LAST) AS rank FROM totals),
-        named AS (SELECT *, rank > "#,
-    );
-    sql.push_bind(groups).push(
-        " AS is_other, max(rank) OVER () AS last FROM ranked)
-        SELECT CASE WHEN NOT is_other THEN rank END AS place, CASE WHEN NOT is_other THEN key END, bucket,
-            sum(events)::bigint, last
-        FROM named GROUP BY 1, 2, 3, 5 ORDER BY 1 NULLS LAST",
-    );
+    sql.push(TOTALS).push_bind(i64::from(query.groups.max(1))).push(LARGEST);
     let rows = connection.fetch_all(sql.build()).await?;
     let counted = |row: &PgRow| {
         let bucket: DateTime<Utc> = row.try_get(2)?;
@@ -46,7 +35,7 @@ pub async fn aggregate(
             key: row.try_get(1)?,
             bucket: (bucket - query.origin).num_microseconds().unwrap_or(-1) / width,
             events: row.try_get(3)?,
-            other_groups: row.try_get::<i64, _>(4)? - groups,
+            groups: row.try_get(4)?,
         })
     };
     let counted: Vec<Counted> = rows.iter().map(counted).collect::<sqlx::Result<_>>()?;

@@ -30,7 +30,8 @@ WHERE (generated_at, id) < ($1, $2) AND generated_at > '0001-01-01' ORDER BY gen
 
 const STATE: &str = "
 SELECT epoch, seq, logged_at, state FROM living_map_snapshots
-WHERE epoch = $1 AND state_version = $2 AND seq <= $3 AND state IS NOT NULL ORDER BY seq DESC LIMIT 1";
+WHERE epoch = $1 AND state_version = $2 AND seq <= $3 AND logged_at <= $4 AND state IS NOT NULL
+ORDER BY seq DESC LIMIT 1";
 
 const OLDEST: &str = "
 SELECT epoch, seq, logged_at FROM living_map_snapshots
@@ -70,8 +71,15 @@ impl Snapshots for Postgres {
         row.map(|row| row.try_get::<String, _>(0).map(Bytes::from)).transpose().map_err(classify)
     }
 
-    async fn state_at(&self, epoch: Epoch, version: i32, seq: u64) -> Result<Option<SavedState>, HistoryError> {
+    async fn state_at(
+        &self,
+        epoch: Epoch,
+        version: i32,
+        seq: u64,
+        time: Option<DateTime<Utc>>,
+    ) -> Result<Option<SavedState>, HistoryError> {
         let query = sqlx::query(STATE).bind(epoch_to_sql(epoch)).bind(version).bind(seq_to_sql(seq));
+        let query = query.bind(time.unwrap_or(LAST));
         let row = within!(self.readers, self.config.read_timeout, fetch_optional, query)?;
         let read = |row: PgRow| {
             let (cursor, logged_at) = place(&row)?;

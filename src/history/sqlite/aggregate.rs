@@ -1,11 +1,11 @@
-//! Counting over time, in one statement: by group and bucket, then the largest groups by name and the others together.
+//! Counting over time, in one statement.
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Executor, QueryBuilder, Row};
 
 use super::read::push_filters;
 use super::types;
-use crate::history::aggregate::{Aggregate, AggregateQuery, Counted};
+use crate::history::aggregate::{Aggregate, AggregateQuery, Counted, LARGEST, TOTALS};
 
 pub async fn aggregate(connection: &mut SqliteConnection, query: &AggregateQuery) -> sqlx::Result<Aggregate> {
     let within = query.within();
@@ -13,7 +13,6 @@ pub async fn aggregate(connection: &mut SqliteConnection, query: &AggregateQuery
     if types.is_empty() {
         return Ok(Aggregate::default());
     }
-    let groups = i64::from(query.groups.max(1));
     let mut sql = QueryBuilder::new("WITH counted AS MATERIALIZED (SELECT ");
     // never negative: nothing before the origin is counted
     sql.push(query.group_by.as_str()).push(r#" AS key, ("timestamp" - "#);
@@ -21,18 +20,7 @@ pub async fn aggregate(connection: &mut SqliteConnection, query: &AggregateQuery
     sql.push_bind(i64::try_from(query.bucket_micros()).unwrap_or(i64::MAX));
     sql.push(" AS bucket, count(*) AS events FROM living_map_history WHERE true");
     push_filters(&mut sql, &within, &types);
-    sql.push(
-        " GROUP BY 1, 2),
-        totals AS (SELECT *, sum(events) OVER (PARTITION BY key) AS total FROM counted),
-        ranked AS (SELECT *, dense_rank() OVER (ORDER BY total DESC, key NULLS LAST) AS rank FROM totals),
-        named AS (SELECT *, rank > ",
-    );
-    sql.push_bind(groups).push(
-        " AS is_other, max(rank) OVER () AS last FROM ranked)
-        SELECT CASE WHEN NOT is_other THEN rank END AS place, CASE WHEN NOT is_other THEN key END, bucket,
-            sum(events), last
-        FROM named GROUP BY 1, 2, 3, 5 ORDER BY 1 NULLS LAST",
-    );
+    sql.push(TOTALS).push_bind(i64::from(query.groups.max(1))).push(LARGEST);
     let rows = connection.fetch_all(sql.build()).await?;
     let counted = |row: &SqliteRow| {
         Ok(Counted {
@@ -40,7 +28,7 @@ pub async fn aggregate(connection: &mut SqliteConnection, query: &AggregateQuery
             key: row.try_get(1)?,
             bucket: row.try_get(2)?,
             events: row.try_get(3)?,
-            other_groups: row.try_get::<i64, _>(4)? - groups,
+            groups: row.try_get(4)?,
         })
     };
     let counted: Vec<Counted> = rows.iter().map(counted).collect::<sqlx::Result<_>>()?;

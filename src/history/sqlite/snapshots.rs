@@ -27,7 +27,7 @@ WHERE (generated_at, id) < (?, ?) ORDER BY generated_at DESC, id DESC LIMIT ?";
 
 const STATE: &str = "
 SELECT epoch, seq, logged_at, state FROM living_map_snapshots
-WHERE epoch = ? AND state_version = ? AND seq <= ? ORDER BY seq DESC LIMIT 1";
+WHERE epoch = ? AND state_version = ? AND seq <= ? AND logged_at <= ? ORDER BY seq DESC LIMIT 1";
 
 const OLDEST: &str = "
 SELECT epoch, seq, logged_at FROM living_map_snapshots
@@ -77,8 +77,15 @@ impl Snapshots for Sqlite {
         Ok(Some(plain.into()))
     }
 
-    async fn state_at(&self, epoch: Epoch, version: i32, seq: u64) -> Result<Option<SavedState>, HistoryError> {
+    async fn state_at(
+        &self,
+        epoch: Epoch,
+        version: i32,
+        seq: u64,
+        time: Option<DateTime<Utc>>,
+    ) -> Result<Option<SavedState>, HistoryError> {
         let query = sqlx::query(STATE).bind(epoch_to_sql(epoch)).bind(version).bind(seq_to_sql(seq));
+        let query = query.bind(time.map_or(i64::MAX, |time| time.timestamp_micros()));
         let row = self.readers.fetch_optional(query).await.map_err(classify)?;
         let read = |row: SqliteRow| {
             let (cursor, logged_at) = place(&row)?;

@@ -16,7 +16,7 @@ use super::{Outcome, State};
 use crate::model::envelope::{self, Message};
 use crate::model::facts::Facts;
 use crate::model::layers::Layers;
-use crate::model::{Answer, Cursor, EntityType, Epoch, Layer, Service, change};
+use crate::model::{Answer, Cursor, EntityType, Epoch, Layer, LogEntry, Service, change};
 
 /// The map is read from many threads.
 const _: fn() = || {
@@ -30,6 +30,8 @@ pub(super) struct Log {
     pub(super) client: Map<String, Value>,
     pub(super) now: DateTime<Utc>,
     seq: u64,
+    /// What was folded.
+    entries: Vec<LogEntry>,
 }
 
 impl Log {
@@ -37,7 +39,7 @@ impl Log {
         let state = State::new(Epoch(1));
         let client = layers_of(&state);
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-        Self { state, client, now, seq: 0 }
+        Self { state, client, now, seq: 0, entries: Vec::new() }
     }
 
     /// The next entry, folded and applied.
@@ -53,6 +55,7 @@ impl Log {
         for change in &outcome.changes {
             change::apply(&mut self.client, change);
         }
+        self.entries.push(entry);
         outcome
     }
 

@@ -35,8 +35,8 @@ fn an_answer_that_repeats_itself_still_undoes_an_event_it_saw() {
 fn what_an_upstream_could_not_be_asked_about_stays_also_after_a_restart() {
     let mut log = Log::new();
     log.poll(&recorded::daos());
-    let saved = serde_json::to_vec(&log.state).unwrap();
-    log.state = serde_json::from_slice(&saved).unwrap();
+    let saved = log.state.to_saved().unwrap();
+    log.state = crate::map::State::from_saved(&saved).unwrap();
     let renamed = facts(EntityType::Dao, "dao:aurora-circle", &[], json!({"name": "Aurora", "slug": "aurora-circle"}));
     log.poll(&answer(Service::Dao, vec![Facts { partial: true, ..renamed.clone() }]));
     let planet = log.item("dao:aurora-circle");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::generate::{Step, any_answer, steps};
 use super::{Log, answer, assert_typed, facts, layers_of};
 use crate::map::{Mark, Outcome, State};
-use crate::model::{EntityType, Service};
+use crate::model::{EntityType, Epoch, Service};
 
 /// A log that lives through random steps.
 struct Life {
@@ -52,7 +52,7 @@ impl Life {
 }
 
 fn saved_and_restored(state: &State) -> State {
-    serde_json::from_slice(&serde_json::to_vec(state).unwrap()).unwrap()
+    State::from_saved(&state.to_saved().unwrap()).unwrap()
 }
 
 fn sum(layer: &Value, list: &str, figure: impl Fn(&Value) -> f64) -> f64 {
@@ -112,13 +112,27 @@ proptest! {
         let copy = saved_and_restored(&life.log.state);
         prop_assert_eq!(layers_of(&copy), layers_of(&life.log.state));
         let mut twin = Life::new();
-        twin.log = Log { state: copy, client: life.log.client.clone(), now: life.log.now, seq: life.log.seq };
+        twin.log = Log { state: copy, client: life.log.client.clone(), now: life.log.now, seq: life.log.seq, entries: Vec::new() };
         (twin.poll, twin.last, twin.events) = (life.poll.clone(), life.last.clone(), life.events);
         for step in &after {
             prop_assert_eq!(life.step(step), twin.step(step), "{:?}", step);
         }
-        let saved = |life: &Life| serde_json::to_string(&life.log.state).unwrap();
-        prop_assert_eq!(saved(&life), saved(&twin));
+        prop_assert!(life.log.state.to_saved().unwrap() == twin.log.state.to_saved().unwrap());
+    }
+
+    /// Who does not want to know the changes gets the same map.
+    #[test]
+    fn advancing_gives_the_map_that_applying_gives(steps in steps(40)) {
+        let mut life = Life::new();
+        for step in &steps {
+            life.step(step);
+        }
+        let mut state = State::new(Epoch(1));
+        for entry in &life.log.entries {
+            state.advance(entry);
+        }
+        prop_assert_eq!(layers_of(&state), layers_of(&life.log.state));
+        prop_assert!(state.to_saved().unwrap() == life.log.state.to_saved().unwrap());
     }
 
     #[test]

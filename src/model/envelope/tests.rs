@@ -130,6 +130,25 @@ proptest! {
     }
 }
 
+/// A dead letter is kept as it is written, and one that was published may look like another form.
+#[test]
+fn what_looks_like_another_form_is_written_and_read_as_the_event_it_is() {
+    let payload = json!({"status": "online"});
+    let cloud = json!({"specversion": "1.0", "id": "e1", "source": "gateway", "type": "status",
+        "time": "2026-01-19T12:00:00Z", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "data": payload});
+    let catalogue = json!({"event_id": "e1", "ts": "2026-01-19T12:00:00Z", "domain": "agent", "type": "status",
+        "actor": {"id": "agent:sofia", "kind": "agent"}, "payload": payload, "meta": {"trace_id": "t1"}});
+    for body in [cloud, catalogue] {
+        let event = event("agent.event.status", &body);
+        assert_eq!(self::event("agent.event.status", &write(&event)), event, "{body}");
+    }
+    let published = json!({"event_type": "agent.event.status", "event_id": "e1", "source": "gateway",
+        "specversion": "1.0", "type": "status", "domain": "agent", "id": "other", "data": 1, "payload": payload});
+    let new = publish(published, at("2026-11-20T00:00:00Z")).unwrap();
+    assert_eq!(event("agent.event.status", &write(&new.event)), new.event);
+}
+
 #[test]
 fn a_name_too_long_for_an_index_names_nothing_and_is_kept_where_it_was_sent() {
     let long = "x".repeat(200_000);

@@ -119,6 +119,12 @@ fn answers_as_the_model_does(runtime: &Runtime, history: &dyn History) {
             prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected.clone(), "{:?}", query);
             let total = runtime.block_on(history.total(&query)).expect("a total");
             prop_assert_eq!(total, Total { rows: expected.len() as u64, exact: true }, "{:?}", query);
+            for (limit, offset) in [(limit, 0), (limit, 7), (1_000, 0), (1_000, 1)] {
+                let query = HistoryQuery { limit, offset, ..query.clone() };
+                let page = runtime.block_on(history.query(&query)).expect("a page");
+                prop_assert!(page.total(&query).is_none_or(|said| said == total), "{:?}", query);
+                prop_assert!(offset > 0 || page.has_more || page.total(&query).is_some(), "{:?}", query);
+            }
             for group_by in [GroupBy::EventType, GroupBy::EntityId, GroupBy::SourceService] {
                 let asked = AggregateQuery {
                     filter: query.clone(),

@@ -101,7 +101,7 @@ async fn all_got_the_log(clients: &[Wanderer], end: Cursor, logs: &Logs<'_>) {
 
 /// The newest saved state at or before a position.
 async fn saved_before(database: &Database, cursor: Cursor) -> Option<u64> {
-    let saved = database.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq).await.ok()??;
+    let saved = database.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, None).await.ok()??;
     Some(saved.cursor.seq)
 }
 

@@ -1,0 +1,79 @@
+//! Patterns over subjects, and the filters of the stream.
+//!
+//! An input is a pattern, a line end, a subject, a line end, and the query string of a stream.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use living_map::model::subject::{self, Pattern};
+use living_map::stream::StreamOptions;
+use url::form_urlencoded;
+
+/// What NATS says of wildcards, word by word.
+fn stands_for(pattern: &[&str], subject: &[&str]) -> bool {
+    match (pattern, subject) {
+        ([], []) => true,
+        ([">"], [_, ..]) => true,
+        (["*", pattern @ ..], [_, subject @ ..]) => stands_for(pattern, subject),
+        ([wanted, pattern @ ..], [token, subject @ ..]) => wanted == token && stands_for(pattern, subject),
+        _ => false,
+    }
+}
+
+fn patterns(text: &str, subject: &str) {
+    let Ok(pattern) = text.parse::<Pattern>() else {
+        assert!(subject::validate(text).is_err(), "a subject is the pattern of itself: {text:?}");
+        return;
+    };
+    assert_eq!(pattern.to_string(), text);
+    assert_eq!(pattern.is_literal(), subject::validate(text).is_ok(), "{text:?}");
+    if subject::validate(subject).is_ok() {
+        let words = |text| str::split(text, '.').collect::<Vec<_>>();
+        let expected = stands_for(&words(text), &words(subject));
+        assert_eq!(pattern.matches(subject), expected, "{text:?} {subject:?}");
+    }
+    if pattern.is_literal() {
+        assert!(pattern.matches(text) && (text == subject || !pattern.matches(subject)));
+    }
+}
+
+/// A query that says the same.
+fn written(options: &StreamOptions) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for cursor in options.cursor.iter() {
+        query.append_pair("cursor", &cursor.to_string());
+    }
+    for layer in options.layers.to_vec() {
+        query.append_pair("layers", &layer.to_string());
+    }
+    for pattern in &options.types {
+        query.append_pair("types", pattern.as_str());
+    }
+    for entity in &options.entities {
+        query.append_pair("entity", entity);
+    }
+    query.append_pair("snapshot", if options.snapshot { "true" } else { "false" });
+    query.finish()
+}
+
+fn options(query: &str) {
+    match StreamOptions::from_query(query) {
+        Ok(options) => {
+            let written = written(&options);
+            assert_eq!(StreamOptions::from_query(&written).as_ref(), Ok(&options), "{query:?} {written:?}");
+        }
+        Err(error) => {
+            let given = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == error.parameter);
+            assert!(given, "{query:?}: {error} of what was not given");
+            assert!(!error.expected.is_empty());
+        }
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let text = String::from_utf8_lossy(input);
+    let mut lines = text.splitn(3, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    patterns(line(), line());
+    options(line());
+});

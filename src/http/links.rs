@@ -1,0 +1,71 @@
+//! Where an answer leads: `links` of the `OpenAPI` document.
+
+use utoipa::openapi::link::Link;
+use utoipa::openapi::{OpenApi, RefOr};
+
+/// From an operation's answer of this status to another operation, whose parameter is found in the answer.
+type Lead = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const LEADS: &[Lead] = &[
+    ("snapshot", "200", "diff", "from", "$response.body#/meta/cursor"),
+    ("snapshot", "200", "event_stream", "cursor", "$response.body#/meta/cursor"),
+    ("saved_snapshots", "200", "saved_snapshot", "id", "$response.body#/items/0/id"),
+    ("saved_snapshots", "200", "diff", "from", "$response.body#/oldest_cursor"),
+    ("entities", "200", "entity", "id", "$response.body#/items/0/id"),
+    ("entities", "200", "relations", "id", "$response.body#/items/0/id"),
+    ("entities", "200", "entities", "cursor", "$response.body#/next_cursor"),
+    ("publish", "200", "history", "cursor", "$response.body#/results/0/cursor"),
+    ("publish", "200", "diff", "from", "$response.body#/results/0/cursor"),
+    ("history", "200", "entity", "id", "$response.body#/items/0/entity_id"),
+    ("history", "200", "history", "cursor", "$response.body#/next_cursor"),
+    ("alerts", "200", "acknowledge_alert", "id", "$response.body#/items/0/id"),
+    ("silence_alerts", "201", "end_silence", "id", "$response.body#/id"),
+    ("silences", "200", "end_silence", "id", "$response.body#/items/0/id"),
+    ("dead_letters", "200", "dead_letter", "id", "$response.body#/items/0/id"),
+    ("dead_letters", "200", "replay_dead_letter", "id", "$response.body#/items/0/id"),
+    ("dead_letters", "200", "discard_dead_letter", "id", "$response.body#/items/0/id"),
+    ("lessons", "200", "lesson", "key", "$response.body#/items/0/lesson_key"),
+    ("lessons", "200", "lesson_history", "key", "$response.body#/items/0/lesson_key"),
+    ("lessons", "200", "review_lesson", "key", "$response.body#/items/0/lesson_key"),
+    ("lessons", "200", "revise_lesson", "key", "$response.body#/items/0/lesson_key"),
+    ("lessons", "200", "retire_lesson", "key", "$response.body#/items/0/lesson_key"),
+    ("lessons", "200", "preamble", "id", "$response.body#/items/0/agent_id"),
+];
+
+/// Adds the links.
+pub fn complete(document: &mut OpenApi) {
+    let items = document.paths.paths.values_mut();
+    for operation in items.flat_map(|item| [&mut item.get, &mut item.post]).flatten() {
+        let own = operation.operation_id.clone().unwrap_or_default();
+        for (_, status, to, parameter, place) in LEADS.iter().filter(|(from, ..)| *from == own) {
+            if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(*status) {
+                let link = Link::builder().operation_id(*to).parameter(*parameter, *place).build();
+                response.links.insert((*to).to_owned(), link.into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::http::openapi_json;
+
+    #[test]
+    fn every_link_is_in_the_document_and_leads_to_a_parameter() {
+        let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        let items = document["paths"].as_object().unwrap().values();
+        let operations: Vec<&Value> = items.flat_map(|item| item.as_object().unwrap().values()).collect();
+        let find = |id: &str| {
+            operations.iter().find(|operation| operation["operationId"] == id).unwrap_or_else(|| panic!("no {id}"))
+        };
+        for (from, status, to, parameter, place) in LEADS {
+            let link = &find(from)["responses"][status]["links"][to];
+            assert_eq!(link["parameters"][parameter], *place, "from {from} to {to}");
+            let parameters = find(to)["parameters"].as_array().unwrap();
+            assert!(parameters.iter().any(|known| known["name"] == *parameter), "{to} has no {parameter}");
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Every route, asked by everybody: without a credential, with ones that are not taken, and with each role.
+//!
+//! The table of [`living_map::http::RULES`] says who may; a request of this walk says with what each route is asked, so that a
+//! route that is let through does what it is for. A route without one fails the walk.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{TimeDelta, Utc};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use living_map::access::Role;
+use living_map::http::{RULES, Who};
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use super::access::{SECRET, jwt, made};
+use super::faults::environment;
+use crate::support::process::Process;
+use crate::support::wait::{PATIENCE, until};
+
+/// Routes that the document does not have: the page and the explorer.
+const UNDOCUMENTED: [&str; 5] = ["/assets/{*path}", "/openapi.json", "/docs", "/docs/", "/docs/{*path}"];
+
+/// The WebSocket's route, which is asked by a handshake.
+const SOCKET: &str = "/living-map/stream";
+
+/// How somebody asks, and what they are to be told wherever the table does not let everybody in.
+struct Refused {
+    who: &'static str,
+    token: Option<String>,
+    status: u16,
+}
+
+/// What is sent to a route, and the status with which whoever may is answered.
+struct Call {
+    method: &'static str,
+    path: &'static str,
+    uri: String,
+    body: Option<Value>,
+    answer: u16,
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, String::from_utf8_lossy(&self.body)))
+    }
+}
+
+async fn ask(server: &Process, method: &str, uri: &str, token: Option<&str>, body: Option<&Value>) -> Answer {
+    // each one reads the system's certificates; without connections of a test that has ended
+    static CLIENT: LazyLock<Client> = LazyLock::new(|| {
+        let client = Client::builder().redirect(Policy::none()).pool_max_idle_per_host(0).timeout(PATIENCE);
+        client.build().expect("a client")
+    });
+    let method: Method = method.parse().unwrap();
+    let mut request = CLIENT.request(method, server.url(uri));
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    let answer = request.send().await.unwrap();
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    // it does not end
+    let endless = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+    let body = if endless { Vec::new() } else { answer.bytes().await.unwrap().to_vec() };
+    Answer { status, headers, body }
+}
+
+async fn shake_hands(server: &Process, token: Option<&str>) -> Answer {
+    let mut request = server.ws_url(SOCKET).into_client_request().unwrap();
+    if let Some(token) = token {
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    match tokio_tungstenite::connect_async(request).await {
+        Ok((_, answer)) => Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body: vec![] },
+        Err(Error::Http(answer)) => Answer {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            body: answer.body().clone().unwrap_or_default(),
+        },
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl Call {
+    async fn made_by(&self, server: &Process, token: Option<&str>) -> Answer {
+        if self.path == SOCKET {
+            return shake_hands(server, token).await;
+        }
+        ask(server, self.method, &self.uri, token, self.body.as_ref()).await
+    }
+}
+
+/// What there is to be read and changed.
+struct World {
+    snapshot: String,
+    alert: String,
+    silence: String,
+    lesson: String,
+    /// One to be replayed, one to be discarded.
+    letters: [String; 2],
+}
+
+impl World {
+    /// Fills the server with one of each; it is started anew meanwhile, which saves the map.
+    async fn make(server: &mut Process, admin: &str, before_the_start: impl FnOnce()) -> Self {
+        let failure = |number: i64| {
+            let timestamp = Utc::now() - TimeDelta::seconds(60 - number);
+            json!({"event_type": "agent.experience.v1.agent:one", "payload": {
+                "event_id": format!("failure-{number}"), "agent_id": "agent:one", "task": "answer", "outcome": "error",
+                "error_class": "rate_limited", "timestamp": timestamp, "version": 1,
+            }})
+        };
+        let unreadable =
+            |number: i64| json!({"event_type": "agent.experience.v1.agent:two", "payload": {"number": number}});
+        let events = json!([
+            {"event_type": "agent.event.created", "payload": {"agent_id": "agent:one"}},
+            {"event_type": "ops.alert.critical", "payload": {"alert_id": "fire", "title": "It burns"}},
+            failure(0), failure(1), failure(2), unreadable(0), unreadable(1),
+        ]);
+        let published = ask(server, "POST", "/living-map/events", Some(admin), Some(&events)).await;
+        assert_eq!(published.status, 200);
+        let silence = json!({"rule": "none", "minutes": 600});
+        let silence = ask(server, "POST", "/living-map/alerts/silences", Some(admin), Some(&silence)).await;
+        assert_eq!(silence.status, 201);
+        let alert = items(server, admin, "/living-map/alerts", 1).await.remove(0);
+        let lesson = items(server, admin, "/living-map/lessons", 1).await.remove(0);
+        let letters = items(server, admin, "/living-map/dead-letters?status=dead", 2).await;
+        assert!(server.stop().await.success());
+        before_the_start();
+        server.restart().await;
+        let snapshot = items(server, admin, "/living-map/snapshots", 1).await.remove(0);
+        items(server, admin, "/living-map/alerts", 1).await;
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self {
+            snapshot: text(&snapshot["id"]),
+            alert: text(&alert["id"]),
+            silence: text(&silence.json()["id"]),
+            lesson: text(&lesson["lesson_key"]),
+            letters: [text(&letters[0]["id"]), text(&letters[1]["id"])],
+        }
+    }
+
+    /// A request for every route, in an order in which each finds what it is about.
+    fn calls(&self) -> Vec<Call> {
+        let Self { snapshot, alert, silence, lesson, letters: [replayed, discarded] } = self;
+        let get = |path, uri: String| Call { method: "GET", path, uri, body: None, answer: 200 };
+        let read = |path: &'static str| get(path, path.to_owned());
+        let about = |path: &'static str, id: &str| get(path, path.replace("{id}", id).replace("{key}", id));
+        let post = |path: &'static str, id: &str, body| Call { method: "POST", body, ..about(path, id) };
+        let event = json!({"event_type": "agent.event.created", "payload": {"agent_id": "agent:walked"}});
+        let outcome = json!({"lesson_key": lesson, "helped": true});
+        let review = json!({"version": 1, "decision": "confirm"});
+        let revision = json!({"version": 1, "text": "Ask the other provider."});
+        let retirement = json!({"version": 2, "reason": "it is over"});
+        let silencing = json!({"rule": "walked", "minutes": 5});
+        vec![
+            read("/"),
+            Call { answer: 404, ..get("/assets/{*path}", "/assets/none.js".into()) },
+            Call { answer: 308, ..read("/docs") },
+            read("/docs/"),
+            get("/docs/{*path}", "/docs/swagger-ui.css".into()),
+            read("/openapi.json"),
+            read("/living-map/health"),
+            read("/living-map/ready"),
+            read("/living-map/snapshot"),
+            read("/living-map/snapshots"),
+            about("/living-map/snapshots/{id}", snapshot),
+            get("/living-map/diff", format!("/living-map/diff?from={}", urlencoded(&Utc::now().to_rfc3339()))),
+            read("/living-map/entities"),
+            about("/living-map/entities/{id}", "agent:one"),
+            about("/living-map/entities/{id}/relations", "agent:one"),
+            read("/living-map/history"),
+            read("/living-map/history/aggregate"),
+            Call { answer: 101, ..read(SOCKET) },
+            read("/living-map/events/stream"),
+            post("/living-map/stream/ticket", "", None),
+            read("/living-map/errors"),
+            read("/living-map/errors/health"),
+            read("/living-map/alerts"),
+            read("/living-map/alerts/silences"),
+            read("/living-map/dead-letters"),
+            about("/living-map/dead-letters/{id}", replayed),
+            read("/living-map/lessons"),
+            about("/living-map/lessons/{key}", lesson),
+            about("/living-map/lessons/{key}/history", lesson),
+            about("/living-map/agents/{id}/preamble", "agent:one"),
+            read("/metrics"),
+            post("/living-map/events", "", Some(event)),
+            post("/living-map/agents/{id}/outcomes", "agent:one", Some(outcome)),
+            post("/living-map/errors/flush", "", None),
+            post("/living-map/alerts/{id}/acknowledge", alert, Some(json!({"note": "on it"}))),
+            Call { answer: 201, ..post("/living-map/alerts/silences", "", Some(silencing)) },
+            Call { method: "DELETE", answer: 204, ..about("/living-map/alerts/silences/{id}", silence) },
+            post("/living-map/dead-letters/{id}/replay", replayed, None),
+            post("/living-map/dead-letters/{id}/discard", discarded, None),
+            post("/living-map/dead-letters/replay", "", None),
+            post("/living-map/lessons/{key}/review", lesson, Some(review)),
+            post("/living-map/lessons/{key}/revise", lesson, Some(revision)),
+            post("/living-map/lessons/{key}/retire", lesson, Some(retirement)),
+            post("/living-map/errors/compact", "", None),
+        ]
+    }
+}
+
+fn urlencoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// The items of a list, once there are as many.
+async fn items(server: &Process, token: &str, uri: &str, count: usize) -> Vec<Value> {
+    until(&format!("{count} of {uri}"), || async {
+        let answer = ask(server, "GET", uri, Some(token), None).await;
+        if answer.status != 200 {
+            return None;
+        }
+        answer.json()["items"].as_array().filter(|items| items.len() >= count).cloned()
+    })
+    .await
+}
+
+/// All that requests of the walk could have changed.
+async fn state(server: &Process, admin: &str) -> Vec<Value> {
+    let mut lists = Vec::new();
+    for uri in [
+        "/living-map/history?event_type=agent.event.*&limit=1000",
+        "/living-map/history?event_type=living_map.alert.*&limit=1000",
+        "/living-map/alerts",
+        "/living-map/alerts/silences",
+        "/living-map/dead-letters",
+        "/living-map/lessons?status=candidate,active,rejected,superseded,retired",
+    ] {
+        lists.push(json!(items(server, admin, uri, 0).await));
+    }
+    lists
+}
+
+/// Every route as the document served has it, and as the table does; and who may.
+fn routes(document: &Value) -> Vec<(&'static str, &'static str, Who)> {
+    let mut served: BTreeSet<(String, String)> =
+        UNDOCUMENTED.map(|path| ("GET".to_owned(), path.to_owned())).into_iter().collect();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            served.insert((method.to_uppercase(), path.clone()));
+            let (method, path) = (method.to_uppercase(), path.as_str());
+            let rule = RULES.iter().find(|rule| (rule.0, rule.1) == (method.as_str(), path));
+            let (.., who) = rule.unwrap_or_else(|| panic!("the table lacks {method} {path}"));
+            let token = &operation["security"][0]["token"][0];
+            assert_eq!(token.as_str(), who.role().map(Role::as_str), "the document of {method} {path}: {operation}");
+        }
+    }
+    let table: BTreeSet<_> = RULES.iter().map(|(method, path, _)| ((*method).into(), (*path).into())).collect();
+    assert_eq!(served, table, "what is served on the left, the table on the right");
+    RULES.to_vec()
+}
+
+/// The walk: first those who are refused, who change nothing, then those who are not.
+async fn walk(server: &Process, world: &World, roles: &[(Role, String)], refused: &[Refused]) {
+    let admin = &roles.iter().find(|(role, _)| *role == Role::Admin).unwrap().1;
+    let routes = routes(&ask(server, "GET", "/openapi.json", None, None).await.json());
+    let calls = world.calls();
+    for call in &calls {
+        let known = routes.iter().any(|(method, path, _)| (call.method, call.path) == (*method, *path));
+        assert!(known, "the walk asks {} {}, which the table does not have", call.method, call.path);
+    }
+    let way = |method: &str, path: &str| {
+        let call = calls.iter().find(|call| (call.method, call.path) == (method, path));
+        call.unwrap_or_else(|| panic!("the walk has no request for {method} {path}: add one to `calls`"))
+    };
+
+    let before = state(server, admin).await;
+    for (method, path, who) in &routes {
+        let call = way(method, path);
+        let Some(least) = who.role() else { continue };
+        for Refused { who, token, status } in refused {
+            let answer = call.made_by(server, token.as_deref()).await;
+            assert_eq!(answer.status, *status, "{method} {path} {who}: {}", answer.json());
+            problem(&answer, token.is_some(), &format!("{method} {path} {who}"));
+            if *method == "GET" && *path != SOCKET {
+                let head = ask(server, "HEAD", &call.uri, token.as_deref(), None).await;
+                assert_eq!((head.status, head.body.len()), (*status, 0), "HEAD {path} {who}");
+            }
+        }
+        for (role, token) in roles.iter().filter(|(role, _)| *role < least) {
+            let answer = call.made_by(server, Some(token)).await;
+            assert_eq!(answer.status, 403, "{method} {path} as {role}");
+            problem(&answer, true, &format!("{method} {path} as {role}"));
+        }
+    }
+    assert_eq!(state(server, admin).await, before, "a refused request changed something");
+
+    // in the order of the requests, which build on each other
+    for call in &calls {
+        let (.., who) = routes.iter().find(|route| (route.0, route.1) == (call.method, call.path)).unwrap();
+        if who.role().is_none() {
+            for Refused { who, token, .. } in refused {
+                let answer = call.made_by(server, token.as_deref()).await;
+                assert_eq!(answer.status, call.answer, "{} {} {who}", call.method, call.path);
+            }
+        }
+        let mut allowed = roles.iter().filter(|(role, _)| who.role().is_none_or(|least| *role >= least));
+        let (role, token) = allowed.next().unwrap();
+        let answer = call.made_by(server, Some(token)).await;
+        let said = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, call.answer, "{} {} as {role}: {said}", call.method, call.path);
+        for (role, token) in allowed {
+            // what is done once may be a conflict, or gone, when it is asked for again
+            let status = call.made_by(server, Some(token)).await.status;
+            let again = [call.answer, 404, 409].contains(&status);
+            assert!(again, "{} {} as {role}: {status}", call.method, call.path);
+        }
+    }
+    assert_ne!(state(server, admin).await, before, "the walk can change what is compared");
+}
+
+/// A refusal is a problem document, and says how to come in where that is the matter (RFC 9110, 11.6.1).
+fn problem(answer: &Answer, shown: bool, whose: &str) {
+    assert_eq!(answer.headers["content-type"], "application/problem+json", "{whose}");
+    assert_eq!(answer.json()["status"], answer.status, "{whose}");
+    let challenge = answer.headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
+    let expected = match (answer.status, shown) {
+        (401, false) => Some(r#"Bearer realm="living-map""#),
+        (401, true) => Some(r#"Bearer realm="living-map", error="invalid_token""#),
+        _ => None,
+    };
+    assert_eq!(challenge, expected, "{whose}");
+}
+
+fn refused(who: &'static str, token: impl Into<String>) -> Refused {
+    Refused { who, token: Some(token.into()), status: 401 }
+}
+
+const NOBODY: Refused = Refused { who: "without a token", token: None, status: 401 };
+
+/// Dead letters soon, and lessons that only the walk reviews.
+const SETTINGS: [(&str, &str); 2] = [("DEAD_LETTER_RETRY_SECONDS", "0.05"), ("LESSON_REVIEW_SECONDS", "86400")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_by_api_tokens() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let tokens = Role::ALL.map(|role| (role, made(role.as_str(), role.as_str())));
+    let lines: Vec<&str> = tokens.iter().map(|(_, (_, line))| line.as_str()).collect();
+    let (revoked, revoked_line) = made("gone", "admin");
+    fs::write(file.path(), format!("{}\n{revoked_line}\n", lines.join("\n"))).unwrap();
+    let access = [("AUTH", "token"), ("AUTH_TOKENS_FILE", file.path().to_str().unwrap())];
+    let mut server = Process::serve(&environment(&[&SETTINGS[..], &access].concat())).await;
+    let errors = "/living-map/errors";
+    assert_eq!(ask(&server, "GET", errors, Some(&revoked), None).await.status, 200, "it was good");
+    let revoke = || fs::write(file.path(), lines.join("\n")).unwrap();
+    let roles = tokens.clone().map(|(role, (token, _))| (role, token));
+    let world = World::make(&mut server, &roles[3].1, revoke).await;
+    let strangers = [
+        NOBODY,
+        refused("with a made-up token", "lm_stranger"),
+        refused("with a token of another kind", jwt(&json!({"role": "admin"}))),
+        refused("with a line in place of its token", lines[3]),
+        refused("with a revoked token", revoked),
+    ];
+    walk(&server, &world, &roles, &strangers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_by_json_web_tokens() {
+    let access =
+        [("AUTH", "jwt"), ("JWT_SECRET", SECRET), ("JWT_ISSUER", "https://issuer.example"), ("JWT_AUDIENCE", "map")];
+    let mut server = Process::serve(&environment(&[&SETTINGS[..], &access].concat())).await;
+    let whole = |role: &str| json!({"role": role, "iss": "https://issuer.example", "aud": ["other", "map"]});
+    let admin = |changes: Value| {
+        let mut claims = whole("admin");
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        claims
+    };
+    let without = |claim: &str| {
+        let mut claims = whole("admin");
+        claims.as_object_mut().unwrap().remove(claim);
+        jwt(&claims)
+    };
+    let roles = Role::ALL.map(|role| (role, jwt(&whole(role.as_str()))));
+    let world = World::make(&mut server, &roles[3].1, || ()).await;
+
+    let now = Utc::now().timestamp();
+    let signed = |algorithm, secret: &str| {
+        let claims = admin(json!({"sub": "sofia", "exp": now + 3600}));
+        encode(&Header::new(algorithm), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+    };
+    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let claims = part(admin(json!({"exp": now + 3600})));
+    let unsigned = |algorithm: &str| format!("{}.{claims}.", part(json!({"alg": algorithm, "typ": "JWT"})));
+    let viewer = &roles[0].1;
+    let parts: Vec<&str> = viewer.split('.').collect();
+    let raised = format!("{}.{claims}.{}", parts[0], parts[2]);
+    let strangers = [
+        NOBODY,
+        refused("with a made-up token", "eyJ.stranger"),
+        refused("with an API token", made("admin", "admin").0),
+        refused("with an expired token", jwt(&admin(json!({"exp": now - 60})))),
+        refused("with a token that never ends", without_end(&admin(json!({})))),
+        refused("with a token of tomorrow", jwt(&admin(json!({"nbf": now + 86_400})))),
+        refused("with another issuer's token", jwt(&admin(json!({"iss": "https://elsewhere.example"})))),
+        refused("with nobody's token", without("iss")),
+        refused("with a token for another audience", jwt(&admin(json!({"aud": "elsewhere"})))),
+        refused("with a token for no audience", without("aud")),
+        refused("with alg none", unsigned("none")),
+        refused("with alg NONE", unsigned("NONE")),
+        refused("with HS256 and no signature", unsigned("HS256")),
+        refused("with another key's token", signed(Algorithm::HS256, "another secret, which is long enough too")),
+        refused("with another algorithm's token", signed(Algorithm::HS512, SECRET)),
+        refused("with another's signature", raised),
+        Refused { status: 403, ..refused("with a token without a role", jwt(&admin(json!({"role": "king"})))) },
+    ];
+    walk(&server, &world, &roles, &strangers).await;
+}
+
+fn without_end(claims: &Value) -> String {
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
