@@ -52,29 +52,39 @@ pub fn prefers_json(headers: &HeaderMap) -> bool {
 /// The encoding a client wants: the best one it takes, and of equals the smallest. None when it takes none of ours.
 #[must_use]
 pub fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    best(
+        headers,
+        [(&["identity"], Encoding::Identity), (&["gzip", "x-gzip"], Encoding::Gzip), (&["zstd"], Encoding::Zstd)],
+    )
+}
+
+/// Of what is `offered`, each by its names in headers, what a client takes most gladly, and of equals the last. What is
+/// called `identity` is taken by whoever does not exclude it.
+pub fn best<T: Copy, const N: usize>(headers: &HeaderMap, offered: [(&[&str], T); N]) -> Option<T> {
+    let is_identity = |names: &[&str]| names.contains(&"identity");
     if !headers.contains_key(ACCEPT_ENCODING) {
-        return Some(Encoding::Identity);
+        return offered.iter().find(|(names, _)| is_identity(names)).map(|(_, it)| *it);
     }
-    let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
+    let (mut qualities, mut any) = ([None; N], None);
     for (coding, quality) in elements(headers, &ACCEPT_ENCODING) {
-        let slot = match coding {
-            _ if coding.eq_ignore_ascii_case("zstd") => &mut zstd,
-            _ if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") => &mut gzip,
-            _ if coding.eq_ignore_ascii_case("identity") => &mut identity,
-            "*" => &mut any,
-            _ => continue,
+        let named = |(names, _): &(&[&str], T)| names.iter().any(|name| coding.eq_ignore_ascii_case(name));
+        let slot = match offered.iter().position(named) {
+            Some(at) => &mut qualities[at],
+            None if coding == "*" => &mut any,
+            None => continue,
         };
         *slot = (*slot).max(Some(quality));
     }
-    [
-        (identity.or(any.filter(|any| *any == 0)).unwrap_or(UNNAMED_IDENTITY), Encoding::Identity),
-        (gzip.or(any).unwrap_or(0), Encoding::Gzip),
-        (zstd.or(any).unwrap_or(0), Encoding::Zstd),
-    ]
-    .into_iter()
-    .filter(|(quality, _)| *quality > 0)
-    .max_by_key(|(quality, _)| *quality)
-    .map(|(_, encoding)| encoding)
+    offered
+        .iter()
+        .zip(qualities)
+        .map(|((names, it), quality)| match quality {
+            None if is_identity(names) => (any.filter(|any| *any == 0).unwrap_or(UNNAMED_IDENTITY), *it),
+            _ => (quality.or(any).unwrap_or(0), *it),
+        })
+        .filter(|(quality, _)| *quality > 0)
+        .max_by_key(|(quality, _)| *quality)
+        .map(|(_, it)| it)
 }
 
 /// Whether `If-None-Match` names `etag`, so that the client has the answer already. Compared weakly, as RFC 9110 wants.
@@ -180,6 +190,22 @@ mod tests {
             assert_eq!(super::encoding(&with(ACCEPT_ENCODING, accept)), encoding, "{accept}");
         }
         assert_eq!(super::encoding(&HeaderMap::new()), Some(Identity));
+    }
+
+    #[test]
+    fn what_is_offered_decides_which_names_are_known() {
+        let offered = [(&["identity"][..], 0), (&["gzip"], 1), (&["br"], 2)];
+        for (accept, chosen) in [
+            ("gzip, deflate, br, zstd", Some(2)),
+            ("gzip, deflate", Some(1)),
+            ("zstd", Some(0)),
+            ("br;q=0.5, gzip", Some(1)),
+            ("br;q=0, *", Some(1)),
+            ("identity;q=0, zstd", None),
+        ] {
+            assert_eq!(best(&with(ACCEPT_ENCODING, accept), offered), chosen, "{accept}");
+        }
+        assert_eq!(best(&HeaderMap::new(), offered), Some(0));
     }
 
     #[test]

@@ -33,19 +33,47 @@ struct Files;
 /// The page itself.
 pub fn index(request: &HeaderMap) -> Result<Response, Problem> {
     let mut response = match Files::get("index.html") {
-        Some(page) => file(page, request, ASK_AGAIN)?,
+        Some(page) => file(page, "index.html", request, ASK_AGAIN)?,
         None => ([(header::CONTENT_TYPE, "text/html")], UNBUILT).into_response(),
     };
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
     Ok(response)
 }
 
+/// A form of a file that the build makes beside it, once and for all clients, so as small as can be.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    /// What it is called in headers.
+    coding: &'static str,
+    /// What the name of the file has at its end.
+    ending: &'static str,
+}
+
+/// The smaller, the later.
+const FORMS: [(&[&str], Form); 3] = [
+    (&["identity"], Form { coding: "identity", ending: "" }),
+    (&["gzip", "x-gzip"], Form { coding: "gzip", ending: ".gz" }),
+    (&["br"], Form { coding: "br", ending: ".br" }),
+];
+
 /// `GET /assets/{*path}`: what the page loads.
 pub async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, Problem> {
     let path = path?.0;
-    let found =
-        Files::get(&format!("assets/{path}")).ok_or_else(|| Problem::not_found("the page has no file of this name"))?;
-    file(found, &headers, if is_named_by_content(&path) { KEEP } else { ASK_AGAIN })
+    let name = format!("assets/{path}");
+    let caching = if is_named_by_content(&path) { KEEP } else { ASK_AGAIN };
+    let form = negotiate::best(&headers, FORMS).filter(|form| !form.ending.is_empty());
+    let packed = form.and_then(|form| Some((form, Files::get(&format!("{name}{}", form.ending))?)));
+    let Some((form, packed)) = packed else {
+        let plain = Files::get(&name).ok_or_else(|| Problem::not_found("the page has no file of this name"))?;
+        return file(plain, &name, &headers, caching);
+    };
+    let mut response = file(packed, &name, &headers, caching)?;
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    // an answer without a body has none to encode
+    if response.status() == StatusCode::OK {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(form.coding));
+    }
+    Ok(response)
 }
 
 /// Whether a name ends as the bundler ends them: `index-3H1q9wZo.js`.
@@ -54,15 +82,16 @@ fn is_named_by_content(path: &str) -> bool {
     stem.len() > 9 && stem.as_bytes()[stem.len() - 9] == b'-'
 }
 
-fn file(file: EmbeddedFile, request: &HeaderMap, caching: HeaderValue) -> Result<Response, Problem> {
+/// `name` is the plain file's, which says of what type it is in every form.
+fn file(file: EmbeddedFile, name: &str, request: &HeaderMap, caching: HeaderValue) -> Result<Response, Problem> {
     let EmbeddedFile { data, metadata } = file;
     // weak: the same file may go out compressed or not
     let etag = format!("W/\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&metadata.sha256_hash()[..16]));
     let mut response = if negotiate::has_already(request, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let mime = HeaderValue::from_str(metadata.mimetype()).map_err(Problem::internal)?;
-        ([(header::CONTENT_TYPE, mime)], Body::from(data.into_owned())).into_response()
+        let mime = mime_guess::from_path(name).first_or_octet_stream();
+        ([(header::CONTENT_TYPE, mime.essence_str())], Body::from(data.into_owned())).into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(Problem::internal)?);

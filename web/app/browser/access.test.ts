@@ -1,19 +1,9 @@
 /** Tokens and roles, and what operators act on: alerts, dead letters, lessons; all of a real server. */
 
-import { spawnSync } from 'node:child_process';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { binary, type Server, startBrowser, startServer } from './support.js';
+import { type Server, startBrowser, startServer, tokenOf } from './support.js';
 import { accessibility, still, visit } from './visit.js';
-
-/** A token, and its line for the server. */
-function tokenOf(role: string) {
-  const { stdout, stderr } = spawnSync(binary(), ['token', '--name', role, '--role', role], { encoding: 'utf8' });
-  const [token] = /lm_\S+/.exec(stdout + stderr) ?? [];
-  const [line] = new RegExp(`${role}:${role}:\\w+`).exec(stdout + stderr) ?? [];
-  if (!token || !line) throw new Error(stdout + stderr);
-  return { token, line };
-}
 
 const viewer = tokenOf('viewer');
 const operator = tokenOf('operator');
@@ -37,6 +27,9 @@ async function publish(event_type: string, payload: object) {
 async function count(path: string): Promise<number> {
   return (await (await fetch(server.url + path, { headers })).json()).items.length;
 }
+
+/** The active alerts, as the server lists them. */
+const alerts = async () => (await (await fetch(`${server.url}living-map/alerts`, { headers })).json()).items;
 
 beforeAll(async () => {
   const lines = [viewer, operator, admin].map(({ line }) => line).join();
@@ -95,6 +88,60 @@ test('an alert is counted in the header and told in its panel, until it is clear
     await badge.waitFor({ state: 'detached' });
     await raised.getByText('The disk is full').waitFor({ state: 'detached' });
   }));
+
+test('an alert is acknowledged and silenced by an operator, by keyboard, and a viewer is told that it may not', async () => {
+  const alert = { alert_id: 'fan', title: 'A fan stands still', entity_id: 'node:01' };
+  await publish('ops.alert.warning', alert);
+  await on('?panel=alerts', async (page) => {
+    const row = page.getByRole('list', { name: 'Raised' }).locator('li').filter({ hasText: 'A fan stands still' });
+    const silences = page.getByRole('list', { name: 'Silences in force' }).locator('li');
+    await signIn(page, viewer.token);
+    await row.getByRole('button', { name: 'Acknowledge' }).click();
+    await row.getByText(/Your token does not allow this: .*operator/).waitFor();
+    expect((await alerts())[0]).toMatchObject({ id: 'fan', acknowledged_by: null });
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signIn(page, operator.token);
+
+    await row.getByRole('button', { name: 'Acknowledge' }).press('Enter');
+    await row.getByText(/Acknowledged by operator, .*\d\d:\d\d/).waitFor();
+    expect((await alerts())[0]).toMatchObject({ id: 'fan', acknowledged_by: 'operator' });
+
+    await row.getByRole('button', { name: 'Silence…' }).press('Enter');
+    await expect.poll(() => page.evaluate(() => document.activeElement?.tagName)).toBe('SELECT');
+    await page.keyboard.press('Escape');
+    await row.getByLabel('Reason').waitFor({ state: 'detached' });
+    await row.getByRole('button', { name: 'Silence…' }).press('Enter');
+    await row.getByLabel('Which alerts').selectOption('entity node:01');
+    await row.getByLabel('For how long').selectOption('4 hr');
+    expect(await accessibility(page)).toEqual([]);
+    await row.getByLabel('Reason').fill('a new one is on its way');
+    await page.keyboard.press('Enter');
+    await row.getByText(/Silenced until/).waitFor();
+    await silences.getByText('entity node:01').waitFor();
+    await silences.getByText('a new one is on its way').waitFor();
+    await silences.getByText('by operator').waitFor();
+    expect(await accessibility(page)).toEqual([]);
+    const [{ silenced_until }] = await alerts();
+    expect(Date.parse(silenced_until) - Date.now()).toBeGreaterThan(3.9 * 3_600_000);
+
+    // A moment of the past shows how it was, and nothing is done about it.
+    const moment = new Date().toISOString();
+    await page.goto(`${server.url}?panel=alerts&at=${moment}`);
+    await row.getByText(/Acknowledged by operator/).waitFor();
+    await row.getByText(/Silenced until/).waitFor();
+    expect(await page.locator('.panel button').count()).toBe(0);
+    expect(await silences.count()).toBe(0);
+    await page.getByRole('button', { name: 'Back to live' }).click();
+
+    await page.getByLabel('Language').selectOption('uk');
+    await page.getByRole('button', { name: 'Зняти приглушення' }).press('Enter');
+    await row.getByText(/Приглушено до/).waitFor({ state: 'detached' });
+    await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe('panel');
+    expect(await count('living-map/alerts/silences')).toBe(0);
+    expect((await alerts())[0]).toMatchObject({ silenced_until: null });
+  });
+  await publish('ops.alert.warning', { ...alert, status: 'resolved' });
+});
 
 test('a dead letter is discarded by an operator, and a viewer is told that it may not', async () => {
   await publish('agent.experience.v1.sofia', { what: 'this is no experience' });

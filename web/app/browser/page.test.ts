@@ -1,5 +1,7 @@
 /** The page on a server with a simulated network: every view, and every way through it. */
 
+import { type IncomingHttpHeaders, request } from 'node:http';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer } from './support.js';
@@ -18,6 +20,22 @@ afterAll(async () => {
 
 const on = (path: string, look: (page: Page) => Promise<unknown>, options = {}, isDisturbed = false) =>
   visit({ browser, url: server.url + path, options, isDisturbed }, look);
+
+/** A file as it comes over the line, and what is in it. */
+function text(path: string, coding: string, headers = {}) {
+  return new Promise<{ headers: IncomingHttpHeaders; size: number; body: string }>((resolve, reject) => {
+    const asked = request(server.url + path, { headers: { ...headers, 'accept-encoding': coding } }, (answer) => {
+      const parts: Buffer[] = [];
+      answer.on('data', (part) => parts.push(part));
+      answer.on('end', () => {
+        const came = Buffer.concat(parts);
+        const unpack = { br: brotliDecompressSync, gzip: gunzipSync }[answer.headers['content-encoding'] ?? ''];
+        resolve({ headers: answer.headers, size: came.length, body: (unpack?.(came) ?? came).toString() });
+      });
+    });
+    asked.on('error', reject).end();
+  });
+}
 
 const snapshot = async () => (await fetch(`${server.url}living-map/snapshot`)).json();
 const heading = (page: Page) => page.locator('#entity-title');
@@ -41,6 +59,46 @@ describe('layers', () => {
         await page.getByRole('button', { name: 'Table', exact: true }).click();
       }
     });
+  });
+
+  test('the first picture waits for no graphics, and they take over from it', async () => {
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const prepare = (page: Page) =>
+      page.route(/assets\/graphics-/, async (route) => {
+        await released;
+        await route.continue();
+      });
+    await visit({ browser, url: `${server.url}?layer=agents`, prepare }, async (page) => {
+      await page.waitForSelector('html[data-picture=first]');
+      const { layers } = await snapshot();
+      const colours = await page.locator('canvas.sketch').evaluate((canvas: HTMLCanvasElement) => {
+        const { data = [] } = canvas.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height) ?? {};
+        return new Set(new Uint32Array(new Uint8Array(data).buffer)).size;
+      });
+      expect(layers.agents.items.length).toBeGreaterThan(0);
+      expect(colours).toBeGreaterThan(10);
+      release();
+      await still(page);
+      expect(await page.locator('canvas.sketch').count()).toBe(0);
+    });
+  });
+
+  test('what it loads comes as small as the build has made it', async () => {
+    const { body } = await text('', 'identity', { accept: 'text/html' });
+    const [script] = /assets\/index-[\w-]+\.js/.exec(body) ?? [''];
+    const plain = await text(script, 'identity');
+    for (const coding of ['br', 'gzip']) {
+      const { headers, size, body: unpacked } = await text(script, `deflate, ${coding}`);
+      expect(headers['content-encoding']).toBe(coding);
+      expect(headers.vary).toContain('accept-encoding');
+      expect(headers['cache-control']).toContain('immutable');
+      expect(size).toBeLessThan(plain.size / 2);
+      expect(unpacked).toBe(plain.body);
+    }
+    expect(plain.headers).not.toHaveProperty('content-encoding');
   });
 
   test('health, connection and sources are in sight', async () => {

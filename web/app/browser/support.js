@@ -1,6 +1,6 @@
 /** What the browser's tests and measurements start: our own binary with a simulated network, and Debian's Chromium. */
 
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +28,8 @@ export function binary() {
  * @property {number} port
  * @property {() => Promise<void>} kill as a crash would
  * @property {() => Promise<void>} restart after `kill`: on the same port and the same database
+ * @property {() => void} hold nothing comes of it until `resume`, and its connections stay
+ * @property {() => void} resume
  * @property {() => void} forget after `kill`: the next start finds no database
  * @property {() => Promise<void>} close
  */
@@ -92,6 +94,8 @@ export async function startServer(options = [], settings = {}, token = null) {
     port,
     kill,
     restart: start,
+    hold: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
     forget: () => {
       for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
     },
@@ -100,6 +104,18 @@ export async function startServer(options = [], settings = {}, token = null) {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * A token, and its line for the server.
+ * @param {string} role whose name it has too
+ */
+export function tokenOf(role) {
+  const { stdout, stderr } = spawnSync(binary(), ['token', '--name', role, '--role', role], { encoding: 'utf8' });
+  const [token] = /lm_\S+/.exec(stdout + stderr) ?? [];
+  const [line] = new RegExp(`${role}:${role}:\\w+`).exec(stdout + stderr) ?? [];
+  if (!token || !line) throw new Error(stdout + stderr);
+  return { token, line };
 }
 
 /** Debian's Chromium, drawing by software: what runs the tests has no GPU. */

@@ -1,19 +1,26 @@
 /** What the page has the server do. */
 
 import { LivingMapError } from '@living-map/react';
-import { getToken } from './access';
 import type { Text } from './i18n/text';
 import { server, statusOf } from './server';
+import { getSession } from './session';
 
 /**
  * Asks the server to do something.
  * @throws {LivingMapError} when it refuses; what `fetch` throws when it does not answer
  */
-export async function post(path: string, body: unknown = {}): Promise<void> {
-  const headers: Record<string, string> = { accept: 'application/json', 'content-type': 'application/json' };
-  const token = getToken();
-  if (token !== null) headers.authorization = `Bearer ${token}`;
-  const response = await fetch(new URL(path, server.url), { method: 'POST', headers, body: JSON.stringify(body) });
+export const post = (path: string, body: unknown = {}): Promise<void> =>
+  send(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+
+/** Has the server end what is at `path`. Fails as {@link post} does. */
+export const remove = (path: string): Promise<void> => send(path, { method: 'DELETE' });
+
+async function send(path: string, init: RequestInit): Promise<void> {
+  const headers = new Headers(init.headers);
+  headers.set('accept', 'application/json');
+  const { token } = getSession();
+  if (token !== null) headers.set('authorization', `Bearer ${token}`);
+  const response = await fetch(new URL(path, server.url), { ...init, headers });
   if (!response.ok) throw new LivingMapError(response.status, await response.json().catch(() => null));
 }
 

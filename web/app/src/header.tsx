@@ -1,9 +1,10 @@
-import { signOut, useSession } from './access';
+import { useSession } from './access';
 import { useConnection, useEventRate, useLayers } from './live';
 import { Glyph } from './parts/mark';
 import type { Shape } from './picture/palette';
 import { LANGUAGES, setPreferences, THEMES, type Theme, usePreferences, useText } from './preferences';
 import { Search } from './search';
+import { signOut } from './session';
 import { AlertBadge } from './severity';
 import { useTravel } from './travel';
 import { formatView, LAYERS, setView, useView } from './view';
@@ -22,9 +23,11 @@ export function Header({ onSkip }: { onSkip: () => void }) {
       </h1>
       <LayerTabs />
       <Search />
-      <HealthBadge />
-      <AlertBadge />
-      <ConnectionBadge />
+      <div className="state">
+        <HealthBadge />
+        <AlertBadge />
+        <ConnectionBadge />
+      </div>
       <Preferences />
       <SignOut />
     </header>

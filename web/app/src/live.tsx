@@ -3,11 +3,20 @@
  * few times a second.
  */
 
-import { type EventFrame, type Layers, type LivingMapFull, useLivingMapFull } from '@living-map/react';
-import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useState } from 'react';
+import type { EventFrame, Layers, MapState } from '@living-map/react';
+import {
+  createContext,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from 'react';
 import { useSession } from './access';
-import { server } from './server';
 import { ripples } from './signals';
+import { getStream } from './stream';
 import { useTravel } from './travel';
 
 /** How often the picture and the lists take over what has changed. Milliseconds. */
@@ -16,7 +25,10 @@ const EVENTS_MS = 300;
 /** The rate is that of the last so many seconds. */
 const RATE_SECONDS = 5;
 
-export type Connection = Pick<LivingMapFull, 'connectionStatus' | 'error' | 'isStale' | 'reconnect'>;
+export interface Connection extends Pick<MapState, 'connectionStatus' | 'error' | 'isStale'> {
+  /** Connects again now, where the last connection ended. */
+  reconnect: () => void;
+}
 
 const LayersContext = createContext<Layers | null>(null);
 const EventsContext = createContext<readonly EventFrame[]>([]);
@@ -29,13 +41,20 @@ const ConnectionContext = createContext<Connection>({
 const RateContext = createContext(0);
 
 export function Live({ children }: { children: ReactNode }) {
-  const { snapshot, events, connectionStatus, error, isStale, reconnect } = useLivingMapFull(server);
-  const { at, snapshot: past } = useTravel();
-  // One that was refused before somebody signed in tries again.
+  // A session has a stream of its own.
   const { number } = useSession();
+  const stream = useMemo(() => getStream(number), [number]);
+  const { reconnect } = stream;
+  const { snapshot, events, connectionStatus, error, isStale } = useSyncExternalStore(
+    stream.subscribe,
+    stream.getState,
+    stream.getState,
+  );
   useEffect(() => {
-    if (number > 0) reconnect();
-  }, [number, reconnect]);
+    stream.start();
+    return () => stream.stop();
+  }, [stream]);
+  const { at, snapshot: past } = useTravel();
   const layers = useThrottled(snapshot?.layers ?? null, LAYERS_MS);
   const recent = useThrottled(events, EVENTS_MS);
   const connection = useMemo(

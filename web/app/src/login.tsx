@@ -1,8 +1,9 @@
 import { type FormEvent, useState } from 'react';
-import { signIn, useSession } from './access';
+import { useSession } from './access';
 import { Preferences } from './header';
 import { Glyph } from './parts/mark';
 import { useText } from './preferences';
+import { signIn } from './session';
 
 /** Asks for a token, in place of the map. */
 export function Login() {

@@ -1,12 +1,14 @@
-import type { Alert } from '@living-map/react';
 import { useMemo } from 'react';
-import { alertsOf, itemById } from '../entities';
+import { alertsOf } from '../entities';
 import { useLayers } from '../live';
 import { EntityLink } from '../parts/link';
 import { Glyph, StatusMark } from '../parts/mark';
 import { useText } from '../preferences';
-import { raisedIn, SeverityGlyph } from '../severity';
+import { raisedIn } from '../severity';
 import { sourceTone, useSources } from '../sources';
+import { useTravel } from '../travel';
+import { AlertRow } from './alert';
+import { Silences, useSilences } from './silences';
 
 const ROWS = 100;
 
@@ -19,23 +21,27 @@ export function useAlertCount(): number {
 
 export function Alerts() {
   const { t } = useText();
+  const { at } = useTravel();
   const layers = useLayers();
+  const silences = useSilences();
   const raised = useMemo(() => raisedIn(layers), [layers]);
   const found = useMemo(() => alertsOf(layers).length, [layers]);
   const failing = useSources().filter(({ status }) => status !== 'ok').length;
-  if (raised.length + found + failing === 0) return <p className="empty">{t('alerts.empty')}</p>;
   return (
     <>
+      {raised.length + found + failing === 0 && <p className="empty">{t('alerts.empty')}</p>}
       {raised.length > 0 && (
         <>
           <h3>{t('alerts.raised')}</h3>
           <ul className="rows" aria-label={t('alerts.raised')}>
             {raised.map((alert) => (
-              <AlertRow key={alert.id} alert={alert} />
+              <AlertRow key={alert.id} alert={alert} onSilence={silences.refetch} />
             ))}
           </ul>
         </>
       )}
+      {/* What the server answers is how it is now. */}
+      {at === null && <Silences of={silences} />}
       {found + failing > 0 && (
         <>
           <h3>{t('alerts.found')}</h3>
@@ -43,32 +49,6 @@ export function Alerts() {
         </>
       )}
     </>
-  );
-}
-
-function AlertRow({ alert }: { alert: Alert }) {
-  const { t, clock } = useText();
-  const layers = useLayers();
-  const { severity, title, message, source, entity_id, raised_at } = alert;
-  const item = entity_id === null ? null : itemById(layers, entity_id);
-  return (
-    <li data-severity={severity}>
-      <SeverityGlyph severity={severity} /> <span className="muted">{t(`severity.${severity}`)}</span>{' '}
-      <strong>{title}</strong>
-      {message !== null && <span className="block">{message}</span>}
-      <span className="muted block">
-        <time dateTime={raised_at}>{clock(raised_at, true)}</time>
-        {source !== null && ` · ${source}`}
-        {entity_id !== null && ' · '}
-        {item ? (
-          <EntityLink id={item.id} item={item}>
-            {item.label}
-          </EntityLink>
-        ) : (
-          entity_id
-        )}
-      </span>
-    </li>
   );
 }
 

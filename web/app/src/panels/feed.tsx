@@ -83,16 +83,17 @@ export function EventRows({ events, isOwn = false }: { events: readonly FeedEven
 const EventRow = memo(function EventRow({ event, isOwn }: { event: FeedEvent; isOwn: boolean }) {
   const { clock } = useText();
   const { event_type, timestamp, entity_id, payload } = event;
+  const [isOpen, setOpen] = useState(false);
   return (
     <li>
-      <details>
+      <details onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
         <summary>
           <time dateTime={timestamp} title={timestamp}>
             {clock(timestamp)}
           </time>
           <span className="subject">{event_type}</span>
         </summary>
-        <pre>{JSON.stringify(payload, null, 1)}</pre>
+        {isOpen && <pre>{JSON.stringify(payload, null, 1)}</pre>}
       </details>
       {entity_id !== null && !isOwn && <EntityName id={entity_id} />}
     </li>

@@ -4,50 +4,11 @@ import type { LayersList } from '@deck.gl/core';
 import { IconLayer, LineLayer, ScatterplotLayer, TextLayer } from '@deck.gl/layers';
 import type { Atlas } from './atlas';
 import type { Bars } from './bars';
+import { BASELINES, type Circles, type Drawing, LEAST, type Marks, OFFSETS, type Ring, TEXT } from './drawing';
 import type { Label } from './labels';
-import type { Colour, Palette, Shape } from './palette';
-
-/** Circles in one array: x, y and radius. */
-export interface Circles {
-  places: Float32Array;
-  fill: Uint8Array;
-  line: Uint8Array;
-}
-
-export interface Marks {
-  places: Float32Array;
-  shapes: readonly Shape[];
-  colours: Uint8Array;
-}
-
-/** A ring around something, for a while. */
-export interface Ring {
-  x: number;
-  y: number;
-  radius: number;
-  colour: [number, number, number, number];
-  /** Pixels. */
-  width: number;
-}
-
-export interface Drawing {
-  atlas: Atlas;
-  palette: Palette;
-  groups: Circles;
-  orbits: Float32Array;
-  marks: Marks;
-  /** Icon height in radii of the mark. */
-  markScale: number;
-  bars: Bars | null;
-  badges: Marks | null;
-  rings: readonly Ring[];
-  labels: readonly Label[];
-}
+import type { Colour } from './palette';
 
 const STRIDE = 12;
-const BASELINES = { above: 'bottom', within: 'center', below: 'top' } as const;
-/** Pixels. */
-const OFFSETS = { above: -3, within: 0, below: 3 } as const;
 const placed = (value: Float32Array) => ({ value, size: 2, stride: STRIDE, offset: 0 });
 const radius = (value: Float32Array) => ({ value, size: 1, stride: STRIDE, offset: 8 });
 
@@ -105,18 +66,10 @@ const icons = (id: string, atlas: Atlas, marks: Marks, scale: number, least: num
     sizeMinPixels: least,
   });
 
-export function draw({
-  atlas,
-  palette,
-  groups,
-  orbits,
-  marks,
-  markScale,
-  bars,
-  badges,
-  rings,
-  labels,
-}: Drawing): LayersList {
+export function draw(
+  { palette, groups, orbits, marks, markScale, bars, badges, rings, labels }: Drawing,
+  atlas: Atlas,
+): LayersList {
   const [ink, muted, ground] = [palette.ink, palette.muted, palette.ground];
   return [
     new ScatterplotLayer({
@@ -124,7 +77,7 @@ export function draw({
       data: circleData(groups) as never,
       stroked: true,
       lineWidthUnits: 'pixels',
-      getLineWidth: 1.25,
+      getLineWidth: LEAST.groupLine,
     }),
     new ScatterplotLayer({
       id: 'orbits',
@@ -136,9 +89,9 @@ export function draw({
       getLineColor: palette.line,
       updateTriggers: { getLineColor: palette },
     }),
-    icons('marks', atlas, marks, markScale, 2.5),
+    icons('marks', atlas, marks, markScale, LEAST.mark),
     bars && new LineLayer({ id: 'bars', data: barData(bars) as never, widthUnits: 'common' }),
-    badges && icons('badges', atlas, badges, 0.42, 4),
+    badges && icons('badges', atlas, badges, LEAST.badgeScale, LEAST.badge),
     new ScatterplotLayer<Ring>({
       id: 'rings',
       data: rings as Ring[],
@@ -147,7 +100,7 @@ export function draw({
       lineWidthUnits: 'pixels',
       getPosition: ({ x, y }) => [x, y],
       getRadius: ({ radius: r }) => r,
-      radiusMinPixels: 4,
+      radiusMinPixels: LEAST.ring,
       getLineColor: ({ colour }) => colour,
       getLineWidth: ({ width }) => width,
     }),
@@ -157,18 +110,18 @@ export function draw({
         id: 'labels',
         data: labels as Label[],
         characterSet: 'auto',
-        fontFamily: 'system-ui, sans-serif',
-        fontWeight: 500,
+        fontFamily: TEXT.family,
+        fontWeight: TEXT.weight,
         fontSettings: { fontSize: 48, buffer: 6 },
         getText: ({ text }) => text,
         getPosition: ({ position }) => position,
-        getSize: ({ isGroup }) => (isGroup ? 13 : 11.5),
+        getSize: ({ isGroup }) => (isGroup ? TEXT.group : TEXT.mark),
         getColor: ({ isGroup }): Colour => (isGroup ? ink : muted),
         getAlignmentBaseline: ({ place }) => BASELINES[place],
         getPixelOffset: ({ place }) => [0, OFFSETS[place]],
         background: true,
-        getBackgroundColor: [...ground, 215] as [number, number, number, number],
-        backgroundPadding: [4, 1],
+        getBackgroundColor: [...ground, TEXT.ground] as [number, number, number, number],
+        backgroundPadding: [...TEXT.padding],
         updateTriggers: { getColor: palette, getBackgroundColor: palette },
       }),
   ];

@@ -3,32 +3,36 @@
  * rendering of components. It draws when something has changed, and only then.
  */
 
-import { Deck, OrthographicView } from '@deck.gl/core';
 import type { Layers } from '@living-map/react';
 import { type Filter, NO_FILTER } from '../filter';
 import type { Arrangement } from '../layout/arrange';
 import { Arranger } from '../layout/arranger';
 import { type Seeds, samePlaces, seedsOf } from '../layout/seeds';
 import type { View } from '../view';
-import { type Atlas, makeAtlas } from './atlas';
 import { barsOf } from './bars';
-import { Camera, type Look, MAX_ZOOM, MIN_ZOOM, wholeOf } from './camera';
-import { type Circles, type Drawing, draw, type Marks, type Ring } from './draw';
+import { Camera, type Look, MAX_ZOOM, wholeOf } from './camera';
+import type { Circles, Drawing, Marks, Ring } from './drawing';
 import { type Label, labelsOf } from './labels';
 import { Motion } from './motion';
+import type { Painter, Size } from './painter';
 import { type Palette, readPalette, shapeOf } from './palette';
 import { nearest, neighbour } from './pick';
 import { Ripples } from './ripples';
-import { type Style, styleOf } from './style';
+import { Sketch } from './sketch';
+import { type Style, sameLook, styleOf } from './style';
 
 /** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
 const LAYOUT_MS = 1500;
+/** While nothing else moves, ripples are drawn again after so long. Milliseconds. */
+const RIPPLE_MS = 25;
 /** How near a pointer has to come. Pixels. */
 const REACH = 6;
 /** A place is looked at so that its circle has about this radius. Pixels. */
 const CLOSE = 46;
 /** What is nearer to the edge is brought to the middle. Pixels. */
 const EDGE = 40;
+/** So many frames may be made before the first of them is on the screen. */
+const FRAMES_ON_WAY = 3;
 
 export interface Target {
   id: string;
@@ -40,17 +44,21 @@ export interface SceneEvents {
   /** The pointer is over an entity, at a place in the picture; `null`: over none. */
   onHover: (target: Target | null) => void;
   onOpen: (id: string | null) => void;
-  /** Something was drawn; whether all of it is where it belongs. */
+  /** The first picture is in the frame that is being made. */
+  onSketch: () => void;
+  /** Something was drawn, with all that there is to it; whether all of it is where it belongs. */
   onDraw: (isStill: boolean) => void;
+  /** This browser cannot draw it. */
+  onFail: () => void;
 }
 
 export class Scene {
-  readonly #deck: Deck<OrthographicView>;
+  #sketch: Sketch | null;
+  #painter: Painter;
   readonly #camera = new Camera();
   readonly #marks = new Motion();
   readonly #groups = new Motion();
   readonly #ripples = new Ripples();
-  readonly #atlas: Atlas = makeAtlas();
   readonly #arranger = new Arranger((seeds, arrangement) => this.#place(seeds, arrangement));
   #palette: Palette = readPalette();
   #layers: Layers | null = null;
@@ -65,55 +73,41 @@ export class Scene {
   /** Entities to fly to as soon as they have a place. */
   #awaited: string | null = null;
   #style: Style | null = null;
+  /** Whether the style is that of the map as it is now. */
+  #isStyled = false;
   #drawn: Partial<Drawing> & { labelKey?: string } = {};
   #frame = 0;
   /** When a layout was asked for last, and the wait for the next. */
   #arrangedAt = Number.NEGATIVE_INFINITY;
   #waiting: ReturnType<typeof setTimeout> | undefined;
-  #size = { width: 1, height: 1 };
+  #rippling: ReturnType<typeof setTimeout> | undefined;
+  #size: Size = { width: 1, height: 1 };
+  readonly #sizes: ResizeObserver;
+  #isSketched = false;
+  #isClosed = false;
 
   /** @param isCalm whether nothing may move by itself */
   constructor(
-    host: HTMLDivElement,
+    private readonly host: HTMLDivElement,
     private readonly events: SceneEvents,
     private readonly isCalm: () => boolean,
   ) {
-    this.#deck = new Deck({
-      parent: host,
-      // Circles, icons and letters have soft edges of their own; without a GPU this is most of what a picture costs.
-      deviceProps: { type: 'webgl', webgl: { antialias: false } },
-      views: new OrthographicView({ id: 'map', flipY: true }),
-      viewState: viewStateOf(this.#camera.look),
-      controller: {
-        keyboard: false,
-        dragRotate: false,
-        doubleClickZoom: false,
-        inertia: 250,
-        scrollZoom: { speed: 0.02, smooth: false },
-      },
-      onViewStateChange: ({ viewState }) => {
-        this.#camera.isFree = false;
-        // The controller tells the zoom axis by axis; ours are one.
-        const { target, zoomX } = viewState as unknown as Look & { zoomX: number };
-        this.#camera.set({ target, zoom: zoomX });
-        this.#schedule();
-        return viewState;
-      },
-      onResize: ({ width, height }) => {
-        this.#size = { width, height };
-        if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), null);
-        this.#schedule();
-      },
-      onAfterRender: () => this.#seeds && this.events.onDraw(!this.#isMoving),
-      layers: [],
-    });
+    this.#sketch = new Sketch(host);
+    this.#painter = this.#sketch;
+    this.#resize();
+    this.#sizes = new ResizeObserver(() => this.#resize());
+    this.#sizes.observe(host);
   }
 
   close(): void {
+    this.#isClosed = true;
+    this.#sizes.disconnect();
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#waiting);
+    clearTimeout(this.#rippling);
     this.#arranger.close();
-    this.#deck.finalize();
+    this.#sketch?.close();
+    this.#painter.close();
   }
 
   /** The map, and which of its layers is to be seen. */
@@ -283,7 +277,7 @@ export class Scene {
   }
 
   #restyle() {
-    this.#style = null;
+    this.#isStyled = false;
     this.#schedule();
   }
 
@@ -300,17 +294,62 @@ export class Scene {
     if (!seeds) return;
     const hasMoved = [this.#marks.step(now), this.#groups.step(now)].includes(true);
     this.#camera.step(now);
-    const style = this.#style ?? styleOf(seeds, this.#layers, this.#palette, this.#filter);
-    const isSame = style === this.#style && !hasMoved && this.#drawn.marks?.places === this.#marks.current;
-    this.#style = style;
-    if (!isSame) Object.assign(this.#drawn, this.#stillOf(seeds));
+    const before = this.#style;
+    // Few events change how anything looks. Bars are numbers, of which some always have changed.
+    const hasBars = !this.#isStyled && seeds.layer === 'nodes';
+    if (!this.#isStyled) this.#style = sameLook(before, styleOf(seeds, this.#layers, this.#palette, this.#filter));
+    this.#isStyled = true;
+    const isSame = this.#style === before && !hasMoved && this.#drawn.marks?.places === this.#marks.current;
+    if (!isSame || hasBars) Object.assign(this.#drawn, this.#stillOf(seeds));
     const rings = this.#ringsOf(now);
     this.#label(seeds);
-    this.#deck.setProps({
-      viewState: viewStateOf(this.#camera.look),
-      layers: draw({ ...(this.#drawn as Drawing), atlas: this.#atlas, palette: this.#palette, rings }),
-    });
-    if (this.#isMoving || this.#ripples.alive(now).length > 0) this.#schedule();
+    const drawing = { ...(this.#drawn as Drawing), palette: this.#palette, rings };
+    this.#painter.paint(drawing, this.#camera.look, this.#size);
+    if (!this.#isSketched) this.#finish();
+    if (this.#isMoving) this.#schedule();
+    else if (this.#ripples.alive(now).length > 0) this.#ripple();
+  }
+
+  /** After the first picture, the one that can be moved: it takes over when it shows the same. */
+  async #finish() {
+    this.#isSketched = true;
+    this.events.onSketch();
+    // Compiling shaders holds up the frames before it: the first one is to be on the screen by then.
+    for (let frame = 0; frame < FRAMES_ON_WAY; frame++) await new Promise(requestAnimationFrame);
+    const { deckPainter } = await import('./deck');
+    if (this.#isClosed) return;
+    try {
+      this.#painter = deckPainter(this.host, {
+        onLook: (look) => {
+          this.#camera.isFree = false;
+          this.#camera.set(look);
+          this.#schedule();
+        },
+        onDraw: () => {
+          this.#sketch?.close();
+          this.#sketch = null;
+          this.events.onDraw(!this.#isMoving);
+        },
+      });
+    } catch {
+      this.events.onFail();
+    }
+    this.#schedule();
+  }
+
+  #resize() {
+    const { clientWidth: width, clientHeight: height } = this.host;
+    this.#size = { width: Math.max(1, width), height: Math.max(1, height) };
+    if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), null);
+    this.#schedule();
+  }
+
+  /** Rings fade as well in half the frames, and what they leave is there for whoever moves the map. */
+  #ripple() {
+    this.#rippling ??= setTimeout(() => {
+      this.#rippling = undefined;
+      this.#schedule();
+    }, RIPPLE_MS);
   }
 
   get #isMoving(): boolean {
@@ -386,6 +425,3 @@ export class Scene {
     Object.assign(this.#drawn, { labels, labelKey });
   }
 }
-
-const viewStateOf = ({ target, zoom }: Look) =>
-  ({ target, zoom, zoomX: zoom, zoomY: zoom, minZoom: MIN_ZOOM, maxZoom: MAX_ZOOM }) as never;

@@ -3,7 +3,7 @@
 import type { Layers } from '@living-map/react';
 import { type Filter, isFiltering, matches } from '../filter';
 import type { Seeds } from '../layout/seeds';
-import type { Marks } from './draw';
+import type { Marks } from './drawing';
 import { type Palette, shapeOf, toneOf } from './palette';
 
 /** What is left of what a filter leaves out, 0 to 255. */
@@ -46,6 +46,18 @@ export function styleOf(
     line.set([...(planet ? palette[toneOf(planet.status)] : palette.line), 255], at * 4);
   }
   return { shapes, colours, badge, fill, line };
+}
+
+/** `before` where nothing looks different now: what keeps its identity is not handed to the graphics again. */
+export function sameLook(before: Style | null, now: Style): Style {
+  const parts = ['shapes', 'colours', 'badge', 'fill', 'line'] as const;
+  return before && parts.every((part) => isEqual(before[part], now[part])) ? before : now;
+}
+
+function isEqual(a: ArrayLike<unknown>, b: ArrayLike<unknown>): boolean {
+  if (a.length !== b.length) return false;
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
+  return true;
 }
 
 const mix = (a: Palette['ink'], b: Palette['ink'], part: number) =>

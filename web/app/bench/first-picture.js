@@ -1,0 +1,31 @@
+/**
+ * How long it takes from the start of a navigation to the first picture with data: `npm run bench:first --workspace app`,
+ * with the binary built. LOADS says how often, AGENTS and EVENTS (a second) of what network; the demo's own otherwise.
+ */
+
+import { cpus, loadavg } from 'node:os';
+import { startBrowser, startServer } from '../browser/support.js';
+import { load, median } from './pictures.js';
+
+const LOADS = Number(process.env.LOADS ?? 9);
+const { AGENTS, EVENTS } = process.env;
+const options = [...(AGENTS ? ['--agents', AGENTS] : []), ...(EVENTS ? ['--events-per-second', EVENTS] : [])];
+
+const server = await startServer(options);
+const browser = await startBrowser();
+try {
+  console.log(`${cpus().length} cores of ${cpus()[0]?.model}; Chromium ${browser.version()}, software rendering`);
+  const loads = [];
+  for (let number = 0; number < LOADS; number++) {
+    const times = await load(browser, server.url);
+    console.log(
+      `  first picture ${times.first.toFixed(0)} ms, movable ${times.movable.toFixed(0)} ms; load ${loadavg()[0]?.toFixed(1)}`,
+    );
+    loads.push(times);
+  }
+  const [first, movable] = [median(loads.map((one) => one.first)), median(loads.map((one) => one.movable))];
+  console.log(`median of ${LOADS}: first picture ${first.toFixed(0)} ms, movable ${movable.toFixed(0)} ms`);
+} finally {
+  await browser.close();
+  await server.close();
+}

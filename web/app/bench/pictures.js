@@ -1,0 +1,51 @@
+/** When there is a picture: counts what is on the screen, not what a script has just drawn. */
+
+/** The medians of several loads, in milliseconds from the start of the navigation. */
+export function median(/** @type {number[]} */ values) {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+}
+
+/**
+ * Loads the page as for the first time.
+ * @param {import('playwright-core').Browser} browser
+ * @param {string} url
+ * @returns {Promise<{first: number, movable: number}>} milliseconds from the start of the navigation until the first picture
+ * with data is on the screen, and until there is one that can be moved
+ */
+export async function load(browser, url) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  // Browsers tell when a text is on the screen. One is put into the same frame as the picture.
+  await page.addInitScript(() => {
+    new PerformanceObserver((list) => {
+      const [entry] = list.getEntries();
+      Object.assign(globalThis, { firstPicture: /** @type {any} */ (entry).renderTime });
+    }).observe({ type: 'element', buffered: true });
+    new MutationObserver((_, observer) => {
+      const { picture } = document.documentElement.dataset;
+      if (!picture) return;
+      if (!document.querySelector('[elementtiming]')) {
+        const text = document.createElement('p');
+        text.textContent = 'first picture';
+        text.setAttribute('elementtiming', 'picture');
+        text.style.cssText = 'position: fixed; top: 0; left: 0; z-index: 99';
+        document.body.append(text);
+      }
+      if (picture === 'first') return;
+      Object.assign(globalThis, { movablePicture: performance.now() });
+      observer.disconnect();
+    }).observe(document, { attributes: true, attributeFilter: ['data-picture'], subtree: true });
+  });
+  try {
+    await page.goto(url);
+    await page.waitForFunction(() => 'firstPicture' in globalThis && 'movablePicture' in globalThis, null, {
+      timeout: 120_000,
+    });
+    return await page.evaluate(() => {
+      const { firstPicture: first, movablePicture: movable } = /** @type {any} */ (globalThis);
+      return { first, movable };
+    });
+  } finally {
+    await context.close();
+  }
+}

@@ -1,0 +1,106 @@
+/** Tokens that end while the page is open. */
+
+import { createHmac } from 'node:crypto';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Server, startBrowser, startServer, tokenOf } from './support.js';
+import { query, visit } from './visit.js';
+
+const SECRET = 'a secret of the tests alone, long enough';
+const VIEW = '?layer=agents&entity=agent:sofia&panel=health&view=table';
+
+let browser: Browser;
+
+beforeAll(async () => {
+  browser = await startBrowser();
+});
+afterAll(() => browser?.close());
+
+/** A JSON Web Token that is good for so many seconds. */
+function signed(role: string, seconds: number) {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const exp = Math.floor(Date.now() / 1000) + seconds;
+  const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: role, role, exp })}`;
+  return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
+}
+
+async function signIn(page: Page, token: string) {
+  await page.getByLabel('Token', { exact: true }).fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+/** What one looks at is there, live. */
+async function isThere(page: Page) {
+  await page.getByText('Live', { exact: true }).waitFor();
+  await expect.poll(() => page.locator('#entity-title').textContent()).toMatch(/Sofia/);
+  await page.getByRole('heading', { name: 'Is anything broken?' }).waitFor();
+  await page.getByRole('table').waitFor();
+}
+
+/** A token is asked for, and what was looked at is still in the address, and nowhere on the page. */
+async function isAsked(page: Page) {
+  await page.getByText(/does not take this token, or no longer/).waitFor();
+  const asked = query(page);
+  expect(['layer', 'entity', 'panel', 'view'].map((name) => asked.get(name))).toEqual([
+    'agents',
+    'agent:sofia',
+    'health',
+    'table',
+  ]);
+  expect(await page.getByText('Sofia').count()).toBe(0);
+}
+
+/** Runs `look` at the page of a server with `settings`, which are those of its next start. */
+async function withServer(
+  settings: Record<string, string>,
+  admin: string,
+  look: (page: Page, server: Server) => Promise<void>,
+) {
+  const server = await startServer([], settings, admin);
+  try {
+    const prepare = (page: Page) =>
+      page.addInitScript(() => {
+        const codes: number[] = [];
+        const Socket = WebSocket;
+        globalThis.WebSocket = class extends Socket {
+          constructor(url: string | URL) {
+            super(url);
+            this.addEventListener('close', ({ code }) => codes.push(code));
+          }
+        };
+        Object.assign(globalThis, { closeCodes: codes });
+      });
+    const url = server.url + VIEW;
+    await visit({ browser, url, isDisturbed: true, prepare }, (page) => look(page, server));
+  } finally {
+    await server.close();
+  }
+}
+
+const closeCodes = (page: Page) => page.evaluate(() => (globalThis as unknown as { closeCodes: number[] }).closeCodes);
+
+test('when a token expires the stream is closed with 4401, and a fresh token leads back to the same view', () =>
+  withServer({ AUTH: 'jwt', JWT_SECRET: SECRET, JWT_LEEWAY_SECONDS: '0' }, signed('admin', 3600), async (page) => {
+    await signIn(page, signed('viewer', 20));
+    await isThere(page);
+    await expect.poll(() => closeCodes(page)).toContain(4401);
+    await isAsked(page);
+    await signIn(page, signed('viewer', 3600));
+    await isThere(page);
+  }));
+
+test('a token that a restarted server no longer takes is asked for anew, and another one leads back to the same view', () => {
+  const [first, second, admin] = ['viewer', 'operator', 'admin'].map(tokenOf);
+  if (!first || !second || !admin) throw new Error('no tokens');
+  const settings = { AUTH: 'token', AUTH_TOKENS: [first, admin].map(({ line }) => line).join() };
+  return withServer(settings, admin.token, async (page, server) => {
+    await signIn(page, first.token);
+    await isThere(page);
+    await server.kill();
+    settings.AUTH_TOKENS = [second, admin].map(({ line }) => line).join();
+    await server.restart();
+    await isAsked(page);
+    await signIn(page, second.token);
+    await isThere(page);
+  });
+});

@@ -1,0 +1,111 @@
+import type { Alert } from '@living-map/react';
+import { useRef, useState } from 'react';
+import { post, problemOf } from '../act';
+import { itemById } from '../entities';
+import { useLayers } from '../live';
+import { EntityLink } from '../parts/link';
+import { useText } from '../preferences';
+import { SeverityGlyph } from '../severity';
+import { isSilenced } from '../silences';
+import { useTravel } from '../travel';
+import { NewSilence } from './silences';
+
+/** @param onSilence there is a silence more */
+export function AlertRow({ alert, onSilence }: { alert: Alert; onSilence: () => void }) {
+  const { t, clock } = useText();
+  const { at } = useTravel();
+  const layers = useLayers();
+  const { severity, title, message, source, entity_id, raised_at } = alert;
+  const item = entity_id === null ? null : itemById(layers, entity_id);
+  return (
+    <li data-severity={severity}>
+      <SeverityGlyph severity={severity} /> <span className="muted">{t(`severity.${severity}`)}</span>{' '}
+      <strong>{title}</strong>
+      {message !== null && <span className="block">{message}</span>}
+      <span className="muted block">
+        <time dateTime={raised_at}>{clock(raised_at, true)}</time>
+        {source !== null && ` · ${source}`}
+        {entity_id !== null && ' · '}
+        {item ? (
+          <EntityLink id={item.id} item={item}>
+            {item.label}
+          </EntityLink>
+        ) : (
+          entity_id
+        )}
+      </span>
+      <Care alert={alert} moment={at === null ? Date.now() : Date.parse(at)} />
+      {at === null && <Attend alert={alert} onSilence={onSilence} />}
+    </li>
+  );
+}
+
+/** Who looks after an alert, and until when it is silenced. */
+function Care({ alert, moment }: { alert: Alert; moment: number }) {
+  const { t, clock } = useText();
+  const { acknowledged_by, acknowledged_at, note, silenced_until } = alert;
+  return (
+    <>
+      {acknowledged_by !== null && (
+        <span className="block">
+          {t('alerts.acknowledged', { by: acknowledged_by, time: clock(acknowledged_at ?? '', true) })}
+          {note !== null && `: ${note}`}
+        </span>
+      )}
+      {isSilenced(alert, moment) && (
+        <span className="block">{t('alerts.silenced', { time: clock(silenced_until ?? '', true) })}</span>
+      )}
+    </>
+  );
+}
+
+/** What one does about it. */
+function Attend({ alert, onSilence }: { alert: Alert; onSilence: () => void }) {
+  const words = useText();
+  const { t } = words;
+  const [problem, setProblem] = useState<string | null>(null);
+  const [isSilencing, setSilencing] = useState(false);
+  const opener = useRef<HTMLButtonElement>(null);
+  const act = async (path: string, body: object): Promise<boolean> => {
+    try {
+      await post(path, body);
+      setProblem(null);
+      return true;
+    } catch (error) {
+      setProblem(problemOf(error, words));
+      return false;
+    }
+  };
+  const leave = () => {
+    setSilencing(false);
+    opener.current?.focus();
+  };
+  return (
+    <>
+      <div className="tools">
+        <button type="button" onClick={() => act(`living-map/alerts/${encodeURIComponent(alert.id)}/acknowledge`, {})}>
+          {t(alert.acknowledged_by === null ? 'alerts.acknowledge' : 'alerts.takeover')}
+        </button>
+        <button type="button" ref={opener} aria-expanded={isSilencing} onClick={() => setSilencing((is) => !is)}>
+          {t('alerts.silence')}
+        </button>
+      </div>
+      {isSilencing && (
+        <NewSilence
+          alert={alert}
+          onLeave={leave}
+          onBegin={async (silence) => {
+            if (!(await act('living-map/alerts/silences', silence))) return;
+            leave();
+            onSilence();
+          }}
+        />
+      )}
+      {problem && (
+        <p className="notice" role="alert">
+          {problem}
+        </p>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,57 @@
+/** The picture by deck.gl: movement, zoom and thousands of marks, as quick as the graphics are. */
+
+import { Deck, OrthographicView } from '@deck.gl/core';
+import { makeAtlas } from './atlas';
+import { type Look, MAX_ZOOM, MIN_ZOOM } from './camera';
+import { draw } from './draw';
+import type { Drawing } from './drawing';
+import type { Painter } from './painter';
+
+export interface DeckEvents {
+  /** Somebody has moved the camera. */
+  onLook: (look: Look) => void;
+  /** What was asked for is drawn. */
+  onDraw: () => void;
+}
+
+/** @throws when the browser has no WebGL 2 */
+export function deckPainter(host: HTMLDivElement, { onLook, onDraw }: DeckEvents): Painter {
+  if (!document.createElement('canvas').getContext('webgl2')) throw new Error('no WebGL 2');
+  const atlas = makeAtlas();
+  const deck = new Deck({
+    parent: host,
+    // Circles, icons and letters have soft edges of their own; without a GPU this is most of what a picture costs.
+    deviceProps: { type: 'webgl', webgl: { antialias: false } },
+    views: new OrthographicView({ id: 'map', flipY: true }),
+    controller: {
+      keyboard: false,
+      dragRotate: false,
+      doubleClickZoom: false,
+      inertia: 250,
+      scrollZoom: { speed: 0.02, smooth: false },
+    },
+    onViewStateChange: ({ viewState }) => {
+      // The controller tells the zoom axis by axis; ours are one.
+      const { target, zoomX } = viewState as unknown as Look & { zoomX: number };
+      onLook({ target, zoom: zoomX });
+      return viewState;
+    },
+    // Shaders are compiled meanwhile: until all are, a frame lacks something.
+    onAfterRender: () => {
+      const layers = deck.props.layers as { isLoaded?: boolean }[];
+      if (isAsked && layers.every((layer) => layer?.isLoaded !== false)) onDraw();
+    },
+    layers: [],
+  });
+  let isAsked = false;
+  return {
+    paint(drawing: Drawing, look: Look) {
+      isAsked = true;
+      deck.setProps({ viewState: viewStateOf(look), layers: draw(drawing, atlas) });
+    },
+    close: () => deck.finalize(),
+  };
+}
+
+const viewStateOf = ({ target, zoom }: Look) =>
+  ({ target, zoom, zoomX: zoom, zoomY: zoom, minZoom: MIN_ZOOM, maxZoom: MAX_ZOOM }) as never;

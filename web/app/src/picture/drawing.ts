@@ -1,0 +1,57 @@
+/** A picture's state, whoever draws it. */
+
+import type { Bars } from './bars';
+import type { Label } from './labels';
+import type { Palette, Shape } from './palette';
+
+/** Circles in one array: x, y and radius. */
+export interface Circles {
+  places: Float32Array;
+  fill: Uint8Array;
+  line: Uint8Array;
+}
+
+export interface Marks {
+  places: Float32Array;
+  shapes: readonly Shape[];
+  colours: Uint8Array;
+}
+
+/** A ring around something, for a while. */
+export interface Ring {
+  x: number;
+  y: number;
+  radius: number;
+  colour: [number, number, number, number];
+  /** Pixels. */
+  width: number;
+}
+
+export interface Drawing {
+  palette: Palette;
+  groups: Circles;
+  orbits: Float32Array;
+  marks: Marks;
+  /** Icon height in radii of the mark. */
+  markScale: number;
+  bars: Bars | null;
+  badges: Marks | null;
+  rings: readonly Ring[];
+  labels: readonly Label[];
+}
+
+/** Sizes that do not grow with the map, or no longer shrink with it. Pixels; `badgeScale` is radii of the mark. */
+export const LEAST = { groupLine: 1.25, mark: 2.5, badge: 4, badgeScale: 0.42, ring: 4 } as const;
+
+export const BASELINES = { above: 'bottom', within: 'center', below: 'top' } as const;
+/** Pixels. */
+export const OFFSETS = { above: -3, within: 0, below: 3 } as const;
+/** Names: sizes in pixels, and how much is left of what is under them, 0 to 255. */
+export const TEXT = {
+  family: 'system-ui, sans-serif',
+  weight: 500,
+  group: 13,
+  mark: 11.5,
+  padding: [4, 1],
+  ground: 215,
+} as const;
