@@ -11,6 +11,7 @@ mod control;
 mod dead_letters;
 mod documents;
 mod drop_in;
+mod extending;
 mod faults;
 mod history;
 mod history_writer;

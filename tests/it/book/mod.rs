@@ -41,6 +41,7 @@ pages! {
     operating: "docs/operating.md",
     replacing_the_old_service: "docs/replacing.md",
     alert_rules: "docs/alerts.md",
+    extending: "docs/extending.md",
     backup_and_restore: "docs/backup.md",
 }
 
