@@ -96,6 +96,15 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let address = listener.local_addr()?;
     let stop = stop_signal()?;
     let mut tasks = Tasks::default();
+    if let Some(address) = settings.listen.metrics_bind {
+        let listener = listen(address).with_context(|| format!("cannot listen on {address} (METRICS_BIND)"))?;
+        tracing::info!("/metrics on http://{}", listener.local_addr()?);
+        let (router, config) = (http::metrics_alone(metrics.clone()), http_config(&settings));
+        // to the end, so that a stop is seen too
+        tasks.spawn("metrics listener", Stage::Recording, |stop| async move {
+            http::serve(listener, router, &config, stop).await;
+        });
+    }
     let journal = open_journal(&settings)?;
     export(traces, &journal, &mut tasks);
     tasks.spawn("error journal", Stage::Recording, {

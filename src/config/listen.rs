@@ -1,6 +1,6 @@
 //! Where the server listens and who may come.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 
@@ -17,6 +17,10 @@ pub struct Listen {
     /// Address to listen on. One that is not loopback needs AUTH said explicitly
     #[arg(long, env = "BIND", value_name = "BIND", default_value = "127.0.0.1")]
     pub bind: IpAddr,
+
+    /// Address and port of a listener with nothing but `/metrics`, for which no token is asked: whoever reaches it reads them
+    #[arg(long, env = "METRICS_BIND", value_name = "METRICS_BIND")]
+    pub metrics_bind: Option<SocketAddr>,
 
     /// Who may use the server: `none` is everybody who can reach it, `token` whoever has an API token, `jwt` whoever has a
     /// JSON Web Token

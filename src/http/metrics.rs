@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::state::AppState;
 
@@ -17,5 +18,10 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
     responses((status = 200, body = String, content_type = "text/plain"))
 )]
 pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, TEXT_FORMAT), (header::CACHE_CONTROL, "no-store")], state.metrics.render())
+    answer(&state.metrics)
+}
+
+/// What they are now.
+pub fn answer(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
+    ([(header::CONTENT_TYPE, TEXT_FORMAT), (header::CACHE_CONTROL, "no-store")], metrics.render())
 }

@@ -48,7 +48,7 @@ pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
-pub use probes::probes;
+pub use probes::{metrics_alone, probes};
 pub use rules::{RULES, Who};
 pub use server::serve;
 pub use state::{AlertParts, AppState, Parts};

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::guard;
 use super::health::LearnerCheck;
 use crate::learner::LearnerStatus;
 
@@ -30,5 +31,13 @@ pub fn probes(learner: watch::Receiver<LearnerStatus>, metrics: PrometheusHandle
         let status = if check.is_down() { "degraded" } else { "ok" };
         std::future::ready(Json(LearnerHealth { status, service, version, time: Utc::now(), learner: check }))
     };
-    Router::new().route("/health", get(health)).route("/metrics", get(move || std::future::ready(metrics.render())))
+    metrics_alone(metrics).route("/health", get(health))
+}
+
+/// `GET /metrics`, and nothing else.
+pub fn metrics_alone(metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/metrics", get(move || std::future::ready(super::metrics::answer(&metrics))))
+        .fallback(guard::no_such_route)
+        .method_not_allowed_fallback(guard::method_not_allowed)
 }

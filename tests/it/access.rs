@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::support::daemon::{Folder, free_port};
 use crate::support::process::Process;
 use crate::support::wait::{PATIENCE, until};
 
@@ -312,4 +313,31 @@ async fn tail_shows_its_token() {
         let read = tokio::io::AsyncBufReadExt::read_line(&mut lines, &mut line);
         assert_ne!(tokio::time::timeout(PATIENCE, read).await.expect("a line").unwrap(), 0, "it ended");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_for_metrics_asks_for_no_token_and_has_nothing_else() {
+    let (_, line) = made("operator", "operator");
+    let address = format!("127.0.0.1:{}", free_port());
+    let settings = [("AUTH", "token"), ("AUTH_TOKENS", &*line), ("METRICS_BIND", &*address)];
+    let server = Process::serve(&settings).await;
+    assert_eq!(status(&server, "/metrics", None).await, 401, "the main listener has rules of its own");
+    let alone = |path: &str| Client::new().get(format!("http://{address}{path}")).timeout(PATIENCE).send();
+    let metrics = alone("/metrics").await.unwrap();
+    assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert!(metrics.text().await.unwrap().contains("living_map_http_connections"));
+    for path in ["/", "/living-map/health", "/living-map/snapshot", "/docs/"] {
+        let answer = alone(path).await.unwrap();
+        assert_eq!(answer.status(), 404, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
+    }
+    let folder = Folder::new("metrics");
+    let second = Command::new(env!("CARGO_BIN_EXE_living-map"))
+        .args(["serve", "--port", "0"])
+        .env("METRICS_BIND", &address)
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts");
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success() && told.contains("METRICS_BIND"), "{told}");
 }
