@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use url::{Host, Url};
 
+use super::file::read;
 use super::rules::{RuleError, is_name};
 use crate::model::alert::{Alert, AlertSeverity};
 
@@ -134,8 +135,9 @@ impl Described {
             KeysAt::Variable(name) => {
                 std::env::var(name).map_err(|_| wrong(format!("secret_env: the variable {name} is not set")))?
             }
-            KeysAt::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| wrong(format!("secret_file: {} cannot be read: {error}", path.display())))?,
+            KeysAt::File(path) => {
+                read(path).map_err(|problem| wrong(format!("secret_file: {}: {problem}", path.display())))?
+            }
         };
         let keys: Option<Vec<_>> = text.split_whitespace().map(key).collect();
         let keys = keys.filter(|keys| (1..=MAX_KEYS).contains(&keys.len())).ok_or_else(|| {

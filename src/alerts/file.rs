@@ -1,5 +1,7 @@
 //! The file of rules, read anew when it changed.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,13 +63,21 @@ impl RuleFile {
     }
 
     /// Looks at the file once in each interval, until `stop`. One that is wrong changes nothing, and is reported.
-    pub async fn keep(mut self, interval: Duration, journal: Journal, stop: CancellationToken) {
+    pub async fn keep(self, interval: Duration, journal: Journal, stop: CancellationToken) {
         let rounds = async {
+            let mut file = self;
             loop {
                 tokio::time::sleep(interval).await;
-                let path = self.path.clone();
-                let text = tokio::task::spawn_blocking(move || read(&path)).await;
-                self.take(text.unwrap_or_else(|error| Err(error.to_string())), &journal);
+                let journal = journal.clone();
+                // the keys of webhooks are in files of their own, which are read too
+                let looked = tokio::task::spawn_blocking(move || {
+                    file.take(read(&file.path), &journal);
+                    file
+                });
+                file = match looked.await {
+                    Ok(file) => file,
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                };
             }
         };
         stop.run_until_cancelled(rounds).await;
@@ -78,10 +88,9 @@ impl RuleFile {
             self.take_keys(journal);
             return;
         }
-        let in_a_line = |errors: Vec<RuleError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let parsed = text.as_ref().map_err(Clone::clone).and_then(|text| {
-            let rules = Rules::parse(text, self.limits).map_err(in_a_line)?;
-            let destinations = destinations(&rules).map_err(in_a_line)?;
+            let rules = Rules::parse(text, self.limits).map_err(|errors| in_a_line(&errors))?;
+            let destinations = destinations(&rules).map_err(|errors| in_a_line(&errors))?;
             Ok((rules, destinations))
         });
         self.read = text;
@@ -120,7 +129,7 @@ impl RuleFile {
                 });
             }
             Err(errors) if error.is_none() => {
-                let said = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                let said = in_a_line(&errors);
                 journal.record("read", "alert rules", "", &said);
                 tracing::error!(error = said, "the webhooks' keys cannot be read (ALERT_RULES); those before are used");
                 self.keys_failed = true;
@@ -153,10 +162,17 @@ fn count_load(outcome: &'static str) {
     metrics::counter!("living_map_alert_rule_loads_total", "outcome" => outcome).increment(1);
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| format!("the file cannot be read: {error}"))?.len();
-    if size > MAX_BYTES {
+fn in_a_line(errors: &[RuleError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// A small file's text.
+pub(super) fn read(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let reading = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+    let size = reading.map_err(|error| format!("the file cannot be read: {error}"))?;
+    if size as u64 > MAX_BYTES {
         return Err(format!("the file is larger than {MAX_BYTES} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|error| format!("the file cannot be read: {error}"))
+    Ok(text)
 }

@@ -1,5 +1,24 @@
 //! The record: one suite for both databases, and what only `PostgreSQL` can do wrong.
 
+/// Runs each suite on a database of its own, of both kinds.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::postgres(&Default::default()).await).await;
+            })+
+        }
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::sqlite(&Default::default()).await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
+
 mod adoption;
 mod cost;
 mod dead_letters;

@@ -11,23 +11,6 @@ use uuid::Uuid;
 
 use super::{Private, at, entry, postgres, sqlite};
 
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::postgres(&Default::default()).await).await;
-            })+
-        }
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::sqlite(&Default::default()).await).await;
-            })+
-        }
-    };
-}
-
 on_both!(
     a_failed_event_comes_back_as_it_was,
     the_same_message_is_one_letter_and_a_dead_letter_none,

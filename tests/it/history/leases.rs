@@ -10,23 +10,6 @@ use uuid::Uuid;
 use super::{Private, postgres, sqlite};
 use crate::support::wait::until;
 
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::postgres(&Default::default()).await).await;
-            })+
-        }
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::sqlite(&Default::default()).await).await;
-            })+
-        }
-    };
-}
-
 on_both!(
     a_lease_is_held_by_one_until_its_time_is_over,
     a_lease_that_is_given_back_is_free_at_once,

@@ -12,23 +12,6 @@ use uuid::Uuid;
 use super::{EPOCH, Private, postgres, sqlite};
 use crate::support::wait::until;
 
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::postgres(&Default::default()).await).await;
-            })+
-        }
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::sqlite(&Default::default()).await).await;
-            })+
-        }
-    };
-}
-
 on_both!(
     messages_and_the_place_come_together_and_of_two_who_decide_one_is_too_late,
     a_message_is_claimed_by_one_until_its_claim_is_over,

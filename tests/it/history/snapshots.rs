@@ -12,23 +12,6 @@ use uuid::Uuid;
 
 use super::{EPOCH, Private, at, postgres, sqlite};
 
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::postgres(&Default::default()).await).await;
-            })+
-        }
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::sqlite(&Default::default()).await).await;
-            })+
-        }
-    };
-}
-
 on_both!(
     a_snapshot_comes_back_as_it_was_saved,
     pages_go_from_the_newest_to_the_oldest_without_a_gap,

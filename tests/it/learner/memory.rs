@@ -10,25 +10,8 @@ use living_map::history::{self, HistoryConfig, Lessons};
 use living_map::model::{Cursor, Epoch, Lesson, LessonStatus, NewLesson, Severity};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-use crate::history::{Private, at, postgres, sqlite};
+use crate::history::{Private, at, on_both, postgres, sqlite};
 use crate::support::postgres::database;
-
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::postgres(&Default::default()).await).await;
-            })+
-        }
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::sqlite(&Default::default()).await).await;
-            })+
-        }
-    };
-}
 
 on_both!(
     what_is_learned_again_is_counted_and_not_doubled,
