@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, Chromium for the
-# page, libfaketime for a clock that jumps, and curl, jq and sqlite3, which the book's commands use. Changes nothing when all are there. The tests use private instances on free ports; no system service is
-# needed, and those that a package would start are left off where that can be helped.
+# page, libfaketime for a clock that jumps, and curl, jq and sqlite3, which the book's commands use; also Python's venv for
+# Schemathesis and a C++ compiler for libFuzzer, without which those two checks say that they were not run. Changes nothing when
+# all are there. The tests use private instances on free ports; no system service is needed, and those that a package would
+# start are left off where that can be helped.
 set -euo pipefail
 
 has_nats() { [[ -x ${NATS_SERVER_BIN:-} ]] || command -v nats-server >/dev/null; }
@@ -17,6 +19,18 @@ has_postgres() {
 has_chromium() { [[ -x ${CHROMIUM_BIN:-/usr/bin/chromium} ]]; }
 
 has_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; }
+
+# What the commands of the book use and is not there; a program's name is its package's too.
+missing_tools() {
+  local tool
+  for tool in curl jq sqlite3; do command -v "$tool" >/dev/null || echo "$tool"; done
+}
+
+has_tools() { [[ -z $(missing_tools) ]]; }
+
+has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+has_cxx() { command -v c++ >/dev/null; }
 
 # Runs a command as root, without ever asking for a password.
 as_root() {
@@ -55,23 +69,15 @@ install_chromium() { install chromium; }
 
 install_faketime() { install libfaketime; }
 
-# what the commands of the book use; a name of a program is the name of its package
-reader_tools() {
-  local tool
-  for tool in curl jq sqlite3; do command -v "$tool" >/dev/null || echo "$tool"; done
-}
+# shellcheck disable=SC2046 # a list of words
+install_tools() { install $(missing_tools); }
 
-missing=()
-has_nats || missing+=(nats)
-has_postgres || missing+=(postgres)
-has_chromium || missing+=(chromium)
-has_faketime || missing+=(faketime)
-if [[ -n $(reader_tools) ]] && can_install; then
-  # shellcheck disable=SC2046 # a list of words
-  install $(reader_tools)
-fi
-for what in "${missing[@]}"; do
-  if can_install; then
+install_venv() { install python3-venv; }
+
+install_cxx() { install g++; }
+
+for what in nats postgres chromium faketime tools venv cxx; do
+  if ! "has_$what" && can_install; then
     echo "setup: installing $what" >&2
     "install_$what"
   fi
@@ -94,8 +100,8 @@ if ! has_faketime; then
   echo "setup: libfaketime is missing: install it under /usr/lib, where Debian has it" >&2
   failed=yes
 fi
-if [[ -n $(reader_tools) ]]; then
-  echo "setup: missing, put them in PATH:" $(reader_tools) >&2
+if ! has_tools; then
+  echo "setup: missing, put them in PATH:" $(missing_tools) >&2
   failed=yes
 fi
 if [[ $(id -u) == 0 ]] && ! id postgres >/dev/null 2>&1; then

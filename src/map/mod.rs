@@ -258,7 +258,7 @@ impl State {
         Outcome { changes, alerts, duplicate, entity_id: self.entity_of(entry) }
     }
 
-    /// [`State::apply`] where only the map counts: what changed is not made out, which takes more time than the rest.
+    /// [`State::apply`] where only the map counts and nobody is told what changed: that is not made out.
     pub fn advance(&mut self, entry: &LogEntry) {
         self.fold(entry, None);
     }

@@ -178,8 +178,8 @@ impl Group {
         self.cause.as_ref().is_some_and(|cause| cause.ended.is_none())
     }
 
-    /// Goes with the time: forgets those whom nothing went wrong with for a window, and ends the cause when too few are left or it was told of for
-    /// long enough.
+    /// Goes with the time: forgets those whom nothing went wrong with for a window, and ends the cause when too few are left or
+    /// it was told of for long enough.
     fn turn(&mut self, logged: i64, config: &RuleConfig) {
         let period = logged.div_euclid(config.chance.period_ms.max(1));
         if period > self.period {

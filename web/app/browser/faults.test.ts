@@ -88,6 +88,16 @@ test('where no WebSocket gets through events come all the same, and a lost posit
     });
   }));
 
+test('where the graphics cannot be loaded the page says so, and the table shows the map', () =>
+  withServer((server) => {
+    const prepare = (page: Page) => page.route(/assets\/(graphics|deck)-/, (route) => route.abort());
+    return visit({ browser, url: server.url, prepare, isDisturbed: true }, async (page) => {
+      await page.getByText(/cannot draw the picture/).waitFor();
+      await page.getByRole('button', { name: 'Table', exact: true }).click();
+      await expect.poll(() => rows(page)).toBeGreaterThan(3);
+    });
+  }));
+
 test('without WebGL the page says so, and the table shows the map', () =>
   withServer((server) => {
     const prepare = (page: Page) =>

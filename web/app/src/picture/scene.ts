@@ -316,9 +316,10 @@ export class Scene {
     this.events.onSketch();
     // Compiling shaders holds up the frames before it: the first one is to be on the screen by then.
     for (let frame = 0; frame < FRAMES_ON_WAY; frame++) await new Promise(requestAnimationFrame);
-    const { deckPainter } = await import('./deck');
-    if (this.#isClosed) return;
     try {
+      // It may be gone where the server was replaced meanwhile.
+      const { deckPainter } = await import('./deck');
+      if (this.#isClosed) return;
       this.#painter = deckPainter(this.host, {
         onLook: (look) => {
           this.#camera.isFree = false;
