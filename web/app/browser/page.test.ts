@@ -109,6 +109,43 @@ describe('layers', () => {
     });
   });
 
+  test('events light up where they happen, and the picture is drawn again for what has changed alone', async () => {
+    const busy = await startServer(['--events-per-second', '200']);
+    try {
+      // Who is used more grows, and all move: not where nothing is to move.
+      const options = { reducedMotion: 'reduce' } as const;
+      await visit({ browser, url: `${busy.url}?layer=agents`, options }, async (page) => {
+        await still(page);
+        const lit = () =>
+          page.locator('canvas.ripples').evaluate((canvas: HTMLCanvasElement) => {
+            if (canvas.hidden || canvas.width === 0) return 0;
+            const { data = [] } = canvas.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height) ?? {};
+            return new Uint32Array(new Uint8Array(data).buffer).filter((pixel) => pixel !== 0).length;
+          });
+        await expect.poll(lit, { timeout: 20_000 }).toBeGreaterThan(500);
+        const [draws, seconds] = await page.evaluate(async () => {
+          let draws = 0;
+          const observer = new MutationObserver((seen) => {
+            draws += seen.length;
+          });
+          observer.observe(document.documentElement, { attributeFilter: ['data-picture'] });
+          const since = performance.now();
+          await new Promise((resolve) => setTimeout(resolve, 4000));
+          return [draws, (performance.now() - since) / 1000] as const;
+        });
+        // The layers are taken over every 120 ms.
+        expect(draws / seconds).toBeLessThan(10);
+        expect(draws).toBeGreaterThan(0);
+        // Without events there is nothing to see.
+        busy.hold();
+        await expect.poll(() => page.locator('canvas.ripples').getAttribute('hidden')).not.toBeNull();
+        busy.resume();
+      });
+    } finally {
+      await busy.close();
+    }
+  });
+
   test('without movement the picture is the same', async () => {
     await on('?layer=agents', still, { reducedMotion: 'reduce' });
   });

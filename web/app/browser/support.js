@@ -118,7 +118,7 @@ export function tokenOf(role) {
   return { token, line };
 }
 
-/** Debian's Chromium, drawing by software: what runs the tests has no GPU. */
+/** Debian's Chromium, as it is on a machine without a GPU: WebGL by SwiftShader, all else by the processor alone. */
 export async function startBrowser() {
   const executablePath = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
   if (!existsSync(executablePath))
@@ -127,7 +127,7 @@ export async function startBrowser() {
     executablePath,
     args: [
       '--no-sandbox',
-      '--use-angle=swiftshader',
+      '--disable-gpu',
       '--enable-unsafe-swiftshader',
       '--disable-quic',
       '--no-first-run',

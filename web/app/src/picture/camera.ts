@@ -1,5 +1,7 @@
 /** Where the picture is looked at from, and flights to elsewhere. */
 
+import type { Size } from './painter';
+
 export interface Look {
   target: [number, number, number];
   /** Pixels of a map unit, as a power of two. */
@@ -47,6 +49,12 @@ export class Camera {
     if (part >= 1) this.#flight = null;
     return true;
   }
+}
+
+/** Where a place on the map is in a picture of `size`. Pixels. */
+export function pixelIn({ target, zoom }: Look, size: Size, x: number, y: number): { x: number; y: number } {
+  const scale = 2 ** zoom;
+  return { x: (x - target[0]) * scale + size.width / 2, y: (y - target[1]) * scale + size.height / 2 };
 }
 
 const clamp = (zoom: number) => Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, zoom));

@@ -1,11 +1,12 @@
 /** A picture's state as deck.gl layers. Arrays that have not changed stay the same objects, and cost nothing. */
 
 import type { LayersList } from '@deck.gl/core';
-import { IconLayer, LineLayer, ScatterplotLayer, TextLayer } from '@deck.gl/layers';
+import { LineLayer, ScatterplotLayer, TextLayer } from '@deck.gl/layers';
 import type { Atlas } from './atlas';
 import type { Bars } from './bars';
 import { BASELINES, type Circles, type Drawing, LEAST, type Marks, OFFSETS, type Ring, TEXT } from './drawing';
 import type { Label } from './labels';
+import { MarkLayer } from './mark-layer';
 import type { Colour } from './palette';
 
 const STRIDE = 12;
@@ -35,14 +36,6 @@ const orbitData = remembering((places: Float32Array) => ({
   length: places.length / 3,
   attributes: { getPosition: placed(places), getRadius: radius(places) },
 }));
-const markData = remembering(({ places, colours }: Marks) => ({
-  length: places.length / 3,
-  attributes: {
-    getPosition: placed(places),
-    getSize: radius(places),
-    getColor: { value: colours, size: 4, normalized: true },
-  },
-}));
 const barData = remembering(({ length, from, to, width, colour }: Bars) => ({
   length,
   attributes: {
@@ -54,17 +47,7 @@ const barData = remembering(({ length, from, to, width, colour }: Bars) => ({
 }));
 
 const icons = (id: string, atlas: Atlas, marks: Marks, scale: number, least: number) =>
-  new IconLayer({
-    id,
-    data: markData(marks) as never,
-    iconAtlas: atlas.image as never,
-    iconMapping: atlas.mapping,
-    getIcon: ((_: unknown, { index }: { index: number }) => marks.shapes[index] ?? 'ring') as never,
-    updateTriggers: { getIcon: marks.shapes },
-    sizeUnits: 'common',
-    sizeScale: scale,
-    sizeMinPixels: least,
-  });
+  new MarkLayer({ id, marks, atlas, image: atlas.image, scale, least });
 
 export function draw(
   { palette, groups, orbits, marks, markScale, bars, badges, rings, labels }: Drawing,

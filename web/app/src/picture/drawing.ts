@@ -17,7 +17,7 @@ export interface Marks {
   colours: Uint8Array;
 }
 
-/** A ring around something, for a while. */
+/** A ring around something that stands out. */
 export interface Ring {
   x: number;
   y: number;
@@ -38,6 +38,10 @@ export interface Drawing {
   badges: Marks | null;
   rings: readonly Ring[];
   labels: readonly Label[];
+}
+
+export function css([red = 0, green = 0, blue = 0, alpha = 255]: ArrayLike<number> & Iterable<number>): string {
+  return `rgb(${red} ${green} ${blue} / ${alpha / 255})`;
 }
 
 /** Sizes that do not grow with the map, or no longer shrink with it. Pixels; `badgeScale` is radii of the mark. */

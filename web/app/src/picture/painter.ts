@@ -9,7 +9,7 @@ export interface Size {
 }
 
 export interface Painter {
-  /** Draws, at once or in the next frame. What has not changed are the same objects. */
+  /** Draws, at once or in the next frame. What has not changed are the same objects; something has. */
   paint(drawing: Drawing, look: Look, size: Size): void;
   close(): void;
 }

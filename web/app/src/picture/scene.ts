@@ -10,7 +10,7 @@ import { Arranger } from '../layout/arranger';
 import { type Seeds, samePlaces, seedsOf } from '../layout/seeds';
 import type { View } from '../view';
 import { barsOf } from './bars';
-import { Camera, type Look, MAX_ZOOM, wholeOf } from './camera';
+import { Camera, type Look, MAX_ZOOM, pixelIn, wholeOf } from './camera';
 import type { Circles, Drawing, Marks, Ring } from './drawing';
 import { type Label, labelsOf } from './labels';
 import { Motion } from './motion';
@@ -23,8 +23,6 @@ import { type Style, sameLook, styleOf } from './style';
 
 /** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
 const LAYOUT_MS = 1500;
-/** While nothing else moves, ripples are drawn again after so long. Milliseconds. */
-const RIPPLE_MS = 25;
 /** How near a pointer has to come. Pixels. */
 const REACH = 6;
 /** A place is looked at so that its circle has about this radius. Pixels. */
@@ -58,7 +56,7 @@ export class Scene {
   readonly #camera = new Camera();
   readonly #marks = new Motion();
   readonly #groups = new Motion();
-  readonly #ripples = new Ripples();
+  readonly #ripples: Ripples;
   readonly #arranger = new Arranger((seeds, arrangement) => this.#place(seeds, arrangement));
   #palette: Palette = readPalette();
   #layers: Layers | null = null;
@@ -75,12 +73,15 @@ export class Scene {
   #style: Style | null = null;
   /** Whether the style is that of the map as it is now. */
   #isStyled = false;
-  #drawn: Partial<Drawing> & { labelKey?: string } = {};
+  #drawn: Partial<Drawing> = {};
+  /** Its lists as text, to see by whether one has changed. */
+  readonly #texts = { labels: '', rings: '' };
+  /** What the painter was given last. */
+  #seen: unknown[] = [];
   #frame = 0;
   /** When a layout was asked for last, and the wait for the next. */
   #arrangedAt = Number.NEGATIVE_INFINITY;
   #waiting: ReturnType<typeof setTimeout> | undefined;
-  #rippling: ReturnType<typeof setTimeout> | undefined;
   #size: Size = { width: 1, height: 1 };
   readonly #sizes: ResizeObserver;
   #isSketched = false;
@@ -92,6 +93,7 @@ export class Scene {
     private readonly events: SceneEvents,
     private readonly isCalm: () => boolean,
   ) {
+    this.#ripples = new Ripples(host);
     this.#sketch = new Sketch(host);
     this.#painter = this.#sketch;
     this.#resize();
@@ -104,10 +106,10 @@ export class Scene {
     this.#sizes.disconnect();
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#waiting);
-    clearTimeout(this.#rippling);
     this.#arranger.close();
     this.#sketch?.close();
     this.#painter.close();
+    this.#ripples.close();
   }
 
   /** The map, and which of its layers is to be seen. */
@@ -230,12 +232,7 @@ export class Scene {
   pixelOf(id: string): { x: number; y: number } | null {
     const place = this.#placeOf(id);
     if (!place) return null;
-    const scale = 2 ** this.#camera.look.zoom;
-    const { target } = this.#camera.look;
-    return {
-      x: (place[0] - target[0]) * scale + this.#size.width / 2,
-      y: (place[1] - target[1]) * scale + this.#size.height / 2,
-    };
+    return pixelIn(this.#camera.look, this.#size, place[0], place[1]);
   }
 
   #place(asked: Seeds, arrangement: Arrangement) {
@@ -257,6 +254,15 @@ export class Scene {
     if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), now);
     this.#restyle();
     if (this.#awaited !== null) this.flyTo(this.#awaited);
+  }
+
+  /** Where an entity is now, on its way to where it belongs: x, y and radius. */
+  #placeNow(id: string): Float32Array | null {
+    for (const motion of [this.#marks, this.#groups]) {
+      const at = motion.indexOf(id);
+      if (at >= 0) return motion.current.subarray(at * 3, at * 3 + 3);
+    }
+    return null;
   }
 
   #placeOf(id: string): [number, number, number] | null {
@@ -301,13 +307,23 @@ export class Scene {
     this.#isStyled = true;
     const isSame = this.#style === before && !hasMoved && this.#drawn.marks?.places === this.#marks.current;
     if (!isSame || hasBars) Object.assign(this.#drawn, this.#stillOf(seeds));
-    const rings = this.#ringsOf(now);
     this.#label(seeds);
-    const drawing = { ...(this.#drawn as Drawing), palette: this.#palette, rings };
-    this.#painter.paint(drawing, this.#camera.look, this.#size);
+    this.#ring();
+    this.#paint();
     if (!this.#isSketched) this.#finish();
-    if (this.#isMoving) this.#schedule();
-    else if (this.#ripples.alive(now).length > 0) this.#ripple();
+    const placeOf = (key: string) => this.#placeNow(key);
+    const { look } = this.#camera;
+    const hasRipples = this.#ripples.paint(now, placeOf, look, this.#size, this.#palette.accent, this.isCalm());
+    if (this.#isMoving || hasRipples) this.#schedule();
+  }
+
+  /** Has the picture drawn if anything in it is not as it was drawn last. */
+  #paint() {
+    const drawing = { ...(this.#drawn as Drawing), palette: this.#palette };
+    const seen = [...Object.values(drawing), this.#painter, this.#camera.look, this.#size];
+    if (seen.length === this.#seen.length && seen.every((value, at) => value === this.#seen[at])) return;
+    this.#seen = seen;
+    this.#painter.paint(drawing, this.#camera.look, this.#size);
   }
 
   /** After the first picture, the one that can be moved: it takes over when it shows the same. */
@@ -345,14 +361,6 @@ export class Scene {
     this.#schedule();
   }
 
-  /** Rings fade as well in half the frames, and what they leave is there for whoever moves the map. */
-  #ripple() {
-    this.#rippling ??= setTimeout(() => {
-      this.#rippling = undefined;
-      this.#schedule();
-    }, RIPPLE_MS);
-  }
-
   get #isMoving(): boolean {
     return this.#marks.isMoving || this.#groups.isMoving || this.#camera.isFlying;
   }
@@ -384,32 +392,23 @@ export class Scene {
     };
   }
 
-  #ringsOf(now: number): Ring[] {
+  #ring() {
     const rings: Ring[] = [];
     const palette = this.#palette;
     const add = (id: string, grown: number, colour: Ring['colour'], width: number) => {
-      for (const motion of [this.#marks, this.#groups]) {
-        const at = motion.indexOf(id);
-        const [x, y, r] = motion.current.subarray(at * 3, at * 3 + 3);
-        if (at < 0 || x === undefined || y === undefined || r === undefined) continue;
-        // A district is large enough to be seen without growing much.
-        rings.push({ x, y, radius: r + grown * Math.min(r, 2), colour, width });
-        return;
-      }
+      const [x, y, r] = Array.from(this.#placeNow(id) ?? []);
+      if (x === undefined || y === undefined || r === undefined) return;
+      // A district is large enough to be seen without growing much.
+      rings.push({ x, y, radius: r + grown * Math.min(r, 2), colour, width });
     };
     if (this.#seeds?.layer === 'agents' || this.#seeds?.layer === 'city') {
       for (const { id, current_run } of this.#layers?.agents?.items ?? []) {
         if (current_run) add(id, 0.3, [...palette.accent, 255], 1.5);
       }
     }
-    const isCalm = this.isCalm();
-    for (const { key, age } of this.#ripples.alive(now)) {
-      const grown = isCalm ? 0.3 : 0.2 + age * 1.8;
-      add(key, grown, [...palette.accent, isCalm ? 255 : Math.round(255 * (1 - age) ** 1.5)], 2);
-    }
     if (this.#hovered !== null) add(this.#hovered, 0.15, [...palette.ink, 150], 1.5);
     if (this.#selected !== null) add(this.#selected, 0.3, [...palette.ink, 255], 2.5);
-    return rings;
+    this.#keep('rings', rings);
   }
 
   #label(seeds: Seeds) {
@@ -421,8 +420,14 @@ export class Scene {
       this.#size,
       this.#noneLabel,
     );
-    const labelKey = JSON.stringify(labels);
-    if (labelKey === this.#drawn.labelKey) return;
-    Object.assign(this.#drawn, { labels, labelKey });
+    this.#keep('labels', labels);
+  }
+
+  /** Takes over a list that says something else than the last: what is the same keeps its identity, and is not drawn again. */
+  #keep(name: 'labels' | 'rings', list: Label[] | Ring[]) {
+    const text = JSON.stringify(list);
+    if (text === this.#texts[name]) return;
+    this.#texts[name] = text;
+    Object.assign(this.#drawn, { [name]: list });
   }
 }

@@ -5,8 +5,8 @@
 
 import { SHAPES, STROKE } from '../parts/shapes';
 import type { Bars } from './bars';
-import type { Look } from './camera';
-import { BASELINES, type Circles, type Drawing, LEAST, type Marks, OFFSETS, TEXT } from './drawing';
+import { type Look, pixelIn } from './camera';
+import { BASELINES, type Circles, css, type Drawing, LEAST, type Marks, OFFSETS, TEXT } from './drawing';
 import type { Label } from './labels';
 import type { Painter, Size } from './painter';
 import type { Palette, Shape } from './palette';
@@ -21,7 +21,6 @@ export class Sketch implements Painter {
   readonly #canvas = document.createElement('canvas');
   readonly #context: CanvasRenderingContext2D | null;
   readonly #paths: Partial<Record<Shape, Path2D>> = {};
-  #painted: unknown[] = [];
 
   constructor(host: HTMLElement) {
     this.#canvas.className = 'sketch';
@@ -36,16 +35,12 @@ export class Sketch implements Painter {
 
   paint(drawing: Drawing, look: Look, size: Size): void {
     const context = this.#context;
-    // Rings grow from frame to frame; that is for who comes after.
-    const painted = [drawing.marks, drawing.labels, look, size];
-    if (!context || painted.every((value, at) => value === this.#painted[at])) return;
-    this.#painted = painted;
+    if (!context) return;
     const ratio = devicePixelRatio;
     this.#canvas.width = Math.round(size.width * ratio);
     this.#canvas.height = Math.round(size.height * ratio);
     const scale = 2 ** look.zoom;
-    const left = size.width / 2 - look.target[0] * scale;
-    const top = size.height / 2 - look.target[1] * scale;
+    const { x: left, y: top } = pixelIn(look, size, 0, 0);
     /** In map units, or in pixels from a place on the map. */
     const at = (x: number, y: number, unit: number) =>
       context.setTransform(unit * ratio, 0, 0, unit * ratio, (left + x * scale) * ratio, (top + y * scale) * ratio);
@@ -96,10 +91,6 @@ export class Sketch implements Painter {
       }
     }
   }
-}
-
-function css([red = 0, green = 0, blue = 0, alpha = 255]: ArrayLike<number> & Iterable<number>): string {
-  return `rgb(${red} ${green} ${blue} / ${alpha / 255})`;
 }
 
 function ring(context: CanvasRenderingContext2D, x = 0, y = 0, radius = 0) {

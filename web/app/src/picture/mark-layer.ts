@@ -1,0 +1,149 @@
+/**
+ * Thousands of icons as one mesh. deck.gl's icons are instances, and a processor that draws (SwiftShader) takes each of them
+ * for a drawing of its own: there, 10,000 take a tenth of a second for every frame.
+ */
+
+import { color, type DefaultProps, Layer, type LayerProps, project32, type UpdateParameters } from '@deck.gl/core';
+import type { Texture } from '@luma.gl/core';
+import { Model } from '@luma.gl/engine';
+import type { Atlas } from './atlas';
+import type { Marks } from './drawing';
+import { atCorners, cornersOf, INDICES, imagePlacesOf, indicesOf } from './mesh';
+
+export interface MarkLayerProps {
+  marks: Marks;
+  atlas: Atlas;
+  /** The atlas' image, of which deck.gl makes a texture. */
+  image: unknown;
+  /** A mark's height, in radii. */
+  scale: number;
+  /** Its least height. Pixels. */
+  least: number;
+}
+
+const uniforms = `\
+layout(std140) uniform markUniforms {
+  float scale;
+  float least;
+} mark;
+`;
+const markUniforms = {
+  name: 'mark',
+  vs: uniforms,
+  uniformTypes: { scale: 'f32', least: 'f32' },
+} as const;
+
+const vs = `\
+#version 300 es
+#define SHADER_NAME mark-layer-vertex-shader
+
+in vec3 places;
+in vec2 corners;
+in vec2 imagePlaces;
+in vec4 colours;
+out vec2 vImagePlace;
+out vec4 vColour;
+
+void main(void) {
+  // The third number of a place is the radius.
+  vec3 middle = vec3(places.xy, 0.0);
+  geometry.worldPosition = middle;
+  geometry.uv = imagePlaces;
+  float height = max(project_size_to_pixel(places.z * mark.scale, UNIT_COMMON), mark.least);
+  gl_Position = project_position_to_clipspace(middle, vec3(0.0), vec3(0.0), geometry.position);
+  DECKGL_FILTER_GL_POSITION(gl_Position, geometry);
+  // Corners go down from the upper ones, clip space goes up.
+  gl_Position.xy += project_pixel_size_to_clipspace(corners * vec2(1.0, -1.0) * height / 2.0);
+  vImagePlace = imagePlaces;
+  vColour = colours;
+  DECKGL_FILTER_COLOR(vColour, geometry);
+}
+`;
+
+const fs = `\
+#version 300 es
+#define SHADER_NAME mark-layer-fragment-shader
+precision highp float;
+
+uniform sampler2D icons;
+in vec2 vImagePlace;
+in vec4 vColour;
+out vec4 fragColor;
+
+void main(void) {
+  fragColor = vec4(vColour.rgb, vColour.a * layer.opacity * texture(icons, vImagePlace).a);
+  DECKGL_FILTER_COLOR(fragColor, geometry);
+}
+`;
+
+export class MarkLayer extends Layer<MarkLayerProps & LayerProps> {
+  static override layerName = 'MarkLayer';
+  static override defaultProps: DefaultProps<Pick<MarkLayerProps, 'image'>> = {
+    image: { type: 'image', value: null, async: true },
+  };
+  declare state: { model?: Model };
+
+  override getShaders() {
+    return super.getShaders({ vs, fs, modules: [color, project32, markUniforms] });
+  }
+
+  override initializeState() {
+    const marks = () => this.props.marks;
+    const count = () => marks().shapes.length;
+    this.getAttributeManager()?.add({
+      indices: { size: 1, isIndexed: true, noAlloc: true, update: (it) => (it.value = indicesOf(count())) },
+      places: {
+        size: 3,
+        noAlloc: true,
+        update: (it) => (it.value = atCorners(marks().places, 3, new Float32Array(count() * 12))),
+      },
+      corners: { size: 2, noAlloc: true, update: (it) => (it.value = cornersOf(count())) },
+      imagePlaces: {
+        size: 2,
+        noAlloc: true,
+        update: (it) => (it.value = imagePlacesOf(marks().shapes, this.props.atlas)),
+      },
+      colours: {
+        size: 4,
+        type: 'unorm8',
+        noAlloc: true,
+        update: (it) => (it.value = atCorners(marks().colours, 4, new Uint8ClampedArray(count() * 16))),
+      },
+    });
+  }
+
+  override updateState({ props, oldProps, changeFlags }: UpdateParameters<this>) {
+    const manager = this.getAttributeManager();
+    if (changeFlags.extensionsChanged) {
+      this.state.model?.destroy();
+      const model = new Model(this.context.device, {
+        ...this.getShaders(),
+        id: this.props.id,
+        bufferLayout: manager?.getBufferLayouts() ?? [],
+        topology: 'triangle-list',
+        isInstanced: false,
+      });
+      this.setState({ model });
+      manager?.invalidateAll();
+    }
+    const [now, before] = [props.marks, oldProps.marks];
+    if (now === before) return;
+    this.state.model?.setVertexCount(now.shapes.length * INDICES);
+    if (now.places !== before?.places) manager?.invalidate('places');
+    if (now.colours !== before?.colours) manager?.invalidate('colours');
+    if (now.shapes !== before?.shapes) manager?.invalidate('imagePlaces');
+    if (now.shapes.length !== before?.shapes.length) {
+      manager?.invalidate('indices');
+      manager?.invalidate('corners');
+    }
+  }
+
+  override draw() {
+    const { image, scale, least } = this.props;
+    const { model } = this.state;
+    if (!image || !model) return;
+    model.shaderInputs.setProps({ mark: { scale, least } });
+    model.setBindings({ icons: image as Texture });
+    model.draw(this.context.renderPass);
+  }
+}
