@@ -5,7 +5,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer } from './support.js';
-import { accessibility, query, still, visit } from './visit.js';
+import { accessibility, query, still, visit, vivid } from './visit.js';
 
 let server: Server;
 let browser: Browser;
@@ -247,6 +247,19 @@ async function inTheMiddle(page: Page, name: string) {
 }
 
 describe('filters', () => {
+  test('what is left out is pale in the picture, and comes back', async () => {
+    await on('?layer=agents', async (page) => {
+      await still(page);
+      const before = await vivid(page);
+      expect(before).toBeGreaterThan(1000);
+      const filter = page.getByRole('group', { name: 'Filters' }).getByRole('button', { name: 'inactive' });
+      await filter.click();
+      await expect.poll(() => vivid(page)).toBeLessThan(before / 4);
+      await filter.click();
+      await expect.poll(() => vivid(page)).toBeGreaterThan(before / 2);
+    });
+  });
+
   test('by status, kind and microDAO narrow what is shown, and are in the address', async () => {
     await on('?layer=agents&view=table', async (page) => {
       const { layers } = await snapshot();

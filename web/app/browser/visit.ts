@@ -28,7 +28,8 @@ export async function visit(
   const failures: string[] = [];
   page.on('pageerror', (error) => failures.push(String(error)));
   page.on('console', (message) => {
-    if (message.type() !== 'error') return;
+    // What the graphics refuse is a warning.
+    if (message.type() !== 'error' && !message.text().includes('GL_INVALID')) return;
     const isRequest = message.text().startsWith('Failed to load resource');
     if (isRequest && (isDisturbed || OPTIONAL.test(message.location().url))) return;
     if (isDisturbed && /WebSocket|ERR_|net::/.test(message.text())) return;
@@ -51,6 +52,24 @@ export async function visit(
 
 /** Waits until the picture is drawn and nothing in it moves to another place. */
 export const still = (page: Page) => page.waitForSelector('html[data-picture=still]');
+
+/** Pixels of the picture that have one of a mark's full colours: much more green or red than anything else. */
+export async function vivid(page: Page): Promise<number> {
+  const image = (await page.locator('.canvas').screenshot()).toString('base64');
+  return page.evaluate(async (text) => {
+    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const bitmap = await createImageBitmap(new Blob([bytes]));
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+    context?.drawImage(bitmap, 0, 0);
+    const { data = [] } = context?.getImageData(0, 0, bitmap.width, bitmap.height) ?? {};
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const [red = 0, green = 0, blue = 0] = [data[at], data[at + 1], data[at + 2]];
+      if (Math.abs(red - green) > 60 && Math.max(red, green) > blue + 30) count += 1;
+    }
+    return count;
+  }, image);
+}
 
 /** What axe-core finds against WCAG 2.1 AA. */
 export async function accessibility(page: Page): Promise<string[]> {

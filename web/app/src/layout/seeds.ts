@@ -56,9 +56,10 @@ const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
   city(layers) {
     const { groups, groupOf } = districts(layers);
     const channels = itemsOf(layers, 'city').filter(({ type }) => type === 'channel');
+    // The first are in the middle: the agents are around their channels.
     const marks = [
-      ...itemsOf(layers, 'agents').map((item) => mark('city', item, groupOf(item), 1)),
       ...channels.map((item) => mark('city', item, groupOf(item), 1.35)),
+      ...itemsOf(layers, 'agents').map((item) => mark('city', item, groupOf(item), 1)),
     ];
     return seeds('city', groups, marks);
   },

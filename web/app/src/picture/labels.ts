@@ -2,6 +2,8 @@
 
 import type { Seeds } from '../layout/seeds';
 import type { Look } from './camera';
+import { OFFSETS, TEXT } from './drawing';
+import type { Size } from './painter';
 
 export interface Label {
   key: string;
@@ -16,54 +18,137 @@ export interface Label {
 const GROUP_FROM = 20;
 const MARK_FROM = 19;
 const LIMIT = 160;
-/** Characters of a name that is longer than its place. */
+/** Characters of a name, at most and at least. */
 const MARK_CHARACTERS = 18;
 const GROUP_CHARACTERS = 28;
+const LEAST_CHARACTERS = 5;
+/** Between two names. Pixels. */
+const GAP = 5;
+
+/** Something in the picture, in pixels from its middle. */
+interface Circle {
+  at: number;
+  x: number;
+  y: number;
+  r: number;
+}
+
+interface Box {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+}
 
 /**
+ * Names do not lie over each other, and a mark's name lies over no mark: what it would hide is a status. One that is too
+ * long for its place is made shorter; one that has none comes with the zoom.
+ *
  * @param marks x, y and radius of each mark
  * @param none what the group of those without one is called
+ * @param widthOf how wide a text of some height is, in pixels
  */
 export function labelsOf(
   { layer, groups, marks: seeds }: Seeds,
   marks: Float32Array,
   circles: Float32Array,
   look: Look,
-  size: { width: number; height: number },
+  size: Size,
   none: string,
+  widthOf: (text: string, height: number) => number,
 ): Label[] {
   const scale = 2 ** look.zoom;
-  const [left, top] = [look.target[0] - size.width / 2 / scale, look.target[1] - size.height / 2 / scale];
-  const isSeen = (x: number, y: number, r: number) =>
-    x + r > left && x - r < left + size.width / scale && y + r > top && y - r < top + size.height / scale;
-  const labels: Label[] = [];
-  for (const [at, { id, label }] of groups.entries()) {
-    const [x = 0, y = 0, r = 0] = circles.subarray(at * 3, at * 3 + 3);
-    if (Math.max(r, 6) * scale < GROUP_FROM || !isSeen(x, y, r)) continue;
-    // A planet's satellites would be under a name above it.
-    const isPlanet = layer === 'space' && r > 0;
-    const place = isPlanet ? 'within' : 'above';
-    const position: Label['position'] = [x, isPlanet ? y : y - r];
-    labels.push({ key: `g${id}`, text: shorten(label ?? none, GROUP_CHARACTERS), position, isGroup: true, place });
-    if (labels.length >= LIMIT) return labels;
+  const inSight = (places: Float32Array, from: number): Circle[] => {
+    const found: Circle[] = [];
+    for (let at = 0; at < places.length / 3; at++) {
+      const r = (places[at * 3 + 2] ?? 0) * scale;
+      const x = ((places[at * 3] ?? 0) - look.target[0]) * scale;
+      const y = ((places[at * 3 + 1] ?? 0) - look.target[1]) * scale;
+      const isSeen = Math.abs(x) - r < size.width / 2 && Math.abs(y) - r < size.height / 2;
+      if (r >= from && isSeen) found.push({ at, x, y, r });
+    }
+    return found;
+  };
+  const boxOf = (label: Label, { x, y }: Circle, r: number): Box => {
+    const height = label.isGroup ? TEXT.group : TEXT.mark;
+    const half = widthOf(label.text, height) / 2 + GAP / 2;
+    const tall = height / 2 + TEXT.padding[1];
+    const middle = y + { above: -r - tall, within: 0, below: r + tall }[label.place] + OFFSETS[label.place];
+    return { left: x - half, right: x + half, top: middle - tall, bottom: middle + tall };
+  };
+  const placed: { label: Label; box: Box }[] = [];
+  const isFree = (box: Box, own?: Box) => placed.every((other) => other.box === own || !overlaps(box, other.box));
+
+  // A planet's satellites would be under a name above it.
+  const place = layer === 'space' ? 'within' : 'above';
+  for (const circle of inSight(circles, 0)) {
+    const group = groups[circle.at];
+    if (!group || Math.max(circle.r, 6 * scale) < GROUP_FROM) continue;
+    const [x = 0, y = 0, r = 0] = circles.subarray(circle.at * 3, circle.at * 3 + 3);
+    const text = shorten(group.label ?? none, GROUP_CHARACTERS);
+    const position: Label['position'] = [x, place === 'above' ? y - r : y];
+    const label: Label = { key: `g${group.id}`, text, position, isGroup: true, place };
+    const box = boxOf(label, circle, circle.r);
+    if (placed.length < LIMIT && isFree(box)) placed.push({ label, box });
   }
-  for (const [at, { key, item }] of seeds.entries()) {
-    const r = marks[at * 3 + 2] ?? 0;
-    if (r * scale < MARK_FROM) continue;
-    const [x = 0, y = 0] = marks.subarray(at * 3, at * 3 + 2);
-    if (!isSeen(x, y, r)) continue;
-    // A node's tile is a square in its circle.
-    const below = layer === 'nodes' ? r * 0.78 : r;
-    labels.push({
-      key,
-      text: shorten(item.label, MARK_CHARACTERS),
-      position: [x, y + below],
-      isGroup: false,
-      place: 'below',
+
+  // The larger, the more it is to be named; of the same size, the first.
+  const named = inSight(marks, MARK_FROM).sort((a, b) => b.r - a.r);
+  const others = named.length > 0 ? inSight(marks, 0) : [];
+  const hides = (box: Box, own: number) => others.some((other) => other.at !== own && isPartIn(other, box));
+  // A node's tile is a square in its circle.
+  const below = layer === 'nodes' ? 0.78 : 1;
+  const longer: (() => void)[] = [];
+  for (const circle of named) {
+    const seed = seeds[circle.at];
+    if (!seed || placed.length >= LIMIT) continue;
+    const [x = 0, y = 0, r = 0] = marks.subarray(circle.at * 3, circle.at * 3 + 3);
+    const make = (text: string) => {
+      const position: Label['position'] = [x, y + r * below];
+      const label: Label = { key: seed.key, text, position, isGroup: false, place: 'below' };
+      return { label, box: boxOf(label, circle, circle.r * below) };
+    };
+    const text = shorten(seed.item.label, MARK_CHARACTERS);
+    let length = [...text].length;
+    while (length > LEAST_CHARACTERS && widthOf(shorten(text, length), TEXT.mark) > 2 * circle.r - GAP) length -= 1;
+    const made = make(shorten(text, length));
+    if (hides(made.box, circle.at) || !isFree(made.box)) continue;
+    const own = placed.push(made) - 1;
+    if (made.label.text === text) continue;
+    longer.push(() => {
+      const whole = make(text);
+      if (!hides(whole.box, circle.at) && isFree(whole.box, made.box)) placed[own] = whole;
     });
-    if (labels.length >= LIMIT) break;
   }
-  return labels;
+  // All that have room for a short name have it before one is as long as it could be.
+  for (const lengthen of longer) lengthen();
+  return placed.map(({ label }) => label);
+}
+
+/** Texts whose width is remembered. */
+const WIDTHS = 2000;
+
+/** Measures text as it is drawn. */
+export function textMeasure(): (text: string, height: number) => number {
+  const context = document.createElement('canvas').getContext('2d');
+  const known = new Map<string, number>();
+  return (text, height) => {
+    const key = `${height} ${text}`;
+    const before = known.get(key);
+    if (before !== undefined || !context) return before ?? text.length * height;
+    context.font = `${TEXT.weight} ${height}px ${TEXT.family}`;
+    const { width } = context.measureText(text);
+    if (known.size >= WIDTHS) known.clear();
+    known.set(key, width);
+    return width;
+  };
+}
+
+const overlaps = (a: Box, b: Box) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+
+function isPartIn({ x, y, r }: Circle, { left, right, top, bottom }: Box): boolean {
+  const [dx, dy] = [x - Math.min(right, Math.max(left, x)), y - Math.min(bottom, Math.max(top, y))];
+  return dx * dx + dy * dy < r * r;
 }
 
 export function shorten(text: string, characters: number): string {

@@ -88,26 +88,48 @@ export class MarkLayer extends Layer<MarkLayerProps & LayerProps> {
   }
 
   override initializeState() {
-    const marks = () => this.props.marks;
-    const count = () => marks().shapes.length;
+    // Of this layer's props, not those of `this`: it lives on as another object with each drawing.
+    const of = (options: { props: unknown }) => options.props as MarkLayerProps;
     this.getAttributeManager()?.add({
-      indices: { size: 1, isIndexed: true, noAlloc: true, update: (it) => (it.value = indicesOf(count())) },
+      indices: {
+        size: 1,
+        isIndexed: true,
+        noAlloc: true,
+        update: (attribute, options) => {
+          attribute.value = indicesOf(of(options).marks.shapes.length);
+        },
+      },
       places: {
         size: 3,
         noAlloc: true,
-        update: (it) => (it.value = atCorners(marks().places, 3, new Float32Array(count() * 12))),
+        update: (attribute, options) => {
+          const { places } = of(options).marks;
+          attribute.value = atCorners(places, 3, new Float32Array(places.length * 4));
+        },
       },
-      corners: { size: 2, noAlloc: true, update: (it) => (it.value = cornersOf(count())) },
+      corners: {
+        size: 2,
+        noAlloc: true,
+        update: (attribute, options) => {
+          attribute.value = cornersOf(of(options).marks.shapes.length);
+        },
+      },
       imagePlaces: {
         size: 2,
         noAlloc: true,
-        update: (it) => (it.value = imagePlacesOf(marks().shapes, this.props.atlas)),
+        update: (attribute, options) => {
+          const { marks, atlas } = of(options);
+          attribute.value = imagePlacesOf(marks.shapes, atlas);
+        },
       },
       colours: {
         size: 4,
         type: 'unorm8',
         noAlloc: true,
-        update: (it) => (it.value = atCorners(marks().colours, 4, new Uint8ClampedArray(count() * 16))),
+        update: (attribute, options) => {
+          const { colours } = of(options).marks;
+          attribute.value = atCorners(colours, 4, new Uint8ClampedArray(colours.length * 4));
+        },
       },
     });
   }

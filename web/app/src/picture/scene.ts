@@ -12,7 +12,7 @@ import type { View } from '../view';
 import { barsOf } from './bars';
 import { Camera, type Look, MAX_ZOOM, pixelIn, wholeOf } from './camera';
 import type { Circles, Drawing, Marks, Ring } from './drawing';
-import { type Label, labelsOf } from './labels';
+import { type Label, labelsOf, textMeasure } from './labels';
 import { Motion } from './motion';
 import type { Painter, Size } from './painter';
 import { type Palette, readPalette, shapeOf } from './palette';
@@ -54,6 +54,7 @@ export class Scene {
   #sketch: Sketch | null;
   #painter: Painter;
   readonly #camera = new Camera();
+  readonly #widthOf = textMeasure();
   readonly #marks = new Motion();
   readonly #groups = new Motion();
   readonly #ripples: Ripples;
@@ -419,6 +420,7 @@ export class Scene {
       this.#camera.look,
       this.#size,
       this.#noneLabel,
+      this.#widthOf,
     );
     this.#keep('labels', labels);
   }
