@@ -25,7 +25,8 @@ export function cornersOf(marks: number): Float32Array {
 }
 
 /**
- * Each mark's numbers for each of its corners.
+ * Each mark's numbers for each of its corners. Without a view of each mark: there are thousands, several times a second.
+ *
  * @param size how many numbers a mark has
  * @param into four times as long as `values`
  */
@@ -34,20 +35,28 @@ export function atCorners<A extends Float32Array | Uint8ClampedArray>(
   size: number,
   into: A,
 ): A {
-  for (let from = 0, to = 0; from < values.length; from += size) {
-    const mark = values.subarray(from, from + size);
-    for (let corner = 0; corner < FOUR; corner++, to += size) into.set(mark, to);
+  let to = 0;
+  for (let mark = 0; mark < values.length; mark += size) {
+    for (let corner = 0; corner < FOUR; corner++) {
+      for (let at = mark; at < mark + size; at++) into[to++] = values[at] ?? 0;
+    }
   }
   return into;
 }
 
 /** Where each corner is in the atlas' image, from 0 to 1. */
 export function imagePlacesOf(shapes: readonly Shape[], { image, mapping }: Atlas): Float32Array {
+  const placed = Object.fromEntries(
+    Object.entries(mapping).map(([shape, { x, y, width, height }]) => {
+      const [left, right] = [x / image.width, (x + width) / image.width];
+      const [top, bottom] = [y / image.height, (y + height) / image.height];
+      return [shape, [left, top, right, top, left, bottom, right, bottom]];
+    }),
+  ) as Record<Shape, number[]>;
   const places = new Float32Array(shapes.length * CORNERS.length);
-  for (const [mark, shape] of shapes.entries()) {
-    const { x, y, width, height } = mapping[shape];
-    const [left, right, top, bottom] = [x, x + width, y, y + height];
-    places.set([left, top, right, top, left, bottom, right, bottom], mark * CORNERS.length);
+  let to = 0;
+  for (const shape of shapes) {
+    for (const place of placed[shape]) places[to++] = place;
   }
-  return places.map((place, at) => place / (at % 2 === 0 ? image.width : image.height));
+  return places;
 }

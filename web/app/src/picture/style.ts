@@ -28,12 +28,13 @@ export function styleOf(
   const colours = new Uint8Array(marks.length * 4);
   const badge = new Uint8Array(marks.length * 4);
   const filters = isFiltering(filter);
+  const isTile = layer === 'nodes';
   const shapes = marks.map(({ item }, at) => {
     const tone = palette[toneOf(item.status)];
     const alpha = filters && !matches(filter, item) ? DIMMED : 255;
-    const isTile = layer === 'nodes';
-    colours.set([...(isTile ? palette.surface : tone), alpha], at * 4);
-    badge.set([...tone, alpha], at * 4);
+    colours.set(isTile ? palette.surface : tone, at * 4);
+    badge.set(tone, at * 4);
+    colours[at * 4 + 3] = badge[at * 4 + 3] = alpha;
     if (isTile) return 'tile';
     return item.type === 'channel' ? 'bubble' : shapeOf(item.status);
   });
