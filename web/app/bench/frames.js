@@ -1,7 +1,7 @@
 /**
  * Whether events hold up the page: `npm run bench --workspace app`, with the binary built. AGENTS and EVENTS (a second) say
  * of what network, SECONDS how long each measurement takes. Frames with events stand beside those of the same page while
- * none come. Numbers of this machine's processor: Chromium draws by software here.
+ * none come. Numbers of this machine's processor: Chromium has no GPU here.
  */
 
 import { writeFileSync } from 'node:fs';
