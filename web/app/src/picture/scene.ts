@@ -80,6 +80,8 @@ export class Scene {
   /** What the painter was given last. */
   #seen: unknown[] = [];
   #frame = 0;
+  /** Whether the next frame is for more than ripples. */
+  #isStale = false;
   /** When a layout was asked for last, and the wait for the next. */
   #arrangedAt = Number.NEGATIVE_INFINITY;
   #waiting: ReturnType<typeof setTimeout> | undefined;
@@ -155,7 +157,7 @@ export class Scene {
   touch(id: string): void {
     if (this.#marks.indexOf(id) < 0 && this.#groups.indexOf(id) < 0) return;
     this.#ripples.add(id, performance.now());
-    this.#schedule();
+    this.#animate();
   }
 
   /** Looks at an entity; at once or, when it has no place yet, as soon as it has one. */
@@ -288,7 +290,13 @@ export class Scene {
     this.#schedule();
   }
 
+  /** The picture may have changed. */
   #schedule() {
+    this.#isStale = true;
+    this.#animate();
+  }
+
+  #animate() {
     if (this.#frame) return;
     this.#frame = requestAnimationFrame((now) => {
       this.#frame = 0;
@@ -299,6 +307,16 @@ export class Scene {
   #render(now: number) {
     const seeds = this.#seeds;
     if (!seeds) return;
+    if (this.#isStale) this.#redraw(now, seeds);
+    const placeOf = (key: string) => this.#placeNow(key);
+    const { look } = this.#camera;
+    const hasRipples = this.#ripples.paint(now, placeOf, look, this.#size, this.#palette.accent, this.isCalm());
+    if (this.#isMoving) this.#schedule();
+    else if (hasRipples) this.#animate();
+  }
+
+  #redraw(now: number, seeds: Seeds) {
+    this.#isStale = false;
     const hasMoved = [this.#marks.step(now), this.#groups.step(now)].includes(true);
     this.#camera.step(now);
     const before = this.#style;
@@ -312,10 +330,6 @@ export class Scene {
     this.#ring();
     this.#paint();
     if (!this.#isSketched) this.#finish();
-    const placeOf = (key: string) => this.#placeNow(key);
-    const { look } = this.#camera;
-    const hasRipples = this.#ripples.paint(now, placeOf, look, this.#size, this.#palette.accent, this.isCalm());
-    if (this.#isMoving || hasRipples) this.#schedule();
   }
 
   /** Has the picture drawn if anything in it is not as it was drawn last. */
