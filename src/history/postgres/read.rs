@@ -20,6 +20,10 @@ FROM living_map_history WHERE epoch = $1 AND seq IS NOT NULL";
 
 const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''))";
 
+/// Parts of a question whose statement is kept: an entity has a few names. One of more is prepared each time, which is one
+/// more round trip.
+const KEPT_PARTS: usize = 4;
+
 pub async fn page(
     connection: &mut PgConnection,
     query: &HistoryQuery,
@@ -49,7 +53,7 @@ pub async fn page(
         sql.push(" OFFSET ").push_bind(offset);
     }
     // the text depends on the number of parts: only that of the usual questions is worth keeping
-    let mut rows = connection.fetch_all(sql.build().persistent(parts.len() == 1)).await?;
+    let mut rows = connection.fetch_all(sql.build().persistent(parts.len() <= KEPT_PARTS)).await?;
     let has_more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     Ok(HistoryPage { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
