@@ -69,6 +69,13 @@ fn the_examples_apply_compile_and_do_what_they_say() {
         fs::create_dir_all(to.parent().expect("it is below the copy")).expect("a folder can be made");
         run(Command::new("cp").arg("-a").arg(from).arg(to));
     }
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        let text = fs::read_to_string(copy.join(file)).expect("it was copied");
+        let own = concat!("name = \"living-map\"\nversion = \"", env!("CARGO_PKG_VERSION"));
+        assert_eq!(text.matches(own).count(), 1, "{file}");
+        // a package of its own: it would be built over the one whose tests these are
+        fs::write(copy.join(file), text.replace(own, &format!("{own}-examples"))).expect("it can be written");
+    }
     for (example, _) in EXAMPLES {
         // outside of a repository of its own git would look at the one around it
         run(Command::new("git")
