@@ -58,3 +58,15 @@ test('a name does not hide what is under it, and the larger of two has it', () =
 test('groups come before marks', () => {
   expect(named([['mark', 0, 0, 20]], [['group', 0, 60, 30]])).toEqual(['group']);
 });
+
+test('a planet is named within, and those without a planet above the place they circle around', () => {
+  const groups = ['sun', ''].map((id) => ({ id, label: id || null, isEntity: id !== '', weight: 0 }));
+  const seeds: Seeds = { layer: 'space', groups, marks: [] };
+  const look = { target: [0, 0, 0] as [number, number, number], zoom: 2 };
+  const circles = Float32Array.of(-40, 0, 8, 40, 0, 0);
+  const labels = labelsOf(seeds, new Float32Array(), circles, look, size, 'none', (text) => text.length * 6);
+  expect(labels.map(({ text, place }) => [text, place])).toEqual([
+    ['sun', 'within'],
+    ['none', 'above'],
+  ]);
+});

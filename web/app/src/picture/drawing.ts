@@ -44,6 +44,9 @@ export function css([red = 0, green = 0, blue = 0, alpha = 255]: ArrayLike<numbe
   return `rgb(${red} ${green} ${blue} / ${alpha / 255})`;
 }
 
+/** The radius of a ring around a circle, by radii of it; a district is large enough to be seen without growing much. */
+export const around = (radius: number, grown: number): number => radius + grown * Math.min(radius, 2);
+
 /** Sizes that do not grow with the map, or no longer shrink with it. Pixels; `badgeScale` is radii of the mark. */
 export const LEAST = { groupLine: 1.25, mark: 2.5, badge: 4, badgeScale: 0.42, ring: 4 } as const;
 

@@ -79,13 +79,13 @@ export function labelsOf(
   const placed: { label: Label; box: Box }[] = [];
   const isFree = (box: Box, own?: Box) => placed.every((other) => other.box === own || !overlaps(box, other.box));
 
-  // A planet's satellites would be under a name above it.
-  const place = layer === 'space' ? 'within' : 'above';
   for (const circle of inSight(circles, 0)) {
     const group = groups[circle.at];
     if (!group || Math.max(circle.r, 6 * scale) < GROUP_FROM) continue;
     const [x = 0, y = 0, r = 0] = circles.subarray(circle.at * 3, circle.at * 3 + 3);
     const text = shorten(group.label ?? none, GROUP_CHARACTERS);
+    // A planet's satellites would be under a name above it.
+    const place = layer === 'space' && r > 0 ? 'within' : 'above';
     const position: Label['position'] = [x, place === 'above' ? y - r : y];
     const label: Label = { key: `g${group.id}`, text, position, isGroup: true, place };
     const box = boxOf(label, circle, circle.r);

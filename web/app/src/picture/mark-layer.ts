@@ -76,6 +76,18 @@ void main(void) {
 }
 `;
 
+/**
+ * What the vertices have, `size` numbers each. Of the props that deck.gl hands over, not of a layer: with each drawing
+ * another object goes on as the layer.
+ */
+const numbers = (size: number, of: (props: MarkLayerProps) => Float32Array | Uint32Array | Uint8ClampedArray) => ({
+  size,
+  noAlloc: true,
+  update: (attribute: { value: unknown }, { props }: { props: MarkLayerProps }) => {
+    attribute.value = of(props);
+  },
+});
+
 export class MarkLayer extends Layer<MarkLayerProps & LayerProps> {
   static override layerName = 'MarkLayer';
   static override defaultProps: DefaultProps<Pick<MarkLayerProps, 'image'>> = {
@@ -88,48 +100,14 @@ export class MarkLayer extends Layer<MarkLayerProps & LayerProps> {
   }
 
   override initializeState() {
-    // Of this layer's props, not those of `this`: it lives on as another object with each drawing.
-    const of = (options: { props: unknown }) => options.props as MarkLayerProps;
     this.getAttributeManager()?.add({
-      indices: {
-        size: 1,
-        isIndexed: true,
-        noAlloc: true,
-        update: (attribute, options) => {
-          attribute.value = indicesOf(of(options).marks.shapes.length);
-        },
-      },
-      places: {
-        size: 3,
-        noAlloc: true,
-        update: (attribute, options) => {
-          const { places } = of(options).marks;
-          attribute.value = atCorners(places, 3, new Float32Array(places.length * 4));
-        },
-      },
-      corners: {
-        size: 2,
-        noAlloc: true,
-        update: (attribute, options) => {
-          attribute.value = cornersOf(of(options).marks.shapes.length);
-        },
-      },
-      imagePlaces: {
-        size: 2,
-        noAlloc: true,
-        update: (attribute, options) => {
-          const { marks, atlas } = of(options);
-          attribute.value = imagePlacesOf(marks.shapes, atlas);
-        },
-      },
+      indices: { ...numbers(1, ({ marks }) => indicesOf(marks.shapes.length)), isIndexed: true },
+      places: numbers(3, ({ marks: { places } }) => atCorners(places, 3, new Float32Array(places.length * 4))),
+      corners: numbers(2, ({ marks }) => cornersOf(marks.shapes.length)),
+      imagePlaces: numbers(2, ({ marks, atlas }) => imagePlacesOf(marks.shapes, atlas)),
       colours: {
-        size: 4,
+        ...numbers(4, ({ marks: { colours } }) => atCorners(colours, 4, new Uint8ClampedArray(colours.length * 4))),
         type: 'unorm8',
-        noAlloc: true,
-        update: (attribute, options) => {
-          const { colours } = of(options).marks;
-          attribute.value = atCorners(colours, 4, new Uint8ClampedArray(colours.length * 4));
-        },
       },
     });
   }

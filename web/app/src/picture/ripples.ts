@@ -4,7 +4,7 @@
  */
 
 import { type Look, pixelIn } from './camera';
-import { css, LEAST } from './drawing';
+import { around, css, LEAST } from './drawing';
 import type { Size } from './painter';
 import type { Colour } from './palette';
 
@@ -14,9 +14,9 @@ const LIFE_MS = 1100;
 const LIMIT = 250;
 /** Pixels. */
 const WIDTH = 2;
-/** How far one goes, in radii of what it is about; of at most so many map units: a district is seen without growing much. */
-const [FROM, TO, MOST] = [0.2, 2, 2];
-/** Where nothing is to move, it is as large as this from the beginning to its end. */
+/** How far it goes, in radii of what it is about. */
+const [FROM, TO] = [0.2, 2];
+/** The same where nothing is to move, from its beginning to its end. */
 const CALM = 0.3;
 
 export class Ripples {
@@ -72,13 +72,7 @@ export class Ripples {
       const pixel = pixelIn(look, size, x, y);
       context.strokeStyle = css([...colour, isCalm ? 255 : Math.round(255 * (1 - age) ** 1.5)]);
       context.beginPath();
-      context.arc(
-        pixel.x,
-        pixel.y,
-        Math.max(LEAST.ring, (radius + grown * Math.min(radius, MOST)) * scale),
-        0,
-        2 * Math.PI,
-      );
+      context.arc(pixel.x, pixel.y, Math.max(LEAST.ring, around(radius, grown) * scale), 0, 2 * Math.PI);
       context.stroke();
     }
     return true;

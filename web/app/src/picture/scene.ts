@@ -11,7 +11,7 @@ import { type Seeds, samePlaces, seedsOf } from '../layout/seeds';
 import type { View } from '../view';
 import { barsOf } from './bars';
 import { Camera, type Look, MAX_ZOOM, pixelIn, wholeOf } from './camera';
-import type { Circles, Drawing, Marks, Ring } from './drawing';
+import { around, type Circles, type Drawing, type Marks, type Ring } from './drawing';
 import { type Label, labelsOf, textMeasure } from './labels';
 import { Motion } from './motion';
 import type { Painter, Size } from './painter';
@@ -261,19 +261,20 @@ export class Scene {
 
   /** Where an entity is now, on its way to where it belongs: x, y and radius. */
   #placeNow(id: string): Float32Array | null {
-    for (const motion of [this.#marks, this.#groups]) {
-      const at = motion.indexOf(id);
-      if (at >= 0) return motion.current.subarray(at * 3, at * 3 + 3);
-    }
-    return null;
+    const motion = this.#motionOf(id);
+    const at = motion.indexOf(id);
+    return at < 0 ? null : motion.current.subarray(at * 3, at * 3 + 3);
   }
 
+  /** Where it belongs. */
   #placeOf(id: string): [number, number, number] | null {
-    for (const motion of [this.#marks, this.#groups]) {
-      const at = motion.indexOf(id);
-      if (at >= 0) return motion.target(at);
-    }
-    return null;
+    const motion = this.#motionOf(id);
+    const at = motion.indexOf(id);
+    return at < 0 ? null : motion.target(at);
+  }
+
+  #motionOf(id: string): Motion {
+    return this.#marks.indexOf(id) >= 0 ? this.#marks : this.#groups;
   }
 
   #whole(): Look {
@@ -413,8 +414,7 @@ export class Scene {
     const add = (id: string, grown: number, colour: Ring['colour'], width: number) => {
       const [x, y, r] = Array.from(this.#placeNow(id) ?? []);
       if (x === undefined || y === undefined || r === undefined) return;
-      // A district is large enough to be seen without growing much.
-      rings.push({ x, y, radius: r + grown * Math.min(r, 2), colour, width });
+      rings.push({ x, y, radius: around(r, grown), colour, width });
     };
     if (this.#seeds?.layer === 'agents' || this.#seeds?.layer === 'city') {
       for (const { id, current_run } of this.#layers?.agents?.items ?? []) {
