@@ -292,7 +292,11 @@ async fn tail_shows_its_token() {
     let server = Process::serve(&[("AUTH", "token"), ("AUTH_TOKENS", &format!("{line},{writer_line}"))]).await;
     let tail = |token: Option<&str>| {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_living-map"));
-        command.args(["tail", "--output", "json"]).env("LIVING_MAP_URL", server.url("")).kill_on_drop(true);
+        // also what was published before it listens
+        command
+            .args(["tail", "--output", "json", "--since", "1h"])
+            .env("LIVING_MAP_URL", server.url(""))
+            .kill_on_drop(true);
         command.envs(token.map(|token| ("LIVING_MAP_TOKEN", token)));
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         command.spawn().expect("the program starts")
@@ -304,11 +308,11 @@ async fn tail_shows_its_token() {
     let refused = tail(None).wait_with_output().await.unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("Authorization"), "{told}");
+    publish(&server, &writer, "tailed").await;
     let mut following = tail(Some(&token));
     let mut lines = tokio::io::BufReader::new(following.stdout.take().unwrap());
-    publish(&server, &writer, "tailed").await;
     let mut line = String::new();
-    while !line.contains("ping") && !line.contains("tailed") {
+    while !line.contains("tailed") {
         line.clear();
         let read = tokio::io::AsyncBufReadExt::read_line(&mut lines, &mut line);
         assert_ne!(tokio::time::timeout(PATIENCE, read).await.expect("a line").unwrap(), 0, "it ended");
