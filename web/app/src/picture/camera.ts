@@ -35,9 +35,8 @@ export class Camera {
     this.look = look;
   }
 
-  /** @returns whether it has moved */
-  step(now: number): boolean {
-    if (!this.#flight) return false;
+  step(now: number): void {
+    if (!this.#flight) return;
     const { from, to, since } = this.#flight;
     const part = Math.min(1, Math.max(0, (now - since) / FLIGHT_MS));
     const eased = 1 - (1 - part) ** 3;
@@ -47,7 +46,6 @@ export class Camera {
       zoom: between(from.zoom, to.zoom),
     };
     if (part >= 1) this.#flight = null;
-    return true;
   }
 }
 
@@ -55,6 +53,12 @@ export class Camera {
 export function pixelIn({ target, zoom }: Look, size: Size, x: number, y: number): { x: number; y: number } {
   const scale = 2 ** zoom;
   return { x: (x - target[0]) * scale + size.width / 2, y: (y - target[1]) * scale + size.height / 2 };
+}
+
+/** Which place on the map is at a pixel of the picture. */
+export function mapIn({ target, zoom }: Look, size: Size, x: number, y: number): { x: number; y: number } {
+  const scale = 2 ** zoom;
+  return { x: target[0] + (x - size.width / 2) / scale, y: target[1] + (y - size.height / 2) / scale };
 }
 
 const clamp = (zoom: number) => Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, zoom));
@@ -65,7 +69,7 @@ const MARGIN = { side: 24, top: 30, bottom: 66 };
 const WHOLE_MAX = 4.2;
 
 /** The look at all of `bounds` (left, top, right, bottom), in a picture of `width` and `height` pixels. */
-export function wholeOf(bounds: readonly [number, number, number, number], width: number, height: number): Look {
+export function wholeOf(bounds: readonly [number, number, number, number], { width, height }: Size): Look {
   const [left, top, right, bottom] = bounds;
   const across = Math.max(60, width - 2 * MARGIN.side) / Math.max(1, right - left);
   const down = Math.max(60, height - MARGIN.top - MARGIN.bottom) / Math.max(1, bottom - top);
@@ -73,3 +77,12 @@ export function wholeOf(bounds: readonly [number, number, number, number], width
   const lower = (MARGIN.bottom - MARGIN.top) / 2 / 2 ** zoom;
   return { target: [(left + right) / 2, (top + bottom) / 2 + lower, 0], zoom };
 }
+
+/** One of many is looked at so that its circle has about this radius. Pixels. */
+const CLOSE = 46;
+
+/** The look at one circle. */
+export const closeTo = ([x, y, r]: readonly [number, number, number]): Look => ({
+  target: [x, y, 0],
+  zoom: clamp(Math.log2(CLOSE / Math.max(r, 0.5))),
+});

@@ -47,9 +47,8 @@ export class Motion {
     this.current = now === null ? to.slice() : from.slice();
   }
 
-  /** @returns whether anything has moved */
-  step(now: number): boolean {
-    if (!this.#isMoving) return false;
+  step(now: number): void {
+    if (!this.#isMoving) return;
     const part = Math.min(1, Math.max(0, (now - this.#since) / MOVE_MS));
     const eased = part < 0.5 ? 4 * part ** 3 : 1 - (2 - 2 * part) ** 3 / 2;
     const [from, to] = [this.#from, this.#to];
@@ -58,6 +57,5 @@ export class Motion {
     for (let i = 0; i < to.length; i++) current[i] = (from[i] ?? 0) + ((to[i] ?? 0) - (from[i] ?? 0)) * eased;
     this.current = current;
     this.#isMoving = part < 1;
-    return true;
   }
 }

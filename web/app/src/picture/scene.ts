@@ -9,24 +9,19 @@ import type { Arrangement } from '../layout/arrange';
 import { Arranger } from '../layout/arranger';
 import { type Seeds, samePlaces, seedsOf } from '../layout/seeds';
 import type { View } from '../view';
-import { barsOf } from './bars';
-import { Camera, type Look, MAX_ZOOM, pixelIn, wholeOf } from './camera';
-import { around, type Circles, type Drawing, type Marks, type Ring } from './drawing';
-import { type Label, labelsOf, textMeasure } from './labels';
-import { Motion } from './motion';
+import { Camera, closeTo, type Look, mapIn, pixelIn, wholeOf } from './camera';
+import { Composer, type Subject } from './composer';
+import type { Drawing } from './drawing';
 import type { Painter, Size } from './painter';
-import { type Palette, readPalette, shapeOf } from './palette';
-import { nearest, neighbour } from './pick';
+import { readPalette } from './palette';
+import { Places } from './places';
 import { Ripples } from './ripples';
 import { Sketch } from './sketch';
-import { type Style, sameLook, styleOf } from './style';
 
 /** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
 const LAYOUT_MS = 1500;
 /** How near a pointer has to come. Pixels. */
 const REACH = 6;
-/** A place is looked at so that its circle has about this radius. Pixels. */
-const CLOSE = 46;
 /** What is nearer to the edge is brought to the middle. Pixels. */
 const EDGE = 40;
 /** So many frames may be made before the first of them is on the screen. */
@@ -54,29 +49,22 @@ export class Scene {
   #sketch: Sketch | null;
   #painter: Painter;
   readonly #camera = new Camera();
-  readonly #widthOf = textMeasure();
-  readonly #marks = new Motion();
-  readonly #groups = new Motion();
+  readonly #places = new Places();
+  readonly #composer = new Composer();
   readonly #ripples: Ripples;
   readonly #arranger = new Arranger((seeds, arrangement) => this.#place(seeds, arrangement));
-  #palette: Palette = readPalette();
-  #layers: Layers | null = null;
-  #seeds: Seeds | null = null;
+  readonly #subject: Subject = {
+    layers: null,
+    palette: readPalette(),
+    filter: NO_FILTER,
+    selected: null,
+    hovered: null,
+    noneLabel: '',
+  };
   /** What was asked to be laid out last. */
   #wanted: Seeds | null = null;
-  #arrangement: Arrangement | null = null;
-  #filter: Filter = NO_FILTER;
-  #selected: string | null = null;
-  #hovered: string | null = null;
-  #noneLabel = '';
   /** Entities to fly to as soon as they have a place. */
   #awaited: string | null = null;
-  #style: Style | null = null;
-  /** Whether the style is that of the map as it is now. */
-  #isStyled = false;
-  #drawn: Partial<Drawing> = {};
-  /** Its lists as text, to see by whether one has changed. */
-  readonly #texts = { labels: '', rings: '' };
   /** What the painter was given last. */
   #seen: unknown[] = [];
   #frame = 0;
@@ -118,22 +106,22 @@ export class Scene {
   /** The map, and which of its layers is to be seen. */
   show(layers: Layers | null, layer: View['layer']): void {
     // An empty picture before the first would be one to move from.
-    if (layers === null && this.#seeds === null) return;
-    this.#layers = layers;
+    if (layers === null && this.#places.seeds === null) return;
+    this.#subject.layers = layers;
     const seeds = seedsOf(layers, layer);
     if (this.#wanted?.layer !== layer) this.#camera.isFree = true;
     if (samePlaces(this.#wanted, seeds)) {
       this.#wanted = seeds;
       // While a layout is on its way, what is on show stays.
-      if (!samePlaces(this.#seeds, seeds)) return;
-      this.#seeds = seeds;
+      if (!samePlaces(this.#places.seeds, seeds)) return;
+      this.#places.replace(seeds);
       this.#restyle();
       return;
     }
     const wait = this.#arrangedAt + LAYOUT_MS - performance.now();
     clearTimeout(this.#waiting);
     if (this.#wanted?.layer === layer && wait > 0) {
-      this.#waiting = setTimeout(() => this.show(this.#layers, layer), wait);
+      this.#waiting = setTimeout(() => this.show(this.#subject.layers, layer), wait);
       return;
     }
     this.#wanted = seeds;
@@ -142,20 +130,18 @@ export class Scene {
   }
 
   look(filter: Filter, selected: string | null, noneLabel: string): void {
-    this.#filter = filter;
-    this.#selected = selected;
-    this.#noneLabel = noneLabel;
+    Object.assign(this.#subject, { filter, selected, noneLabel });
     this.#restyle();
   }
 
   /** The theme has changed. */
   repaint(): void {
-    this.#palette = readPalette();
+    this.#subject.palette = readPalette();
     this.#restyle();
   }
 
   touch(id: string): void {
-    if (this.#marks.indexOf(id) < 0 && this.#groups.indexOf(id) < 0) return;
+    if (!this.#places.has(id)) return;
     this.#ripples.add(id, performance.now());
     this.#animate();
   }
@@ -163,21 +149,18 @@ export class Scene {
   /** Looks at an entity; at once or, when it has no place yet, as soon as it has one. */
   flyTo(id: string): void {
     this.#awaited = id;
-    const place = this.#placeOf(id);
-    if (!place || this.#wanted !== this.#seeds) return;
+    const place = this.#places.of(id);
+    if (!place || this.#wanted !== this.#places.seeds) return;
     this.#awaited = null;
-    const [x, y, r] = place;
     this.#camera.isFree = false;
-    const zoom = Math.min(
-      Math.log2(CLOSE / Math.max(r, 0.5)),
-      this.#groups.indexOf(id) >= 0 ? this.#whole().zoom + 2 : MAX_ZOOM,
-    );
-    this.#fly({ target: [x, y, 0], zoom: Math.max(zoom, this.#whole().zoom) });
+    const bounds = this.#places.boundsOf(id);
+    const look = bounds ? wholeOf(bounds, this.#size) : closeTo(place);
+    this.#fly({ ...look, zoom: Math.max(look.zoom, this.#whole().zoom) });
   }
 
   /** Moves as little as is needed for an entity to be in sight. */
   reveal(id: string): void {
-    const place = this.#placeOf(id);
+    const place = this.#places.of(id);
     const pixel = this.pixelOf(id);
     if (!place || !pixel) return;
     const { width, height } = this.#size;
@@ -199,86 +182,49 @@ export class Scene {
 
   /** The entity next to the selected one in a direction; the middle one when there is none. */
   next(dx: number, dy: number): string | null {
-    const from = this.#selected === null ? null : this.#placeOf(this.#selected);
-    const at = neighbour(this.#marks.current, from ?? null, dx, dy);
-    return this.#seeds?.marks[at]?.item.id ?? null;
+    return this.#places.next(this.#subject.selected, dx, dy);
   }
 
   at(x: number, y: number): string | null {
-    if (!this.#seeds) return null;
-    const scale = 2 ** this.#camera.look.zoom;
-    const { target } = this.#camera.look;
-    const mapX = target[0] + (x - this.#size.width / 2) / scale;
-    const mapY = target[1] + (y - this.#size.height / 2) / scale;
-    const mark = nearest(this.#marks.current, mapX, mapY, REACH / scale);
-    if (mark >= 0) return this.#seeds.marks[mark]?.item.id ?? null;
-    const group = this.#seeds.groups[nearest(this.#groups.current, mapX, mapY, 0)];
-    return group?.isEntity ? group.id : null;
+    const { look } = this.#camera;
+    const place = mapIn(look, this.#size, x, y);
+    return this.#places.at(place.x, place.y, REACH / 2 ** look.zoom);
   }
 
   hover(x: number, y: number): void {
     const id = this.at(x, y);
-    if (id !== this.#hovered) {
-      this.#hovered = id;
+    if (id !== this.#subject.hovered) {
+      this.#subject.hovered = id;
       this.#schedule();
     }
     this.events.onHover(id === null ? null : { id, x, y });
   }
 
   leave(): void {
-    if (this.#hovered !== null) this.#schedule();
-    this.#hovered = null;
+    if (this.#subject.hovered !== null) this.#schedule();
+    this.#subject.hovered = null;
     this.events.onHover(null);
   }
 
   /** Where an entity is in the picture, in pixels, for tests and for what is put beside it. */
   pixelOf(id: string): { x: number; y: number } | null {
-    const place = this.#placeOf(id);
+    const place = this.#places.of(id);
     if (!place) return null;
     return pixelIn(this.#camera.look, this.#size, place[0], place[1]);
   }
 
   #place(asked: Seeds, arrangement: Arrangement) {
-    const now = this.isCalm() || this.#seeds === null ? null : performance.now();
+    const now = this.isCalm() || this.#places.seeds === null ? null : performance.now();
     // Statuses may have changed while the worker was at it.
     const seeds = this.#wanted && samePlaces(this.#wanted, asked) ? this.#wanted : asked;
-    this.#seeds = seeds;
-    this.#arrangement = arrangement;
-    this.#marks.moveTo(
-      seeds.marks.map(({ key }) => key),
-      arrangement.marks,
-      now,
-    );
-    this.#groups.moveTo(
-      seeds.groups.map(({ id }) => id),
-      arrangement.groups,
-      now,
-    );
+    this.#places.moveTo(seeds, arrangement, now);
     if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), now);
     this.#restyle();
     if (this.#awaited !== null) this.flyTo(this.#awaited);
   }
 
-  /** Where an entity is now, on its way to where it belongs: x, y and radius. */
-  #placeNow(id: string): Float32Array | null {
-    const motion = this.#motionOf(id);
-    const at = motion.indexOf(id);
-    return at < 0 ? null : motion.current.subarray(at * 3, at * 3 + 3);
-  }
-
-  /** Where it belongs. */
-  #placeOf(id: string): [number, number, number] | null {
-    const motion = this.#motionOf(id);
-    const at = motion.indexOf(id);
-    return at < 0 ? null : motion.target(at);
-  }
-
-  #motionOf(id: string): Motion {
-    return this.#marks.indexOf(id) >= 0 ? this.#marks : this.#groups;
-  }
-
   #whole(): Look {
-    return wholeOf(this.#arrangement?.bounds ?? [-50, -50, 50, 50], this.#size.width, this.#size.height);
+    return wholeOf(this.#places.bounds, this.#size);
   }
 
   #fly(look: Look) {
@@ -287,7 +233,7 @@ export class Scene {
   }
 
   #restyle() {
-    this.#isStyled = false;
+    this.#composer.restyle();
     this.#schedule();
   }
 
@@ -306,36 +252,26 @@ export class Scene {
   }
 
   #render(now: number) {
-    const seeds = this.#seeds;
+    const { seeds } = this.#places;
     if (!seeds) return;
     if (this.#isStale) this.#redraw(now, seeds);
-    const placeOf = (key: string) => this.#placeNow(key);
-    const { look } = this.#camera;
-    const hasRipples = this.#ripples.paint(now, placeOf, look, this.#size, this.#palette.accent, this.isCalm());
+    const placeOf = (key: string) => this.#places.now(key);
+    const { accent } = this.#subject.palette;
+    const hasRipples = this.#ripples.paint(now, placeOf, this.#camera.look, this.#size, accent, this.isCalm());
     if (this.#isMoving) this.#schedule();
     else if (hasRipples) this.#animate();
   }
 
   #redraw(now: number, seeds: Seeds) {
     this.#isStale = false;
-    const hasMoved = [this.#marks.step(now), this.#groups.step(now)].includes(true);
+    this.#places.step(now);
     this.#camera.step(now);
-    const before = this.#style;
-    // Few events change how anything looks. Bars are numbers, of which some always have changed.
-    const hasBars = !this.#isStyled && seeds.layer === 'nodes';
-    if (!this.#isStyled) this.#style = sameLook(before, styleOf(seeds, this.#layers, this.#palette, this.#filter));
-    this.#isStyled = true;
-    const isSame = this.#style === before && !hasMoved && this.#drawn.marks?.places === this.#marks.current;
-    if (!isSame || hasBars) Object.assign(this.#drawn, this.#stillOf(seeds));
-    this.#label(seeds);
-    this.#ring();
-    this.#paint();
+    this.#paint(this.#composer.compose(seeds, this.#places, this.#subject, this.#camera.look, this.#size));
     if (!this.#isSketched) this.#finish();
   }
 
   /** Has the picture drawn if anything in it is not as it was drawn last. */
-  #paint() {
-    const drawing = { ...(this.#drawn as Drawing), palette: this.#palette };
+  #paint(drawing: Drawing) {
     const seen = [...Object.values(drawing), this.#painter, this.#camera.look, this.#size];
     if (seen.length === this.#seen.length && seen.every((value, at) => value === this.#seen[at])) return;
     this.#seen = seen;
@@ -378,72 +314,6 @@ export class Scene {
   }
 
   get #isMoving(): boolean {
-    return this.#marks.isMoving || this.#groups.isMoving || this.#camera.isFlying;
-  }
-
-  /** What does not change from frame to frame while nothing moves. */
-  #stillOf({ layer, marks: seeds }: Seeds): Partial<Drawing> {
-    const style = this.#style;
-    if (!style) return {};
-    const places = this.#marks.current;
-    const marks: Marks = { places, shapes: style.shapes, colours: style.colours };
-    const groups: Circles = { places: this.#groups.current, fill: style.fill, line: style.line };
-    const orbits = this.#marks.isMoving ? new Float32Array() : (this.#arrangement?.rings ?? new Float32Array());
-    const still = { groups, orbits, marks, markScale: 2, bars: null, badges: null };
-    if (layer !== 'nodes') return still;
-    const nodes = this.#layers?.nodes?.items ?? [];
-    const isWhole = nodes.length === seeds.length;
-    const alpha = (at: number) => style.colours[at * 4 + 3] ?? 255;
-    const corners = places.slice();
-    for (let at = 0; at < corners.length; at += 3) {
-      const r = places[at + 2] ?? 0;
-      corners[at] = (places[at] ?? 0) + r * 0.5;
-      corners[at + 1] = (places[at + 1] ?? 0) - r * 0.5;
-    }
-    return {
-      ...still,
-      markScale: Math.SQRT2,
-      bars: isWhole ? barsOf(nodes, places, this.#palette, alpha) : null,
-      badges: { places: corners, shapes: seeds.map(({ item }) => shapeOf(item.status)), colours: style.badge },
-    };
-  }
-
-  #ring() {
-    const rings: Ring[] = [];
-    const palette = this.#palette;
-    const add = (id: string, grown: number, colour: Ring['colour'], width: number) => {
-      const [x, y, r] = Array.from(this.#placeNow(id) ?? []);
-      if (x === undefined || y === undefined || r === undefined) return;
-      rings.push({ x, y, radius: around(r, grown), colour, width });
-    };
-    if (this.#seeds?.layer === 'agents' || this.#seeds?.layer === 'city') {
-      for (const { id, current_run } of this.#layers?.agents?.items ?? []) {
-        if (current_run) add(id, 0.3, [...palette.accent, 255], 1.5);
-      }
-    }
-    if (this.#hovered !== null) add(this.#hovered, 0.15, [...palette.ink, 150], 1.5);
-    if (this.#selected !== null) add(this.#selected, 0.3, [...palette.ink, 255], 2.5);
-    this.#keep('rings', rings);
-  }
-
-  #label(seeds: Seeds) {
-    const labels: Label[] = labelsOf(
-      seeds,
-      this.#marks.current,
-      this.#groups.current,
-      this.#camera.look,
-      this.#size,
-      this.#noneLabel,
-      this.#widthOf,
-    );
-    this.#keep('labels', labels);
-  }
-
-  /** Takes over a list that says something else than the last: what is the same keeps its identity, and is not drawn again. */
-  #keep(name: 'labels' | 'rings', list: Label[] | Ring[]) {
-    const text = JSON.stringify(list);
-    if (text === this.#texts[name]) return;
-    this.#texts[name] = text;
-    Object.assign(this.#drawn, { [name]: list });
+    return this.#places.isMoving || this.#camera.isFlying;
   }
 }
