@@ -210,17 +210,8 @@ pub struct HistoryPage {
     pub records: Vec<Record>,
     /// Whether there are more behind the last one.
     pub has_more: bool,
-}
-
-impl HistoryPage {
-    /// How many rows match `query`, whose page this is, if the page says it: it is the last one, and what is before it was
-    /// counted.
-    #[must_use]
-    pub fn total(&self, query: &HistoryQuery) -> Option<Total> {
-        let rows = self.records.len() as u64;
-        let counted = query.after.is_none() && (query.offset == 0 || rows > 0);
-        (counted && !self.has_more).then_some(Total { rows: rows + query.offset, exact: true })
-    }
+    /// How many rows there are on all pages.
+    pub total: Total,
 }
 
 /// How many rows there are, and whether that is exact.
@@ -260,11 +251,8 @@ pub trait History: Send + Sync + 'static {
     /// Which of these events are there already, and where (`None`: adopted, without a place in a log).
     async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError>;
 
-    /// A page of events, newest first.
+    /// A page of events, newest first. Must not scan the whole table on each call, for its total neither.
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError>;
-
-    /// How many events match, ignoring paging. Must not scan the whole table on each call.
-    async fn total(&self, query: &HistoryQuery) -> Result<Total, HistoryError>;
 
     /// Events of `epoch` after position `after`, in the log's order, at most `limit`. Whoever needs each of them asks
     /// [`History::held`] afterwards: from its `first` on none is missing.

@@ -1,10 +1,32 @@
-//! Totals, remembered for a short time: a page that many look at is not counted for each of them.
+//! Totals of pages: said by the page, or remembered for a short time, so that a page that many look at is not counted for
+//! each of them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{HistoryConfig, HistoryQuery, Total};
+use super::{HistoryConfig, HistoryPage, HistoryQuery, Record, Total};
+
+/// A page without its total.
+#[derive(Default)]
+pub struct Rows {
+    pub records: Vec<Record>,
+    pub has_more: bool,
+}
+
+impl Rows {
+    /// How many rows match `query`, whose page this is, if the page says it: it is the last one, and what is before it was
+    /// counted.
+    fn total(&self, query: &HistoryQuery) -> Option<Total> {
+        let rows = self.records.len() as u64;
+        let counted = query.after.is_none() && (query.offset == 0 || rows > 0);
+        (counted && !self.has_more).then_some(Total { rows: rows + query.offset, exact: true })
+    }
+
+    pub fn with(self, total: Total) -> HistoryPage {
+        HistoryPage { records: self.records, has_more: self.has_more, total }
+    }
+}
 
 /// The remembered totals, by filter.
 pub struct Totals {
@@ -18,13 +40,21 @@ impl Totals {
         Self { known: Mutex::default(), ttl: config.count_ttl, capacity: config.count_cache.max(1) }
     }
 
+    /// The total of a page of `query`, if it need not be counted.
+    pub fn of(&self, query: &HistoryQuery, rows: &Rows) -> Option<Total> {
+        rows.total(query).or_else(|| self.get(query))
+    }
+
     /// What is known and fresh.
-    pub fn get(&self, key: &str) -> Option<Total> {
+    fn get(&self, query: &HistoryQuery) -> Option<Total> {
+        let key = &key(query);
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(key).filter(|(at, _)| at.elapsed() < self.ttl).map(|(_, total)| *total)
     }
 
-    pub fn put(&self, key: String, total: Total) {
+    /// Remembers what was counted.
+    pub fn put(&self, query: &HistoryQuery, total: Total) {
+        let key = key(query);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= self.capacity {
             known.retain(|_, (at, _)| at.elapsed() < self.ttl);
@@ -36,7 +66,7 @@ impl Totals {
 }
 
 /// A query's filters, without its paging.
-pub fn key(query: &HistoryQuery) -> String {
+fn key(query: &HistoryQuery) -> String {
     let HistoryQuery { since, until, event_type, entity_ids, entity_type, source_service, .. } = query;
     format!("{:?}", (since, until, event_type, entity_ids, entity_type, source_service))
 }
@@ -62,13 +92,15 @@ mod tests {
         let config = HistoryConfig { count_cache: 2, count_ttl: Duration::from_mins(1), ..HistoryConfig::default() };
         let totals = Totals::new(&config);
         let total = Total { rows: 1, exact: true };
-        for name in ["a", "b", "c"] {
-            totals.put(name.into(), total);
+        let queries =
+            ["a", "b", "c"].map(|name| HistoryQuery { source_service: Some(name.into()), ..HistoryQuery::default() });
+        for query in &queries {
+            totals.put(query, total);
         }
-        assert_eq!([totals.get("a"), totals.get("b"), totals.get("c")], [Some(total), Some(total), None]);
+        assert_eq!(queries.each_ref().map(|query| totals.get(query)), [Some(total), Some(total), None]);
         let totals = Totals::new(&HistoryConfig { count_ttl: Duration::ZERO, ..config });
-        totals.put("a".into(), total);
-        assert_eq!(totals.get("a"), None);
+        totals.put(&queries[0], total);
+        assert_eq!(totals.get(&queries[0]), None);
     }
 
     #[test]

@@ -57,14 +57,14 @@ impl TypeFilter {
     /// The questions whose answers together are that to `query`: an index has the rows of one entity's name or of one
     /// type in the order of pages, those of several it has not, and a database would sort all of them or look at every
     /// row for the few wanted.
-    pub fn parts(self, query: &HistoryQuery) -> Vec<(HistoryQuery, Self)> {
+    pub fn parts(&self, query: &HistoryQuery) -> Vec<(HistoryQuery, Self)> {
         let by_name = query.by_name();
         match self {
             filter if !by_name.is_empty() => by_name.into_iter().map(|query| (query, filter.clone())).collect(),
             Self::OneOf(types) if (2..=MAX_PARTS).contains(&types.len()) => {
-                types.into_iter().map(|only| (query.clone(), Self::Exactly(only))).collect()
+                types.iter().map(|only| (query.clone(), Self::Exactly(only.clone()))).collect()
             }
-            filter => vec![(query.clone(), filter)],
+            filter => vec![(query.clone(), filter.clone())],
         }
     }
 

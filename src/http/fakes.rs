@@ -228,10 +228,8 @@ impl History for FakeHistory {
         if self.hangs {
             std::future::pending::<()>().await;
         }
-        self.answer(HistoryPage { records: Vec::new(), has_more: false })
-    }
-    async fn total(&self, _: &HistoryQuery) -> Result<Total, HistoryError> {
-        self.answer(Total { rows: 0, exact: true })
+        let total = Total { rows: 0, exact: true };
+        self.answer(HistoryPage { records: Vec::new(), has_more: false, total })
     }
     async fn read_log(&self, _: Epoch, _: u64, _: u32) -> Result<Vec<LogEntry>, HistoryError> {
         self.answer(Vec::new())

@@ -209,17 +209,13 @@ pub async fn history(
     };
     let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
     let page = state.history.query(&wanted).await.map_err(away)?;
-    let total = match page.total(&wanted) {
-        Some(total) => total,
-        None => state.history.total(&wanted).await.map_err(away)?,
-    };
     let last = page.records.last().filter(|_| page.has_more);
     let next_cursor =
         last.map(|record| paging::write_position(PagePosition { timestamp: record.timestamp, id: record.id }));
     Ok(Json(EventList {
         items: page.records.into_iter().map(HistoryItem::from).collect(),
-        total: total.rows,
-        total_exact: total.exact,
+        total: page.total.rows,
+        total_exact: page.total.exact,
         has_more: page.has_more,
         next_cursor,
     }))

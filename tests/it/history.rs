@@ -121,7 +121,7 @@ pub async fn all_pages(history: &dyn History, query: &HistoryQuery, limit: u32) 
     let mut query = HistoryQuery { limit, ..query.clone() };
     let mut events: Vec<Event> = Vec::new();
     loop {
-        let HistoryPage { records, has_more } = history.query(&query).await.expect("a page");
+        let HistoryPage { records, has_more, .. } = history.query(&query).await.expect("a page");
         assert!(records.len() <= limit as usize && (records.len() == limit as usize || !has_more));
         events.extend(records.iter().map(event));
         if !has_more {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use living_map::bus::{NatsConfig, connect};
 use living_map::history::{
-    Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, Sweep, Swept, Total, Written,
+    Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, Sweep, Swept, Written,
 };
 use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig, WriterStatus};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
@@ -78,10 +78,6 @@ impl History for Record {
     }
 
     async fn query(&self, _: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
-        unimplemented!("the writer does not ask")
-    }
-
-    async fn total(&self, _: &HistoryQuery) -> Result<Total, HistoryError> {
         unimplemented!("the writer does not ask")
     }
 

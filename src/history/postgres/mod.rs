@@ -14,7 +14,8 @@ use self::connect::{patience, settle};
 use self::sqlstate::{QUERY_CANCELED, classify};
 use self::types::TypeOrder;
 use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
-use super::total::{Totals, key};
+use super::total::{Rows, Totals};
+use super::type_filter::TypeFilter;
 use super::{
     Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Sweep,
     Swept, Total, Written,
@@ -96,26 +97,37 @@ impl Postgres {
         })
     }
 
-    async fn count_or_estimate(&self, query: &HistoryQuery) -> Result<Total, HistoryError> {
+    /// A page and its total over one connection: two would be one more to give out, and to test when it comes back.
+    async fn page(&self, connection: &mut PgConnection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
+        let types = types::filter(connection, query, self.types).await?;
+        if types.is_empty() {
+            return Ok(Rows::default().with(Total { rows: 0, exact: true }));
+        }
+        let rows = read::page(connection, query, &types).await?;
+        if let Some(total) = self.totals.of(query, &rows) {
+            return Ok(rows.with(total));
+        }
+        let total = self.count_or_estimate(connection, query, &types).await?;
+        self.totals.put(query, total);
+        Ok(rows.with(total))
+    }
+
+    async fn count_or_estimate(
+        &self,
+        connection: &mut PgConnection,
+        query: &HistoryQuery,
+        types: &TypeFilter,
+    ) -> sqlx::Result<Total> {
         let cap = self.config.count_cap;
-        let mut connection = self.readers.acquire().await.map_err(classify)?;
-        let counting = async {
-            let types = types::filter(&mut connection, query, self.types).await?;
-            if types.is_empty() {
-                return Ok(Total { rows: 0, exact: true });
-            }
-            let rows = match read::count(&mut connection, query, &types, cap).await {
-                Ok(rows) if rows <= u64::from(cap) => return Ok(Total { rows, exact: true }),
-                Ok(rows) => rows,
-                // many rows to look at, few that match
-                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(QUERY_CANCELED) => 0,
-                Err(error) => return Err(error),
-            };
-            let estimate = read::estimate(&mut connection, query, &types).await?;
-            Ok(Total { rows: estimate.max(rows), exact: false })
+        let rows = match read::count(connection, query, types, cap).await {
+            Ok(rows) if rows <= u64::from(cap) => return Ok(Total { rows, exact: true }),
+            Ok(rows) => rows,
+            // many rows to look at, few that match
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(QUERY_CANCELED) => 0,
+            Err(error) => return Err(error),
         };
-        let outcome = timeout(patience(self.config.read_timeout, 3), counting).await;
-        settle(connection, outcome)
+        let estimate = read::estimate(connection, query, types).await?;
+        Ok(Total { rows: estimate.max(rows), exact: false })
     }
 }
 
@@ -144,19 +156,9 @@ impl History for Postgres {
 
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
         let mut connection = self.readers.acquire().await.map_err(classify)?;
-        let outcome =
-            timeout(patience(self.config.read_timeout, 2), read::page(&mut connection, query, self.types)).await;
+        // the types there are, the page, its total, and that as an estimate
+        let outcome = timeout(patience(self.config.read_timeout, 4), self.page(&mut connection, query)).await;
         settle(connection, outcome)
-    }
-
-    async fn total(&self, query: &HistoryQuery) -> Result<Total, HistoryError> {
-        let key = key(query);
-        if let Some(total) = self.totals.get(&key) {
-            return Ok(total);
-        }
-        let total = self.count_or_estimate(query).await?;
-        self.totals.put(key, total);
-        Ok(total)
     }
 
     async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError> {

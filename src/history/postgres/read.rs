@@ -6,9 +6,9 @@ use sqlx::types::Json;
 use sqlx::{Executor, QueryBuilder};
 
 use super::row::{PAGE, record};
-use super::types::{self, TypeOrder};
+use crate::history::HistoryQuery;
+use crate::history::total::Rows;
 use crate::history::type_filter::{Dots, Shape, TypeFilter};
-use crate::history::{HistoryPage, HistoryQuery};
 use crate::model::EntityType;
 
 const ORDER: &str = r#" ORDER BY "timestamp" DESC, id DESC"#;
@@ -24,15 +24,7 @@ const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''
 /// more round trip.
 const KEPT_PARTS: usize = 4;
 
-pub async fn page(
-    connection: &mut PgConnection,
-    query: &HistoryQuery,
-    order: Option<TypeOrder>,
-) -> sqlx::Result<HistoryPage> {
-    let types = types::filter(connection, query, order).await?;
-    if types.is_empty() {
-        return Ok(HistoryPage { records: Vec::new(), has_more: false });
-    }
+pub async fn page(connection: &mut PgConnection, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<Rows> {
     let limit = query.limit.max(1);
     let wanted = i64::from(limit) + 1;
     let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
@@ -56,7 +48,7 @@ pub async fn page(
     let mut rows = connection.fetch_all(sql.build().persistent(parts.len() <= KEPT_PARTS)).await?;
     let has_more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    Ok(HistoryPage { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
+    Ok(Rows { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
 }
 
 fn push_page(sql: &mut QueryBuilder<Postgres>, query: &HistoryQuery, types: &TypeFilter, limit: i64) {

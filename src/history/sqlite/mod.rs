@@ -6,14 +6,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Connection, Executor, QueryBuilder, Row};
 use uuid::Uuid;
 
 use self::code::classify;
 use self::witness::Witness;
 use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
-use super::total::{Totals, is_unfiltered, key};
+use super::total::{Rows, Totals, is_unfiltered};
+use super::type_filter::TypeFilter;
 use super::{
     Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Sweep,
     Swept, Total, Written,
@@ -100,14 +103,34 @@ impl Sqlite {
         })
     }
 
-    async fn count(&self, query: &HistoryQuery) -> sqlx::Result<Total> {
-        let cap = u64::from(self.config.count_cap);
+    async fn page(&self, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
         let mut connection = self.readers.acquire().await?;
-        let rows = read::count(&mut connection, query, self.config.count_cap).await?;
-        if rows > cap && is_unfiltered(query) {
-            return Ok(Total { rows: read::extent(&mut connection).await?.max(rows), exact: false });
+        let types = types::filter(&mut connection, query).await?;
+        if types.is_empty() {
+            return Ok(Rows::default().with(Total { rows: 0, exact: true }));
         }
-        Ok(Total { rows, exact: rows <= cap })
+        let rows = read::page(&mut connection, query, &types).await?;
+        if let Some(total) = self.totals.of(query, &rows) {
+            return Ok(rows.with(total));
+        }
+        let total = self.count(&mut connection, query, &types).await?;
+        self.totals.put(query, total);
+        Ok(rows.with(total))
+    }
+
+    async fn count(
+        &self,
+        connection: &mut SqliteConnection,
+        query: &HistoryQuery,
+        types: &TypeFilter,
+    ) -> sqlx::Result<Total> {
+        let cap = self.config.count_cap;
+        let rows = read::count(connection, query, types, cap).await?;
+        let exact = rows <= u64::from(cap);
+        if !exact && is_unfiltered(query) {
+            return Ok(Total { rows: read::extent(connection).await?.max(rows), exact });
+        }
+        Ok(Total { rows, exact })
     }
 
     fn witness(&self) -> MutexGuard<'_, Option<Witness>> {
@@ -149,18 +172,7 @@ impl History for Sqlite {
     }
 
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
-        let mut connection = self.readers.acquire().await.map_err(classify)?;
-        read::page(&mut connection, query).await.map_err(classify)
-    }
-
-    async fn total(&self, query: &HistoryQuery) -> Result<Total, HistoryError> {
-        let key = key(query);
-        if let Some(total) = self.totals.get(&key) {
-            return Ok(total);
-        }
-        let total = self.count(query).await.map_err(classify)?;
-        self.totals.put(key, total);
-        Ok(total)
+        self.page(query).await.map_err(classify)
     }
 
     async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError> {

@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Executor, QueryBuilder, Row};
 
-use super::types;
 use crate::history::stored::{cursor_from_sql, entity_type, epoch_to_sql, hand_on, read_json};
+use crate::history::total::Rows;
 use crate::history::type_filter::{Dots, Shape, TypeFilter};
-use crate::history::{Held, HistoryPage, HistoryQuery, Record};
+use crate::history::{Held, HistoryQuery, Record};
 use crate::model::{Epoch, Event, LogEntry};
 
 /// For [`record`], before filters.
@@ -27,11 +27,7 @@ const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''
 /// An `event_type` as a JSON array of its tokens.
 const TOKENS: &str = r#" AND json_extract('[' || replace(json_quote(event_type), '.', '","') || ']', "#;
 
-pub async fn page(connection: &mut SqliteConnection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
-    let types = types::filter(connection, query).await?;
-    if types.is_empty() {
-        return Ok(HistoryPage { records: Vec::new(), has_more: false });
-    }
+pub async fn page(connection: &mut SqliteConnection, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<Rows> {
     let limit = query.limit.max(1);
     let wanted = i64::from(limit) + 1;
     let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
@@ -53,7 +49,7 @@ pub async fn page(connection: &mut SqliteConnection, query: &HistoryQuery) -> sq
     let mut rows = connection.fetch_all(sql.build().persistent(parts.len() == 1)).await?;
     let has_more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    Ok(HistoryPage { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
+    Ok(Rows { records: rows.iter().map(record).collect::<Result<_, _>>()?, has_more })
 }
 
 fn push_page(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, types: &TypeFilter, limit: i64) {
@@ -67,13 +63,14 @@ fn push_page(sql: &mut QueryBuilder<Sqlite>, query: &HistoryQuery, types: &TypeF
 }
 
 /// Matching rows, counted to `cap` + 1 at most.
-pub async fn count(connection: &mut SqliteConnection, query: &HistoryQuery, cap: u32) -> sqlx::Result<u64> {
-    let types = types::filter(connection, query).await?;
-    if types.is_empty() {
-        return Ok(0);
-    }
+pub async fn count(
+    connection: &mut SqliteConnection,
+    query: &HistoryQuery,
+    types: &TypeFilter,
+    cap: u32,
+) -> sqlx::Result<u64> {
     let mut sql = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 FROM living_map_history WHERE true");
-    push_filters(&mut sql, query, &types);
+    push_filters(&mut sql, query, types);
     sql.push(" LIMIT ").push_bind(i64::from(cap) + 1).push(")");
     let rows: i64 = sql.build_query_scalar().fetch_one(connection).await?;
     Ok(rows.unsigned_abs())

@@ -51,7 +51,7 @@ async fn every_row_is_there_and_readable() {
     assert_eq!(all_pages(&*history, &agents, 10).await.len(), 1, "a type is found however it is spelled");
     // rows without a time got one: pages neither lose nor repeat anything
     assert_eq!(all_pages(&*history, &HistoryQuery::default(), 1).await.len(), 7);
-    assert_eq!(history.total(&HistoryQuery::default()).await.unwrap(), Total { rows: 7, exact: true });
+    assert_eq!(history.query(&HistoryQuery::default()).await.unwrap().total, Total { rows: 7, exact: true });
 }
 
 #[tokio::test]

@@ -117,13 +117,11 @@ fn answers_as_the_model_does(runtime: &Runtime, history: &dyn History) {
             let expected: Vec<&Event> = recorded.iter().filter(|event| matches(&query, event)).collect();
             let found = runtime.block_on(all_pages(history, &query, limit));
             prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected.clone(), "{:?}", query);
-            let total = runtime.block_on(history.total(&query)).expect("a total");
-            prop_assert_eq!(total, Total { rows: expected.len() as u64, exact: true }, "{:?}", query);
-            for (limit, offset) in [(limit, 0), (limit, 7), (1_000, 0), (1_000, 1)] {
+            // of pages that are counted, and of those that say it themselves
+            for (limit, offset) in [(limit, 0), (limit, 7), (1_000, 0), (1_000, 1), (1_000, 1_000)] {
                 let query = HistoryQuery { limit, offset, ..query.clone() };
                 let page = runtime.block_on(history.query(&query)).expect("a page");
-                prop_assert!(page.total(&query).is_none_or(|said| said == total), "{:?}", query);
-                prop_assert!(offset > 0 || page.has_more || page.total(&query).is_some(), "{:?}", query);
+                prop_assert_eq!(page.total, Total { rows: expected.len() as u64, exact: true }, "{:?}", query);
             }
             for group_by in [GroupBy::EventType, GroupBy::EntityId, GroupBy::SourceService] {
                 let asked = AggregateQuery {

@@ -205,17 +205,17 @@ async fn totals_are_exact_up_to_the_cap_and_remembered(private: Private) {
     let history = private.history;
     let all = HistoryQuery { limit: 1, ..HistoryQuery::default() };
     let some = HistoryQuery { since: Some(at(81)), ..all.clone() };
-    assert_eq!(history.total(&all).await.unwrap(), Total { rows: 0, exact: true });
+    assert_eq!(history.query(&all).await.unwrap().total, Total { rows: 0, exact: true });
     history.write(&(1..=50).map(entry).collect::<Vec<_>>()).await.unwrap();
-    assert_eq!(history.total(&all).await.unwrap(), Total { rows: 50, exact: true });
+    assert_eq!(history.query(&all).await.unwrap().total, Total { rows: 50, exact: true });
     history.write(&(51..=100).map(entry).collect::<Vec<_>>()).await.unwrap();
-    let total = history.total(&all).await.unwrap();
+    let total = history.query(&all).await.unwrap().total;
     assert!(!total.exact && total.rows > 50, "{total:?}");
-    assert_eq!(history.total(&some).await.unwrap(), Total { rows: 20, exact: true });
+    assert_eq!(history.query(&some).await.unwrap().total, Total { rows: 20, exact: true });
     let remembering = open(&private.url, &HistoryConfig::default()).await;
-    let before = remembering.total(&some).await.unwrap();
+    let before = remembering.query(&some).await.unwrap().total;
     history.write(&[entry(101)]).await.unwrap();
-    assert_eq!(remembering.total(&some).await.unwrap(), before);
+    assert_eq!(remembering.query(&some).await.unwrap().total, before);
 }
 
 async fn the_table_log_has_one_identity_and_one_writer(private: Private) {

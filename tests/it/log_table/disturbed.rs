@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use living_map::history::{
     Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, Sweep, Swept,
-    Total, Written,
+    Written,
 };
 use living_map::log::{EventLog, LogError, TableLog, TableLogConfig};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
@@ -89,9 +89,6 @@ impl History for Disturbed {
     }
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
         self.inner.query(query).await
-    }
-    async fn total(&self, query: &HistoryQuery) -> Result<Total, HistoryError> {
-        self.inner.total(query).await
     }
     async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError> {
         self.inner.read_log(epoch, after, limit).await
