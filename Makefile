@@ -27,11 +27,14 @@ demo: $(if $(shell command -v $(NPM)),web) ## Run the server with a simulated ne
 build: $(if $(shell command -v $(NPM)),web) ## Build the release binary, target/release/living-map, with the page where npm is there
 	$(CARGO) build --release --locked
 
+# Most of a test's time goes by waiting for processes that it has started: two tests at once leave two cores half idle.
+TEST_THREADS ?= $(shell echo $$(($$(nproc) * 2)))
+
 # The Rust tests come last, so that a log ends with their summary. cargo-nextest runs no examples in documentation.
 .PHONY: test
 test: setup check test-web test-page check-api fuzz ## Find or install what the tests need, check, and run all tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  set -x; $(CARGO) test --locked --doc; $(CARGO) nextest run --locked; \
+	  set -x; $(CARGO) test --locked --doc; $(CARGO) nextest run --locked --test-threads $(TEST_THREADS); \
 	else \
 	  set -x; $(CARGO) test --locked; \
 	fi
