@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { arrange } from '../src/layout/arrange';
 import { planOf } from '../src/layout/plan';
 import { type Seeds, seedsOf } from '../src/layout/seeds';
-import { closeTo, mapIn, pixelIn, wholeOf } from '../src/picture/camera';
+import { allOf, closeTo, mapIn, pixelIn, wholeOf } from '../src/picture/camera';
 import { Places } from '../src/picture/places';
 import { network } from './network';
 
@@ -24,8 +24,10 @@ test.each(['city', 'space'] as const)(
       if (!isEntity) continue;
       const bounds = places.boundsOf(id);
       if (!bounds) throw new Error(`${id} has no bounds`);
-      const look = wholeOf(bounds, size);
+      const look = allOf(bounds, size);
       expect(look.zoom, id).toBeGreaterThan(whole.zoom);
+      const [left, , right] = bounds;
+      expect((right - left) * 2 ** look.zoom, id).toBeGreaterThan(size.height * 0.75);
       for (const { key, group } of places.seeds?.marks ?? []) {
         if (group !== id) continue;
         const [x, y, r] = places.of(key) ?? [Number.NaN, Number.NaN, Number.NaN];

@@ -68,12 +68,18 @@ const MARGIN = { side: 24, top: 30, bottom: 66 };
 /** A map of few things need not fill the whole picture. */
 const WHOLE_MAX = 4.2;
 
-/** The look at all of `bounds` (left, top, right, bottom), in a picture of `width` and `height` pixels. */
-export function wholeOf(bounds: readonly [number, number, number, number], { width, height }: Size): Look {
+/** Left, top, right, bottom. */
+type Bounds = readonly [number, number, number, number];
+
+/** The look at the whole map, which lies within `bounds`, in a picture of `size`. */
+export const wholeOf = (bounds: Bounds, size: Size): Look => allOf(bounds, size, WHOLE_MAX);
+
+/** The look at all that lies within `bounds`, as near as `most` allows. */
+export function allOf(bounds: Bounds, { width, height }: Size, most = MAX_ZOOM): Look {
   const [left, top, right, bottom] = bounds;
   const across = Math.max(60, width - 2 * MARGIN.side) / Math.max(1, right - left);
   const down = Math.max(60, height - MARGIN.top - MARGIN.bottom) / Math.max(1, bottom - top);
-  const zoom = clamp(Math.min(WHOLE_MAX, Math.log2(Math.min(across, down))));
+  const zoom = clamp(Math.min(most, Math.log2(Math.min(across, down))));
   const lower = (MARGIN.bottom - MARGIN.top) / 2 / 2 ** zoom;
   return { target: [(left + right) / 2, (top + bottom) / 2 + lower, 0], zoom };
 }

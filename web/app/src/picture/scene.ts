@@ -9,7 +9,7 @@ import type { Arrangement } from '../layout/arrange';
 import { Arranger } from '../layout/arranger';
 import { type Seeds, samePlaces, seedsOf } from '../layout/seeds';
 import type { View } from '../view';
-import { Camera, closeTo, type Look, mapIn, pixelIn, wholeOf } from './camera';
+import { allOf, Camera, closeTo, type Look, mapIn, pixelIn, wholeOf } from './camera';
 import { Composer, type Subject } from './composer';
 import type { Drawing } from './drawing';
 import type { Painter, Size } from './painter';
@@ -154,7 +154,7 @@ export class Scene {
     this.#awaited = null;
     this.#camera.isFree = false;
     const bounds = this.#places.boundsOf(id);
-    const look = bounds ? wholeOf(bounds, this.#size) : closeTo(place);
+    const look = bounds ? allOf(bounds, this.#size) : closeTo(place);
     this.#fly({ ...look, zoom: Math.max(look.zoom, this.#whole().zoom) });
   }
 
