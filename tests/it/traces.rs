@@ -78,7 +78,10 @@ async fn a_trace_goes_from_a_request_through_the_log_to_the_map_and_the_record()
     .await;
     // what is folded while the map is not complete is no part of a trace
     until("the map", || async { get(&server, "/living-map/snapshot", &token).await }).await;
-    let mut heard = nats.client().await.subscribe("agent.event.created").await.unwrap();
+    let listener = nats.client().await;
+    let mut heard = listener.subscribe("agent.event.created").await.unwrap();
+    // without it the subscription may be on its way when the event is there
+    listener.flush().await.unwrap();
     publish(&server, "one", &token, Some(PARENT)).await;
 
     let request = span(&receiver, "POST /living-map/events", TRACE).await;

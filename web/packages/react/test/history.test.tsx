@@ -1,8 +1,11 @@
 // @vitest-environment jsdom
-import { act, cleanup, renderHook, waitFor } from '@testing-library/react';
+import { act, cleanup, configure, renderHook, waitFor } from '@testing-library/react';
 import { StrictMode } from 'react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type HistoryQuery, LivingMapError, useHistory } from '../src/index.js';
+
+// Of a wait: a busy machine may stand still for its usual second.
+configure({ asyncUtilTimeout: 4000 });
 
 /** Pages of two events, of four altogether; `fails` is answered with a problem. */
 const answer = vi.fn(async (url: URL, _options: RequestInit) => {
