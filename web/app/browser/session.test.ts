@@ -83,7 +83,17 @@ test('when a token expires the stream is closed with 4401, and a fresh token lea
   withServer({ AUTH: 'jwt', JWT_SECRET: SECRET, JWT_LEEWAY_SECONDS: '0' }, signed('admin', 3600), async (page) => {
     await signIn(page, signed('viewer', 20));
     await isThere(page);
+    // What else the page asks would be refused from then on too; if that came first, the page would close the stream itself.
+    let letGo = () => {};
+    const isOver = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    await page.route(/\/living-map\/(?!stream)/, async (route) => {
+      await isOver;
+      await route.continue();
+    });
     await expect.poll(() => closeCodes(page)).toContain(4401);
+    letGo();
     await isAsked(page);
     await signIn(page, signed('viewer', 3600));
     await isThere(page);
