@@ -1,39 +1,37 @@
 import { expect, test } from 'vitest';
 import type { Atlas } from '../src/picture/atlas';
-import { atCorners, cornersOf, INDICES, imagePlacesOf, indicesOf } from '../src/picture/mesh';
+import { atCorners, CORNERS, cornersOf, imagePlacesOf } from '../src/picture/mesh';
 
-test('each mark is two triangles of four corners of its own', () => {
-  const indices = indicesOf(3);
-  expect(indices).toHaveLength(3 * INDICES);
-  for (let mark = 0; mark < 3; mark++) {
-    const own = [...indices.subarray(mark * INDICES, (mark + 1) * INDICES)];
-    expect(new Set(own)).toEqual(new Set([0, 1, 2, 3].map((corner) => mark * 4 + corner)));
-  }
-});
-
-test('the triangles cover the square once', () => {
-  const corners = cornersOf(1);
-  const area = ([a = 0, b = 0, c = 0]: number[]) => {
-    const [ax = 0, ay = 0] = corners.subarray(a * 2);
-    const [bx = 0, by = 0] = corners.subarray(b * 2);
-    const [cx = 0, cy = 0] = corners.subarray(c * 2);
-    return Math.abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay)) / 2;
-  };
-  const indices = [...indicesOf(1)];
-  expect(area(indices.slice(0, 3)) + area(indices.slice(3))).toBe(4);
+test('the square of a mark lies in its triangle: it has one corner with it, and the middle of the side across', () => {
+  const corners = cornersOf(2);
+  expect(corners).toHaveLength(2 * CORNERS * 2);
+  const [ax, ay, bx = 0, by = 0, cx = 0, cy = 0] = corners.subarray(CORNERS * 2);
+  expect([ax, ay]).toEqual([-1, -1]);
+  expect([(bx + cx) / 2, (by + cy) / 2]).toEqual([1, 1]);
 });
 
 test('a mark hands its numbers to all its corners', () => {
-  const places = atCorners(Float32Array.of(1, 2, 3, 4, 5, 6), 3, new Float32Array(24));
-  expect([...places]).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6, 4, 5, 6]);
+  const places = atCorners(Float32Array.of(1, 2, 3, 4, 5, 6), 3, new Float32Array(2 * 3 * CORNERS));
+  expect([...places]).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]);
 });
 
-test('corners find their shape in the image, the upper ones its upper edge', () => {
+test('the square of a mark shows its shape, and no other', () => {
   const cell = { width: 10, height: 10, y: 0, mask: true } as const;
   const mapping = { disc: { ...cell, x: 0 }, ring: { ...cell, x: 20 } };
   const atlas = { image: { width: 40, height: 20 }, mapping } as unknown as Atlas;
-  expect([...imagePlacesOf(['ring', 'disc'], atlas)]).toEqual([
-    ...[0.5, 0, 0.75, 0, 0.5, 0.5, 0.75, 0.5],
-    ...[0, 0, 0.25, 0, 0, 0.5, 0.25, 0.5],
+  const places = imagePlacesOf(['ring', 'disc'], atlas);
+  // At the middle of a side that leaves the square at its edge: between two corners of the triangle.
+  const between = (mark: number, from: number, to: number) =>
+    [0, 1].map((axis) => {
+      const at = (corner: number) => places[mark * CORNERS * 2 + corner * 2 + axis] ?? Number.NaN;
+      return (at(from) + at(to)) / 2;
+    });
+  expect([between(0, 0, 1), between(0, 0, 2)]).toEqual([
+    [0.75, 0],
+    [0.5, 0.5],
+  ]);
+  expect([between(1, 0, 1), between(1, 0, 2)]).toEqual([
+    [0.25, 0],
+    [0, 0.5],
   ]);
 });

@@ -8,7 +8,7 @@ import type { Texture } from '@luma.gl/core';
 import { Model } from '@luma.gl/engine';
 import type { Atlas } from './atlas';
 import type { Marks } from './drawing';
-import { atCorners, cornersOf, INDICES, imagePlacesOf, indicesOf } from './mesh';
+import { atCorners, CORNERS, cornersOf, imagePlacesOf } from './mesh';
 
 export interface MarkLayerProps {
   marks: Marks;
@@ -41,6 +41,7 @@ in vec3 places;
 in vec2 corners;
 in vec2 imagePlaces;
 in vec4 colours;
+out vec2 vCorner;
 out vec2 vImagePlace;
 out vec4 vColour;
 
@@ -54,6 +55,7 @@ void main(void) {
   DECKGL_FILTER_GL_POSITION(gl_Position, geometry);
   // Corners go down from the upper ones, clip space goes up.
   gl_Position.xy += project_pixel_size_to_clipspace(corners * vec2(1.0, -1.0) * height / 2.0);
+  vCorner = corners;
   vImagePlace = imagePlaces;
   vColour = colours;
   DECKGL_FILTER_COLOR(vColour, geometry);
@@ -66,11 +68,13 @@ const fs = `\
 precision highp float;
 
 uniform sampler2D icons;
+in vec2 vCorner;
 in vec2 vImagePlace;
 in vec4 vColour;
 out vec4 fragColor;
 
 void main(void) {
+  if (max(vCorner.x, vCorner.y) > 1.0) discard;
   fragColor = vec4(vColour.rgb, vColour.a * layer.opacity * texture(icons, vImagePlace).a);
   DECKGL_FILTER_COLOR(fragColor, geometry);
 }
@@ -80,7 +84,7 @@ void main(void) {
  * What the vertices have, `size` numbers each. Of the props that deck.gl hands over, not of a layer: with each drawing
  * another object goes on as the layer.
  */
-const numbers = (size: number, of: (props: MarkLayerProps) => Float32Array | Uint32Array | Uint8ClampedArray) => ({
+const numbers = (size: number, of: (props: MarkLayerProps) => Float32Array | Uint8ClampedArray) => ({
   size,
   noAlloc: true,
   update: (attribute: { value: unknown }, { props }: { props: MarkLayerProps }) => {
@@ -101,12 +105,13 @@ export class MarkLayer extends Layer<MarkLayerProps & LayerProps> {
 
   override initializeState() {
     this.getAttributeManager()?.add({
-      indices: { ...numbers(1, ({ marks }) => indicesOf(marks.shapes.length)), isIndexed: true },
-      places: numbers(3, ({ marks: { places } }) => atCorners(places, 3, new Float32Array(places.length * 4))),
+      places: numbers(3, ({ marks: { places } }) => atCorners(places, 3, new Float32Array(places.length * CORNERS))),
       corners: numbers(2, ({ marks }) => cornersOf(marks.shapes.length)),
       imagePlaces: numbers(2, ({ marks, atlas }) => imagePlacesOf(marks.shapes, atlas)),
       colours: {
-        ...numbers(4, ({ marks: { colours } }) => atCorners(colours, 4, new Uint8ClampedArray(colours.length * 4))),
+        ...numbers(4, ({ marks: { colours } }) =>
+          atCorners(colours, 4, new Uint8ClampedArray(colours.length * CORNERS)),
+        ),
         type: 'unorm8',
       },
     });
@@ -128,14 +133,11 @@ export class MarkLayer extends Layer<MarkLayerProps & LayerProps> {
     }
     const [now, before] = [props.marks, oldProps.marks];
     if (now === before) return;
-    this.state.model?.setVertexCount(now.shapes.length * INDICES);
+    this.state.model?.setVertexCount(now.shapes.length * CORNERS);
     if (now.places !== before?.places) manager?.invalidate('places');
     if (now.colours !== before?.colours) manager?.invalidate('colours');
     if (now.shapes !== before?.shapes) manager?.invalidate('imagePlaces');
-    if (now.shapes.length !== before?.shapes.length) {
-      manager?.invalidate('indices');
-      manager?.invalidate('corners');
-    }
+    if (now.shapes.length !== before?.shapes.length) manager?.invalidate('corners');
   }
 
   override draw() {
