@@ -251,7 +251,7 @@ pub trait History: Send + Sync + 'static {
     /// Which of these events are there already, and where (`None`: adopted, without a place in a log).
     async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError>;
 
-    /// A page of events, newest first. Must not scan the whole table on each call, for its total neither.
+    /// A page of events, newest first. Must not scan the whole table on each call, neither for its rows nor for its total.
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError>;
 
     /// Events of `epoch` after position `after`, in the log's order, at most `limit`. Whoever needs each of them asks
