@@ -214,6 +214,11 @@ pub struct HistoryPage {
     pub total: Total,
 }
 
+impl HistoryPage {
+    /// Where nothing matches.
+    pub const EMPTY: Self = Self { records: Vec::new(), has_more: false, total: Total { rows: 0, exact: true } };
+}
+
 /// How many rows there are, and whether that is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Total {

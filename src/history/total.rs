@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::{HistoryConfig, HistoryPage, HistoryQuery, Record, Total};
 
 /// A page without its total.
-#[derive(Default)]
 pub struct Rows {
     pub records: Vec<Record>,
     pub has_more: bool,
@@ -21,10 +20,6 @@ impl Rows {
         let rows = self.records.len() as u64;
         let counted = query.after.is_none() && (query.offset == 0 || rows > 0);
         (counted && !self.has_more).then_some(Total { rows: rows + query.offset, exact: true })
-    }
-
-    pub fn with(self, total: Total) -> HistoryPage {
-        HistoryPage { records: self.records, has_more: self.has_more, total }
     }
 }
 
@@ -40,21 +35,42 @@ impl Totals {
         Self { known: Mutex::default(), ttl: config.count_ttl, capacity: config.count_cache.max(1) }
     }
 
-    /// The total of a page of `query`, if it need not be counted.
-    pub fn of(&self, query: &HistoryQuery, rows: &Rows) -> Option<Total> {
-        rows.total(query).or_else(|| self.get(query))
+    /// The page of `query` with its total; `count` is asked only for one that neither the page says nor is known.
+    pub async fn complete<E>(
+        &self,
+        query: &HistoryQuery,
+        rows: Rows,
+        count: impl Future<Output = Result<Total, E>>,
+    ) -> Result<HistoryPage, E> {
+        let total = match rows.total(query) {
+            Some(total) => total,
+            None => self.known_or(query, count).await?,
+        };
+        let Rows { records, has_more } = rows;
+        Ok(HistoryPage { records, has_more, total })
+    }
+
+    async fn known_or<E>(
+        &self,
+        query: &HistoryQuery,
+        count: impl Future<Output = Result<Total, E>>,
+    ) -> Result<Total, E> {
+        let key = key(query);
+        if let Some(total) = self.get(&key) {
+            return Ok(total);
+        }
+        let total = count.await?;
+        self.put(key, total);
+        Ok(total)
     }
 
     /// What is known and fresh.
-    fn get(&self, query: &HistoryQuery) -> Option<Total> {
-        let key = &key(query);
+    fn get(&self, key: &str) -> Option<Total> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(key).filter(|(at, _)| at.elapsed() < self.ttl).map(|(_, total)| *total)
     }
 
-    /// Remembers what was counted.
-    pub fn put(&self, query: &HistoryQuery, total: Total) {
-        let key = key(query);
+    fn put(&self, key: String, total: Total) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= self.capacity {
             known.retain(|_, (at, _)| at.elapsed() < self.ttl);
@@ -92,15 +108,13 @@ mod tests {
         let config = HistoryConfig { count_cache: 2, count_ttl: Duration::from_mins(1), ..HistoryConfig::default() };
         let totals = Totals::new(&config);
         let total = Total { rows: 1, exact: true };
-        let queries =
-            ["a", "b", "c"].map(|name| HistoryQuery { source_service: Some(name.into()), ..HistoryQuery::default() });
-        for query in &queries {
-            totals.put(query, total);
+        for name in ["a", "b", "c"] {
+            totals.put(name.into(), total);
         }
-        assert_eq!(queries.each_ref().map(|query| totals.get(query)), [Some(total), Some(total), None]);
+        assert_eq!([totals.get("a"), totals.get("b"), totals.get("c")], [Some(total), Some(total), None]);
         let totals = Totals::new(&HistoryConfig { count_ttl: Duration::ZERO, ..config });
-        totals.put(&queries[0], total);
-        assert_eq!(totals.get(&queries[0]), None);
+        totals.put("a".into(), total);
+        assert_eq!(totals.get("a"), None);
     }
 
     #[test]

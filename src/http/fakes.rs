@@ -17,7 +17,7 @@ use crate::history::lessons::{
 use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedState, SnapshotPage, Snapshots};
 use crate::history::{
     Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Sweep, Swept,
-    Total, Written,
+    Written,
 };
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, Lesson, LogEntry, NewEvent, NewLesson};
@@ -228,8 +228,7 @@ impl History for FakeHistory {
         if self.hangs {
             std::future::pending::<()>().await;
         }
-        let total = Total { rows: 0, exact: true };
-        self.answer(HistoryPage { records: Vec::new(), has_more: false, total })
+        self.answer(HistoryPage::EMPTY)
     }
     async fn read_log(&self, _: Epoch, _: u64, _: u32) -> Result<Vec<LogEntry>, HistoryError> {
         self.answer(Vec::new())

@@ -14,7 +14,7 @@ use self::connect::{patience, settle};
 use self::sqlstate::{QUERY_CANCELED, classify};
 use self::types::TypeOrder;
 use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
-use super::total::{Rows, Totals};
+use super::total::Totals;
 use super::type_filter::TypeFilter;
 use super::{
     Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Sweep,
@@ -101,15 +101,10 @@ impl Postgres {
     async fn page(&self, connection: &mut PgConnection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
         let types = types::filter(connection, query, self.types).await?;
         if types.is_empty() {
-            return Ok(Rows::default().with(Total { rows: 0, exact: true }));
+            return Ok(HistoryPage::EMPTY);
         }
         let rows = read::page(connection, query, &types).await?;
-        if let Some(total) = self.totals.of(query, &rows) {
-            return Ok(rows.with(total));
-        }
-        let total = self.count_or_estimate(connection, query, &types).await?;
-        self.totals.put(query, total);
-        Ok(rows.with(total))
+        self.totals.complete(query, rows, self.count_or_estimate(connection, query, &types)).await
     }
 
     async fn count_or_estimate(

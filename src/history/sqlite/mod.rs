@@ -15,7 +15,7 @@ use uuid::Uuid;
 use self::code::classify;
 use self::witness::Witness;
 use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
-use super::total::{Rows, Totals, is_unfiltered};
+use super::total::{Totals, is_unfiltered};
 use super::type_filter::TypeFilter;
 use super::{
     Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, OpenError, Sweep,
@@ -107,15 +107,10 @@ impl Sqlite {
         let mut connection = self.readers.acquire().await?;
         let types = types::filter(&mut connection, query).await?;
         if types.is_empty() {
-            return Ok(Rows::default().with(Total { rows: 0, exact: true }));
+            return Ok(HistoryPage::EMPTY);
         }
         let rows = read::page(&mut connection, query, &types).await?;
-        if let Some(total) = self.totals.of(query, &rows) {
-            return Ok(rows.with(total));
-        }
-        let total = self.count(&mut connection, query, &types).await?;
-        self.totals.put(query, total);
-        Ok(rows.with(total))
+        self.totals.complete(query, rows, self.count(&mut connection, query, &types)).await
     }
 
     async fn count(

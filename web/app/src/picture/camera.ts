@@ -1,5 +1,6 @@
 /** Where the picture is looked at from, and flights to elsewhere. */
 
+import type { Arrangement } from '../layout/arrange';
 import type { Size } from './painter';
 
 export interface Look {
@@ -68,8 +69,7 @@ const MARGIN = { side: 24, top: 30, bottom: 66 };
 /** A map of few things need not fill the whole picture. */
 const WHOLE_MAX = 4.2;
 
-/** Left, top, right, bottom. */
-type Bounds = readonly [number, number, number, number];
+type Bounds = Arrangement['bounds'];
 
 /** The look at the whole map, which lies within `bounds`, in a picture of `size`. */
 export const wholeOf = (bounds: Bounds, size: Size): Look => allOf(bounds, size, WHOLE_MAX);
@@ -90,5 +90,5 @@ const CLOSE = 46;
 /** The look at one circle. */
 export const closeTo = ([x, y, r]: readonly [number, number, number]): Look => ({
   target: [x, y, 0],
-  zoom: clamp(Math.log2(CLOSE / Math.max(r, 0.5))),
+  zoom: Math.log2(CLOSE / Math.max(r, 0.5)),
 });

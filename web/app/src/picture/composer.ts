@@ -28,17 +28,12 @@ type Still = Omit<Drawing, 'palette' | 'labels' | 'rings'>;
 export class Composer {
   readonly #widthOf = textMeasure();
   #style: Style | null = null;
-  /** Whether the style is that of the map as it is now. */
-  #isStyled = false;
+  /** What the style was made of. */
+  #styled: readonly unknown[] = [];
   #still: Still | null = null;
   /** Lists with themselves as text, to see by whether one has changed. */
   readonly #labels: Kept<Label> = { list: [], text: '' };
   readonly #rings: Kept<Ring> = { list: [], text: '' };
-
-  /** The subject has changed. */
-  restyle(): void {
-    this.#isStyled = false;
-  }
 
   /** @param seeds what is at `places` */
   compose(seeds: Seeds, places: Places, subject: Subject, look: Look, size: Size): Drawing {
@@ -53,15 +48,15 @@ export class Composer {
 
   /** What does not change from frame to frame while nothing moves. */
   #stillOf(seeds: Seeds, places: Places, subject: Subject): Still {
+    const { layers, palette, filter } = subject;
+    const styled = [seeds, layers, palette, filter];
+    const isStyled = styled.every((part, at) => part === this.#styled[at]);
     const before = this.#style;
-    const style =
-      before && this.#isStyled
-        ? before
-        : sameLook(before, styleOf(seeds, subject.layers, subject.palette, subject.filter));
-    // Few events change how anything looks. Bars are numbers, of which some always have changed.
-    const hasBars = !this.#isStyled && seeds.layer === 'nodes';
+    const style = before && isStyled ? before : sameLook(before, styleOf(seeds, layers, palette, filter));
     this.#style = style;
-    this.#isStyled = true;
+    this.#styled = styled;
+    // Few events change how anything looks. Bars are numbers, of which some always have changed.
+    const hasBars = !isStyled && seeds.layer === 'nodes';
     const still = this.#still;
     const isSame = still?.marks.places === places.marks && still.groups.places === places.groups && style === before;
     if (isSame && !hasBars) return still;
@@ -77,7 +72,8 @@ function stillOf({ layer, marks: seeds }: Seeds, places: Places, { layers, palet
   const still = { groups, orbits, marks, markScale: 2, bars: null, badges: null };
   if (layer !== 'nodes') return still;
   const nodes = layers?.nodes?.items ?? [];
-  const isWhole = nodes.length === seeds.length;
+  // The map may be ahead of the places while a layout is on its way.
+  const isPlaced = nodes.length === seeds.length && nodes.every(({ id }, at) => seeds[at]?.item.id === id);
   const alpha = (at: number) => style.colours[at * 4 + 3] ?? 255;
   const corners = places.marks.slice();
   for (let at = 0; at < corners.length; at += 3) {
@@ -88,7 +84,7 @@ function stillOf({ layer, marks: seeds }: Seeds, places: Places, { layers, palet
   return {
     ...still,
     markScale: Math.SQRT2,
-    bars: isWhole ? barsOf(nodes, places.marks, palette, alpha) : null,
+    bars: isPlaced ? barsOf(nodes, places.marks, palette, alpha) : null,
     badges: { places: corners, shapes: seeds.map(({ item }) => shapeOf(item.status)), colours: style.badge },
   };
 }

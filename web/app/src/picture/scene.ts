@@ -53,7 +53,7 @@ export class Scene {
   readonly #composer = new Composer();
   readonly #ripples: Ripples;
   readonly #arranger = new Arranger((seeds, arrangement) => this.#place(seeds, arrangement));
-  readonly #subject: Subject = {
+  #subject: Subject = {
     layers: null,
     palette: readPalette(),
     filter: NO_FILTER,
@@ -115,7 +115,7 @@ export class Scene {
       // While a layout is on its way, what is on show stays.
       if (!samePlaces(this.#places.seeds, seeds)) return;
       this.#places.replace(seeds);
-      this.#restyle();
+      this.#schedule();
       return;
     }
     const wait = this.#arrangedAt + LAYOUT_MS - performance.now();
@@ -130,14 +130,14 @@ export class Scene {
   }
 
   look(filter: Filter, selected: string | null, noneLabel: string): void {
-    Object.assign(this.#subject, { filter, selected, noneLabel });
-    this.#restyle();
+    this.#subject = { ...this.#subject, filter, selected, noneLabel };
+    this.#schedule();
   }
 
   /** The theme has changed. */
   repaint(): void {
     this.#subject.palette = readPalette();
-    this.#restyle();
+    this.#schedule();
   }
 
   touch(id: string): void {
@@ -219,7 +219,7 @@ export class Scene {
     const seeds = this.#wanted && samePlaces(this.#wanted, asked) ? this.#wanted : asked;
     this.#places.moveTo(seeds, arrangement, now);
     if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), now);
-    this.#restyle();
+    this.#schedule();
     if (this.#awaited !== null) this.flyTo(this.#awaited);
   }
 
@@ -229,11 +229,6 @@ export class Scene {
 
   #fly(look: Look) {
     this.#camera.flyTo(look, this.isCalm() ? null : performance.now());
-    this.#schedule();
-  }
-
-  #restyle() {
-    this.#composer.restyle();
     this.#schedule();
   }
 
