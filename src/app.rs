@@ -19,27 +19,27 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::{SourceBoard, Upstreams};
-use crate::alerts::Watcher;
+use crate::adapters::{UpstreamHealth, Upstreams};
+use crate::alerts::AlertEvaluator;
 use crate::bus::{self, Connection, NatsConfig};
 use crate::config::{DemoSettings, Settings};
-use crate::dead_letters::{LogProcessor, Office, RecordProcessor};
+use crate::dead_letters::{DeadLetterService, LogProcessor, RecordProcessor};
 use crate::demo::{self, Demo, DemoConfig};
-use crate::history::dead_letters::{DeadLetters, Processor};
+use crate::history::dead_letters::{DeadLetterQueue, Processor};
 use crate::history::retention;
 use crate::history::{self, History, Leases};
 use crate::http::{self, AlertParts, AppState, Parts};
 use crate::journal::Journal;
 use crate::learner::ExperienceProcessor;
 use crate::lease::{self, Leadership, LeaseConfig};
-use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig, Replay};
+use crate::live::{self, LiveConfig, LiveMap, Replay, TimeTravel, TimeTravelConfig};
 use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
 use crate::model::Epoch;
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, Streams};
-use crate::sync::{Control, Poller};
+use crate::sync::{ControlEventHandler, Poller};
 use crate::telemetry::Export;
-use crate::webhooks::{Courier, WebhookProcessor};
+use crate::webhooks::{WebhookDispatcher, WebhookProcessor};
 
 use self::settings::{
     JOURNAL_FOLDER, adapters_config, archive, courier_config, demo_config, endpoints, history_config, http_config,
@@ -122,8 +122,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         .context("the database of DATABASE_URL cannot be used")?;
     let learned = learning::memory(&settings, &database).await?;
     let (history, saved, outbox) = (database.history, database.snapshots, database.outbox);
-    let dead_letters = DeadLetters::new(database.dead_letters, retry_config(&settings));
-    let board = SourceBoard::default();
+    let dead_letters = DeadLetterQueue::new(database.dead_letters, retry_config(&settings));
+    let board = UpstreamHealth::default();
     let leadership = lead(LEADER, &settings, database.leases, &board, &mut tasks);
     let OpenLog { log, connection, writer } = open_log(&settings, &history, &dead_letters).await?;
     let writer = writer.map(|writer| {
@@ -175,11 +175,11 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         let (live, saved, config) = (live.clone(), Arc::clone(&saved), saving_config(&settings));
         move |stop| live::save(live.clone(), Arc::clone(&saved), config, stop)
     });
-    let past = Past::new(
-        PastConfig {
+    let past = TimeTravel::new(
+        TimeTravelConfig {
             concurrency: settings.saving.time_travel_concurrency,
             max_entities: settings.limits.max_entities,
-            ..PastConfig::default()
+            ..TimeTravelConfig::default()
         },
         live.clone(),
         Arc::clone(&log),
@@ -205,7 +205,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         let leadership = leadership.clone();
         |stop| async move { leadership.unless_following(stop, |stop| poller.clone().ask_regularly(stop)).await }
     });
-    let control = Control {
+    let control = ControlEventHandler {
         live: live.clone(),
         upstreams,
         refresher: refresher.clone(),
@@ -226,7 +226,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         None => None,
         Some(path) => {
             let file = rule_file(path, rules_limits(&settings.alerts)).context("ALERT_RULES cannot be used")?;
-            let watcher = Watcher {
+            let watcher = AlertEvaluator {
                 rules: file.status(),
                 interval: settings.alerts.alert_interval,
                 log: Arc::clone(&log),
@@ -241,7 +241,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
                 move |stop| file.keep(interval, journal, stop)
             });
             tasks.spawn_leading("alert rules", Stage::Working, &leadership, move |stop| watcher.clone().run(stop));
-            let courier = Courier {
+            let courier = WebhookDispatcher {
                 config: Arc::new(courier_config(&settings.alerts)),
                 rules: status.clone(),
                 outbox: Arc::clone(&outbox),
@@ -257,7 +257,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
             Some(AlertParts { rules: status, outbox })
         }
     };
-    let office = Office::new(
+    let office = DeadLetterService::new(
         office_config(&settings),
         dead_letters,
         processors,
@@ -365,7 +365,7 @@ struct OpenLog {
 async fn open_log(
     settings: &Settings,
     history: &Arc<dyn History>,
-    dead_letters: &DeadLetters,
+    dead_letters: &DeadLetterQueue,
 ) -> anyhow::Result<OpenLog> {
     let Some(url) = &settings.storage.nats_url else {
         let extra_subjects = settings.extra_subjects();
@@ -391,7 +391,7 @@ fn lead(
     name: &'static str,
     settings: &Settings,
     leases: Arc<dyn Leases>,
-    board: &SourceBoard,
+    board: &UpstreamHealth,
     tasks: &mut Tasks,
 ) -> Leadership {
     if settings.storage.nats_url.is_none() {

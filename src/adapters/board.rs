@@ -11,7 +11,7 @@ use crate::model::{Service, SourceHealth, SourceStatus};
 
 /// The health of the sources. Cheap to clone; all clones are one board.
 #[derive(Debug, Clone)]
-pub struct SourceBoard {
+pub struct UpstreamHealth {
     board: Arc<Board>,
 }
 
@@ -35,7 +35,7 @@ struct Source {
 
 /// What a server that polls says of one source to those that do not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceReport {
+pub struct UpstreamReport {
     /// The upstream.
     pub service: Service,
     /// When it was polled last; none before the first time.
@@ -68,14 +68,14 @@ impl Source {
     }
 }
 
-impl Default for SourceBoard {
+impl Default for UpstreamHealth {
     fn default() -> Self {
         let sources = Mutex::new(std::array::from_fn(|_| Source::default()));
         Self { board: Arc::new(Board { sources, version: watch::Sender::new(0) }) }
     }
 }
 
-impl SourceBoard {
+impl UpstreamHealth {
     /// Notes that a poll succeeded and its answer is in the log.
     pub fn record_success(&self, service: Service, at: DateTime<Utc>) -> Turn {
         self.record(service, |source| {
@@ -106,9 +106,9 @@ impl SourceBoard {
 
     /// What this server knows, for others.
     #[must_use]
-    pub fn reports(&self) -> Vec<SourceReport> {
+    pub fn reports(&self) -> Vec<UpstreamReport> {
         let sources = self.sources();
-        let report = |(&service, source): (&Service, &Source)| SourceReport {
+        let report = |(&service, source): (&Service, &Source)| UpstreamReport {
             service,
             polled_at: source.polled_at,
             last_success_at: source.last_success_at,
@@ -119,10 +119,10 @@ impl SourceBoard {
 
     /// Takes over what another server says, where it has polled since it was last heard: what this server found itself
     /// meanwhile is newer. The servers' clocks need not agree.
-    pub fn hear(&self, reports: &[SourceReport]) {
+    pub fn hear(&self, reports: &[UpstreamReport]) {
         let mut sources = self.sources();
         let mut news = false;
-        for SourceReport { service, polled_at, last_success_at, last_error } in reports {
+        for UpstreamReport { service, polled_at, last_success_at, last_error } in reports {
             let source = &mut sources[*service as usize];
             if polled_at.is_none() || source.heard == *polled_at {
                 continue;
@@ -202,13 +202,13 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
     }
 
-    fn status(board: &SourceBoard, service: Service) -> SourceStatus {
+    fn status(board: &UpstreamHealth, service: Service) -> SourceStatus {
         board.health(at(0))[service as usize].status
     }
 
     #[test]
     fn a_failure_is_down_without_good_data_and_stale_with() {
-        let board = SourceBoard::default();
+        let board = UpstreamHealth::default();
         assert_eq!(status(&board, Service::Dao), SourceStatus::Unknown);
         assert_eq!(board.record_failure(Service::Dao, "no"), Turn::Bad);
         assert_eq!(status(&board, Service::Dao), SourceStatus::Down);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_word_of_the_server_that_polls_is_taken_over_once_for_each_poll() {
-        let (leader, follower) = (SourceBoard::default(), SourceBoard::default());
+        let (leader, follower) = (UpstreamHealth::default(), UpstreamHealth::default());
         follower.hear(&leader.reports());
         assert_eq!(*follower.version().borrow(), 0, "it has not polled yet");
         leader.record_success(Service::Dao, at(1));
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn data_from_before_a_restart_is_rescued_in_the_order_of_services() {
-        let board = SourceBoard::default();
+        let board = UpstreamHealth::default();
         board.note_restored(&[Service::Agents, Service::Dao, Service::Space]);
         assert_eq!(board.rescued(), None, "nothing failed yet");
         for service in [Service::Dao, Service::Agents, Service::City] {
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn all_six_are_reported_with_age_and_error_and_each_report_is_announced() {
-        let board = SourceBoard::default();
+        let board = UpstreamHealth::default();
         let version = board.version();
         let other = board.clone();
         other.record_success(Service::City, at(10));

@@ -27,7 +27,7 @@ mod read;
 mod space;
 mod usage;
 
-pub use board::{SourceBoard, SourceReport, Turn};
+pub use board::{Turn, UpstreamHealth, UpstreamReport};
 pub use endpoint::{Endpoint, Endpoints, InvalidEndpoint, Secret};
 pub use error::{AdapterError, ErrorKind};
 

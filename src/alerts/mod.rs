@@ -29,4 +29,4 @@ pub use destination::{Destination, SigningKey};
 pub use engine::{Effect, Engine};
 pub use file::{RuleFile, RulesStatus};
 pub use rules::{RuleError, Rules, RulesLimits};
-pub use run::Watcher;
+pub use run::AlertEvaluator;

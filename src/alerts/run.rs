@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{Effect, Engine};
 use super::file::RulesStatus;
 use super::rules::{Kind, Over, path_of};
-use crate::adapters::SourceBoard;
-use crate::history::dead_letters::{DeadLetters, LetterStatus};
+use crate::adapters::UpstreamHealth;
+use crate::history::dead_letters::{DeadLetterQueue, DeadLetterStatus};
 use crate::journal::{EntryQuery, Journal};
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
@@ -31,7 +31,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Raises and clears alerts by rules. To be run where one server does so for all.
 #[derive(Clone)]
-pub struct Watcher {
+pub struct AlertEvaluator {
     /// The rules.
     pub rules: watch::Receiver<RulesStatus>,
     /// How often time-dependent rules, and what is no event, are looked at.
@@ -41,14 +41,14 @@ pub struct Watcher {
     /// What is raised, and the entities.
     pub live: LiveMap,
     /// The sources' health.
-    pub board: SourceBoard,
+    pub board: UpstreamHealth,
     /// Failed operations; and what fails here.
     pub journal: Journal,
     /// What could not be processed.
-    pub dead_letters: DeadLetters,
+    pub dead_letters: DeadLetterQueue,
 }
 
-impl Watcher {
+impl AlertEvaluator {
     /// Follows the rules until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let work = async {
@@ -144,7 +144,7 @@ impl Watcher {
                 }
                 (Over::Sources, Kind::Threshold { field } | Kind::State { field }) => self.sources(field, now),
                 (Over::Journal, Kind::Rate { window }) => self.errors(*window, now),
-                (Over::DeadLetters, _) => match self.dead_letters.store().count(LetterStatus::Dead).await {
+                (Over::DeadLetters, _) => match self.dead_letters.store().count(DeadLetterStatus::Dead).await {
                     Ok(count) => vec![("dead".to_owned(), None, json!(count))],
                     Err(error) => {
                         count_failure("count");

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::settings::{history_config, http_config, open_journal, retry_config};
 use super::tasks::{Stage, Tasks};
 use super::{OpenLog, export, lead, listen, open_log, record_metrics, stop_signal, upkeep};
-use crate::adapters::SourceBoard;
+use crate::adapters::UpstreamHealth;
 use crate::bus::Connection;
 use crate::config::Settings;
 use crate::history::dead_letters::Failure;
-use crate::history::{self, Database, DeadLetters, History, HistoryError, Lessons};
+use crate::history::{self, Database, DeadLetterQueue, History, HistoryError, Lessons};
 use crate::http;
 use crate::journal::Journal;
 use crate::learner::config::{ChanceConfig, DriftConfig, SharedConfig, SiblingConfig};
@@ -101,7 +101,7 @@ pub fn learner(
     learned: &Learned,
     log: &Arc<dyn EventLog>,
     journal: &Journal,
-    dead_letters: &DeadLetters,
+    dead_letters: &DeadLetterQueue,
 ) -> Learner {
     let own = &settings.learner;
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
@@ -150,7 +150,7 @@ pub fn learner(
 }
 
 /// What is no experience is noted in the error journal, and kept to become a dead letter.
-fn reject(settings: &Settings, journal: &Journal, dead_letters: &DeadLetters) -> Reject {
+fn reject(settings: &Settings, journal: &Journal, dead_letters: &DeadLetterQueue) -> Reject {
     let (journal, dead_letters) = (journal.clone(), dead_letters.clone());
     // in a stream of its own it has a position there, and none in the log
     let own_stream = settings.storage.nats_url.is_some().then(|| settings.learner.experience_stream_name.clone());
@@ -200,8 +200,8 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
         .await
         .context("the database of DATABASE_URL cannot be used")?;
     let learned = memory(&settings, &database).await?;
-    let leadership = lead(LEASE, &settings, Arc::clone(&database.leases), &SourceBoard::default(), &mut tasks);
-    let dead_letters = DeadLetters::new(Arc::clone(&database.dead_letters), retry_config(&settings));
+    let leadership = lead(LEASE, &settings, Arc::clone(&database.leases), &UpstreamHealth::default(), &mut tasks);
+    let dead_letters = DeadLetterQueue::new(Arc::clone(&database.dead_letters), retry_config(&settings));
     let OpenLog { log, connection, .. } = open_log(&settings, &database.history, &dead_letters).await?;
     let source = source(&settings, connection, &log, &database.history, &learned);
     let learner = learner(&settings, &learned, &log, &journal, &dead_letters);

@@ -11,7 +11,7 @@ use super::access;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret};
 use crate::alerts::{RuleFile, RulesLimits};
 use crate::config::{self, DemoSettings, Public, Settings};
-use crate::dead_letters::{Archive, OfficeConfig};
+use crate::dead_letters::{Archive, DeadLetterConfig};
 use crate::demo::DemoConfig;
 use crate::history::HistoryConfig;
 use crate::history::dead_letters::RetryConfig;
@@ -23,7 +23,7 @@ use crate::live::{ReplayConfig, SavingConfig};
 use crate::model::Service;
 use crate::stream::StreamConfig;
 use crate::sync::SyncConfig;
-use crate::webhooks::CourierConfig;
+use crate::webhooks::WebhookDispatcherConfig;
 
 /// The journal's folder where none is set.
 pub const JOURNAL_FOLDER: &str = "living-map-journal";
@@ -67,13 +67,13 @@ pub fn rules_limits(settings: &config::Alerts) -> RulesLimits {
     }
 }
 
-pub fn courier_config(settings: &config::Alerts) -> CourierConfig {
-    CourierConfig {
+pub fn courier_config(settings: &config::Alerts) -> WebhookDispatcherConfig {
+    WebhookDispatcherConfig {
         timeout: settings.webhook_timeout,
         retries: settings.webhook_retries.clone(),
         max_waiting: settings.webhook_max_waiting,
         kept: Duration::from_hours(settings.webhook_keep_hours.into()),
-        ..CourierConfig::default()
+        ..WebhookDispatcherConfig::default()
     }
 }
 
@@ -98,12 +98,12 @@ pub fn check_rules(path: &Path, settings: &config::Alerts) -> anyhow::Result<(us
     Ok((status.rules.len(), status.destinations.len()))
 }
 
-pub fn office_config(settings: &Settings) -> OfficeConfig {
+pub fn office_config(settings: &Settings) -> DeadLetterConfig {
     let settings = &settings.dead_letters;
-    OfficeConfig {
+    DeadLetterConfig {
         alert_threshold: settings.dead_letter_alert_threshold.into(),
         archive_after: Duration::from_hours(24) * settings.dead_letter_archive_days,
-        ..OfficeConfig::default()
+        ..DeadLetterConfig::default()
     }
 }
 

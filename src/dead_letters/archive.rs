@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Office, now};
+use super::{DeadLetterService, now};
 use crate::history::HistoryError;
-use crate::history::dead_letters::Kept;
+use crate::history::dead_letters::StoredDeadLetter;
 use crate::journal::Place;
 
 /// Where in the store the files are.
@@ -51,7 +51,7 @@ pub(super) enum ArchiveError {
     Task(#[from] tokio::task::JoinError),
 }
 
-impl Office {
+impl DeadLetterService {
     /// Archives old letters at once and then once in each interval, until `stop`.
     pub async fn archive(self, archive: Archive, stop: CancellationToken) {
         let rounds = async {
@@ -99,7 +99,7 @@ impl Office {
 }
 
 /// By day, so that people find them, and by content.
-fn path_of(first: DateTime<Utc>, letters: &[Kept]) -> Path {
+fn path_of(first: DateTime<Utc>, letters: &[StoredDeadLetter]) -> Path {
     let versions = letters.iter().flat_map(|kept| {
         let (id, version) = (kept.letter.id.into_bytes(), kept.letter.version.to_be_bytes());
         id.into_iter().chain(version)
@@ -109,9 +109,9 @@ fn path_of(first: DateTime<Utc>, letters: &[Kept]) -> Path {
 }
 
 /// One line of JSON for each letter.
-fn lines(letters: &[Kept]) -> Vec<u8> {
+fn lines(letters: &[StoredDeadLetter]) -> Vec<u8> {
     let mut lines = Vec::new();
-    for Kept { letter, body, raw } in letters {
+    for StoredDeadLetter { letter, body, raw } in letters {
         let origin = &letter.origin;
         let mut line = json!({
             "id": letter.id,

@@ -29,8 +29,8 @@ pub use processors::{LogProcessor, RecordProcessor};
 
 use crate::history::HistoryError;
 use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStore, DeadLetters, Kept, LetterStatus, ProcessError,
-    Processor,
+    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterQueue, DeadLetterStatus, DeadLetterStore, ProcessError,
+    Processor, StoredDeadLetter,
 };
 use crate::journal::Journal;
 use crate::live::LiveMap;
@@ -39,7 +39,7 @@ use crate::model::time;
 
 /// How dead letters are looked after.
 #[derive(Debug, Clone)]
-pub struct OfficeConfig {
+pub struct DeadLetterConfig {
     /// How often it is looked whether something is due. Default 500 ms.
     pub interval: Duration,
     /// Letters held in memory at a time, with their content. Default 16.
@@ -56,7 +56,7 @@ pub struct OfficeConfig {
     pub archive_interval: Duration,
 }
 
-impl Default for OfficeConfig {
+impl Default for DeadLetterConfig {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(500),
@@ -72,13 +72,13 @@ impl Default for OfficeConfig {
 
 /// Why a letter was not replayed or discarded.
 #[derive(Debug, thiserror::Error)]
-pub enum OfficeError {
+pub enum DeadLetterError {
     /// There is no such letter; it may have been archived.
     #[error("there is no such letter")]
     NotFound,
     /// Its status does not allow it.
     #[error("the letter is {0}")]
-    Status(LetterStatus),
+    Status(DeadLetterStatus),
     /// Somebody else changed it at the same time.
     #[error("the letter was changed at the same time")]
     Changed,
@@ -95,27 +95,27 @@ pub enum OfficeError {
 
 /// Who looks after the letters. Cheap to clone.
 #[derive(Clone)]
-pub struct Office {
+pub struct DeadLetterService {
     inner: Arc<Inner>,
     /// Whether somebody else raises alerts about dead letters.
     ruled: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 struct Inner {
-    config: OfficeConfig,
-    letters: DeadLetters,
+    config: DeadLetterConfig,
+    letters: DeadLetterQueue,
     processors: Vec<Arc<dyn Processor>>,
     log: Arc<dyn EventLog>,
     live: LiveMap,
     journal: Journal,
 }
 
-impl Office {
+impl DeadLetterService {
     /// An office for `letters`, with who can process them again. Dead ones and alerts about them go to `log`.
     #[must_use]
     pub fn new(
-        config: OfficeConfig,
-        letters: DeadLetters,
+        config: DeadLetterConfig,
+        letters: DeadLetterQueue,
         processors: Vec<Arc<dyn Processor>>,
         log: Arc<dyn EventLog>,
         live: LiveMap,
@@ -148,7 +148,7 @@ impl Office {
     ///
     /// # Errors
     /// The database's.
-    pub async fn letter(&self, id: Uuid) -> Result<Option<Kept>, HistoryError> {
+    pub async fn letter(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         self.store().letter(id).await
     }
 
@@ -157,16 +157,16 @@ impl Office {
     ///
     /// # Errors
     /// It could not be tried.
-    pub async fn replay(&self, id: Uuid) -> Result<DeadLetter, OfficeError> {
-        let kept = self.store().letter(id).await?.ok_or(OfficeError::NotFound)?;
+    pub async fn replay(&self, id: Uuid) -> Result<DeadLetter, DeadLetterError> {
+        let kept = self.store().letter(id).await?.ok_or(DeadLetterError::NotFound)?;
         match kept.letter.status {
-            LetterStatus::Replayed => return Ok(kept.letter),
-            status @ LetterStatus::Discarded => return Err(OfficeError::Status(status)),
-            LetterStatus::Retrying | LetterStatus::Dead => {}
+            DeadLetterStatus::Replayed => return Ok(kept.letter),
+            status @ DeadLetterStatus::Discarded => return Err(DeadLetterError::Status(status)),
+            DeadLetterStatus::Retrying | DeadLetterStatus::Dead => {}
         }
         let outcome = self.process(&kept).await?;
         let changed = match outcome {
-            Ok(()) => DeadLetter { status: LetterStatus::Replayed, next_at: None, ..kept.letter },
+            Ok(()) => DeadLetter { status: DeadLetterStatus::Replayed, next_at: None, ..kept.letter },
             Err(error) => self.inner.letters.retries().failed(kept.letter, &error, now()),
         };
         self.change(changed).await
@@ -176,36 +176,36 @@ impl Office {
     ///
     /// # Errors
     /// It is not there, was replayed, or the database failed.
-    pub async fn discard(&self, id: Uuid) -> Result<DeadLetter, OfficeError> {
-        let letter = self.store().letter(id).await?.ok_or(OfficeError::NotFound)?.letter;
+    pub async fn discard(&self, id: Uuid) -> Result<DeadLetter, DeadLetterError> {
+        let letter = self.store().letter(id).await?.ok_or(DeadLetterError::NotFound)?.letter;
         match letter.status {
-            LetterStatus::Discarded => Ok(letter),
-            status @ LetterStatus::Replayed => Err(OfficeError::Status(status)),
-            LetterStatus::Retrying | LetterStatus::Dead => {
-                self.change(DeadLetter { status: LetterStatus::Discarded, next_at: None, ..letter }).await
+            DeadLetterStatus::Discarded => Ok(letter),
+            status @ DeadLetterStatus::Replayed => Err(DeadLetterError::Status(status)),
+            DeadLetterStatus::Retrying | DeadLetterStatus::Dead => {
+                self.change(DeadLetter { status: DeadLetterStatus::Discarded, next_at: None, ..letter }).await
             }
         }
     }
 
     /// Writes a changed letter; it with its new version.
-    async fn change(&self, letter: DeadLetter) -> Result<DeadLetter, OfficeError> {
+    async fn change(&self, letter: DeadLetter) -> Result<DeadLetter, DeadLetterError> {
         if self.store().change(&letter).await? {
             return Ok(DeadLetter { version: letter.version + 1, ..letter });
         }
         // two who asked for the same have both got it
-        let there = self.store().letter(letter.id).await?.ok_or(OfficeError::NotFound)?.letter;
-        if there.status == letter.status { Ok(there) } else { Err(OfficeError::Changed) }
+        let there = self.store().letter(letter.id).await?.ok_or(DeadLetterError::NotFound)?.letter;
+        if there.status == letter.status { Ok(there) } else { Err(DeadLetterError::Changed) }
     }
 
     /// Makes one attempt; the inner error is why it failed.
-    async fn process(&self, kept: &Kept) -> Result<Result<(), String>, OfficeError> {
+    async fn process(&self, kept: &StoredDeadLetter) -> Result<Result<(), String>, DeadLetterError> {
         let name = &kept.letter.processor;
         let processor = self.inner.processors.iter().find(|processor| processor.name() == name);
-        let Some(processor) = processor else { return Err(OfficeError::NoProcessor(name.clone())) };
+        let Some(processor) = processor else { return Err(DeadLetterError::NoProcessor(name.clone())) };
         let (outcome, result) = match processor.process(kept).await {
             Ok(()) => ("processed", Ok(Ok(()))),
             Err(ProcessError::Failed(error)) => ("failed", Ok(Err(error))),
-            Err(ProcessError::Away(error)) => ("away", Err(OfficeError::Away(error))),
+            Err(ProcessError::Away(error)) => ("away", Err(DeadLetterError::Away(error))),
         };
         metrics::counter!("living_map_dead_letter_attempts_total", "outcome" => outcome).increment(1);
         result

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::history::dead_letters::{Kept, ProcessError, Processor};
+use crate::history::dead_letters::{ProcessError, Processor, StoredDeadLetter};
 use crate::history::{History, HistoryError};
 use crate::log::{EventLog, LogError, table, writer};
 use crate::model::NewEvent;
@@ -18,7 +18,7 @@ impl Processor for RecordProcessor {
         writer::PROCESSOR
     }
 
-    async fn process(&self, kept: &Kept) -> Result<(), ProcessError> {
+    async fn process(&self, kept: &StoredDeadLetter) -> Result<(), ProcessError> {
         match self.0.write(&[kept.entry()]).await {
             Ok(_) => Ok(()),
             Err(error @ HistoryError::Refused(_)) => Err(ProcessError::Failed(error.to_string())),
@@ -36,7 +36,7 @@ impl Processor for LogProcessor {
         table::PROCESSOR
     }
 
-    async fn process(&self, kept: &Kept) -> Result<(), ProcessError> {
+    async fn process(&self, kept: &StoredDeadLetter) -> Result<(), ProcessError> {
         let entry = kept.entry();
         let event = NewEvent { event: entry.event, raw: entry.raw };
         match self.0.append(vec![event]).await.pop() {

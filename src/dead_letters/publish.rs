@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Office, now};
+use super::{DeadLetterService, now};
 use crate::history::HistoryError;
-use crate::history::dead_letters::{DeadLetter, Kept};
+use crate::history::dead_letters::{DeadLetter, StoredDeadLetter};
 use crate::log::LogError;
 use crate::model::subject::{OTHER_DEAD_LETTERS, dead_letter};
 use crate::model::{Event, NewEvent};
@@ -13,13 +13,13 @@ use crate::model::{Event, NewEvent};
 /// Who sends them.
 const SOURCE: &str = "living-map";
 
-impl Office {
+impl DeadLetterService {
     /// Puts letters on the bus that have died; how many.
     pub(super) async fn publish(&self) -> Result<usize, PublishError> {
         let unpublished = self.store().unpublished(self.inner.config.batch).await?;
         let count = unpublished.len();
         for kept in unpublished {
-            let Kept { letter, .. } = &kept;
+            let StoredDeadLetter { letter, .. } = &kept;
             match self.append(event_of(&kept)).await {
                 Ok(()) => {}
                 Err(error @ LogError::Unavailable(_)) => return Err(error.into()),
@@ -71,7 +71,7 @@ pub(super) enum PublishError {
 
 /// The event of a dead letter: the original's payload, and beside it what became of it. It has an id of its own: the
 /// original's would make it a duplicate.
-fn event_of(kept: &Kept) -> Event {
+fn event_of(kept: &StoredDeadLetter) -> Event {
     let letter = &kept.letter;
     let original = kept.entry().event;
     let origin = &letter.origin;

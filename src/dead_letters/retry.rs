@@ -4,15 +4,15 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Office, OfficeError, now};
+use super::{DeadLetterError, DeadLetterService, now};
 use crate::history::HistoryError;
-use crate::history::dead_letters::{DeadLetter, Kept, LetterStatus};
+use crate::history::dead_letters::{DeadLetter, DeadLetterStatus, StoredDeadLetter};
 use crate::model::{alert, envelope};
 
 /// The name of the alert about too many of them.
 pub const ALERT: &str = "dead_letters";
 
-impl Office {
+impl DeadLetterService {
     /// Tries again what is due, puts on the bus what has died, and raises or clears the alert, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let rounds = async {
@@ -62,13 +62,13 @@ impl Office {
         Ok(count)
     }
 
-    async fn try_again(&self, kept: Kept) -> Result<(), HistoryError> {
+    async fn try_again(&self, kept: StoredDeadLetter) -> Result<(), HistoryError> {
         let letter = &kept.letter;
         let outcome = match self.process(&kept).await {
             Ok(outcome) => outcome,
-            Err(OfficeError::History(error)) => return Err(error),
+            Err(DeadLetterError::History(error)) => return Err(error),
             // nobody will ever process it here: it is to be seen
-            Err(OfficeError::NoProcessor(_)) => Err(letter.error.clone()),
+            Err(DeadLetterError::NoProcessor(_)) => Err(letter.error.clone()),
             // not now, and nobody behind it is to wait for that
             Err(error) => {
                 tracing::debug!(id = %letter.id, %error, "a letter could not be tried");
@@ -78,19 +78,19 @@ impl Office {
         };
         match outcome {
             // it never died: nobody has heard of it
-            Ok(()) if letter.status == LetterStatus::Retrying => {
+            Ok(()) if letter.status == DeadLetterStatus::Retrying => {
                 tracing::info!(id = %letter.id, subject = letter.subject, "a message was processed at a further attempt");
                 self.store().remove(&[(letter.id, letter.version)]).await.map(drop)
             }
             Ok(()) => {
                 tracing::info!(id = %letter.id, subject = letter.subject, "a dead letter was processed after all");
-                let replayed = DeadLetter { status: LetterStatus::Replayed, next_at: None, ..kept.letter };
+                let replayed = DeadLetter { status: DeadLetterStatus::Replayed, next_at: None, ..kept.letter };
                 self.store().change(&replayed).await.map(drop)
             }
             Err(error) => {
                 let now = now();
                 // the one attempt after its death is over
-                let next_at = letter.next_at.filter(|_| letter.status == LetterStatus::Retrying);
+                let next_at = letter.next_at.filter(|_| letter.status == DeadLetterStatus::Retrying);
                 let failed = self.inner.letters.retries().failed(DeadLetter { next_at, ..kept.letter }, &error, now);
                 self.store().change(&failed).await.map(drop)
             }
@@ -99,7 +99,7 @@ impl Office {
 
     /// Counts the dead; raises the alert when there are too many, clears it when there are not any more.
     async fn watch(&self) -> Result<(), HistoryError> {
-        let dead = self.store().count(LetterStatus::Dead).await?;
+        let dead = self.store().count(DeadLetterStatus::Dead).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("living_map_dead_letters").set(dead as f64);
         if !self.inner.live.is_complete() {

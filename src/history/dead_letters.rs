@@ -2,7 +2,7 @@
 //! that the stream behind it goes on, a restart forgets nothing and the memory holds nothing; when all attempts have failed
 //! it is a dead letter.
 //!
-//! A part of the server that processes messages hands what fails to [`DeadLetters::failed`], acknowledges it, and gives
+//! A part of the server that processes messages hands what fails to [`DeadLetterQueue::failed`], acknowledges it, and gives
 //! whoever tries again a [`Processor`].
 //!
 //! | metric | |
@@ -42,7 +42,7 @@ const MAX_ERROR_CHARS: usize = 1_000;
 /// | `discarded` | | | refused | stays |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum LetterStatus {
+pub enum DeadLetterStatus {
     /// It failed and will be tried again soon.
     Retrying,
     /// All attempts failed: somebody should look at it.
@@ -53,7 +53,7 @@ pub enum LetterStatus {
     Discarded,
 }
 
-impl LetterStatus {
+impl DeadLetterStatus {
     /// All of them.
     pub const ALL: &[Self] = &[Self::Retrying, Self::Dead, Self::Replayed, Self::Discarded];
 
@@ -69,7 +69,7 @@ impl LetterStatus {
     }
 }
 
-impl FromStr for LetterStatus {
+impl FromStr for DeadLetterStatus {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let named = Self::ALL.iter().find(|status| status.as_str() == text);
@@ -77,7 +77,7 @@ impl FromStr for LetterStatus {
     }
 }
 
-impl fmt::Display for LetterStatus {
+impl fmt::Display for DeadLetterStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -163,7 +163,7 @@ pub struct DeadLetter {
     /// How often it was tried.
     pub attempts: u32,
     /// What became of it.
-    pub status: LetterStatus,
+    pub status: DeadLetterStatus,
     /// When it failed first.
     pub first_failed_at: DateTime<Utc>,
     /// When it failed last.
@@ -178,7 +178,7 @@ pub struct DeadLetter {
 
 /// A letter with its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredDeadLetter {
     /// The letter.
     pub letter: DeadLetter,
     /// The message's body.
@@ -187,7 +187,7 @@ pub struct Kept {
     pub raw: Option<Bytes>,
 }
 
-impl Kept {
+impl StoredDeadLetter {
     /// The message as an entry of the log; one without a place there is at position 0.
     #[must_use]
     pub fn entry(&self) -> LogEntry {
@@ -206,7 +206,7 @@ pub struct DeadLetterQuery {
     /// Subject, with wildcards.
     pub subject: Option<Pattern>,
     /// What became of it.
-    pub status: Option<LetterStatus>,
+    pub status: Option<DeadLetterStatus>,
     /// First failed at this time or later.
     pub since: Option<DateTime<Utc>>,
     /// First failed before this time.
@@ -230,29 +230,29 @@ pub struct DeadLetterPage {
 #[async_trait]
 pub trait DeadLetterStore: Send + Sync + 'static {
     /// Keeps a letter; false if there is one of this id, which stays as it is.
-    async fn keep(&self, kept: &Kept) -> Result<bool, HistoryError>;
+    async fn keep(&self, kept: &StoredDeadLetter) -> Result<bool, HistoryError>;
 
     /// One with its content.
-    async fn letter(&self, id: Uuid) -> Result<Option<Kept>, HistoryError>;
+    async fn letter(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError>;
 
     /// A page, newest first by the first failure.
     async fn letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError>;
 
     /// Those to be tried again at `now`, the longest due first.
-    async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Kept>, HistoryError>;
+    async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError>;
 
     /// Dead ones that are not on the bus yet, oldest first.
-    async fn unpublished(&self, limit: u32) -> Result<Vec<Kept>, HistoryError>;
+    async fn unpublished(&self, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError>;
 
     /// Puts `letter` in the place of the one of this id and version, and raises the version; false if there is none: it
     /// was changed, or deleted. Content, origin and first failure stay.
     async fn change(&self, letter: &DeadLetter) -> Result<bool, HistoryError>;
 
     /// How many are in this status.
-    async fn count(&self, status: LetterStatus) -> Result<u64, HistoryError>;
+    async fn count(&self, status: DeadLetterStatus) -> Result<u64, HistoryError>;
 
     /// Those that first failed before `before` and are not tried again soon, oldest first.
-    async fn expired(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Kept>, HistoryError>;
+    async fn expired(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError>;
 
     /// Deletes these, of these versions; the number deleted.
     async fn remove(&self, letters: &[(Uuid, i64)]) -> Result<u64, HistoryError>;
@@ -277,7 +277,7 @@ pub trait Processor: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Tries once more.
-    async fn process(&self, kept: &Kept) -> Result<(), ProcessError>;
+    async fn process(&self, kept: &StoredDeadLetter) -> Result<(), ProcessError>;
 }
 
 /// How often and when a message is tried again.
@@ -307,12 +307,12 @@ impl RetryConfig {
     #[must_use]
     pub fn failed(&self, letter: DeadLetter, error: &str, now: DateTime<Utc>) -> DeadLetter {
         let attempts = letter.attempts.saturating_add(1);
-        let delay = self.delay(attempts).filter(|_| letter.status == LetterStatus::Retrying);
+        let delay = self.delay(attempts).filter(|_| letter.status == DeadLetterStatus::Retrying);
         let (status, next_at) = match (delay, letter.status) {
-            (Some(delay), _) => (LetterStatus::Retrying, Some(now + delay)),
-            (None, LetterStatus::Retrying) => (LetterStatus::Dead, Some(now + self.last_delay)),
+            (Some(delay), _) => (DeadLetterStatus::Retrying, Some(now + delay)),
+            (None, DeadLetterStatus::Retrying) => (DeadLetterStatus::Dead, Some(now + self.last_delay)),
             // an attempt that somebody asked for is none of those it makes by itself
-            (None, _) => (LetterStatus::Dead, letter.next_at.filter(|at| *at > now)),
+            (None, _) => (DeadLetterStatus::Dead, letter.next_at.filter(|at| *at > now)),
         };
         DeadLetter { attempts, status, next_at, error: shorten(error), last_failed_at: now, ..letter }
     }
@@ -331,18 +331,18 @@ pub enum Fate {
 
 /// Takes what failed. Cheap to clone.
 #[derive(Clone)]
-pub struct DeadLetters {
+pub struct DeadLetterQueue {
     store: Arc<dyn DeadLetterStore>,
     retries: RetryConfig,
 }
 
-impl fmt::Debug for DeadLetters {
+impl fmt::Debug for DeadLetterQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeadLetters").field("retries", &self.retries).finish_non_exhaustive()
     }
 }
 
-impl DeadLetters {
+impl DeadLetterQueue {
     /// Letters in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn DeadLetterStore>, retries: RetryConfig) -> Self {
@@ -376,7 +376,7 @@ impl DeadLetters {
         if self.store.keep(&kept).await? {
             metrics::counter!("living_map_processing_failures_total", "processor" => processor).increment(1);
         }
-        Ok(if kept.letter.status == LetterStatus::Dead { Fate::Dead } else { Fate::Retrying })
+        Ok(if kept.letter.status == DeadLetterStatus::Dead { Fate::Dead } else { Fate::Retrying })
     }
 
     /// Keeps a message that was tried as often as its own processor tries one: it is dead at once.
@@ -388,10 +388,10 @@ impl DeadLetters {
         self.store.keep(&kept).await.map(drop)
     }
 
-    fn letter_of(&self, failure: Failure, delay: Option<Duration>, now: DateTime<Utc>) -> Kept {
+    fn letter_of(&self, failure: Failure, delay: Option<Duration>, now: DateTime<Utc>) -> StoredDeadLetter {
         let Failure { processor, key, subject, body, raw, origin, error, attempts } = failure;
         let id = Uuid::new_v5(&NAMESPACE, format!("{processor}:{key}").as_bytes());
-        let status = if delay.is_some() { LetterStatus::Retrying } else { LetterStatus::Dead };
+        let status = if delay.is_some() { DeadLetterStatus::Retrying } else { DeadLetterStatus::Dead };
         let letter = DeadLetter {
             id,
             processor: processor.to_owned(),
@@ -406,7 +406,7 @@ impl DeadLetters {
             published: false,
             version: 1,
         };
-        Kept { letter, body, raw }
+        StoredDeadLetter { letter, body, raw }
     }
 }
 
@@ -427,7 +427,7 @@ mod tests {
             origin: Origin { stream: "table".into(), seq: 1, cursor: None, logged_at: DateTime::UNIX_EPOCH },
             error: String::new(),
             attempts: 1,
-            status: LetterStatus::Retrying,
+            status: DeadLetterStatus::Retrying,
             first_failed_at: DateTime::UNIX_EPOCH,
             last_failed_at: DateTime::UNIX_EPOCH,
             next_at: None,
@@ -449,24 +449,24 @@ mod tests {
             now = next;
         }
         assert_eq!(waits, [1, 5, 30, 24 * 3_600]);
-        assert_eq!((letter.status, letter.attempts), (LetterStatus::Dead, 4));
+        assert_eq!((letter.status, letter.attempts), (DeadLetterStatus::Dead, 4));
         letter = retries.failed(letter, "still no", now);
-        assert_eq!((letter.status, letter.attempts, letter.next_at), (LetterStatus::Dead, 5, None));
+        assert_eq!((letter.status, letter.attempts, letter.next_at), (DeadLetterStatus::Dead, 5, None));
     }
 
     #[test]
     fn an_attempt_that_somebody_asked_for_does_not_use_up_its_own() {
         let retries = RetryConfig::default();
         let tomorrow = DateTime::UNIX_EPOCH + Duration::from_hours(24);
-        let dead = DeadLetter { status: LetterStatus::Dead, attempts: 4, next_at: Some(tomorrow), ..letter() };
+        let dead = DeadLetter { status: DeadLetterStatus::Dead, attempts: 4, next_at: Some(tomorrow), ..letter() };
         assert_eq!(retries.failed(dead, "no", DateTime::UNIX_EPOCH).next_at, Some(tomorrow));
     }
 
     #[test]
     fn every_status_has_a_name_that_reads_back() {
-        for status in LetterStatus::ALL {
+        for status in DeadLetterStatus::ALL {
             assert_eq!(status.as_str().parse(), Ok(*status));
         }
-        assert!("gone".parse::<LetterStatus>().is_err());
+        assert!("gone".parse::<DeadLetterStatus>().is_err());
     }
 }

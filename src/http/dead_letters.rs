@@ -15,9 +15,9 @@ use super::error::{Document, Problem};
 use super::paging;
 use super::query::{FromParams, Params, Query};
 use super::state::AppState;
-use crate::dead_letters::OfficeError;
+use crate::dead_letters::DeadLetterError;
 use crate::history::PagePosition;
-use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, LetterStatus};
+use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, DeadLetterStatus};
 use crate::model::Cursor;
 use crate::model::subject::Pattern;
 
@@ -32,7 +32,7 @@ pub struct LettersQuery {
     #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "agent.event.>")]
     subject: Option<Pattern>,
     /// What became of it.
-    status: Option<LetterStatus>,
+    status: Option<DeadLetterStatus>,
     /// First failed at this time or later. ISO 8601 with `Z` or an offset; without one it is taken as UTC.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
@@ -82,7 +82,7 @@ pub struct ReplayQuery {
     subject: Option<Pattern>,
     /// `dead` or `retrying`.
     #[param(value_type = Option<String>, pattern = "^(dead|retrying)?$", default = "dead")]
-    status: LetterStatus,
+    status: DeadLetterStatus,
     /// First failed at this time or later.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
@@ -103,8 +103,8 @@ pub struct ReplayQuery {
 impl FromParams for ReplayQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
         let LettersQuery { subject, status, since, until, limit, cursor } = LettersQuery::from_params(params)?;
-        let status = status.unwrap_or(LetterStatus::Dead);
-        if !matches!(status, LetterStatus::Dead | LetterStatus::Retrying) {
+        let status = status.unwrap_or(DeadLetterStatus::Dead);
+        if !matches!(status, DeadLetterStatus::Dead | DeadLetterStatus::Retrying) {
             return Err(Problem::bad_request("status", "expected 'dead' or 'retrying': others are not replayed"));
         }
         Ok(Self { subject, status, since, until, limit, cursor, dry_run: params.flag("dry_run")? })
@@ -144,7 +144,7 @@ pub struct LetterItem {
     /// When it is tried again by itself; null when it is not.
     next_attempt_at: Option<DateTime<Utc>>,
     /// What became of it.
-    status: LetterStatus,
+    status: DeadLetterStatus,
 }
 
 impl From<DeadLetter> for LetterItem {
@@ -245,7 +245,7 @@ pub async fn dead_letters(
 )]
 pub async fn dead_letter(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<LetterDetail>, Problem> {
     let found = state.dead_letters.letter(read_id(&id)?).await.map_err(|error| problem(error.into(), &state))?;
-    let kept = found.ok_or_else(|| problem(OfficeError::NotFound, &state))?;
+    let kept = found.ok_or_else(|| problem(DeadLetterError::NotFound, &state))?;
     let event = kept.entry().event;
     Ok(Json(LetterDetail {
         letter: kept.letter.into(),
@@ -343,12 +343,12 @@ pub async fn replay_dead_letters(
         }
         match state.dead_letters.replay(letter.id).await {
             Ok(letter) => {
-                let replayed = letter.status == LetterStatus::Replayed;
+                let replayed = letter.status == DeadLetterStatus::Replayed;
                 done.replayed += usize::from(replayed);
                 done.failed += usize::from(!replayed);
                 items.push(letter.into());
             }
-            Err(error @ OfficeError::History(_)) => return Err(problem(error, &state)),
+            Err(error @ DeadLetterError::History(_)) => return Err(problem(error, &state)),
             // it is told with the others, as it was
             Err(error) => {
                 done.failed += 1;
@@ -367,13 +367,13 @@ fn cursor_after(letter: &DeadLetter) -> String {
     paging::write_position(PagePosition { timestamp: letter.first_failed_at, id: letter.id })
 }
 
-fn problem(error: OfficeError, state: &AppState) -> Problem {
+fn problem(error: DeadLetterError, state: &AppState) -> Problem {
     match error {
-        OfficeError::NotFound => Problem::not_found("there is no dead letter of this id, or not any more"),
-        OfficeError::Status(_) | OfficeError::Changed | OfficeError::NoProcessor(_) => {
+        DeadLetterError::NotFound => Problem::not_found("there is no dead letter of this id, or not any more"),
+        DeadLetterError::Status(_) | DeadLetterError::Changed | DeadLetterError::NoProcessor(_) => {
             Problem::new(StatusCode::CONFLICT, error.to_string())
         }
-        OfficeError::Away(_) => Problem::unavailable(error.to_string(), state.config.retry_after),
-        OfficeError::History(error) => Problem::from(error).retry_after(state.config.retry_after),
+        DeadLetterError::Away(_) => Problem::unavailable(error.to_string(), state.config.retry_after),
+        DeadLetterError::History(error) => Problem::from(error).retry_after(state.config.retry_after),
     }
 }

@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerFile};
 use super::error::{Document, PROBLEM_JSON, Problem};
 use super::links;
 use super::query::MAX_ID_BYTES;
-use super::rules::{Rules, Who, served};
+use super::rules::{RequiredRole, Rules, served};
 use super::silences;
 use crate::model::Experience;
 
@@ -170,7 +170,7 @@ fn secure(document: &mut utoipa::openapi::OpenApi) {
                 continue;
             };
             let by = |scheme: &str| SecurityRequirement::new(scheme, [role.as_str()]);
-            let schemes: &[&str] = if who == Who::Stream { &["token", "ticket"] } else { &["token"] };
+            let schemes: &[&str] = if who == RequiredRole::Stream { &["token", "ticket"] } else { &["token"] };
             operation.security = Some(schemes.iter().map(|scheme| by(scheme)).collect());
             let refusals = [
                 ("401", "Where tokens are asked for: none was sent, or one that is not taken"),

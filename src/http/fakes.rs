@@ -10,7 +10,9 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::history::dead_letters::{DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStore, Kept, LetterStatus};
+use crate::history::dead_letters::{
+    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter,
+};
 use crate::history::lessons::{
     Announcement, ChangeRequest, Changed, Learned, LessonPage, LessonQuery, Lessons, Operation, Used,
 };
@@ -184,28 +186,28 @@ impl Lessons for FakeHistory {
 
 #[async_trait]
 impl DeadLetterStore for FakeHistory {
-    async fn keep(&self, _: &Kept) -> Result<bool, HistoryError> {
+    async fn keep(&self, _: &StoredDeadLetter) -> Result<bool, HistoryError> {
         self.answer(true)
     }
-    async fn letter(&self, _: Uuid) -> Result<Option<Kept>, HistoryError> {
+    async fn letter(&self, _: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         self.answer(None)
     }
     async fn letters(&self, _: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
         self.answer(DeadLetterPage { items: Vec::new(), has_more: false })
     }
-    async fn due(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn due(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         self.answer(Vec::new())
     }
-    async fn unpublished(&self, _: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn unpublished(&self, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         self.answer(Vec::new())
     }
     async fn change(&self, _: &DeadLetter) -> Result<bool, HistoryError> {
         self.answer(true)
     }
-    async fn count(&self, _: LetterStatus) -> Result<u64, HistoryError> {
+    async fn count(&self, _: DeadLetterStatus) -> Result<u64, HistoryError> {
         self.answer(0)
     }
-    async fn expired(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn expired(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         self.answer(Vec::new())
     }
     async fn remove(&self, _: &[(Uuid, i64)]) -> Result<u64, HistoryError> {

@@ -13,7 +13,7 @@ use metrics::counter;
 
 use super::error::Problem;
 use super::limits::Visitor;
-use super::rules::{Rules, Who};
+use super::rules::{RequiredRole, Rules};
 use super::state::AppState;
 use crate::access::{Access, Caller, Denied, Identity, Role};
 
@@ -45,7 +45,7 @@ impl Gate {
     async fn admit(&self, request: &Parts) -> Result<Visitor, Problem> {
         let path = request.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
         let who = self.rules.of(path, &request.method);
-        let publishes = who == Who::From(Role::Publisher);
+        let publishes = who == RequiredRole::From(Role::Publisher);
         let limits = &self.state.limits;
         let address = limits.address(&request.extensions, &request.headers);
         limits.request_from(address, publishes)?;
@@ -57,11 +57,17 @@ impl Gate {
         Ok(Visitor { address, caller: Some(caller) })
     }
 
-    async fn caller(&self, access: &Access, who: Who, address: IpAddr, request: &Parts) -> Result<Caller, Problem> {
-        let open = who == Who::Anyone || (who == Who::Public && self.state.config.public_snapshot);
+    async fn caller(
+        &self,
+        access: &Access,
+        who: RequiredRole,
+        address: IpAddr,
+        request: &Parts,
+    ) -> Result<Caller, Problem> {
+        let open = who == RequiredRole::Anyone || (who == RequiredRole::Public && self.state.config.public_snapshot);
         match shown(request, who) {
             // a probe's old token, or a browser's, is no reason not to say whether the server lives
-            Some(shown) if who == Who::Anyone => {
+            Some(shown) if who == RequiredRole::Anyone => {
                 Ok(self.identify(access, shown, address).await.map_or(Caller::Anonymous, Caller::Known))
             }
             Some(shown) => allowed(who, self.identify(access, shown, address).await?),
@@ -87,7 +93,7 @@ impl Gate {
     }
 }
 
-fn allowed(who: Who, identity: Identity) -> Result<Caller, Problem> {
+fn allowed(who: RequiredRole, identity: Identity) -> Result<Caller, Problem> {
     match who.role() {
         Some(least) if identity.role < least => {
             count("role");
@@ -105,11 +111,11 @@ enum Shown<'a> {
     Ticket(String),
 }
 
-fn shown(request: &Parts, who: Who) -> Option<Shown<'_>> {
+fn shown(request: &Parts, who: RequiredRole) -> Option<Shown<'_>> {
     if request.headers.contains_key(header::AUTHORIZATION) {
         return Some(bearer(&request.headers).map_or(Shown::Nothing, Shown::Token));
     }
-    let query = request.uri.query().filter(|_| who == Who::Stream)?;
+    let query = request.uri.query().filter(|_| who == RequiredRole::Stream)?;
     let mut parameters = url::form_urlencoded::parse(query.as_bytes());
     parameters.find(|(name, _)| name == TICKET).map(|(_, ticket)| Shown::Ticket(ticket.into_owned()))
 }

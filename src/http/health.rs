@@ -21,7 +21,7 @@ use crate::history::HistoryError;
 use crate::history::outbox::OutboxStanding;
 use crate::journal::JournalStatus;
 use crate::learner::LearnerStatus;
-use crate::lease::{Role, Standing};
+use crate::lease::{LeadershipStatus, Role};
 use crate::live::Following;
 use crate::log::WriterStatus;
 use crate::model::{Cursor, SourceHealth, SourceStatus};
@@ -220,9 +220,9 @@ pub struct LeaseCheck {
     error: Option<String>,
 }
 
-impl From<Standing> for LeaseCheck {
-    fn from(standing: Standing) -> Self {
-        let Standing { role, since, error } = standing;
+impl From<LeadershipStatus> for LeaseCheck {
+    fn from(standing: LeadershipStatus) -> Self {
+        let LeadershipStatus { role, since, error } = standing;
         let (role, token) = match role {
             Role::Leading(token) => ("leading", token),
             Role::Following => ("following", None),

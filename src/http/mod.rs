@@ -49,7 +49,7 @@ pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
 pub use probes::{metrics_alone, probes};
-pub use rules::{RULES, Who};
+pub use rules::{RULES, RequiredRole};
 pub use server::serve;
 pub use state::{AlertParts, AppState, Parts};
 pub use traffic::DURATION_BUCKETS;

@@ -16,7 +16,7 @@ use super::query::{FromParams, Params, Query, shown};
 use super::state::AppState;
 use crate::history::PagePosition;
 use crate::history::snapshots::SavedSnapshot;
-use crate::live::PastError;
+use crate::live::TimeTravelError;
 use crate::map::{self, Comparison};
 use crate::model::{Cursor, Snapshot, time};
 
@@ -72,15 +72,17 @@ impl Moment {
     }
 }
 
-fn refused(error: PastError, name: &'static str) -> Problem {
+fn refused(error: TimeTravelError, name: &'static str) -> Problem {
     let detail = format!("{name}: {error}");
     match error {
-        PastError::Gone { oldest } | PastError::OtherEpoch { oldest } => Problem::new(http::StatusCode::GONE, detail)
-            .parameter(name)
-            .with("oldest_cursor", json!(oldest.cursor))
-            .with("oldest_time", json!(time::text(oldest.logged_at))),
-        PastError::Ahead { .. } => Problem::bad_request(name, error),
-        PastError::Unavailable(cause) => Problem::unavailable(
+        TimeTravelError::Gone { oldest } | TimeTravelError::OtherEpoch { oldest } => {
+            Problem::new(http::StatusCode::GONE, detail)
+                .parameter(name)
+                .with("oldest_cursor", json!(oldest.cursor))
+                .with("oldest_time", json!(time::text(oldest.logged_at)))
+        }
+        TimeTravelError::Ahead { .. } => Problem::bad_request(name, error),
+        TimeTravelError::Unavailable(cause) => Problem::unavailable(
             "the past is not available right now",
             TimeDelta::seconds(5).to_std().unwrap_or_default(),
         )

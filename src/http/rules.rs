@@ -11,7 +11,7 @@ use crate::access::Role;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum RequiredRole {
     /// Everybody, without a token.
     Anyone,
     /// Viewers; with `PUBLIC=snapshot` everybody, who then gets less.
@@ -22,7 +22,7 @@ pub enum Who {
     Stream,
 }
 
-impl Who {
+impl RequiredRole {
     /// The least role; none where no token is asked for.
     #[must_use]
     pub const fn role(self) -> Option<Role> {
@@ -34,16 +34,16 @@ impl Who {
     }
 }
 
-const ANYONE: Who = Who::Anyone;
-const PUBLIC: Who = Who::Public;
-const STREAM: Who = Who::Stream;
-const VIEWER: Who = Who::From(Role::Viewer);
-const PUBLISHER: Who = Who::From(Role::Publisher);
-const OPERATOR: Who = Who::From(Role::Operator);
-const ADMIN: Who = Who::From(Role::Admin);
+const ANYONE: RequiredRole = RequiredRole::Anyone;
+const PUBLIC: RequiredRole = RequiredRole::Public;
+const STREAM: RequiredRole = RequiredRole::Stream;
+const VIEWER: RequiredRole = RequiredRole::From(Role::Viewer);
+const PUBLISHER: RequiredRole = RequiredRole::From(Role::Publisher);
+const OPERATOR: RequiredRole = RequiredRole::From(Role::Operator);
+const ADMIN: RequiredRole = RequiredRole::From(Role::Admin);
 
 /// The table. `HEAD` is as `GET`.
-pub const RULES: &[(&str, &str, Who)] = &[
+pub const RULES: &[(&str, &str, RequiredRole)] = &[
     // the same in every installation, and what a browser needs before it can ask for a token
     ("GET", "/", ANYONE),
     ("GET", "/assets/{*path}", ANYONE),
@@ -99,7 +99,7 @@ pub const RULES: &[(&str, &str, Who)] = &[
 /// The table, to be looked up.
 #[derive(Debug)]
 pub struct Rules {
-    rules: HashMap<&'static str, Vec<(&'static str, Who)>>,
+    rules: HashMap<&'static str, Vec<(&'static str, RequiredRole)>>,
     /// What is served, whether it is in the table or not.
     served: HashSet<(String, Method)>,
 }
@@ -137,7 +137,7 @@ impl Rules {
     }
 
     /// Who may use `method` of the route `path`, which is none where no route took the request.
-    pub fn of(&self, path: Option<&str>, method: &Method) -> Who {
+    pub fn of(&self, path: Option<&str>, method: &Method) -> RequiredRole {
         // a 404 tells nothing
         let Some(path) = path else { return ANYONE };
         let method = if method == Method::HEAD { &Method::GET } else { method };

@@ -11,14 +11,14 @@ use super::config::HttpConfig;
 use super::error::Problem;
 use super::limits::Limits;
 use crate::access::Access;
-use crate::adapters::SourceBoard;
+use crate::adapters::UpstreamHealth;
 use crate::alerts::RulesStatus;
-use crate::dead_letters::Office;
+use crate::dead_letters::DeadLetterService;
 use crate::history::{History, Lessons, Outbox, Snapshots};
 use crate::journal::Journal;
 use crate::learner::LearnerStatus;
 use crate::lease::Leadership;
-use crate::live::{LiveMap, Past};
+use crate::live::{LiveMap, TimeTravel};
 use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
 use crate::sync::Refresher;
@@ -44,19 +44,19 @@ pub struct Parts {
     /// What failed.
     pub journal: Journal,
     /// What could not be processed.
-    pub dead_letters: Office,
+    pub dead_letters: DeadLetterService,
     /// The alert rules; none where there is no file of them.
     pub alerts: Option<AlertParts>,
     /// Saved snapshots.
     pub snapshots: Arc<dyn Snapshots>,
     /// The map as it was.
-    pub past: Past,
+    pub past: TimeTravel,
     /// What was learned.
     pub lessons: Arc<dyn Lessons>,
     /// How the learner is doing; none where this server does not learn.
     pub learner: Option<watch::Receiver<LearnerStatus>>,
     /// How the upstreams are doing.
-    pub sources: SourceBoard,
+    pub sources: UpstreamHealth,
     /// Polls the upstreams ahead of time.
     pub refresher: Refresher,
     /// Whether this server does what one does for all.

@@ -13,12 +13,12 @@ use tower::ServiceExt;
 
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
-use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, SourceBoard, Upstreams};
-use crate::dead_letters::{Office, OfficeConfig};
-use crate::history::dead_letters::{DeadLetters, RetryConfig};
+use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, UpstreamHealth, Upstreams};
+use crate::dead_letters::{DeadLetterConfig, DeadLetterService};
+use crate::history::dead_letters::{DeadLetterQueue, RetryConfig};
 use crate::journal::Journal;
 use crate::lease::Leadership;
-use crate::live::{self, LiveConfig, LiveMap, Past, PastConfig};
+use crate::live::{self, LiveConfig, LiveMap, TimeTravel, TimeTravelConfig};
 use crate::log::EventLog;
 use crate::model::{Cursor, Epoch, envelope};
 use crate::stream::{Hub, HubConfig, Replay, SnapshotJson, SnapshotSource, Sources, StreamConfig, Streams};
@@ -27,20 +27,26 @@ use crate::sync::{Poller, SyncConfig};
 mod access;
 
 fn parts() -> Parts {
-    let (log, sources) = (Arc::new(FakeLog::default()), SourceBoard::default());
+    let (log, sources) = (Arc::new(FakeLog::default()), UpstreamHealth::default());
     let live = LiveMap::new(LiveConfig::default(), sources.clone());
     let upstreams = Upstreams::new(&AdaptersConfig::default()).unwrap();
     let poller = Poller::new(SyncConfig::default(), upstreams, sources.clone(), live.clone(), log.clone());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
     let history = Arc::new(FakeHistory::default());
-    let letters = DeadLetters::new(history.clone(), RetryConfig::default());
-    let dead_letters =
-        Office::new(OfficeConfig::default(), letters, Vec::new(), log.clone(), live.clone(), Journal::default());
+    let letters = DeadLetterQueue::new(history.clone(), RetryConfig::default());
+    let dead_letters = DeadLetterService::new(
+        DeadLetterConfig::default(),
+        letters,
+        Vec::new(),
+        log.clone(),
+        live.clone(),
+        Journal::default(),
+    );
     Parts {
         config: HttpConfig::default(),
         access: None,
         limits: Limits::default(),
-        past: Past::new(PastConfig::default(), live.clone(), log.clone(), history.clone(), history.clone()),
+        past: TimeTravel::new(TimeTravelConfig::default(), live.clone(), log.clone(), history.clone(), history.clone()),
         snapshots: history.clone(),
         lessons: history.clone(),
         learner: None,

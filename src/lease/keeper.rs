@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Leadership, LeaseConfig, Role};
-use crate::adapters::{SourceBoard, SourceReport};
+use crate::adapters::{UpstreamHealth, UpstreamReport};
 use crate::history::HistoryError;
 use crate::history::leases::{Lease, Leases};
 
@@ -17,7 +17,7 @@ use crate::history::leases::{Lease, Leases};
 pub struct Keeper {
     leases: Arc<dyn Leases>,
     config: LeaseConfig,
-    board: SourceBoard,
+    board: UpstreamHealth,
     leadership: Leadership,
     /// This run of this server.
     holder: Uuid,
@@ -30,7 +30,7 @@ pub struct Keeper {
 /// A keeper, to be run, and what is done by its lease. While this server leads, the lease carries what `board` says; else
 /// `board` learns it from there.
 #[must_use]
-pub fn keeper(leases: Arc<dyn Leases>, config: LeaseConfig, board: SourceBoard) -> (Keeper, Leadership) {
+pub fn keeper(leases: Arc<dyn Leases>, config: LeaseConfig, board: UpstreamHealth) -> (Keeper, Leadership) {
     metrics::gauge!("living_map_lease_held").set(0.0);
     let leadership = Leadership::new(Role::Following, config.grace());
     let (holder, now) = (Uuid::now_v7(), Instant::now());
@@ -138,7 +138,7 @@ impl Keeper {
 
     /// Takes over what the leading server says. Another build's words are no reason to stop.
     fn hear(&self, note: &str) {
-        match serde_json::from_str::<Vec<SourceReport>>(note) {
+        match serde_json::from_str::<Vec<UpstreamReport>>(note) {
             Ok(reports) => self.board.hear(&reports),
             Err(error) => tracing::debug!(%error, "what the leading server says of its sources cannot be read"),
         }

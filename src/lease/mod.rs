@@ -68,7 +68,7 @@ pub enum Role {
 
 /// A role, since when, and why it is not a better one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct LeadershipStatus {
     /// The role.
     pub role: Role,
     /// When it began.
@@ -80,7 +80,7 @@ pub struct Standing {
 /// Runs tasks by lease. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Leadership {
-    standing: Arc<watch::Sender<Standing>>,
+    standing: Arc<watch::Sender<LeadershipStatus>>,
     grace: Duration,
 }
 
@@ -93,13 +93,13 @@ impl Leadership {
     }
 
     fn new(role: Role, grace: Duration) -> Self {
-        let standing = Standing { role, since: Utc::now(), error: None };
+        let standing = LeadershipStatus { role, since: Utc::now(), error: None };
         Self { standing: Arc::new(watch::Sender::new(standing)), grace }
     }
 
     /// What this server is now.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> LeadershipStatus {
         self.standing.borrow().clone()
     }
 

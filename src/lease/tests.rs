@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::*;
-use crate::adapters::SourceBoard;
+use crate::adapters::UpstreamHealth;
 use crate::history::HistoryError;
 use crate::history::leases::{Lease, Leases};
 use crate::model::{Service, SourceStatus};
@@ -64,7 +64,7 @@ impl Leases for Way {
 
 struct Server {
     way: Arc<Way>,
-    board: SourceBoard,
+    board: UpstreamHealth,
     leadership: Leadership,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -73,7 +73,7 @@ struct Server {
 impl Server {
     fn start(row: &Shared) -> Self {
         let way = Arc::new(Way { row: Arc::clone(row), ..Way::default() });
-        let (board, stop) = (SourceBoard::default(), CancellationToken::new());
+        let (board, stop) = (UpstreamHealth::default(), CancellationToken::new());
         let (keeper, leadership) = keeper(way.clone(), CONFIG, board.clone());
         let task = tokio::spawn(keeper.run(stop.clone()));
         Self { way, board, leadership, stop, task }

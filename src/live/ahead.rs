@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::past::PastError;
+use super::past::TimeTravelError;
 use crate::history::History;
 use crate::log::EventLog;
 use crate::model::{Cursor, LogEntry};
@@ -44,10 +44,10 @@ pub enum Stopped {
     /// Retention was there meanwhile, so something may be missing.
     Deleted,
     /// Something that is read from is away.
-    Failed(PastError),
+    Failed(TimeTravelError),
 }
 
-impl<E: Into<PastError>> From<E> for Stopped {
+impl<E: Into<TimeTravelError>> From<E> for Stopped {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
@@ -98,7 +98,7 @@ impl Entries {
         let mut entries = self.log.read(to.epoch, at).await?.ready_chunks(BATCH as usize).boxed();
         while at < to.seq {
             let Some(chunk) = entries.next().await else {
-                return Err(PastError::Unavailable("the log's reader ended".into()).into());
+                return Err(TimeTravelError::Unavailable("the log's reader ended".into()).into());
             };
             let mut chunk: Vec<LogEntry> = chunk.into_iter().collect::<Result<_, _>>()?;
             at = chunk.last().map_or(at, |entry| entry.cursor.seq);

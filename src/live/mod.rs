@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
-use crate::adapters::SourceBoard;
+use crate::adapters::UpstreamHealth;
 use crate::journal::Journal;
 use crate::map::{DEFAULT_MAX_ENTITIES, State};
 use crate::model::{Cursor, Epoch, Event, Layer};
 
 pub use follow::{follow, follow_from_saved};
-pub use past::{Past, PastConfig, PastError};
+pub use past::{TimeTravel, TimeTravelConfig, TimeTravelError};
 pub use replay::{Replay, ReplayConfig, ReplayError};
 pub use saved::{SavingConfig, save};
 use snapshot::SnapshotCache;
@@ -71,7 +71,7 @@ struct Inner {
     position: watch::Sender<Cursor>,
     following: watch::Sender<Following>,
     complete: AtomicBool,
-    board: SourceBoard,
+    board: UpstreamHealth,
     journal: Journal,
     cache: SnapshotCache,
     signals: broadcast::Sender<Arc<Event>>,
@@ -80,13 +80,13 @@ struct Inner {
 impl LiveMap {
     /// The empty map before the first entry of a log; [`follow()`] fills it.
     #[must_use]
-    pub fn new(config: LiveConfig, board: SourceBoard) -> Self {
+    pub fn new(config: LiveConfig, board: UpstreamHealth) -> Self {
         Self::with_journal(config, board, Journal::default())
     }
 
     /// The same, and outages of the log are noted in `journal`.
     #[must_use]
-    pub fn with_journal(config: LiveConfig, board: SourceBoard, journal: Journal) -> Self {
+    pub fn with_journal(config: LiveConfig, board: UpstreamHealth, journal: Journal) -> Self {
         let state = State::new(Epoch(0));
         let inner = Inner {
             position: watch::Sender::new(state.cursor()),

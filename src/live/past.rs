@@ -18,7 +18,7 @@ use crate::model::{Cursor, Epoch, LogEntry};
 
 /// How the past is made.
 #[derive(Debug, Clone, Copy)]
-pub struct PastConfig {
+pub struct TimeTravelConfig {
     /// Moments made at one time; further ones wait.
     pub concurrency: usize,
     /// How long one may wait and be made, in all.
@@ -27,7 +27,7 @@ pub struct PastConfig {
     pub max_entities: usize,
 }
 
-impl Default for PastConfig {
+impl Default for TimeTravelConfig {
     fn default() -> Self {
         Self { concurrency: 2, patience: Duration::from_secs(20), max_entities: DEFAULT_MAX_ENTITIES }
     }
@@ -44,7 +44,7 @@ pub struct Oldest {
 
 /// Why a moment cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PastError {
+pub enum TimeTravelError {
     /// What leads there is not kept any more.
     #[error("the past reaches back to {} only", oldest.cursor)]
     Gone {
@@ -68,13 +68,13 @@ pub enum PastError {
     Unavailable(String),
 }
 
-impl From<HistoryError> for PastError {
+impl From<HistoryError> for TimeTravelError {
     fn from(error: HistoryError) -> Self {
         Self::Unavailable(error.to_string())
     }
 }
 
-impl From<LogError> for PastError {
+impl From<LogError> for TimeTravelError {
     fn from(error: LogError) -> Self {
         Self::Unavailable(error.to_string())
     }
@@ -84,10 +84,10 @@ impl From<LogError> for PastError {
 ///
 /// Metrics: `living_map_past_seconds` (making one moment), `living_map_past_refused_total`.
 #[derive(Clone)]
-pub struct Past(Arc<Inner>);
+pub struct TimeTravel(Arc<Inner>);
 
 struct Inner {
-    config: PastConfig,
+    config: TimeTravelConfig,
     live: LiveMap,
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
@@ -102,11 +102,11 @@ pub(super) struct Kept {
     pub(super) first: u64,
 }
 
-impl Past {
+impl TimeTravel {
     /// The past of `live`, which follows `log`.
     #[must_use]
     pub fn new(
-        config: PastConfig,
+        config: TimeTravelConfig,
         live: LiveMap,
         log: Arc<dyn EventLog>,
         history: Arc<dyn History>,
@@ -119,14 +119,14 @@ impl Past {
     /// The map at `cursor`, exactly as a client had it there.
     ///
     /// # Errors
-    /// See [`PastError`].
-    pub async fn state_at(&self, cursor: Cursor) -> Result<State, PastError> {
+    /// See [`TimeTravelError`].
+    pub async fn state_at(&self, cursor: Cursor) -> Result<State, TimeTravelError> {
         let newest = self.0.live.cursor();
         if newest.epoch != cursor.epoch {
-            return Err(PastError::OtherEpoch { oldest: self.oldest().await? });
+            return Err(TimeTravelError::OtherEpoch { oldest: self.oldest().await? });
         }
         if newest.seq < cursor.seq {
-            return Err(PastError::Ahead { newest });
+            return Err(TimeTravelError::Ahead { newest });
         }
         self.bounded(Box::pin(async {
             let started = Instant::now();
@@ -144,8 +144,8 @@ impl Past {
     /// is the map now.
     ///
     /// # Errors
-    /// [`PastError::Gone`] before the oldest moment, and see [`PastError`].
-    pub async fn state_at_time(&self, time: DateTime<Utc>) -> Result<State, PastError> {
+    /// [`TimeTravelError::Gone`] before the oldest moment, and see [`TimeTravelError`].
+    pub async fn state_at_time(&self, time: DateTime<Utc>) -> Result<State, TimeTravelError> {
         let (newest, newest_at) = self.0.live.with(|state| (state.cursor(), state.logged_at()));
         if newest.seq == 0 || time >= newest_at {
             return self.state_at(newest).await;
@@ -154,7 +154,7 @@ impl Past {
             let started = Instant::now();
             let state = self.make(newest, Some(time)).await?;
             if state.cursor().seq == 0 {
-                return Err(PastError::Gone { oldest: self.oldest().await? });
+                return Err(TimeTravelError::Gone { oldest: self.oldest().await? });
             }
             metrics::histogram!("living_map_past_seconds").record(started.elapsed());
             Ok(state)
@@ -165,17 +165,17 @@ impl Past {
     /// The earliest moment that can be shown.
     ///
     /// # Errors
-    /// [`PastError::Unavailable`].
-    pub async fn oldest(&self) -> Result<Oldest, PastError> {
+    /// [`TimeTravelError::Unavailable`].
+    pub async fn oldest(&self) -> Result<Oldest, TimeTravelError> {
         let newest = self.0.live.cursor();
         let kept = self.kept(newest.epoch).await?;
         self.oldest_of(newest, &kept).await
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T, PastError>>) -> Result<T, PastError> {
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T, TimeTravelError>>) -> Result<T, TimeTravelError> {
         let refuse = |reason: &str| {
             metrics::counter!("living_map_past_refused_total").increment(1);
-            PastError::Unavailable(reason.to_owned())
+            TimeTravelError::Unavailable(reason.to_owned())
         };
         let within = async {
             let _place = self.0.room.acquire().await.map_err(|_| refuse("closed"))?;
@@ -185,7 +185,7 @@ impl Past {
     }
 
     /// A copy of the live map, if it is at `cursor`.
-    async fn present(&self, cursor: Cursor) -> Result<Option<State>, PastError> {
+    async fn present(&self, cursor: Cursor) -> Result<Option<State>, TimeTravelError> {
         if self.0.live.cursor() != cursor {
             return Ok(None);
         }
@@ -197,11 +197,11 @@ impl Past {
             let state = State::from_saved(&saved).map_err(|error| error.to_string())?;
             Ok(Some(state.with_max_entities(max_entities)))
         };
-        work(copy).await?.map_err(PastError::Unavailable)
+        work(copy).await?.map_err(TimeTravelError::Unavailable)
     }
 
     /// The map at `cursor`, or at a `time` before it.
-    async fn make(&self, cursor: Cursor, time: Option<DateTime<Utc>>) -> Result<State, PastError> {
+    async fn make(&self, cursor: Cursor, time: Option<DateTime<Utc>>) -> Result<State, TimeTravelError> {
         let snapshots = &self.0.snapshots;
         let saved = async { Ok(snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, time).await?) };
         let (kept, saved) = tokio::try_join!(self.kept(cursor.epoch), saved)?;
@@ -218,7 +218,7 @@ impl Past {
         if kept.first <= 1 {
             return self.fold(State::new(cursor.epoch), entries.ahead(0, cursor, time)).await;
         }
-        Err(PastError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &kept).await? })
+        Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &kept).await? })
     }
 
     /// Where what is kept is read from.
@@ -227,7 +227,7 @@ impl Past {
     }
 
     /// The state nearest to `cursor`, and not behind it, that what is kept goes on from.
-    pub(super) async fn base(&self, cursor: Cursor, kept: &Kept) -> Result<State, PastError> {
+    pub(super) async fn base(&self, cursor: Cursor, kept: &Kept) -> Result<State, TimeTravelError> {
         let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, None).await?;
         let saved = match saved.filter(|saved| kept.first <= saved.cursor.seq + 1) {
             Some(saved) => saved::read(saved).await,
@@ -236,13 +236,13 @@ impl Past {
         let state = match saved {
             Some(state) => state,
             None if kept.first <= 1 => State::new(cursor.epoch),
-            None => return Err(PastError::Gone { oldest: self.oldest_of(self.0.live.cursor(), kept).await? }),
+            None => return Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), kept).await? }),
         };
         Ok(state.with_max_entities(self.0.config.max_entities))
     }
 
     /// The oldest position, `from` or behind it, that has a saved state; the log's beginning if that is asked for.
-    pub(super) async fn oldest_state(&self, from: Cursor) -> Result<Option<Cursor>, PastError> {
+    pub(super) async fn oldest_state(&self, from: Cursor) -> Result<Option<Cursor>, TimeTravelError> {
         if from.seq == 0 {
             return Ok(Some(from));
         }
@@ -250,13 +250,13 @@ impl Past {
         Ok(oldest.map(|(cursor, _)| cursor))
     }
 
-    async fn fold(&self, state: State, mut entries: Ahead) -> Result<State, PastError> {
+    async fn fold(&self, state: State, mut entries: Ahead) -> Result<State, TimeTravelError> {
         let mut state = state.with_max_entities(self.0.config.max_entities);
         loop {
             let batch = match entries.next().await {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return Ok(state),
-                Err(Stopped::Deleted) => return Err(PastError::Gone { oldest: self.oldest().await? }),
+                Err(Stopped::Deleted) => return Err(TimeTravelError::Gone { oldest: self.oldest().await? }),
                 Err(Stopped::Failed(error)) => return Err(error),
             };
             state = work(move || {
@@ -270,7 +270,7 @@ impl Past {
     }
 
     /// The entry that comes next after a position.
-    async fn next(&self, epoch: Epoch, after: u64, kept: &Kept) -> Result<Option<LogEntry>, PastError> {
+    async fn next(&self, epoch: Epoch, after: u64, kept: &Kept) -> Result<Option<LogEntry>, TimeTravelError> {
         if let Some(entry) = self.0.history.read_log(epoch, after, 1).await?.into_iter().next() {
             return Ok(Some(entry));
         }
@@ -282,18 +282,18 @@ impl Past {
     }
 
     /// What is kept of the log `epoch`.
-    pub(super) async fn kept(&self, epoch: Epoch) -> Result<Kept, PastError> {
+    pub(super) async fn kept(&self, epoch: Epoch) -> Result<Kept, TimeTravelError> {
         let (log, held) = tokio::join!(self.0.log.bounds(), self.0.history.held(epoch));
         let (log, held) = (log?, held?);
         if log.epoch != epoch {
-            return Err(PastError::Unavailable("the log was recreated".into()));
+            return Err(TimeTravelError::Unavailable("the log was recreated".into()));
         }
         // of no use unless it goes on to where the log begins
         let first = held.filter(|held| held.last.saturating_add(1) >= log.first).map_or(log.first, |held| held.first);
         Ok(Kept { first: first.min(log.first), log })
     }
 
-    async fn oldest_of(&self, newest: Cursor, kept: &Kept) -> Result<Oldest, PastError> {
+    async fn oldest_of(&self, newest: Cursor, kept: &Kept) -> Result<Oldest, TimeTravelError> {
         let epoch = newest.epoch;
         if kept.first <= 1 {
             let first = if kept.log.last == 0 { None } else { self.next(epoch, 0, kept).await? };
@@ -308,6 +308,6 @@ impl Past {
 }
 
 /// Runs what takes its time off the threads that serve.
-pub(super) async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PastError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| PastError::Unavailable(error.to_string()))
+pub(super) async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TimeTravelError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| TimeTravelError::Unavailable(error.to_string()))
 }

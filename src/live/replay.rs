@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::LiveMap;
 use super::ahead::Stopped;
-use super::past::{self, Past, PastError};
+use super::past::{self, TimeTravel, TimeTravelError};
 use crate::map::State;
 use crate::model::Cursor;
 use crate::stream::{Batch, Replay as Answer, ReplaySource};
@@ -66,11 +66,11 @@ pub enum ReplayError {
     Unavailable(String),
 }
 
-impl From<PastError> for ReplayError {
-    fn from(error: PastError) -> Self {
+impl From<TimeTravelError> for ReplayError {
+    fn from(error: TimeTravelError) -> Self {
         match error {
-            PastError::Gone { .. } | PastError::OtherEpoch { .. } => Self::Gone,
-            PastError::Ahead { .. } | PastError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            TimeTravelError::Gone { .. } | TimeTravelError::OtherEpoch { .. } => Self::Gone,
+            TimeTravelError::Ahead { .. } | TimeTravelError::Unavailable(_) => Self::Unavailable(error.to_string()),
         }
     }
 }
@@ -88,7 +88,7 @@ pub struct Replay(Arc<Inner>);
 struct Inner {
     config: ReplayConfig,
     live: LiveMap,
-    past: Past,
+    past: TimeTravel,
     table: Mutex<Table>,
     /// Changes whenever there is more in the table, or a fold has ended.
     changed: watch::Sender<()>,
@@ -99,7 +99,7 @@ struct Inner {
 impl Replay {
     /// The frames of `live`, from its `past`.
     #[must_use]
-    pub fn new(config: ReplayConfig, live: LiveMap, past: Past) -> Self {
+    pub fn new(config: ReplayConfig, live: LiveMap, past: TimeTravel) -> Self {
         let table = Mutex::new(Table::new(&config));
         Self(Arc::new(Inner {
             config,

@@ -18,7 +18,7 @@ use self::reader::Reader;
 use self::tail::Tail;
 use self::writer::Writer;
 use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
-use crate::history::{DeadLetters, History, HistoryError};
+use crate::history::{DeadLetterQueue, History, HistoryError};
 use crate::model::subject::{MAP_SUBJECTS, NETWORK_SUBJECTS, Pattern};
 use crate::model::{Epoch, LogEntry, NewEvent};
 
@@ -54,7 +54,7 @@ pub struct TableLogConfig {
     /// From one attempt to reach an absent database to the next.
     pub retry_interval: Duration,
     /// Where events are kept that the database refuses; none: their publisher is told, and that is all.
-    pub dead_letters: Option<DeadLetters>,
+    pub dead_letters: Option<DeadLetterQueue>,
 }
 
 impl Default for TableLogConfig {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jetstream::LogStream;
 use super::{JetStreamLog, LogError};
-use crate::history::{DeadLetters, History};
+use crate::history::{DeadLetterQueue, History};
 use crate::journal::Journal;
 use crate::model::Epoch;
 
@@ -105,7 +105,7 @@ pub struct HistoryWriter {
     config: Arc<WriterConfig>,
     status: watch::Sender<WriterStatus>,
     journal: Journal,
-    dead_letters: Option<DeadLetters>,
+    dead_letters: Option<DeadLetterQueue>,
 }
 
 impl HistoryWriter {
@@ -131,7 +131,7 @@ impl HistoryWriter {
 
     /// Hands rows that the database refuses to `dead_letters`.
     #[must_use]
-    pub fn with_dead_letters(self, dead_letters: DeadLetters) -> Self {
+    pub fn with_dead_letters(self, dead_letters: DeadLetterQueue) -> Self {
         Self { dead_letters: Some(dead_letters), ..self }
     }
 

@@ -23,14 +23,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::Refresher;
-use crate::adapters::{SourceBoard, Upstreams};
+use crate::adapters::{UpstreamHealth, Upstreams};
 use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::model::{Event, Service, SourceStatus};
 
 /// Acts on control events and reports.
 #[derive(Clone)]
-pub struct Control {
+pub struct ControlEventHandler {
     /// Where they come from.
     pub live: LiveMap,
     /// Who forgets.
@@ -38,7 +38,7 @@ pub struct Control {
     /// Who polls.
     pub refresher: Refresher,
     /// Where reports of health go.
-    pub board: SourceBoard,
+    pub board: UpstreamHealth,
     /// Where reports of errors go.
     pub journal: Journal,
 }
@@ -52,7 +52,7 @@ enum Word {
     Other,
 }
 
-impl Control {
+impl ControlEventHandler {
     /// Acts on what comes, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let wanted: Arc<[Notify; Service::ALL.len()]> = Arc::default();

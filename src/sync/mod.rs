@@ -9,6 +9,6 @@ mod control;
 mod poller;
 mod refresh;
 
-pub use control::Control;
+pub use control::ControlEventHandler;
 pub use poller::{Poller, SyncConfig};
 pub use refresh::Refresher;

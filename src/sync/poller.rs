@@ -13,7 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Refresher;
-use crate::adapters::{AdapterError, PollContext, SourceBoard, Turn, Upstreams};
+use crate::adapters::{AdapterError, PollContext, Turn, UpstreamHealth, Upstreams};
 use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
@@ -69,7 +69,7 @@ enum PollError {
 pub struct Poller {
     config: SyncConfig,
     upstreams: Upstreams,
-    board: SourceBoard,
+    board: UpstreamHealth,
     live: LiveMap,
     log: Arc<dyn EventLog>,
     refresher: Refresher,
@@ -82,7 +82,7 @@ impl Poller {
     pub fn new(
         config: SyncConfig,
         upstreams: Upstreams,
-        board: SourceBoard,
+        board: UpstreamHealth,
         live: LiveMap,
         log: Arc<dyn EventLog>,
     ) -> Self {

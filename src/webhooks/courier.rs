@@ -14,7 +14,7 @@ use super::client::Client;
 use super::desk::{Cause, Desk};
 use super::{count_failure, count_message, target};
 use crate::alerts::{Destination, RulesStatus};
-use crate::history::dead_letters::DeadLetters;
+use crate::history::dead_letters::DeadLetterQueue;
 use crate::history::outbox::OutboxMessage;
 use crate::history::{HistoryError, Outbox};
 use crate::journal::Journal;
@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// How webhooks are told.
 #[derive(Debug, Clone)]
-pub struct CourierConfig {
+pub struct WebhookDispatcherConfig {
     /// How long a destination may take to answer. Default 10 s.
     pub timeout: Duration,
     /// The waits before each attempt but the first. Default 1 s, 5 s, 30 s, 5 min, 30 min, 2 h.
@@ -50,7 +50,7 @@ pub struct CourierConfig {
     pub stale_after: Duration,
 }
 
-impl Default for CourierConfig {
+impl Default for WebhookDispatcherConfig {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),
@@ -68,15 +68,15 @@ impl Default for CourierConfig {
 
 /// Tells webhooks of alerts. To be run where one server does so for all; run by two, it does no harm. Cheap to clone.
 #[derive(Clone)]
-pub struct Courier {
+pub struct WebhookDispatcher {
     /// How.
-    pub config: Arc<CourierConfig>,
+    pub config: Arc<WebhookDispatcherConfig>,
     /// Where alerts go.
     pub rules: watch::Receiver<RulesStatus>,
     /// What is to be sent.
     pub outbox: Arc<dyn Outbox>,
     /// Where what could not be sent goes.
-    pub dead_letters: DeadLetters,
+    pub dead_letters: DeadLetterQueue,
     /// What is followed.
     pub log: Arc<dyn EventLog>,
     /// The alerts, where no place in the log is known.
@@ -109,7 +109,7 @@ struct Post {
     dirty: bool,
 }
 
-impl Courier {
+impl WebhookDispatcher {
     /// Follows and sends until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         tokio::join!(self.keep_following(&stop), self.send(stop.clone()));

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::Rejection;
-use super::courier::Courier;
+use super::courier::WebhookDispatcher;
 use super::{count_failure, count_message, processor, target};
 use crate::alerts::Destination;
 use crate::history::HistoryError;
@@ -32,7 +32,7 @@ enum Fate {
     Dead(String),
 }
 
-impl Courier {
+impl WebhookDispatcher {
     /// Sends what is due until `stop`; then waits for what is under way.
     pub(super) async fn send(&self, stop: CancellationToken) {
         let under_way = TaskTracker::new();

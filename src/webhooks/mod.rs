@@ -22,7 +22,7 @@ mod processor;
 mod signature;
 
 pub use client::{Client, Rejection};
-pub use courier::{Courier, CourierConfig};
+pub use courier::{WebhookDispatcher, WebhookDispatcherConfig};
 pub use processor::{PROCESSOR, WebhookProcessor};
 
 fn count_failure(step: &'static str) {

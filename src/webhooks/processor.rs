@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::client::Client;
 use crate::alerts::RulesStatus;
-use crate::history::dead_letters::{Failure, Kept, ProcessError, Processor};
+use crate::history::dead_letters::{Failure, ProcessError, Processor, StoredDeadLetter};
 use crate::history::outbox::Claimed;
 use crate::model::{Cursor, Epoch, Event, LogEntry};
 
@@ -54,7 +54,7 @@ impl Processor for WebhookProcessor {
         PROCESSOR
     }
 
-    async fn process(&self, kept: &Kept) -> Result<(), ProcessError> {
+    async fn process(&self, kept: &StoredDeadLetter) -> Result<(), ProcessError> {
         let payload = kept.entry().event.payload;
         let name = payload["destination"].as_str().unwrap_or_default();
         let id = payload["webhook_id"].as_str().and_then(|id| id.parse::<Uuid>().ok());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream};
 use async_trait::async_trait;
 use futures::StreamExt;
-use living_map::adapters::SourceBoard;
+use living_map::adapters::UpstreamHealth;
 use living_map::bus::{Connection, Declaration, NatsConfig, connect, streams};
 use living_map::live::{self, LiveConfig, LiveMap};
 use living_map::log::{EventLog, JetStreamConfig, JetStreamLog, LogError};
@@ -313,7 +313,7 @@ async fn a_map_over_a_log_whose_entries_are_all_gone_is_complete_and_goes_on() {
     append(&*log, (0..3).map(event).collect()).await;
     stream_of(&server).await.purge().await.unwrap();
     let (live, hub) =
-        (LiveMap::new(LiveConfig::default(), SourceBoard::default()), Hub::new(HubConfig::default(), Epoch(0)));
+        (LiveMap::new(LiveConfig::default(), UpstreamHealth::default()), Hub::new(HubConfig::default(), Epoch(0)));
     let stop = CancellationToken::new();
     tokio::spawn(live::follow(live.clone(), Arc::clone(&log), Arc::new(hub), LiveConfig::default(), stop.clone()));
     until("the map to be complete", || async { live.is_complete().then_some(()) }).await;

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use living_map::adapters::SourceBoard;
+use living_map::adapters::UpstreamHealth;
 use living_map::history::snapshots::Snapshots;
 use living_map::history::{self, Database, HistoryConfig, Sweep};
-use living_map::live::{self, LiveConfig, LiveMap, Past, PastConfig, PastError, SavingConfig};
+use living_map::live::{self, LiveConfig, LiveMap, SavingConfig, TimeTravel, TimeTravelConfig, TimeTravelError};
 use living_map::log::table::{TableLog, TableLogConfig};
 use living_map::log::{Appended, Bounds, EventLog, LogError};
 use living_map::map::State;
@@ -96,7 +96,7 @@ async fn life(url: &str, saved_at: &[usize], seed: u64) -> World {
     let database = history::open(url, &HistoryConfig::default()).await.unwrap();
     let log: Arc<dyn EventLog> =
         Arc::new(TableLog::open(Arc::clone(&database.history), TableLogConfig::default()).await.unwrap());
-    let live = LiveMap::new(LiveConfig::default(), SourceBoard::default());
+    let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(0)));
     tokio::spawn(live::follow(live.clone(), Arc::clone(&log), hub, LiveConfig::default(), CancellationToken::new()));
     live.caught_up().await;
@@ -131,9 +131,9 @@ async fn save(live: &LiveMap, snapshots: &Arc<dyn Snapshots>) {
     live::save(live.clone(), Arc::clone(snapshots), SavingConfig::default(), stopped).await;
 }
 
-fn past(world: &World, log: &Arc<dyn EventLog>) -> Past {
+fn past(world: &World, log: &Arc<dyn EventLog>) -> TimeTravel {
     let (history, snapshots) = (Arc::clone(&world.database.history), Arc::clone(&world.database.snapshots));
-    Past::new(PastConfig::default(), world.live.clone(), Arc::clone(log), history, snapshots)
+    TimeTravel::new(TimeTravelConfig::default(), world.live.clone(), Arc::clone(log), history, snapshots)
 }
 
 async fn every_moment_is_as_a_client_had_it(url: &str) {
@@ -158,13 +158,13 @@ async fn every_moment_is_as_a_client_had_it(url: &str) {
         let (begin, end) = (world.entries[0].logged_at, world.entries[119].logged_at);
         assert_eq!(past.state_at_time(end + TimeDelta::hours(1)).await.unwrap().cursor().seq, 120);
         let before = past.state_at_time(begin - TimeDelta::hours(1)).await.unwrap_err();
-        assert!(matches!(before, PastError::Gone { oldest } if oldest.cursor.seq == 0), "{before}");
+        assert!(matches!(before, TimeTravelError::Gone { oldest } if oldest.cursor.seq == 0), "{before}");
     }
     let past = past(&world, &world.log);
     let ahead = past.state_at(Cursor { epoch, seq: 121 }).await.unwrap_err();
-    assert!(matches!(ahead, PastError::Ahead { newest } if newest.seq == 120), "{ahead}");
+    assert!(matches!(ahead, TimeTravelError::Ahead { newest } if newest.seq == 120), "{ahead}");
     let other = past.state_at(Cursor { epoch: Epoch(1), seq: 3 }).await.unwrap_err();
-    assert!(matches!(other, PastError::OtherEpoch { .. }), "{other}");
+    assert!(matches!(other, TimeTravelError::OtherEpoch { .. }), "{other}");
     world.database.history.close().await;
 }
 
@@ -198,7 +198,7 @@ async fn where_the_beginning_is_lost_the_past_begins_at_a_saved_map() {
             Ok(state) => assert_eq!(shown(&state), world.seen[usize::try_from(seq).unwrap()], "{seq}"),
             Err(error) => {
                 assert!(seq < oldest.seq, "{seq}: {error}");
-                assert!(matches!(error, PastError::Gone { oldest: told } if told.cursor == oldest), "{error}");
+                assert!(matches!(error, TimeTravelError::Gone { oldest: told } if told.cursor == oldest), "{error}");
             }
         }
     }
@@ -225,7 +225,10 @@ async fn where_a_class_was_deleted_the_past_is_exact_or_gone(url: &str) {
                 Ok(state) => assert_eq!(shown(&state), *seen, "{seq}"),
                 Err(error) => {
                     assert!(seq < expected, "{seq}: {error}");
-                    assert!(matches!(error, PastError::Gone { oldest } if oldest.cursor.seq == expected), "{error}");
+                    assert!(
+                        matches!(error, TimeTravelError::Gone { oldest } if oldest.cursor.seq == expected),
+                        "{error}"
+                    );
                 }
             }
         }

@@ -12,7 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use living_map::access::Role;
-use living_map::http::{RULES, Who};
+use living_map::http::{RULES, RequiredRole};
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
@@ -252,7 +252,7 @@ async fn state(server: &Process, admin: &str) -> Vec<Value> {
 }
 
 /// Every route as the document served has it, and as the table does; and who may.
-fn routes(document: &Value) -> Vec<(&'static str, &'static str, Who)> {
+fn routes(document: &Value) -> Vec<(&'static str, &'static str, RequiredRole)> {
     let mut served: BTreeSet<(String, String)> =
         UNDOCUMENTED.map(|path| ("GET".to_owned(), path.to_owned())).into_iter().collect();
     for (path, item) in document["paths"].as_object().unwrap() {

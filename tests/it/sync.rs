@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use living_map::adapters::{AdaptersConfig, SourceBoard, Upstreams};
+use living_map::adapters::{AdaptersConfig, UpstreamHealth, Upstreams};
 use living_map::demo::{Demo, DemoConfig, DemoHandle, Fault};
 use living_map::history::{self, HistoryConfig};
 use living_map::live::{self, LiveConfig, LiveMap};
@@ -23,7 +23,7 @@ use crate::support::wait::{PATIENCE, until};
 struct Synced {
     demo: DemoHandle,
     live: LiveMap,
-    board: SourceBoard,
+    board: UpstreamHealth,
     refresher: Refresher,
     stop: CancellationToken,
     poller: JoinHandle<()>,
@@ -36,7 +36,7 @@ impl Synced {
         let url = format!("sqlite://{}", folder.path().join("map.db").display());
         let history = history::open(&url, &HistoryConfig::default()).await.unwrap().history;
         let log: Arc<dyn EventLog> = Arc::new(TableLog::open(history, TableLogConfig::default()).await.unwrap());
-        let (board, stop) = (SourceBoard::default(), CancellationToken::new());
+        let (board, stop) = (UpstreamHealth::default(), CancellationToken::new());
         let live = LiveMap::new(LiveConfig::default(), board.clone());
         let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(0)));
         tokio::spawn(live::follow(live.clone(), Arc::clone(&log), hub, LiveConfig::default(), stop.clone()));

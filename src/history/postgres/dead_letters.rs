@@ -13,7 +13,7 @@ use super::read::push_type;
 use super::sqlstate::classify;
 use crate::history::HistoryError;
 use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStore, Kept, LetterStatus, Origin,
+    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, Origin, StoredDeadLetter,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::type_filter::TypeFilter;
@@ -53,7 +53,7 @@ WHERE dead_letters.id = gone.id AND dead_letters.version = gone.version";
 
 #[async_trait]
 impl DeadLetterStore for Postgres {
-    async fn keep(&self, kept: &Kept) -> Result<bool, HistoryError> {
+    async fn keep(&self, kept: &StoredDeadLetter) -> Result<bool, HistoryError> {
         let letter = &kept.letter;
         let query = sqlx::query(KEEP)
             .bind(letter.id)
@@ -77,7 +77,7 @@ impl DeadLetterStore for Postgres {
         Ok(within!(self.writers, self.config.write_timeout, execute, query)?.rows_affected() > 0)
     }
 
-    async fn letter(&self, id: Uuid) -> Result<Option<Kept>, HistoryError> {
+    async fn letter(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         let query = sqlx::query(ONE).bind(id);
         let row = within!(self.readers, self.config.read_timeout, fetch_optional, query)?;
         row.as_ref().map(kept).transpose().map_err(classify)
@@ -108,13 +108,13 @@ impl DeadLetterStore for Postgres {
         Ok(DeadLetterPage { items, has_more })
     }
 
-    async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         let query = sqlx::query(DUE).bind(now).bind(i64::from(limit));
         let rows = within!(self.readers, self.config.read_timeout, fetch_all, query)?;
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
     }
 
-    async fn unpublished(&self, limit: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn unpublished(&self, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         let query = sqlx::query(UNPUBLISHED).bind(i64::from(limit));
         let rows = within!(self.readers, self.config.read_timeout, fetch_all, query)?;
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
@@ -133,13 +133,13 @@ impl DeadLetterStore for Postgres {
         Ok(within!(self.writers, self.config.write_timeout, execute, query)?.rows_affected() > 0)
     }
 
-    async fn count(&self, status: LetterStatus) -> Result<u64, HistoryError> {
+    async fn count(&self, status: DeadLetterStatus) -> Result<u64, HistoryError> {
         let query = sqlx::query("SELECT count(*) FROM dead_letters WHERE status = $1").bind(status.as_str());
         let row = within!(self.readers, self.config.read_timeout, fetch_one, query)?;
         Ok(row.try_get::<i64, _>(0).map_err(classify)?.unsigned_abs())
     }
 
-    async fn expired(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn expired(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         let query = sqlx::query(EXPIRED).bind(before).bind(i64::from(limit));
         let rows = within!(self.readers, self.config.read_timeout, fetch_all, query)?;
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
@@ -152,9 +152,9 @@ impl DeadLetterStore for Postgres {
     }
 }
 
-fn kept(row: &PgRow) -> sqlx::Result<Kept> {
+fn kept(row: &PgRow) -> sqlx::Result<StoredDeadLetter> {
     let raw: Option<Vec<u8>> = row.try_get(17)?;
-    Ok(Kept { letter: letter(row)?, body: row.try_get::<Vec<u8>, _>(16)?.into(), raw: raw.map(Into::into) })
+    Ok(StoredDeadLetter { letter: letter(row)?, body: row.try_get::<Vec<u8>, _>(16)?.into(), raw: raw.map(Into::into) })
 }
 
 fn letter(row: &PgRow) -> sqlx::Result<DeadLetter> {

@@ -11,7 +11,7 @@ use super::code::classify;
 use super::read::{push_type, time};
 use crate::history::HistoryError;
 use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStore, Kept, LetterStatus, Origin,
+    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, Origin, StoredDeadLetter,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::type_filter::TypeFilter;
@@ -47,7 +47,7 @@ WHERE id = ?1 AND version = ?2";
 
 #[async_trait]
 impl DeadLetterStore for Sqlite {
-    async fn keep(&self, kept: &Kept) -> Result<bool, HistoryError> {
+    async fn keep(&self, kept: &StoredDeadLetter) -> Result<bool, HistoryError> {
         let letter = &kept.letter;
         let query = sqlx::query(KEEP)
             .bind(letter.id)
@@ -71,7 +71,7 @@ impl DeadLetterStore for Sqlite {
         Ok(self.writer.execute(query).await.map_err(classify)?.rows_affected() > 0)
     }
 
-    async fn letter(&self, id: Uuid) -> Result<Option<Kept>, HistoryError> {
+    async fn letter(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         let row = self.readers.fetch_optional(sqlx::query(ONE).bind(id)).await.map_err(classify)?;
         row.as_ref().map(kept).transpose().map_err(classify)
     }
@@ -101,13 +101,13 @@ impl DeadLetterStore for Sqlite {
         Ok(DeadLetterPage { items, has_more })
     }
 
-    async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         let query = sqlx::query(DUE).bind(now.timestamp_micros()).bind(limit);
         let rows = self.readers.fetch_all(query).await.map_err(classify)?;
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
     }
 
-    async fn unpublished(&self, limit: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn unpublished(&self, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         let rows = self.readers.fetch_all(sqlx::query(UNPUBLISHED).bind(limit)).await.map_err(classify)?;
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
     }
@@ -125,13 +125,13 @@ impl DeadLetterStore for Sqlite {
         Ok(self.writer.execute(query).await.map_err(classify)?.rows_affected() > 0)
     }
 
-    async fn count(&self, status: LetterStatus) -> Result<u64, HistoryError> {
+    async fn count(&self, status: DeadLetterStatus) -> Result<u64, HistoryError> {
         let query = sqlx::query_scalar("SELECT count(*) FROM dead_letters WHERE status = ?").bind(status.as_str());
         let count: i64 = query.fetch_one(&self.readers).await.map_err(classify)?;
         Ok(count.unsigned_abs())
     }
 
-    async fn expired(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Kept>, HistoryError> {
+    async fn expired(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         let query = sqlx::query(EXPIRED).bind(before.timestamp_micros()).bind(limit);
         let rows = self.readers.fetch_all(query).await.map_err(classify)?;
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
@@ -149,9 +149,9 @@ impl DeadLetterStore for Sqlite {
     }
 }
 
-fn kept(row: &SqliteRow) -> sqlx::Result<Kept> {
+fn kept(row: &SqliteRow) -> sqlx::Result<StoredDeadLetter> {
     let raw: Option<Vec<u8>> = row.try_get(17)?;
-    Ok(Kept { letter: letter(row)?, body: row.try_get::<Vec<u8>, _>(16)?.into(), raw: raw.map(Into::into) })
+    Ok(StoredDeadLetter { letter: letter(row)?, body: row.try_get::<Vec<u8>, _>(16)?.into(), raw: raw.map(Into::into) })
 }
 
 fn letter(row: &SqliteRow) -> sqlx::Result<DeadLetter> {

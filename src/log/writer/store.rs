@@ -14,7 +14,7 @@ use tracing::{Instrument, Span};
 use super::collect::Batch;
 use super::{PROCESSOR, WriterConfig, WriterStatus};
 use crate::bus::backoff;
-use crate::history::dead_letters::{DeadLetters, Failure, Fate};
+use crate::history::dead_letters::{DeadLetterQueue, Failure, Fate};
 use crate::history::{History, HistoryError, Written};
 use crate::journal::Journal;
 use crate::model::LogEntry;
@@ -30,7 +30,7 @@ pub struct Store {
     pub config: Arc<WriterConfig>,
     pub status: watch::Sender<WriterStatus>,
     pub journal: Journal,
-    pub dead_letters: Option<DeadLetters>,
+    pub dead_letters: Option<DeadLetterQueue>,
     /// The stream that the entries come from.
     pub stream: Arc<str>,
     pub stop: CancellationToken,

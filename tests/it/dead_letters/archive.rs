@@ -4,20 +4,20 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use living_map::dead_letters::{Archive, OfficeConfig};
+use living_map::dead_letters::{Archive, DeadLetterConfig};
 use living_map::journal::{EntryQuery, Place};
 use serde_json::Value;
 
 use super::office::{Moody, World};
 use crate::support::wait::until;
 
-fn config() -> OfficeConfig {
-    OfficeConfig {
+fn config() -> DeadLetterConfig {
+    DeadLetterConfig {
         interval: Duration::from_millis(5),
         batch: 4,
         archive_after: Duration::ZERO,
         archive_interval: Duration::from_millis(20),
-        ..OfficeConfig::default()
+        ..DeadLetterConfig::default()
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
-use living_map::adapters::SourceBoard;
-use living_map::dead_letters::{Office, OfficeConfig};
+use living_map::adapters::UpstreamHealth;
+use living_map::dead_letters::{DeadLetterConfig, DeadLetterService};
 use living_map::history::dead_letters::{
-    DeadLetter, DeadLetterQuery, DeadLetters, Failure, Kept, LetterStatus, Origin, ProcessError, Processor, RetryConfig,
+    DeadLetter, DeadLetterQuery, DeadLetterQueue, DeadLetterStatus, Failure, Origin, ProcessError, Processor,
+    RetryConfig, StoredDeadLetter,
 };
 use living_map::history::{self, HistoryConfig};
 use living_map::journal::Journal;
@@ -39,7 +40,7 @@ impl Processor for Moody {
         "moody"
     }
 
-    async fn process(&self, kept: &Kept) -> Result<(), ProcessError> {
+    async fn process(&self, kept: &StoredDeadLetter) -> Result<(), ProcessError> {
         assert_eq!(&*kept.body, b"{\"n\":1}");
         let take =
             |count: &AtomicUsize| count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
@@ -53,25 +54,25 @@ impl Processor for Moody {
 
 /// An office over a database of its own.
 pub struct World {
-    pub letters: DeadLetters,
-    pub office: Office,
+    pub letters: DeadLetterQueue,
+    pub office: DeadLetterService,
     pub journal: Journal,
     pub stop: CancellationToken,
     pub folder: tempfile::TempDir,
 }
 
 impl World {
-    pub async fn new(processor: Arc<Moody>, config: OfficeConfig, last_delay: Duration) -> Self {
+    pub async fn new(processor: Arc<Moody>, config: DeadLetterConfig, last_delay: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("map.db").display());
         let database = history::open(&url, &HistoryConfig::default()).await.unwrap();
         let log: Arc<dyn EventLog> =
             Arc::new(TableLog::open(database.history, TableLogConfig::default()).await.unwrap());
         let retries = RetryConfig { delays: [10, 20, 30].map(Duration::from_millis).to_vec(), last_delay };
-        let letters = DeadLetters::new(database.dead_letters, retries);
-        let live = LiveMap::new(LiveConfig::default(), SourceBoard::default());
+        let letters = DeadLetterQueue::new(database.dead_letters, retries);
+        let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default());
         let journal = Journal::default();
-        let office = Office::new(config, letters.clone(), vec![processor], log, live, journal.clone());
+        let office = DeadLetterService::new(config, letters.clone(), vec![processor], log, live, journal.clone());
         Self { letters, office, journal, stop: CancellationToken::new(), folder }
     }
 
@@ -96,11 +97,11 @@ impl Drop for World {
     }
 }
 
-fn quick() -> OfficeConfig {
-    OfficeConfig {
+fn quick() -> DeadLetterConfig {
+    DeadLetterConfig {
         interval: Duration::from_millis(5),
         away_delay: Duration::from_millis(10),
-        ..OfficeConfig::default()
+        ..DeadLetterConfig::default()
     }
 }
 
@@ -121,7 +122,7 @@ async fn after_its_death_it_is_tried_once_more_and_not_again() {
     world.fail(1).await;
     world.run();
     let letter = until("the last attempt", || async {
-        world.all().await.pop().filter(|letter| letter.status == LetterStatus::Dead && letter.next_at.is_none())
+        world.all().await.pop().filter(|letter| letter.status == DeadLetterStatus::Dead && letter.next_at.is_none())
     })
     .await;
     assert_eq!((letter.attempts, letter.published), (5, true), "the first, three retries and one after its death");
@@ -136,7 +137,7 @@ async fn the_attempt_after_its_death_can_succeed() {
     world.fail(1).await;
     world.run();
     until("it to be replayed", || async {
-        world.all().await.pop().filter(|letter| letter.status == LetterStatus::Replayed)
+        world.all().await.pop().filter(|letter| letter.status == DeadLetterStatus::Replayed)
     })
     .await;
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use living_map::history::dead_letters::{
-    DeadLetter, DeadLetterQuery, DeadLetterStore, DeadLetters, Failure, Fate, Kept, LetterStatus, RetryConfig,
+    DeadLetter, DeadLetterQuery, DeadLetterQueue, DeadLetterStatus, DeadLetterStore, Failure, Fate, RetryConfig,
+    StoredDeadLetter,
 };
 use living_map::history::{self, HistoryConfig, PagePosition};
 use living_map::model::LogEntry;
@@ -31,7 +32,7 @@ fn of(seq: u64, subject: &str) -> LogEntry {
 }
 
 /// A letter that failed first at so many milliseconds.
-fn kept(seq: u64, subject: &str, status: LetterStatus) -> Kept {
+fn kept(seq: u64, subject: &str, status: DeadLetterStatus) -> StoredDeadLetter {
     let failed_at = at(i64::try_from(seq).unwrap() * 1_000);
     let origin = Failure::of_entry("history", "LIVING_MAP", &of(seq, subject), String::new()).origin;
     let letter = DeadLetter {
@@ -48,18 +49,18 @@ fn kept(seq: u64, subject: &str, status: LetterStatus) -> Kept {
         published: false,
         version: 1,
     };
-    Kept { letter, body: b"\0body".as_slice().into(), raw: None }
+    StoredDeadLetter { letter, body: b"\0body".as_slice().into(), raw: None }
 }
 
 async fn a_failed_event_comes_back_as_it_was(private: Private) {
     let store = letters(&private).await;
-    let handle = DeadLetters::new(Arc::clone(&store), RetryConfig::default());
+    let handle = DeadLetterQueue::new(Arc::clone(&store), RetryConfig::default());
     let entry = of(7, "agent.event.status");
     let failure = Failure::of_entry("history", "LIVING_MAP", &entry, "refused\0".into());
     assert_eq!(handle.failed(failure).await.unwrap(), Fate::Retrying);
     let page = store.letters(&DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() }).await.unwrap();
     let [letter] = &page.items[..] else { panic!("{page:?}") };
-    assert_eq!((letter.status, letter.attempts, letter.error.as_str()), (LetterStatus::Retrying, 1, "refused"));
+    assert_eq!((letter.status, letter.attempts, letter.error.as_str()), (DeadLetterStatus::Retrying, 1, "refused"));
     assert_eq!(letter.next_at.unwrap() - letter.first_failed_at, chrono::TimeDelta::seconds(1));
     let kept = store.letter(letter.id).await.unwrap().unwrap();
     assert_eq!((&kept.letter, kept.entry()), (letter, entry));
@@ -68,7 +69,7 @@ async fn a_failed_event_comes_back_as_it_was(private: Private) {
 
 async fn the_same_message_is_one_letter_and_a_dead_letter_none(private: Private) {
     let store = letters(&private).await;
-    let handle = DeadLetters::new(Arc::clone(&store), RetryConfig::default());
+    let handle = DeadLetterQueue::new(Arc::clone(&store), RetryConfig::default());
     let failure = Failure::of_entry("history", "LIVING_MAP", &of(1, "a.b"), "no".into());
     handle.failed(failure.clone()).await.unwrap();
     handle.failed(failure.clone()).await.unwrap();
@@ -76,16 +77,16 @@ async fn the_same_message_is_one_letter_and_a_dead_letter_none(private: Private)
     assert_eq!(handle.failed(other).await.unwrap(), Fate::Dead);
     let dropped = Failure::of_entry("history", "LIVING_MAP", &of(2, "a.b.dlq"), "no".into());
     assert_eq!(handle.failed(dropped).await.unwrap(), Fate::Dropped);
-    assert_eq!(store.count(LetterStatus::Retrying).await.unwrap(), 1);
-    assert_eq!(store.count(LetterStatus::Dead).await.unwrap(), 1);
+    assert_eq!(store.count(DeadLetterStatus::Retrying).await.unwrap(), 1);
+    assert_eq!(store.count(DeadLetterStatus::Dead).await.unwrap(), 1);
 }
 
 async fn of_two_changes_at_once_one_is_too_late(private: Private) {
     let store = letters(&private).await;
-    let Kept { letter, .. } = &kept(1, "a.b", LetterStatus::Dead);
-    store.keep(&Kept { letter: letter.clone(), body: "{}".into(), raw: None }).await.unwrap();
-    let replayed = DeadLetter { status: LetterStatus::Replayed, next_at: None, ..letter.clone() };
-    let discarded = DeadLetter { status: LetterStatus::Discarded, ..letter.clone() };
+    let StoredDeadLetter { letter, .. } = &kept(1, "a.b", DeadLetterStatus::Dead);
+    store.keep(&StoredDeadLetter { letter: letter.clone(), body: "{}".into(), raw: None }).await.unwrap();
+    let replayed = DeadLetter { status: DeadLetterStatus::Replayed, next_at: None, ..letter.clone() };
+    let discarded = DeadLetter { status: DeadLetterStatus::Discarded, ..letter.clone() };
     assert!(store.change(&replayed).await.unwrap());
     assert!(!store.change(&discarded).await.unwrap());
     let now = store.letter(letter.id).await.unwrap().unwrap().letter;
@@ -97,7 +98,7 @@ async fn letters_are_found_by_subject_status_and_time_page_by_page(private: Priv
     let mut all = Vec::new();
     for seq in 1..=9 {
         let subject = if seq % 3 == 0 { "usage.llm" } else { "agent.event.status" };
-        let status = if seq % 2 == 0 { LetterStatus::Dead } else { LetterStatus::Discarded };
+        let status = if seq % 2 == 0 { DeadLetterStatus::Dead } else { DeadLetterStatus::Discarded };
         let kept = kept(seq, subject, status);
         store.keep(&kept).await.unwrap();
         all.insert(0, kept.letter);
@@ -121,8 +122,8 @@ async fn letters_are_found_by_subject_status_and_time_page_by_page(private: Priv
     assert_eq!(find(base.clone()).await, all);
     let agents = DeadLetterQuery { subject: "agent.event.*".parse().ok(), ..base.clone() };
     assert_eq!(find(agents).await, where_(&|letter| letter.subject.starts_with("agent")));
-    let dead = DeadLetterQuery { status: Some(LetterStatus::Dead), ..base.clone() };
-    assert_eq!(find(dead).await, where_(&|letter| letter.status == LetterStatus::Dead));
+    let dead = DeadLetterQuery { status: Some(DeadLetterStatus::Dead), ..base.clone() };
+    assert_eq!(find(dead).await, where_(&|letter| letter.status == DeadLetterStatus::Dead));
     let (since, until) = (at(3_000), at(6_000));
     let between = DeadLetterQuery { since: Some(since), until: Some(until), ..base };
     assert_eq!(find(between).await, where_(&|letter| (since..until).contains(&letter.first_failed_at)));
@@ -130,8 +131,8 @@ async fn letters_are_found_by_subject_status_and_time_page_by_page(private: Priv
 
 async fn what_is_due_unpublished_or_expired_is_found_and_what_was_changed_is_not_removed(private: Private) {
     let store = letters(&private).await;
-    let retrying = kept(1, "a.b", LetterStatus::Retrying);
-    let dead = kept(2, "a.b", LetterStatus::Dead);
+    let retrying = kept(1, "a.b", DeadLetterStatus::Retrying);
+    let dead = kept(2, "a.b", DeadLetterStatus::Dead);
     for kept in [&dead, &retrying] {
         assert!(store.keep(kept).await.unwrap());
         assert!(!store.keep(kept).await.unwrap());

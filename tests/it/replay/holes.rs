@@ -6,9 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use living_map::adapters::SourceBoard;
+use living_map::adapters::UpstreamHealth;
 use living_map::history::{self, Database, HistoryConfig};
-use living_map::live::{self, LiveConfig, LiveMap, Past, PastConfig, Replay, ReplayConfig, ReplayError, SavingConfig};
+use living_map::live::{
+    self, LiveConfig, LiveMap, Replay, ReplayConfig, ReplayError, SavingConfig, TimeTravel, TimeTravelConfig,
+};
 use living_map::log::table::{TableLog, TableLogConfig};
 use living_map::log::{Appended, Bounds, EventLog, LogError};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
@@ -68,7 +70,7 @@ async fn life() -> World {
     let database = history::open(&url, &HistoryConfig::default()).await.unwrap();
     let log: Arc<dyn EventLog> =
         Arc::new(TableLog::open(Arc::clone(&database.history), TableLogConfig::default()).await.unwrap());
-    let live = LiveMap::new(LiveConfig::default(), SourceBoard::default());
+    let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(0)));
     tokio::spawn(live::follow(live.clone(), Arc::clone(&log), hub, LiveConfig::default(), CancellationToken::new()));
     live.caught_up().await;
@@ -89,7 +91,7 @@ async fn life() -> World {
 fn replay(world: &World, first: u64, without: Option<u64>, config: ReplayConfig) -> Replay {
     let log = Arc::new(Holed { log: Arc::clone(&world.log), first, without });
     let (history, snapshots) = (Arc::clone(&world.database.history), Arc::clone(&world.database.snapshots));
-    let past = Past::new(PastConfig::default(), world.live.clone(), log, history, snapshots);
+    let past = TimeTravel::new(TimeTravelConfig::default(), world.live.clone(), log, history, snapshots);
     Replay::new(config, world.live.clone(), past)
 }
 
