@@ -28,7 +28,7 @@ use crate::demo::{self, Demo, DemoConfig};
 use crate::history::dead_letters::{DeadLetterQueue, Processor};
 use crate::history::retention;
 use crate::history::{self, History, Leases};
-use crate::http::{self, AlertParts, AppState, Parts};
+use crate::http::{self, AlertServices, AppState, Services};
 use crate::journal::Journal;
 use crate::learner::ExperienceProcessor;
 use crate::lease::{self, Leadership, LeaseConfig};
@@ -99,7 +99,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     if let Some(address) = settings.listen.metrics_bind {
         let listener = listen(address).with_context(|| format!("cannot listen on {address} (METRICS_BIND)"))?;
         tracing::info!("/metrics on http://{}", listener.local_addr()?);
-        let (router, config) = (http::metrics_alone(metrics.clone()), http_config(&settings));
+        let (router, config) = (http::metrics_router(metrics.clone()), http_config(&settings));
         // to the end, so that a stop is seen too
         tasks.spawn("metrics listener", Stage::Recording, |stop| async move {
             http::serve(listener, router, &config, stop).await;
@@ -254,7 +254,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
             };
             processors.push(Arc::new(WebhookProcessor { rules: status.clone(), client: courier.client.clone() }));
             tasks.spawn_leading("webhooks", Stage::Working, &leadership, move |stop| courier.clone().run(stop));
-            Some(AlertParts { rules: status, outbox })
+            Some(AlertServices { rules: status, outbox })
         }
     };
     let office = DeadLetterService::new(
@@ -266,7 +266,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         journal.clone(),
     );
     let office = match &alerts {
-        Some(AlertParts { rules, .. }) => {
+        Some(AlertServices { rules, .. }) => {
             let rules = rules.clone();
             office.with_alert_of_its_own_unless(move || rules.borrow().rules.count_dead_letters())
         }
@@ -290,7 +290,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let sources = Sources { snapshot: snapshots(&live), replay: replay.source() };
     let streams = Streams::start(stream_config(&settings), &hub, &sources, streams_stop.clone());
     let http_config = http_config(&settings);
-    let state = AppState::from(Parts {
+    let state = AppState::from(Services {
         config: http_config.clone(),
         access,
         limits: access::limits(&settings),
@@ -301,8 +301,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         dead_letters: office,
         alerts,
         snapshots: saved,
-        past,
-        sources: board,
+        time_travel: past,
+        upstreams: board,
         refresher,
         leadership,
         writer,

@@ -54,13 +54,13 @@ pub fn party(address: IpAddr) -> IpAddr {
 
 /// How many of something each address has. As many entries as there are things, at most.
 #[derive(Debug, Clone)]
-pub struct Shares {
+pub struct AddressQuota {
     max: u32,
     unlimited: Networks,
     taken: Arc<DashMap<IpAddr, u32>>,
 }
 
-impl Shares {
+impl AddressQuota {
     /// At most `max` for each address that is not in `unlimited`.
     #[must_use]
     pub fn new(max: u32, unlimited: Networks) -> Self {
@@ -69,9 +69,9 @@ impl Shares {
 
     /// One more for this address; none if it has as many as it may.
     #[must_use]
-    pub fn take(&self, address: IpAddr) -> Option<Share> {
+    pub fn take(&self, address: IpAddr) -> Option<AddressPermit> {
         if self.unlimited.contains(address.to_canonical()) {
-            return Some(Share(None));
+            return Some(AddressPermit(None));
         }
         let party = party(address);
         let mut taken = self.taken.entry(party).or_insert(0);
@@ -80,11 +80,11 @@ impl Shares {
         }
         *taken += 1;
         drop(taken);
-        Some(Share(Some((Arc::clone(&self.taken), party))))
+        Some(AddressPermit(Some((Arc::clone(&self.taken), party))))
     }
 }
 
-impl Default for Shares {
+impl Default for AddressQuota {
     /// Without a limit.
     fn default() -> Self {
         Self::new(u32::MAX, Networks::default())
@@ -93,9 +93,9 @@ impl Default for Shares {
 
 /// One of something, given back when dropped.
 #[derive(Debug)]
-pub struct Share(Option<(Arc<DashMap<IpAddr, u32>>, IpAddr)>);
+pub struct AddressPermit(Option<(Arc<DashMap<IpAddr, u32>>, IpAddr)>);
 
-impl Drop for Share {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         let Some((taken, party)) = self.0.take() else { return };
         if let Entry::Occupied(mut entry) = taken.entry(party) {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn each_address_has_its_share_and_gives_it_back() {
-        let shares = Shares::new(2, networks(&["127.0.0.0/8"]));
+        let shares = AddressQuota::new(2, networks(&["127.0.0.0/8"]));
         let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
         let held: Vec<_> = (0..2).map(|_| shares.take(one).unwrap()).collect();
         assert!(shares.take(one).is_none());

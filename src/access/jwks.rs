@@ -31,14 +31,14 @@ const RETRY: Duration = Duration::from_secs(15);
 
 /// Where an issuer's keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum KeySource {
     /// A file.
     File(PathBuf),
     /// An address.
     Url(Url),
 }
 
-impl Place {
+impl KeySource {
     /// An address if it begins like one, else a file's path.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ pub struct KeysStatus {
 
 /// An issuer's keys.
 pub struct Keys {
-    place: Place,
+    source: KeySource,
     refresh: Duration,
     client: reqwest::Client,
     current: ArcSwap<Vec<Arc<Key>>>,
@@ -98,7 +98,7 @@ impl Keys {
     ///
     /// # Errors
     /// The file cannot be used.
-    pub fn new(place: Place, refresh: Duration, journal: Journal) -> Result<Self, InvalidAccess> {
+    pub fn new(source: KeySource, refresh: Duration, journal: Journal) -> Result<Self, InvalidAccess> {
         let client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
             // somebody else's answer is not the issuer's
@@ -107,7 +107,7 @@ impl Keys {
             .map_err(|error| InvalidAccess::Keys(error.to_string()))?;
         let status = KeysStatus { keys: 0, last_success: None, error: None };
         let keys = Self {
-            place,
+            source,
             refresh,
             client,
             current: ArcSwap::default(),
@@ -115,7 +115,7 @@ impl Keys {
             status: StdMutex::new(status),
             journal,
         };
-        if let Place::File(path) = &keys.place {
+        if let KeySource::File(path) = &keys.source {
             let text = std::fs::read(path).map_err(|error| InvalidAccess::Keys(error.to_string()))?;
             keys.take(read_keys(&text).map_err(InvalidAccess::Keys)?);
         }
@@ -176,12 +176,12 @@ impl Keys {
             Err(error) => {
                 let rescued = !self.current.load().is_empty();
                 tracing::warn!(
-                    place = self.place.shown(),
+                    source = self.source.shown(),
                     error,
                     rescued,
                     "the keys that tokens are checked with cannot be read"
                 );
-                self.journal.record("read", "access", &self.place.shown(), &error);
+                self.journal.record("read", "access", &self.source.shown(), &error);
                 self.status.lock().unwrap_or_else(PoisonError::into_inner).error = Some(error);
             }
         }
@@ -194,9 +194,9 @@ impl Keys {
     }
 
     async fn fetch(&self) -> Result<Vec<u8>, String> {
-        let url = match &self.place {
-            Place::File(path) => return tokio::fs::read(path).await.map_err(|error| error.to_string()),
-            Place::Url(url) => url.clone(),
+        let url = match &self.source {
+            KeySource::File(path) => return tokio::fs::read(path).await.map_err(|error| error.to_string()),
+            KeySource::Url(url) => url.clone(),
         };
         // without the address, which may have a password
         let in_words = |error: reqwest::Error| error.without_url().to_string();

@@ -8,7 +8,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
-use super::jwks::{Keys, Place};
+use super::jwks::{KeySource, Keys};
 use super::{Denied, Identity, InvalidAccess, Role};
 use crate::journal::Journal;
 
@@ -23,7 +23,7 @@ pub enum Verification {
     /// RS256, ES256 or `EdDSA`, as each of the issuer's keys is made for.
     Keys {
         /// Where they are.
-        place: Place,
+        source: KeySource,
         /// How often they are read anew.
         refresh: Duration,
     },
@@ -76,7 +76,7 @@ impl Jwt {
         let with = match config.verification {
             Verification::Secret(secret) if secret.len() < MIN_SECRET_BYTES => return Err(InvalidAccess::ShortSecret),
             Verification::Secret(secret) => With::Secret(DecodingKey::from_secret(secret.as_bytes())),
-            Verification::Keys { place, refresh } => With::Keys(Keys::new(place, refresh, journal)?),
+            Verification::Keys { source, refresh } => With::Keys(Keys::new(source, refresh, journal)?),
         };
         let mut required = vec!["exp"];
         let mut rules = Validation {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use jwks::{KeysStatus, Place};
+pub use jwks::{KeySource, KeysStatus};
 pub use jwt::{JwtConfig, Verification};
 pub use role::{Role, UnknownRole};
 pub use ticket::{Ticket, TicketConfig};

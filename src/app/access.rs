@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::access::address::{Networks, Shares};
+use crate::access::address::{AddressQuota, Networks};
 use crate::access::rate::Rate;
-use crate::access::{Access, JwtConfig, Place, Scheme, TicketConfig, Tokens, Verification};
+use crate::access::{Access, JwtConfig, KeySource, Scheme, TicketConfig, Tokens, Verification};
 use crate::config::{Auth, Settings};
 use crate::http::{Limits, LimitsConfig};
 use crate::journal::Journal;
@@ -55,8 +55,8 @@ fn verification(settings: &Settings) -> anyhow::Result<Verification> {
     let access = &settings.access;
     match (&access.jwt_secret, &access.jwt_jwks) {
         (None, Some(place)) => {
-            let place = Place::parse(place).map_err(anyhow::Error::msg).context("JWT_JWKS cannot be used")?;
-            Ok(Verification::Keys { place, refresh: access.jwt_jwks_refresh })
+            let source = KeySource::parse(place).map_err(anyhow::Error::msg).context("JWT_JWKS cannot be used")?;
+            Ok(Verification::Keys { source, refresh: access.jwt_jwks_refresh })
         }
         (secret, _) => Ok(Verification::Secret(secret.clone().unwrap_or_default())),
     }
@@ -81,14 +81,14 @@ pub fn limits(settings: &Settings) -> Limits {
 }
 
 /// How many connections each address may have. Proxies have as many as there are.
-pub fn connection_shares(settings: &Settings) -> Shares {
+pub fn connection_shares(settings: &Settings) -> AddressQuota {
     let unlimited = settings.limits.unlimited_addresses.iter().chain(&settings.limits.trusted_proxies);
-    Shares::new(settings.limits.max_connections_per_address, unlimited.copied().collect())
+    AddressQuota::new(settings.limits.max_connections_per_address, unlimited.copied().collect())
 }
 
 /// How many streams each address may have.
-pub fn stream_shares(settings: &Settings) -> Shares {
-    Shares::new(settings.streaming.stream_max_clients_per_address, unlimited(settings))
+pub fn stream_shares(settings: &Settings) -> AddressQuota {
+    AddressQuota::new(settings.streaming.stream_max_clients_per_address, unlimited(settings))
 }
 
 fn unlimited(settings: &Settings) -> Networks {

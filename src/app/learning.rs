@@ -212,7 +212,7 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
         |stop| upkeep(metrics, stop)
     });
     tracing::info!("learning; /health and /metrics on http://{address}");
-    http::serve(listener, http::probes(status, metrics), &http_config(&settings), stop).await;
+    http::serve(listener, http::learner_router(status, metrics), &http_config(&settings), stop).await;
     let limit = settings.cluster.stop;
     let broken_off = tasks.stop(Instant::now() + limit / 10 * 9, limit / 10).await;
     database.history.close().await;

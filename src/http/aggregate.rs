@@ -213,7 +213,7 @@ pub async fn aggregate(
     let asked = question(&query, Utc::now())?;
     let asked = AggregateQuery { filter: query.filter.query(&state), ..asked };
     let counted = state.history.aggregate(&asked).await;
-    let counted = counted.map_err(|error| Problem::from(error).retry_after(state.config.retry_after))?;
+    let counted = counted.map_err(|error| state.problem(error))?;
     Ok(Json(EventCounts::of(&asked, counted)))
 }
 

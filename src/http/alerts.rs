@@ -121,7 +121,7 @@ pub(super) async fn tell(
     let new = envelope::publish(event, now).map_err(Problem::internal)?;
     let outcome = state.log.append(vec![new]).await.pop();
     let outcome = outcome.unwrap_or_else(|| Err(LogError::Unavailable("the log gave no answer".to_owned())));
-    let appended = outcome.map_err(|error| Problem::from(error).retry_after(state.config.retry_after))?;
+    let appended = outcome.map_err(|error| state.problem(error))?;
     if let Some(cursor) = appended.cursor {
         // it is in the log; a map that is late shows it later
         let _ = tokio::time::timeout(state.config.catch_up_timeout, state.live.folded(cursor)).await;

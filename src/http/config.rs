@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::access::address::Shares;
+use crate::access::address::AddressQuota;
 
 /// Every limit of the HTTP side. All of them hold for one server process.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub struct HttpConfig {
     /// stream no longer counts here, streams have their own limit.
     pub max_connections: usize,
     /// The same for each address; more are closed at once. Streams do not count here either.
-    pub connection_shares: Shares,
+    pub connection_shares: AddressQuota,
     /// How long a connection may take to send the head of its next request, idle time included. Longer than the 60 s
     /// after which common load balancers drop an idle connection, so that it is they who close first.
     pub idle_timeout: Duration,
@@ -52,7 +52,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             max_connections: 20_000,
-            connection_shares: Shares::default(),
+            connection_shares: AddressQuota::default(),
             idle_timeout: Duration::from_secs(75),
             max_head_bytes: 32 * 1024,
             max_headers: 100,

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::limits::Visitor;
 use super::root::SERVICE;
-use super::state::{AlertParts, AppState};
+use super::state::{AlertServices, AppState};
 use crate::access::{Access, KeysStatus};
 use crate::alerts::{Destination, RulesStatus};
 use crate::history::HistoryError;
@@ -342,7 +342,7 @@ pub async fn health() -> Response {
 pub async fn ready(State(state): State<AppState>, request: Request) -> Response {
     let limit = state.config.probe_timeout;
     let standing = async {
-        let Some(AlertParts { rules, outbox }) = &state.alerts else { return Ok(None) };
+        let Some(AlertServices { rules, outbox }) = &state.alerts else { return Ok(None) };
         let destinations = Arc::clone(&rules.borrow().destinations);
         if destinations.is_empty() {
             return Ok(None);
@@ -364,7 +364,7 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
         Following::Current => ("current", None),
         Following::Stale(reason) => ("stale", Some(reason)),
     };
-    let sources = state.sources.health(Utc::now());
+    let sources = state.upstreams.health(Utc::now());
     let writer = state.writer.as_ref().map(|status| WriterCheck::from(&*status.borrow()));
     let writes = writer.as_ref().is_none_or(|writer| writer.error.is_none());
     let journal = JournalCheck::from(state.journal.status());

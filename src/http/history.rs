@@ -200,15 +200,13 @@ pub async fn history(
     State(state): State<AppState>,
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<EventList>, Problem> {
-    let retry_after = state.config.retry_after;
-    let away = |error| Problem::from(error).retry_after(retry_after);
     let after = match query.cursor {
         None => None,
         Some(After::Row(position)) => Some(position),
         Some(After::Event(cursor)) => Some(place_of(&state, cursor).await?),
     };
     let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
-    let page = state.history.query(&wanted).await.map_err(away)?;
+    let page = state.history.query(&wanted).await.map_err(|error| state.problem(error))?;
     let last = page.records.last().filter(|_| page.has_more);
     let next_cursor =
         last.map(|record| paging::write_position(PagePosition { timestamp: record.timestamp, id: record.id }));
@@ -225,11 +223,7 @@ pub async fn history(
 async fn place_of(state: &AppState, cursor: Cursor) -> Result<PagePosition, Problem> {
     let gone = || Problem::bad_request("cursor", "the record does not hold this event, or not any more");
     let before = cursor.seq.checked_sub(1).ok_or_else(gone)?;
-    let entries = state
-        .history
-        .read_log(cursor.epoch, before, 1)
-        .await
-        .map_err(|error| Problem::from(error).retry_after(state.config.retry_after))?;
+    let entries = state.history.read_log(cursor.epoch, before, 1).await.map_err(|error| state.problem(error))?;
     let entry = entries.into_iter().next().filter(|entry| entry.cursor == cursor).ok_or_else(gone)?;
     Ok(PagePosition { timestamp: entry.event.timestamp, id: entry.event.id })
 }

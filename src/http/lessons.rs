@@ -178,7 +178,7 @@ pub async fn lessons(
         limit: query.limit,
         ..LessonQuery::default()
     };
-    let page = state.lessons.list(&wanted).await.map_err(|error| away(&state, error))?;
+    let page = state.lessons.list(&wanted).await.map_err(|error| state.problem(error))?;
     let next_cursor = page.items.last().filter(|_| page.has_more).map(|found| {
         paging::write_id(&format!(
             "{:x}/{}/{}",
@@ -228,7 +228,7 @@ pub async fn lesson_history(
 ) -> Result<Json<LessonHistory>, Problem> {
     let items = versions(&state, &key).await?;
     let root = items.first().map(|root| root.root_key.clone()).ok_or_else(|| unknown(&key))?;
-    let operations = state.lessons.operations(&root, MAX_OPERATIONS).await.map_err(|error| away(&state, error))?;
+    let operations = state.lessons.operations(&root, MAX_OPERATIONS).await.map_err(|error| state.problem(error))?;
     Ok(Json(LessonHistory { items, operations }))
 }
 
@@ -337,7 +337,7 @@ async fn change(
 ) -> Result<Json<Lesson>, Problem> {
     let version = fields.required_number("version", 1..=i32::MAX.cast_unsigned())?;
     let request = ChangeRequest { change, version, reason, actor: BY, at: now() };
-    match state.lessons.change(key, &request).await.map_err(|error| away(state, error))? {
+    match state.lessons.change(key, &request).await.map_err(|error| state.problem(error))? {
         Changed::Done(lesson) => Ok(Json(lesson)),
         Changed::Unknown => Err(unknown(key)),
         Changed::Stale(lesson) => {
@@ -355,7 +355,7 @@ pub(super) fn now() -> DateTime<Utc> {
 }
 
 async fn versions(state: &AppState, key: &str) -> Result<Vec<Lesson>, Problem> {
-    state.lessons.versions(key).await.map(chain).map_err(|error| away(state, error))
+    state.lessons.versions(key).await.map(chain).map_err(|error| state.problem(error))
 }
 
 /// All names by which lessons may call an agent.
@@ -365,10 +365,6 @@ pub(super) fn names_of(state: &AppState, agent: &str) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-pub(super) fn away(state: &AppState, error: crate::history::HistoryError) -> Problem {
-    Problem::from(error).retry_after(state.config.retry_after)
 }
 
 pub(super) fn unknown(key: &str) -> Problem {

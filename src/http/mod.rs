@@ -48,10 +48,10 @@ pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
-pub use probes::{metrics_alone, probes};
+pub use probes::{learner_router, metrics_router};
 pub use rules::{RULES, RequiredRole};
 pub use server::serve;
-pub use state::{AlertParts, AppState, Parts};
+pub use state::{AlertServices, AppState, Services};
 pub use traffic::DURATION_BUCKETS;
 
 use std::sync::Arc;

@@ -64,8 +64,8 @@ impl Moment {
         state.map()?;
         let made = async {
             match self {
-                Self::Cursor(cursor) => state.past.state_at(cursor).await,
-                Self::Time(time) => state.past.state_at_time(time).await,
+                Self::Cursor(cursor) => state.time_travel.state_at(cursor).await,
+                Self::Time(time) => state.time_travel.state_at_time(time).await,
             }
         };
         made.await.map_err(|error| refused(error, name).retry_after(state.config.retry_after))
@@ -167,15 +167,14 @@ pub async fn saved_snapshots(
     State(state): State<AppState>,
     Query(query): Query<SavedQuery>,
 ) -> Result<Json<SavedList>, Problem> {
-    let retry_after = state.config.retry_after;
     let listing = state.snapshots.list(query.cursor, query.limit).await;
-    let page = listing.map_err(|error| Problem::from(error).retry_after(retry_after))?;
+    let page = listing.map_err(|error| state.problem(error))?;
     let last = page.items.last().filter(|_| page.has_more);
     let next_cursor =
         last.map(|last| paging::write_position(PagePosition { timestamp: last.generated_at, id: last.id }));
     let items = page.items.into_iter().map(SavedItem::from).collect();
     // while the log is away the list is as good as ever
-    let oldest = if state.live.is_complete() { state.past.oldest().await.ok() } else { None };
+    let oldest = if state.live.is_complete() { state.time_travel.oldest().await.ok() } else { None };
     Ok(Json(SavedList {
         items,
         has_more: page.has_more,
@@ -199,7 +198,7 @@ pub async fn saved_snapshots(
 pub async fn saved_snapshot(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, Problem> {
     let id: Uuid = id.parse().map_err(|_| Problem::bad_request("id", "expected a UUID"))?;
     let found = state.snapshots.get(id).await;
-    let found = found.map_err(|error| Problem::from(error).retry_after(state.config.retry_after))?;
+    let found = found.map_err(|error| state.problem(error))?;
     let json = found.ok_or_else(|| Problem::not_found("there is no saved snapshot of this id, or not any more"))?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response())
 }

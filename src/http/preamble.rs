@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::body;
 use super::error::{Document, Problem};
 use super::fields::Fields;
-use super::lessons::{away, names_of, now, unknown};
+use super::lessons::{names_of, now, unknown};
 use super::negotiate::prefers_json;
 use super::query::{EntityId, FromParams, MAX_ID_BYTES, Params, Query};
 use super::state::AppState;
@@ -124,7 +124,7 @@ pub async fn preamble(
         limit: CONSIDERED,
         ..LessonQuery::default()
     };
-    let page = state.lessons.list(&wanted).await.map_err(|error| away(&state, error))?;
+    let page = state.lessons.list(&wanted).await.map_err(|error| state.problem(error))?;
     let Preamble { markdown, tokens, lessons } = render(&agent_id, rank(page.items, now()), query.max_tokens as usize);
     metrics::counter!("lessons_preambles_total").increment(1);
     let mut response = if prefers_json(&headers) {
@@ -168,13 +168,13 @@ pub async fn outcome(
     // another agent's outcome of the same name is another outcome
     let outcome_id = fields.text("outcome_id", MAX_ID_BYTES)?.map(|outcome| format!("{agent}:{outcome}"));
     let note = fields.text("note", MAX_NOTE_BYTES)?;
-    let versions = state.lessons.versions(&lesson_key).await.map_err(|error| away(&state, error))?;
+    let versions = state.lessons.versions(&lesson_key).await.map_err(|error| state.problem(error))?;
     let own = |lesson: &Lesson| lesson.agent_id.as_ref().is_none_or(|of| names_of(&state, &id).contains(of));
     if !versions.iter().any(|lesson| lesson.lesson_key == lesson_key && own(lesson)) {
         return Err(unknown(&lesson_key));
     }
     let used = Used { lesson_key, helped, outcome_id, note, at: now() };
-    let lesson = state.lessons.used(&used).await.map_err(|error| away(&state, error))?;
+    let lesson = state.lessons.used(&used).await.map_err(|error| state.problem(error))?;
     let helped = if helped { "true" } else { "false" };
     metrics::counter!("lessons_outcomes_total", "helped" => helped).increment(1);
     lesson.map(Json).ok_or_else(|| unknown(&used.lesson_key))

@@ -24,18 +24,18 @@ struct LearnerHealth {
 
 /// `GET /health` and `GET /metrics` of a learner that runs alone. `/health` is 200 as long as the process is alive: what it
 /// rests on being away is no reason to start it again.
-pub fn probes(learner: watch::Receiver<LearnerStatus>, metrics: PrometheusHandle) -> Router {
+pub fn learner_router(learner: watch::Receiver<LearnerStatus>, metrics: PrometheusHandle) -> Router {
     let health = move || {
         let check = LearnerCheck::from(&*learner.borrow());
         let (service, version) = ("living-map-learner", env!("CARGO_PKG_VERSION"));
         let status = if check.is_down() { "degraded" } else { "ok" };
         std::future::ready(Json(LearnerHealth { status, service, version, time: Utc::now(), learner: check }))
     };
-    metrics_alone(metrics).route("/health", get(health))
+    metrics_router(metrics).route("/health", get(health))
 }
 
 /// `GET /metrics`, and nothing else.
-pub fn metrics_alone(metrics: PrometheusHandle) -> Router {
+pub fn metrics_router(metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/metrics", get(move || std::future::ready(super::metrics::answer(&metrics))))
         .fallback(guard::no_such_route)

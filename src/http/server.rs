@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 use super::config::HttpConfig;
 use super::limits::refused;
-use crate::access::address::Share;
+use crate::access::address::AddressPermit;
 use crate::stream::Connection;
 
 /// How long accepting rests after an error such as too many open files, which only other connections' ends can cure.
@@ -86,11 +86,11 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
 /// A connection's place among those that speak HTTP.
 struct Counted {
     _slot: OwnedSemaphorePermit,
-    _share: Share,
+    _share: AddressPermit,
 }
 
 impl Counted {
-    fn new(slot: OwnedSemaphorePermit, share: Share) -> Self {
+    fn new(slot: OwnedSemaphorePermit, share: AddressPermit) -> Self {
         metrics::gauge!("living_map_http_connections").increment(1);
         Self { _slot: slot, _share: share }
     }

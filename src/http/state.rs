@@ -1,4 +1,4 @@
-//! What the handlers work with.
+//! State shared by all handlers.
 
 use std::fmt;
 use std::ops::Deref;
@@ -23,84 +23,89 @@ use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
 use crate::sync::Refresher;
 
-/// The parts that the handlers work with; cloning it copies one pointer.
+/// State shared by all handlers. Cloning copies one pointer.
 #[derive(Clone)]
-pub struct AppState(Arc<Parts>);
+pub struct AppState(Arc<Services>);
 
-/// The parts, each owned by the room it comes from.
-pub struct Parts {
-    /// Limits.
+/// Configuration and services that the handlers use.
+pub struct Services {
+    /// Limits and timeouts.
     pub config: HttpConfig,
-    /// Knows tokens; none where nobody is asked for one.
+    /// Token verification; `None` if the server requires no tokens.
     pub access: Option<Access>,
-    /// Who has had how much.
+    /// Rate limits by address and by token.
     pub limits: Limits,
     /// The current map.
     pub live: LiveMap,
-    /// Where published events go.
+    /// Event log, to which published events are appended.
     pub log: Arc<dyn EventLog>,
-    /// The record.
+    /// History of all events.
     pub history: Arc<dyn History>,
-    /// What failed.
+    /// Error journal.
     pub journal: Journal,
-    /// What could not be processed.
+    /// Messages that failed all their retries.
     pub dead_letters: DeadLetterService,
-    /// The alert rules; none where there is no file of them.
-    pub alerts: Option<AlertParts>,
+    /// Alert rules; `None` without a rules file.
+    pub alerts: Option<AlertServices>,
     /// Saved snapshots.
     pub snapshots: Arc<dyn Snapshots>,
-    /// The map as it was.
-    pub past: TimeTravel,
-    /// What was learned.
+    /// The map at past positions.
+    pub time_travel: TimeTravel,
+    /// Lessons learned from agents' experiences.
     pub lessons: Arc<dyn Lessons>,
-    /// How the learner is doing; none where this server does not learn.
+    /// Status of the learner; `None` if this server does not learn.
     pub learner: Option<watch::Receiver<LearnerStatus>>,
-    /// How the upstreams are doing.
-    pub sources: UpstreamHealth,
-    /// Polls the upstreams ahead of time.
+    /// Health of the upstreams.
+    pub upstreams: UpstreamHealth,
+    /// Polls the upstreams on request, for `fresh=true`.
     pub refresher: Refresher,
-    /// Whether this server does what one does for all.
+    /// Whether this replica is the leader.
     pub leadership: Leadership,
-    /// How the history writer is doing; none where the record is the log itself.
+    /// Status of the history writer; `None` if the log is the history table itself.
     pub writer: Option<watch::Receiver<WriterStatus>>,
-    /// The WebSocket side.
+    /// WebSocket and SSE clients.
     pub streams: Streams,
     /// Renders the metrics of the whole process.
     pub metrics: PrometheusHandle,
 }
 
-/// The alert rules, and who is told of the alerts.
+/// Alert rules and the deliveries to webhooks.
 #[derive(Clone)]
-pub struct AlertParts {
-    /// The file.
+pub struct AlertServices {
+    /// Rules and destinations of the file, and its last error.
     pub rules: watch::Receiver<RulesStatus>,
-    /// What webhooks are to be told.
+    /// Webhook deliveries that are pending.
     pub outbox: Arc<dyn Outbox>,
 }
 
 impl AppState {
-    /// The map, once it is complete.
+    /// The map, if it is complete.
     ///
     /// # Errors
-    /// 503 before: a map of the past, or none, must not be taken for the present.
+    /// 503 until the log has been read once: an incomplete map must not be taken for the current one.
     pub fn map(&self) -> Result<&LiveMap, Problem> {
         if self.live.is_complete() {
             return Ok(&self.live);
         }
-        let detail = "the map is not complete yet: the log is still being read for the first time";
+        let detail = "the map is not complete yet: the server is still reading the event log for the first time";
         Err(Problem::unavailable(detail, self.config.retry_after))
+    }
+
+    /// Problem document for an error, with the configured `Retry-After` if it has one at all.
+    pub fn problem(&self, error: impl Into<Problem>) -> Problem {
+        error.into().retry_after(self.config.retry_after)
     }
 }
 
-impl From<Parts> for AppState {
-    fn from(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+impl From<Services> for AppState {
+    fn from(services: Services) -> Self {
+        Self(Arc::new(services))
     }
 }
 
 impl Deref for AppState {
-    type Target = Parts;
-    fn deref(&self) -> &Parts {
+    type Target = Services;
+    fn deref(&self) -> &Services {
         &self.0
     }
 }

@@ -26,7 +26,7 @@ use crate::sync::{Poller, SyncConfig};
 
 mod access;
 
-fn parts() -> Parts {
+fn services() -> Services {
     let (log, sources) = (Arc::new(FakeLog::default()), UpstreamHealth::default());
     let live = LiveMap::new(LiveConfig::default(), sources.clone());
     let upstreams = Upstreams::new(&AdaptersConfig::default()).unwrap();
@@ -42,11 +42,17 @@ fn parts() -> Parts {
         live.clone(),
         Journal::default(),
     );
-    Parts {
+    Services {
         config: HttpConfig::default(),
         access: None,
         limits: Limits::default(),
-        past: TimeTravel::new(TimeTravelConfig::default(), live.clone(), log.clone(), history.clone(), history.clone()),
+        time_travel: TimeTravel::new(
+            TimeTravelConfig::default(),
+            live.clone(),
+            log.clone(),
+            history.clone(),
+            history.clone(),
+        ),
         snapshots: history.clone(),
         lessons: history.clone(),
         learner: None,
@@ -56,7 +62,7 @@ fn parts() -> Parts {
         journal: Journal::default(),
         dead_letters,
         alerts: None,
-        sources,
+        upstreams: sources,
         refresher: poller.refresher(),
         leadership: Leadership::alone(),
         writer: None,
@@ -75,14 +81,14 @@ fn streams(hub: &Arc<Hub>) -> Streams {
     Streams::start(StreamConfig::default(), hub, &sources, CancellationToken::new())
 }
 
-/// Parts whose map is complete: the log holds nothing.
-async fn parts_with_map() -> Parts {
-    let parts = parts();
+/// Services whose map is complete: the log holds nothing.
+async fn services_with_map() -> Services {
+    let services = services();
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
-    let log = parts.log.clone();
-    tokio::spawn(live::follow(parts.live.clone(), log, hub, LiveConfig::default(), CancellationToken::new()));
-    parts.live.caught_up().await;
-    parts
+    let log = services.log.clone();
+    tokio::spawn(live::follow(services.live.clone(), log, hub, LiveConfig::default(), CancellationToken::new()));
+    services.live.caught_up().await;
+    services
 }
 
 /// An accepted event, though nobody has folded it yet.
@@ -94,17 +100,17 @@ async fn append(log: &dyn EventLog) -> u64 {
 
 #[tokio::test]
 async fn a_fresh_snapshot_shows_what_was_accepted_before_it_was_asked_for() {
-    let (mut parts, log) = (parts_with_map().await, Arc::new(FakeLog::default()));
+    let (mut services, log) = (services_with_map().await, Arc::new(FakeLog::default()));
     let endpoints = Endpoints::new(|_| Endpoint::new("http://127.0.0.1:9", None).unwrap());
     let upstreams = Upstreams::new(&AdaptersConfig { endpoints, max_retries: 0, ..AdaptersConfig::default() }).unwrap();
     let config = SyncConfig { min_refresh_gap: Duration::from_hours(1), ..SyncConfig::default() };
-    let poller = Poller::new(config, upstreams, parts.sources.clone(), parts.live.clone(), log.clone());
-    parts.refresher = poller.refresher();
+    let poller = Poller::new(config, upstreams, services.upstreams.clone(), services.live.clone(), log.clone());
+    services.refresher = poller.refresher();
     tokio::spawn(poller.run(CancellationToken::new()));
-    assert!(parts.refresher.refresh(crate::model::Service::ALL, Duration::from_mins(1)).await);
+    assert!(services.refresher.refresh(crate::model::Service::ALL, Duration::from_mins(1)).await);
 
     let (live, hub) =
-        (LiveMap::new(LiveConfig::default(), parts.sources.clone()), Hub::new(HubConfig::default(), Epoch(7)));
+        (LiveMap::new(LiveConfig::default(), services.upstreams.clone()), Hub::new(HubConfig::default(), Epoch(7)));
     tokio::spawn(live::follow(
         live.clone(),
         log.clone(),
@@ -113,10 +119,10 @@ async fn a_fresh_snapshot_shows_what_was_accepted_before_it_was_asked_for() {
         CancellationToken::new(),
     ));
     live.caught_up().await;
-    (parts.live, parts.log) = (live, log.clone());
+    (services.live, services.log) = (live, log.clone());
     let seq = append(&*log).await;
     let request = Request::get("/living-map/snapshot?fresh=true").body(Body::empty()).unwrap();
-    let asked = call_with(parts, request);
+    let asked = call_with(services, request);
     tokio::pin!(asked);
     tokio::select! {
         answer = &mut asked => panic!("answered {} before the event was folded", answer.status),
@@ -130,14 +136,14 @@ async fn a_fresh_snapshot_shows_what_was_accepted_before_it_was_asked_for() {
 
 #[tokio::test]
 async fn a_client_that_comes_from_a_server_ahead_of_this_one_is_waited_for() {
-    let (mut parts, log) = (parts(), Arc::new(FakeLog::default()));
+    let (mut services, log) = (services(), Arc::new(FakeLog::default()));
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
-    (parts.log, parts.streams) = (log.clone(), streams(&hub));
+    (services.log, services.streams) = (log.clone(), streams(&hub));
     let never = CancellationToken::new();
-    tokio::spawn(live::follow(parts.live.clone(), log.clone(), hub, LiveConfig::default(), never));
-    parts.live.caught_up().await;
+    tokio::spawn(live::follow(services.live.clone(), log.clone(), hub, LiveConfig::default(), never));
+    services.live.caught_up().await;
     let seq = append(&*log).await;
-    let app = router(AppState::from(parts)).unwrap();
+    let app = router(AppState::from(services)).unwrap();
     let resume = |seq| {
         let uri = format!("/living-map/events/stream?cursor={}", Cursor { epoch: Epoch(7), seq });
         app.clone().oneshot(Request::get(uri).body(Body::empty()).unwrap())
@@ -176,20 +182,20 @@ impl Answer {
     }
 }
 
-async fn call_with(parts: Parts, request: Request<Body>) -> Answer {
-    let response = router(AppState::from(parts)).unwrap().oneshot(request).await.unwrap();
+async fn call_with(services: Services, request: Request<Body>) -> Answer {
+    let response = router(AppState::from(services)).unwrap().oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = to_bytes(body, 64 * 1024 * 1024).await.unwrap().to_vec();
     Answer { status: head.status, headers: head.headers, body }
 }
 
 async fn get(uri: &str) -> Answer {
-    call_with(parts(), Request::get(uri).body(Body::empty()).unwrap()).await
+    call_with(services(), Request::get(uri).body(Body::empty()).unwrap()).await
 }
 
 async fn post(body: impl Into<Body>) -> Answer {
     let request = Request::post("/living-map/events").header("content-type", "application/json");
-    call_with(parts(), request.body(body.into()).unwrap()).await
+    call_with(services(), request.body(body.into()).unwrap()).await
 }
 
 #[tokio::test]
@@ -201,7 +207,7 @@ async fn the_root_lists_what_there_is_for_programs_and_is_the_page_for_browsers(
         assert_eq!(info["endpoints"][endpoint], format!("/living-map/{endpoint}"));
     }
     let browser = Request::get("/").header("accept", "text/html,*/*;q=0.8").body(Body::empty()).unwrap();
-    let page = call_with(parts(), browser).await;
+    let page = call_with(services(), browser).await;
     assert_eq!(page.headers["content-type"], "text/html");
     assert!(page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'self'"));
     assert!(page.headers.get_all("vary").iter().any(|vary| vary.to_str().unwrap().contains("Accept")));
@@ -280,7 +286,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
         answer.problem();
     }
     let delete = Request::delete("/living-map/snapshot").body(Body::empty()).unwrap();
-    let answer = call_with(parts(), delete).await;
+    let answer = call_with(services(), delete).await;
     assert_eq!(answer.status, 405);
     assert_eq!(answer.headers["allow"], "GET,HEAD");
     answer.problem();
@@ -323,7 +329,7 @@ async fn wrong_bodies_are_refused_and_say_why() {
         })
     );
     let form = Request::post("/living-map/events").header("content-type", "text/plain").body(Body::from("{}")).unwrap();
-    let answer = call_with(parts(), form).await;
+    let answer = call_with(services(), form).await;
     assert_eq!((answer.status.as_u16(), &answer.problem()["parameter"]), (415, &json!("Content-Type")));
 }
 
@@ -340,10 +346,10 @@ async fn accepted_events_are_answered_with_their_place() {
 
 #[tokio::test]
 async fn an_absent_record_answers_503_and_when_to_come_back() {
-    let mut parts = parts();
-    parts.history = Arc::new(FakeHistory { away: true, ..FakeHistory::default() });
-    parts.config.retry_after = Duration::from_secs(9);
-    let answer = call_with(parts, Request::get("/living-map/history").body(Body::empty()).unwrap()).await;
+    let mut services = services();
+    services.history = Arc::new(FakeHistory { away: true, ..FakeHistory::default() });
+    services.config.retry_after = Duration::from_secs(9);
+    let answer = call_with(services, Request::get("/living-map/history").body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.headers["retry-after"], "9");
     answer.problem();
@@ -374,9 +380,9 @@ async fn a_panic_is_one_request_s_problem() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_takes_too_long_is_answered() {
-    let mut parts = parts();
-    parts.history = Arc::new(FakeHistory { hangs: true, ..FakeHistory::default() });
-    let answer = call_with(parts, Request::get("/living-map/history").body(Body::empty()).unwrap()).await;
+    let mut services = services();
+    services.history = Arc::new(FakeHistory { hangs: true, ..FakeHistory::default() });
+    let answer = call_with(services, Request::get("/living-map/history").body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, 503);
     answer.problem();
 }
@@ -386,7 +392,7 @@ async fn a_connection_becomes_a_stream_and_does_not_hold_up_the_end() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let (stop, router) = (shutdown.clone(), router(parts_with_map().await.into()).unwrap());
+    let (stop, router) = (shutdown.clone(), router(services_with_map().await.into()).unwrap());
     let server = tokio::spawn(async move { serve(listener, router, &HttpConfig::default(), stop).await });
     let url = format!("ws://{address}/living-map/stream?layers=city");
     let (mut socket, answer) = tokio_tungstenite::connect_async(url).await.unwrap();
@@ -410,7 +416,8 @@ async fn a_map_that_is_not_complete_is_not_shown() {
 
 #[tokio::test]
 async fn a_stream_is_refused_as_everything_else_is() {
-    let get = async |uri: &str| call_with(parts_with_map().await, Request::get(uri).body(Body::empty()).unwrap()).await;
+    let get =
+        async |uri: &str| call_with(services_with_map().await, Request::get(uri).body(Body::empty()).unwrap()).await;
     let plain = get("/living-map/stream").await;
     assert_eq!((plain.status.as_u16(), &plain.headers["upgrade"]), (426, &HeaderValue::from_static("websocket")));
     plain.problem();
@@ -425,7 +432,7 @@ async fn a_stream_is_refused_as_everything_else_is() {
         .header("upgrade", "websocket")
         .header("sec-websocket-version", "13")
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let answer = call_with(parts_with_map().await, elsewhere.body(Body::empty()).unwrap()).await;
+    let answer = call_with(services_with_map().await, elsewhere.body(Body::empty()).unwrap()).await;
     assert_eq!((answer.status.as_u16(), &answer.problem()["parameter"]), (403, &json!("Origin")));
 }
 
@@ -433,14 +440,14 @@ async fn a_stream_is_refused_as_everything_else_is() {
 async fn answers_carry_security_headers_and_cors_only_when_asked_for() {
     let from_elsewhere =
         || Request::get("/living-map/health").header("origin", "https://map.example").body(Body::empty()).unwrap();
-    let answer = call_with(parts(), from_elsewhere()).await;
+    let answer = call_with(services(), from_elsewhere()).await;
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
     assert!(!answer.headers.contains_key("access-control-allow-origin"));
-    let mut open = parts();
+    let mut open = services();
     open.config.cors_origins = vec!["https://map.example".into()];
     let answer = call_with(open, from_elsewhere()).await;
     assert_eq!(answer.headers["access-control-allow-origin"], "https://map.example");
-    let mut wrong = parts();
+    let mut wrong = services();
     wrong.config.cors_origins = vec!["map.example/".into()];
     assert_eq!(router(wrong.into()).unwrap_err(), InvalidOrigin("map.example/".into()));
 }

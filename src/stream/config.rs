@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::access::address::Shares;
+use crate::access::address::AddressQuota;
 
 /// How much the shared ring holds. Whatever is reached first evicts the oldest frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct StreamConfig {
     /// Clients at once; one more is answered 503. Default 20,000.
     pub max_clients: usize,
     /// Clients at once from one address; one more is answered 503. Default: no limit.
-    pub shares: Shares,
+    pub shares: AddressQuota,
     /// Tasks that own the sockets; 0 (the default) is one for each core.
     pub shards: usize,
     /// Origins whose pages may connect, as a browser sends them (`https://map.example.org`), beside the server's own;
@@ -76,7 +76,7 @@ impl Default for StreamConfig {
     fn default() -> Self {
         Self {
             max_clients: 20_000,
-            shares: Shares::default(),
+            shares: AddressQuota::default(),
             shards: 0,
             allowed_origins: Vec::new(),
             retry_after: Duration::from_secs(5),

@@ -23,7 +23,7 @@ use super::io::Io;
 use super::replay::ReplaySource;
 use super::shard::{NEWCOMERS_AT_ONCE, Newcomer, Shard};
 use super::sse;
-use crate::access::address::Share;
+use crate::access::address::AddressPermit;
 use crate::model::Cursor;
 
 /// A snapshot as JSON, and the position it is exact at.
@@ -67,7 +67,7 @@ struct Inner {
 pub struct Place {
     clients: Arc<AtomicUsize>,
     transport: Transport,
-    _share: Option<Share>,
+    _share: Option<AddressPermit>,
     until: Option<Instant>,
 }
 

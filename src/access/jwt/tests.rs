@@ -143,8 +143,8 @@ fn set(keys: &[(&str, &Jwk)]) -> Value {
 fn by_file(set: &Value) -> (Jwt, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), set.to_string()).unwrap();
-    let place = Place::File(file.path().to_owned());
-    let jwt = Jwt::new(config(Verification::Keys { place, refresh: Duration::from_mins(5) }), Journal::default());
+    let source = KeySource::File(file.path().to_owned());
+    let jwt = Jwt::new(config(Verification::Keys { source, refresh: Duration::from_mins(5) }), Journal::default());
     (jwt.unwrap(), file)
 }
 

@@ -27,11 +27,11 @@ impl Door {
         &self.tokens.iter().find(|(known, _)| *known == role).unwrap().1
     }
 
-    async fn router(&self, change: impl FnOnce(&mut Parts)) -> Router {
-        let mut parts = parts_with_map().await;
-        parts.access = Some(self.access.clone());
-        change(&mut parts);
-        router(AppState::from(parts)).unwrap()
+    async fn router(&self, change: impl FnOnce(&mut Services)) -> Router {
+        let mut services = services_with_map().await;
+        services.access = Some(self.access.clone());
+        change(&mut services);
+        router(AppState::from(services)).unwrap()
     }
 }
 
@@ -123,7 +123,7 @@ async fn tickets_that_nobody_uses_are_bounded() {
 
 #[tokio::test]
 async fn where_nobody_is_asked_there_are_no_tickets_and_everybody_gets_everything() {
-    let router = router(AppState::from(parts_with_map().await)).unwrap();
+    let router = router(AppState::from(services_with_map().await)).unwrap();
     let ticket = ask(&router, "POST", "/living-map/stream/ticket", None).await;
     assert_eq!((ticket.status.as_u16(), ticket.json()), (200, json!({"ticket": null, "expires_at": null})));
     assert_eq!(ask(&router, "GET", "/living-map/errors", Some("whatever")).await.status, 200);
@@ -146,13 +146,13 @@ async fn those_without_a_token_are_told_whether_it_is_ready_and_not_what_it_rest
 async fn the_public_snapshot_has_figures_and_nobody() {
     let (door, log) = (Door::new(TicketConfig::default()), Arc::new(FakeLog::default()));
     let router = door
-        .router(|parts| {
-            parts.config.public_snapshot = true;
-            let live = LiveMap::new(LiveConfig::default(), parts.sources.clone());
+        .router(|services| {
+            services.config.public_snapshot = true;
+            let live = LiveMap::new(LiveConfig::default(), services.upstreams.clone());
             let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
             let follow = live::follow(live.clone(), log.clone(), hub, LiveConfig::default(), CancellationToken::new());
             tokio::spawn(follow);
-            parts.live = live;
+            services.live = live;
         })
         .await;
     let seq = append(&*log).await;
@@ -187,7 +187,7 @@ async fn the_public_snapshot_has_figures_and_nobody() {
 #[tokio::test]
 async fn a_page_of_an_allowed_origin_may_send_a_token_and_reads_why_it_was_refused() {
     let door = Door::new(TicketConfig::default());
-    let router = door.router(|parts| parts.config.cors_origins = vec!["https://map.example".into()]).await;
+    let router = door.router(|services| services.config.cors_origins = vec!["https://map.example".into()]).await;
     let preflight = Request::options("/living-map/history")
         .header("origin", "https://map.example")
         .header("access-control-request-method", "GET")
@@ -231,7 +231,7 @@ async fn a_token_that_is_used_too_much_waits_and_others_do_not() {
         unlimited: "0.0.0.0/0".parse().into_iter().collect(),
         ..Default::default()
     };
-    let router = door.router(|parts| parts.limits = Limits::new(config)).await;
+    let router = door.router(|services| services.limits = Limits::new(config)).await;
     let (one, other) = (Some(door.token(Role::Viewer)), Some(door.token(Role::Publisher)));
     for _ in 0..3 {
         assert_eq!(ask(&router, "GET", "/living-map/history", one).await.status, 200);
