@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::{UpstreamHealth, Upstreams};
+use crate::adapters::Upstreams;
 use crate::alerts::AlertEvaluator;
 use crate::bus::{self, Connection, NatsConfig};
 use crate::config::{DemoSettings, Settings};
@@ -39,6 +39,7 @@ use crate::model::Epoch;
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, Streams};
 use crate::sync::{ControlEventHandler, Poller};
 use crate::telemetry::Export;
+use crate::upstream_health::UpstreamHealth;
 use crate::webhooks::{WebhookDispatcher, WebhookProcessor};
 
 use self::settings::{
@@ -123,8 +124,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let learned = learning::memory(&settings, &database).await?;
     let (history, saved, outbox) = (database.history, database.snapshots, database.outbox);
     let dead_letters = DeadLetterQueue::new(database.dead_letters, retry_config(&settings));
-    let board = UpstreamHealth::default();
-    let leadership = lead(LEADER, &settings, database.leases, &board, &mut tasks);
+    let upstream_health = UpstreamHealth::default();
+    let leadership = lead(LEADER, &settings, database.leases, &upstream_health, &mut tasks);
     let OpenLog { log, connection, writer } = open_log(&settings, &history, &dead_letters).await?;
     let writer = writer.map(|writer| {
         let writer = writer.with_journal(journal.clone()).with_dead_letters(dead_letters.clone());
@@ -145,7 +146,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         max_entities: settings.limits.max_entities,
         ..LiveConfig::default()
     };
-    let live = LiveMap::with_journal(live_config, board.clone(), journal.clone());
+    let live = LiveMap::with_journal(live_config, upstream_health.clone(), journal.clone());
     let hub = Arc::new(Hub::new(
         HubConfig {
             max_frames: settings.streaming.stream_ring_events as usize,
@@ -196,8 +197,9 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         None => endpoints(&settings)?,
     };
     let upstreams = Upstreams::new(&adapters_config(&settings, endpoints, &journal))?;
-    let poller = Poller::new(sync_config(&settings), upstreams.clone(), board.clone(), live.clone(), Arc::clone(&log))
-        .with_journal(journal.clone());
+    let poller =
+        Poller::new(sync_config(&settings), upstreams.clone(), upstream_health.clone(), live.clone(), Arc::clone(&log))
+            .with_journal(journal.clone());
     let refresher = poller.refresher();
     // each server polls when it is asked for a fresh snapshot, one asks in each interval
     tasks.spawn("poller", Stage::Working, |stop| poller.clone().run(stop));
@@ -209,7 +211,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         live: live.clone(),
         upstreams,
         refresher: refresher.clone(),
-        board: board.clone(),
+        upstream_health: upstream_health.clone(),
         journal: journal.clone(),
     };
     // one server acts for all, and its word on the sources is heard by the others
@@ -231,7 +233,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
                 interval: settings.alerts.alert_interval,
                 log: Arc::clone(&log),
                 live: live.clone(),
-                board: board.clone(),
+                upstream_health: upstream_health.clone(),
                 journal: journal.clone(),
                 dead_letters: dead_letters.clone(),
             };
@@ -302,7 +304,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         alerts,
         snapshots: saved,
         time_travel: past,
-        upstreams: board,
+        upstreams: upstream_health,
         refresher,
         leadership,
         writer,
@@ -391,14 +393,14 @@ fn lead(
     name: &'static str,
     settings: &Settings,
     leases: Arc<dyn Leases>,
-    board: &UpstreamHealth,
+    upstream_health: &UpstreamHealth,
     tasks: &mut Tasks,
 ) -> Leadership {
     if settings.storage.nats_url.is_none() {
         return Leadership::alone();
     }
     let config = LeaseConfig { name, lasting: settings.cluster.lease };
-    let (keeper, leadership) = lease::keeper(leases, config, board.clone());
+    let (keeper, leadership) = lease::keeper(leases, config, upstream_health.clone());
     tasks.spawn("lease", Stage::Leading, |stop| keeper.run(stop));
     leadership
 }

@@ -11,6 +11,7 @@ pub mod access;
 pub mod adapters;
 pub mod bus;
 pub mod map;
+pub mod upstream_health;
 
 pub mod history;
 

@@ -16,7 +16,6 @@ use crate::journal::Journal;
 use crate::model::{Answer, Service};
 
 mod agents;
-mod board;
 mod city;
 mod client;
 mod dao;
@@ -27,7 +26,6 @@ mod read;
 mod space;
 mod usage;
 
-pub use board::{Turn, UpstreamHealth, UpstreamReport};
 pub use endpoint::{Endpoint, Endpoints, InvalidEndpoint, Secret};
 pub use error::{AdapterError, ErrorKind};
 

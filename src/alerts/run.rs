@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{Effect, Engine};
 use super::file::RulesStatus;
 use super::rules::{Kind, Over, path_of};
-use crate::adapters::UpstreamHealth;
 use crate::history::dead_letters::{DeadLetterQueue, DeadLetterStatus};
 use crate::journal::{EntryQuery, Journal};
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
 use crate::map::EntityFilter;
 use crate::model::EntityType;
+use crate::upstream_health::UpstreamHealth;
 
 /// Entries looked at between two looks at the clock.
 const BATCH: usize = 256;
@@ -41,7 +41,7 @@ pub struct AlertEvaluator {
     /// What is raised, and the entities.
     pub live: LiveMap,
     /// The sources' health.
-    pub board: UpstreamHealth,
+    pub upstream_health: UpstreamHealth,
     /// Failed operations; and what fails here.
     pub journal: Journal,
     /// What could not be processed.
@@ -183,7 +183,7 @@ impl AlertEvaluator {
     }
 
     fn sources(&self, field: &str, now: DateTime<Utc>) -> Vec<(String, Option<String>, Value)> {
-        let health = self.board.health(now).into_iter();
+        let health = self.upstream_health.health(now).into_iter();
         health.map(|source| (source.service.to_string(), None, path_of(&json!(source), field))).collect()
     }
 

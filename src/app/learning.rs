@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::settings::{history_config, http_config, open_journal, retry_config};
 use super::tasks::{Stage, Tasks};
 use super::{OpenLog, export, lead, listen, open_log, record_metrics, stop_signal, upkeep};
-use crate::adapters::UpstreamHealth;
 use crate::bus::Connection;
 use crate::config::Settings;
 use crate::history::dead_letters::Failure;
@@ -24,6 +23,7 @@ use crate::learner::source::Source;
 use crate::learner::{Learner, LearnerConfig, Reject, RuleConfig, StreamSource, TableSource};
 use crate::log::{EventLog, ExperienceConfig, Experiences};
 use crate::telemetry::Export;
+use crate::upstream_health::UpstreamHealth;
 
 /// The lease of learners that run alone; servers learn by the one they have for all.
 const LEASE: &str = "learner";

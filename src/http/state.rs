@@ -11,7 +11,6 @@ use super::config::HttpConfig;
 use super::error::Problem;
 use super::limits::Limits;
 use crate::access::Access;
-use crate::adapters::UpstreamHealth;
 use crate::alerts::RulesStatus;
 use crate::dead_letters::DeadLetterService;
 use crate::history::{History, Lessons, Outbox, Snapshots};
@@ -22,6 +21,7 @@ use crate::live::{LiveMap, TimeTravel};
 use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
 use crate::sync::Refresher;
+use crate::upstream_health::UpstreamHealth;
 
 /// State shared by all handlers. Cloning copies one pointer.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
-use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, UpstreamHealth, Upstreams};
+use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, Upstreams};
 use crate::dead_letters::{DeadLetterConfig, DeadLetterService};
 use crate::history::dead_letters::{DeadLetterQueue, RetryConfig};
 use crate::journal::Journal;
@@ -23,6 +23,7 @@ use crate::log::EventLog;
 use crate::model::{Cursor, Epoch, envelope};
 use crate::stream::{Hub, HubConfig, Replay, SnapshotJson, SnapshotSource, Sources, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
+use crate::upstream_health::UpstreamHealth;
 
 mod access;
 

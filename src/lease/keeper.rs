@@ -9,15 +9,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Leadership, LeaseConfig, Role};
-use crate::adapters::{UpstreamHealth, UpstreamReport};
 use crate::history::HistoryError;
 use crate::history::leases::{Lease, Leases};
+use crate::upstream_health::{UpstreamHealth, UpstreamReport};
 
 /// Takes the lease when it can be had, and prolongs it.
 pub struct Keeper {
     leases: Arc<dyn Leases>,
     config: LeaseConfig,
-    board: UpstreamHealth,
+    upstream_health: UpstreamHealth,
     leadership: Leadership,
     /// This run of this server.
     holder: Uuid,
@@ -27,14 +27,15 @@ pub struct Keeper {
     answered: Instant,
 }
 
-/// A keeper, to be run, and what is done by its lease. While this server leads, the lease carries what `board` says; else
-/// `board` learns it from there.
+/// A keeper, to be run, and what is done by its lease. While this server leads, the lease carries what `upstream_health` says; else
+/// `upstream_health` learns it from there.
 #[must_use]
-pub fn keeper(leases: Arc<dyn Leases>, config: LeaseConfig, board: UpstreamHealth) -> (Keeper, Leadership) {
+pub fn keeper(leases: Arc<dyn Leases>, config: LeaseConfig, upstream_health: UpstreamHealth) -> (Keeper, Leadership) {
     metrics::gauge!("living_map_lease_held").set(0.0);
     let leadership = Leadership::new(Role::Following, config.grace());
     let (holder, now) = (Uuid::now_v7(), Instant::now());
-    let keeper = Keeper { leases, config, board, leadership: leadership.clone(), holder, until: now, answered: now };
+    let keeper =
+        Keeper { leases, config, upstream_health, leadership: leadership.clone(), holder, until: now, answered: now };
     (keeper, leadership)
 }
 
@@ -63,7 +64,7 @@ impl Keeper {
     /// Tries to take or to prolong the lease; when to do so again.
     async fn attempt(&mut self) -> Instant {
         let asked = Instant::now();
-        let note = serde_json::to_string(&self.board.reports()).unwrap_or_default();
+        let note = serde_json::to_string(&self.upstream_health.reports()).unwrap_or_default();
         let (leases, leadership) = (Arc::clone(&self.leases), self.leadership.clone());
         let mut answer = pin!(leases.hold(self.config.name, self.holder, self.config.lasting, &note));
         let outcome = tokio::select! {
@@ -139,7 +140,7 @@ impl Keeper {
     /// Takes over what the leading server says. Another build's words are no reason to stop.
     fn hear(&self, note: &str) {
         match serde_json::from_str::<Vec<UpstreamReport>>(note) {
-            Ok(reports) => self.board.hear(&reports),
+            Ok(reports) => self.upstream_health.merge(&reports),
             Err(error) => tracing::debug!(%error, "what the leading server says of its sources cannot be read"),
         }
     }

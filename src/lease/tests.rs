@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::*;
-use crate::adapters::UpstreamHealth;
 use crate::history::HistoryError;
 use crate::history::leases::{Lease, Leases};
 use crate::model::{Service, SourceStatus};
+use crate::upstream_health::UpstreamHealth;
 
 const CONFIG: LeaseConfig = LeaseConfig { name: "leader", lasting: Duration::from_secs(5) };
 
@@ -64,7 +64,7 @@ impl Leases for Way {
 
 struct Server {
     way: Arc<Way>,
-    board: UpstreamHealth,
+    upstream_health: UpstreamHealth,
     leadership: Leadership,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -73,10 +73,10 @@ struct Server {
 impl Server {
     fn start(row: &Shared) -> Self {
         let way = Arc::new(Way { row: Arc::clone(row), ..Way::default() });
-        let (board, stop) = (UpstreamHealth::default(), CancellationToken::new());
-        let (keeper, leadership) = keeper(way.clone(), CONFIG, board.clone());
+        let (upstream_health, stop) = (UpstreamHealth::default(), CancellationToken::new());
+        let (keeper, leadership) = keeper(way.clone(), CONFIG, upstream_health.clone());
         let task = tokio::spawn(keeper.run(stop.clone()));
-        Self { way, board, leadership, stop, task }
+        Self { way, upstream_health, leadership, stop, task }
     }
 
     /// As a `kill -9`.
@@ -231,16 +231,16 @@ async fn followers_know_what_the_leader_knows_of_its_sources() {
     let leader = Server::start(&row);
     leader.leads().await;
     let follower = Server::start(&row);
-    leader.board.record_success(Service::City, Utc::now());
-    leader.board.record_failure(Service::Dao, "no answer");
+    leader.upstream_health.record_success(Service::City, Utc::now());
+    leader.upstream_health.record_failure(Service::Dao, "no answer");
     sleep(CONFIG.interval() * 3).await;
     let now = Utc::now();
-    assert_eq!(follower.board.health(now), leader.board.health(now));
+    assert_eq!(follower.upstream_health.health(now), leader.upstream_health.health(now));
     // and keep it when they lead themselves
     leader.kill();
     follower.leads().await;
-    assert_eq!(follower.board.status(Service::City), SourceStatus::Ok);
-    assert_eq!(follower.board.status(Service::Dao), SourceStatus::Down);
+    assert_eq!(follower.upstream_health.status(Service::City), SourceStatus::Ok);
+    assert_eq!(follower.upstream_health.status(Service::Dao), SourceStatus::Down);
 }
 
 #[tokio::test]

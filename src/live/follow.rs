@@ -213,7 +213,7 @@ impl Follower {
     fn say(&self, following: Following) {
         if following == Following::Current && !self.live.inner.complete.swap(true, Ordering::AcqRel) {
             // what an earlier run polled is still good data, should the source fail now
-            self.live.inner.board.note_restored(&self.live.with(State::services));
+            self.live.inner.upstream_health.record_restored(&self.live.with(State::services));
         }
         let entities = self.live.with(State::len);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
-use crate::adapters::UpstreamHealth;
 use crate::journal::Journal;
 use crate::map::{DEFAULT_MAX_ENTITIES, State};
 use crate::model::{Cursor, Epoch, Event, Layer};
+use crate::upstream_health::UpstreamHealth;
 
 pub use follow::{follow, follow_from_saved};
 pub use past::{TimeTravel, TimeTravelConfig, TimeTravelError};
@@ -71,7 +71,7 @@ struct Inner {
     position: watch::Sender<Cursor>,
     following: watch::Sender<Following>,
     complete: AtomicBool,
-    board: UpstreamHealth,
+    upstream_health: UpstreamHealth,
     journal: Journal,
     cache: SnapshotCache,
     signals: broadcast::Sender<Arc<Event>>,
@@ -80,20 +80,20 @@ struct Inner {
 impl LiveMap {
     /// The empty map before the first entry of a log; [`follow()`] fills it.
     #[must_use]
-    pub fn new(config: LiveConfig, board: UpstreamHealth) -> Self {
-        Self::with_journal(config, board, Journal::default())
+    pub fn new(config: LiveConfig, upstream_health: UpstreamHealth) -> Self {
+        Self::with_journal(config, upstream_health, Journal::default())
     }
 
     /// The same, and outages of the log are noted in `journal`.
     #[must_use]
-    pub fn with_journal(config: LiveConfig, board: UpstreamHealth, journal: Journal) -> Self {
+    pub fn with_journal(config: LiveConfig, upstream_health: UpstreamHealth, journal: Journal) -> Self {
         let state = State::new(Epoch(0));
         let inner = Inner {
             position: watch::Sender::new(state.cursor()),
             following: watch::Sender::new(Following::CatchingUp),
             complete: AtomicBool::new(false),
             state: RwLock::new(state),
-            board,
+            upstream_health,
             journal,
             cache: SnapshotCache::new(config.snapshot_interval),
             signals: signals::channel(),

@@ -114,7 +114,7 @@ pub(super) struct SnapshotCache {
 
 struct Built {
     cursor: Cursor,
-    board_version: u64,
+    health_version: u64,
     at: Instant,
     took: Duration,
     layers: EncodedLayers,
@@ -144,7 +144,8 @@ impl SnapshotCache {
 
     fn usable(&self, live: &LiveMap) -> Option<Arc<Built>> {
         let built = self.current.load_full()?;
-        let clean = built.cursor == live.cursor() && built.board_version == *live.inner.board.version().borrow();
+        let clean =
+            built.cursor == live.cursor() && built.health_version == *live.inner.upstream_health.version().borrow();
         // a large map is not rebuilt so often that building is all the server does
         let young = built.at.elapsed() < self.interval.max(built.took * 10);
         (clean || (young && built.cursor.epoch == live.cursor().epoch)).then_some(built)
@@ -169,8 +170,8 @@ impl SnapshotCache {
 impl Built {
     fn new(live: &LiveMap) -> Self {
         let at = Instant::now();
-        let board = &live.inner.board;
-        let board_version = *board.version().borrow();
+        let upstream_health = &live.inner.upstream_health;
+        let health_version = *upstream_health.version().borrow();
         let layers = live.with(State::encode);
         let generated_at = time::text(layers.generated_at);
         let meta = json!({
@@ -178,16 +179,16 @@ impl Built {
             "generated_at": generated_at,
             "version": VERSION,
             "cursor": layers.cursor,
-            "sources": board.health(Utc::now()),
+            "sources": upstream_health.health(Utc::now()),
         });
         Self {
             cursor: layers.cursor,
-            board_version,
+            health_version,
             at,
             took: at.elapsed(),
             layers,
             meta: meta.to_string().into(),
-            rescued: board.rescued(),
+            rescued: upstream_health.fallbacks(),
             assembled: DashMap::new(),
         }
     }
@@ -195,7 +196,7 @@ impl Built {
     fn assemble(&self, set: u8, run: &str) -> SnapshotBytes {
         SnapshotBytes {
             cursor: self.cursor,
-            etag: format!("\"{run}-{}-{}-{set:x}\"", self.cursor, self.board_version),
+            etag: format!("\"{run}-{}-{}-{set:x}\"", self.cursor, self.health_version),
             rescued: self.rescued.clone(),
             identity: join(&self.layers, set, &self.meta),
             gzip: OnceCell::new(),

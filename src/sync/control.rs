@@ -23,10 +23,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::Refresher;
-use crate::adapters::{UpstreamHealth, Upstreams};
+use crate::adapters::Upstreams;
 use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::model::{Event, Service, SourceStatus};
+use crate::upstream_health::UpstreamHealth;
 
 /// Acts on control events and reports.
 #[derive(Clone)]
@@ -38,7 +39,7 @@ pub struct ControlEventHandler {
     /// Who polls.
     pub refresher: Refresher,
     /// Where reports of health go.
-    pub board: UpstreamHealth,
+    pub upstream_health: UpstreamHealth,
     /// Where reports of errors go.
     pub journal: Journal,
 }
@@ -119,12 +120,12 @@ impl ControlEventHandler {
     }
 
     fn note_health(&self, service: Service, event: &Event) -> &'static [Service] {
-        let well = matches!(self.board.status(service), SourceStatus::Ok);
+        let well = matches!(self.upstream_health.status(service), SourceStatus::Ok);
         match word_of(&event.payload) {
             Word::Bad => {
                 let said = text(&event.payload, &["message", "error", "reason", "detail"]).unwrap_or("no reason given");
                 let said: String = said.chars().take(200).collect();
-                self.board.record_failure(service, format!("it is reported to be down: {said}"));
+                self.upstream_health.record_failure(service, format!("it is reported to be down: {said}"));
                 &[]
             }
             Word::Good if !well => only(service),

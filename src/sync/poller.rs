@@ -13,13 +13,14 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Refresher;
-use crate::adapters::{AdapterError, PollContext, Turn, UpstreamHealth, Upstreams};
+use crate::adapters::{AdapterError, PollContext, Upstreams};
 use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
 use crate::map::Mark;
 use crate::model::{Answer, Cursor, Event, NewEvent, Service, SourceStatus, json, time};
 use crate::telemetry::TARGET;
+use crate::upstream_health::{HealthChange, UpstreamHealth};
 
 /// How often and how long.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ enum PollError {
 pub struct Poller {
     config: SyncConfig,
     upstreams: Upstreams,
-    board: UpstreamHealth,
+    upstream_health: UpstreamHealth,
     live: LiveMap,
     log: Arc<dyn EventLog>,
     refresher: Refresher,
@@ -77,17 +78,17 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// A poller that writes to `log` what differs from `live`, and to `board` how it went.
+    /// A poller that writes to `log` what differs from `live`, and to `upstream_health` how it went.
     #[must_use]
     pub fn new(
         config: SyncConfig,
         upstreams: Upstreams,
-        board: UpstreamHealth,
+        upstream_health: UpstreamHealth,
         live: LiveMap,
         log: Arc<dyn EventLog>,
     ) -> Self {
         let refresher = Refresher::new(config.min_refresh_gap);
-        Self { config, upstreams, board, live, log, refresher, journal: Journal::default() }
+        Self { config, upstreams, upstream_health, live, log, refresher, journal: Journal::default() }
     }
 
     /// Notes failed polls in `journal`.
@@ -208,24 +209,26 @@ impl Poller {
 
     fn report(&self, service: Service, outcome: Result<usize, PollError>) {
         match outcome {
-            Ok(events) => match self.board.record_success(service, Utc::now()) {
-                Turn::Good => tracing::info!(%service, events, "upstream answers"),
-                Turn::Bad | Turn::Same => tracing::debug!(%service, events, "upstream polled"),
+            Ok(events) => match self.upstream_health.record_success(service, Utc::now()) {
+                HealthChange::Recovered => tracing::info!(%service, events, "upstream answers"),
+                HealthChange::Failed | HealthChange::Unchanged => tracing::debug!(%service, events, "upstream polled"),
             },
             Err(error) => {
-                let turn = self.board.record_failure(service, error.to_string());
-                self.journal(service, &error, turn);
-                match turn {
-                    Turn::Bad => {
+                let change = self.upstream_health.record_failure(service, error.to_string());
+                self.journal(service, &error, change);
+                match change {
+                    HealthChange::Failed => {
                         tracing::warn!(%service, %error, "upstream fails; its last good data stays on the map");
                     }
-                    Turn::Good | Turn::Same => tracing::debug!(%service, %error, "upstream still fails"),
+                    HealthChange::Recovered | HealthChange::Unchanged => {
+                        tracing::debug!(%service, %error, "upstream still fails")
+                    }
                 }
             }
         }
     }
 
-    fn journal(&self, service: Service, error: &PollError, turn: Turn) {
+    fn journal(&self, service: Service, error: &PollError, change: HealthChange) {
         const LAST_GOOD: &str = "last good data";
         match error {
             PollError::Log(error) => self.journal.record("write", "log", &format!("living_map.sync.{service}"), error),
@@ -234,12 +237,12 @@ impl Poller {
             }
             PollError::TooLong(_) => self.journal.record("read", service.as_str(), "", error),
         }
-        if self.board.status(service) != SourceStatus::Stale {
+        if self.upstream_health.status(service) != SourceStatus::Stale {
             return;
         }
         self.journal.mark_rescued("read", service.as_str());
         // once for each outage, as the log says it: every poll of it is an entry already
-        if turn == Turn::Bad {
+        if change == HealthChange::Failed {
             self.journal.record_rescue(service.as_str(), LAST_GOOD, error);
         }
     }

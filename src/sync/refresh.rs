@@ -43,7 +43,7 @@ impl Refresher {
 
     /// Has these services polled now and waits, at most `patience`, until their answers are in the map. A poll under way
     /// counts, and so does one that ended less than the shortest gap ago. Whether all ended in time; how they ended is on
-    /// the [`crate::adapters::UpstreamHealth`]. On a process whose poller does not run it waits in vain.
+    /// the [`crate::upstream_health::UpstreamHealth`]. On a process whose poller does not run it waits in vain.
     pub async fn refresh(&self, services: &[Service], patience: Duration) -> bool {
         let all = services.iter().map(|service| self.gate(*service).refreshed());
         timeout(patience, futures::future::join_all(all)).await.is_ok()

@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream};
 use async_trait::async_trait;
 use futures::StreamExt;
-use living_map::adapters::UpstreamHealth;
 use living_map::bus::{Connection, Declaration, NatsConfig, connect, streams};
 use living_map::live::{self, LiveConfig, LiveMap};
 use living_map::log::{EventLog, JetStreamConfig, JetStreamLog, LogError};
 use living_map::model::{EntityType, Epoch, LogEntry, NewEvent};
 use living_map::stream::{Hub, HubConfig};
+use living_map::upstream_health::UpstreamHealth;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

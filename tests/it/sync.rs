@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use living_map::adapters::{AdaptersConfig, UpstreamHealth, Upstreams};
+use living_map::adapters::{AdaptersConfig, Upstreams};
 use living_map::demo::{Demo, DemoConfig, DemoHandle, Fault};
 use living_map::history::{self, HistoryConfig};
 use living_map::live::{self, LiveConfig, LiveMap};
@@ -13,6 +13,7 @@ use living_map::log::table::{TableLog, TableLogConfig};
 use living_map::model::{Epoch, Service, SourceStatus};
 use living_map::stream::{Hub, HubConfig};
 use living_map::sync::{Poller, Refresher, SyncConfig};
+use living_map::upstream_health::UpstreamHealth;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::support::wait::{PATIENCE, until};
 struct Synced {
     demo: DemoHandle,
     live: LiveMap,
-    board: UpstreamHealth,
+    upstream_health: UpstreamHealth,
     refresher: Refresher,
     stop: CancellationToken,
     poller: JoinHandle<()>,
@@ -36,8 +37,8 @@ impl Synced {
         let url = format!("sqlite://{}", folder.path().join("map.db").display());
         let history = history::open(&url, &HistoryConfig::default()).await.unwrap().history;
         let log: Arc<dyn EventLog> = Arc::new(TableLog::open(history, TableLogConfig::default()).await.unwrap());
-        let (board, stop) = (UpstreamHealth::default(), CancellationToken::new());
-        let live = LiveMap::new(LiveConfig::default(), board.clone());
+        let (upstream_health, stop) = (UpstreamHealth::default(), CancellationToken::new());
+        let live = LiveMap::new(LiveConfig::default(), upstream_health.clone());
         let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(0)));
         tokio::spawn(live::follow(live.clone(), Arc::clone(&log), hub, LiveConfig::default(), stop.clone()));
         let demo = Demo::start(&demo, Arc::clone(&log)).await.unwrap();
@@ -55,10 +56,11 @@ impl Synced {
             min_refresh_gap: Duration::ZERO,
             ..SyncConfig::default()
         };
-        let poller = Poller::new(config, Upstreams::new(&adapters).unwrap(), board.clone(), live.clone(), log);
+        let poller =
+            Poller::new(config, Upstreams::new(&adapters).unwrap(), upstream_health.clone(), live.clone(), log);
         let refresher = poller.refresher();
         let poller = tokio::spawn(poller.run(stop.clone()));
-        Self { demo, live, board, refresher, stop, poller, _folder: folder }
+        Self { demo, live, upstream_health, refresher, stop, poller, _folder: folder }
     }
 
     async fn poll(&self, services: &[Service]) {
@@ -72,7 +74,7 @@ impl Synced {
     }
 
     fn status(&self, service: Service) -> SourceStatus {
-        self.board.health(Utc::now())[service as usize].status
+        self.upstream_health.health(Utc::now())[service as usize].status
     }
 }
 
@@ -140,13 +142,13 @@ async fn data_of_a_failing_service_stays_and_says_so() {
         synced.demo.faults().set(Service::Agents, Some(fault));
         synced.demo.faults().set(Service::Space, Some(fault));
         synced.poll(Service::ALL).await;
-        assert_eq!(synced.board.rescued().as_deref(), Some("agents, space"));
+        assert_eq!(synced.upstream_health.fallbacks().as_deref(), Some("agents, space"));
         assert_eq!((synced.live.cursor(), synced.layers().await), (cursor, before.clone()));
     }
     assert_eq!(synced.status(Service::City), SourceStatus::Ok);
     synced.demo.faults().set(Service::Agents, None);
     synced.poll(&[Service::Agents]).await;
-    assert_eq!(synced.board.rescued().as_deref(), Some("space"));
+    assert_eq!(synced.upstream_health.fallbacks().as_deref(), Some("space"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
-use living_map::adapters::UpstreamHealth;
 use living_map::dead_letters::{DeadLetterConfig, DeadLetterService};
 use living_map::history::dead_letters::{
     DeadLetter, DeadLetterQuery, DeadLetterQueue, DeadLetterStatus, Failure, Origin, ProcessError, Processor,
@@ -17,6 +16,7 @@ use living_map::journal::Journal;
 use living_map::live::{LiveConfig, LiveMap};
 use living_map::log::EventLog;
 use living_map::log::table::{TableLog, TableLogConfig};
+use living_map::upstream_health::UpstreamHealth;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::wait::until;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use living_map::adapters::UpstreamHealth;
 use living_map::history::{self, Database, HistoryConfig};
 use living_map::live::{
     self, LiveConfig, LiveMap, Replay, ReplayConfig, ReplayError, SavingConfig, TimeTravel, TimeTravelConfig,
@@ -15,6 +14,7 @@ use living_map::log::table::{TableLog, TableLogConfig};
 use living_map::log::{Appended, Bounds, EventLog, LogError};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
 use living_map::stream::{Hub, HubConfig};
+use living_map::upstream_health::UpstreamHealth;
 use sqlx::{Connection, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
