@@ -5,7 +5,6 @@ mod learning;
 mod log;
 mod settings;
 mod streams;
-mod tasks;
 mod traces;
 mod webhooks;
 
@@ -31,13 +30,14 @@ use crate::history::{self, History, Leases};
 use crate::http::{self, AlertServices, AppState, Services};
 use crate::journal::Journal;
 use crate::learner::ExperienceProcessor;
-use crate::lease::{self, Leadership, LeaseConfig};
+use crate::lease::{LeaderElection, Leadership, LeaseConfig};
 use crate::live::{self, LiveConfig, LiveMap, Replay, TimeTravel, TimeTravelConfig};
 use crate::log::table::{TableLog, TableLogConfig};
 use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
 use crate::model::Epoch;
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, Streams};
 use crate::sync::{ControlEventHandler, Poller};
+use crate::tasks::{Stage, Tasks};
 use crate::telemetry::Export;
 use crate::upstream_health::UpstreamHealth;
 use crate::webhooks::{WebhookDispatcher, WebhookProcessor};
@@ -47,7 +47,6 @@ use self::settings::{
     office_config, open_journal, replay_config, retention_config, retry_config, rule_file, rules_limits, saving_config,
     stream_config, sync_config,
 };
-use self::tasks::{Stage, Tasks};
 
 pub use learning::learn;
 pub use log::new_epoch;
@@ -137,7 +136,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         let source = learning::source(&settings, connection, &log, &history, &learned);
         let learner = learning::learner(&settings, &learned, &log, &journal, &dead_letters);
         let status = learner.status();
-        tasks.spawn_leading("learner", Stage::Working, &leadership, move |stop| learner.clone().run(source(), stop));
+        leadership.spawn(&mut tasks, "learner", Stage::Working, move |stop| learner.clone().run(source(), stop));
         status
     });
 
@@ -158,7 +157,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         let (live, log, hub, saved) = (live.clone(), Arc::clone(&log), Arc::clone(&hub), Arc::clone(&saved));
         move |stop| live::follow_from_saved(live, log, hub, saved, live_config, stop)
     });
-    tasks.spawn_leading("retention", Stage::Working, &leadership, {
+    leadership.spawn(&mut tasks, "retention", Stage::Working, {
         let (live, history, journal) = (live.clone(), Arc::clone(&history), journal.clone());
         let config = retention_config(&settings);
         move |stop: CancellationToken| {
@@ -172,7 +171,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
             }
         }
     });
-    tasks.spawn_leading("saving", Stage::Saving, &leadership, {
+    leadership.spawn(&mut tasks, "saving", Stage::Saving, {
         let (live, saved, config) = (live.clone(), Arc::clone(&saved), saving_config(&settings));
         move |stop| live::save(live.clone(), Arc::clone(&saved), config, stop)
     });
@@ -242,7 +241,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
                 let (interval, journal) = (settings.alerts.alert_rules_reload, journal.clone());
                 move |stop| file.keep(interval, journal, stop)
             });
-            tasks.spawn_leading("alert rules", Stage::Working, &leadership, move |stop| watcher.clone().run(stop));
+            leadership.spawn(&mut tasks, "alert rules", Stage::Working, move |stop| watcher.clone().run(stop));
             let courier = WebhookDispatcher {
                 config: Arc::new(courier_config(&settings.alerts)),
                 rules: status.clone(),
@@ -255,7 +254,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
                 queued: Arc::default(),
             };
             processors.push(Arc::new(WebhookProcessor { rules: status.clone(), client: courier.client.clone() }));
-            tasks.spawn_leading("webhooks", Stage::Working, &leadership, move |stop| courier.clone().run(stop));
+            leadership.spawn(&mut tasks, "webhooks", Stage::Working, move |stop| courier.clone().run(stop));
             Some(AlertServices { rules: status, outbox })
         }
     };
@@ -274,11 +273,11 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         }
         None => office,
     };
-    tasks.spawn_leading("dead letters", Stage::Working, &leadership, {
+    leadership.spawn(&mut tasks, "dead letters", Stage::Working, {
         let office = office.clone();
         move |stop| office.clone().run(stop)
     });
-    tasks.spawn_leading("dead letters' archive", Stage::Working, &leadership, {
+    leadership.spawn(&mut tasks, "dead letters' archive", Stage::Working, {
         let (office, archive) = (office.clone(), archive(&settings)?);
         move |stop| office.clone().archive(archive.clone(), stop)
     });
@@ -333,15 +332,15 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         }
     };
     let clients_left = timeout_at(deadline, clients).await.is_ok();
-    let mut broken_off = tasks.stop(deadline, reserve).await;
-    broken_off.extend((!clients_left).then_some("clients"));
+    let mut aborted = tasks.stop(deadline, reserve).await;
+    aborted.extend((!clients_left).then_some("clients"));
     // what is under way in the database has been waited for
     let _ = timeout_at(deadline + reserve, async { tokio::join!(history.close(), learned.close()) }).await;
     anyhow::ensure!(
-        broken_off.is_empty(),
-        "broken off after {} seconds (STOP_SECONDS): {}",
+        aborted.is_empty(),
+        "aborted after {} seconds (STOP_SECONDS): {}",
         limit.as_secs(),
-        broken_off.join(", ")
+        aborted.join(", ")
     );
     tracing::info!("stopped");
     Ok(())
@@ -397,12 +396,10 @@ fn lead(
     tasks: &mut Tasks,
 ) -> Leadership {
     if settings.storage.nats_url.is_none() {
-        return Leadership::alone();
+        return Leadership::permanent();
     }
     let config = LeaseConfig { name, lasting: settings.cluster.lease };
-    let (keeper, leadership) = lease::keeper(leases, config, upstream_health.clone());
-    tasks.spawn("lease", Stage::Leading, |stop| keeper.run(stop));
-    leadership
+    LeaderElection::new(config, leases, upstream_health.clone()).start(tasks)
 }
 
 fn snapshots(live: &LiveMap) -> SnapshotSource {

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod journal;
 pub mod model;
+pub mod tasks;
 pub mod telemetry;
 
 pub mod access;

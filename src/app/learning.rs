@@ -9,7 +9,6 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::settings::{history_config, http_config, open_journal, retry_config};
-use super::tasks::{Stage, Tasks};
 use super::{OpenLog, export, lead, listen, open_log, record_metrics, stop_signal, upkeep};
 use crate::bus::Connection;
 use crate::config::Settings;
@@ -22,6 +21,7 @@ use crate::learner::rejected::PROCESSOR;
 use crate::learner::source::Source;
 use crate::learner::{Learner, LearnerConfig, Reject, RuleConfig, StreamSource, TableSource};
 use crate::log::{EventLog, ExperienceConfig, Experiences};
+use crate::tasks::{Stage, Tasks};
 use crate::telemetry::Export;
 use crate::upstream_health::UpstreamHealth;
 
@@ -206,7 +206,7 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     let source = source(&settings, connection, &log, &database.history, &learned);
     let learner = learner(&settings, &learned, &log, &journal, &dead_letters);
     let status = learner.status();
-    tasks.spawn_leading("learner", Stage::Working, &leadership, move |stop| learner.clone().run(source(), stop));
+    leadership.spawn(&mut tasks, "learner", Stage::Working, move |stop| learner.clone().run(source(), stop));
     tasks.spawn("metrics upkeep", Stage::Working, {
         let metrics = metrics.clone();
         |stop| upkeep(metrics, stop)
@@ -214,10 +214,10 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     tracing::info!("learning; /health and /metrics on http://{address}");
     http::serve(listener, http::learner_router(status, metrics), &http_config(&settings), stop).await;
     let limit = settings.cluster.stop;
-    let broken_off = tasks.stop(Instant::now() + limit / 10 * 9, limit / 10).await;
+    let aborted = tasks.stop(Instant::now() + limit / 10 * 9, limit / 10).await;
     database.history.close().await;
     learned.close().await;
-    anyhow::ensure!(broken_off.is_empty(), "broken off (STOP_SECONDS): {}", broken_off.join(", "));
+    anyhow::ensure!(aborted.is_empty(), "aborted (STOP_SECONDS): {}", aborted.join(", "));
     tracing::info!("stopped");
     Ok(())
 }

@@ -368,7 +368,7 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
     let writer = state.writer.as_ref().map(|status| WriterCheck::from(&*status.borrow()));
     let writes = writer.as_ref().is_none_or(|writer| writer.error.is_none());
     let journal = JournalCheck::from(state.journal.status());
-    let lease = LeaseCheck::from(state.leadership.standing());
+    let lease = LeaseCheck::from(state.leadership.status());
     let keys = state.access.as_ref().and_then(Access::keys).map(KeysCheck::from);
     let learner = state.learner.as_ref().map(|status| LearnerCheck::from(&*status.borrow()));
     let learns = learner.as_ref().is_none_or(|learner| learner.error.is_none());

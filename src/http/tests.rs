@@ -65,7 +65,7 @@ fn services() -> Services {
         alerts: None,
         upstreams: sources,
         refresher: poller.refresher(),
-        leadership: Leadership::alone(),
+        leadership: Leadership::permanent(),
         writer: None,
         streams: streams(&hub),
         metrics: PrometheusBuilder::new().build_recorder().handle(),

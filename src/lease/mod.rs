@@ -1,19 +1,19 @@
-//! Which of several servers does what one does for all: who holds the lease in the database that they share.
+//! Leader election: of several replicas that share a database, the holder of a lease runs the single-instance tasks.
 //!
-//! The holder prolongs it three times and more in its time. One that cannot stops what it does before anybody else can
-//! have taken the lease; one that stops in order gives it back, and the next takes it within a fifth of its time. What the
-//! holder knows and the others need, how the upstreams are doing, travels with the lease.
+//! The leader renews the lease several times in its duration. A leader that cannot renew it stops its tasks before another
+//! replica can acquire the lease; one that stops in order releases it, and the next replica acquires it within a fifth of
+//! its duration. The note of the lease carries the leader's view of the upstreams' health to the other replicas.
 //!
-//! That two believe to hold it cannot be ruled out (a process that was asleep, a clock that jumped): every task that runs
-//! by lease is harmless when it runs twice. Each says in its own documentation why.
+//! Two replicas may both believe that they lead (a suspended process, a clock that jumped), so every task that runs by the
+//! lease is harmless when it runs twice. The documentation of each task says why.
 //!
 //! | metric | |
 //! |---|---|
-//! | `living_map_lease_held` | 1 while this server holds it, else 0 |
-//! | `living_map_lease_changes_total{change}` | `taken`, `lost`, `given_back` by this server |
-//! | `living_map_lease_failures_total` | times the database did not answer |
+//! | `living_map_lease_held` | 1 while this replica holds the lease, else 0 |
+//! | `living_map_lease_changes_total{change}` | `taken`, `lost`, `given_back` by this replica |
+//! | `living_map_lease_failures_total` | requests that the database did not answer |
 
-mod keeper;
+mod election;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,16 +24,18 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub use keeper::{Keeper, keeper};
+use crate::tasks::{Stage, Tasks};
 
-/// How long, and how often.
+pub use election::LeaderElection;
+
+/// Name and duration of a lease.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseConfig {
-    /// Its name: one for all that one server does, since whoever polls the upstreams also saves what came of it. A process
-    /// that does one thing alone has another one.
+    /// The name. Servers share one lease for all their single-instance tasks, because the replica that polls the upstreams
+    /// also saves the resulting map. A process that runs one such task alone uses another name.
     pub name: &'static str,
-    /// How long the lease lasts when it is not prolonged: after a `kill -9` the next server takes it so much later, and a
-    /// fifth of it at most.
+    /// Duration of the lease without renewal. After a `kill -9` the next leader starts this much later, plus at most a
+    /// fifth of it.
     pub lasting: Duration,
 }
 
@@ -44,68 +46,96 @@ impl Default for LeaseConfig {
 }
 
 impl LeaseConfig {
-    /// From one attempt to take or prolong it to the next.
+    /// Interval of attempts to acquire or renew the lease.
     fn interval(&self) -> Duration {
         self.lasting / 5
     }
 
-    /// How long before the end a holder that could not prolong it stops, and how long what it did may take to end.
+    /// How long before its expiry a leader that could not renew the lease gives it up: the time its tasks have to stop.
     fn grace(&self) -> Duration {
         self.lasting / 5
     }
 }
 
-/// What this server is to the others.
+/// Role of this replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It does what one does for all. The lease's token; none where there can be no other server.
+    /// This replica leads. Holds the fencing token; none where there can be no other replica.
     Leading(Option<u64>),
-    /// Another one does.
+    /// Another replica leads.
     Following,
-    /// The database has not answered for the time of a lease: nobody can hold it, as far as this server knows.
+    /// The database has not answered for the duration of a lease, so no lease known to this replica can still be valid.
     Unknown,
 }
 
-/// A role, since when, and why it is not a better one.
+/// The role, since when, and the last error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeadershipStatus {
     /// The role.
     pub role: Role,
-    /// When it began.
+    /// Start of the role.
     pub since: DateTime<Utc>,
-    /// Why the last attempt to take or prolong the lease failed.
+    /// Error of the last attempt to acquire or renew the lease, if it failed.
     pub error: Option<String>,
 }
 
-/// Runs tasks by lease. Cheap to clone.
+/// Runs tasks depending on the role of this replica. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Leadership {
-    standing: Arc<watch::Sender<LeadershipStatus>>,
+    status: Arc<watch::Sender<LeadershipStatus>>,
     grace: Duration,
 }
 
 impl Leadership {
-    /// That of a server which can have no other beside it: it leads from its start to its end.
+    /// Leadership of a process that can have no other replica beside it: it leads from its start to its end.
     #[must_use]
-    pub fn alone() -> Self {
+    pub fn permanent() -> Self {
         metrics::gauge!("living_map_lease_held").set(1.0);
         Self::new(Role::Leading(None), Duration::ZERO)
     }
 
     fn new(role: Role, grace: Duration) -> Self {
-        let standing = LeadershipStatus { role, since: Utc::now(), error: None };
-        Self { standing: Arc::new(watch::Sender::new(standing)), grace }
+        let status = LeadershipStatus { role, since: Utc::now(), error: None };
+        Self { status: Arc::new(watch::Sender::new(status)), grace }
     }
 
-    /// What this server is now.
+    /// The current status.
     #[must_use]
-    pub fn standing(&self) -> LeadershipStatus {
-        self.standing.borrow().clone()
+    pub fn status(&self) -> LeadershipStatus {
+        self.status.borrow().clone()
     }
 
-    /// Runs `task` whenever this server leads, until `stop`; then waits for its end. When the lease is lost, the task is
-    /// told by its own token, and dropped if it has not ended by when another server can lead. Each term of this server is
-    /// a new run. Returns early when the task ends by itself.
+    /// Spawns a task that runs while this replica leads, see [`Leadership::while_leading`].
+    pub fn spawn<F>(
+        &self,
+        tasks: &mut Tasks,
+        name: &'static str,
+        stage: Stage,
+        task: impl FnMut(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let leadership = self.clone();
+        tasks.spawn(name, stage, |stop| async move { leadership.while_leading(stop, task).await });
+    }
+
+    /// Spawns a task that runs while no other replica leads, see [`Leadership::unless_following`].
+    pub fn spawn_unless_following<F>(
+        &self,
+        tasks: &mut Tasks,
+        name: &'static str,
+        stage: Stage,
+        task: impl FnMut(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let leadership = self.clone();
+        tasks.spawn(name, stage, |stop| async move { leadership.unless_following(stop, task).await });
+    }
+
+    /// Runs `task` whenever this replica leads, until `stop`, then waits for its end. When the lease is lost, the token of
+    /// the task is cancelled, and the task is dropped if it has not ended by the time another replica can lead. Each term
+    /// of leadership is a new run. Returns early when the task ends by itself.
     pub async fn while_leading<F: Future<Output = ()>>(
         &self,
         stop: CancellationToken,
@@ -118,7 +148,8 @@ impl Leadership {
         self.run_while(term, stop, task).await;
     }
 
-    /// The same, and also while nobody can lead: for what had better be done by each than by none.
+    /// Runs `task` on the leader, or on every replica while leadership is unknown; otherwise like
+    /// [`Leadership::while_leading`].
     pub async fn unless_following<F: Future<Output = ()>>(
         &self,
         stop: CancellationToken,
@@ -127,37 +158,37 @@ impl Leadership {
         self.run_while(|role| (role != Role::Following).then_some(()), stop, task).await;
     }
 
-    /// Runs `task` while `reason` gives the same reason.
+    /// Runs `task` while `term` of the role is the same value; not while it is none.
     async fn run_while<R: PartialEq, F: Future<Output = ()>>(
         &self,
-        reason: impl Fn(Role) -> Option<R>,
+        term: impl Fn(Role) -> Option<R>,
         stop: CancellationToken,
         mut task: impl FnMut(CancellationToken) -> F,
     ) {
-        let mut standing = self.standing.subscribe();
+        let mut status = self.status.subscribe();
         loop {
-            // the sender lives as long as this, so neither wait fails
-            let begin = standing.wait_for(|standing| reason(standing.role).is_some());
+            // the sender lives as long as `self`, so neither wait fails
+            let begin = status.wait_for(|status| term(status.role).is_some());
             let Some(begun) = stop.run_until_cancelled(begin).await else { return };
-            let Ok(why) = begun.map(|standing| reason(standing.role)) else { return };
+            let Ok(begun_term) = begun.map(|status| term(status.role)) else { return };
             let run = stop.child_token();
             let mut running = pin!(task(run.clone()));
             tokio::select! {
                 () = &mut running => return,
-                _ = standing.wait_for(|standing| reason(standing.role) != why) => {}
+                _ = status.wait_for(|status| term(status.role) != begun_term) => {}
             }
             run.cancel();
             if timeout(self.grace, running).await.is_err() {
-                tracing::warn!("a task did not end with the lease that it ran by; it was broken off");
+                tracing::warn!("a task did not stop in time after the lease was lost; aborted");
             }
         }
     }
 
     fn set_role(&self, role: Role) {
-        let changed = self.standing.send_if_modified(|standing| {
-            let changed = standing.role != role;
+        let changed = self.status.send_if_modified(|status| {
+            let changed = status.role != role;
             if changed {
-                (standing.role, standing.since) = (role, Utc::now());
+                (status.role, status.since) = (role, Utc::now());
             }
             changed
         });
@@ -166,10 +197,10 @@ impl Leadership {
         }
     }
 
-    fn note_error(&self, error: Option<String>) {
-        self.standing.send_if_modified(|standing| {
-            let changed = standing.error != error;
-            standing.error = error;
+    fn set_error(&self, error: Option<String>) {
+        self.status.send_if_modified(|status| {
+            let changed = status.error != error;
+            status.error = error;
             changed
         });
     }

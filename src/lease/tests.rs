@@ -22,24 +22,24 @@ struct Row {
     note: String,
 }
 
-/// A database that several servers share, by the paused clock.
+/// The lease in a database that several replicas share, by the paused clock.
 type Shared = Arc<Mutex<Option<Row>>>;
 
-/// One server's way to it.
+/// One replica's connection to it.
 #[derive(Default)]
-struct Way {
+struct Database {
     row: Shared,
-    away: AtomicBool,
+    unavailable: AtomicBool,
     hangs: AtomicBool,
 }
 
 #[async_trait]
-impl Leases for Way {
+impl Leases for Database {
     async fn hold(&self, _: &str, holder: Uuid, lasting: Duration, note: &str) -> Result<Lease, HistoryError> {
         while self.hangs.load(Ordering::SeqCst) {
             sleep(Duration::from_millis(100)).await;
         }
-        if self.away.load(Ordering::SeqCst) {
+        if self.unavailable.load(Ordering::SeqCst) {
             return Err(HistoryError::Unavailable(sqlx::Error::PoolTimedOut));
         }
         let mut row = self.row.lock().unwrap();
@@ -62,63 +62,64 @@ impl Leases for Way {
     }
 }
 
-struct Server {
-    way: Arc<Way>,
+struct Replica {
+    database: Arc<Database>,
     upstream_health: UpstreamHealth,
     leadership: Leadership,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl Server {
+impl Replica {
     fn start(row: &Shared) -> Self {
-        let way = Arc::new(Way { row: Arc::clone(row), ..Way::default() });
+        let database = Arc::new(Database { row: Arc::clone(row), ..Database::default() });
         let (upstream_health, stop) = (UpstreamHealth::default(), CancellationToken::new());
-        let (keeper, leadership) = keeper(way.clone(), CONFIG, upstream_health.clone());
-        let task = tokio::spawn(keeper.run(stop.clone()));
-        Self { way, upstream_health, leadership, stop, task }
+        let election = LeaderElection::new(CONFIG, database.clone(), upstream_health.clone());
+        let leadership = election.leadership();
+        let task = tokio::spawn(election.run(stop.clone()));
+        Self { database, upstream_health, leadership, stop, task }
     }
 
-    /// As a `kill -9`.
+    /// Like `kill -9`.
     fn kill(&self) {
         self.task.abort();
     }
 
     fn role(&self) -> Role {
-        self.leadership.standing().role
+        self.leadership.status().role
     }
 
     async fn leads(&self) {
-        let mut standing = self.leadership.standing.subscribe();
-        standing.wait_for(|standing| matches!(standing.role, Role::Leading(_))).await.unwrap();
+        let mut status = self.leadership.status.subscribe();
+        status.wait_for(|status| matches!(status.role, Role::Leading(_))).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_of_several_leads_and_a_killed_one_is_followed_when_its_time_is_over() {
+async fn one_replica_leads_and_another_follows_when_its_lease_expires() {
     let row = Shared::default();
-    let first = Server::start(&row);
+    let first = Replica::start(&row);
     first.leads().await;
-    let others = [Server::start(&row), Server::start(&row)];
+    let others = [Replica::start(&row), Replica::start(&row)];
     sleep(CONFIG.lasting * 3).await;
-    assert_eq!(first.role(), Role::Leading(Some(1)), "it goes on as long as it lives");
+    assert_eq!(first.role(), Role::Leading(Some(1)), "the leader keeps the lease as long as it runs");
     assert!(others.iter().all(|other| other.role() == Role::Following));
     first.kill();
     let killed = Instant::now();
     futures::future::select(Box::pin(others[0].leads()), Box::pin(others[1].leads())).await;
-    assert!(killed.elapsed() + CONFIG.interval() >= CONFIG.lasting, "before the lease was over");
+    assert!(killed.elapsed() + CONFIG.interval() >= CONFIG.lasting, "before the lease expired");
     assert!(killed.elapsed() <= CONFIG.lasting + CONFIG.interval(), "{:?}", killed.elapsed());
     sleep(CONFIG.lasting).await;
-    let roles = others.each_ref().map(Server::role);
+    let roles = others.each_ref().map(Replica::role);
     assert!(roles.contains(&Role::Leading(Some(2))) && roles.contains(&Role::Following), "{roles:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_planned_stop_passes_it_on_at_the_next_attempt() {
+async fn a_planned_stop_passes_the_lease_on_at_the_next_attempt() {
     let row = Shared::default();
-    let first = Server::start(&row);
+    let first = Replica::start(&row);
     first.leads().await;
-    let second = Server::start(&row);
+    let second = Replica::start(&row);
     sleep(CONFIG.lasting).await;
     first.stop.cancel();
     let stopped = Instant::now();
@@ -127,7 +128,7 @@ async fn a_planned_stop_passes_it_on_at_the_next_attempt() {
     assert_eq!(first.role(), Role::Following);
 }
 
-/// Counts how many run at a time.
+/// Counts concurrent runs.
 async fn work(running: Arc<AtomicUsize>, runs: Arc<AtomicUsize>, stop: CancellationToken) {
     runs.fetch_add(1, Ordering::SeqCst);
     running.fetch_add(1, Ordering::SeqCst);
@@ -136,14 +137,14 @@ async fn work(running: Arc<AtomicUsize>, runs: Arc<AtomicUsize>, stop: Cancellat
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_holder_that_cannot_prolong_ends_its_work_before_another_can_begin() {
+async fn a_leader_that_cannot_renew_stops_before_another_can_lead() {
     for hangs in [false, true] {
         let row = Shared::default();
-        let servers = [Server::start(&row), Server::start(&row)];
+        let replicas = [Replica::start(&row), Replica::start(&row)];
         let (running, runs) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
         let stop = CancellationToken::new();
-        for server in &servers {
-            let (leadership, stop) = (server.leadership.clone(), stop.clone());
+        for replica in &replicas {
+            let (leadership, stop) = (replica.leadership.clone(), stop.clone());
             let (running, runs) = (Arc::clone(&running), Arc::clone(&runs));
             tokio::spawn(async move {
                 leadership.while_leading(stop, |stop| work(Arc::clone(&running), Arc::clone(&runs), stop)).await;
@@ -151,18 +152,18 @@ async fn a_holder_that_cannot_prolong_ends_its_work_before_another_can_begin() {
         }
         sleep(CONFIG.lasting).await;
         assert_eq!(running.load(Ordering::SeqCst), 1);
-        let holder = servers.iter().find(|server| server.role() != Role::Following).unwrap();
-        holder.way.away.store(!hangs, Ordering::SeqCst);
-        holder.way.hangs.store(hangs, Ordering::SeqCst);
+        let holder = replicas.iter().find(|replica| replica.role() != Role::Following).unwrap();
+        holder.database.unavailable.store(!hangs, Ordering::SeqCst);
+        holder.database.hangs.store(hangs, Ordering::SeqCst);
         let until = row.lock().unwrap().as_ref().unwrap().until;
         sleep_until(until - Duration::from_millis(1)).await;
-        assert_eq!(running.load(Ordering::SeqCst), 0, "it still works when another one may take the lease");
+        assert_eq!(running.load(Ordering::SeqCst), 0, "it still runs when another replica may acquire the lease");
         assert_eq!(holder.role(), Role::Unknown);
-        assert_eq!(holder.leadership.standing().error.is_some(), !hangs);
+        assert_eq!(holder.leadership.status().error.is_some(), !hangs);
         sleep(CONFIG.lasting).await;
-        assert_eq!((running.load(Ordering::SeqCst), runs.load(Ordering::SeqCst)), (1, 2), "the other one goes on");
-        holder.way.away.store(false, Ordering::SeqCst);
-        holder.way.hangs.store(false, Ordering::SeqCst);
+        assert_eq!((running.load(Ordering::SeqCst), runs.load(Ordering::SeqCst)), (1, 2), "the other replica leads");
+        holder.database.unavailable.store(false, Ordering::SeqCst);
+        holder.database.hangs.store(false, Ordering::SeqCst);
         sleep(CONFIG.lasting).await;
         assert_eq!((holder.role(), running.load(Ordering::SeqCst)), (Role::Following, 1));
         stop.cancel();
@@ -172,40 +173,40 @@ async fn a_holder_that_cannot_prolong_ends_its_work_before_another_can_begin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_does_not_end_with_the_lease_is_broken_off() {
+async fn a_task_that_outlives_the_lease_is_aborted() {
     struct Dropped(Arc<AtomicBool>);
     impl Drop for Dropped {
         fn drop(&mut self) {
             self.0.store(true, Ordering::SeqCst);
         }
     }
-    let server = Server::start(&Shared::default());
-    let (leadership, dropped) = (server.leadership.clone(), Arc::new(AtomicBool::new(false)));
+    let replica = Replica::start(&Shared::default());
+    let (leadership, dropped) = (replica.leadership.clone(), Arc::new(AtomicBool::new(false)));
     let guard = Arc::clone(&dropped);
     tokio::spawn(async move {
-        let deaf = |_| {
+        let ignores_stop = |_| {
             let guard = Dropped(Arc::clone(&guard));
             async move {
                 std::future::pending::<()>().await;
                 drop(guard);
             }
         };
-        leadership.while_leading(CancellationToken::new(), deaf).await;
+        leadership.while_leading(CancellationToken::new(), ignores_stop).await;
     });
-    server.leads().await;
+    replica.leads().await;
     sleep(CONFIG.lasting).await;
-    server.way.away.store(true, Ordering::SeqCst);
+    replica.database.unavailable.store(true, Ordering::SeqCst);
     sleep(CONFIG.lasting).await;
     assert!(dropped.load(Ordering::SeqCst));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_had_better_be_done_by_each_than_by_none_goes_on_while_nobody_can_lead() {
+async fn unless_following_runs_on_all_while_leadership_is_unknown() {
     let row = Shared::default();
-    let servers = [Server::start(&row), Server::start(&row)];
+    let replicas = [Replica::start(&row), Replica::start(&row)];
     let (running, runs) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
-    for server in &servers {
-        let (leadership, running, runs) = (server.leadership.clone(), Arc::clone(&running), Arc::clone(&runs));
+    for replica in &replicas {
+        let (leadership, running, runs) = (replica.leadership.clone(), Arc::clone(&running), Arc::clone(&runs));
         tokio::spawn(async move {
             let stop = CancellationToken::new();
             leadership.unless_following(stop, |stop| work(Arc::clone(&running), Arc::clone(&runs), stop)).await;
@@ -213,30 +214,30 @@ async fn what_had_better_be_done_by_each_than_by_none_goes_on_while_nobody_can_l
     }
     sleep(CONFIG.lasting).await;
     assert_eq!(running.load(Ordering::SeqCst), 1);
-    for server in &servers {
-        server.way.away.store(true, Ordering::SeqCst);
+    for replica in &replicas {
+        replica.database.unavailable.store(true, Ordering::SeqCst);
     }
     sleep(CONFIG.lasting * 2).await;
     assert_eq!(running.load(Ordering::SeqCst), 2);
-    for server in &servers {
-        server.way.away.store(false, Ordering::SeqCst);
+    for replica in &replicas {
+        replica.database.unavailable.store(false, Ordering::SeqCst);
     }
     sleep(CONFIG.lasting).await;
     assert_eq!(running.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn followers_know_what_the_leader_knows_of_its_sources() {
+async fn followers_know_the_leaders_upstream_health() {
     let row = Shared::default();
-    let leader = Server::start(&row);
+    let leader = Replica::start(&row);
     leader.leads().await;
-    let follower = Server::start(&row);
+    let follower = Replica::start(&row);
     leader.upstream_health.record_success(Service::City, Utc::now());
     leader.upstream_health.record_failure(Service::Dao, "no answer");
     sleep(CONFIG.interval() * 3).await;
     let now = Utc::now();
     assert_eq!(follower.upstream_health.health(now), leader.upstream_health.health(now));
-    // and keep it when they lead themselves
+    // and keep it when they become leader
     leader.kill();
     follower.leads().await;
     assert_eq!(follower.upstream_health.status(Service::City), SourceStatus::Ok);
@@ -244,8 +245,8 @@ async fn followers_know_what_the_leader_knows_of_its_sources() {
 }
 
 #[tokio::test]
-async fn who_is_alone_leads_from_the_beginning_to_the_end() {
-    let (leadership, stop) = (Leadership::alone(), CancellationToken::new());
+async fn permanent_leadership_lasts_from_start_to_end() {
+    let (leadership, stop) = (Leadership::permanent(), CancellationToken::new());
     let (running, runs) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
     let work = leadership.while_leading(stop.clone(), |stop| work(Arc::clone(&running), Arc::clone(&runs), stop));
     let watch = async {

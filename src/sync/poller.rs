@@ -221,7 +221,7 @@ impl Poller {
                         tracing::warn!(%service, %error, "upstream fails; its last good data stays on the map");
                     }
                     HealthChange::Recovered | HealthChange::Unchanged => {
-                        tracing::debug!(%service, %error, "upstream still fails")
+                        tracing::debug!(%service, %error, "upstream still fails");
                     }
                 }
             }
