@@ -125,9 +125,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let dead_letters = DeadLetterQueue::new(database.dead_letters, retry_config(&settings));
     let upstream_health = UpstreamHealth::default();
     let leadership = lead(LEADER, &settings, database.leases, &upstream_health, &mut tasks);
-    let OpenLog { log, connection, writer } = open_log(&settings, &history, &dead_letters).await?;
+    let OpenLog { log, connection, writer } = open_log(&settings, &history, &journal, &dead_letters).await?;
     let writer = writer.map(|writer| {
-        let writer = writer.with_journal(journal.clone()).with_dead_letters(dead_letters.clone());
         let status = writer.status();
         tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
         status
@@ -145,7 +144,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         max_entities: settings.limits.max_entities,
         ..LiveConfig::default()
     };
-    let live = LiveMap::with_journal(live_config, upstream_health.clone(), journal.clone());
+    let live = LiveMap::new(live_config, upstream_health.clone(), journal.clone());
     let hub = Arc::new(Hub::new(
         HubConfig {
             max_frames: settings.streaming.stream_ring_events as usize,
@@ -195,10 +194,15 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         Some(simulated) => simulated.endpoints().clone(),
         None => endpoints(&settings)?,
     };
-    let upstreams = Upstreams::new(&adapters_config(&settings, endpoints, &journal))?;
-    let poller =
-        Poller::new(sync_config(&settings), upstreams.clone(), upstream_health.clone(), live.clone(), Arc::clone(&log))
-            .with_journal(journal.clone());
+    let upstreams = Upstreams::new(&adapters_config(&settings, endpoints), &journal)?;
+    let poller = Poller::new(
+        sync_config(&settings),
+        upstreams.clone(),
+        upstream_health.clone(),
+        live.clone(),
+        Arc::clone(&log),
+        journal.clone(),
+    );
     let refresher = poller.refresher();
     // each server polls when it is asked for a fresh snapshot, one asks in each interval
     tasks.spawn("poller", Stage::Working, |stop| poller.clone().run(stop));
@@ -206,13 +210,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         let leadership = leadership.clone();
         |stop| async move { leadership.unless_following(stop, |stop| poller.clone().ask_regularly(stop)).await }
     });
-    let control = ControlEventHandler {
-        live: live.clone(),
-        upstreams,
-        refresher: refresher.clone(),
-        upstream_health: upstream_health.clone(),
-        journal: journal.clone(),
-    };
+    let control =
+        ControlEventHandler::new(live.clone(), upstreams, refresher.clone(), upstream_health.clone(), journal.clone());
     // one server acts for all, and its word on the sources is heard by the others
     tasks.spawn("control events", Stage::Working, {
         let leadership = leadership.clone();
@@ -366,14 +365,15 @@ struct OpenLog {
 async fn open_log(
     settings: &Settings,
     history: &Arc<dyn History>,
+    journal: &Journal,
     dead_letters: &DeadLetterQueue,
 ) -> anyhow::Result<OpenLog> {
     let Some(url) = &settings.storage.nats_url else {
         let extra_subjects = settings.extra_subjects();
-        let config =
-            TableLogConfig { extra_subjects, dead_letters: Some(dead_letters.clone()), ..TableLogConfig::default() };
-        let log =
-            TableLog::open(Arc::clone(history), config).await.context("the log of DATABASE_URL cannot be used")?;
+        let config = TableLogConfig { extra_subjects, ..TableLogConfig::default() };
+        let log = TableLog::open(config, Arc::clone(history), Some(dead_letters.clone()))
+            .await
+            .context("the log of DATABASE_URL cannot be used")?;
         return Ok(OpenLog { log: Arc::new(log), connection: None, writer: None });
     };
     let connection = bus::connect(&NatsConfig { url: url.clone(), ..NatsConfig::default() })
@@ -382,8 +382,14 @@ async fn open_log(
     let (stream, network) = streams::declared(settings);
     let config =
         JetStreamConfig { stream, network, manage: settings.storage.nats_manage_streams, ..JetStreamConfig::default() };
-    let log = JetStreamLog::new(connection.clone(), config);
-    let writer = HistoryWriter::new(&log, Arc::clone(history), WriterConfig::default());
+    let log = JetStreamLog::new(config, connection.clone());
+    let writer = HistoryWriter::new(
+        WriterConfig::default(),
+        &log,
+        Arc::clone(history),
+        journal.clone(),
+        Some(dead_letters.clone()),
+    );
     Ok(OpenLog { log: Arc::new(log), connection: Some(connection), writer: Some(writer) })
 }
 

@@ -81,14 +81,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(http: reqwest::Client, service: Service, config: &AdaptersConfig) -> Self {
+    pub fn new(http: reqwest::Client, service: Service, config: &AdaptersConfig, journal: Journal) -> Self {
         Self {
             http,
             service,
             endpoint: config.endpoints.get(service).clone(),
             call_timeout: config.call_timeout,
             max_response_bytes: config.max_response_bytes,
-            journal: config.journal.clone(),
+            journal,
             backoff: ExponentialBuilder::default()
                 .with_jitter()
                 .with_min_delay(config.retry_delay)

@@ -52,8 +52,6 @@ pub struct AdaptersConfig {
     pub usage_calls_per_round: usize,
     /// How long a microdao service that has no `/internal/microdaos` is not asked for it again. Default 10 min.
     pub internal_list_recheck: Duration,
-    /// Where failed requests for details are noted. Default: nowhere that lasts.
-    pub journal: Journal,
 }
 
 impl Default for AdaptersConfig {
@@ -67,7 +65,6 @@ impl Default for AdaptersConfig {
             concurrency: 8,
             usage_calls_per_round: 100,
             internal_list_recheck: Duration::from_mins(10),
-            journal: Journal::default(),
         }
     }
 }
@@ -103,13 +100,13 @@ struct Adapters {
 }
 
 impl Upstreams {
-    /// Sets up the clients; connects to nothing yet.
+    /// Sets up the clients; connects to nothing yet. Failed requests for details are recorded in `journal`.
     ///
     /// # Errors
     /// When TLS cannot be initialised.
-    pub fn new(config: &AdaptersConfig) -> Result<Self, SetupError> {
+    pub fn new(config: &AdaptersConfig, journal: &Journal) -> Result<Self, SetupError> {
         let http = client::pool(config)?;
-        let client = |service| Client::new(http.clone(), service, config);
+        let client = |service| Client::new(http.clone(), service, config, journal.clone());
         Ok(Self {
             adapters: Arc::new(Adapters {
                 agents: agents::Agents::new(client(Service::Agents)),

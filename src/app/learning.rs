@@ -83,7 +83,7 @@ pub fn source(
     let (log, history, lessons) = (Arc::clone(log), Arc::clone(history), Arc::clone(&learned.lessons));
     move || -> Box<dyn Source> {
         match &connection {
-            Some(connection) => Box::new(StreamSource::new(Experiences::new(connection.clone(), config.clone()))),
+            Some(connection) => Box::new(StreamSource::new(Experiences::new(config.clone(), connection.clone()))),
             None => Box::new(TableSource::new(
                 Arc::clone(&log),
                 Arc::clone(&history),
@@ -202,7 +202,7 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     let learned = memory(&settings, &database).await?;
     let leadership = lead(LEASE, &settings, Arc::clone(&database.leases), &UpstreamHealth::default(), &mut tasks);
     let dead_letters = DeadLetterQueue::new(Arc::clone(&database.dead_letters), retry_config(&settings));
-    let OpenLog { log, connection, .. } = open_log(&settings, &database.history, &dead_letters).await?;
+    let OpenLog { log, connection, .. } = open_log(&settings, &database.history, &journal, &dead_letters).await?;
     let source = source(&settings, connection, &log, &database.history, &learned);
     let learner = learner(&settings, &learned, &log, &journal, &dead_letters);
     let status = learner.status();

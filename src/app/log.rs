@@ -31,8 +31,8 @@ pub async fn new_epoch(settings: Settings) -> anyhow::Result<()> {
             manage: settings.storage.nats_manage_streams,
             ..JetStreamConfig::default()
         };
-        let experiences = Experiences::new(connection.clone(), learning::experiences(&settings));
-        let epoch = JetStreamLog::new(connection.clone(), config).renew().await;
+        let experiences = Experiences::new(learning::experiences(&settings), connection.clone());
+        let epoch = JetStreamLog::new(config, connection.clone()).renew().await;
         let begun = if epoch.is_ok() { experiences.begin_anew().await } else { Ok(()) };
         connection.close().await;
         begun?;

@@ -141,9 +141,8 @@ pub fn saving_config(settings: &Settings) -> SavingConfig {
     }
 }
 
-pub fn adapters_config(settings: &Settings, endpoints: Endpoints, journal: &Journal) -> AdaptersConfig {
+pub fn adapters_config(settings: &Settings, endpoints: Endpoints) -> AdaptersConfig {
     AdaptersConfig {
-        journal: journal.clone(),
         endpoints,
         call_timeout: settings.upstreams.upstream_timeout,
         max_response_bytes: settings.upstreams.upstream_max_bytes,

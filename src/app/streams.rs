@@ -33,9 +33,7 @@ pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
 /// The log's stream, and the network's other ones.
 pub(super) fn declared(settings: &Settings) -> (Declaration, Vec<Declaration>) {
     let replicas = settings.storage.nats_stream_replicas;
-    let log = Declaration::living_map(&settings.extra_subjects()).with_replicas(replicas);
-    let network = Declaration::network().into_iter().map(|stream| stream.with_replicas(replicas));
-    (log, network.collect())
+    (Declaration::living_map(&settings.extra_subjects(), replicas), Declaration::network(replicas))
 }
 
 async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> usize {

@@ -55,31 +55,25 @@ pub struct Source {
 }
 
 impl Declaration {
-    /// The log's stream: the map's subjects and `extra` ones.
+    /// The log's stream: the map's subjects and `extra` ones, with `replicas` copies in a cluster of NATS servers.
     #[must_use]
-    pub fn living_map(extra: &[Pattern]) -> Self {
+    pub fn living_map(extra: &[Pattern], replicas: usize) -> Self {
         let own: Vec<String> = MAP_SUBJECTS.iter().map(|subject| (*subject).to_owned()).collect();
         let extra: Vec<String> = extra.iter().map(|pattern| pattern.as_str().to_owned()).collect();
-        Self::new(LIVING_MAP, union(&own, &extra), LIVING_MAP_DAYS, true)
+        Self::new(LIVING_MAP, union(&own, &extra), LIVING_MAP_DAYS, true, replicas)
     }
 
-    /// The network's other streams.
+    /// The network's other streams, each with `replicas` copies.
     #[must_use]
-    pub fn network() -> Vec<Self> {
+    pub fn network(replicas: usize) -> Vec<Self> {
         let subjects = |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
         NETWORK
             .iter()
-            .map(|(name, patterns, days, in_log)| Self::new(name, subjects(patterns), *days, *in_log))
+            .map(|(name, patterns, days, in_log)| Self::new(name, subjects(patterns), *days, *in_log, replicas))
             .collect()
     }
 
-    /// The same, with so many copies in a cluster of servers.
-    #[must_use]
-    pub fn with_replicas(self, replicas: usize) -> Self {
-        Self { replicas, ..self }
-    }
-
-    fn new(name: &str, subjects: Vec<String>, days: u64, in_log: bool) -> Self {
+    fn new(name: &str, subjects: Vec<String>, days: u64, in_log: bool, replicas: usize) -> Self {
         Self {
             name: name.to_owned(),
             subjects,
@@ -88,7 +82,7 @@ impl Declaration {
             max_age: Duration::from_hours(24 * days),
             max_bytes: None,
             duplicate_window: Duration::from_mins(2),
-            replicas: 1,
+            replicas,
         }
     }
 
@@ -142,7 +136,7 @@ mod tests {
 
     #[test]
     fn every_subject_of_the_network_has_its_stream() {
-        let declared: Vec<String> = Declaration::network().into_iter().flat_map(|stream| stream.subjects).collect();
+        let declared: Vec<String> = Declaration::network(1).into_iter().flat_map(|stream| stream.subjects).collect();
         assert_eq!(declared, NETWORK_SUBJECTS);
     }
 }

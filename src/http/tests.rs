@@ -29,9 +29,10 @@ mod access;
 
 fn services() -> Services {
     let (log, sources) = (Arc::new(FakeLog::default()), UpstreamHealth::default());
-    let live = LiveMap::new(LiveConfig::default(), sources.clone());
-    let upstreams = Upstreams::new(&AdaptersConfig::default()).unwrap();
-    let poller = Poller::new(SyncConfig::default(), upstreams, sources.clone(), live.clone(), log.clone());
+    let live = LiveMap::new(LiveConfig::default(), sources.clone(), Journal::default());
+    let upstreams = Upstreams::new(&AdaptersConfig::default(), &Journal::default()).unwrap();
+    let poller =
+        Poller::new(SyncConfig::default(), upstreams, sources.clone(), live.clone(), log.clone(), Journal::default());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
     let history = Arc::new(FakeHistory::default());
     let letters = DeadLetterQueue::new(history.clone(), RetryConfig::default());
@@ -103,15 +104,26 @@ async fn append(log: &dyn EventLog) -> u64 {
 async fn a_fresh_snapshot_shows_what_was_accepted_before_it_was_asked_for() {
     let (mut services, log) = (services_with_map().await, Arc::new(FakeLog::default()));
     let endpoints = Endpoints::new(|_| Endpoint::new("http://127.0.0.1:9", None).unwrap());
-    let upstreams = Upstreams::new(&AdaptersConfig { endpoints, max_retries: 0, ..AdaptersConfig::default() }).unwrap();
+    let upstreams =
+        Upstreams::new(&AdaptersConfig { endpoints, max_retries: 0, ..AdaptersConfig::default() }, &Journal::default())
+            .unwrap();
     let config = SyncConfig { min_refresh_gap: Duration::from_hours(1), ..SyncConfig::default() };
-    let poller = Poller::new(config, upstreams, services.upstreams.clone(), services.live.clone(), log.clone());
+    let poller = Poller::new(
+        config,
+        upstreams,
+        services.upstreams.clone(),
+        services.live.clone(),
+        log.clone(),
+        Journal::default(),
+    );
     services.refresher = poller.refresher();
     tokio::spawn(poller.run(CancellationToken::new()));
     assert!(services.refresher.refresh(crate::model::Service::ALL, Duration::from_mins(1)).await);
 
-    let (live, hub) =
-        (LiveMap::new(LiveConfig::default(), services.upstreams.clone()), Hub::new(HubConfig::default(), Epoch(7)));
+    let (live, hub) = (
+        LiveMap::new(LiveConfig::default(), services.upstreams.clone(), Journal::default()),
+        Hub::new(HubConfig::default(), Epoch(7)),
+    );
     tokio::spawn(live::follow(
         live.clone(),
         log.clone(),

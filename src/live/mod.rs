@@ -78,15 +78,10 @@ struct Inner {
 }
 
 impl LiveMap {
-    /// The empty map before the first entry of a log; [`follow()`] fills it.
+    /// The empty map before the first entry of a log; [`follow()`] fills it. Snapshots show `upstream_health`, and outages of
+    /// the log are recorded in `journal`.
     #[must_use]
-    pub fn new(config: LiveConfig, upstream_health: UpstreamHealth) -> Self {
-        Self::with_journal(config, upstream_health, Journal::default())
-    }
-
-    /// The same, and outages of the log are noted in `journal`.
-    #[must_use]
-    pub fn with_journal(config: LiveConfig, upstream_health: UpstreamHealth, journal: Journal) -> Self {
+    pub fn new(config: LiveConfig, upstream_health: UpstreamHealth, journal: Journal) -> Self {
         let state = State::new(Epoch(0));
         let inner = Inner {
             position: watch::Sender::new(state.cursor()),

@@ -89,8 +89,8 @@ impl Delivery {
 /// The stream of experiences.
 #[derive(Debug, Clone)]
 pub struct Experiences {
-    connection: Connection,
     config: ExperienceConfig,
+    connection: Connection,
 }
 
 /// The durable consumer, opened.
@@ -104,8 +104,8 @@ pub struct Open {
 impl Experiences {
     /// The stream over `connection`.
     #[must_use]
-    pub const fn new(connection: Connection, config: ExperienceConfig) -> Self {
-        Self { connection, config }
+    pub const fn new(config: ExperienceConfig, connection: Connection) -> Self {
+        Self { config, connection }
     }
 
     /// How it is read.

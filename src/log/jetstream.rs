@@ -79,7 +79,7 @@ pub struct JetStreamConfig {
 impl Default for JetStreamConfig {
     fn default() -> Self {
         Self {
-            stream: Declaration::living_map(&[]),
+            stream: Declaration::living_map(&[], 1),
             network: Vec::new(),
             manage: true,
             append_timeout: Duration::from_secs(5),
@@ -104,7 +104,7 @@ pub struct JetStreamLog {
 impl JetStreamLog {
     /// The log over `connection`. The server is asked when the log is used, not now.
     #[must_use]
-    pub fn new(connection: Connection, config: JetStreamConfig) -> Self {
+    pub fn new(config: JetStreamConfig, connection: Connection) -> Self {
         let stream = LogStream::new(connection, &config);
         Self { stream: Arc::new(stream), config: Arc::new(config) }
     }

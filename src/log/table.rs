@@ -53,8 +53,6 @@ pub struct TableLogConfig {
     pub page_events: u32,
     /// From one attempt to reach an absent database to the next.
     pub retry_interval: Duration,
-    /// Where events are kept that the database refuses; none: their publisher is told, and that is all.
-    pub dead_letters: Option<DeadLetterQueue>,
 }
 
 impl Default for TableLogConfig {
@@ -70,7 +68,6 @@ impl Default for TableLogConfig {
             tail_bytes: 16 << 20,
             page_events: 1_000,
             retry_interval: Duration::from_secs(1),
-            dead_letters: None,
         }
     }
 }
@@ -88,6 +85,8 @@ pub struct TableLog {
 struct Shared {
     history: Arc<dyn History>,
     config: TableLogConfig,
+    /// Accepts events that the database rejects; without it only their publisher gets the error.
+    dead_letters: Option<DeadLetterQueue>,
     epoch: Epoch,
     /// The newest durable position.
     last: watch::Sender<u64>,
@@ -105,7 +104,11 @@ impl TableLog {
     ///
     /// # Errors
     /// [`LogError::Unavailable`] when the database is away, and when another process has the log open: it has one writer.
-    pub async fn open(history: Arc<dyn History>, config: TableLogConfig) -> Result<Self, LogError> {
+    pub async fn open(
+        config: TableLogConfig,
+        history: Arc<dyn History>,
+        dead_letters: Option<DeadLetterQueue>,
+    ) -> Result<Self, LogError> {
         let own = MAP_SUBJECTS.iter().chain(NETWORK_SUBJECTS).filter_map(|subject| subject.parse().ok());
         let recorded = own.chain(config.extra_subjects.iter().cloned()).collect();
         let (appends, queue) = mpsc::channel(config.queue_appends.max(1));
@@ -122,6 +125,7 @@ impl TableLog {
             trouble: Mutex::default(),
             history,
             config,
+            dead_letters,
         });
         let mut writer = Writer::new(Arc::clone(&shared));
         writer.recover().await?;

@@ -109,30 +109,18 @@ pub struct HistoryWriter {
 }
 
 impl HistoryWriter {
-    /// A writer from `log` to `history`.
+    /// A writer from `log` to `history`. Failures of the database are recorded in `journal`, and rows that it rejects are
+    /// passed to `dead_letters`; without it they are retried.
     #[must_use]
-    pub fn new(log: &JetStreamLog, history: Arc<dyn History>, config: WriterConfig) -> Self {
+    pub fn new(
+        config: WriterConfig,
+        log: &JetStreamLog,
+        history: Arc<dyn History>,
+        journal: Journal,
+        dead_letters: Option<DeadLetterQueue>,
+    ) -> Self {
         let (status, _) = watch::channel(WriterStatus::default());
-        Self {
-            stream: Arc::clone(log.stream()),
-            history,
-            config: Arc::new(config),
-            status,
-            journal: Journal::default(),
-            dead_letters: None,
-        }
-    }
-
-    /// Notes failures of the database in `journal`.
-    #[must_use]
-    pub fn with_journal(self, journal: Journal) -> Self {
-        Self { journal, ..self }
-    }
-
-    /// Hands rows that the database refuses to `dead_letters`.
-    #[must_use]
-    pub fn with_dead_letters(self, dead_letters: DeadLetterQueue) -> Self {
-        Self { dead_letters: Some(dead_letters), ..self }
+        Self { stream: Arc::clone(log.stream()), history, config: Arc::new(config), status, journal, dead_letters }
     }
 
     /// How the writer is doing, and every change of that.

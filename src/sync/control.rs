@@ -29,19 +29,14 @@ use crate::live::LiveMap;
 use crate::model::{Event, Service, SourceStatus};
 use crate::upstream_health::UpstreamHealth;
 
-/// Acts on control events and reports.
+/// Handles control events. Cheap to clone.
 #[derive(Clone)]
 pub struct ControlEventHandler {
-    /// Where they come from.
-    pub live: LiveMap,
-    /// Who forgets.
-    pub upstreams: Upstreams,
-    /// Who polls.
-    pub refresher: Refresher,
-    /// Where reports of health go.
-    pub upstream_health: UpstreamHealth,
-    /// Where reports of errors go.
-    pub journal: Journal,
+    live: LiveMap,
+    upstreams: Upstreams,
+    refresher: Refresher,
+    upstream_health: UpstreamHealth,
+    journal: Journal,
 }
 
 /// What a report says of a service.
@@ -54,6 +49,18 @@ enum Word {
 }
 
 impl ControlEventHandler {
+    /// A handler of the events that `live` folds.
+    #[must_use]
+    pub const fn new(
+        live: LiveMap,
+        upstreams: Upstreams,
+        refresher: Refresher,
+        upstream_health: UpstreamHealth,
+        journal: Journal,
+    ) -> Self {
+        Self { live, upstreams, refresher, upstream_health, journal }
+    }
+
     /// Acts on what comes, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let wanted: Arc<[Notify; Service::ALL.len()]> = Arc::default();

@@ -78,7 +78,8 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// A poller that writes to `log` what differs from `live`, and to `upstream_health` how it went.
+    /// A poller that appends to `log` what differs from `live`, and records outcomes in `upstream_health` and failures in
+    /// `journal`.
     #[must_use]
     pub fn new(
         config: SyncConfig,
@@ -86,15 +87,10 @@ impl Poller {
         upstream_health: UpstreamHealth,
         live: LiveMap,
         log: Arc<dyn EventLog>,
+        journal: Journal,
     ) -> Self {
         let refresher = Refresher::new(config.min_refresh_gap);
-        Self { config, upstreams, upstream_health, live, log, refresher, journal: Journal::default() }
-    }
-
-    /// Notes failed polls in `journal`.
-    #[must_use]
-    pub fn with_journal(self, journal: Journal) -> Self {
-        Self { journal, ..self }
+        Self { config, upstreams, upstream_health, live, log, refresher, journal }
     }
 
     /// To ask for polls ahead of time.

@@ -7,6 +7,7 @@ pub mod upstream;
 use std::time::Duration;
 
 use living_map::adapters::{AdapterError, AdaptersConfig, PollContext, Upstreams};
+use living_map::journal::Journal;
 use living_map::model::{Answer, EntityType, Facts, Layer, Service};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use upstream::{Recording, TOKEN, Upstream, body, plain};
 
 async fn poll(service: Service, config: &AdaptersConfig) -> Result<Answer, AdapterError> {
-    poll_with(&Upstreams::new(config).unwrap(), service, &[]).await
+    poll_with(&Upstreams::new(config, &Journal::default()).unwrap(), service, &[]).await
 }
 
 async fn poll_with(upstreams: &Upstreams, service: Service, agents: &[&str]) -> Result<Answer, AdapterError> {
@@ -94,7 +95,7 @@ async fn microdaos_have_the_members_of_their_details() {
 #[tokio::test]
 async fn a_missing_internal_list_is_remembered() {
     let upstream = Upstream::recorded(Service::Microdao).await;
-    let upstreams = Upstreams::new(&upstream.config(Some(TOKEN))).unwrap();
+    let upstreams = Upstreams::new(&upstream.config(Some(TOKEN)), &Journal::default()).unwrap();
     poll_with(&upstreams, Service::Microdao, &[]).await.unwrap();
     poll_with(&upstreams, Service::Microdao, &[]).await.unwrap();
     let asked = |path: &str| upstream.requests().iter().filter(|uri| *uri == path).count();
@@ -161,7 +162,7 @@ async fn usage_is_the_top_list_and_then_agent_by_agent() {
         }
     })
     .await;
-    let upstreams = Upstreams::new(&upstream.config(None)).unwrap();
+    let upstreams = Upstreams::new(&upstream.config(None), &Journal::default()).unwrap();
     let answer = poll_with(&upstreams, Service::Usage, &["agent:idle", "agent:sofia"]).await.unwrap();
     assert_eq!(answer.layers.len(), 1);
     assert_eq!(answer.layers[0].0, Layer::Agents);
@@ -185,7 +186,7 @@ async fn usage_of_many_agents_is_asked_for_in_turns() {
     })
     .await;
     let config = AdaptersConfig { usage_calls_per_round: 2, ..upstream.config(None) };
-    let upstreams = Upstreams::new(&config).unwrap();
+    let upstreams = Upstreams::new(&config, &Journal::default()).unwrap();
     let agents = ["agent:a", "agent:b", "agent:c", "agent:d", "agent:e"];
     let mut seen = Vec::new();
     for _ in 0..3 {

@@ -13,6 +13,7 @@ use living_map::bus::{NatsConfig, connect};
 use living_map::history::{
     Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, Sweep, Swept, Written,
 };
+use living_map::journal::Journal;
 use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig, WriterStatus};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
 use serde_json::json;
@@ -130,7 +131,7 @@ impl History for Record {
 
 async fn log_of(server: &NatsServer) -> JetStreamLog {
     let config = NatsConfig { url: server.url(), reconnect_max: Duration::from_millis(200), ..NatsConfig::default() };
-    JetStreamLog::new(connect(&config).await.unwrap(), JetStreamConfig::default())
+    JetStreamLog::new(JetStreamConfig::default(), connect(&config).await.unwrap())
 }
 
 fn config() -> WriterConfig {
@@ -153,7 +154,7 @@ struct Running {
 
 impl Running {
     fn start(log: &JetStreamLog, record: &Arc<Record>, config: WriterConfig) -> Self {
-        let writer = HistoryWriter::new(log, Arc::clone(record) as Arc<dyn History>, config);
+        let writer = HistoryWriter::new(config, log, Arc::clone(record) as Arc<dyn History>, Journal::default(), None);
         let (status, stop) = (writer.status(), CancellationToken::new());
         Self { status, task: tokio::spawn(writer.run(stop.clone())), stop }
     }

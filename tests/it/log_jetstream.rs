@@ -8,6 +8,7 @@ use async_nats::jetstream::{self, stream};
 use async_trait::async_trait;
 use futures::StreamExt;
 use living_map::bus::{Connection, Declaration, NatsConfig, connect, streams};
+use living_map::journal::Journal;
 use living_map::live::{self, LiveConfig, LiveMap};
 use living_map::log::{EventLog, JetStreamConfig, JetStreamLog, LogError};
 use living_map::model::{EntityType, Epoch, LogEntry, NewEvent};
@@ -45,7 +46,7 @@ async fn connection(server: &NatsServer) -> Connection {
 
 async fn open(server: &NatsServer) -> JetStreamLog {
     let config = JetStreamConfig { retry_max: Duration::from_millis(200), ..JetStreamConfig::default() };
-    JetStreamLog::new(connection(server).await, config)
+    JetStreamLog::new(config, connection(server).await)
 }
 
 async fn stream_of(server: &NatsServer) -> stream::Stream {
@@ -143,8 +144,8 @@ async fn a_log_can_be_opened_before_its_server_is_there() {
     let mut server = NatsServer::start().await;
     server.stop().await;
     let log = JetStreamLog::new(
-        connection(&server).await,
         JetStreamConfig { append_timeout: Duration::from_millis(200), ..JetStreamConfig::default() },
+        connection(&server).await,
     );
     assert!(matches!(log.ready().await, Err(LogError::Unavailable(_))));
     assert!(matches!(log.append(vec![event(1)]).await[..], [Err(LogError::Unavailable(_))]));
@@ -312,8 +313,10 @@ async fn a_map_over_a_log_whose_entries_are_all_gone_is_complete_and_goes_on() {
     let log: Arc<dyn EventLog> = Arc::new(open(&server).await);
     append(&*log, (0..3).map(event).collect()).await;
     stream_of(&server).await.purge().await.unwrap();
-    let (live, hub) =
-        (LiveMap::new(LiveConfig::default(), UpstreamHealth::default()), Hub::new(HubConfig::default(), Epoch(0)));
+    let (live, hub) = (
+        LiveMap::new(LiveConfig::default(), UpstreamHealth::default(), Journal::default()),
+        Hub::new(HubConfig::default(), Epoch(0)),
+    );
     let stop = CancellationToken::new();
     tokio::spawn(live::follow(live.clone(), Arc::clone(&log), Arc::new(hub), LiveConfig::default(), stop.clone()));
     until("the map to be complete", || async { live.is_complete().then_some(()) }).await;
@@ -373,7 +376,7 @@ async fn a_stream_that_is_there_already_is_extended_and_otherwise_left_as_it_is(
     };
     jetstream.create_stream(existing).await.unwrap();
     let connection = connection(&server).await;
-    let declared = Declaration::living_map(&["wallet.>".parse().unwrap(), "agents.reply".parse().unwrap()]);
+    let declared = Declaration::living_map(&["wallet.>".parse().unwrap(), "agents.reply".parse().unwrap()], 1);
     let info = streams::info(&connection, "LIVING_MAP").await.unwrap();
     assert!(info.is_none() || streams::compare(&declared, &info.unwrap()).iter().any(|one| one.setting == "subjects"));
 
@@ -395,7 +398,7 @@ async fn a_stream_that_is_there_already_is_extended_and_otherwise_left_as_it_is(
 async fn a_new_stream_is_exactly_as_declared() {
     let server = NatsServer::start().await;
     let connection = connection(&server).await;
-    let declared = Declaration { max_bytes: Some(1 << 30), ..Declaration::living_map(&[]) };
+    let declared = Declaration { max_bytes: Some(1 << 30), ..Declaration::living_map(&[], 1) };
     let (one, two) = tokio::join!(streams::ensure(&connection, &declared), streams::ensure(&connection, &declared));
     for ensured in [one.unwrap(), two.unwrap()] {
         assert_eq!(ensured.differences, []);

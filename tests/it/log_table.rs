@@ -65,7 +65,7 @@ fn small() -> TableLogConfig {
 }
 
 async fn table_log(history: &Arc<dyn History>, config: TableLogConfig) -> Arc<TableLog> {
-    Arc::new(TableLog::open(Arc::clone(history), config).await.unwrap_or_else(|error| panic!("{error}")))
+    Arc::new(TableLog::open(config, Arc::clone(history), None).await.unwrap_or_else(|error| panic!("{error}")))
 }
 
 #[tokio::test]
@@ -107,12 +107,15 @@ async fn a_second_server_on_the_same_database_does_not_start() {
         let log = table_log(&private.history, small()).await;
         append(&*log, vec![event(1)]).await;
         let other = open(&private.url, &HistoryConfig::default()).await;
-        let Err(error) = TableLog::open(Arc::clone(&other), small()).await else { panic!("there are two writers") };
+        let Err(error) = TableLog::open(small(), Arc::clone(&other), None).await else {
+            panic!("there are two writers")
+        };
         assert!(error.to_string().contains("another process"), "{error}");
         drop(log);
         private.history.close().await;
         let log =
-            until("the log to be free", || async { TableLog::open(Arc::clone(&other), small()).await.ok() }).await;
+            until("the log to be free", || async { TableLog::open(small(), Arc::clone(&other), None).await.ok() })
+                .await;
         assert_eq!(append(&log, vec![event(2)]).await[0].cursor.unwrap().seq, 2);
     }
 }

@@ -31,7 +31,7 @@ pub const UNREADABLE: [(&[u8], Option<&[u8]>); 8] = [
 pub async fn open(server: &NatsServer) -> JetStreamLog {
     let config = NatsConfig { url: server.url(), reconnect_max: Duration::from_millis(200), ..NatsConfig::default() };
     let log = JetStreamConfig { retry_max: Duration::from_millis(200), ..JetStreamConfig::default() };
-    JetStreamLog::new(connect(&config).await.unwrap(), log)
+    JetStreamLog::new(log, connect(&config).await.unwrap())
 }
 
 /// Publishes the `nth` unreadable message.

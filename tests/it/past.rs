@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use living_map::history::snapshots::Snapshots;
 use living_map::history::{self, Database, HistoryConfig, Sweep};
+use living_map::journal::Journal;
 use living_map::live::{self, LiveConfig, LiveMap, SavingConfig, TimeTravel, TimeTravelConfig, TimeTravelError};
 use living_map::log::table::{TableLog, TableLogConfig};
 use living_map::log::{Appended, Bounds, EventLog, LogError};
@@ -95,8 +96,8 @@ async fn life(url: &str, saved_at: &[usize], seed: u64) -> World {
     let mut random = StdRng::seed_from_u64(seed);
     let database = history::open(url, &HistoryConfig::default()).await.unwrap();
     let log: Arc<dyn EventLog> =
-        Arc::new(TableLog::open(Arc::clone(&database.history), TableLogConfig::default()).await.unwrap());
-    let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default());
+        Arc::new(TableLog::open(TableLogConfig::default(), Arc::clone(&database.history), None).await.unwrap());
+    let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default(), Journal::default());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(0)));
     tokio::spawn(live::follow(live.clone(), Arc::clone(&log), hub, LiveConfig::default(), CancellationToken::new()));
     live.caught_up().await;

@@ -7,6 +7,7 @@ use chrono::Utc;
 use living_map::adapters::{AdaptersConfig, Upstreams};
 use living_map::demo::{Demo, DemoConfig, DemoHandle, Fault};
 use living_map::history::{self, HistoryConfig};
+use living_map::journal::Journal;
 use living_map::live::{self, LiveConfig, LiveMap};
 use living_map::log::EventLog;
 use living_map::log::table::{TableLog, TableLogConfig};
@@ -36,9 +37,9 @@ impl Synced {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("map.db").display());
         let history = history::open(&url, &HistoryConfig::default()).await.unwrap().history;
-        let log: Arc<dyn EventLog> = Arc::new(TableLog::open(history, TableLogConfig::default()).await.unwrap());
+        let log: Arc<dyn EventLog> = Arc::new(TableLog::open(TableLogConfig::default(), history, None).await.unwrap());
         let (upstream_health, stop) = (UpstreamHealth::default(), CancellationToken::new());
-        let live = LiveMap::new(LiveConfig::default(), upstream_health.clone());
+        let live = LiveMap::new(LiveConfig::default(), upstream_health.clone(), Journal::default());
         let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(0)));
         tokio::spawn(live::follow(live.clone(), Arc::clone(&log), hub, LiveConfig::default(), stop.clone()));
         let demo = Demo::start(&demo, Arc::clone(&log)).await.unwrap();
@@ -56,8 +57,14 @@ impl Synced {
             min_refresh_gap: Duration::ZERO,
             ..SyncConfig::default()
         };
-        let poller =
-            Poller::new(config, Upstreams::new(&adapters).unwrap(), upstream_health.clone(), live.clone(), log);
+        let poller = Poller::new(
+            config,
+            Upstreams::new(&adapters, &Journal::default()).unwrap(),
+            upstream_health.clone(),
+            live.clone(),
+            log,
+            Journal::default(),
+        );
         let refresher = poller.refresher();
         let poller = tokio::spawn(poller.run(stop.clone()));
         Self { demo, live, upstream_health, refresher, stop, poller, _folder: folder }

@@ -8,6 +8,7 @@ use super::*;
 use crate::access::rate::Rate;
 use crate::access::{Access, NewToken, Role, Scheme, TicketConfig, Tokens};
 use crate::http::rules::RULES;
+use crate::journal::Journal;
 
 struct Door {
     access: Access,
@@ -148,7 +149,7 @@ async fn the_public_snapshot_has_figures_and_nobody() {
     let router = door
         .router(|services| {
             services.config.public_snapshot = true;
-            let live = LiveMap::new(LiveConfig::default(), services.upstreams.clone());
+            let live = LiveMap::new(LiveConfig::default(), services.upstreams.clone(), Journal::default());
             let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
             let follow = live::follow(live.clone(), log.clone(), hub, LiveConfig::default(), CancellationToken::new());
             tokio::spawn(follow);

@@ -190,7 +190,7 @@ impl Writer {
     /// Keeps an event that the database refuses for further attempts; what its publisher is told.
     async fn refused(&self, entry: &LogEntry, error: &HistoryError) -> LogError {
         let reason = error.to_string();
-        let Some(dead_letters) = &self.shared.config.dead_letters else { return LogError::Refused(reason) };
+        let Some(dead_letters) = &self.shared.dead_letters else { return LogError::Refused(reason) };
         let mut failure = Failure::of_entry(PROCESSOR, STREAM, entry, reason.clone());
         // the place it was to have is another event's now
         (failure.origin.seq, failure.origin.cursor) = (0, None);

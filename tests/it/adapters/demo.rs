@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use living_map::adapters::{AdaptersConfig, Endpoint, Endpoints, ErrorKind, Upstreams};
 use living_map::demo::{Demo, DemoConfig, DemoHandle, Fault};
+use living_map::journal::Journal;
 use living_map::log::{Appended, Bounds, EventLog, LogError};
 use living_map::model::{Answer, Epoch, LogEntry, NewEvent, Service};
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ async fn network(config: &DemoConfig) -> (DemoHandle, Arc<Memory>, Upstreams) {
 fn client(endpoints: Endpoints) -> Upstreams {
     let config =
         AdaptersConfig { endpoints, call_timeout: Duration::from_secs(2), max_retries: 0, ..AdaptersConfig::default() };
-    Upstreams::new(&config).unwrap()
+    Upstreams::new(&config, &Journal::default()).unwrap()
 }
 
 async fn answer(upstreams: &Upstreams, service: Service) -> Answer {

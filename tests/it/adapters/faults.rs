@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures::StreamExt;
 use living_map::adapters::{AdaptersConfig, Endpoint, Endpoints, ErrorKind, PollContext, Upstreams};
+use living_map::journal::Journal;
 use living_map::model::Service;
 use serde_json::json;
 use tokio::time::Instant;
@@ -58,7 +59,7 @@ async fn a_round_ends_on_time_though_a_call_may_take_longer() {
     let config = AdaptersConfig { call_timeout: Duration::from_mins(1), ..upstream.config(None) };
     let begun = Instant::now();
     let context = PollContext { deadline: begun + Duration::from_millis(100), agent_ids: vec![] };
-    let error = Upstreams::new(&config).unwrap().poll(Service::Space, &context).await.unwrap_err();
+    let error = Upstreams::new(&config, &Journal::default()).unwrap().poll(Service::Space, &context).await.unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Timeout(_)), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
 }
@@ -243,7 +244,7 @@ async fn an_agent_whose_usage_hangs_does_not_hold_up_the_others() {
     })
     .await;
     let config = AdaptersConfig { usage_calls_per_round: 1, ..hasty(&upstream) };
-    let upstreams = Upstreams::new(&config).unwrap();
+    let upstreams = Upstreams::new(&config, &Journal::default()).unwrap();
     let agents = ["agent:a", "agent:b"];
     assert!(poll_with(&upstreams, Service::Usage, &agents).await.unwrap().entities.is_empty());
     assert_eq!(ids(&poll_with(&upstreams, Service::Usage, &agents).await.unwrap()), ["agent:b"]);
@@ -258,7 +259,7 @@ async fn one_hanging_service_does_not_delay_another() {
         Endpoint::new(url, None).unwrap()
     };
     let config = AdaptersConfig { endpoints: Endpoints::new(endpoint), ..AdaptersConfig::default() };
-    let upstreams = Upstreams::new(&config).unwrap();
+    let upstreams = Upstreams::new(&config, &Journal::default()).unwrap();
     let others = Service::ALL.iter().filter(|service| **service != Service::City);
     let others = futures::future::select_all(others.map(|&service| Box::pin(poll_with(&upstreams, service, &[]))));
     tokio::select! {

@@ -67,10 +67,10 @@ impl World {
         let url = format!("sqlite://{}", folder.path().join("map.db").display());
         let database = history::open(&url, &HistoryConfig::default()).await.unwrap();
         let log: Arc<dyn EventLog> =
-            Arc::new(TableLog::open(database.history, TableLogConfig::default()).await.unwrap());
+            Arc::new(TableLog::open(TableLogConfig::default(), database.history, None).await.unwrap());
         let retries = RetryConfig { delays: [10, 20, 30].map(Duration::from_millis).to_vec(), last_delay };
         let letters = DeadLetterQueue::new(database.dead_letters, retries);
-        let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default());
+        let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default(), Journal::default());
         let journal = Journal::default();
         let office = DeadLetterService::new(config, letters.clone(), vec![processor], log, live, journal.clone());
         Self { letters, office, journal, stop: CancellationToken::new(), folder }

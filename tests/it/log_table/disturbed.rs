@@ -133,7 +133,7 @@ impl History for Disturbed {
 
 async fn open(history: &Arc<Disturbed>) -> TableLog {
     let config = TableLogConfig { retry_interval: Duration::from_millis(5), ..small() };
-    TableLog::open(Arc::clone(history) as Arc<dyn History>, config).await.unwrap()
+    TableLog::open(config, Arc::clone(history) as Arc<dyn History>, None).await.unwrap()
 }
 
 /// Appends until every event is taken, as a producer does that gets no answer.

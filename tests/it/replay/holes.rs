@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use living_map::history::{self, Database, HistoryConfig};
+use living_map::journal::Journal;
 use living_map::live::{
     self, LiveConfig, LiveMap, Replay, ReplayConfig, ReplayError, SavingConfig, TimeTravel, TimeTravelConfig,
 };
@@ -69,8 +70,8 @@ async fn life() -> World {
     let url = format!("sqlite://{}", folder.path().join("map.db").display());
     let database = history::open(&url, &HistoryConfig::default()).await.unwrap();
     let log: Arc<dyn EventLog> =
-        Arc::new(TableLog::open(Arc::clone(&database.history), TableLogConfig::default()).await.unwrap());
-    let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default());
+        Arc::new(TableLog::open(TableLogConfig::default(), Arc::clone(&database.history), None).await.unwrap());
+    let live = LiveMap::new(LiveConfig::default(), UpstreamHealth::default(), Journal::default());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(0)));
     tokio::spawn(live::follow(live.clone(), Arc::clone(&log), hub, LiveConfig::default(), CancellationToken::new()));
     live.caught_up().await;

@@ -64,12 +64,12 @@ impl Truth {
         let config = NatsConfig { url: url.to_owned(), ..NatsConfig::default() };
         let connection = bus::connect(&config).await.expect("the address can be read");
         let config = JetStreamConfig {
-            stream: Declaration::living_map(&[]),
-            network: Declaration::network(),
+            stream: Declaration::living_map(&[], 1),
+            network: Declaration::network(1),
             manage: false,
             ..JetStreamConfig::default()
         };
-        let log = Arc::new(JetStreamLog::new(connection, config));
+        let log = Arc::new(JetStreamLog::new(config, connection));
         let bounds = until("the stream to be there", || async { log.bounds().await.ok() }).await;
         Self { state: State::new(bounds.epoch), frames: BTreeMap::new(), source: Source::JetStream(log) }
     }
