@@ -146,3 +146,61 @@ fn message(destination: &str, alert: &Alert, event_type: &str, cause: &Cause<'_>
         body: body.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::model::Epoch;
+    use crate::model::alert::AlertSeverity;
+    use crate::model::envelope::{self, Message};
+
+    /// The state as it is stored in databases after an alert was raised.
+    const STORED: &str = concat!(
+        r#"{"book":{"alerts":{"active":{"disk":{"alert":{"id":"disk","severity":"critical","title":"disk full","#,
+        r#""message":null,"source":"living_map","entity_id":null,"raised_at":"2027-01-15T08:00:00Z","#,
+        r#""rule":null,"group":null,"acknowledged_by":null,"acknowledged_at":null,"note":null,"#,
+        r#""silenced_until":null},"ends_at":null}},"silences":{},"next_end":null},"#,
+        r#""logged_at":"2027-01-15T08:00:00Z","known":["00000000-0000-0000-0000-000000000001"]},"told":{"#,
+        r#""disk":{"alert":{"id":"disk","severity":"critical","title":"disk full","message":null,"#,
+        r#""source":"living_map","entity_id":null,"raised_at":"2027-01-15T08:00:00Z","rule":null,"group":null,"#,
+        r#""acknowledged_by":null,"acknowledged_at":null,"note":null,"silenced_until":null},"destinations":["#,
+        r#""ops"]}}}"#,
+    );
+
+    fn entry(seq: u64, subject: &str, payload: &Value) -> LogEntry {
+        let body = json!({"event_id": Uuid::from_u128(seq.into()), "payload": payload}).to_string();
+        let cursor = Cursor { epoch: Epoch(1), seq };
+        let logged_at = DateTime::UNIX_EPOCH + TimeDelta::seconds(1_800_000_000);
+        envelope::read(&Message { subject, headers: &[], body: body.as_bytes(), cursor, logged_at })
+    }
+
+    fn destination() -> Destination {
+        Destination {
+            name: "ops".to_owned(),
+            url: "https://hooks.example.org/in".parse().unwrap(),
+            keys: Vec::new(),
+            severity: AlertSeverity::Info,
+            rules: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn stored_state_is_read_and_written_with_the_same_bytes() {
+        let mut state = Desk::default();
+        let payload = json!({"alert_id": "disk", "title": "disk full", "severity": "critical"});
+        let raised = entry(1, alert::RAISED, &payload);
+        assert_eq!(state.take(&raised, &[destination()]).unwrap().len(), 1);
+        assert_eq!(serde_json::to_string(&state).unwrap(), STORED);
+
+        let mut stored: Desk = serde_json::from_str(STORED).unwrap();
+        assert_eq!(serde_json::to_string(&stored).unwrap(), STORED);
+        assert!(stored.take(&raised, &[destination()]).is_none(), "the same event again");
+        let cleared = entry(2, alert::CLEARED, &json!({"alert_id": "disk"}));
+        let messages = stored.take(&cleared, &[destination()]).unwrap();
+        let id = messages[0].id.to_string();
+        assert_eq!((messages.len(), id.as_str()), (1, "3da26341-6cb7-52ac-ab5f-05a97940a647"));
+    }
+}
