@@ -40,10 +40,10 @@ use crate::sync::{ControlEventHandler, Poller};
 use crate::tasks::{Stage, Tasks};
 use crate::telemetry::Export;
 use crate::upstream_health::UpstreamHealth;
-use crate::webhooks::{WebhookDispatcher, WebhookProcessor};
+use crate::webhooks::WebhookDispatcher;
 
 use self::settings::{
-    JOURNAL_FOLDER, adapters_config, archive, courier_config, demo_config, endpoints, history_config, http_config,
+    JOURNAL_FOLDER, adapters_config, archive, demo_config, dispatcher_config, endpoints, history_config, http_config,
     office_config, open_journal, replay_config, retention_config, retry_config, rule_file, rules_limits, saving_config,
     stream_config, sync_config,
 };
@@ -226,34 +226,33 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         None => None,
         Some(path) => {
             let file = rule_file(path, rules_limits(&settings.alerts)).context("ALERT_RULES cannot be used")?;
-            let watcher = AlertEvaluator {
-                rules: file.status(),
-                interval: settings.alerts.alert_interval,
-                log: Arc::clone(&log),
-                live: live.clone(),
-                upstream_health: upstream_health.clone(),
-                journal: journal.clone(),
-                dead_letters: dead_letters.clone(),
-            };
+            let evaluator = AlertEvaluator::new(
+                settings.alerts.alert_interval,
+                file.status(),
+                Arc::clone(&log),
+                live.clone(),
+                upstream_health.clone(),
+                journal.clone(),
+                dead_letters.clone(),
+            );
             let status = file.status();
             tasks.spawn("alert rules' file", Stage::Working, {
                 let (interval, journal) = (settings.alerts.alert_rules_reload, journal.clone());
                 move |stop| file.keep(interval, journal, stop)
             });
-            leadership.spawn(&mut tasks, "alert rules", Stage::Working, move |stop| watcher.clone().run(stop));
-            let courier = WebhookDispatcher {
-                config: Arc::new(courier_config(&settings.alerts)),
-                rules: status.clone(),
-                outbox: Arc::clone(&outbox),
-                dead_letters: dead_letters.clone(),
-                log: Arc::clone(&log),
-                live: live.clone(),
-                journal: journal.clone(),
-                client: webhooks::client(&settings.alerts)?,
-                queued: Arc::default(),
-            };
-            processors.push(Arc::new(WebhookProcessor { rules: status.clone(), client: courier.client.clone() }));
-            leadership.spawn(&mut tasks, "webhooks", Stage::Working, move |stop| courier.clone().run(stop));
+            leadership.spawn(&mut tasks, "alert rules", Stage::Working, move |stop| evaluator.clone().run(stop));
+            let dispatcher = WebhookDispatcher::new(
+                dispatcher_config(&settings.alerts),
+                status.clone(),
+                Arc::clone(&outbox),
+                dead_letters.clone(),
+                Arc::clone(&log),
+                live.clone(),
+                journal.clone(),
+            )
+            .context("webhooks cannot be sent")?;
+            processors.push(Arc::new(dispatcher.processor()));
+            leadership.spawn(&mut tasks, "webhooks", Stage::Working, move |stop| dispatcher.clone().run(stop));
             Some(AlertServices { rules: status, outbox })
         }
     };

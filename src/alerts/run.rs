@@ -29,26 +29,35 @@ const PAGE: usize = 256;
 /// From one attempt at a log that is away to the next.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Raises and clears alerts by rules. To be run where one server does so for all.
+/// Evaluates the rules and raises and clears their alerts. Runs on the leader.
 #[derive(Clone)]
 pub struct AlertEvaluator {
-    /// The rules.
-    pub rules: watch::Receiver<RulesStatus>,
-    /// How often time-dependent rules, and what is no event, are looked at.
-    pub interval: Duration,
-    /// What is followed, and where the alerts go.
-    pub log: Arc<dyn EventLog>,
-    /// What is raised, and the entities.
-    pub live: LiveMap,
-    /// The sources' health.
-    pub upstream_health: UpstreamHealth,
-    /// Failed operations; and what fails here.
-    pub journal: Journal,
-    /// What could not be processed.
-    pub dead_letters: DeadLetterQueue,
+    /// Evaluation interval of rules that depend on time or on samples.
+    interval: Duration,
+    rules: watch::Receiver<RulesStatus>,
+    log: Arc<dyn EventLog>,
+    live: LiveMap,
+    upstream_health: UpstreamHealth,
+    journal: Journal,
+    dead_letters: DeadLetterQueue,
 }
 
 impl AlertEvaluator {
+    /// An evaluator that reads events from `log` and appends alerts to it, and samples `live`, `upstream_health`, `journal` and
+    /// `dead_letters` once per `interval`.
+    #[must_use]
+    pub const fn new(
+        interval: Duration,
+        rules: watch::Receiver<RulesStatus>,
+        log: Arc<dyn EventLog>,
+        live: LiveMap,
+        upstream_health: UpstreamHealth,
+        journal: Journal,
+        dead_letters: DeadLetterQueue,
+    ) -> Self {
+        Self { interval, rules, log, live, upstream_health, journal, dead_letters }
+    }
+
     /// Follows the rules until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let work = async {

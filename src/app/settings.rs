@@ -67,7 +67,7 @@ pub fn rules_limits(settings: &config::Alerts) -> RulesLimits {
     }
 }
 
-pub fn courier_config(settings: &config::Alerts) -> WebhookDispatcherConfig {
+pub fn dispatcher_config(settings: &config::Alerts) -> WebhookDispatcherConfig {
     WebhookDispatcherConfig {
         timeout: settings.webhook_timeout,
         retries: settings.webhook_retries.clone(),

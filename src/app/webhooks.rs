@@ -1,4 +1,4 @@
-//! `living-map alerts test`: a message to a webhook, to see that it comes.
+//! `living-map alerts test`: sends a test message to a webhook.
 
 use std::path::Path;
 
@@ -10,12 +10,7 @@ use uuid::Uuid;
 use super::settings::{rule_file, rules_limits};
 use crate::config;
 use crate::model::time;
-use crate::webhooks::Client;
-
-/// Who sends to webhooks.
-pub(super) fn client(settings: &config::Alerts) -> anyhow::Result<Client> {
-    Client::new(settings.webhook_timeout).context("webhooks cannot be sent")
-}
+use crate::webhooks::WebhookClient;
 
 /// Sends a signed message of the type `living_map.webhook.test` to the webhook `name` of a file.
 ///
@@ -27,6 +22,7 @@ pub async fn test_webhook(path: &Path, name: &str, settings: config::Alerts) -> 
     let destination = destinations.iter().find(|destination| destination.name == name);
     let destination = destination.with_context(|| format!("{}: there is no webhook '{name}'", path.display()))?;
     let body = json!({"type": "living_map.webhook.test", "timestamp": time::text(Utc::now()), "data": {}});
-    let sent = client(&settings)?.send(destination, Uuid::new_v4(), &body.to_string()).await;
+    let client = WebhookClient::new(settings.webhook_timeout).context("webhooks cannot be sent")?;
+    let sent = client.send(destination, Uuid::new_v4(), &body.to_string()).await;
     sent.with_context(|| format!("webhook {name} did not take the message"))
 }

@@ -1,28 +1,29 @@
-//! Alerts told to webhooks: each once when it is raised and once when it is cleared, signed as Standard Webhooks says.
+//! Sends alerts to webhooks: one message when an alert is raised and one when it is cleared, signed according to Standard
+//! Webhooks.
 //!
-//! One server, by lease, follows the log with the alerts as the map folds them, and writes what each destination is to be
-//! told into the outbox, in one transaction with its place in the log: of two servers that believe to lead, one is too
-//! late. It is sent by whoever has claimed it in the database; a send under way goes on when the lease is lost, and its
-//! claim keeps others from it. So nothing is lost, and nothing is sent twice unless a process, or its database, dies between
-//! the send and the note of it: then it is sent again, under the same `webhook-id`.
+//! The leader follows the log, folds the alerts as the map does, and writes the messages for each destination to the outbox, in
+//! one transaction with its checkpoint; of two replicas that both believe to lead, the slower one's transaction fails.
+//! A replica that has claimed a message in the database sends it. A request in flight continues when the lease is lost, and its
+//! claim keeps other replicas from sending the same message. So no message is lost, and none is sent twice unless the process or
+//! the database stops between the request and the record of its result; then it is sent again with the same `webhook-id`.
 //!
 //! | metric | |
 //! |---|---|
-//! | `living_map_webhook_messages_total{destination,outcome}` | messages: `queued`, `refused` (too many wait), `delivered`, `dead` |
+//! | `living_map_webhook_messages_total{destination,outcome}` | messages: `queued`, `refused` (the queue is full), `delivered`, `dead` |
 //! | `living_map_webhook_attempts_total{destination,outcome}` | requests: `delivered`, `failed`, `gone` |
-//! | `living_map_webhook_duration_seconds{destination}` | histogram: from a request to its answer |
-//! | `living_map_webhook_waiting{destination}` | gauge: messages that wait |
-//! | `living_map_webhook_failures_total{step}` | what failed and is tried again: `follow`, `claim`, `note`, `tidy` |
+//! | `living_map_webhook_duration_seconds{destination}` | histogram: time from a request to its response |
+//! | `living_map_webhook_waiting{destination}` | gauge: messages waiting |
+//! | `living_map_webhook_failures_total{step}` | failed steps, which are retried: `follow`, `claim`, `note`, `tidy` |
 
 mod client;
-mod courier;
-mod deliver;
-mod desk;
+mod delivery;
+mod dispatcher;
+mod notification_state;
 mod processor;
 mod signature;
 
-pub use client::{Client, Rejection};
-pub use courier::{WebhookDispatcher, WebhookDispatcherConfig};
+pub use client::{DeliveryError, WebhookClient};
+pub use dispatcher::{WebhookDispatcher, WebhookDispatcherConfig};
 pub use processor::{PROCESSOR, WebhookProcessor};
 
 fn count_failure(step: &'static str) {
@@ -35,7 +36,7 @@ fn count_message(destination: &str, outcome: &'static str) {
         .increment(1);
 }
 
-/// The name that the error journal has for a destination.
+/// Target name of a destination in the error journal.
 fn target(destination: &str) -> String {
     format!("webhook:{destination}")
 }

@@ -1,4 +1,4 @@
-//! A message that was given up is a dead letter, and can be sent again from there.
+//! Dead letters of messages that failed all attempts; replaying one sends its message again.
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -6,19 +6,19 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::client::Client;
+use super::client::WebhookClient;
 use crate::alerts::RulesStatus;
 use crate::history::dead_letters::{Failure, ProcessError, Processor, StoredDeadLetter};
 use crate::history::outbox::Claimed;
 use crate::model::{Cursor, Epoch, Event, LogEntry};
 
-/// Its name among those who process.
+/// Name of this processor in dead letters.
 pub const PROCESSOR: &str = "webhook";
 
-/// The subject of such letters: on the bus they are `living_map.webhook.dlq`.
+/// Subject of these dead letters; they are published as `living_map.webhook.dlq`.
 const SUBJECT: &str = "living_map.webhook";
 
-/// The letter of a message.
+/// The dead letter for a message.
 pub(super) fn failure(claimed: &Claimed, error: &str) -> Failure {
     let message = &claimed.message;
     let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
@@ -40,12 +40,18 @@ pub(super) fn failure(claimed: &Claimed, error: &str) -> Failure {
     Failure { attempts: claimed.attempt, ..failure }
 }
 
-/// Sends them again, under the same `webhook-id`.
+/// Sends messages of dead letters again, with the same `webhook-id`.
 pub struct WebhookProcessor {
-    /// Where they go.
-    pub rules: watch::Receiver<RulesStatus>,
-    /// Who sends them.
-    pub client: Client,
+    rules: watch::Receiver<RulesStatus>,
+    client: WebhookClient,
+}
+
+impl WebhookProcessor {
+    /// A processor for the destinations of `rules`.
+    #[must_use]
+    pub const fn new(rules: watch::Receiver<RulesStatus>, client: WebhookClient) -> Self {
+        Self { rules, client }
+    }
 }
 
 #[async_trait]
@@ -54,16 +60,16 @@ impl Processor for WebhookProcessor {
         PROCESSOR
     }
 
-    async fn process(&self, kept: &StoredDeadLetter) -> Result<(), ProcessError> {
-        let payload = kept.entry().event.payload;
+    async fn process(&self, letter: &StoredDeadLetter) -> Result<(), ProcessError> {
+        let payload = letter.entry().event.payload;
         let name = payload["destination"].as_str().unwrap_or_default();
         let id = payload["webhook_id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
-        let id = id.ok_or_else(|| ProcessError::Failed("it names no message".to_owned()))?;
+        let id = id.ok_or_else(|| ProcessError::Failed("the dead letter has no webhook_id".to_owned()))?;
         let destinations = self.rules.borrow().destinations.clone();
         let destination = destinations.iter().find(|destination| destination.name == name);
         let destination =
-            destination.ok_or_else(|| ProcessError::Failed(format!("there is no webhook '{name}' any more")))?;
+            destination.ok_or_else(|| ProcessError::Failed(format!("webhook '{name}' is not configured")))?;
         let sent = self.client.send(destination, id, &payload["body"].to_string()).await;
-        sent.map_err(|rejection| ProcessError::Failed(rejection.error))
+        sent.map_err(|error| ProcessError::Failed(error.to_string()))
     }
 }

@@ -1,4 +1,4 @@
-//! The task that follows the log and writes down who is to be told what.
+//! The task that follows the log and writes the messages for each destination to the outbox.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
-use super::desk::{Cause, Desk};
+use super::client::WebhookClient;
+use super::notification_state::{NotificationState, Trigger};
+use super::processor::WebhookProcessor;
 use super::{count_failure, count_message, target};
 use crate::alerts::{Destination, RulesStatus};
 use crate::history::dead_letters::DeadLetterQueue;
@@ -23,7 +24,7 @@ use crate::log::{EventLog, LogError};
 use crate::map::AlertBook;
 use crate::model::Cursor;
 
-/// From one attempt at what is away to the next.
+/// Wait between two attempts to follow the log.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How webhooks are told.
@@ -66,51 +67,67 @@ impl Default for WebhookDispatcherConfig {
     }
 }
 
-/// Tells webhooks of alerts. To be run where one server does so for all; run by two, it does no harm. Cheap to clone.
+/// Sends alerts to webhooks. Runs on the leader; running it on two replicas does no harm. Cheap to clone.
 #[derive(Clone)]
 pub struct WebhookDispatcher {
-    /// How.
-    pub config: Arc<WebhookDispatcherConfig>,
-    /// Where alerts go.
-    pub rules: watch::Receiver<RulesStatus>,
-    /// What is to be sent.
-    pub outbox: Arc<dyn Outbox>,
-    /// Where what could not be sent goes.
-    pub dead_letters: DeadLetterQueue,
-    /// What is followed.
-    pub log: Arc<dyn EventLog>,
-    /// The alerts, where no place in the log is known.
-    pub live: LiveMap,
-    /// What fails here.
-    pub journal: Journal,
-    /// Who sends.
-    pub client: Client,
-    /// Rings when there is something to send.
-    pub queued: Arc<Notify>,
+    pub(super) config: Arc<WebhookDispatcherConfig>,
+    rules: watch::Receiver<RulesStatus>,
+    pub(super) outbox: Arc<dyn Outbox>,
+    pub(super) dead_letters: DeadLetterQueue,
+    log: Arc<dyn EventLog>,
+    /// The alerts and the position to begin at when there is no usable checkpoint.
+    live: LiveMap,
+    pub(super) journal: Journal,
+    pub(super) client: WebhookClient,
+    /// Notified when the outbox has something to send.
+    pub(super) queued: Arc<Notify>,
 }
 
-/// Why following has to begin anew.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum FollowError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
     History(#[from] HistoryError),
-    #[error("another server has moved on")]
+    #[error("another replica has advanced the checkpoint")]
     Overtaken,
 }
 
-/// The desk at its place.
-struct Post {
-    desk: Desk,
+/// The notification state at a position in the log.
+struct Checkpoint {
+    state: NotificationState,
     cursor: Cursor,
     version: i64,
-    /// Whether something is not written down yet.
+    /// Not yet saved completely.
     dirty: bool,
 }
 
 impl WebhookDispatcher {
-    /// Follows and sends until `stop`.
+    /// A dispatcher for the destinations of `rules`.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn new(
+        config: WebhookDispatcherConfig,
+        rules: watch::Receiver<RulesStatus>,
+        outbox: Arc<dyn Outbox>,
+        dead_letters: DeadLetterQueue,
+        log: Arc<dyn EventLog>,
+        live: LiveMap,
+        journal: Journal,
+    ) -> reqwest::Result<Self> {
+        let client = WebhookClient::new(config.timeout)?;
+        let (config, queued) = (Arc::new(config), Arc::default());
+        Ok(Self { config, rules, outbox, dead_letters, log, live, journal, client, queued })
+    }
+
+    /// A processor that sends this dispatcher's dead letters again.
+    #[must_use]
+    pub fn processor(&self) -> WebhookProcessor {
+        WebhookProcessor::new(self.rules.clone(), self.client.clone())
+    }
+
+    /// Follows the log and sends until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         tokio::join!(self.keep_following(&stop), self.send(stop.clone()));
     }
@@ -123,7 +140,7 @@ impl WebhookDispatcher {
         let work = async {
             let (mut rules, mut failed, mut afresh) = (self.rules.clone(), false, false);
             loop {
-                // the sender is gone only when the server is
+                // the sender is dropped only when the server ends
                 let _ = rules.wait_for(|status| !status.destinations.is_empty()).await;
                 self.live.caught_up().await;
                 let Err(error) = self.follow(afresh).await else {
@@ -131,10 +148,10 @@ impl WebhookDispatcher {
                     continue;
                 };
                 count_failure("follow");
-                afresh = matches!(error, Trouble::Log(LogError::Truncated { .. } | LogError::EpochChanged(_)));
+                afresh = matches!(error, FollowError::Log(LogError::Truncated { .. } | LogError::EpochChanged(_)));
                 if !failed {
                     self.journal.record("read", "webhooks", "", &error);
-                    tracing::warn!(%error, "the webhooks cannot follow the log; will try again");
+                    tracing::warn!(%error, "the webhook dispatcher cannot follow the log; retrying");
                 }
                 failed = true;
                 tokio::time::sleep(RETRY).await;
@@ -143,30 +160,30 @@ impl WebhookDispatcher {
         stop.run_until_cancelled(work).await;
     }
 
-    /// Follows the log until there is no destination any more, or something fails.
-    async fn follow(&self, afresh: bool) -> Result<(), Trouble> {
+    /// Follows the log until there is no destination left, or an error. `afresh`: ignore the saved position.
+    async fn follow(&self, afresh: bool) -> Result<(), FollowError> {
         let mut rules = self.rules.clone();
         let mut destinations = Arc::clone(&rules.borrow_and_update().destinations);
-        let mut post = self.post(afresh).await?;
-        self.compare(&mut post, &destinations).await?;
-        let mut entries = self.log.read(post.cursor.epoch, post.cursor.seq).await?;
+        let mut checkpoint = self.load(afresh).await?;
+        self.reconcile(&mut checkpoint, &destinations).await?;
+        let mut entries = self.log.read(checkpoint.cursor.epoch, checkpoint.cursor.seq).await?;
         let mut ticks = tokio::time::interval(self.config.save_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 entry = entries.next() => {
                     let entry = entry.ok_or_else(|| LogError::Unavailable("the log's reader ended".into()))??;
-                    let messages = post.desk.take(&entry, &destinations);
-                    post.cursor = entry.cursor;
-                    post.dirty = true;
+                    let messages = checkpoint.state.apply(&entry, &destinations);
+                    checkpoint.cursor = entry.cursor;
+                    checkpoint.dirty = true;
                     if let Some(messages) = messages {
-                        self.commit(&mut post, messages).await?;
+                        self.commit(&mut checkpoint, messages).await?;
                     }
                 }
-                _ = ticks.tick(), if post.dirty => self.commit(&mut post, Vec::new()).await?,
+                _ = ticks.tick(), if checkpoint.dirty => self.commit(&mut checkpoint, Vec::new()).await?,
                 Ok(()) = rules.changed() => {
                     destinations = Arc::clone(&rules.borrow_and_update().destinations);
-                    self.compare(&mut post, &destinations).await?;
+                    self.reconcile(&mut checkpoint, &destinations).await?;
                     if destinations.is_empty() {
                         return Ok(());
                     }
@@ -175,39 +192,42 @@ impl WebhookDispatcher {
         }
     }
 
-    /// The desk as it was written down last. Where that cannot be gone on from, it is set up at the map's place in the log.
-    async fn post(&self, afresh: bool) -> Result<Post, HistoryError> {
+    /// The last saved checkpoint. When it cannot be resumed from: a new one at the map's position in the log.
+    async fn load(&self, afresh: bool) -> Result<Checkpoint, HistoryError> {
         let saved = self.outbox.position().await?;
         let version = saved.as_ref().map_or(0, |saved| saved.version);
-        // of another build, and not to be read: as if it were not there
-        let desk = saved.as_ref().and_then(|saved| serde_json::from_str::<Desk>(&saved.state).ok());
+        // written by another build and unreadable: handled as if there were none
+        let state = saved.as_ref().and_then(|saved| serde_json::from_str::<NotificationState>(&saved.state).ok());
         let (book, here) = self.live.with(|map| (AlertBook::of(map), map.cursor()));
-        Ok(match (saved, desk) {
-            (Some(saved), Some(desk))
+        Ok(match (saved, state) {
+            (Some(saved), Some(state))
                 if !afresh && saved.cursor.epoch == here.epoch && saved.age < self.config.stale_after =>
             {
-                Post { desk, cursor: saved.cursor, version, dirty: false }
+                Checkpoint { state, cursor: saved.cursor, version, dirty: false }
             }
-            (_, desk) => Post { desk: desk.unwrap_or_default().moved(book), cursor: here, version, dirty: true },
+            (_, state) => {
+                Checkpoint { state: state.unwrap_or_default().moved_to(book), cursor: here, version, dirty: true }
+            }
         })
     }
 
-    /// Tells what was not told: at a start, and to other destinations than before.
-    async fn compare(&self, post: &mut Post, destinations: &[Destination]) -> Result<(), Trouble> {
-        let name = format!("{}:{}", post.cursor, post.version);
-        let messages = post.desk.compare(destinations, &Cause { name: &name, cursor: post.cursor, at: Utc::now() });
-        self.commit(post, messages).await
+    /// Queues the notifications that are missing: after a start, and after destinations have changed.
+    async fn reconcile(&self, checkpoint: &mut Checkpoint, destinations: &[Destination]) -> Result<(), FollowError> {
+        let name = format!("{}:{}", checkpoint.cursor, checkpoint.version);
+        let trigger = Trigger { name: &name, cursor: checkpoint.cursor, at: Utc::now() };
+        let messages = checkpoint.state.reconcile(destinations, &trigger);
+        self.commit(checkpoint, messages).await
     }
 
-    /// Writes down what is to be told and the place in the log, both or neither.
-    async fn commit(&self, post: &mut Post, messages: Vec<OutboxMessage>) -> Result<(), Trouble> {
-        let messages = self.within_bounds(post, messages).await?;
-        let state = serde_json::to_string(&post.desk).unwrap_or_default();
-        if !self.outbox.advance(post.version, post.cursor, &state, &messages).await? {
-            return Err(Trouble::Overtaken);
+    /// Writes messages and checkpoint in one transaction.
+    async fn commit(&self, checkpoint: &mut Checkpoint, messages: Vec<OutboxMessage>) -> Result<(), FollowError> {
+        let messages = self.within_bounds(checkpoint, messages).await?;
+        let state = serde_json::to_string(&checkpoint.state).unwrap_or_default();
+        if !self.outbox.advance(checkpoint.version, checkpoint.cursor, &state, &messages).await? {
+            return Err(FollowError::Overtaken);
         }
-        post.version += 1;
-        post.dirty = false;
+        checkpoint.version += 1;
+        checkpoint.dirty = false;
         for message in &messages {
             count_message(&message.destination, "queued");
         }
@@ -217,31 +237,30 @@ impl WebhookDispatcher {
         Ok(())
     }
 
-    /// Those for which there is room. What a destination that has been away for long is not told is visible.
+    /// The messages that fit into their destination's queue. The others are dropped, counted and recorded in the journal.
     async fn within_bounds(
         &self,
-        post: &mut Post,
+        checkpoint: &mut Checkpoint,
         messages: Vec<OutboxMessage>,
     ) -> Result<Vec<OutboxMessage>, HistoryError> {
         if messages.is_empty() {
             return Ok(messages);
         }
-        let standing = self.outbox.standing().await?.into_iter();
-        let mut waiting: HashMap<String, u64> =
-            standing.map(|standing| (standing.destination, standing.waiting)).collect();
-        let (mut taken, most) = (Vec::new(), self.config.max_waiting);
+        let queues = self.outbox.standing().await?.into_iter();
+        let mut waiting: HashMap<String, u64> = queues.map(|queue| (queue.destination, queue.waiting)).collect();
+        let (mut accepted, max) = (Vec::new(), self.config.max_waiting);
         for message in messages {
             let waiting = waiting.entry(message.destination.clone()).or_default();
-            if *waiting < most {
+            if *waiting < max {
                 *waiting += 1;
-                taken.push(message);
+                accepted.push(message);
                 continue;
             }
-            post.desk.untold(&message);
+            checkpoint.state.forget(&message);
             count_message(&message.destination, "refused");
-            let error = format!("{most} messages wait already (WEBHOOK_MAX_WAITING); it is not told");
+            let error = format!("{max} messages are waiting already (WEBHOOK_MAX_WAITING); this one is dropped");
             self.journal.record("queue", &target(&message.destination), &message.alert_id, &error);
         }
-        Ok(taken)
+        Ok(accepted)
     }
 }

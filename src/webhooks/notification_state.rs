@@ -1,4 +1,4 @@
-//! Who is to be told what: pure, and saved with its place in the log.
+//! Which destinations have been notified of which alerts. Pure; saved together with its position in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,132 +13,129 @@ use crate::map::AlertBook;
 use crate::model::alert::{self, Alert, AlertState};
 use crate::model::{Cursor, LogEntry, time};
 
-/// The namespace of the messages' names.
+/// Namespace of the message ids (UUID v5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_7765_6268_6f6f);
 
-/// The alerts at a place of the log, and who was told of which.
+/// The alerts at a position of the log, and the destinations notified of each.
+///
+/// Stored as JSON, and read by replicas of other versions: field names do not change.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Desk {
+pub(super) struct NotificationState {
     book: AlertBook,
-    /// By alert.
-    told: BTreeMap<String, Told>,
+    /// By alert id.
+    #[serde(rename = "told")]
+    notified: BTreeMap<String, NotifiedAlert>,
 }
 
-/// An alert of which somebody was told.
+/// An alert with at least one notified destination, past or present.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Told {
+struct NotifiedAlert {
     alert: Alert,
     destinations: BTreeSet<String>,
 }
 
-/// Why and when something is told.
-pub(super) struct Cause<'a> {
-    /// Names it: the same cause is told once.
+/// The reason for a notification, and its time.
+pub(super) struct Trigger<'a> {
+    /// Part of the message id: one trigger notifies once.
     pub name: &'a str,
-    /// The place in the log.
+    /// The position in the log.
     pub cursor: Cursor,
     pub at: DateTime<Utc>,
 }
 
-impl<'a> Cause<'a> {
-    fn of(entry: &LogEntry, name: &'a str) -> Self {
-        Self { name, cursor: entry.cursor, at: entry.logged_at }
-    }
-}
-
-impl Desk {
-    /// The same with the alerts as they are elsewhere in the log; who was told is known still.
-    pub fn moved(self, book: AlertBook) -> Self {
-        Self { book, told: self.told }
+impl NotificationState {
+    /// Replaces the alerts by those of another position in the log; keeps the notified destinations.
+    pub fn moved_to(self, book: AlertBook) -> Self {
+        Self { book, notified: self.notified }
     }
 
-    /// Folds an entry; what is to be told by it. None when it changed nothing.
-    pub fn take(&mut self, entry: &LogEntry, destinations: &[Destination]) -> Option<Vec<OutboxMessage>> {
+    /// Applies an entry and returns the messages to send. None when the entry changed nothing.
+    pub fn apply(&mut self, entry: &LogEntry, destinations: &[Destination]) -> Option<Vec<OutboxMessage>> {
         let changes = self.book.apply(entry);
         if changes.is_empty() {
             return None;
         }
         let (name, mut messages) = (entry.event.id.to_string(), Vec::new());
-        let cause = Cause::of(entry, &name);
+        let trigger = Trigger { name: &name, cursor: entry.cursor, at: entry.logged_at };
         for change in changes {
             match change.state {
-                AlertState::Raised => self.raised(&change.alert, destinations, &cause, &mut messages),
-                AlertState::Cleared => self.cleared(&change.alert, destinations, &cause, &mut messages),
+                AlertState::Raised => self.raised(&change.alert, destinations, &trigger, &mut messages),
+                AlertState::Cleared => self.cleared(&change.alert, destinations, &trigger, &mut messages),
             }
         }
         Some(messages)
     }
 
-    /// Compares what was told with what is: for a start in the middle, and for other destinations than before.
-    pub fn compare(&mut self, destinations: &[Destination], cause: &Cause<'_>) -> Vec<OutboxMessage> {
+    /// The messages that are missing: for a start at another position, and for changed destinations.
+    pub fn reconcile(&mut self, destinations: &[Destination], trigger: &Trigger<'_>) -> Vec<OutboxMessage> {
         let mut messages = Vec::new();
-        for told in self.told.values_mut() {
-            told.destinations.retain(|name| destinations.iter().any(|destination| destination.name == *name));
+        for notified in self.notified.values_mut() {
+            notified.destinations.retain(|name| destinations.iter().any(|destination| destination.name == *name));
         }
         let active: Vec<Alert> = self.book.alerts().cloned().collect();
-        let over = |told: &&Told| active.iter().all(|alert| alert.id != told.alert.id);
-        let over: Vec<Alert> = self.told.values().filter(over).map(|told| told.alert.clone()).collect();
+        let is_over = |notified: &&NotifiedAlert| active.iter().all(|alert| alert.id != notified.alert.id);
+        let over: Vec<Alert> = self.notified.values().filter(is_over).map(|notified| notified.alert.clone()).collect();
         for alert in &over {
-            self.cleared(alert, destinations, cause, &mut messages);
+            self.cleared(alert, destinations, trigger, &mut messages);
         }
         for alert in &active {
-            self.raised(alert, destinations, cause, &mut messages);
+            self.raised(alert, destinations, trigger, &mut messages);
         }
         messages
     }
 
-    /// A message cannot be taken in: who was to hear of it has not heard.
-    pub fn untold(&mut self, message: &OutboxMessage) {
-        if let Some(told) = self.told.get_mut(&message.alert_id) {
-            told.destinations.remove(&message.destination);
+    /// A message could not be queued: its destination counts as not notified.
+    pub fn forget(&mut self, message: &OutboxMessage) {
+        if let Some(notified) = self.notified.get_mut(&message.alert_id) {
+            notified.destinations.remove(&message.destination);
         }
     }
 
-    /// An alert is there, new or not as it was: those who were not told are, unless it is silenced.
+    /// An alert was raised or changed: notifies the destinations that have not been notified, unless it is silenced.
     fn raised(
         &mut self,
         alert: &Alert,
         destinations: &[Destination],
-        cause: &Cause<'_>,
+        trigger: &Trigger<'_>,
         messages: &mut Vec<OutboxMessage>,
     ) {
-        let is_told = |told: &Told, name: &String| told.destinations.contains(name);
-        let known = self.told.get(&alert.id);
+        let known = self.notified.get(&alert.id);
         let new: Vec<&Destination> = destinations
             .iter()
             .filter(|destination| alert.silenced_until.is_none() && destination.wants(alert))
-            .filter(|destination| known.is_none_or(|told| !is_told(told, &destination.name)))
+            .filter(|destination| known.is_none_or(|notified| !notified.destinations.contains(&destination.name)))
             .collect();
-        if let Some(told) = self.told.get_mut(&alert.id) {
-            told.alert = alert.clone();
+        if let Some(notified) = self.notified.get_mut(&alert.id) {
+            notified.alert = alert.clone();
         } else if !new.is_empty() {
-            self.told.insert(alert.id.clone(), Told { alert: alert.clone(), destinations: BTreeSet::new() });
+            let notified = NotifiedAlert { alert: alert.clone(), destinations: BTreeSet::new() };
+            self.notified.insert(alert.id.clone(), notified);
         }
-        if let Some(told) = self.told.get_mut(&alert.id) {
-            told.destinations.extend(new.iter().map(|destination| destination.name.clone()));
+        if let Some(notified) = self.notified.get_mut(&alert.id) {
+            notified.destinations.extend(new.iter().map(|destination| destination.name.clone()));
         }
-        messages.extend(new.iter().map(|destination| message(&destination.name, alert, alert::RAISED, cause)));
+        messages.extend(new.iter().map(|destination| message(&destination.name, alert, alert::RAISED, trigger)));
     }
 
-    /// An alert is over: those who were told of it are told so, also when it is silenced.
+    /// An alert was cleared: notifies the destinations that were notified of it, even if it is silenced.
     fn cleared(
         &mut self,
         alert: &Alert,
         destinations: &[Destination],
-        cause: &Cause<'_>,
+        trigger: &Trigger<'_>,
         messages: &mut Vec<OutboxMessage>,
     ) {
-        let Some(told) = self.told.remove(&alert.id) else { return };
-        let there = destinations.iter().filter(|destination| told.destinations.contains(&destination.name));
-        messages.extend(there.map(|destination| message(&destination.name, alert, alert::CLEARED, cause)));
+        let Some(notified) = self.notified.remove(&alert.id) else { return };
+        let recipients = destinations.iter().filter(|destination| notified.destinations.contains(&destination.name));
+        messages.extend(recipients.map(|destination| message(&destination.name, alert, alert::CLEARED, trigger)));
     }
 }
 
-fn message(destination: &str, alert: &Alert, event_type: &str, cause: &Cause<'_>) -> OutboxMessage {
-    let name = format!("{destination}\n{}\n{event_type}\n{}", alert.id, cause.name);
+fn message(destination: &str, alert: &Alert, event_type: &str, trigger: &Trigger<'_>) -> OutboxMessage {
+    let name = format!("{destination}\n{}\n{event_type}\n{}", alert.id, trigger.name);
     let mut data = json!(alert);
-    data["cursor"] = json!(cause.cursor);
-    let body = json!({"type": event_type, "timestamp": time::text(cause.at), "data": data});
+    data["cursor"] = json!(trigger.cursor);
+    let body = json!({"type": event_type, "timestamp": time::text(trigger.at), "data": data});
     OutboxMessage {
         id: Uuid::new_v5(&NAMESPACE, name.as_bytes()),
         destination: destination.to_owned(),
@@ -189,17 +186,17 @@ mod tests {
 
     #[test]
     fn stored_state_is_read_and_written_with_the_same_bytes() {
-        let mut state = Desk::default();
+        let mut state = NotificationState::default();
         let payload = json!({"alert_id": "disk", "title": "disk full", "severity": "critical"});
         let raised = entry(1, alert::RAISED, &payload);
-        assert_eq!(state.take(&raised, &[destination()]).unwrap().len(), 1);
+        assert_eq!(state.apply(&raised, &[destination()]).unwrap().len(), 1);
         assert_eq!(serde_json::to_string(&state).unwrap(), STORED);
 
-        let mut stored: Desk = serde_json::from_str(STORED).unwrap();
+        let mut stored: NotificationState = serde_json::from_str(STORED).unwrap();
         assert_eq!(serde_json::to_string(&stored).unwrap(), STORED);
-        assert!(stored.take(&raised, &[destination()]).is_none(), "the same event again");
+        assert!(stored.apply(&raised, &[destination()]).is_none(), "the same event again");
         let cleared = entry(2, alert::CLEARED, &json!({"alert_id": "disk"}));
-        let messages = stored.take(&cleared, &[destination()]).unwrap();
+        let messages = stored.apply(&cleared, &[destination()]).unwrap();
         let id = messages[0].id.to_string();
         assert_eq!((messages.len(), id.as_str()), (1, "3da26341-6cb7-52ac-ab5f-05a97940a647"));
     }
