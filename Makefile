@@ -39,6 +39,16 @@ test: setup check test-web test-page check-api fuzz ## Find or install what the 
 	  set -x; $(CARGO) test --locked; \
 	fi
 
+# PREVIOUS_BIN is the binary of the release before. What is stored is read by every later release: the fixtures are written anew
+# only to cover more, by the binary of the release that they stand for.
+.PHONY: test-update
+test-update: setup ## Run a replica of the previous release beside one of this; PREVIOUS_BIN names its binary
+	$(CARGO) test --locked --test it previous_release::rolling_update -- --ignored --nocapture
+
+.PHONY: previous-fixtures
+previous-fixtures: setup ## Write tests/fixtures/previous_release with the binary that PREVIOUS_BIN names
+	$(CARGO) test --locked --test it previous_release::write_fixtures -- --ignored --nocapture
+
 .PHONY: test-web
 test-web: $(WEB_TOOLS) ## Run the tests of the page and of the React package, also against the server, and check the package
 	$(CARGO) build --locked --bin living-map

@@ -28,25 +28,25 @@ const SETTINGS: [(&str, &str); 9] = [
 ];
 
 /// What makes a database refuse rows, and what makes it take them again.
-struct Refusal {
-    refuse: &'static str,
-    accept: &'static str,
+pub struct Refusal {
+    pub refuse: &'static str,
+    pub accept: &'static str,
 }
 
-const SQLITE: Refusal = Refusal {
+pub const SQLITE: Refusal = Refusal {
     refuse:
         "CREATE TRIGGER no_poison BEFORE INSERT ON living_map_history
         WHEN NEW.payload LIKE '%poison%' AND NEW.event_type NOT LIKE '%.dlq' BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
     accept: "DROP TRIGGER no_poison",
 };
 
-const POSTGRES: Refusal = Refusal {
+pub const POSTGRES: Refusal = Refusal {
     refuse: "ALTER TABLE living_map_history ADD CONSTRAINT no_poison
         CHECK (payload::text NOT LIKE '%poison%' OR event_type LIKE '%.dlq') NOT VALID",
     accept: "ALTER TABLE living_map_history DROP CONSTRAINT no_poison",
 };
 
-async fn execute(url: &str, sql: &'static str) {
+pub async fn execute(url: &str, sql: &'static str) {
     if url.starts_with("sqlite") {
         let mut connection = SqliteConnection::connect(url).await.unwrap();
         connection.execute(sql).await.unwrap();

@@ -27,6 +27,7 @@ mod log_unreadable;
 mod nats_cluster;
 mod past;
 mod poison;
+mod previous_release;
 mod replay;
 mod replicas;
 mod role_walk;

@@ -41,6 +41,11 @@ impl Process {
         Self::run(env!("CARGO_BIN_EXE_living-map"), arguments, environment).await
     }
 
+    /// Starts another program with the same command line, such as another release's binary.
+    pub async fn start_program(program: &'static str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::run(program, arguments, environment).await
+    }
+
     async fn run(program: &'static str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let environment =
