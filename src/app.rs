@@ -22,9 +22,8 @@ use crate::adapters::Upstreams;
 use crate::alerts::AlertEvaluator;
 use crate::bus::{self, Connection, NatsConfig};
 use crate::config::{DemoSettings, Settings};
-use crate::dead_letters::{DeadLetterService, LogProcessor, RecordProcessor};
+use crate::dead_letters::{ALERT_ID, DeadLetterAlert, DeadLetterQueue, DeadLetterService, Processor};
 use crate::demo::{self, Demo, DemoConfig};
-use crate::history::dead_letters::{DeadLetterQueue, Processor};
 use crate::history::retention;
 use crate::history::{self, History, Leases};
 use crate::http::{self, AlertServices, AppState, Services};
@@ -33,7 +32,10 @@ use crate::learner::ExperienceProcessor;
 use crate::lease::{LeaderElection, Leadership, LeaseConfig};
 use crate::live::{self, LiveConfig, LiveMap, Replay, TimeTravel, TimeTravelConfig};
 use crate::log::table::{TableLog, TableLogConfig};
-use crate::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig};
+use crate::log::{
+    EventLog, HistoryProcessor, HistoryWriter, JetStreamConfig, JetStreamLog, LogProcessor, WriterConfig,
+    dead_letter_publisher,
+};
 use crate::model::Epoch;
 use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, Streams};
 use crate::sync::{ControlEventHandler, Poller};
@@ -218,8 +220,8 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         |stop| async move { leadership.unless_following(stop, |stop| control.clone().run(stop)).await }
     });
     let mut processors: Vec<Arc<dyn Processor>> = vec![
-        Arc::new(RecordProcessor(Arc::clone(&history))),
-        Arc::new(LogProcessor(Arc::clone(&log))),
+        Arc::new(HistoryProcessor::new(Arc::clone(&history))),
+        Arc::new(LogProcessor::new(Arc::clone(&log))),
         Arc::new(ExperienceProcessor),
     ];
     let alerts = match &settings.alerts.alert_rules {
@@ -260,17 +262,10 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
         office_config(&settings),
         dead_letters,
         processors,
-        Arc::clone(&log),
-        live.clone(),
+        dead_letter_publisher(Arc::clone(&log)),
+        dead_letter_alert(&live, alerts.as_ref()),
         journal.clone(),
     );
-    let office = match &alerts {
-        Some(AlertServices { rules, .. }) => {
-            let rules = rules.clone();
-            office.with_alert_of_its_own_unless(move || rules.borrow().rules.count_dead_letters())
-        }
-        None => office,
-    };
     leadership.spawn(&mut tasks, "dead letters", Stage::Working, {
         let office = office.clone();
         move |stop| office.clone().run(stop)
@@ -416,6 +411,15 @@ fn snapshots(live: &LiveMap) -> SnapshotSource {
             SnapshotJson { cursor: snapshot.cursor, json: snapshot.identity() }
         })
     })
+}
+
+/// The alert about too many dead letters, by what the map shows and the alert rules count.
+fn dead_letter_alert(live: &LiveMap, alerts: Option<&AlertServices>) -> DeadLetterAlert {
+    let (live, rules) = (live.clone(), alerts.map(|alerts| alerts.rules.clone()));
+    DeadLetterAlert::new(
+        move || live.is_complete().then(|| live.with(|map| map.alerts().any(|alert| alert.id == ALERT_ID))),
+        move || rules.as_ref().is_some_and(|rules| rules.borrow().rules.count_dead_letters()),
+    )
 }
 
 /// The line that people and scripts wait for.

@@ -12,8 +12,8 @@ use super::settings::{history_config, http_config, open_journal, retry_config};
 use super::{OpenLog, export, lead, listen, open_log, record_metrics, stop_signal, upkeep};
 use crate::bus::Connection;
 use crate::config::Settings;
-use crate::history::dead_letters::Failure;
-use crate::history::{self, Database, DeadLetterQueue, History, HistoryError, Lessons};
+use crate::dead_letters::{DeadLetterQueue, FailedMessage};
+use crate::history::{self, Database, History, HistoryError, Lessons};
 use crate::http;
 use crate::journal::Journal;
 use crate::learner::config::{ChanceConfig, DriftConfig, SharedConfig, SiblingConfig};
@@ -155,14 +155,14 @@ fn reject(settings: &Settings, journal: &Journal, dead_letters: &DeadLetterQueue
     // in a stream of its own it has a position there, and none in the log
     let own_stream = settings.storage.nats_url.is_some().then(|| settings.learner.experience_stream_name.clone());
     Arc::new(move |entry, error| {
-        let mut failure = Failure::of_entry(PROCESSOR, own_stream.as_deref().unwrap_or("table"), &entry, error);
+        let mut failed = FailedMessage::of_entry(PROCESSOR, own_stream.as_deref().unwrap_or("table"), &entry, error);
         if own_stream.is_some() {
-            failure.origin.cursor = None;
+            failed.origin.cursor = None;
         }
-        journal.record("read", "experience", &failure.subject, &failure.error);
+        journal.record("read", "experience", &failed.subject, &failed.error);
         let dead_letters = dead_letters.clone();
         async move {
-            match dead_letters.failed(failure).await {
+            match dead_letters.enqueue(failed).await {
                 Ok(_) => Ok(()),
                 Err(error @ HistoryError::Refused(_)) => {
                     tracing::error!(%error, "what is no experience cannot be kept as a dead letter either");

@@ -11,10 +11,9 @@ use super::access;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret};
 use crate::alerts::{RuleFile, RulesLimits};
 use crate::config::{self, DemoSettings, Public, Settings};
-use crate::dead_letters::{Archive, DeadLetterConfig};
+use crate::dead_letters::{Archive, DeadLetterConfig, RetryConfig};
 use crate::demo::DemoConfig;
 use crate::history::HistoryConfig;
-use crate::history::dead_letters::RetryConfig;
 use crate::history::retention::RetentionConfig;
 use crate::history::snapshots::Thinning;
 use crate::http::HttpConfig;
@@ -49,7 +48,7 @@ pub fn place(settings: &Settings) -> anyhow::Result<Place> {
 }
 
 pub fn archive(settings: &Settings) -> anyhow::Result<Archive> {
-    Ok(Archive { place: place(settings)?, timeout: Duration::from_secs(30) })
+    Ok(Archive::new(place(settings)?, Duration::from_secs(30)))
 }
 
 pub fn retry_config(settings: &Settings) -> RetryConfig {

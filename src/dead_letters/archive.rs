@@ -1,8 +1,8 @@
-//! Cold storage: letters that are old go into compressed files of the object store, and then out of the database.
+//! Archive: old dead letters are written to compressed files in the object store, then deleted from the database.
 //!
-//! A file is written whole before its letters are deleted, and its name follows from what is in it: an archiving that was
-//! broken off is done again and writes the same file. A letter that changed between its writing and its deletion stays, and
-//! is in a later file as well; its `id` and `version` tell.
+//! A file is written completely before its dead letters are deleted, and its name follows from its content: an interrupted
+//! run is repeated and writes the same file. A dead letter that changes between being written and being deleted stays in
+//! the table and is written to a later file too; `id` and `version` tell the two apart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,38 +21,44 @@ use crate::history::HistoryError;
 use crate::history::dead_letters::StoredDeadLetter;
 use crate::journal::Place;
 
-/// Where in the store the files are.
+/// Folder of the files in the store.
 const PREFIX: &str = "_dead_letters";
 
-/// About as much time as it saves.
+/// Compression level of zstd: its default, fast with a good ratio.
 const LEVEL: i32 = 3;
 
-/// Where letters are archived.
+/// Object store for archived dead letters.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    /// The store.
-    pub place: Place,
-    /// How long one operation of the store may take.
-    pub timeout: Duration,
+    location: Place,
+    timeout: Duration,
 }
 
-/// Why letters were not archived.
+impl Archive {
+    /// An archive in the store at `location`; one operation of the store may take `timeout`.
+    #[must_use]
+    pub const fn new(location: Place, timeout: Duration) -> Self {
+        Self { location, timeout }
+    }
+}
+
+/// Why dead letters were not archived.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
     #[error(transparent)]
     History(#[from] HistoryError),
-    #[error("the store failed: {0}")]
+    #[error("the object store failed: {0}")]
     Store(#[from] object_store::Error),
-    #[error("the store did not answer in time")]
+    #[error("the object store did not answer in time")]
     Timeout,
-    #[error("the letters could not be compressed: {0}")]
+    #[error("the dead letters could not be compressed: {0}")]
     Compressed(#[from] std::io::Error),
     #[error(transparent)]
     Task(#[from] tokio::task::JoinError),
 }
 
 impl DeadLetterService {
-    /// Archives old letters at once and then once in each interval, until `stop`.
+    /// Archives old dead letters at once and then in each interval, until `stop`.
     pub async fn archive(self, archive: Archive, stop: CancellationToken) {
         let rounds = async {
             loop {
@@ -64,7 +70,7 @@ impl DeadLetterService {
                         let step = "archive";
                         metrics::counter!("living_map_dead_letter_failures_total", "step" => step).increment(1);
                         self.inner.journal.record("write", "archive", PREFIX, &error);
-                        tracing::warn!(%error, "dead letters cannot be archived; will try again");
+                        tracing::warn!(%error, "dead letters cannot be archived; retrying");
                     }
                 }
                 tokio::time::sleep(self.inner.config.archive_interval).await;
@@ -83,32 +89,33 @@ impl DeadLetterService {
                 let letters = Arc::clone(&letters);
                 tokio::task::spawn_blocking(move || zstd::bulk::compress(&lines(&letters), LEVEL)).await??
             };
-            let store = archive.place.open()?;
+            let store = archive.location.open()?;
             let written = store.put(&path, PutPayload::from(compressed));
             tokio::time::timeout(archive.timeout, written).await.map_err(|_| ArchiveError::Timeout)??;
-            let ids: Vec<(Uuid, i64)> = letters.iter().map(|kept| (kept.letter.id, kept.letter.version)).collect();
-            let removed = self.store().remove(&ids).await?;
-            metrics::counter!("living_map_dead_letters_archived_total").increment(removed);
-            archived += removed;
-            if removed == 0 {
-                // all of them were changed meanwhile: later
+            let ids: Vec<(Uuid, i64)> =
+                letters.iter().map(|stored| (stored.letter.id, stored.letter.version)).collect();
+            let deleted = self.store().delete(&ids).await?;
+            metrics::counter!("living_map_dead_letters_archived_total").increment(deleted);
+            archived += deleted;
+            if deleted == 0 {
+                // all of them were changed meanwhile: the next run archives them
                 return Ok(archived);
             }
         }
     }
 }
 
-/// By day, so that people find them, and by content.
+/// Folder by day, for people, and a name derived from the content.
 fn path_of(first: DateTime<Utc>, letters: &[StoredDeadLetter]) -> Path {
-    let versions = letters.iter().flat_map(|kept| {
-        let (id, version) = (kept.letter.id.into_bytes(), kept.letter.version.to_be_bytes());
+    let versions = letters.iter().flat_map(|stored| {
+        let (id, version) = (stored.letter.id.into_bytes(), stored.letter.version.to_be_bytes());
         id.into_iter().chain(version)
     });
     let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, &versions.collect::<Vec<u8>>());
     Path::from(format!("{PREFIX}/{}/{}-{}.jsonl.zst", first.format("%Y%m%d"), first.format("%H%M%S%6f"), name.simple()))
 }
 
-/// One line of JSON for each letter.
+/// One line of JSON for each dead letter.
 fn lines(letters: &[StoredDeadLetter]) -> Vec<u8> {
     let mut lines = Vec::new();
     for StoredDeadLetter { letter, body, raw } in letters {
@@ -128,7 +135,7 @@ fn lines(letters: &[StoredDeadLetter]) -> Vec<u8> {
             "first_failed_at": letter.first_failed_at,
             "last_failed_at": letter.last_failed_at,
         });
-        // as text where it is some; any other bytes in a form that JSON has room for
+        // as text if it is UTF-8, otherwise in base64
         match std::str::from_utf8(body) {
             Ok(text) => line["body"] = Value::from(text),
             Err(_) => line["body_base64"] = Value::from(BASE64_STANDARD.encode(body)),

@@ -1,22 +1,30 @@
-//! What becomes of messages that could not be processed: tried again, put on the bus as `{subject}.dlq` when that was in
-//! vain, replayed or discarded by people, archived.
+//! Dead letters: messages that could not be processed. They are retried, published to the event log as `{subject}.dlq`
+//! when all retries have failed, replayed or discarded by people, and archived.
 //!
-//! The letters are rows in the database ([`crate::history::dead_letters`]); this room holds none of them in memory for
-//! longer than it works on it. Its tasks may run on several servers at once without harm: a change of a letter counts only
-//! if nobody else has changed it meanwhile, and processors and the log know what they have had already.
+//! A part of the server that processes messages passes a failed one to [`DeadLetterQueue::enqueue`], acknowledges it, and
+//! registers a [`Processor`] that retries. Messages are rows in the database ([`crate::history::dead_letters`]), held in
+//! memory only while they are worked on. The tasks of [`DeadLetterService`] may run on several replicas at once: an update
+//! of a row fails when another replica has updated it, and processors and the log recognise what they have stored already.
+//!
+//! This module is below the event log, whose writers enqueue failures here; it publishes through a [`Publisher`].
 //!
 //! | metric | |
 //! |---|---|
-//! | `living_map_dead_letters` | gauge: letters that are dead now |
-//! | `living_map_dead_letters_total{processor}` | letters that died: put on the bus |
-//! | `living_map_dead_letter_attempts_total{outcome}` | further attempts: `processed`, `failed`, `away` |
-//! | `living_map_dead_letters_archived_total` | letters written to the archive and deleted |
-//! | `living_map_dead_letter_failures_total{step}` | rounds that failed: `retry`, `publish`, `archive` |
+//! | `living_map_processing_failures_total{processor}` | messages that failed for the first time |
+//! | `living_map_dead_letters_dropped_total{processor}` | failed messages that were dead letter events themselves, not stored again |
+//! | `living_map_dead_letters` | gauge: current number of dead letters |
+//! | `living_map_dead_letters_total{processor}` | dead letters published |
+//! | `living_map_dead_letter_attempts_total{outcome}` | retries: `processed`, `failed`, `away` (not possible at the time) |
+//! | `living_map_dead_letters_archived_total` | dead letters written to the archive and deleted |
+//! | `living_map_dead_letter_failures_total{step}` | failed rounds: `retry`, `publish`, `count`, `archive` |
 
+mod alert;
 mod archive;
-mod processors;
+mod processor;
 mod publish;
+mod queue;
 mod retry;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,35 +32,36 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub use alert::{ALERT_ID, DeadLetterAlert};
 pub use archive::Archive;
-pub use processors::{LogProcessor, RecordProcessor};
+pub use processor::{ProcessError, Processor};
+pub use publish::{PublishError, Publisher};
+pub use queue::{DeadLetterQueue, Enqueued, FailedMessage};
+pub use retry::RetryConfig;
 
 use crate::history::HistoryError;
 use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterQueue, DeadLetterStatus, DeadLetterStore, ProcessError,
-    Processor, StoredDeadLetter,
+    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter,
 };
 use crate::journal::Journal;
-use crate::live::LiveMap;
-use crate::log::EventLog;
 use crate::model::time;
 
-/// How dead letters are looked after.
+/// Settings of the dead-letter tasks.
 #[derive(Debug, Clone)]
 pub struct DeadLetterConfig {
-    /// How often it is looked whether something is due. Default 500 ms.
+    /// Polling interval for due messages. Default 500 ms.
     pub interval: Duration,
-    /// Letters held in memory at a time, with their content. Default 16.
+    /// Messages held in memory at a time, with their content. Default 16.
     pub batch: u32,
-    /// From an attempt that could not be made, since what it takes was away, to the next. Default 5 s.
+    /// Delay after an attempt that could not be made because a service was unavailable. Default 5 s.
     pub away_delay: Duration,
-    /// How often they are counted. Default 5 s.
+    /// Interval for counting dead letters. Default 5 s.
     pub count_interval: Duration,
-    /// An alert is raised when more than so many are dead. Default 10.
+    /// More dead letters than this raise an alert. Default 10.
     pub alert_threshold: u64,
-    /// Letters older than this are archived. Default 7 days.
+    /// Age at which dead letters are archived. Default 7 days.
     pub archive_after: Duration,
-    /// From one round of archiving to the next. Default 10 min.
+    /// Pause between two archive runs. Default 10 min.
     pub archive_interval: Duration,
 }
 
@@ -70,142 +79,133 @@ impl Default for DeadLetterConfig {
     }
 }
 
-/// Why a letter was not replayed or discarded.
+/// Why a dead letter was not replayed or discarded.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
-    /// There is no such letter; it may have been archived.
-    #[error("there is no such letter")]
+    /// No dead letter has this id; it may have been archived.
+    #[error("no dead letter has this id; it may have been archived")]
     NotFound,
-    /// Its status does not allow it.
-    #[error("the letter is {0}")]
+    /// Its status does not allow the operation.
+    #[error("the dead letter is {0}")]
     Status(DeadLetterStatus),
-    /// Somebody else changed it at the same time.
-    #[error("the letter was changed at the same time")]
+    /// Another request changed it at the same time.
+    #[error("the dead letter was changed by another request at the same time")]
     Changed,
-    /// This server has no part that could process it.
-    #[error("this server does not process what '{0}' does")]
+    /// No processor of this name is registered.
+    #[error("this server has no processor '{0}'")]
     NoProcessor(String),
-    /// What processing it takes is away.
-    #[error("it cannot be tried now: {0}")]
-    Away(String),
+    /// A service that processing depends on is unavailable.
+    #[error("cannot be processed now: {0}")]
+    Unavailable(String),
     /// The database failed.
     #[error(transparent)]
     History(#[from] HistoryError),
 }
 
-/// Who looks after the letters. Cheap to clone.
+/// Retries, publishes, replays, discards and archives dead letters. Cheap to clone.
 #[derive(Clone)]
 pub struct DeadLetterService {
     inner: Arc<Inner>,
-    /// Whether somebody else raises alerts about dead letters.
-    ruled: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 struct Inner {
     config: DeadLetterConfig,
-    letters: DeadLetterQueue,
+    queue: DeadLetterQueue,
     processors: Vec<Arc<dyn Processor>>,
-    log: Arc<dyn EventLog>,
-    live: LiveMap,
+    publisher: Publisher,
+    alert: DeadLetterAlert,
     journal: Journal,
 }
 
 impl DeadLetterService {
-    /// An office for `letters`, with who can process them again. Dead ones and alerts about them go to `log`.
+    /// A service for the messages of `queue`, retried by `processors`. Dead letter events and alert events go to
+    /// `publisher`.
     #[must_use]
     pub fn new(
         config: DeadLetterConfig,
-        letters: DeadLetterQueue,
+        queue: DeadLetterQueue,
         processors: Vec<Arc<dyn Processor>>,
-        log: Arc<dyn EventLog>,
-        live: LiveMap,
+        publisher: Publisher,
+        alert: DeadLetterAlert,
         journal: Journal,
     ) -> Self {
-        let inner = Arc::new(Inner { config, letters, processors, log, live, journal });
-        Self { inner, ruled: Arc::new(|| false) }
-    }
-
-    /// The same, and while `ruled` says that somebody else does so it raises no alert about too many dead letters: one
-    /// trouble is one alert.
-    #[must_use]
-    pub fn with_alert_of_its_own_unless(self, ruled: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { ruled: Arc::new(ruled), ..self }
+        Self { inner: Arc::new(Inner { config, queue, processors, publisher, alert, journal }) }
     }
 
     fn store(&self) -> &dyn DeadLetterStore {
-        &**self.inner.letters.store()
+        &**self.inner.queue.store()
     }
 
-    /// A page of letters, newest first.
+    /// A page of dead letters, newest first.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
-        self.store().letters(query).await
+    /// Those of the database.
+    pub async fn list(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
+        self.store().list(query).await
     }
 
-    /// One letter with its content.
+    /// One dead letter with its content.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn letter(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
-        self.store().letter(id).await
+    /// Those of the database.
+    pub async fn get(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
+        self.store().get(id).await
     }
 
-    /// Tries a letter once more, now. One that was replayed already stays as it is. A failure is no error: the letter
-    /// says why, as after any other attempt.
+    /// Makes one attempt now. A replayed one is returned unchanged. A failed attempt is not an `Err`: the returned dead
+    /// letter has the error, as after a retry.
     ///
     /// # Errors
-    /// It could not be tried.
+    /// The attempt could not be made.
     pub async fn replay(&self, id: Uuid) -> Result<DeadLetter, DeadLetterError> {
-        let kept = self.store().letter(id).await?.ok_or(DeadLetterError::NotFound)?;
-        match kept.letter.status {
-            DeadLetterStatus::Replayed => return Ok(kept.letter),
+        let stored = self.store().get(id).await?.ok_or(DeadLetterError::NotFound)?;
+        match stored.letter.status {
+            DeadLetterStatus::Replayed => return Ok(stored.letter),
             status @ DeadLetterStatus::Discarded => return Err(DeadLetterError::Status(status)),
             DeadLetterStatus::Retrying | DeadLetterStatus::Dead => {}
         }
-        let outcome = self.process(&kept).await?;
+        let outcome = self.process(&stored).await?;
         let changed = match outcome {
-            Ok(()) => DeadLetter { status: DeadLetterStatus::Replayed, next_at: None, ..kept.letter },
-            Err(error) => self.inner.letters.retries().failed(kept.letter, &error, now()),
+            Ok(()) => DeadLetter { status: DeadLetterStatus::Replayed, next_at: None, ..stored.letter },
+            Err(error) => self.inner.queue.retries().after_failure(stored.letter, &error, now()),
         };
-        self.change(changed).await
+        self.update(changed).await
     }
 
-    /// Marks a letter as not worth processing. One that was discarded already stays as it is.
+    /// Marks a dead letter as not worth processing. A discarded one is returned unchanged.
     ///
     /// # Errors
-    /// It is not there, was replayed, or the database failed.
+    /// There is none with this id, it was replayed, or the database failed.
     pub async fn discard(&self, id: Uuid) -> Result<DeadLetter, DeadLetterError> {
-        let letter = self.store().letter(id).await?.ok_or(DeadLetterError::NotFound)?.letter;
+        let letter = self.store().get(id).await?.ok_or(DeadLetterError::NotFound)?.letter;
         match letter.status {
             DeadLetterStatus::Discarded => Ok(letter),
             status @ DeadLetterStatus::Replayed => Err(DeadLetterError::Status(status)),
             DeadLetterStatus::Retrying | DeadLetterStatus::Dead => {
-                self.change(DeadLetter { status: DeadLetterStatus::Discarded, next_at: None, ..letter }).await
+                self.update(DeadLetter { status: DeadLetterStatus::Discarded, next_at: None, ..letter }).await
             }
         }
     }
 
-    /// Writes a changed letter; it with its new version.
-    async fn change(&self, letter: DeadLetter) -> Result<DeadLetter, DeadLetterError> {
-        if self.store().change(&letter).await? {
+    /// Writes `letter`; returns it with its new version.
+    async fn update(&self, letter: DeadLetter) -> Result<DeadLetter, DeadLetterError> {
+        if self.store().update(&letter).await? {
             return Ok(DeadLetter { version: letter.version + 1, ..letter });
         }
-        // two who asked for the same have both got it
-        let there = self.store().letter(letter.id).await?.ok_or(DeadLetterError::NotFound)?.letter;
-        if there.status == letter.status { Ok(there) } else { Err(DeadLetterError::Changed) }
+        // two concurrent requests for the same status both succeed
+        let current = self.store().get(letter.id).await?.ok_or(DeadLetterError::NotFound)?.letter;
+        if current.status == letter.status { Ok(current) } else { Err(DeadLetterError::Changed) }
     }
 
-    /// Makes one attempt; the inner error is why it failed.
-    async fn process(&self, kept: &StoredDeadLetter) -> Result<Result<(), String>, DeadLetterError> {
-        let name = &kept.letter.processor;
+    /// Makes one attempt; the inner error is that of a failed attempt.
+    async fn process(&self, stored: &StoredDeadLetter) -> Result<Result<(), String>, DeadLetterError> {
+        let name = &stored.letter.processor;
         let processor = self.inner.processors.iter().find(|processor| processor.name() == name);
         let Some(processor) = processor else { return Err(DeadLetterError::NoProcessor(name.clone())) };
-        let (outcome, result) = match processor.process(kept).await {
+        let (outcome, result) = match processor.process(stored).await {
             Ok(()) => ("processed", Ok(Ok(()))),
             Err(ProcessError::Failed(error)) => ("failed", Ok(Err(error))),
-            Err(ProcessError::Away(error)) => ("away", Err(DeadLetterError::Away(error))),
+            Err(ProcessError::Unavailable(error)) => ("away", Err(DeadLetterError::Unavailable(error))),
         };
         metrics::counter!("living_map_dead_letter_attempts_total", "outcome" => outcome).increment(1);
         result

@@ -1,79 +1,95 @@
-//! Dead letters on the bus.
+//! Publishing dead letters to the event log.
 
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{DeadLetterService, now};
 use crate::history::HistoryError;
 use crate::history::dead_letters::{DeadLetter, StoredDeadLetter};
-use crate::log::LogError;
+use crate::model::Event;
 use crate::model::subject::{OTHER_DEAD_LETTERS, dead_letter};
-use crate::model::{Event, NewEvent};
 
-/// Who sends them.
+/// Source of the published events.
 const SOURCE: &str = "living-map";
 
+/// Appends one event to the event log.
+pub type Publisher = Arc<dyn Fn(Event) -> BoxFuture<'static, Result<(), PublishError>> + Send + Sync>;
+
+/// Why an event was not published, with the log's error message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The log is unavailable; the same event may be accepted later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The log does not record this subject.
+    #[error("{0}")]
+    NotRecorded(String),
+    /// The event is larger than the log accepts.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The log rejected the event for another reason.
+    #[error("{0}")]
+    Rejected(String),
+}
+
 impl DeadLetterService {
-    /// Puts letters on the bus that have died; how many.
-    pub(super) async fn publish(&self) -> Result<usize, PublishError> {
-        let unpublished = self.store().unpublished(self.inner.config.batch).await?;
-        let count = unpublished.len();
-        for kept in unpublished {
-            let StoredDeadLetter { letter, .. } = &kept;
-            match self.append(event_of(&kept)).await {
+    /// Publishes new dead letters.
+    pub(super) async fn publish(&self) -> Result<(), RoundError> {
+        for stored in self.store().unpublished(self.inner.config.batch).await? {
+            let StoredDeadLetter { letter, .. } = &stored;
+            match self.publish_event(event_of(&stored)).await {
                 Ok(()) => {}
-                Err(error @ LogError::Unavailable(_)) => return Err(error.into()),
-                // it stays in the table, and that it did not get onto the bus is known
+                Err(error @ PublishError::Unavailable(_)) => return Err(error.into()),
+                // it stays in the table, and counts as published so that it is not tried for ever
                 Err(error) => {
                     self.inner.journal.record("write", "log", &dead_letter(&letter.subject), &error);
-                    tracing::error!(id = %letter.id, subject = letter.subject, %error, "a dead letter cannot be put on the bus");
+                    tracing::error!(id = %letter.id, subject = letter.subject, %error, "a dead letter cannot be published");
                 }
             }
             self.inner.journal.record("process", &letter.processor, &letter.subject, &letter.error);
             tracing::error!(
                 id = %letter.id, subject = letter.subject, processor = letter.processor, attempts = letter.attempts,
-                error = letter.error, "a message could not be processed; it is a dead letter",
+                error = letter.error, "a message failed all its attempts and is a dead letter",
             );
             let processor = letter.processor.clone();
-            if self.store().change(&DeadLetter { published: true, ..letter.clone() }).await? {
+            if self.store().update(&DeadLetter { published: true, ..letter.clone() }).await? {
                 metrics::counter!("living_map_dead_letters_total", "processor" => processor).increment(1);
             }
         }
-        Ok(count)
+        Ok(())
     }
 
-    async fn append(&self, event: Event) -> Result<(), LogError> {
-        match self.append_one(event.clone()).await {
-            // a stream may have this subject that is not the log's
-            Err(LogError::NotRecorded(_)) if event.event_type != OTHER_DEAD_LETTERS => {
-                self.append_one(Event { event_type: OTHER_DEAD_LETTERS.to_owned(), ..event }).await
+    async fn publish_event(&self, event: Event) -> Result<(), PublishError> {
+        let publisher = &self.inner.publisher;
+        match publisher(event.clone()).await {
+            // the subject may belong to a stream that the log does not read
+            Err(PublishError::NotRecorded(_)) if event.event_type != OTHER_DEAD_LETTERS => {
+                publisher(Event { event_type: OTHER_DEAD_LETTERS.to_owned(), ..event }).await
             }
-            // the whole of it is in the table
-            Err(LogError::TooLarge { .. }) => self.append_one(Event { payload: Value::Null, ..event }).await,
+            // the table has the payload
+            Err(PublishError::TooLarge(_)) => publisher(Event { payload: Value::Null, ..event }).await,
             result => result,
         }
     }
-
-    pub(super) async fn append_one(&self, event: Event) -> Result<(), LogError> {
-        let result = self.inner.log.append(vec![NewEvent::from(event)]).await.pop();
-        result.unwrap_or_else(|| Err(LogError::Unavailable("the log gave no answer".to_owned()))).map(|_| ())
-    }
 }
 
-/// What was not put on the bus, and why.
+/// Why a round of publishing ended early.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PublishError {
+pub(super) enum RoundError {
     #[error(transparent)]
     History(#[from] HistoryError),
     #[error(transparent)]
-    Log(#[from] LogError),
+    Publish(#[from] PublishError),
 }
 
-/// The event of a dead letter: the original's payload, and beside it what became of it. It has an id of its own: the
-/// original's would make it a duplicate.
-fn event_of(kept: &StoredDeadLetter) -> Event {
-    let letter = &kept.letter;
-    let original = kept.entry().event;
+/// The event of a dead letter: the original payload, and the failure beside it. It has an id of its own, since with the
+/// original's id the log would take it for a duplicate.
+fn event_of(stored: &StoredDeadLetter) -> Event {
+    let letter = &stored.letter;
+    let original = stored.entry().event;
     let origin = &letter.origin;
     let about = json!({
         "id": letter.id,

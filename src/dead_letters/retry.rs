@@ -1,132 +1,104 @@
-//! The task that tries again, puts on the bus and counts.
+//! Schedule of the attempts.
 
-use serde_json::json;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use std::time::Duration;
 
-use super::{DeadLetterError, DeadLetterService, now};
-use crate::history::HistoryError;
-use crate::history::dead_letters::{DeadLetter, DeadLetterStatus, StoredDeadLetter};
-use crate::model::{alert, envelope};
+use chrono::{DateTime, Utc};
 
-/// The name of the alert about too many of them.
-pub const ALERT: &str = "dead_letters";
+use crate::history::dead_letters::{DeadLetter, DeadLetterStatus};
 
-impl DeadLetterService {
-    /// Tries again what is due, puts on the bus what has died, and raises or clears the alert, until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
-        let rounds = async {
-            let (mut failed, mut count_at) = (false, Instant::now());
-            loop {
-                let mut troubles: Vec<(&'static str, String)> = Vec::new();
-                // a full batch may have more behind it
-                let more = match self.retry().await {
-                    Ok(tried) => tried >= self.inner.config.batch as usize,
-                    Err(error) => {
-                        troubles.push(("retry", error.to_string()));
-                        false
-                    }
-                };
-                if let Err(error) = self.publish().await {
-                    troubles.push(("publish", error.to_string()));
-                }
-                if Instant::now() >= count_at {
-                    count_at = Instant::now() + self.inner.config.count_interval;
-                    if let Err(error) = self.watch().await {
-                        troubles.push(("count", error.to_string()));
-                    }
-                }
-                for (step, error) in &troubles {
-                    metrics::counter!("living_map_dead_letter_failures_total", "step" => *step).increment(1);
-                    if !failed {
-                        self.inner.journal.record(step, "dead_letters", "", error);
-                        tracing::warn!(step, error, "dead letters cannot be looked after; will try again");
-                    }
-                }
-                failed = !troubles.is_empty();
-                if !more || failed {
-                    tokio::time::sleep(self.inner.config.interval).await;
-                }
-            }
-        };
-        stop.run_until_cancelled(rounds).await;
+/// Characters of an error message that are stored.
+const MAX_ERROR_CHARS: usize = 1_000;
+
+/// Number and times of the retries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// Delays before each retry. Default 1 s, 5 s, 30 s.
+    pub delays: Vec<Duration>,
+    /// Delay from becoming a dead letter to the one automatic attempt after that. Default 24 h.
+    pub last_delay: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        let delays = [1, 5, 30].map(Duration::from_secs).to_vec();
+        Self { delays, last_delay: Duration::from_hours(24) }
+    }
+}
+
+impl RetryConfig {
+    /// Delay after failed attempt number `attempts` (from 1); `None` when it was the last.
+    #[must_use]
+    pub fn delay(&self, attempts: u32) -> Option<Duration> {
+        self.delays.get(usize::try_from(attempts).ok()?.checked_sub(1)?).copied()
     }
 
-    /// Tries what is due; how many.
-    async fn retry(&self) -> Result<usize, HistoryError> {
-        let due = self.store().due(now(), self.inner.config.batch).await?;
-        let count = due.len();
-        for kept in due {
-            self.try_again(kept).await?;
-        }
-        Ok(count)
-    }
-
-    async fn try_again(&self, kept: StoredDeadLetter) -> Result<(), HistoryError> {
-        let letter = &kept.letter;
-        let outcome = match self.process(&kept).await {
-            Ok(outcome) => outcome,
-            Err(DeadLetterError::History(error)) => return Err(error),
-            // nobody will ever process it here: it is to be seen
-            Err(DeadLetterError::NoProcessor(_)) => Err(letter.error.clone()),
-            // not now, and nobody behind it is to wait for that
-            Err(error) => {
-                tracing::debug!(id = %letter.id, %error, "a letter could not be tried");
-                let later = DeadLetter { next_at: Some(now() + self.inner.config.away_delay), ..kept.letter };
-                return self.store().change(&later).await.map(drop);
-            }
+    /// `letter` after one more failed attempt.
+    #[must_use]
+    pub fn after_failure(&self, letter: DeadLetter, error: &str, now: DateTime<Utc>) -> DeadLetter {
+        let attempts = letter.attempts.saturating_add(1);
+        let delay = self.delay(attempts).filter(|_| letter.status == DeadLetterStatus::Retrying);
+        let (status, next_at) = match (delay, letter.status) {
+            (Some(delay), _) => (DeadLetterStatus::Retrying, Some(now + delay)),
+            (None, DeadLetterStatus::Retrying) => (DeadLetterStatus::Dead, Some(now + self.last_delay)),
+            // a requested replay leaves the scheduled attempt in place
+            (None, _) => (DeadLetterStatus::Dead, letter.next_at.filter(|at| *at > now)),
         };
-        match outcome {
-            // it never died: nobody has heard of it
-            Ok(()) if letter.status == DeadLetterStatus::Retrying => {
-                tracing::info!(id = %letter.id, subject = letter.subject, "a message was processed at a further attempt");
-                self.store().remove(&[(letter.id, letter.version)]).await.map(drop)
-            }
-            Ok(()) => {
-                tracing::info!(id = %letter.id, subject = letter.subject, "a dead letter was processed after all");
-                let replayed = DeadLetter { status: DeadLetterStatus::Replayed, next_at: None, ..kept.letter };
-                self.store().change(&replayed).await.map(drop)
-            }
-            Err(error) => {
-                let now = now();
-                // the one attempt after its death is over
-                let next_at = letter.next_at.filter(|_| letter.status == DeadLetterStatus::Retrying);
-                let failed = self.inner.letters.retries().failed(DeadLetter { next_at, ..kept.letter }, &error, now);
-                self.store().change(&failed).await.map(drop)
-            }
+        DeadLetter { attempts, status, next_at, error: shorten(error), last_failed_at: now, ..letter }
+    }
+}
+
+/// The first [`MAX_ERROR_CHARS`] characters of an error, without NUL, which PostgreSQL rejects in text.
+pub(super) fn shorten(error: &str) -> String {
+    error.chars().filter(|c| *c != '\0').take(MAX_ERROR_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::history::dead_letters::MessageOrigin;
+
+    fn letter() -> DeadLetter {
+        DeadLetter {
+            id: Uuid::nil(),
+            processor: "history".into(),
+            subject: "a.b".into(),
+            origin: MessageOrigin { stream: "table".into(), seq: 1, cursor: None, logged_at: DateTime::UNIX_EPOCH },
+            error: String::new(),
+            attempts: 1,
+            status: DeadLetterStatus::Retrying,
+            first_failed_at: DateTime::UNIX_EPOCH,
+            last_failed_at: DateTime::UNIX_EPOCH,
+            next_at: None,
+            published: false,
+            version: 1,
         }
     }
 
-    /// Counts the dead; raises the alert when there are too many, clears it when there are not any more.
-    async fn watch(&self) -> Result<(), HistoryError> {
-        let dead = self.store().count(DeadLetterStatus::Dead).await?;
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!("living_map_dead_letters").set(dead as f64);
-        if !self.inner.live.is_complete() {
-            return Ok(());
+    #[test]
+    fn retries_after_1_5_and_30_seconds_then_once_after_a_day() {
+        let retries = RetryConfig::default();
+        let mut now = DateTime::UNIX_EPOCH;
+        let mut letter = letter();
+        let mut delays = vec![retries.delay(1).unwrap().as_secs()];
+        for _ in 0..3 {
+            letter = retries.after_failure(letter, "no", now);
+            let next = letter.next_at.unwrap();
+            delays.push((next - now).num_seconds().unsigned_abs());
+            now = next;
         }
-        let threshold = self.inner.config.alert_threshold;
-        let raised = self.inner.live.with(|map| map.alerts().any(|alert| alert.id == ALERT));
-        let event = match (dead > threshold && !(self.ruled)(), raised) {
-            (true, false) => json!({
-                "event_type": alert::RAISED, "source": "living-map",
-                "payload": {
-                    "alert_id": ALERT, "severity": "warning",
-                    "title": format!("more than {threshold} dead letters"),
-                    "message": "messages could not be processed: GET /living-map/dead-letters lists them",
-                    "value": dead, "threshold": threshold,
-                },
-            }),
-            (false, true) => json!({
-                "event_type": alert::CLEARED, "source": "living-map",
-                "payload": {"alert_id": ALERT, "value": dead, "threshold": threshold},
-            }),
-            _ => return Ok(()),
-        };
-        let Ok(new) = envelope::publish(event, now()) else { return Ok(()) };
-        if let Err(error) = self.append_one(new.event).await {
-            tracing::warn!(%error, dead, "the alert about dead letters could not be told; will try again");
-        }
-        Ok(())
+        assert_eq!(delays, [1, 5, 30, 24 * 3_600]);
+        assert_eq!((letter.status, letter.attempts), (DeadLetterStatus::Dead, 4));
+        letter = retries.after_failure(letter, "still no", now);
+        assert_eq!((letter.status, letter.attempts, letter.next_at), (DeadLetterStatus::Dead, 5, None));
+    }
+
+    #[test]
+    fn a_failed_replay_keeps_the_scheduled_attempt() {
+        let retries = RetryConfig::default();
+        let tomorrow = DateTime::UNIX_EPOCH + Duration::from_hours(24);
+        let dead = DeadLetter { status: DeadLetterStatus::Dead, attempts: 4, next_at: Some(tomorrow), ..letter() };
+        assert_eq!(retries.after_failure(dead, "no", DateTime::UNIX_EPOCH).next_at, Some(tomorrow));
     }
 }

@@ -27,7 +27,7 @@ mod type_filter;
 
 pub use aggregate::{Aggregate, AggregateQuery, GroupBy};
 pub use config::HistoryConfig;
-pub use dead_letters::{DeadLetterQueue, DeadLetterStore};
+pub use dead_letters::DeadLetterStore;
 pub use leases::Leases;
 pub use lessons::Lessons;
 pub use outbox::Outbox;

@@ -226,7 +226,7 @@ pub async fn dead_letters(
     State(state): State<AppState>,
     Query(query): Query<LettersQuery>,
 ) -> Result<Json<LetterList>, Problem> {
-    let page = state.dead_letters.letters(&query.wanted()).await.map_err(|error| problem(error.into(), &state))?;
+    let page = state.dead_letters.list(&query.wanted()).await.map_err(|error| problem(error.into(), &state))?;
     let next_cursor = page.items.last().filter(|_| page.has_more).map(cursor_after);
     let items = page.items.into_iter().map(LetterItem::from).collect();
     Ok(Json(LetterList { items, has_more: page.has_more, next_cursor }))
@@ -244,11 +244,11 @@ pub async fn dead_letters(
     )
 )]
 pub async fn dead_letter(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<LetterDetail>, Problem> {
-    let found = state.dead_letters.letter(read_id(&id)?).await.map_err(|error| problem(error.into(), &state))?;
-    let kept = found.ok_or_else(|| problem(DeadLetterError::NotFound, &state))?;
-    let event = kept.entry().event;
+    let found = state.dead_letters.get(read_id(&id)?).await.map_err(|error| problem(error.into(), &state))?;
+    let stored = found.ok_or_else(|| problem(DeadLetterError::NotFound, &state))?;
+    let event = stored.entry().event;
     Ok(Json(LetterDetail {
-        letter: kept.letter.into(),
+        letter: stored.letter.into(),
         event_id: event.id,
         source_service: event.source_service,
         timestamp: event.timestamp,
@@ -320,7 +320,7 @@ pub async fn replay_dead_letters(
     let until = Instant::now() + state.config.request_timeout / 2;
     let ReplayQuery { subject, status, since, until: before, limit, cursor, dry_run } = query;
     let wanted = DeadLetterQuery { subject, status: Some(status), since, until: before, after: cursor, limit };
-    let page = state.dead_letters.letters(&wanted).await.map_err(|error| problem(error.into(), &state))?;
+    let page = state.dead_letters.list(&wanted).await.map_err(|error| problem(error.into(), &state))?;
     let (mut items, mut last) = (Vec::new(), None);
     let mut done = BulkReplay {
         dry_run,
@@ -373,7 +373,7 @@ fn problem(error: DeadLetterError, state: &AppState) -> Problem {
         DeadLetterError::Status(_) | DeadLetterError::Changed | DeadLetterError::NoProcessor(_) => {
             Problem::new(StatusCode::CONFLICT, error.to_string())
         }
-        DeadLetterError::Away(_) => Problem::unavailable(error.to_string(), state.config.retry_after),
+        DeadLetterError::Unavailable(_) => Problem::unavailable(error.to_string(), state.config.retry_after),
         DeadLetterError::History(error) => Problem::from(error).retry_after(state.config.retry_after),
     }
 }

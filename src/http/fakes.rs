@@ -186,13 +186,13 @@ impl Lessons for FakeHistory {
 
 #[async_trait]
 impl DeadLetterStore for FakeHistory {
-    async fn keep(&self, _: &StoredDeadLetter) -> Result<bool, HistoryError> {
+    async fn insert(&self, _: &StoredDeadLetter) -> Result<bool, HistoryError> {
         self.answer(true)
     }
-    async fn letter(&self, _: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
+    async fn get(&self, _: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         self.answer(None)
     }
-    async fn letters(&self, _: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
+    async fn list(&self, _: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
         self.answer(DeadLetterPage { items: Vec::new(), has_more: false })
     }
     async fn due(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
@@ -201,7 +201,7 @@ impl DeadLetterStore for FakeHistory {
     async fn unpublished(&self, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         self.answer(Vec::new())
     }
-    async fn change(&self, _: &DeadLetter) -> Result<bool, HistoryError> {
+    async fn update(&self, _: &DeadLetter) -> Result<bool, HistoryError> {
         self.answer(true)
     }
     async fn count(&self, _: DeadLetterStatus) -> Result<u64, HistoryError> {
@@ -210,7 +210,7 @@ impl DeadLetterStore for FakeHistory {
     async fn expired(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         self.answer(Vec::new())
     }
-    async fn remove(&self, _: &[(Uuid, i64)]) -> Result<u64, HistoryError> {
+    async fn delete(&self, _: &[(Uuid, i64)]) -> Result<u64, HistoryError> {
         self.answer(0)
     }
 }

@@ -14,12 +14,11 @@ use tower::ServiceExt;
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, Upstreams};
-use crate::dead_letters::{DeadLetterConfig, DeadLetterService};
-use crate::history::dead_letters::{DeadLetterQueue, RetryConfig};
+use crate::dead_letters::{DeadLetterAlert, DeadLetterConfig, DeadLetterQueue, DeadLetterService, RetryConfig};
 use crate::journal::Journal;
 use crate::lease::Leadership;
 use crate::live::{self, LiveConfig, LiveMap, TimeTravel, TimeTravelConfig};
-use crate::log::EventLog;
+use crate::log::{EventLog, dead_letter_publisher};
 use crate::model::{Cursor, Epoch, envelope};
 use crate::stream::{Hub, HubConfig, Replay, SnapshotJson, SnapshotSource, Sources, StreamConfig, Streams};
 use crate::sync::{Poller, SyncConfig};
@@ -40,8 +39,8 @@ fn services() -> Services {
         DeadLetterConfig::default(),
         letters,
         Vec::new(),
-        log.clone(),
-        live.clone(),
+        dead_letter_publisher(log.clone()),
+        DeadLetterAlert::new(|| None, || false),
         Journal::default(),
     );
     Services {

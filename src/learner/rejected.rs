@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 
 use super::experience;
-use crate::history::dead_letters::{ProcessError, Processor, StoredDeadLetter};
+use crate::dead_letters::{ProcessError, Processor};
+use crate::history::dead_letters::StoredDeadLetter;
 
 /// The name of who reads it again.
 pub const PROCESSOR: &str = "learner";
@@ -19,8 +20,8 @@ impl Processor for ExperienceProcessor {
         PROCESSOR
     }
 
-    async fn process(&self, kept: &StoredDeadLetter) -> Result<(), ProcessError> {
-        match experience::read(&kept.entry().event) {
+    async fn process(&self, stored: &StoredDeadLetter) -> Result<(), ProcessError> {
+        match experience::read(&stored.entry().event) {
             Ok(_) => Err(ProcessError::Failed("it can be read now: send it again, to be learned from".to_owned())),
             Err(error) => Err(ProcessError::Failed(error.to_string())),
         }

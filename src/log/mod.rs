@@ -1,6 +1,7 @@
 //! The one ordered log. Two implementations, one shared test suite: the `JetStream` stream `LIVING_MAP`, and the table log
 //! of one process over its [`crate::history`].
 
+mod dead_letters;
 pub mod experiences;
 pub mod jetstream;
 pub mod table;
@@ -15,10 +16,11 @@ use uuid::Uuid;
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 use crate::telemetry::{self, TARGET};
 
+pub use dead_letters::dead_letter_publisher;
 pub use experiences::{ExperienceConfig, Experiences};
 pub use jetstream::{JetStreamConfig, JetStreamLog};
-pub use table::{TableLog, TableLogConfig};
-pub use writer::{HistoryWriter, WriterConfig, WriterStatus};
+pub use table::{LogProcessor, TableLog, TableLogConfig};
+pub use writer::{HistoryProcessor, HistoryWriter, WriterConfig, WriterStatus};
 
 /// Why the log could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

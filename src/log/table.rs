@@ -18,14 +18,18 @@ use self::reader::Reader;
 use self::tail::Tail;
 use self::writer::Writer;
 use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
-use crate::history::{DeadLetterQueue, History, HistoryError};
+use crate::dead_letters::DeadLetterQueue;
+use crate::history::{History, HistoryError};
 use crate::model::subject::{MAP_SUBJECTS, NETWORK_SUBJECTS, Pattern};
 use crate::model::{Epoch, LogEntry, NewEvent};
 
 mod batch;
+mod processor;
 mod reader;
 mod tail;
 mod writer;
+
+pub use processor::LogProcessor;
 
 /// The name of who tries again to append what the database refused.
 pub const PROCESSOR: &str = "log";

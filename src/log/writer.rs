@@ -13,6 +13,7 @@
 //! | `living_map_history_lag` | gauge: events in the log and not in the record; NaN when unknown |
 
 mod collect;
+mod processor;
 mod store;
 
 use std::sync::Arc;
@@ -25,9 +26,12 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use processor::HistoryProcessor;
+
 use super::jetstream::LogStream;
 use super::{JetStreamLog, LogError};
-use crate::history::{DeadLetterQueue, History};
+use crate::dead_letters::DeadLetterQueue;
+use crate::history::History;
 use crate::journal::Journal;
 use crate::model::Epoch;
 

@@ -159,7 +159,7 @@ impl WebhookDispatcher {
             DeliveryResult::Retry { wait, error } => self.outbox.postpone(claimed, *wait, error).await,
             DeliveryResult::Dead(error) => {
                 // the dead letter first: writing it twice is harmless, losing it is not
-                self.dead_letters.died(processor::failure(claimed, error)).await?;
+                self.dead_letters.enqueue_dead(processor::failure(claimed, error)).await?;
                 self.outbox.give_up(claimed, error).await
             }
         }

@@ -15,7 +15,7 @@ use super::notification_state::{NotificationState, Trigger};
 use super::processor::WebhookProcessor;
 use super::{count_failure, count_message, target};
 use crate::alerts::{Destination, RulesStatus};
-use crate::history::dead_letters::DeadLetterQueue;
+use crate::dead_letters::DeadLetterQueue;
 use crate::history::outbox::OutboxMessage;
 use crate::history::{HistoryError, Outbox};
 use crate::journal::Journal;

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::client::WebhookClient;
 use crate::alerts::RulesStatus;
-use crate::history::dead_letters::{Failure, ProcessError, Processor, StoredDeadLetter};
+use crate::dead_letters::{FailedMessage, ProcessError, Processor};
+use crate::history::dead_letters::StoredDeadLetter;
 use crate::history::outbox::Claimed;
 use crate::model::{Cursor, Epoch, Event, LogEntry};
 
@@ -19,7 +20,7 @@ pub const PROCESSOR: &str = "webhook";
 const SUBJECT: &str = "living_map.webhook";
 
 /// The dead letter for a message.
-pub(super) fn failure(claimed: &Claimed, error: &str) -> Failure {
+pub(super) fn failure(claimed: &Claimed, error: &str) -> FailedMessage {
     let message = &claimed.message;
     let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
     let now = Utc::now();
@@ -36,8 +37,8 @@ pub(super) fn failure(claimed: &Claimed, error: &str) -> Failure {
         envelope: None,
     };
     let entry = LogEntry { cursor: Cursor { epoch: Epoch(0), seq: 0 }, logged_at: now, event, raw: None };
-    let failure = Failure::of_entry(PROCESSOR, "webhooks", &entry, error.to_owned());
-    Failure { attempts: claimed.attempt, ..failure }
+    let failed = FailedMessage::of_entry(PROCESSOR, "webhooks", &entry, error.to_owned());
+    FailedMessage { attempts: claimed.attempt, ..failed }
 }
 
 /// Sends messages of dead letters again, with the same `webhook-id`.
@@ -60,8 +61,8 @@ impl Processor for WebhookProcessor {
         PROCESSOR
     }
 
-    async fn process(&self, letter: &StoredDeadLetter) -> Result<(), ProcessError> {
-        let payload = letter.entry().event.payload;
+    async fn process(&self, stored: &StoredDeadLetter) -> Result<(), ProcessError> {
+        let payload = stored.entry().event.payload;
         let name = payload["destination"].as_str().unwrap_or_default();
         let id = payload["webhook_id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
         let id = id.ok_or_else(|| ProcessError::Failed("the dead letter has no webhook_id".to_owned()))?;

@@ -1,7 +1,7 @@
-//! Messages that could not be processed: tried again, put on the bus, replayed, discarded, archived. On both logs.
+//! Dead letters, on both logs: retried, published, replayed, discarded, archived.
 
 mod archive;
-mod office;
+mod service;
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::postgres;
 use crate::support::process::Process;
 use crate::support::wait::until;
 
-/// Retries that a test can wait for, an alert about the first dead letter, and upstreams that nobody answers for.
+/// Short retries, an alert at the first dead letter, and unreachable upstreams.
 const SETTINGS: [(&str, &str); 9] = [
     ("DEAD_LETTER_RETRY_SECONDS", "0.05,0.1,0.2"),
     ("DEAD_LETTER_ALERT_THRESHOLD", "0"),
@@ -27,21 +27,21 @@ const SETTINGS: [(&str, &str); 9] = [
     ("SPACE_SERVICE_URL", "http://127.0.0.1:9"),
 ];
 
-/// What makes a database refuse rows, and what makes it take them again.
-pub struct Refusal {
-    pub refuse: &'static str,
+/// SQL that makes a database reject rows, and SQL that undoes it.
+pub struct Rejection {
+    pub reject: &'static str,
     pub accept: &'static str,
 }
 
-pub const SQLITE: Refusal = Refusal {
-    refuse:
+pub const SQLITE: Rejection = Rejection {
+    reject:
         "CREATE TRIGGER no_poison BEFORE INSERT ON living_map_history
         WHEN NEW.payload LIKE '%poison%' AND NEW.event_type NOT LIKE '%.dlq' BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
     accept: "DROP TRIGGER no_poison",
 };
 
-pub const POSTGRES: Refusal = Refusal {
-    refuse: "ALTER TABLE living_map_history ADD CONSTRAINT no_poison
+pub const POSTGRES: Rejection = Rejection {
+    reject: "ALTER TABLE living_map_history ADD CONSTRAINT no_poison
         CHECK (payload::text NOT LIKE '%poison%' OR event_type LIKE '%.dlq') NOT VALID",
     accept: "ALTER TABLE living_map_history DROP CONSTRAINT no_poison",
 };
@@ -81,9 +81,9 @@ async fn publish(server: &Process, events: &[Value]) -> Vec<Value> {
     answer.json::<Value>().await.unwrap()["results"].as_array().unwrap().clone()
 }
 
-/// The ids of letters in a status, once there are `count`.
-async fn letters(server: &Process, status: &str, count: usize) -> Vec<Value> {
-    until(&format!("{count} letters that are {status}"), || async {
+/// The dead letters with a status, once there are `count`.
+async fn dead_letters(server: &Process, status: &str, count: usize) -> Vec<Value> {
+    until(&format!("{count} dead letters with status {status}"), || async {
         let page = get(server, &format!("/living-map/dead-letters?subject=agent.event.*&status={status}")).await;
         let items = page["items"].as_array().unwrap();
         (items.len() == count).then(|| items.clone())
@@ -96,8 +96,8 @@ async fn history(server: &Process, event_type: &str) -> Vec<Value> {
     page["items"].as_array().unwrap().clone()
 }
 
-async fn alerted(server: &Process, expected: bool) {
-    until(&format!("the alert to be {expected}"), || async {
+async fn wait_for_alert(server: &Process, expected: bool) {
+    until(&format!("the alert to be active: {expected}"), || async {
         let alerts = get(server, "/living-map/alerts").await;
         let active = alerts["items"].as_array().unwrap().iter().any(|alert| alert["id"] == "dead_letters");
         (active == expected).then_some(())
@@ -105,45 +105,49 @@ async fn alerted(server: &Process, expected: bool) {
     .await;
 }
 
-/// From the first refusal to the replay of what was refused, over a `kill -9` in between.
-async fn a_refused_row_becomes_a_dead_letter_and_is_replayed(server: &mut Process, database: &str, refusal: &Refusal) {
+/// From the first rejection to the replay, with a `kill -9` in between.
+async fn a_rejected_row_becomes_a_dead_letter_and_is_replayed(
+    server: &mut Process,
+    database: &str,
+    rejection: &Rejection,
+) {
     until("the map", || async {
         reqwest::get(server.url("/living-map/snapshot")).await.unwrap().status().is_success().then_some(())
     })
     .await;
-    execute(database, refusal.refuse).await;
+    execute(database, rejection.reject).await;
     let poison = json!({"poison": true});
     publish(
         server,
         &[event("a", "agent:a", &json!({})), event("p", "agent:p", &poison), event("b", "agent:b", &json!({}))],
     )
     .await;
-    until("the others to be in the record", || async {
+    until("the other events to be in the history", || async {
         (history(server, "agent.event.status").await.len() == 2).then_some(())
     })
     .await;
     server.kill();
     server.restart().await;
-    let dead = letters(server, "dead", 1).await.remove(0);
+    let dead = dead_letters(server, "dead", 1).await.remove(0);
     assert_eq!((&dead["attempts"], &dead["subject"]), (&json!(4), &json!("agent.event.status")), "{dead}");
     assert!(dead["error"].as_str().unwrap().contains("poison"), "{dead}");
     let id = dead["id"].as_str().unwrap().to_owned();
     let letter = format!("/living-map/dead-letters/{id}");
-    let whole = get(server, &letter).await;
-    assert_eq!((&whole["payload"]["poison"], &whole["source_service"]), (&json!(true), &json!("test")), "{whole}");
-    let on_the_bus =
-        until("it to be on the bus", || async { history(server, "agent.event.status.dlq").await.pop() }).await;
-    assert_eq!(on_the_bus["payload"]["poison"], true);
-    alerted(server, true).await;
+    let detail = get(server, &letter).await;
+    assert_eq!((&detail["payload"]["poison"], &detail["source_service"]), (&json!(true), &json!("test")), "{detail}");
+    let dlq_event =
+        until("the dead letter event", || async { history(server, "agent.event.status.dlq").await.pop() }).await;
+    assert_eq!(dlq_event["payload"]["poison"], true);
+    wait_for_alert(server, true).await;
 
     let (status, again) = post(server, &format!("{letter}/replay")).await;
     assert_eq!((status, &again["status"], &again["attempts"]), (200, &json!("dead"), &json!(5)), "{again}");
     let (_, dry) = post(server, "/living-map/dead-letters/replay?subject=agent.%3E&dry_run=true").await;
     assert_eq!((&dry["matched"], &dry["replayed"], &dry["dry_run"]), (&json!(1), &json!(0), &json!(true)), "{dry}");
-    execute(database, refusal.accept).await;
+    execute(database, rejection.accept).await;
     let (_, bulk) = post(server, "/living-map/dead-letters/replay?subject=agent.%3E").await;
     assert_eq!((&bulk["replayed"], &bulk["items"][0]["status"]), (&json!(1), &json!("replayed")), "{bulk}");
-    until("it to be in the record", || async {
+    until("the event to be in the history", || async {
         (history(server, "agent.event.status").await.len() == 3).then_some(())
     })
     .await;
@@ -151,14 +155,14 @@ async fn a_refused_row_becomes_a_dead_letter_and_is_replayed(server: &mut Proces
     assert_eq!((status, &same), (200, &bulk["items"][0]), "a second replay changes nothing");
     assert_eq!(post(server, &format!("{letter}/discard")).await.0, 409);
     get(server, "/living-map/entities/agent:p").await;
-    alerted(server, false).await;
+    wait_for_alert(server, false).await;
     assert_eq!(history(server, "agent.event.status").await.len(), 3);
-    assert_eq!(history(server, "*.*.*.dlq").await.len(), 1, "a dead letter makes no other one");
+    assert_eq!(history(server, "*.*.*.dlq").await.len(), 1, "a dead letter event has no dead letter");
 
-    // what comes after is not held up, and a discarded letter stays discarded
-    execute(database, refusal.refuse).await;
+    // later events are not held up, and a discarded dead letter stays discarded
+    execute(database, rejection.reject).await;
     publish(server, &[event("q", "agent:q", &poison), event("c", "agent:c", &json!({}))]).await;
-    let id = letters(server, "dead", 1).await[0]["id"].as_str().unwrap().to_owned();
+    let id = dead_letters(server, "dead", 1).await[0]["id"].as_str().unwrap().to_owned();
     let discard = format!("/living-map/dead-letters/{id}/discard");
     assert_eq!(post(server, &discard).await.1["status"], "discarded");
     assert_eq!(post(server, &discard).await.1["status"], "discarded");
@@ -175,7 +179,7 @@ async fn on_the_table_log_and_sqlite() {
     let journal = folder.path().join("journal").display().to_string();
     let more = [("DATABASE_URL", url.as_str()), ("JOURNAL_URL", journal.as_str())];
     let mut server = Process::serve(&[&SETTINGS[..], &more].concat()).await;
-    a_refused_row_becomes_a_dead_letter_and_is_replayed(&mut server, &url, &SQLITE).await;
+    a_rejected_row_becomes_a_dead_letter_and_is_replayed(&mut server, &url, &SQLITE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +188,7 @@ async fn on_jetstream_and_postgres() {
     let (url, nats_url) = (postgres::database().await, nats.url());
     let more = [("DATABASE_URL", url.as_str()), ("NATS_URL", nats_url.as_str())];
     let mut server = Process::serve(&[&SETTINGS[..], &more].concat()).await;
-    a_refused_row_becomes_a_dead_letter_and_is_replayed(&mut server, &url, &POSTGRES).await;
+    a_rejected_row_becomes_a_dead_letter_and_is_replayed(&mut server, &url, &POSTGRES).await;
 
     let jetstream = async_nats::jetstream::new(nats.client().await);
     let stream = jetstream.get_stream("LIVING_MAP").await.unwrap();
@@ -202,27 +206,27 @@ async fn on_jetstream_and_postgres() {
     assert_eq!(seq, header("Living-Map-Origin-Sequence"));
     let durable: async_nats::jetstream::consumer::PullConsumer =
         stream.get_consumer("living-map-history").await.unwrap();
-    until("nothing to wait for an acknowledgement", || async {
+    until("all messages to be acknowledged", || async {
         let mut durable = durable.clone();
         (durable.info().await.unwrap().num_ack_pending == 0).then_some(())
     })
     .await;
 }
 
-/// A database that refuses the `.dlq` event too: the letter is in its table all the same, and nothing goes round.
+/// A database that rejects the `.dlq` event too: the dead letter stays in its table, and there is no endless loop.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_that_is_refused_itself_makes_no_other() {
+async fn a_rejected_dead_letter_event_has_no_dead_letter() {
     let folder = Folder::new("dead-letters");
     let url = format!("sqlite://{}", folder.path().join("map.db").display());
     let more = [("DATABASE_URL", url.as_str())];
     let server = Process::serve(&[&SETTINGS[..], &more].concat()).await;
-    let refuse = "CREATE TRIGGER no_poison BEFORE INSERT ON living_map_history
+    let reject = "CREATE TRIGGER no_poison BEFORE INSERT ON living_map_history
         WHEN NEW.payload LIKE '%poison%' BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
-    execute(&url, refuse).await;
+    execute(&url, reject).await;
     let result = publish(&server, &[event("p", "agent:p", &json!({"poison": 1}))]).await.remove(0);
     assert_eq!(result["status"], "rejected", "{result}");
-    letters(&server, "dead", 1).await;
-    until("it to be given up", || async {
+    dead_letters(&server, "dead", 1).await;
+    until("the dead letter event to be dropped", || async {
         let metrics = reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap();
         metrics.contains("living_map_dead_letters_dropped_total{processor=\"log\"} 1").then_some(())
     })
@@ -231,5 +235,5 @@ async fn a_dead_letter_that_is_refused_itself_makes_no_other() {
     let all = get(&server, "/living-map/dead-letters").await;
     assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all}");
     let metrics = reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("living_map_dead_letters_dropped_total{processor=\"log\"} 1"), "it was tried once");
+    assert!(metrics.contains("living_map_dead_letters_dropped_total{processor=\"log\"} 1"), "published once");
 }

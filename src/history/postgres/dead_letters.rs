@@ -13,7 +13,7 @@ use super::read::push_type;
 use super::sqlstate::classify;
 use crate::history::HistoryError;
 use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, Origin, StoredDeadLetter,
+    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, MessageOrigin, StoredDeadLetter,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::type_filter::TypeFilter;
@@ -53,14 +53,14 @@ WHERE dead_letters.id = gone.id AND dead_letters.version = gone.version";
 
 #[async_trait]
 impl DeadLetterStore for Postgres {
-    async fn keep(&self, kept: &StoredDeadLetter) -> Result<bool, HistoryError> {
-        let letter = &kept.letter;
+    async fn insert(&self, stored: &StoredDeadLetter) -> Result<bool, HistoryError> {
+        let letter = &stored.letter;
         let query = sqlx::query(KEEP)
             .bind(letter.id)
             .bind(&letter.processor)
             .bind(&letter.subject)
-            .bind(kept.body.to_vec())
-            .bind(kept.raw.as_deref())
+            .bind(stored.body.to_vec())
+            .bind(stored.raw.as_deref())
             .bind(&letter.origin.stream)
             .bind(seq_to_sql(letter.origin.seq))
             .bind(letter.origin.cursor.map(|cursor| epoch_to_sql(cursor.epoch)))
@@ -77,13 +77,13 @@ impl DeadLetterStore for Postgres {
         Ok(within!(self.writers, self.config.write_timeout, execute, query)?.rows_affected() > 0)
     }
 
-    async fn letter(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
+    async fn get(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         let query = sqlx::query(ONE).bind(id);
         let row = within!(self.readers, self.config.read_timeout, fetch_optional, query)?;
         row.as_ref().map(kept).transpose().map_err(classify)
     }
 
-    async fn letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
+    async fn list(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
         let limit = query.limit.max(1);
         let mut sql = QueryBuilder::new(LIST);
         push_type(&mut sql, &query.subject.as_ref().map_or(TypeFilter::Any, TypeFilter::of));
@@ -120,7 +120,7 @@ impl DeadLetterStore for Postgres {
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
     }
 
-    async fn change(&self, letter: &DeadLetter) -> Result<bool, HistoryError> {
+    async fn update(&self, letter: &DeadLetter) -> Result<bool, HistoryError> {
         let query = sqlx::query(CHANGE)
             .bind(letter.id)
             .bind(letter.version)
@@ -145,7 +145,7 @@ impl DeadLetterStore for Postgres {
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
     }
 
-    async fn remove(&self, letters: &[(Uuid, i64)]) -> Result<u64, HistoryError> {
+    async fn delete(&self, letters: &[(Uuid, i64)]) -> Result<u64, HistoryError> {
         let (ids, versions): (Vec<Uuid>, Vec<i64>) = letters.iter().copied().unzip();
         let query = sqlx::query(REMOVE).bind(ids).bind(versions);
         Ok(within!(self.writers, self.config.write_timeout, execute, query)?.rows_affected())
@@ -163,7 +163,7 @@ fn letter(row: &PgRow) -> sqlx::Result<DeadLetter> {
         id: row.try_get(0)?,
         processor: row.try_get(1)?,
         subject: row.try_get(2)?,
-        origin: Origin {
+        origin: MessageOrigin {
             stream: row.try_get(3)?,
             seq: row.try_get::<i64, _>(4)?.unsigned_abs(),
             cursor: cursor_from_sql(row.try_get(5)?, row.try_get(6)?),

@@ -11,7 +11,7 @@ use super::code::classify;
 use super::read::{push_type, time};
 use crate::history::HistoryError;
 use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, Origin, StoredDeadLetter,
+    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, MessageOrigin, StoredDeadLetter,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::type_filter::TypeFilter;
@@ -47,14 +47,14 @@ WHERE id = ?1 AND version = ?2";
 
 #[async_trait]
 impl DeadLetterStore for Sqlite {
-    async fn keep(&self, kept: &StoredDeadLetter) -> Result<bool, HistoryError> {
-        let letter = &kept.letter;
+    async fn insert(&self, stored: &StoredDeadLetter) -> Result<bool, HistoryError> {
+        let letter = &stored.letter;
         let query = sqlx::query(KEEP)
             .bind(letter.id)
             .bind(&letter.processor)
             .bind(&letter.subject)
-            .bind(kept.body.to_vec())
-            .bind(kept.raw.as_deref())
+            .bind(stored.body.to_vec())
+            .bind(stored.raw.as_deref())
             .bind(&letter.origin.stream)
             .bind(seq_to_sql(letter.origin.seq))
             .bind(letter.origin.cursor.map(|cursor| epoch_to_sql(cursor.epoch)))
@@ -71,12 +71,12 @@ impl DeadLetterStore for Sqlite {
         Ok(self.writer.execute(query).await.map_err(classify)?.rows_affected() > 0)
     }
 
-    async fn letter(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
+    async fn get(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         let row = self.readers.fetch_optional(sqlx::query(ONE).bind(id)).await.map_err(classify)?;
         row.as_ref().map(kept).transpose().map_err(classify)
     }
 
-    async fn letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
+    async fn list(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
         let limit = query.limit.max(1);
         let mut sql = QueryBuilder::new(LIST);
         push_type(&mut sql, &query.subject.as_ref().map_or(TypeFilter::Any, TypeFilter::of));
@@ -112,7 +112,7 @@ impl DeadLetterStore for Sqlite {
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
     }
 
-    async fn change(&self, letter: &DeadLetter) -> Result<bool, HistoryError> {
+    async fn update(&self, letter: &DeadLetter) -> Result<bool, HistoryError> {
         let query = sqlx::query(CHANGE)
             .bind(letter.id)
             .bind(letter.version)
@@ -137,7 +137,7 @@ impl DeadLetterStore for Sqlite {
         rows.iter().map(kept).collect::<sqlx::Result<_>>().map_err(classify)
     }
 
-    async fn remove(&self, letters: &[(Uuid, i64)]) -> Result<u64, HistoryError> {
+    async fn delete(&self, letters: &[(Uuid, i64)]) -> Result<u64, HistoryError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(classify)?;
         let mut removed = 0;
         for (id, version) in letters {
@@ -161,7 +161,7 @@ fn letter(row: &SqliteRow) -> sqlx::Result<DeadLetter> {
         id: row.try_get(0)?,
         processor: row.try_get(1)?,
         subject: row.try_get(2)?,
-        origin: Origin {
+        origin: MessageOrigin {
             stream: row.try_get(3)?,
             seq: row.try_get::<i64, _>(4)?.unsigned_abs(),
             cursor: cursor_from_sql(row.try_get(5)?, row.try_get(6)?),

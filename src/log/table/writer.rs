@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::batch::{Append, Batch};
 use super::{Appended, LogError, PROCESSOR, Shared, lock, lock_alone, unavailable};
+use crate::dead_letters::{Enqueued, FailedMessage};
 use crate::history::HistoryError;
-use crate::history::dead_letters::{Failure, Fate};
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent, time};
 
 /// What stands for a stream in the origin of a failure.
@@ -191,12 +191,12 @@ impl Writer {
     async fn refused(&self, entry: &LogEntry, error: &HistoryError) -> LogError {
         let reason = error.to_string();
         let Some(dead_letters) = &self.shared.dead_letters else { return LogError::Refused(reason) };
-        let mut failure = Failure::of_entry(PROCESSOR, STREAM, entry, reason.clone());
+        let mut failed = FailedMessage::of_entry(PROCESSOR, STREAM, entry, reason.clone());
         // the place it was to have is another event's now
-        (failure.origin.seq, failure.origin.cursor) = (0, None);
-        match dead_letters.failed(failure).await {
-            Ok(Fate::Dropped) => LogError::Refused(reason),
-            Ok(Fate::Retrying | Fate::Dead) => LogError::Refused(format!(
+        (failed.origin.seq, failed.origin.cursor) = (0, None);
+        match dead_letters.enqueue(failed).await {
+            Ok(Enqueued::Dropped) => LogError::Refused(reason),
+            Ok(Enqueued::Retrying | Enqueued::Dead) => LogError::Refused(format!(
                 "{reason}; it is kept and will be tried again (GET /living-map/dead-letters)"
             )),
             Err(error) => {

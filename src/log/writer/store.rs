@@ -14,7 +14,7 @@ use tracing::{Instrument, Span};
 use super::collect::Batch;
 use super::{PROCESSOR, WriterConfig, WriterStatus};
 use crate::bus::backoff;
-use crate::history::dead_letters::{DeadLetterQueue, Failure, Fate};
+use crate::dead_letters::{DeadLetterQueue, Enqueued, FailedMessage};
 use crate::history::{History, HistoryError, Written};
 use crate::journal::Journal;
 use crate::model::LogEntry;
@@ -89,13 +89,13 @@ impl Store {
         let again = AckKind::Nak(Some(self.config.refused_delay));
         let Some(dead_letters) = &self.dead_letters else { return Ok(again) };
         for attempt in 0_u32.. {
-            let failure = Failure::of_entry(PROCESSOR, &self.stream, entry, error.to_string());
-            match dead_letters.failed(failure).await {
-                Ok(Fate::Dropped) => {
+            let failed = FailedMessage::of_entry(PROCESSOR, &self.stream, entry, error.to_string());
+            match dead_letters.enqueue(failed).await {
+                Ok(Enqueued::Dropped) => {
                     tracing::error!(cursor = %entry.cursor, "the database refuses a dead letter; it is in the stream alone");
                     break;
                 }
-                Ok(Fate::Retrying | Fate::Dead) => break,
+                Ok(Enqueued::Retrying | Enqueued::Dead) => break,
                 Err(error @ HistoryError::Refused(_)) => {
                     tracing::error!(
                         cursor = %entry.cursor, id = %entry.event.id, %error,

@@ -1,4 +1,4 @@
-//! Cold storage, and a store that is away or full.
+//! The archive, and an object store that is unavailable.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use living_map::dead_letters::{Archive, DeadLetterConfig};
 use living_map::journal::{EntryQuery, Place};
 use serde_json::Value;
 
-use super::office::{Moody, World};
+use super::service::{FailingProcessor, TestService};
 use crate::support::wait::until;
 
 fn config() -> DeadLetterConfig {
@@ -22,10 +22,10 @@ fn config() -> DeadLetterConfig {
 }
 
 fn archive(folder: &Path) -> Archive {
-    Archive { place: Place::folder(folder), timeout: Duration::from_secs(10) }
+    Archive::new(Place::folder(folder), Duration::from_secs(10))
 }
 
-/// Lines of all files, and how many files there are.
+/// Lines of all files, and the number of files.
 fn archived(folder: &Path) -> (Vec<Value>, usize) {
     let (mut lines, mut files) = (Vec::new(), 0);
     for day in fs::read_dir(folder.join("_dead_letters")).into_iter().flatten().flatten() {
@@ -40,32 +40,32 @@ fn archived(folder: &Path) -> (Vec<Value>, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_letters_wait_for_a_store_that_is_away_and_then_go_into_files_once_each() {
-    let world = World::new(Moody::new(0, usize::MAX), config(), Duration::from_hours(1)).await;
+async fn each_dead_letter_is_archived_once_after_an_outage() {
+    let test = TestService::new(FailingProcessor::new(0, usize::MAX), config(), Duration::from_hours(1)).await;
     for seq in 1..=10 {
-        world.fail(seq).await;
+        test.fail(seq).await;
     }
-    world.run();
+    test.run();
     let dead = until("all of them to be dead", || async {
-        let all = world.all().await;
+        let all = test.all().await;
         all.iter().all(|letter| letter.published).then_some(all)
     })
     .await;
     // a folder cannot be made where a file is
-    let place = world.folder.path().join("cold");
+    let place = test.folder.path().join("cold");
     fs::write(&place, "").unwrap();
-    let archiving = tokio::spawn(world.office.clone().archive(archive(&place), world.stop.clone()));
-    until("it to find that nothing can be written", || async {
+    let archiving = tokio::spawn(test.service.clone().archive(archive(&place), test.stop.clone()));
+    until("a failed write", || async {
         let noted =
-            world.journal.filter(&EntryQuery { target: Some("archive".into()), limit: 1, ..EntryQuery::default() });
+            test.journal.filter(&EntryQuery { target: Some("archive".into()), limit: 1, ..EntryQuery::default() });
         (!noted.is_empty()).then_some(())
     })
     .await;
-    assert_eq!(world.all().await, dead, "nothing is deleted that is not written");
+    assert_eq!(test.all().await, dead, "nothing is deleted before it is written");
     fs::remove_file(&place).unwrap();
-    until("all of them to be archived", || async { world.all().await.is_empty().then_some(()) }).await;
+    until("all of them to be archived", || async { test.all().await.is_empty().then_some(()) }).await;
     let (lines, files) = archived(&place);
-    assert_eq!(files, 3, "ten letters, four at a time");
+    assert_eq!(files, 3, "ten dead letters, four at a time");
     let mut ids: Vec<String> = lines.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect();
     let mut expected: Vec<String> = dead.iter().map(|letter| letter.id.to_string()).collect();
     ids.sort_unstable();
@@ -75,28 +75,28 @@ async fn old_letters_wait_for_a_store_that_is_away_and_then_go_into_files_once_e
     archiving.abort();
 }
 
-/// A crash between the writing of a file and the deletion of its letters.
+/// A crash between writing a file and deleting its dead letters.
 #[tokio::test(flavor = "multi_thread")]
 async fn archiving_again_writes_the_same_file() {
-    let world = World::new(Moody::new(0, usize::MAX), config(), Duration::from_hours(1)).await;
+    let test = TestService::new(FailingProcessor::new(0, usize::MAX), config(), Duration::from_hours(1)).await;
     for seq in 1..=3 {
-        world.fail(seq).await;
+        test.fail(seq).await;
     }
-    world.run();
-    until("all of them to be dead", || async { world.all().await.iter().all(|letter| letter.published).then_some(()) })
+    test.run();
+    until("all of them to be dead", || async { test.all().await.iter().all(|letter| letter.published).then_some(()) })
         .await;
-    let store = world.letters.store();
-    let kept = store.expired(chrono::Utc::now(), 10).await.unwrap();
-    let place = world.folder.path().join("cold");
-    let run = || tokio::spawn(world.office.clone().archive(archive(&place), world.stop.clone()));
+    let store = test.queue.store();
+    let expired = store.expired(chrono::Utc::now(), 10).await.unwrap();
+    let place = test.folder.path().join("cold");
+    let run = || tokio::spawn(test.service.clone().archive(archive(&place), test.stop.clone()));
     let first = run();
-    until("them to be archived", || async { world.all().await.is_empty().then_some(()) }).await;
+    until("all of them to be archived", || async { test.all().await.is_empty().then_some(()) }).await;
     first.abort();
-    for kept in &kept {
-        store.keep(kept).await.unwrap();
+    for stored in &expired {
+        store.insert(stored).await.unwrap();
     }
     let second = run();
-    until("them to be archived again", || async { world.all().await.is_empty().then_some(()) }).await;
+    until("all of them to be archived again", || async { test.all().await.is_empty().then_some(()) }).await;
     second.abort();
     let (lines, files) = archived(&place);
     assert_eq!((lines.len(), files), (3, 1));

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use living_map::dead_letters::{DeadLetterQueue, Enqueued, FailedMessage, RetryConfig};
 use living_map::history::dead_letters::{
-    DeadLetter, DeadLetterQuery, DeadLetterQueue, DeadLetterStatus, DeadLetterStore, Failure, Fate, RetryConfig,
-    StoredDeadLetter,
+    DeadLetter, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter,
 };
 use living_map::history::{self, HistoryConfig, PagePosition};
 use living_map::model::LogEntry;
@@ -34,7 +34,7 @@ fn of(seq: u64, subject: &str) -> LogEntry {
 /// A letter that failed first at so many milliseconds.
 fn kept(seq: u64, subject: &str, status: DeadLetterStatus) -> StoredDeadLetter {
     let failed_at = at(i64::try_from(seq).unwrap() * 1_000);
-    let origin = Failure::of_entry("history", "LIVING_MAP", &of(seq, subject), String::new()).origin;
+    let origin = FailedMessage::of_entry("history", "LIVING_MAP", &of(seq, subject), String::new()).origin;
     let letter = DeadLetter {
         id: Uuid::new_v4(),
         processor: "history".into(),
@@ -56,27 +56,27 @@ async fn a_failed_event_comes_back_as_it_was(private: Private) {
     let store = letters(&private).await;
     let handle = DeadLetterQueue::new(Arc::clone(&store), RetryConfig::default());
     let entry = of(7, "agent.event.status");
-    let failure = Failure::of_entry("history", "LIVING_MAP", &entry, "refused\0".into());
-    assert_eq!(handle.failed(failure).await.unwrap(), Fate::Retrying);
-    let page = store.letters(&DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() }).await.unwrap();
+    let failure = FailedMessage::of_entry("history", "LIVING_MAP", &entry, "refused\0".into());
+    assert_eq!(handle.enqueue(failure).await.unwrap(), Enqueued::Retrying);
+    let page = store.list(&DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() }).await.unwrap();
     let [letter] = &page.items[..] else { panic!("{page:?}") };
     assert_eq!((letter.status, letter.attempts, letter.error.as_str()), (DeadLetterStatus::Retrying, 1, "refused"));
     assert_eq!(letter.next_at.unwrap() - letter.first_failed_at, chrono::TimeDelta::seconds(1));
-    let kept = store.letter(letter.id).await.unwrap().unwrap();
+    let kept = store.get(letter.id).await.unwrap().unwrap();
     assert_eq!((&kept.letter, kept.entry()), (letter, entry));
-    assert_eq!(store.letter(Uuid::new_v4()).await.unwrap(), None);
+    assert_eq!(store.get(Uuid::new_v4()).await.unwrap(), None);
 }
 
 async fn the_same_message_is_one_letter_and_a_dead_letter_none(private: Private) {
     let store = letters(&private).await;
     let handle = DeadLetterQueue::new(Arc::clone(&store), RetryConfig::default());
-    let failure = Failure::of_entry("history", "LIVING_MAP", &of(1, "a.b"), "no".into());
-    handle.failed(failure.clone()).await.unwrap();
-    handle.failed(failure.clone()).await.unwrap();
-    let other = Failure { processor: "learner", attempts: 4, ..failure };
-    assert_eq!(handle.failed(other).await.unwrap(), Fate::Dead);
-    let dropped = Failure::of_entry("history", "LIVING_MAP", &of(2, "a.b.dlq"), "no".into());
-    assert_eq!(handle.failed(dropped).await.unwrap(), Fate::Dropped);
+    let failure = FailedMessage::of_entry("history", "LIVING_MAP", &of(1, "a.b"), "no".into());
+    handle.enqueue(failure.clone()).await.unwrap();
+    handle.enqueue(failure.clone()).await.unwrap();
+    let other = FailedMessage { processor: "learner", attempts: 4, ..failure };
+    assert_eq!(handle.enqueue(other).await.unwrap(), Enqueued::Dead);
+    let dropped = FailedMessage::of_entry("history", "LIVING_MAP", &of(2, "a.b.dlq"), "no".into());
+    assert_eq!(handle.enqueue(dropped).await.unwrap(), Enqueued::Dropped);
     assert_eq!(store.count(DeadLetterStatus::Retrying).await.unwrap(), 1);
     assert_eq!(store.count(DeadLetterStatus::Dead).await.unwrap(), 1);
 }
@@ -84,12 +84,12 @@ async fn the_same_message_is_one_letter_and_a_dead_letter_none(private: Private)
 async fn of_two_changes_at_once_one_is_too_late(private: Private) {
     let store = letters(&private).await;
     let StoredDeadLetter { letter, .. } = &kept(1, "a.b", DeadLetterStatus::Dead);
-    store.keep(&StoredDeadLetter { letter: letter.clone(), body: "{}".into(), raw: None }).await.unwrap();
+    store.insert(&StoredDeadLetter { letter: letter.clone(), body: "{}".into(), raw: None }).await.unwrap();
     let replayed = DeadLetter { status: DeadLetterStatus::Replayed, next_at: None, ..letter.clone() };
     let discarded = DeadLetter { status: DeadLetterStatus::Discarded, ..letter.clone() };
-    assert!(store.change(&replayed).await.unwrap());
-    assert!(!store.change(&discarded).await.unwrap());
-    let now = store.letter(letter.id).await.unwrap().unwrap().letter;
+    assert!(store.update(&replayed).await.unwrap());
+    assert!(!store.update(&discarded).await.unwrap());
+    let now = store.get(letter.id).await.unwrap().unwrap().letter;
     assert_eq!(now, DeadLetter { version: 2, ..replayed });
 }
 
@@ -100,13 +100,13 @@ async fn letters_are_found_by_subject_status_and_time_page_by_page(private: Priv
         let subject = if seq % 3 == 0 { "usage.llm" } else { "agent.event.status" };
         let status = if seq % 2 == 0 { DeadLetterStatus::Dead } else { DeadLetterStatus::Discarded };
         let kept = kept(seq, subject, status);
-        store.keep(&kept).await.unwrap();
+        store.insert(&kept).await.unwrap();
         all.insert(0, kept.letter);
     }
     let find = async |query: DeadLetterQuery| {
         let (mut query, mut found) = (query, Vec::new());
         loop {
-            let page = store.letters(&query).await.unwrap();
+            let page = store.list(&query).await.unwrap();
             found.extend(page.items);
             if !page.has_more {
                 return found;
@@ -134,8 +134,8 @@ async fn what_is_due_unpublished_or_expired_is_found_and_what_was_changed_is_not
     let retrying = kept(1, "a.b", DeadLetterStatus::Retrying);
     let dead = kept(2, "a.b", DeadLetterStatus::Dead);
     for kept in [&dead, &retrying] {
-        assert!(store.keep(kept).await.unwrap());
-        assert!(!store.keep(kept).await.unwrap());
+        assert!(store.insert(kept).await.unwrap());
+        assert!(!store.insert(kept).await.unwrap());
     }
     assert_eq!(store.due(at(60_999), 10).await.unwrap(), []);
     assert_eq!(store.due(at(62_000), 10).await.unwrap(), [retrying.clone(), dead.clone()]);
@@ -144,10 +144,10 @@ async fn what_is_due_unpublished_or_expired_is_found_and_what_was_changed_is_not
     assert_eq!(store.expired(at(2_000), 10).await.unwrap(), [], "what is being retried is not archived");
     assert_eq!(store.expired(at(2_001), 10).await.unwrap(), std::slice::from_ref(&dead));
     let published = DeadLetter { published: true, next_at: None, ..dead.letter.clone() };
-    assert!(store.change(&published).await.unwrap());
+    assert!(store.update(&published).await.unwrap());
     assert_eq!(store.unpublished(10).await.unwrap(), []);
     assert_eq!(store.due(at(62_000), 10).await.unwrap(), [retrying]);
-    assert_eq!(store.remove(&[(dead.letter.id, 1)]).await.unwrap(), 0);
-    assert_eq!(store.remove(&[(dead.letter.id, 2), (Uuid::new_v4(), 1)]).await.unwrap(), 1);
-    assert_eq!(store.letter(dead.letter.id).await.unwrap(), None);
+    assert_eq!(store.delete(&[(dead.letter.id, 1)]).await.unwrap(), 0);
+    assert_eq!(store.delete(&[(dead.letter.id, 2), (Uuid::new_v4(), 1)]).await.unwrap(), 1);
+    assert_eq!(store.get(dead.letter.id).await.unwrap(), None);
 }

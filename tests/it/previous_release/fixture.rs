@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::recorded::{Recorded, get};
-use crate::dead_letters::{POSTGRES, Refusal, SQLITE, execute};
+use crate::dead_letters::{POSTGRES, Rejection, SQLITE, execute};
 use crate::faults::environment;
 use crate::support::daemon::Folder;
 use crate::support::nats::NatsServer;
@@ -196,14 +196,14 @@ async fn wait_until_current(server: &Process) {
 }
 
 /// Leaves a delivered and a pending webhook message and a dead letter.
-async fn leave_messages(server: &Process, receiver: &Receiver, database_url: &str, refusal: &Refusal) {
+async fn leave_messages(server: &Process, receiver: &Receiver, database_url: &str, rejection: &Rejection) {
     wait_until_current(server).await;
     raise(server, "disk").await;
     receiver.wait_for(1).await;
     receiver.answer_all(Some(Answer::status(500)));
     raise(server, "memory").await;
     receiver.wait_for(2).await;
-    execute(database_url, refusal.refuse).await;
+    execute(database_url, rejection.reject).await;
     let payload = json!({"agent_id": "agent:poisoned", "status": "online", "note": "poison"});
     publish(server, &[json!({"event_type": "agent.event.status", "payload": payload})]).await;
     until("a dead letter", || async {
@@ -211,7 +211,7 @@ async fn leave_messages(server: &Process, receiver: &Receiver, database_url: &st
         page["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())
     })
     .await;
-    execute(database_url, refusal.accept).await;
+    execute(database_url, rejection.accept).await;
 }
 
 async fn cursor(server: &Process) -> Option<String> {
