@@ -210,7 +210,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     tasks.spawn("poller", Stage::Working, |stop| poller.clone().run(stop));
     tasks.spawn("regular polls", Stage::Working, {
         let leadership = leadership.clone();
-        |stop| async move { leadership.unless_following(stop, |stop| poller.clone().ask_regularly(stop)).await }
+        |stop| async move { leadership.unless_following(stop, |stop| poller.clone().poll_regularly(stop)).await }
     });
     let control =
         ControlEventHandler::new(live.clone(), upstreams, refresher.clone(), upstream_health.clone(), journal.clone());

@@ -1,24 +1,24 @@
-//! The agents service: who the agents are.
+//! The agents service: identity and description of agents.
 
 use serde_json::Value;
 
-use super::client::{Call, Client};
+use super::client::{Call, UpstreamClient};
 use super::read::{self, Fields, Item};
 use super::{AdapterError, ErrorKind, PollContext};
 use crate::model::{Answer, EntityType, Facts, Service};
 
 #[derive(Debug)]
 pub(super) struct Agents {
-    client: Client,
+    client: UpstreamClient,
 }
 
 impl Agents {
-    pub const fn new(client: Client) -> Self {
+    pub const fn new(client: UpstreamClient) -> Self {
         Self { client }
     }
 
-    /// Each list has only active or only inactive agents; without one of them its agents would seem to be gone, so both
-    /// must succeed.
+    /// One list has the active, the other the inactive agents. Both must succeed: without one of them its agents would count
+    /// as deleted.
     pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
         const ACTIVE: Call<'_> = Call::main(&["agents"]);
         const INACTIVE: Call<'_> = Call::main(&["agents"]).query(&[("is_active", "false")]);
@@ -26,7 +26,7 @@ impl Agents {
             tokio::try_join!(self.client.get(ACTIVE, context.deadline), self.client.get(INACTIVE, context.deadline))?;
         let mut entities = agents(&active).map_err(|kind| self.client.error(ACTIVE, kind))?;
         let inactive = agents(&inactive).map_err(|kind| self.client.error(INACTIVE, kind))?;
-        // an agent that was switched between the two calls is in both, or a service that ignores the filter
+        // an agent is in both when it was switched between the two requests, or when the service ignores the filter
         let seen: std::collections::HashSet<String> = entities.iter().map(|agent| agent.id.clone()).collect();
         entities.extend(inactive.into_iter().filter(|agent| !seen.contains(&agent.id)));
         Ok(Answer { service: Service::Agents, entities, complete: vec![EntityType::Agent], layers: vec![] })

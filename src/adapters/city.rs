@@ -1,20 +1,20 @@
-//! The city service: how the city feels. It enriches what others list. Whom it does not name any more it says nothing
-//! about any more; who there is, others decide.
+//! The city service: metrics and activity of the city. It adds fields to entities that other services list. An entity that
+//! it no longer mentions loses these fields but is not deleted.
 
 use serde_json::Value;
 
-use super::client::{Call, Client};
+use super::client::{Call, UpstreamClient};
 use super::read::{self, Fields, Item};
 use super::{AdapterError, ErrorKind, PollContext};
 use crate::model::{Answer, EntityType, Facts, Layer, Service};
 
 #[derive(Debug)]
 pub(super) struct City {
-    client: Client,
+    client: UpstreamClient,
 }
 
 impl City {
-    pub const fn new(client: Client) -> Self {
+    pub const fn new(client: UpstreamClient) -> Self {
         Self { client }
     }
 
@@ -35,9 +35,10 @@ fn snapshot(answer: &Value) -> Result<Answer, ErrorKind> {
     let mut entities: Vec<Facts> = home.and_then(microdao).into_iter().collect();
     entities.extend(read::each(Service::City, nodes.unwrap_or_default(), node)?);
     entities.extend(read::each(Service::City, agents.unwrap_or_default(), agent)?);
-    // a section that is missing says nothing about anybody
-    let said = [home.map(|_| EntityType::Microdao), nodes.map(|_| EntityType::Node), agents.map(|_| EntityType::Agent)];
-    let complete = said.into_iter().flatten().collect();
+    // a missing section is no statement about its entities
+    let sections =
+        [home.map(|_| EntityType::Microdao), nodes.map(|_| EntityType::Node), agents.map(|_| EntityType::Agent)];
+    let complete = sections.into_iter().flatten().collect();
     let layer = Fields::default()
         .put("metrics", read::object(city, "metrics").map(metrics))
         .put("quests", read::list(city, "quests").map(<[Value]>::to_vec))
@@ -46,7 +47,7 @@ fn snapshot(answer: &Value) -> Result<Answer, ErrorKind> {
     Ok(Answer { service: Service::City, entities, complete, layers })
 }
 
-/// The microDAO of the user whose city it is.
+/// The microDAO of the city's owner.
 fn microdao(item: &Item) -> Option<Facts> {
     Fields::default()
         .text(item, "name")

@@ -1,4 +1,4 @@
-//! One HTTP request to one service, within its limits.
+//! One HTTP request to one service, with time and size limits.
 
 use std::time::Duration;
 
@@ -15,22 +15,23 @@ use crate::journal::Journal;
 use crate::model::{Service, Traceparent, json};
 use crate::telemetry::{self, TARGET};
 
-/// How much of the body of a failure is read, in bytes, and how much of it is shown, in characters.
-const MAX_REFUSAL_BYTES: usize = 2048;
+/// Limit of an error response's body, in bytes; the rest is not read.
+const MAX_ERROR_BODY_BYTES: usize = 2048;
+/// Limit of the part of it that becomes the error text, in characters.
 const MAX_SHOWN_CHARS: usize = 200;
 
-/// From this length a token is hidden where it is repeated, in bytes.
+/// Tokens of at least this length, in bytes, are masked in error texts.
 const MIN_SECRET_BYTES: usize = 8;
 
-/// Bodies from this size are parsed off the runtime's threads: parsing costs some 10 ms for each MiB.
-const PARSE_ASIDE_FROM_BYTES: usize = 64 * 1024;
+/// Bodies of at least this size are parsed on a blocking thread: parsing takes about 10 ms per MiB.
+const BLOCKING_PARSE_BYTES: usize = 64 * 1024;
 
 /// The connection pool that all clients share.
 pub(super) fn pool(config: &AdaptersConfig) -> Result<reqwest::Client, SetupError> {
     let pool = reqwest::Client::builder()
         .user_agent(concat!("living-map/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
-        // the services are neighbours; a proxy set for the outside world must not come between
+        // the services are in the same network; a proxy that is configured for the internet must not be used
         .no_proxy()
         .pool_max_idle_per_host(config.concurrency)
         .connect_timeout(config.call_timeout)
@@ -38,7 +39,7 @@ pub(super) fn pool(config: &AdaptersConfig) -> Result<reqwest::Client, SetupErro
     Ok(pool)
 }
 
-/// What is asked for.
+/// Path and query of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call<'a> {
     segments: &'a [&'a str],
@@ -47,12 +48,12 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A part of the service's main answer: retried while the round lasts.
+    /// A main request: retried until the deadline of the poll.
     pub const fn main(segments: &'a [&'a str]) -> Self {
         Self { segments, query: &[], retried: true }
     }
 
-    /// One of many details: not retried, since the next round asks again.
+    /// One of many detail requests: not retried, because the next poll repeats it.
     pub const fn detail(segments: &'a [&'a str]) -> Self {
         Self { segments, query: &[], retried: false }
     }
@@ -63,14 +64,14 @@ impl<'a> Call<'a> {
 
     fn path(&self) -> String {
         let query: Vec<_> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mark = if query.is_empty() { "" } else { "?" };
-        format!("/{}{mark}{}", self.segments.join("/"), query.join("&"))
+        let separator = if query.is_empty() { "" } else { "?" };
+        format!("/{}{separator}{}", self.segments.join("/"), query.join("&"))
     }
 }
 
-/// A client of one service.
+/// HTTP client of one service.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct UpstreamClient {
     http: reqwest::Client,
     service: Service,
     endpoint: Endpoint,
@@ -80,7 +81,7 @@ pub(super) struct Client {
     journal: Journal,
 }
 
-impl Client {
+impl UpstreamClient {
     pub fn new(http: reqwest::Client, service: Service, config: &AdaptersConfig, journal: Journal) -> Self {
         Self {
             http,
@@ -96,10 +97,10 @@ impl Client {
         }
     }
 
-    /// Asks, and reads the whole answer as JSON in the normal form that events are kept in.
+    /// Sends a request, with retries, and parses the response as JSON in the normal form of events.
     pub async fn get(&self, call: Call<'_>, deadline: Instant) -> Result<Value, AdapterError> {
         let attempt = || self.attempt(call, deadline);
-        let answer = if call.retried {
+        let response = if call.retried {
             attempt
                 .retry(self.backoff)
                 .when(ErrorKind::is_transient)
@@ -112,18 +113,19 @@ impl Client {
         } else {
             attempt().await
         };
-        answer.map_err(|kind| {
+        response.map_err(|kind| {
             if !call.retried {
-                self.note_detail(call, &kind);
+                self.record_failed_detail(call, &kind);
             }
             self.error(call, kind)
         })
     }
 
-    /// A main answer that is not to be had fails the poll, and whoever asked for that notes it. Of a detail only the
-    /// adapter knows; what was known of it stays. That there is none, or no time for it, is no failure.
-    fn note_detail(&self, call: Call<'_>, kind: &ErrorKind) {
-        if !matches!(kind, ErrorKind::RoundOver | ErrorKind::Status { status: 404, .. }) {
+    /// Records a failed detail request in the error journal; the last known detail stays on the map. (A failed main request
+    /// fails the poll, which the poller records.) A detail that does not exist, or was skipped for lack of time, is not a
+    /// failure.
+    fn record_failed_detail(&self, call: Call<'_>, kind: &ErrorKind) {
+        if !matches!(kind, ErrorKind::DeadlinePassed | ErrorKind::Status { status: 404, .. }) {
             self.journal.record_rescued("read", self.service.as_str(), &call.path(), kind);
         }
     }
@@ -133,11 +135,11 @@ impl Client {
     }
 
     async fn attempt(&self, call: Call<'_>, deadline: Instant) -> Result<Value, ErrorKind> {
-        let begun = Instant::now();
-        if begun >= deadline {
-            return Err(ErrorKind::RoundOver);
+        let started = Instant::now();
+        if started >= deadline {
+            return Err(ErrorKind::DeadlinePassed);
         }
-        let until = deadline.min(begun + self.call_timeout);
+        let until = deadline.min(started + self.call_timeout);
         let span = tracing::info_span!(
             target: TARGET,
             "GET",
@@ -148,18 +150,19 @@ impl Client {
             http.response.status_code = Empty,
             error.type = Empty,
         );
-        let answer = match timeout_at(until, self.exchange(call).instrument(span.clone())).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ErrorKind::Timeout(until - begun)),
+        let response = match timeout_at(until, self.exchange(call).instrument(span.clone())).await {
+            Ok(response) => response,
+            Err(_) => Err(ErrorKind::Timeout(until - started)),
         };
-        let outcome = answer.as_ref().map_or_else(ErrorKind::outcome, |_| "ok");
-        if answer.is_err() {
+        let outcome = response.as_ref().map_or_else(ErrorKind::outcome, |_| "ok");
+        if response.is_err() {
             span.record("otel.status_code", "error").record("error.type", outcome);
         }
         counter!("living_map_upstream_requests_total", "service" => self.service.as_str(), "outcome" => outcome)
             .increment(1);
-        histogram!("living_map_upstream_duration_seconds", "service" => self.service.as_str()).record(begun.elapsed());
-        answer
+        histogram!("living_map_upstream_duration_seconds", "service" => self.service.as_str())
+            .record(started.elapsed());
+        response
     }
 
     async fn exchange(&self, call: Call<'_>) -> Result<Value, ErrorKind> {
@@ -175,7 +178,7 @@ impl Client {
         let status = response.status();
         Span::current().record("http.response.status_code", status.as_u16());
         if !status.is_success() {
-            return Err(self.refusal(status, &mut response).await);
+            return Err(self.error_of_status(status, &mut response).await);
         }
         let declared = response.content_length().and_then(|length| usize::try_from(length).ok());
         if declared.is_some_and(|length| length > self.max_response_bytes) {
@@ -191,16 +194,16 @@ impl Client {
         parse(body).await
     }
 
-    async fn refusal(&self, status: StatusCode, response: &mut Response) -> ErrorKind {
+    async fn error_of_status(&self, status: StatusCode, response: &mut Response) -> ErrorKind {
         let mut body = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
             body.extend_from_slice(&chunk);
-            if body.len() >= MAX_REFUSAL_BYTES {
+            if body.len() >= MAX_ERROR_BODY_BYTES {
                 break;
             }
         }
         let mut text = String::from_utf8_lossy(&body).into_owned();
-        // some services repeat the request in their complaint; a very short token is no secret, but part of many words
+        // some services repeat the request in the error; a very short token is not masked, it may be part of any word
         if let Some(token) = self.endpoint.token().filter(|token| token.expose().len() >= MIN_SECRET_BYTES) {
             text = text.replace(token.expose(), "…");
         }
@@ -211,7 +214,7 @@ impl Client {
 }
 
 async fn parse(body: Vec<u8>) -> Result<Value, ErrorKind> {
-    if body.len() < PARSE_ASIDE_FROM_BYTES {
+    if body.len() < BLOCKING_PARSE_BYTES {
         return to_json(&body);
     }
     match tokio::task::spawn_blocking(move || to_json(&body)).await {

@@ -1,22 +1,22 @@
-//! The dao service: who governs what, with which treasury.
+//! The dao service: DAOs, their members, proposals and treasuries.
 
 use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::client::{Call, Client};
+use super::client::{Call, UpstreamClient};
 use super::read::{self, Fields, Item};
 use super::{AdapterError, AdaptersConfig, PollContext};
 use crate::model::{Answer, EntityType, Facts, Service};
 
 #[derive(Debug)]
 pub(super) struct Dao {
-    client: Client,
+    client: UpstreamClient,
     concurrency: usize,
 }
 
 impl Dao {
-    pub fn new(client: Client, config: &AdaptersConfig) -> Self {
+    pub fn new(client: UpstreamClient, config: &AdaptersConfig) -> Self {
         Self { client, concurrency: config.concurrency.max(1) }
     }
 
@@ -34,7 +34,7 @@ impl Dao {
         Ok(Answer { service: Service::Dao, entities, complete: vec![EntityType::Dao], layers: vec![] })
     }
 
-    /// Counts and balances are in the overview alone.
+    /// Adds counts and balances, which only the overview has.
     async fn detailed(&self, mut facts: Facts, slug: Option<String>, deadline: Instant) -> Facts {
         let Some(slug) = slug else { return facts };
         let overview = self.client.get(Call::detail(&["dao", &slug]), deadline).await;
@@ -55,7 +55,7 @@ fn dao(item: &Item) -> Option<Facts> {
         .facts(EntityType::Dao, [read::name(item, "slug"), read::name(item, "id")])
 }
 
-/// What an overview says.
+/// Fields that the overview has.
 const DETAILS: [&str; 3] = ["members", "active_proposals", "treasury"];
 
 fn of_overview(overview: &Value) -> Item {

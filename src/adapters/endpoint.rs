@@ -1,4 +1,4 @@
-//! Where the services are and what opens them.
+//! Addresses and tokens of the services.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::model::Service;
 
-/// A token that must not be seen: its `Debug` form hides it, and it has no `Display`.
+/// A secret token: its `Debug` form masks it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -17,7 +17,7 @@ impl Secret {
         Self(token.into())
     }
 
-    /// The token itself, for the place where it is used.
+    /// The token itself.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -30,24 +30,24 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why an address cannot be a service's.
+/// Why an endpoint is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// It is no URL.
+    /// Not a URL.
     #[error("expected a URL such as http://localhost:7014: {0}")]
     NoUrl(#[from] url::ParseError),
-    /// Another scheme.
+    /// The scheme is not `http` or `https`.
     #[error("expected an http or https URL")]
     Scheme,
-    /// Paths and parameters are added to it, so it has none of its own after the path.
+    /// The URL has a query or a fragment; paths and parameters are appended to it.
     #[error("expected a URL without query and fragment")]
     Query,
-    /// A token that cannot be put in a header.
+    /// The token cannot be sent in a header.
     #[error("expected a token of visible ASCII characters")]
     Token,
 }
 
-/// One service's address and token.
+/// Address and token of one service.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     url: Url,
@@ -55,11 +55,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Checks an address, which may have a path (a gateway's prefix), and a bearer token, which goes with every request
-    /// when there is one.
+    /// Checks an address, which may have a path (the prefix of a gateway), and a bearer token, which is sent with every
+    /// request.
     ///
     /// # Errors
-    /// What is wrong with them, fit for the person who set them.
+    /// The address or the token is invalid; the text is for the operator.
     pub fn new(url: &str, token: Option<Secret>) -> Result<Self, InvalidEndpoint> {
         let url = Url::parse(url)?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -86,7 +86,7 @@ impl Endpoint {
         self.token.as_ref()
     }
 
-    /// The address of a resource below this one.
+    /// Address of a resource below this one.
     pub(super) fn resource(&self, segments: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -114,7 +114,7 @@ fn is_header_text(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The six services' addresses.
+/// Endpoints of the six services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints([Endpoint; Service::ALL.len()]);
 
@@ -126,12 +126,12 @@ impl Endpoints {
         Self(std::array::from_fn(|index| endpoint(Service::ALL[index])))
     }
 
-    /// Moves a service.
+    /// Replaces the endpoint of a service.
     pub fn set(&mut self, service: Service, endpoint: Endpoint) {
         self.0[service as usize] = endpoint;
     }
 
-    /// Where a service is.
+    /// The endpoint of a service.
     #[must_use]
     pub const fn get(&self, service: Service) -> &Endpoint {
         &self.0[service as usize]
@@ -139,7 +139,7 @@ impl Endpoints {
 }
 
 impl Default for Endpoints {
-    /// The ports that the services have by custom, on this host, without tokens.
+    /// The usual ports of the services, on this host, without tokens.
     fn default() -> Self {
         Self::new(|service| {
             let port = match service {
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_cannot_work_are_refused() {
+    fn invalid_addresses_are_rejected() {
         for url in ["", "localhost", "ftp://host", "http://host/?a=1", "http://host/#x", "http://"] {
             assert!(Endpoint::new(url, None).is_err(), "{url}");
         }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_never_shown() {
+    fn debug_output_masks_tokens_and_passwords() {
         let endpoint = Endpoint::new("http://user:hunter1@host", Some(Secret::new("hunter2"))).unwrap();
         assert!(!format!("{endpoint:?}").contains("hunter"));
     }

@@ -1,75 +1,75 @@
-//! Why an upstream gave no answer.
+//! Errors of requests to upstreams.
 
 use std::error::Error;
 use std::time::Duration;
 
 use crate::model::Service;
 
-/// An upstream's answer could not be had. Its text names the service and the path, never a token.
+/// A failed request to an upstream. Its text has the service and the path, never a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{service} {path}: {kind}")]
 pub struct AdapterError {
     /// The upstream.
     pub service: Service,
-    /// What it was asked for, with the query.
+    /// Path and query of the request.
     pub path: String,
-    /// What went wrong.
+    /// The kind of failure.
     pub kind: ErrorKind,
 }
 
-/// What went wrong with a request.
+/// Kind of a failed request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorKind {
-    /// No connection, or it broke off.
+    /// No connection, or the connection was lost.
     #[error("{0}")]
     Transport(String),
-    /// The answer was not complete in time.
-    #[error("no complete answer within {} ms", .0.as_millis())]
+    /// The response was not complete in time.
+    #[error("no complete response within {} ms", .0.as_millis())]
     Timeout(Duration),
-    /// The round ended before the request could begin.
-    #[error("not asked, the round's time is over")]
-    RoundOver,
-    /// Any status but 2xx. Redirects are not followed: an upstream that moved is to be configured anew.
-    #[error("answered {status}{}", said(.body))]
+    /// The deadline of the poll passed before the request could start.
+    #[error("not requested: the deadline of the poll has passed")]
+    DeadlinePassed,
+    /// Any status other than 2xx. Redirects are not followed: the new address has to be configured.
+    #[error("answered {status}{}", after_colon(.body))]
     Status {
         /// The HTTP status.
         status: u16,
-        /// The beginning of the body.
+        /// Start of the body.
         body: String,
     },
-    /// The body is longer than the limit, in bytes.
-    #[error("the answer is longer than {0} bytes")]
+    /// The body is larger than the limit, in bytes.
+    #[error("the response is larger than {0} bytes")]
     TooLarge(usize),
-    /// The body is no JSON.
-    #[error("the answer is no JSON: {0}")]
+    /// The body is not JSON.
+    #[error("the response is not JSON: {0}")]
     NotJson(String),
-    /// The body is JSON of another shape. What was expected.
-    #[error("the answer is not what was expected: {0}")]
+    /// The body is JSON of another shape. Holds the expected one.
+    #[error("unexpected response: expected {0}")]
     Shape(String),
 }
 
-fn said(body: &str) -> String {
+fn after_colon(body: &str) -> String {
     if body.is_empty() { String::new() } else { format!(": {body}") }
 }
 
 impl ErrorKind {
-    /// Whether the same request may succeed a moment later. A 4xx but 429 says that the request itself is wrong, and a
-    /// body of the wrong kind is not bettered by reading it again.
+    /// Whether a retry may succeed. A 4xx other than 429 means that the request itself is wrong, and a wrong body does not
+    /// change by requesting it again.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Transport(_) | Self::Timeout(_) => true,
             Self::Status { status, .. } => *status >= 500 || *status == 429,
-            Self::RoundOver | Self::TooLarge(_) | Self::NotJson(_) | Self::Shape(_) => false,
+            Self::DeadlinePassed | Self::TooLarge(_) | Self::NotJson(_) | Self::Shape(_) => false,
         }
     }
 
-    /// A name from a small set, for metrics.
+    /// The outcome in metrics, from a small set.
     #[must_use]
     pub const fn outcome(&self) -> &'static str {
         match self {
             Self::Transport(_) => "transport",
-            Self::Timeout(_) | Self::RoundOver => "timeout",
+            Self::Timeout(_) | Self::DeadlinePassed => "timeout",
             Self::Status { status, .. } if *status >= 500 => "status_5xx",
             Self::Status { status, .. } if *status >= 400 => "status_4xx",
             Self::Status { .. } => "status_other",
@@ -85,7 +85,7 @@ impl ErrorKind {
 
 impl From<reqwest::Error> for ErrorKind {
     fn from(error: reqwest::Error) -> Self {
-        // reqwest's own text has the whole URL, which may hold a password, and hides the cause
+        // reqwest's own text contains the URL, which may hold a password, and lacks the causes
         let error = error.without_url();
         let mut text = error.to_string();
         let mut cause = error.source();
@@ -98,7 +98,7 @@ impl From<reqwest::Error> for ErrorKind {
 }
 
 impl AdapterError {
-    /// Whether this is an answer with that status.
+    /// Whether this is a response with the status `wanted`.
     #[must_use]
     pub const fn is_status(&self, wanted: u16) -> bool {
         matches!(self.kind, ErrorKind::Status { status, .. } if status == wanted)

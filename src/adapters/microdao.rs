@@ -1,4 +1,4 @@
-//! The microdao service: what communities there are.
+//! The microdao service: microDAOs, their members and treasuries.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,22 +7,22 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::client::{Call, Client};
+use super::client::{Call, UpstreamClient};
 use super::read::{self, Fields, Item};
 use super::{AdapterError, AdaptersConfig, PollContext};
 use crate::model::{Answer, EntityType, Facts, Service};
 
 #[derive(Debug)]
 pub(super) struct Microdao {
-    client: Client,
+    client: UpstreamClient,
     concurrency: usize,
     recheck: Duration,
-    /// Until then the service is known to have no internal list.
+    /// Until then the internal list is not requested, because the service does not have it.
     no_internal_list_until: Mutex<Option<Instant>>,
 }
 
 impl Microdao {
-    pub fn new(client: Client, config: &AdaptersConfig) -> Self {
+    pub fn new(client: UpstreamClient, config: &AdaptersConfig) -> Self {
         Self {
             client,
             concurrency: config.concurrency.max(1),
@@ -31,8 +31,8 @@ impl Microdao {
         }
     }
 
-    /// Looks for the internal list again at the next poll.
-    pub fn forget(&self) {
+    /// Requests the internal list again at the next poll.
+    pub fn reset(&self) {
         *self.no_internal_list_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -50,7 +50,7 @@ impl Microdao {
         Ok(Answer { service: Service::Microdao, entities, complete: vec![EntityType::Microdao], layers: vec![] })
     }
 
-    /// Some deployments list every microDAO for their neighbours; elsewhere there are those that the token's owner is a
+    /// Some deployments list all microDAOs at an internal path; elsewhere the list has those that the token's owner is a
     /// member of.
     async fn list(&self, context: &PollContext) -> Result<(Call<'static>, Value), AdapterError> {
         const INTERNAL: Call<'_> = Call::main(&["internal", "microdaos"]);
@@ -58,7 +58,7 @@ impl Microdao {
         let until = *self.no_internal_list_until.lock().unwrap_or_else(PoisonError::into_inner);
         if until.is_none_or(|until| Instant::now() >= until) {
             match self.client.get(INTERNAL, context.deadline).await {
-                // a neighbour's list that is not for us is as good as none
+                // an internal list that we may not read counts as absent
                 Err(error) if [401, 403, 404].iter().any(|status| error.is_status(*status)) => {
                     let until = Instant::now() + self.recheck;
                     *self.no_internal_list_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
@@ -69,7 +69,7 @@ impl Microdao {
         Ok((OWN, self.client.get(OWN, context.deadline).await?))
     }
 
-    /// Members and treasury are not in the list (its `member_count` is always 1).
+    /// Adds members and treasury, which the list does not have (its `member_count` is always 1).
     async fn detailed(&self, item: Item, deadline: Instant) -> Option<Facts> {
         let mut facts = microdao(&item)?;
         let Some(slug) = read::name(&item, "slug") else { return Some(facts) };

@@ -1,11 +1,11 @@
-//! The six upstream services: what they answer over HTTP, told in the map's words ([`Answer`]).
+//! Clients of the six upstream services: their HTTP responses, converted to normalized records ([`Answer`]).
 //!
-//! Nothing outside this module knows an upstream's paths or shapes. An answer is read leniently item by item: an item
-//! without an id is skipped and counted, a field of the wrong type is left out; a wholly wrong shape is an error, so that
-//! the last good data stays.
+//! No other module knows an upstream's paths or JSON. Each item is read leniently: an item without an id is skipped and
+//! counted, a field of the wrong type is left out. A response of an entirely wrong shape is an error, so that the last good
+//! data stays on the map.
 //!
 //! Metrics: `living_map_upstream_requests_total{service, outcome}`, `living_map_upstream_duration_seconds{service}` (both
-//! for each HTTP request, retries included), `living_map_upstream_skipped_items_total{service}`.
+//! per HTTP request, retries included), `living_map_upstream_skipped_items_total{service}`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ mod usage;
 pub use endpoint::{Endpoint, Endpoints, InvalidEndpoint, Secret};
 pub use error::{AdapterError, ErrorKind};
 
-use client::Client;
+use client::UpstreamClient;
 
 /// How the upstreams are called.
 #[derive(Debug, Clone)]
@@ -69,12 +69,12 @@ impl Default for AdaptersConfig {
     }
 }
 
-/// What an adapter needs to know for one poll.
+/// Input of one poll.
 #[derive(Debug, Clone)]
 pub struct PollContext {
-    /// When the round ends: no request is begun or waited for after it.
+    /// Deadline of the poll: no request is started or waited for after it.
     pub deadline: Instant,
-    /// Canonical ids of the agents on the map, ordered.
+    /// Canonical ids of the agents on the map, sorted.
     pub agent_ids: Vec<String>,
 }
 
@@ -106,7 +106,7 @@ impl Upstreams {
     /// When TLS cannot be initialised.
     pub fn new(config: &AdaptersConfig, journal: &Journal) -> Result<Self, SetupError> {
         let http = client::pool(config)?;
-        let client = |service| Client::new(http.clone(), service, config, journal.clone());
+        let client = |service| UpstreamClient::new(http.clone(), service, config, journal.clone());
         Ok(Self {
             adapters: Arc::new(Adapters {
                 agents: agents::Agents::new(client(Service::Agents)),
@@ -119,19 +119,19 @@ impl Upstreams {
         })
     }
 
-    /// Drops what is remembered of a service beside its data: it may be another one now.
-    pub fn forget(&self, service: Service) {
+    /// Drops what the client has cached about a service, which may have been replaced or reconfigured.
+    pub fn reset(&self, service: Service) {
         match service {
-            Service::Microdao => self.adapters.microdao.forget(),
-            // of the others nothing is remembered from one poll to the next
+            Service::Microdao => self.adapters.microdao.reset(),
+            // the other clients cache nothing between polls
             Service::Agents | Service::Dao | Service::Usage | Service::City | Service::Space => {}
         }
     }
 
-    /// Asks one service for all it knows.
+    /// Polls one service for all its data.
     ///
     /// # Errors
-    /// When it did not give its main answer; a detail that failed is only left out.
+    /// The main request failed. A failed detail request is not an error; the detail is left out.
     pub async fn poll(&self, service: Service, context: &PollContext) -> Result<Answer, AdapterError> {
         match service {
             Service::Agents => self.adapters.agents.poll(context).await,

@@ -1,4 +1,4 @@
-//! Reading upstreams' JSON leniently: what is there and right is taken, what is missing or wrong is left out.
+//! Lenient reading of upstreams' JSON: missing values and values of the wrong type are left out.
 
 use metrics::counter;
 use serde_json::{Map, Value};
@@ -7,10 +7,10 @@ use super::{AdapterError, ErrorKind};
 use crate::model::envelope::MAX_NAME_BYTES;
 use crate::model::{EntityType, Facts, Service};
 
-/// An object of an upstream's answer.
+/// A JSON object of a response.
 pub(super) type Item = Map<String, Value>;
 
-/// Text. Integers too, since ids come as either.
+/// A text, or an integer as text: upstreams use both for ids.
 pub(super) fn text(item: &Item, key: &str) -> Option<String> {
     match item.get(key)? {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
@@ -19,7 +19,7 @@ pub(super) fn text(item: &Item, key: &str) -> Option<String> {
     }
 }
 
-/// Text short enough to be a name.
+/// A text that is short enough for a name.
 pub(super) fn name(item: &Item, key: &str) -> Option<String> {
     text(item, key).filter(|name| name.len() <= MAX_NAME_BYTES)
 }
@@ -50,7 +50,7 @@ pub(super) fn list<'a>(item: &'a Item, key: &str) -> Option<&'a [Value]> {
     item.get(key)?.as_array().map(Vec::as_slice)
 }
 
-/// A decimal amount as text, digit for digit; numbers are written as they came.
+/// A decimal amount as text, with all its digits.
 fn decimal(item: &Item, key: &str) -> Option<String> {
     match item.get(key)? {
         Value::String(text) if text.trim().parse::<f64>().is_ok_and(f64::is_finite) => Some(text.trim().to_owned()),
@@ -59,7 +59,7 @@ fn decimal(item: &Item, key: &str) -> Option<String> {
     }
 }
 
-/// Balances `[{token_symbol, balance}]`, without what else an upstream says of them.
+/// Balances `[{token_symbol, balance}]`, without their other fields.
 pub(super) fn treasury(items: &[Value]) -> Value {
     items
         .iter()
@@ -71,18 +71,20 @@ pub(super) fn treasury(items: &[Value]) -> Value {
         .collect()
 }
 
-/// A detail of something listed. One that cannot be had is no reason to do without the rest of the answer: what is known
-/// of it stays.
+/// The response to a detail request; none when it failed, which is not a failure of the poll: the last known detail stays on
+/// the map.
 pub(super) fn detail(service: Service, answer: Result<Value, AdapterError>) -> Option<Value> {
-    answer.inspect_err(|error| tracing::debug!(%service, %error, "a detail stays as it was")).ok()
+    answer
+        .inspect_err(|error| tracing::debug!(%service, %error, "a detail request failed; the last known detail stays"))
+        .ok()
 }
 
-/// Fields of an entity in the making.
+/// Builder of the fields of an entity.
 #[derive(Debug, Default)]
 pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Puts a field when there is a value for it.
+    /// Adds a field if there is a value.
     pub fn put(mut self, field: &str, value: Option<impl Into<Value>>) -> Self {
         if let Some(value) = value {
             self.0.insert(field.to_owned(), value.into());
@@ -90,23 +92,23 @@ impl Fields {
         self
     }
 
-    /// Puts a text under its own name; an explicit `null` stays one: the upstream says that there is none.
+    /// Adds a text under its own name. An explicit `null` is kept: it states that there is no value.
     pub fn text(self, item: &Item, key: &str) -> Self {
         let null = item.get(key).filter(|value| value.is_null()).cloned();
         self.put(key, text(item, key).map(Value::String).or(null))
     }
 
-    /// Puts a number of things under its own name.
+    /// Adds a count under its own name.
     pub fn count(self, item: &Item, key: &str) -> Self {
         self.put(key, count(item, key))
     }
 
-    /// Puts a yes or no under its own name.
+    /// Adds a boolean under its own name.
     pub fn flag(self, item: &Item, key: &str) -> Self {
         self.put(key, flag(item, key))
     }
 
-    /// Puts a number, whole or not, under its own name.
+    /// Adds a number under its own name.
     pub fn number(self, item: &Item, key: &str) -> Self {
         self.put(key, number(item, key))
     }
@@ -115,13 +117,13 @@ impl Fields {
         self.0
     }
 
-    /// The facts of the entity that has these names, the best one first; none without a name.
+    /// The facts of the entity with these names, the preferred one first; none without a name.
     pub fn facts(self, kind: EntityType, names: impl IntoIterator<Item = Option<String>>) -> Option<Facts> {
         let mut names = names.into_iter().flatten();
-        let best = names.next()?;
-        let id = kind.prefixed(&best);
+        let preferred = names.next()?;
+        let id = kind.prefixed(&preferred);
         let mut aliases = Vec::new();
-        for alias in std::iter::once(best).chain(names) {
+        for alias in std::iter::once(preferred).chain(names) {
             if alias != id && !aliases.contains(&alias) {
                 aliases.push(alias);
             }
@@ -130,10 +132,10 @@ impl Fields {
     }
 }
 
-/// Reads every item of a list. Those that have no id are skipped and counted.
+/// Reads every item of a list. Items without an id are skipped and counted.
 ///
 /// # Errors
-/// When none of them could be read: then it is another kind of list.
+/// None of the items could be read: it is a list of something else.
 pub(super) fn each<T>(
     service: Service,
     items: &[Value],
@@ -143,7 +145,7 @@ pub(super) fn each<T>(
     let skipped = items.len() - taken.len();
     if skipped > 0 {
         counter!("living_map_upstream_skipped_items_total", "service" => service.as_str()).increment(skipped as u64);
-        tracing::debug!(%service, skipped, "items without an id in an upstream's answer are left out");
+        tracing::debug!(%service, skipped, "skipped items without an id in an upstream's response");
         if taken.is_empty() {
             return Err(ErrorKind::shape(format!("a list of items with ids, got {skipped} without")));
         }
@@ -151,12 +153,12 @@ pub(super) fn each<T>(
     Ok(taken)
 }
 
-/// The answer itself as a list.
+/// The response as a list.
 pub(super) fn as_list(answer: &Value) -> Result<&[Value], ErrorKind> {
     answer.as_array().map(Vec::as_slice).ok_or_else(|| ErrorKind::shape(format!("a list, got {}", kind_of(answer))))
 }
 
-/// The answer itself as an object.
+/// The response as an object.
 pub(super) fn as_object(answer: &Value) -> Result<&Item, ErrorKind> {
     answer.as_object().ok_or_else(|| ErrorKind::shape(format!("an object, got {}", kind_of(answer))))
 }
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_left_out_and_null_is_kept_where_it_means_none() {
+    fn wrong_types_are_left_out_and_null_is_kept() {
         let item = item(json!({"name": ["x"], "description": null, "model": "m", "members": "7", "agents": 3.0}));
         let fields = Fields::default()
             .text(&item, "name")
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_name_is_the_id_and_the_rest_are_aliases_once() {
+    fn the_first_name_is_the_id_and_the_others_are_aliases() {
         let names = [None, Some("7".to_owned()), Some("microdao:7".to_owned()), Some("u".into()), Some("u".into())];
         let facts = Fields::default().facts(EntityType::Microdao, names).unwrap();
         assert_eq!((facts.id.as_str(), facts.aliases), ("microdao:7", vec!["7".to_owned(), "u".to_owned()]));
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_item_is_skipped_and_a_list_of_bad_ones_is_an_error() {
+    fn a_bad_item_is_skipped_and_a_list_of_bad_items_is_an_error() {
         let read = |item: &Item| name(item, "id");
         let items = [json!({"id": 1}), json!({}), json!("x"), json!({"id": "a".repeat(1000)})];
         assert_eq!(each(Service::City, &items, read), Ok(vec!["1".to_owned()]));

@@ -1,23 +1,23 @@
-//! The space service: DAOs as planets, nodes as their satellites, with what the nodes measure.
+//! The space service: DAOs as planets, nodes as their satellites, with the measurements of the nodes.
 //!
-//! Its `/space/events` are not read: they are the network's events once more, which the map has from the log.
+//! Its `/space/events` are not read: they repeat events of the network that are in the log.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::client::{Call, Client};
+use super::client::{Call, UpstreamClient};
 use super::read::{self, Fields, Item};
 use super::{AdapterError, ErrorKind, PollContext};
 use crate::model::{Answer, EntityType, Facts, Service};
 
 #[derive(Debug)]
 pub(super) struct Space {
-    client: Client,
+    client: UpstreamClient,
 }
 
 impl Space {
-    pub const fn new(client: Client) -> Self {
+    pub const fn new(client: UpstreamClient) -> Self {
         Self { client }
     }
 
@@ -27,7 +27,7 @@ impl Space {
         const SCENE: Call<'_> = Call::main(&["api", "space", "scene"]);
         let (planets, nodes) =
             tokio::join!(self.client.get(PLANETS, context.deadline), self.client.get(NODES, context.deadline));
-        // older services have both lists in one answer
+        // older versions of the service have both lists in one response
         if planets.as_ref().is_err_and(|error| error.is_status(404)) {
             let scene = self.client.get(SCENE, context.deadline).await?;
             return of_scene(&scene).map_err(|kind| self.client.error(SCENE, kind));
@@ -50,7 +50,7 @@ fn of_scene(scene: &Value) -> Result<Answer, ErrorKind> {
 fn answer(planets: &[Value], nodes: &[Value]) -> Result<Answer, ErrorKind> {
     let mut entities = read::each(Service::Space, nodes, node)?;
     let planets = read::each(Service::Space, planets, |item| Some((planet(item)?, satellites(item))))?;
-    // what a node says of itself goes before what is said of it as a satellite
+    // the entry in the list of nodes takes precedence over the one as a planet's satellite
     let mut seen: HashSet<String> = entities.iter().map(|node| node.id.clone()).collect();
     for (planet, satellites) in planets {
         entities.extend(satellites.into_iter().filter(|node| seen.insert(node.id.clone())));
@@ -73,7 +73,7 @@ fn planet(item: &Item) -> Option<Facts> {
         .facts(EntityType::Dao, [id(item, "dao_id")])
 }
 
-/// The older shape says only `id`.
+/// The older shape has only `id`.
 fn id(item: &Item, key: &str) -> Option<String> {
     read::name(item, key).or_else(|| read::name(item, "id"))
 }
@@ -129,7 +129,7 @@ fn load(item: &Item, key: &str) -> Option<f64> {
     read::number(item, key).or_else(|| read::number(read::object(item, key)?, "load"))
 }
 
-/// Memory is said in absolute terms; the map wants the share in use.
+/// The used fraction of the memory, which the service reports in absolute numbers.
 fn memory(item: &Item) -> Option<f64> {
     read::number(item, "memory").or_else(|| {
         let memory = read::object(item, "memory")?;
@@ -138,7 +138,7 @@ fn memory(item: &Item) -> Option<f64> {
     })
 }
 
-/// The hotter of the two: that is the one that makes trouble.
+/// The higher of the two temperatures, which is the critical one.
 fn temperature(item: &Item) -> Option<f64> {
     let of = |name| read::object(item, name).and_then(|part| read::number(part, "temperature"));
     [of("gpu"), of("cpu")].into_iter().flatten().reduce(f64::max)

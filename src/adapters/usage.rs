@@ -1,8 +1,8 @@
-//! The usage service: what agents used in the last 24 hours.
+//! The usage service: usage of agents in the last 24 hours.
 //!
-//! Its summary lists only the 20 agents with most invocations, so the others are asked for one by one, some in each
-//! round. A summary filtered by agent counts everybody's messages (the service leaves that filter out), so an agent's
-//! messages are known from the top list alone.
+//! Its summary lists only the 20 agents with most invocations, so the others are requested one by one, some in each poll.
+//! A summary filtered by agent counts the messages of all agents (the service does not apply the filter to them), so an
+//! agent's messages are known from the top list only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::client::{Call, Client};
+use super::client::{Call, UpstreamClient};
 use super::read::{self, Fields, Item};
 use super::{AdapterError, AdaptersConfig, ErrorKind, PollContext};
 use crate::model::{Answer, EntityType, Facts, Layer, Service};
@@ -21,22 +21,22 @@ const PERIOD: (&str, &str) = ("period_hours", "24");
 
 #[derive(Debug)]
 pub(super) struct Usage {
-    client: Client,
+    client: UpstreamClient,
     concurrency: usize,
     calls_per_round: usize,
     rounds: Mutex<Rounds>,
 }
 
-/// What is kept from one round for the next.
+/// State kept between polls.
 #[derive(Debug, Default)]
 struct Rounds {
-    /// The agent asked for last.
+    /// The agent requested last.
     last: Option<String>,
-    /// The top list has no response times; those of its agents are from when they were asked for by themselves.
+    /// Response times by agent, which only the requests for one agent have, not the top list.
     response_ms: BTreeMap<String, f64>,
 }
 
-/// One agent's last 24 hours; what is not known is left out.
+/// One agent's last 24 hours; unknown values are none.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct AgentUsage {
     llm_calls: Option<u64>,
@@ -46,7 +46,7 @@ struct AgentUsage {
 }
 
 impl Usage {
-    pub fn new(client: Client, config: &AdaptersConfig) -> Self {
+    pub fn new(client: UpstreamClient, config: &AdaptersConfig) -> Self {
         Self {
             client,
             concurrency: config.concurrency.max(1),
@@ -61,12 +61,12 @@ impl Usage {
         let (total, mut usages) = summary(&answer).map_err(|kind| self.client.error(SUMMARY, kind))?;
 
         let agents: BTreeSet<String> = context.agent_ids.iter().chain(usages.keys()).cloned().collect();
-        let asked = self.ask_some(&agents, context.deadline).await;
+        let requested = self.poll_some(&agents, context.deadline).await;
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((last, _)) = asked.last() {
+        if let Some((last, _)) = requested.last() {
             rounds.last = Some(last.clone());
         }
-        for (id, usage) in asked {
+        for (id, usage) in requested {
             let Some(usage) = usage else { continue };
             match usage.response_ms {
                 Some(response_ms) => rounds.response_ms.insert(id.clone(), response_ms),
@@ -85,33 +85,33 @@ impl Usage {
         Ok(Answer { service: Service::Usage, entities, complete: vec![], layers: vec![(Layer::Agents, layer)] })
     }
 
-    /// Asks for as many agents as a round may, from behind the last one of the round before, in a circle. The answers are
-    /// in the order of asking and end where time ran out; none for an agent about which the service said nothing useful.
-    async fn ask_some(&self, agents: &BTreeSet<String>, deadline: Instant) -> Vec<(String, Option<AgentUsage>)> {
+    /// Requests as many agents as one poll may, starting after the last one of the poll before, in a circle. The results are
+    /// in the order of the requests and end where the deadline passed; none for an agent whose request failed.
+    async fn poll_some(&self, agents: &BTreeSet<String>, deadline: Instant) -> Vec<(String, Option<AgentUsage>)> {
         let last = self.rounds.lock().unwrap_or_else(PoisonError::into_inner).last.clone().unwrap_or_default();
-        let turn: Vec<String> = agents
+        let next: Vec<String> = agents
             .iter()
             .filter(|id| **id > last)
             .chain(agents.iter().filter(|id| **id <= last))
             .take(self.calls_per_round)
             .cloned()
             .collect();
-        futures::stream::iter(turn)
-            .map(|id| self.ask(id, deadline))
+        futures::stream::iter(next)
+            .map(|id| self.poll_agent(id, deadline))
             .buffered(self.concurrency)
-            // one that timed out was asked: beginning with it again would hold up all others, round after round
-            .take_while(|(_, answer)| std::future::ready(!matches!(answer, Err(ErrorKind::RoundOver))))
+            // an agent whose request timed out counts as requested: starting with it again would delay all others in each poll
+            .take_while(|(_, answer)| std::future::ready(!matches!(answer, Err(ErrorKind::DeadlinePassed))))
             .map(|(id, answer)| (id, answer.ok()))
             .collect()
             .await
     }
 
-    async fn ask(&self, id: String, deadline: Instant) -> (String, Result<AgentUsage, ErrorKind>) {
+    async fn poll_agent(&self, id: String, deadline: Instant) -> (String, Result<AgentUsage, ErrorKind>) {
         let query = [("agent_id", id.as_str()), PERIOD];
         let answer = self.client.get(Call::detail(PATH).query(&query), deadline).await;
         let usage = answer
             .map_err(|error| {
-                tracing::debug!(service = %Service::Usage, %error, "a detail is left out");
+                tracing::debug!(service = %Service::Usage, %error, "a detail request failed; the detail is left out");
                 error.kind
             })
             .and_then(|answer| filtered(&answer));
@@ -119,7 +119,7 @@ impl Usage {
     }
 }
 
-/// The network's calls, and its top list by agent.
+/// The total of calls, and the top list by agent.
 fn summary(answer: &Value) -> Result<(u64, BTreeMap<String, AgentUsage>), ErrorKind> {
     let answer = read::as_object(answer)?;
     let total = read::object(answer, "summary")
@@ -143,9 +143,9 @@ fn filtered(answer: &Value) -> Result<AgentUsage, ErrorKind> {
     Ok(AgentUsage {
         llm_calls,
         tokens: read::count(summary, "llm_tokens_total"),
-        // none by anybody is none by this agent
+        // the messages of all agents, see above: only zero is certain for this agent
         messages: read::count(summary, "messages_sent").filter(|messages| *messages == 0),
-        // the service says 0 where there is no call to take the mean of
+        // without calls there is no mean, and the service reports 0
         response_ms: read::number(summary, "llm_latency_avg_ms").filter(|_| llm_calls.is_some_and(|calls| calls > 0)),
     })
 }

@@ -51,7 +51,7 @@ impl LeaseConfig {
         self.lasting / 5
     }
 
-    /// How long before its expiry a leader that could not renew the lease gives it up: the time its tasks have to stop.
+    /// Time before its expiry at which a leader that could not renew the lease gives it up: what its tasks have to stop.
     fn grace(&self) -> Duration {
         self.lasting / 5
     }

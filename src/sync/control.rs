@@ -1,17 +1,17 @@
-//! Acts on what the network tells this server.
+//! Handling of control events: events of the network that this server reacts to.
 //!
-//! | event | what happens |
+//! | event | reaction |
 //! |---|---|
-//! | `config.updated.{key}` | `key` names an upstream (`agents`, `agents.limits`, `usage-engine`): what is remembered of it is dropped and it is polled anew; any other key: all six |
+//! | `config.updated.{key}` | if `key` names an upstream (`agents`, `agents.limits`, `usage-engine`), its client is reset and it is polled; any other key: all six |
 //! | `policy.updated.{agent_id}`, `prompt.updated.{agent_id}` | the same for the agents service |
-//! | `ops.health.{service}` | a bad word (`down`, `unhealthy`, `error`…) counts as a failed poll until the next one; a good word about a source that is not well has it polled at once |
-//! | `audit.error.{service}` | an entry of the error journal |
+//! | `ops.health.{service}` | an unhealthy status (`down`, `unhealthy`, `error`…) counts as a failed poll until the next one; a healthy status of an upstream whose last poll failed causes a poll |
+//! | `audit.error.{service}` | an entry in the error journal |
 //!
-//! However many such events come: an upstream is asked again for all that came before its poll began, at most one poll
-//! waits for each, and none begins within [`super::SyncConfig::min_refresh_gap`] of the last.
+//! Polls are bounded, however many events arrive: one poll serves all events before its start, at most one poll waits for
+//! each upstream, and none starts within [`super::SyncConfig::min_refresh_gap`] of the end of the last.
 //!
-//! Metric: `living_map_control_events_total{action}`: `repoll`, `health`, `journal`; `missed` for those that came faster than
-//! they could be looked at, after which all upstreams are polled.
+//! Metric: `living_map_control_events_total{action}`: `repoll`, `health`, `journal`; `missed` for events that were dropped
+//! because they arrived faster than they were handled, after which all upstreams are polled.
 
 use std::sync::Arc;
 
@@ -39,12 +39,12 @@ pub struct ControlEventHandler {
     journal: Journal,
 }
 
-/// What a report says of a service.
+/// Status of a service in a health report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
-    Good,
-    Bad,
-    /// Neither: it answers, and not as well as it could.
+enum ReportedHealth {
+    Healthy,
+    Unhealthy,
+    /// Neither, such as `degraded`.
     Other,
 }
 
@@ -61,7 +61,7 @@ impl ControlEventHandler {
         Self { live, upstreams, refresher, upstream_health, journal }
     }
 
-    /// Acts on what comes, until `stop`.
+    /// Handles events until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let wanted: Arc<[Notify; Service::ALL.len()]> = Arc::default();
         let polls = Service::ALL.iter().map(|&service| self.poll_when_wanted(service, &wanted[service as usize]));
@@ -74,7 +74,7 @@ impl ControlEventHandler {
         loop {
             match signals.recv().await {
                 Ok(event) => {
-                    for service in self.act(&event) {
+                    for service in self.handle(&event) {
                         wanted[*service as usize].notify_one();
                     }
                 }
@@ -83,7 +83,7 @@ impl ControlEventHandler {
                     counter!("living_map_control_events_total", "action" => action).increment(missed);
                     wanted.iter().for_each(Notify::notify_one);
                 }
-                // the map is gone, and with it all there is to do
+                // the map was dropped: no more events
                 Err(RecvError::Closed) => std::future::pending().await,
             }
         }
@@ -92,13 +92,13 @@ impl ControlEventHandler {
     async fn poll_when_wanted(&self, service: Service, wanted: &Notify) {
         loop {
             wanted.notified().await;
-            self.upstreams.forget(service);
-            self.refresher.poll_anew(service).await;
+            self.upstreams.reset(service);
+            self.refresher.poll_afresh(service).await;
         }
     }
 
-    /// Acts on one event; the upstreams to poll.
-    fn act(&self, event: &Event) -> &'static [Service] {
+    /// Handles one event; returns the upstreams to poll.
+    fn handle(&self, event: &Event) -> &'static [Service] {
         let mut tokens = event.event_type.splitn(3, '.');
         let (first, second, rest) = (tokens.next(), tokens.next(), tokens.next().unwrap_or_default());
         let counted = |action: &'static str| {
@@ -115,32 +115,33 @@ impl ControlEventHandler {
             }
             (Some("ops"), _) => {
                 counted("health");
-                service_of(rest).map_or(&[], |service| self.note_health(service, event))
+                service_of(rest).map_or(&[], |service| self.handle_health(service, event))
             }
             (Some("audit"), _) => {
                 counted("journal");
-                self.note_error(rest, &event.payload);
+                self.record_error(rest, &event.payload);
                 &[]
             }
             _ => &[],
         }
     }
 
-    fn note_health(&self, service: Service, event: &Event) -> &'static [Service] {
-        let well = matches!(self.upstream_health.status(service), SourceStatus::Ok);
-        match word_of(&event.payload) {
-            Word::Bad => {
-                let said = text(&event.payload, &["message", "error", "reason", "detail"]).unwrap_or("no reason given");
-                let said: String = said.chars().take(200).collect();
-                self.upstream_health.record_failure(service, format!("it is reported to be down: {said}"));
+    fn handle_health(&self, service: Service, event: &Event) -> &'static [Service] {
+        let healthy = matches!(self.upstream_health.status(service), SourceStatus::Ok);
+        match reported_health(&event.payload) {
+            ReportedHealth::Unhealthy => {
+                let reason =
+                    text(&event.payload, &["message", "error", "reason", "detail"]).unwrap_or("no reason given");
+                let reason: String = reason.chars().take(200).collect();
+                self.upstream_health.record_failure(service, format!("reported as down: {reason}"));
                 &[]
             }
-            Word::Good if !well => only(service),
-            Word::Good | Word::Other => &[],
+            ReportedHealth::Healthy if !healthy => only(service),
+            ReportedHealth::Healthy | ReportedHealth::Other => &[],
         }
     }
 
-    fn note_error(&self, service: &str, payload: &Value) {
+    fn record_error(&self, service: &str, payload: &Value) {
         let operation = text(payload, &["operation", "op", "action"]).unwrap_or("audit");
         let key = text(payload, &["key", "resource", "target", "entity_id"]).unwrap_or_default();
         let error = text(payload, &["error", "message", "error_message", "reason"]);
@@ -149,12 +150,13 @@ impl ControlEventHandler {
     }
 }
 
-/// A list of one.
+/// A list of one service.
 const fn only(service: Service) -> &'static [Service] {
     std::slice::from_ref(&Service::ALL[service as usize])
 }
 
-/// The upstream that a key or a service's name means: its first token, also as `agents-service` or `usage_engine`.
+/// The upstream that a configuration key or a service's name refers to, by its first token; `agents-service` and
+/// `usage_engine` are accepted too.
 fn service_of(name: &str) -> Option<Service> {
     let first = name.split('.').next().unwrap_or_default();
     let plain = ["-service", "_service", "-engine", "_engine"].iter().find_map(|suffix| first.strip_suffix(suffix));
@@ -162,15 +164,21 @@ fn service_of(name: &str) -> Option<Service> {
 }
 
 /// `status`, `state` or `health` as text, or `healthy` or `ok` as a flag.
-fn word_of(payload: &Value) -> Word {
+fn reported_health(payload: &Value) -> ReportedHealth {
     let flag = ["healthy", "ok", "up"].iter().find_map(|name| payload.get(name)?.as_bool());
-    let Some(word) = text(payload, &["status", "state", "health"]).map(str::to_ascii_lowercase) else {
-        return flag.map_or(Word::Other, |good| if good { Word::Good } else { Word::Bad });
+    let Some(status) = text(payload, &["status", "state", "health"]).map(str::to_ascii_lowercase) else {
+        return flag.map_or(ReportedHealth::Other, |healthy| {
+            if healthy { ReportedHealth::Healthy } else { ReportedHealth::Unhealthy }
+        });
     };
-    match word.as_str() {
-        "ok" | "healthy" | "up" | "pass" | "passing" | "green" | "online" | "active" | "ready" => Word::Good,
-        "down" | "unhealthy" | "error" | "fail" | "failing" | "failed" | "critical" | "red" | "offline" => Word::Bad,
-        _ => Word::Other,
+    match status.as_str() {
+        "ok" | "healthy" | "up" | "pass" | "passing" | "green" | "online" | "active" | "ready" => {
+            ReportedHealth::Healthy
+        }
+        "down" | "unhealthy" | "error" | "fail" | "failing" | "failed" | "critical" | "red" | "offline" => {
+            ReportedHealth::Unhealthy
+        }
+        _ => ReportedHealth::Other,
     }
 }
 
@@ -185,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_and_names_of_services_are_understood() {
+    fn keys_and_service_names_refer_to_upstreams() {
         for (name, service) in [
             ("agents", Some(Service::Agents)),
             ("agents.limits.max", Some(Service::Agents)),
@@ -199,18 +207,18 @@ mod tests {
     }
 
     #[test]
-    fn reports_of_many_forms_are_understood() {
-        for (payload, word) in [
-            (json!({"status": "UP"}), Word::Good),
-            (json!({"status": "unhealthy", "healthy": true}), Word::Bad),
-            (json!({"healthy": false}), Word::Bad),
-            (json!({"ok": true}), Word::Good),
-            (json!({"status": "degraded"}), Word::Other),
-            (json!({"status": 1}), Word::Other),
-            (json!("down"), Word::Other),
-            (json!(null), Word::Other),
+    fn health_reports_of_many_forms_are_understood() {
+        for (payload, health) in [
+            (json!({"status": "UP"}), ReportedHealth::Healthy),
+            (json!({"status": "unhealthy", "healthy": true}), ReportedHealth::Unhealthy),
+            (json!({"healthy": false}), ReportedHealth::Unhealthy),
+            (json!({"ok": true}), ReportedHealth::Healthy),
+            (json!({"status": "degraded"}), ReportedHealth::Other),
+            (json!({"status": 1}), ReportedHealth::Other),
+            (json!("down"), ReportedHealth::Other),
+            (json!(null), ReportedHealth::Other),
         ] {
-            assert_eq!(word_of(&payload), word, "{payload}");
+            assert_eq!(reported_health(&payload), health, "{payload}");
         }
     }
 }

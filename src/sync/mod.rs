@@ -1,9 +1,11 @@
-//! Polling: what the upstream services say, compared with the map, put into the log as `living_map.sync.<service>`
-//! events. So polls are in the history like everything else, and the fold stays the only place where the map changes.
+//! Background polling of the upstreams. A poll's response is compared with the map, and the differences are appended to the
+//! log as `living_map.sync.<service>` events. So polls are in the history like all other changes, and only the fold changes
+//! the map.
 //!
-//! Each service has a loop of its own: a slow one delays nobody, and none is polled twice at once.
+//! Each service has a polling loop of its own: a slow service does not delay the others, and no service is polled twice at
+//! the same time.
 //!
-//! Metric: `living_map_sync_events_total{service}`, events that polls put into the log.
+//! Metric: `living_map_sync_events_total{service}`, events appended by polls.
 
 mod control;
 mod poller;

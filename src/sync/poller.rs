@@ -1,4 +1,4 @@
-//! The loops that poll.
+//! The polling loops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,16 +50,16 @@ impl Default for SyncConfig {
     }
 }
 
-/// How much longer than a round its poll may take before it is broken off from outside; the adapters end by themselves,
-/// with what they have by then.
+/// Time beyond the round timeout after which a poll is cancelled. The clients normally end at the round timeout by themselves,
+/// with the responses they have.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Why a poll brought nothing into the log.
+/// Error of a poll.
 #[derive(Debug, thiserror::Error)]
 enum PollError {
     #[error(transparent)]
     Upstream(#[from] AdapterError),
-    #[error("the answer could not be put into the log: {0}")]
+    #[error("the differences could not be appended to the log: {0}")]
     Log(#[from] LogError),
     #[error("the poll took longer than {} ms", .0.as_millis())]
     TooLong(Duration),
@@ -93,25 +93,25 @@ impl Poller {
         Self { config, upstreams, upstream_health, live, log, refresher, journal }
     }
 
-    /// To ask for polls ahead of time.
+    /// A handle that requests polls ahead of schedule.
     #[must_use]
     pub fn refresher(&self) -> Refresher {
         self.refresher.clone()
     }
 
-    /// Polls when it is asked to, until `shutdown`. Polls under way are broken off then: what they would have found, the
-    /// next start finds.
+    /// Polls on request, until `shutdown`. Polls in progress are cancelled then; the first polls after the next start find
+    /// the same differences.
     ///
-    /// Several servers may poll the same service at the same time: a poll's answer carries the position before which it was
-    /// asked for, and the fold passes over one that is older than another it knows.
+    /// Several replicas may poll the same service at the same time: the events of a poll carry the position at its start, and
+    /// the fold ignores a poll that is older than one it has applied.
     ///
     /// # Panics
-    /// When a poll panics, so that a broken poller is noticed instead of leaving the map to grow old.
+    /// A poll panicked. The process then exits, instead of serving a map that is no longer updated.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut loops = JoinSet::new();
         for &service in Service::ALL {
             let poller = self.clone();
-            let loop_ = async move { poller.poll_when_asked(service).await };
+            let loop_ = async move { poller.poll_on_request(service).await };
             loops.spawn(shutdown.clone().run_until_cancelled_owned(loop_));
         }
         while let Some(ended) = loops.join_next().await {
@@ -123,35 +123,35 @@ impl Poller {
         }
     }
 
-    /// Asks for a poll of each service in each interval, until `shutdown`.
-    pub async fn ask_regularly(self, shutdown: CancellationToken) {
-        let asking = Service::ALL.iter().map(|&service| self.ask_in_each_interval(service));
-        shutdown.run_until_cancelled(futures::future::join_all(asking)).await;
+    /// Requests a poll of each service in each interval, until `shutdown`.
+    pub async fn poll_regularly(self, shutdown: CancellationToken) {
+        let schedules = Service::ALL.iter().map(|&service| self.schedule(service));
+        shutdown.run_until_cancelled(futures::future::join_all(schedules)).await;
     }
 
-    async fn ask_in_each_interval(&self, service: Service) {
+    async fn schedule(&self, service: Service) {
         self.live.caught_up().await;
         loop {
-            self.refresher.gate(service).refreshed().await;
+            self.refresher.queue(service).refreshed().await;
             sleep(jittered(self.config.interval)).await;
         }
     }
 
-    async fn poll_when_asked(&self, service: Service) {
-        // what the log says already is no difference
+    async fn poll_on_request(&self, service: Service) {
+        // a map that is catching up would differ from every response
         self.live.caught_up().await;
-        let gate = self.refresher.gate(service);
+        let queue = self.refresher.queue(service);
         loop {
-            gate.wanted().await;
-            let under_way = gate.begin();
+            queue.requested().await;
+            let in_progress = queue.start();
             let span = tracing::info_span!(target: TARGET, "poll", otel.name = %format!("poll {service}"));
             let outcome = self.poll(service).instrument(span).await;
             self.report(service, outcome);
-            drop(under_way);
+            drop(in_progress);
         }
     }
 
-    /// Polls once; the number of events that it was worth.
+    /// Polls once; returns the number of appended events.
     async fn poll(&self, service: Service) -> Result<usize, PollError> {
         let deadline = Instant::now() + self.config.round_timeout;
         let (mark, agent_ids) = self.live.with(|state| {
@@ -176,7 +176,7 @@ impl Poller {
         Ok(number)
     }
 
-    /// What an answer says anew. Off the runtime's threads: for 100,000 entities it takes half a second.
+    /// Differences between a response and the map. On a blocking thread, since 100,000 entities take half a second.
     async fn diff(&self, mark: Mark, answer: Answer) -> Vec<Value> {
         let (live, max_bytes) = (self.live.clone(), self.config.max_event_bytes);
         let diff = move || live.with(|state| state.diff(&mark, &answer, max_bytes));
@@ -186,7 +186,7 @@ impl Poller {
         }
     }
 
-    /// The position of the last event, when the log says it.
+    /// Appends events; returns the position of the last one, if the log reports it.
     async fn append(&self, events: Vec<NewEvent>) -> Result<Option<Cursor>, PollError> {
         let mut last = None;
         for appended in self.log.append(events).await {
@@ -195,18 +195,18 @@ impl Poller {
         Ok(last)
     }
 
-    /// Without it the next poll would find the same differences once more.
+    /// Waits until the fold has applied a poll, so that the next one does not find the same differences.
     async fn wait_for_fold(&self, service: Service, cursor: Cursor) {
         if timeout(self.config.fold_timeout, self.live.folded(cursor)).await.is_err() {
             let waited_ms = self.config.fold_timeout.as_millis();
-            tracing::debug!(%service, %cursor, waited_ms, "the fold has not taken in a poll's answer yet");
+            tracing::debug!(%service, %cursor, waited_ms, "the fold has not applied a poll yet");
         }
     }
 
     fn report(&self, service: Service, outcome: Result<usize, PollError>) {
         match outcome {
             Ok(events) => match self.upstream_health.record_success(service, Utc::now()) {
-                HealthChange::Recovered => tracing::info!(%service, events, "upstream answers"),
+                HealthChange::Recovered => tracing::info!(%service, events, "upstream is available"),
                 HealthChange::Failed | HealthChange::Unchanged => tracing::debug!(%service, events, "upstream polled"),
             },
             Err(error) => {
@@ -214,7 +214,7 @@ impl Poller {
                 self.journal(service, &error, change);
                 match change {
                     HealthChange::Failed => {
-                        tracing::warn!(%service, %error, "upstream fails; its last good data stays on the map");
+                        tracing::warn!(%service, %error, "upstream failed; its last good data stays on the map");
                     }
                     HealthChange::Recovered | HealthChange::Unchanged => {
                         tracing::debug!(%service, %error, "upstream still fails");
@@ -237,7 +237,7 @@ impl Poller {
             return;
         }
         self.journal.mark_rescued("read", service.as_str());
-        // once for each outage, as the log says it: every poll of it is an entry already
+        // once per outage: each of its polls is an entry already
         if change == HealthChange::Failed {
             self.journal.record_rescue(service.as_str(), LAST_GOOD, error);
         }
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_the_same_after_a_trip_through_the_log() {
+    fn an_event_is_equal_after_encoding_and_decoding() {
         use crate::model::Epoch;
         use crate::model::envelope::{Message, read, write};
         let NewEvent { event, raw } = event(Service::Dao, json!({"entities": [{"id": "dao:a", "value": 1e20}]}));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_takes_at_most_a_tenth_away() {
+    fn jitter_shortens_an_interval_by_at_most_a_tenth() {
         let second = Duration::from_secs(1);
         assert!((0..1000).map(|_| jittered(second)).all(|wait| wait <= second && wait >= second.mul_f64(0.9)));
     }
