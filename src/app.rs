@@ -37,7 +37,7 @@ use crate::log::{
     dead_letter_publisher,
 };
 use crate::model::Epoch;
-use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, Sources, Streams};
+use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamSources, Streams};
 use crate::sync::{ControlEventHandler, Poller};
 use crate::tasks::{Stage, Tasks};
 use crate::telemetry::Export;
@@ -281,7 +281,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
 
     let streams_stop = CancellationToken::new();
     let replay = Replay::new(replay_config(&settings), live.clone(), past.clone());
-    let sources = Sources { snapshot: snapshots(&live), replay: replay.source() };
+    let sources = StreamSources { snapshot: snapshots(&live), replay: replay.source() };
     let streams = Streams::start(stream_config(&settings), &hub, &sources, streams_stop.clone());
     let http_config = http_config(&settings);
     let state = AppState::from(Services {

@@ -50,7 +50,7 @@ pub async fn event_stream(State(state): State<AppState>, mut request: Request) -
     let by_header = last_event_id(request.headers())?;
     options.cursor = by_header.or(options.cursor);
     stream::catch_up_with(&state, options.cursor).await;
-    options.guest = stream::guest(request.extensions());
+    options.client = stream::client_info(request.extensions());
     let connection = request.extensions_mut().remove::<Connection>().unwrap_or_default();
     state.streams.open(options, connection).await.map_err(|error| {
         let problem = Problem::from(error);

@@ -10,7 +10,7 @@ use super::error::{Document, Problem};
 use super::limits::Visitor;
 use super::state::AppState;
 use crate::model::{Cursor, Layer};
-use crate::stream::{Guest, StreamOptions};
+use crate::stream::{ClientInfo, StreamOptions};
 
 /// Live changes (WebSocket)
 ///
@@ -44,18 +44,18 @@ use crate::stream::{Guest, StreamOptions};
 pub async fn stream(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     let (mut head, _no_body) = request.into_parts();
     let mut options = options(&state, head.uri.query())?;
-    options.guest = guest(&head.extensions);
+    options.client = client_info(&head.extensions);
     catch_up_with(&state, options.cursor).await;
     Ok(state.streams.upgrade(&mut head, options)?)
 }
 
-/// Who the client is, for the stream: it ends when the client's token does.
-pub fn guest(extensions: &Extensions) -> Guest {
+/// The address of the client, and the expiry of its token, which ends the stream.
+pub fn client_info(extensions: &Extensions) -> ClientInfo {
     let visitor = Visitor::of(extensions);
     let end = visitor.identity().and_then(|identity| identity.expires_at);
     let left = end.map(|end| (end - Utc::now()).to_std().unwrap_or_default());
     // a token that ends further away than a clock reaches does not
-    Guest { address: Some(visitor.address), until: left.and_then(|left| Instant::now().checked_add(left)) }
+    ClientInfo { address: Some(visitor.address), expires_at: left.and_then(|left| Instant::now().checked_add(left)) }
 }
 
 /// Reads the connect options, and looks up the entities that they name.

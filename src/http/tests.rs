@@ -20,7 +20,7 @@ use crate::lease::Leadership;
 use crate::live::{self, LiveConfig, LiveMap, TimeTravel, TimeTravelConfig};
 use crate::log::{EventLog, dead_letter_publisher};
 use crate::model::{Cursor, Epoch, envelope};
-use crate::stream::{Hub, HubConfig, Replay, SnapshotJson, SnapshotSource, Sources, StreamConfig, Streams};
+use crate::stream::{Hub, HubConfig, Replay, SnapshotJson, SnapshotSource, StreamConfig, StreamSources, Streams};
 use crate::sync::{Poller, SyncConfig};
 use crate::upstream_health::UpstreamHealth;
 
@@ -78,7 +78,7 @@ fn streams(hub: &Arc<Hub>) -> Streams {
         Box::pin(async { SnapshotJson { cursor: Cursor { epoch: Epoch(7), seq: 0 }, json } })
     });
     let replay = Arc::new(|_| Box::pin(async { Replay::Gone { oldest: None } }) as _);
-    let sources = Sources { snapshot: source, replay };
+    let sources = StreamSources { snapshot: source, replay };
     Streams::start(StreamConfig::default(), hub, &sources, CancellationToken::new())
 }
 

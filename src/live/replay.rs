@@ -22,7 +22,7 @@ use super::ahead::Stopped;
 use super::past::{self, TimeTravel, TimeTravelError};
 use crate::map::State;
 use crate::model::Cursor;
-use crate::stream::{Batch, Replay as Answer, ReplaySource};
+use crate::stream::{FrameBatch, Replay as Answer, ReplaySource};
 use segments::{Broken, Cutter, STRETCH_EVENTS};
 use table::{Look, Table, Walk};
 
@@ -134,7 +134,7 @@ impl Replay {
     ///
     /// # Errors
     /// See [`ReplayError`].
-    pub async fn behind(&self, position: Cursor) -> Result<Arc<Batch>, ReplayError> {
+    pub async fn behind(&self, position: Cursor) -> Result<Arc<FrameBatch>, ReplayError> {
         let mut held = true;
         let found = timeout(self.0.config.patience, self.find(position, &mut held)).await;
         let found = found.unwrap_or_else(|_| Err(ReplayError::Unavailable("it took too long".to_owned())));
@@ -148,7 +148,7 @@ impl Replay {
         found
     }
 
-    async fn find(&self, position: Cursor, held: &mut bool) -> Result<Arc<Batch>, ReplayError> {
+    async fn find(&self, position: Cursor, held: &mut bool) -> Result<Arc<FrameBatch>, ReplayError> {
         let mut changed = self.0.changed.subscribe();
         let mut awaited: Option<Arc<Walk>> = None;
         loop {
@@ -270,7 +270,7 @@ impl Replay {
         Ok(cutter)
     }
 
-    fn keep(&self, position: Cursor, made: Vec<Arc<Batch>>) {
+    fn keep(&self, position: Cursor, made: Vec<Arc<FrameBatch>>) {
         if !made.is_empty() {
             let bytes = self.lock().keep(position.epoch, made, Instant::now());
             show(bytes);

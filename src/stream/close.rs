@@ -1,58 +1,58 @@
-//! Why a connection ends, and what its client should do about it.
+//! Close codes, and how clients must react to them.
 //!
-//! Codes are a contract with clients:
+//! The codes are a contract with clients:
 //!
 //! | code | meaning | client |
 //! |---|---|---|
 //! | 1012 | the server restarts | reconnects by cursor, after the `reconnect` frame's `after_ms` |
-//! | 4000–4499 | ours | reconnects by cursor, with back-off |
-//! | 4008 | it did not take what was sent | |
-//! | 4012 | it did not answer a ping | |
-//! | 4401 | the token that it came with has expired | gets a fresh one first |
-//! | 1002 | it broke the WebSocket protocol | does not reconnect: it would happen again |
+//! | 4000–4499 | application codes | reconnects by cursor, with back-off |
+//! | 4008 | the client reads too slowly | |
+//! | 4012 | the client did not answer a ping | |
+//! | 4401 | the token of the connection has expired | gets a fresh token first |
+//! | 1002 | the client violated the WebSocket protocol | does not reconnect: it would happen again |
 //! | 1007 | a text message that is not UTF-8 | |
-//! | 1008 | more messages, or more bad ones, than allowed | |
+//! | 1008 | more messages, or more invalid messages, than allowed | |
 //! | 1009 | a message over the size limit | |
-//! | 4500–4999 | ours, reserved | does not reconnect |
+//! | 4500–4999 | application codes, reserved | does not reconnect |
 //!
-//! Any other end (1001, 1006, 1011, no code at all) is one to reconnect after.
+//! After any other end (1001, 1006, 1011, no code at all) the client reconnects.
 
 use std::ops::RangeInclusive;
 
-/// Our own codes after which a client reconnects with its cursor.
+/// Application codes after which a client reconnects with its cursor.
 pub const RESUMABLE_CODES: RangeInclusive<u16> = 4000..=4499;
-/// Our own codes after which it does not.
+/// Application codes after which a client does not reconnect.
 pub const FINAL_CODES: RangeInclusive<u16> = 4500..=4999;
 
-/// Why a connection ended.
+/// The reason for the end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The client closed it.
+    /// The client closed the connection.
     Left,
     /// The connection broke.
     Broken,
-    /// The client does not speak the protocol.
+    /// The client violated the protocol.
     Protocol,
-    /// Its text is not UTF-8.
+    /// A text message is not UTF-8.
     InvalidText,
-    /// Its message is too long.
+    /// A message is too long.
     TooLarge,
-    /// It sends too much, or too much that makes no sense.
+    /// The client sends too many messages, or too many invalid messages.
     TooMany,
-    /// It does not take what it is sent.
+    /// The client reads too slowly.
     Slow,
-    /// It does not answer.
+    /// The client did not answer a ping.
     NoPong,
-    /// Its token has expired.
+    /// The client's token has expired.
     Expired,
-    /// The server stops.
+    /// The server is stopping.
     Shutdown,
-    /// The server cannot say what the map is.
+    /// No snapshot is available.
     Internal,
 }
 
 impl CloseReason {
-    /// The close code that goes over the wire.
+    /// The close code on the wire.
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {
@@ -69,7 +69,7 @@ impl CloseReason {
         }
     }
 
-    /// Its name in logs and in the label of `living_map_stream_closed_total`.
+    /// The name in logs and in the label of `living_map_stream_closed_total`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

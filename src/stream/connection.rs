@@ -1,12 +1,12 @@
-//! What a streaming answer does to the connection that carries it.
+//! Control of the HTTP connection that carries a streaming response.
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-/// The connection of a request, in the request's extensions. An answer that does not end says so here, and ends the
-/// connection here when its client takes nothing any more: the HTTP server does not ask a body for more before it has
-/// written what it got, so the body alone could not.
+/// A handle on the connection of a request, stored in the request's extensions. A streaming response uses it to announce
+/// itself, and to end the connection of a client that does not read: the HTTP server polls a body only after it has
+/// written the previous chunk, so the body alone cannot end it.
 #[derive(Debug, Clone, Default)]
 pub struct Connection(Arc<Tokens>);
 
@@ -17,22 +17,22 @@ struct Tokens {
 }
 
 impl Connection {
-    /// Its answer is a stream from now on: it is counted among the streaming clients, not among the requests.
+    /// Marks the response as a stream: the connection counts as a streaming client and no longer as a request.
     pub fn becomes_stream(&self) {
         self.0.streaming.cancel();
     }
 
-    /// Ends it, with whatever is under way.
+    /// Closes the connection immediately; unwritten data is lost.
     pub fn hang_up(&self) {
         self.0.hang_up.cancel();
     }
 
-    /// Returns once its answer is a stream.
+    /// Completes when the response is marked as a stream.
     pub async fn became_stream(&self) {
         self.0.streaming.cancelled().await;
     }
 
-    /// Returns once it is to end.
+    /// Completes when the connection must be closed.
     pub async fn hung_up(&self) {
         self.0.hang_up.cancelled().await;
     }

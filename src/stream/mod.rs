@@ -1,41 +1,41 @@
-//! Streaming to browsers: the shared ring, the frames, the filters, the WebSocket, server-sent events.
+//! Streaming to clients: the ring buffer, the frames, the filters, WebSocket and server-sent events.
 //!
-//! An event is encoded once, as the bytes of a ready WebSocket frame, and kept in one ring ([`Hub`]). A client is a
-//! position in that ring: it has no queue and no copy of a frame. A few tasks, the shards, own all sockets; each writes
-//! the same bytes to all of its clients in one pass. Whoever is behind the ring is given what it missed by a
-//! [`ReplaySource`], in the same frames, or a fresh snapshot where that is not to be had, never a silent gap; whoever does
-//! not read at all is closed with a code that says how to go on.
+//! An event is encoded once, as the bytes of a complete WebSocket frame, and kept in one ring buffer ([`Hub`]). A client is
+//! a position in that ring: it has no queue and no copy of a frame. A few tasks, the shards, own all sockets; each writes
+//! the same bytes to all of its clients in one pass. A client whose position was evicted gets the missed frames from a
+//! [`ReplaySource`], or a fresh snapshot if they are gone, never a silent gap. A client that does not read is closed with a
+//! close code that says how to resume.
 //!
 //! ```text
 //! live ──publish──► Hub (ring) ──wake──► shard ──► sockets at its position
 //!                                          ▲
-//! http ──Streams::upgrade──► upgraded ─────┘  (snapshot first; what the ring has not, from the Sources)
-//! http ──Streams::open──► sse: the body of the answer reads the ring by itself
+//! http ──Streams::upgrade──► upgraded ─────┘  (first a snapshot; evicted frames come from the StreamSources)
+//! http ──Streams::open──► sse: the response body reads the ring by itself
 //! ```
 
-mod client;
 mod close;
 mod config;
 mod connection;
-mod decode;
-mod filter;
-mod handshake;
+mod context;
+mod frame;
 mod hub;
-mod io;
-mod outbox;
+mod layers;
+mod options;
 pub mod protocol;
-mod ready;
-mod replay;
-mod shard;
+mod slots;
+mod sources;
 mod sse;
 mod streams;
+mod websocket;
 
 pub use close::{CloseReason, FINAL_CODES, RESUMABLE_CODES};
 pub use config::{HubConfig, StreamConfig};
 pub use connection::Connection;
-pub use filter::{Guest, InvalidOption, LayerSet, StreamOptions};
-pub use handshake::UpgradeError;
-pub use hub::{Batch, Frame, Hub, Read};
-pub use replay::{Replay, ReplaySource};
+pub use frame::{Frame, FrameBatch};
+pub use hub::{Hub, RingRead};
+pub use layers::LayerSet;
+pub use options::{ClientInfo, InvalidOption, StreamOptions};
+pub use sources::{Replay, ReplaySource, SnapshotJson, SnapshotSource, StreamSources};
 pub use sse::OpenError;
-pub use streams::{SnapshotJson, SnapshotSource, Sources, Streams};
+pub use streams::Streams;
+pub use websocket::UpgradeError;

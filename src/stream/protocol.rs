@@ -1,4 +1,4 @@
-//! The frames of the stream. The JSON is the same for WebSocket and for server-sent events.
+//! The frames of the stream. The JSON is the same for WebSocket and server-sent events.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -10,12 +10,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use crate::map::Outcome;
 use crate::model::{AlertChange, Change, Cursor, EntityType, LogEntry, time};
 
-/// What the JSON of a `snapshot` frame begins with; the snapshot follows.
+/// Beginning of the JSON of a `snapshot` frame, before the snapshot.
 pub const SNAPSHOT_PREFIX: &[u8] = br#"{"kind":"snapshot","data":"#;
-/// What it ends with.
+/// End of the JSON of a `snapshot` frame, after the snapshot.
 pub const SNAPSHOT_SUFFIX: &[u8] = b"}";
 
-/// The longest header of a server's WebSocket frame, in bytes.
+/// Maximum length of a server's WebSocket frame header, in bytes.
 const MAX_HEADER_BYTES: usize = 10;
 
 /// An `event` frame.
@@ -32,7 +32,7 @@ struct EventFrame<'a> {
     changes: &'a [Change],
 }
 
-/// A WebSocket text frame around JSON.
+/// A WebSocket text frame with JSON.
 #[derive(Debug, Clone)]
 pub struct TextFrame {
     wire: Bytes,
@@ -40,19 +40,19 @@ pub struct TextFrame {
 }
 
 impl TextFrame {
-    /// Header and JSON.
+    /// The whole frame: header and JSON.
     #[must_use]
     pub fn wire(&self) -> &Bytes {
         &self.wire
     }
 
-    /// The JSON alone.
+    /// The JSON without the header.
     #[must_use]
     pub fn json(&self) -> Bytes {
         self.wire.slice(self.header_len..)
     }
 
-    /// Puts the header into the free bytes at the front of `buffer`, right before the JSON, so that nothing is moved.
+    /// Writes the header into the reserved bytes at the front of `buffer`, directly before the JSON, so that no bytes move.
     fn of_buffer(mut buffer: Vec<u8>) -> Self {
         let header = header(OpCode::Data(Data::Text), buffer.len() - MAX_HEADER_BYTES);
         let start = MAX_HEADER_BYTES - header.len();
@@ -64,7 +64,7 @@ impl TextFrame {
 /// The `event` frame of a log entry.
 ///
 /// # Errors
-/// When a value does not serialise, which JSON values always do.
+/// A value cannot be serialized. JSON values always can.
 pub fn event(entry: &LogEntry, outcome: &Outcome) -> serde_json::Result<TextFrame> {
     let event = &entry.event;
     let entity_id = outcome.entity_id.as_deref().or(event.entity_id.as_deref());
@@ -87,7 +87,7 @@ pub fn event(entry: &LogEntry, outcome: &Outcome) -> serde_json::Result<TextFram
     Ok(TextFrame::of_buffer(buffer))
 }
 
-/// The `alert` frame of an alert that an entry raised or cleared. It comes right behind the entry's `event` frame.
+/// The `alert` frame of an alert that an entry raised or cleared. It follows the entry's `event` frame directly.
 #[must_use]
 pub fn alert(entry: &LogEntry, change: &AlertChange) -> TextFrame {
     let (timestamp, cursor) = (time::text(entry.logged_at), entry.cursor);
@@ -95,19 +95,19 @@ pub fn alert(entry: &LogEntry, change: &AlertChange) -> TextFrame {
     text(&json!({"kind": "alert", "state": state, "alert": alert, "timestamp": timestamp, "cursor": cursor}))
 }
 
-/// A `ping` frame: the server is there, and everything up to `cursor` was sent or filtered out.
+/// A `ping` frame: the connection works, and everything up to `cursor` was sent or filtered out.
 #[must_use]
 pub fn ping(now: DateTime<Utc>, cursor: Cursor) -> TextFrame {
     text(&json!({"kind": "ping", "timestamp": time::text(now), "cursor": cursor}))
 }
 
-/// An `error` frame. `code` is a stable name, `message` is for people.
+/// An `error` frame. `code` is a stable name, `message` a text for people.
 #[must_use]
 pub fn error(now: DateTime<Utc>, code: &str, message: &str) -> TextFrame {
     text(&json!({"kind": "error", "error": message, "timestamp": time::text(now), "code": code}))
 }
 
-/// A `reconnect` frame: the server is about to stop, come back after `after_ms`.
+/// A `reconnect` frame: the server is stopping; reconnect after `after_ms`.
 #[must_use]
 pub fn reconnect(after_ms: u64) -> TextFrame {
     text(&json!({"kind": "reconnect", "after_ms": after_ms}))
@@ -119,7 +119,7 @@ fn text(value: &Value) -> TextFrame {
     TextFrame::of_buffer(buffer)
 }
 
-/// What precedes a snapshot of `bytes` bytes on the wire: the header and [`SNAPSHOT_PREFIX`].
+/// The bytes before a snapshot of `bytes` bytes: the frame header and [`SNAPSHOT_PREFIX`].
 #[must_use]
 pub fn snapshot_head(bytes: usize) -> Bytes {
     let mut head = header(OpCode::Data(Data::Text), SNAPSHOT_PREFIX.len() + bytes + SNAPSHOT_SUFFIX.len());
@@ -127,19 +127,19 @@ pub fn snapshot_head(bytes: usize) -> Bytes {
     Bytes::from(head)
 }
 
-/// A WebSocket ping without content.
+/// A WebSocket ping without payload.
 #[must_use]
 pub fn protocol_ping() -> Bytes {
     Bytes::from(header(OpCode::Control(Control::Ping), 0))
 }
 
-/// The answer to a WebSocket ping.
+/// The reply to a WebSocket ping.
 #[must_use]
 pub fn protocol_pong(payload: &[u8]) -> Bytes {
     control(Control::Pong, payload)
 }
 
-/// A WebSocket close. `reason` is cut to the 123 bytes that fit.
+/// A WebSocket close frame. `reason` is truncated to 123 bytes, the maximum.
 #[must_use]
 pub fn protocol_close(code: u16, reason: &str) -> Bytes {
     let reason = &reason[..reason.floor_char_boundary(123)];
@@ -155,7 +155,7 @@ fn control(kind: Control, payload: &[u8]) -> Bytes {
 fn header(opcode: OpCode, bytes: usize) -> Vec<u8> {
     let mut header = Vec::with_capacity(MAX_HEADER_BYTES);
     let frame = FrameHeader { is_final: true, opcode, mask: None, ..FrameHeader::default() };
-    // Writing to a vector does not fail.
+    // Writing to a vector cannot fail.
     let _ = frame.format(bytes as u64, &mut header);
     header
 }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_reason_is_cut_between_characters() {
+    fn a_close_reason_is_truncated_between_characters() {
         let frame = protocol_close(1008, &"є".repeat(100));
         assert_eq!(frame.len(), 2 + 2 + 122);
         assert!(std::str::from_utf8(&frame[4..]).is_ok());

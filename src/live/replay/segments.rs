@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::map::State;
 use crate::model::{Cursor, LogEntry};
-use crate::stream::{Batch, Frame};
+use crate::stream::{Frame, FrameBatch};
 
 /// A stretch ends at each multiple of this many positions, so that folds from different states make the same ones…
 pub const STRETCH_EVENTS: u64 = 1_024;
@@ -28,7 +28,7 @@ pub struct Segments {
 
 #[derive(Debug)]
 struct Segment {
-    batch: Arc<Batch>,
+    batch: Arc<FrameBatch>,
     bytes: usize,
     used: Instant,
 }
@@ -43,16 +43,16 @@ impl Segments {
     }
 
     /// The one that goes on from `position`.
-    pub fn get(&mut self, position: Cursor, now: Instant) -> Option<Arc<Batch>> {
+    pub fn get(&mut self, position: Cursor, now: Instant) -> Option<Arc<FrameBatch>> {
         // none begins before the multiple and goes on behind it
         let from = position.seq / STRETCH_EVENTS * STRETCH_EVENTS;
         let mut nearest = self.by_start.range_mut(from..=position.seq).rev();
-        let (_, segment) = nearest.find(|(_, segment)| segment.batch.goes_on_from(position))?;
+        let (_, segment) = nearest.find(|(_, segment)| segment.batch.continues_from(position))?;
         segment.used = now;
         Some(Arc::clone(&segment.batch))
     }
 
-    pub fn put(&mut self, batch: Arc<Batch>, now: Instant) {
+    pub fn put(&mut self, batch: Arc<FrameBatch>, now: Instant) {
         let start = batch.after.seq;
         if self.by_start.get(&start).is_some_and(|held| held.batch.upto.seq >= batch.upto.seq) {
             return;
@@ -119,7 +119,7 @@ impl Cutter {
     }
 
     /// Folds what comes next, up to `to`, into stretches; a last one that ends at `to`. Entries behind it are left.
-    pub fn fold(&mut self, entries: &[LogEntry], to: u64) -> Result<Vec<Arc<Batch>>, Broken> {
+    pub fn fold(&mut self, entries: &[LogEntry], to: u64) -> Result<Vec<Arc<FrameBatch>>, Broken> {
         let mut made = Vec::new();
         for entry in entries.iter().take_while(|entry| entry.cursor.seq <= to) {
             let next = self.at.seq + 1;
@@ -140,8 +140,8 @@ impl Cutter {
         Ok(made)
     }
 
-    fn cut(&mut self) -> Batch {
-        let batch = Batch { after: self.after, upto: self.at, frames: std::mem::take(&mut self.frames) };
+    fn cut(&mut self) -> FrameBatch {
+        let batch = FrameBatch { after: self.after, upto: self.at, frames: std::mem::take(&mut self.frames) };
         (self.after, self.bytes) = (self.at, 0);
         batch
     }
@@ -158,12 +158,12 @@ mod tests {
         Cursor { epoch: Epoch(1), seq }
     }
 
-    fn stretch(after: u64, upto: u64) -> Arc<Batch> {
-        Arc::new(Batch { after: at(after), upto: at(upto), frames: Vec::new() })
+    fn stretch(after: u64, upto: u64) -> Arc<FrameBatch> {
+        Arc::new(FrameBatch { after: at(after), upto: at(upto), frames: Vec::new() })
     }
 
     #[test]
-    fn a_position_finds_the_stretch_that_goes_on_from_it() {
+    fn a_position_finds_the_stretch_that_continues_from_it() {
         let mut segments = Segments::new(usize::MAX);
         let now = Instant::now();
         // a short one at what was the end, and one of another fold that goes past it

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::segments::{Cutter, STRETCH_EVENTS, Segments};
 use super::{AHEAD_EVENTS, ReplayConfig, ReplayError};
 use crate::model::{Cursor, Epoch};
-use crate::stream::Batch;
+use crate::stream::FrameBatch;
 
 /// A fold that stopped this far before a position is gone on from; over a longer way there may be a saved state.
 const NEAR_EVENTS: u64 = 16 * STRETCH_EVENTS;
@@ -25,7 +25,7 @@ pub struct Walk {
     from: OnceLock<u64>,
     failed: OnceLock<ReplayError>,
     /// The stretch that was asked for: whoever waits gets it, however soon what is kept has no place for it.
-    found: OnceLock<Arc<Batch>>,
+    found: OnceLock<Arc<FrameBatch>>,
 }
 
 impl Walk {
@@ -41,15 +41,15 @@ impl Walk {
     }
 
     /// It has made these.
-    pub fn made(&self, made: &[Arc<Batch>]) {
-        if let Some(batch) = made.iter().find(|batch| batch.goes_on_from(self.position)) {
+    pub fn made(&self, made: &[Arc<FrameBatch>]) {
+        if let Some(batch) = made.iter().find(|batch| batch.continues_from(self.position)) {
             let _ = self.found.set(Arc::clone(batch));
         }
     }
 
     /// What it found, if that goes on from `position`.
-    pub fn found(&self, position: Cursor) -> Option<Arc<Batch>> {
-        self.found.get().filter(|batch| batch.goes_on_from(position)).cloned()
+    pub fn found(&self, position: Cursor) -> Option<Arc<FrameBatch>> {
+        self.found.get().filter(|batch| batch.continues_from(position)).cloned()
     }
 
     /// Why it failed, if it has, and `position` was on its way.
@@ -65,7 +65,7 @@ impl Walk {
 /// What there is for a position.
 pub enum Look {
     /// This.
-    Found(Arc<Batch>),
+    Found(Arc<FrameBatch>),
     /// A position behind it is not held.
     Gone,
     /// Nothing yet: a fold is on its way there, or there is no place for one more.
@@ -145,7 +145,7 @@ impl Table {
     }
 
     /// Keeps what a fold made; the bytes kept now.
-    pub fn keep(&mut self, epoch: Epoch, made: Vec<Arc<Batch>>, now: Instant) -> usize {
+    pub fn keep(&mut self, epoch: Epoch, made: Vec<Arc<FrameBatch>>, now: Instant) -> usize {
         if epoch == self.epoch {
             for batch in made {
                 self.segments.put(batch, now);

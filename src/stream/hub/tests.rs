@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{Event, Layer};
+use crate::model::{Change, EntityType, Event, Layer};
 use crate::stream::StreamOptions;
 
 const EPOCH: Epoch = Epoch(1);
@@ -35,8 +35,8 @@ fn publish(hub: &Hub, seq: u64) {
 
 fn seqs(hub: &Hub, after: u64) -> Option<(Vec<u64>, u64)> {
     match hub.read(at(after), usize::MAX) {
-        Read::Frames(batch) => Some((batch.frames.iter().map(|frame| frame.seq()).collect(), batch.upto.seq)),
-        Read::Lagged { .. } => None,
+        RingRead::Frames(batch) => Some((batch.frames.iter().map(|frame| frame.seq()).collect(), batch.upto.seq)),
+        RingRead::Lagged { .. } => None,
     }
 }
 
@@ -45,7 +45,7 @@ fn hub(max_frames: usize) -> Hub {
 }
 
 #[test]
-fn a_position_is_read_from_until_it_is_evicted() {
+fn a_position_is_readable_until_it_is_evicted() {
     let hub = hub(3);
     for seq in 1..=5 {
         publish(&hub, seq);
@@ -68,7 +68,7 @@ fn a_duplicate_advances_without_a_frame() {
 }
 
 #[test]
-fn nobody_reads_across_a_gap_or_into_another_log() {
+fn no_reader_crosses_a_gap_or_enters_another_log() {
     let hub = hub(9);
     publish(&hub, 1);
     publish(&hub, 5);
@@ -83,12 +83,12 @@ fn nobody_reads_across_a_gap_or_into_another_log() {
 }
 
 #[test]
-fn a_read_is_limited_in_bytes_and_says_how_far_it_came() {
+fn a_read_is_limited_in_bytes_and_reports_its_end() {
     let hub = hub(9);
     for seq in 1..=5 {
         publish(&hub, seq);
     }
-    let Read::Frames(batch) = hub.read(at(1), 1) else { panic!("lagged") };
+    let RingRead::Frames(batch) = hub.read(at(1), 1) else { panic!("lagged") };
     assert_eq!((batch.frames.len(), batch.upto), (1, at(2)));
 }
 
@@ -105,11 +105,11 @@ fn bytes_are_bounded_and_accounted_for() {
 }
 
 #[test]
-fn an_event_belongs_to_the_layers_it_changed_and_to_its_entitys() {
+fn an_event_matches_changed_layers_and_that_of_its_entity() {
     let hub = hub(1);
     let remove = Change::Remove { layer: Layer::City, kind: EntityType::Microdao, id: "microdao:b".into() };
     hub.publish(&entry(at(1)), &Outcome { changes: vec![remove], ..Outcome::default() });
-    let Read::Frames(batch) = hub.read(at(0), 1) else { panic!("lagged") };
+    let RingRead::Frames(batch) = hub.read(at(0), 1) else { panic!("lagged") };
     let wants = |query: &str| StreamOptions::from_query(query).unwrap().wants(&batch.frames[0]);
     for query in ["layers=city", "layers=nodes", "entity=microdao:b", "entity=node:a", "types=node.>", ""] {
         assert!(wants(query), "{query}");
@@ -120,10 +120,10 @@ fn an_event_belongs_to_the_layers_it_changed_and_to_its_entitys() {
 }
 
 proptest! {
-    /// Against a plain list: whatever was published, evicted, skipped or reset, a reader gets exactly what follows its
-    /// position or is told that it lags.
+    /// Compares with a plain list: after any sequence of publishing, eviction, gaps and resets, a reader gets exactly the
+    /// frames after its position, or `Lagged`.
     #[test]
-    fn a_reader_never_misses_a_frame_in_silence(
+    fn a_reader_never_misses_a_frame_unnoticed(
         steps in prop::collection::vec((0_u8..20, 0_u64..3), 1..80),
         max_frames in 1_usize..10,
         after in 0_u64..100,
@@ -159,7 +159,7 @@ proptest! {
 }
 
 #[test]
-fn alerts_come_as_frames_behind_the_event_that_raised_them() {
+fn alert_frames_follow_the_event_that_raised_them() {
     use crate::model::{Alert, AlertChange, AlertSeverity, AlertState};
     let hub = hub(2);
     let alert = |id: &str| AlertChange {
@@ -181,12 +181,12 @@ fn alerts_come_as_frames_behind_the_event_that_raised_them() {
         },
     };
     hub.publish(&entry(at(1)), &Outcome { alerts: vec![alert("a"), alert("b")], ..Outcome::default() });
-    let Read::Frames(batch) = hub.read(at(0), 1) else { panic!("lagged") };
+    let RingRead::Frames(batch) = hub.read(at(0), 1) else { panic!("lagged") };
     let frame = &batch.frames[0];
     let alerts: Vec<serde_json::Value> = frame.alerts().map(|json| serde_json::from_slice(&json).unwrap()).collect();
     assert_eq!((&alerts[0]["kind"], &alerts[0]["state"]), (&json!("alert"), &json!("raised")));
     assert_eq!((&alerts[1]["alert"]["id"], &alerts[1]["cursor"]), (&json!("b"), &json!(at(1))));
-    // three whole text frames, one behind the other
+    // three complete text frames in sequence
     let (mut wire, mut texts) = (&**frame.wire(), Vec::new());
     while let [0x81, length, rest @ ..] = wire {
         let (length, rest) = match length {

@@ -1,8 +1,9 @@
-//! One client: a position in the ring, and what it is owed next.
+//! One client: its position in the ring, and the chunks that it gets.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::counter;
@@ -11,68 +12,59 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::encode;
-use super::flight::Flight;
+use super::in_flight::InFlight;
 use crate::model::Cursor;
 use crate::stream::close::CloseReason;
 use crate::stream::config::StreamConfig;
-use crate::stream::filter::StreamOptions;
-use crate::stream::hub::{Batch, Hub, Read};
-use crate::stream::replay::Replay;
-use crate::stream::streams::{Place, SnapshotJson, Sources};
+use crate::stream::context::StreamContext;
+use crate::stream::frame::FrameBatch;
+use crate::stream::hub::RingRead;
+use crate::stream::options::StreamOptions;
+use crate::stream::slots::ClientSlot;
+use crate::stream::sources::{Replay, SnapshotJson};
 
-/// Bytes of frames in one chunk, about: all that a client has under way beside a shared snapshot.
+/// Approximate bytes of frames in one chunk, which is all that a client has in flight besides a shared snapshot.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// What all clients share.
-#[derive(Clone)]
-pub struct Shared {
-    /// The settings.
-    pub config: Arc<StreamConfig>,
-    /// The ring.
-    pub hub: Arc<Hub>,
-    /// Where what the ring has not comes from.
-    pub sources: Sources,
-    /// When clients are to go.
-    pub shutdown: CancellationToken,
-}
-
-/// One client. It reads the ring when the HTTP server asks for more, and has no queue of events.
-pub struct Client {
-    shared: Shared,
+/// One client. It reads the ring when the HTTP server polls it, and has no queue of events.
+pub struct SseClient {
+    context: Arc<StreamContext>,
     head: watch::Receiver<Cursor>,
     options: StreamOptions,
-    /// Everything up to here was sent, or is not wanted; none before a snapshot that it needs.
+    /// Everything up to here is sent or filtered out; `None` before a snapshot that the client needs.
     position: Option<Cursor>,
-    /// Events up to here were published before a client came that resumed, or were given to it by a replay.
+    /// Events up to here count as replayed.
     replay_until: u64,
-    /// What is left of a frame that is in parts.
+    /// Unsent parts of a frame.
     parts: VecDeque<Bytes>,
-    flight: Arc<Flight>,
+    in_flight: Arc<InFlight>,
     heartbeat_at: Instant,
     ping_at: Instant,
     snapshot_at: Option<Instant>,
+    /// Set when the stream ends by itself.
     ended: Option<CloseReason>,
-    cut: Arc<OnceLock<CloseReason>>,
+    /// Set when the connection was closed from outside.
+    close_reason: Arc<OnceLock<CloseReason>>,
     connected_at: Instant,
     _gone: DropGuard,
-    place: Place,
+    slot: ClientSlot,
 }
 
-/// What is seen of a client from outside.
+/// The state of a client that its watching task shares.
 #[derive(Debug, Default)]
-pub struct Watched {
-    /// What is under way.
-    pub flight: Arc<Flight>,
-    /// Why it was ended, for the client to say.
-    pub cut: Arc<OnceLock<CloseReason>>,
-    /// Cancelled when the client is gone.
+pub struct ClientMonitor {
+    /// The chunk in flight.
+    pub in_flight: Arc<InFlight>,
+    /// Set before the connection is closed from outside, for the client to report.
+    pub close_reason: Arc<OnceLock<CloseReason>>,
+    /// Cancelled when the client is dropped.
     pub gone: CancellationToken,
 }
 
-impl Client {
-    /// A client that has everything up to `options.cursor`, which can be resumed from, or that begins anew.
-    pub fn new(shared: Shared, options: StreamOptions, place: Place) -> (Self, Watched) {
-        let head = shared.hub.subscribe();
+impl SseClient {
+    /// A client that resumes after `options.cursor`, which the caller has checked, or begins without one.
+    pub fn new(context: Arc<StreamContext>, options: StreamOptions, slot: ClientSlot) -> (Self, ClientMonitor) {
+        let head = context.hub.subscribe();
         let now = *head.borrow();
         let mut parts = VecDeque::new();
         let position = match options.cursor {
@@ -83,38 +75,38 @@ impl Client {
                 Some(now)
             }
         };
-        let ping_at = ping_time(&shared.config);
-        let watched = Watched::default();
+        let ping_at = next_ping(&context.config);
+        let monitor = ClientMonitor::default();
         let client = Self {
-            heartbeat_at: Instant::now() + shared.config.heartbeat_interval,
+            heartbeat_at: Instant::now() + context.config.heartbeat_interval,
             replay_until: options.cursor.map_or(0, |_| now.seq),
-            shared,
+            context,
             head,
             options,
             position,
             parts,
-            flight: Arc::clone(&watched.flight),
+            in_flight: Arc::clone(&monitor.in_flight),
             ping_at,
             snapshot_at: None,
             ended: None,
-            cut: Arc::clone(&watched.cut),
+            close_reason: Arc::clone(&monitor.close_reason),
             connected_at: Instant::now(),
-            _gone: watched.gone.clone().drop_guard(),
-            place,
+            _gone: monitor.gone.clone().drop_guard(),
+            slot,
         };
-        (client, watched)
+        (client, monitor)
     }
 
-    /// The next chunk of the body, once the one before it is written.
+    /// The next chunk of the body, after the previous one is delivered.
     pub async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        self.flight.landed().await;
+        self.in_flight.delivered().await;
         let chunk = self.chunk().await?;
         counter!("living_map_stream_bytes_total").increment(chunk.len() as u64);
-        let config = &self.shared.config;
+        let config = &self.context.config;
         let now = Instant::now();
         self.heartbeat_at = now + config.heartbeat_interval;
-        let patience = std::time::Duration::from_secs((chunk.len() / config.min_bytes_per_second.max(1)) as u64);
-        let chunk = self.flight.launch(chunk, now + config.stall_timeout + patience);
+        let transfer = Duration::from_secs((chunk.len() / config.min_bytes_per_second.max(1)) as u64);
+        let chunk = self.in_flight.track(chunk, now + config.stall_timeout + transfer);
         Some((Ok(chunk), self))
     }
 
@@ -126,11 +118,11 @@ impl Client {
             if self.ended.is_some() {
                 return None;
             }
-            if self.shared.shutdown.is_cancelled() {
+            if self.context.shutdown.is_cancelled() {
                 self.ended = Some(CloseReason::Shutdown);
-                return Some(encode::reconnect(self.shared.config.reconnect_after_ms(), self.position));
+                return Some(encode::reconnect(self.context.config.reconnect_after_ms(), self.position));
             }
-            if self.place.until().is_some_and(|until| until <= Instant::now()) {
+            if self.slot.expires_at().is_some_and(|expires_at| expires_at <= Instant::now()) {
                 self.ended = Some(CloseReason::Expired);
                 return Some(encode::error("token_expired", "the token has expired, come back with a fresh one"));
             }
@@ -139,39 +131,39 @@ impl Client {
                 continue;
             };
             self.head.mark_unchanged();
-            match self.shared.hub.read(position, CHUNK_BYTES) {
-                Read::Lagged { oldest } if oldest.epoch == position.epoch => {
+            match self.context.hub.read(position, CHUNK_BYTES) {
+                RingRead::Lagged { oldest } if oldest.epoch == position.epoch => {
                     if let Some(chunk) = self.replay(position).await {
                         return Some(chunk);
                     }
                 }
-                Read::Lagged { .. } => self.lag(),
-                Read::Frames(batch) if batch.upto == position => {
+                RingRead::Lagged { .. } => self.lag(),
+                RingRead::Frames(batch) if batch.upto == position => {
                     if let Some(chunk) = self.wait(position).await {
                         return Some(chunk);
                     }
                 }
-                Read::Frames(batch) => {
-                    if let Some(chunk) = self.take(&batch, position) {
+                RingRead::Frames(batch) => {
+                    if let Some(chunk) = self.encode(&batch, position) {
                         return Some(chunk);
                     }
-                    // A filter may leave out all that a long ring holds; others have their turn meanwhile.
+                    // A filter may exclude everything in a long ring; let other tasks run in the meantime.
                     tokio::task::consume_budget().await;
                 }
             }
         }
     }
 
-    /// What the ring has not any more, a chunk at a time: nothing of the stretch is held while the client takes it.
+    /// A chunk of frames that the ring has evicted. The batch itself is not held while the client reads the chunk.
     async fn replay(&mut self, position: Cursor) -> Option<Bytes> {
-        // in a task of its own, as a snapshot; it has a patience of its own
-        let source = Arc::clone(&self.shared.sources.replay);
+        // in a separate task, so that a panic of the source does not end the stream; the source has a timeout
+        let source = Arc::clone(&self.context.sources.replay);
         let replay = tokio::spawn(async move { source(position).await });
-        let replay = self.shared.shutdown.run_until_cancelled(replay).await?;
+        let replay = self.context.shutdown.run_until_cancelled(replay).await?;
         match replay.ok() {
-            Some(Replay::Frames(batch)) if batch.goes_on_from(position) => {
+            Some(Replay::Frames(batch)) if batch.continues_from(position) => {
                 self.replay_until = self.replay_until.max(batch.upto.seq);
-                self.take(&batch, position)
+                self.encode(&batch, position)
             }
             Some(_) | None => {
                 self.lag();
@@ -180,18 +172,18 @@ impl Client {
         }
     }
 
-    /// It needs a snapshot.
+    /// Makes the client request a snapshot.
     fn lag(&mut self) {
         counter!("living_map_stream_lagged_total").increment(1);
         self.position = None;
     }
 
-    /// About a chunk of the wanted frames of a batch; none when none is.
-    fn take(&mut self, batch: &Batch, position: Cursor) -> Option<Bytes> {
+    /// Encodes about one chunk of the frames that pass the filter; `None` if no frame passes.
+    fn encode(&mut self, batch: &FrameBatch, position: Cursor) -> Option<Bytes> {
         let mut chunk = Vec::new();
         let (mut frames, mut replayed) = (0, 0);
         let mut upto = batch.upto;
-        for frame in batch.behind(position).iter().filter(|frame| self.options.wants(frame)) {
+        for frame in batch.frames_after(position).iter().filter(|frame| self.options.wants(frame)) {
             if chunk.len() >= CHUNK_BYTES {
                 upto.seq = frame.seq() - 1;
                 break;
@@ -211,28 +203,28 @@ impl Client {
         Some(chunk.into())
     }
 
-    /// Waits for something to happen; a chunk when it is a sign of life that is due.
+    /// Waits for a new position, the shutdown or a deadline. Returns a `ping` or a heartbeat if one is due.
     async fn wait(&mut self, position: Cursor) -> Option<Bytes> {
         tokio::select! {
-            // The hub is kept alive by this client, so this does not fail.
+            // The client keeps the hub alive, so this does not fail.
             _ = self.head.changed() => None,
-            () = self.shared.shutdown.cancelled() => None,
-            () = expiry(self.place.until()) => None,
+            () = self.context.shutdown.cancelled() => None,
+            () = expiry(self.slot.expires_at()) => None,
             () = sleep_until(self.ping_at) => {
-                self.ping_at = ping_time(&self.shared.config);
+                self.ping_at = next_ping(&self.context.config);
                 Some(encode::ping(position))
             }
             () = sleep_until(self.heartbeat_at) => Some(Bytes::from_static(encode::HEARTBEAT)),
         }
     }
 
-    /// Puts a snapshot into the parts; ends the stream when there is none to be had.
+    /// Queues a snapshot as parts. Ends the stream with an error if no snapshot is available.
     async fn fetch_snapshot(&mut self) {
-        let shared = self.shared.clone();
-        let StreamConfig { resync_interval, stall_timeout, .. } = *shared.config;
+        let context = Arc::clone(&self.context);
+        let StreamConfig { resync_interval, stall_timeout, .. } = context.config;
         let not_before = self.snapshot_at.map(|last| last + resync_interval);
-        // In a task of its own: a source that panics ends this stream in words.
-        let (source, layers) = (Arc::clone(&shared.sources.snapshot), self.options.layers);
+        // in a separate task, so that a panic of the source ends this stream with an error frame
+        let (source, layers) = (Arc::clone(&context.sources.snapshot), self.options.layers);
         let fetch = async {
             if let Some(not_before) = not_before {
                 sleep_until(not_before).await;
@@ -240,9 +232,9 @@ impl Client {
             let snapshot = tokio::spawn(async move { source(layers).await });
             timeout(stall_timeout, snapshot).await.ok().and_then(Result::ok)
         };
-        let Some(snapshot) = shared.shutdown.run_until_cancelled(fetch).await else { return };
+        let Some(snapshot) = context.shutdown.run_until_cancelled(fetch).await else { return };
         let Some(SnapshotJson { cursor, json }) = snapshot else {
-            tracing::error!("no snapshot could be had for a client of server-sent events");
+            tracing::error!("no snapshot for a server-sent events client: the source failed or timed out");
             self.ended = Some(CloseReason::Internal);
             self.parts.push_back(encode::error("unavailable", "the map is not available, reconnect"));
             return;
@@ -254,31 +246,37 @@ impl Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for SseClient {
     fn drop(&mut self) {
-        let reason = self.cut.get().copied().or(self.ended).unwrap_or(CloseReason::Left);
+        let reason = self.close_reason.get().copied().or(self.ended).unwrap_or(CloseReason::Left);
         counter!("living_map_stream_closed_total", "reason" => reason.as_str()).increment(1);
         let seconds = self.connected_at.elapsed().as_secs();
         match reason {
             CloseReason::Left | CloseReason::Shutdown | CloseReason::Expired => {
-                tracing::debug!(reason = reason.as_str(), seconds, position = ?self.position, "an event stream ended");
+                tracing::debug!(reason = reason.as_str(), seconds, position = ?self.position, "event stream ended");
             }
             _ => {
-                tracing::warn!(reason = reason.as_str(), seconds, position = ?self.position, "an event stream was closed");
+                tracing::warn!(
+                    reason = reason.as_str(),
+                    seconds,
+                    position = ?self.position,
+                    "event stream closed by the server"
+                );
             }
         }
     }
 }
 
-/// Returns at this time, or never.
-async fn expiry(until: Option<Instant>) {
-    match until {
-        Some(until) => sleep_until(until).await,
+/// Completes at the given time, or never.
+async fn expiry(expires_at: Option<Instant>) {
+    match expires_at {
+        Some(expires_at) => sleep_until(expires_at).await,
         None => std::future::pending().await,
     }
 }
 
-/// When the next `ping` is due: the interval, less a random part so that clients that came together part.
-fn ping_time(config: &StreamConfig) -> Instant {
+/// When the next `ping` is due: after the interval minus a random part, so that clients that connected together spread
+/// out.
+fn next_ping(config: &StreamConfig) -> Instant {
     Instant::now() + config.ping_interval.mul_f64(1.0 - 0.1 * rand::random::<f64>())
 }

@@ -102,9 +102,9 @@ async fn all(replay: &Replay, from: Cursor) -> (BTreeMap<u64, String>, Option<u6
     while at.seq < EVENTS {
         match replay.behind(at).await {
             Ok(batch) => {
-                assert!(batch.goes_on_from(at), "{:?} to {:?} for {at}", batch.after, batch.upto);
+                assert!(batch.continues_from(at), "{:?} to {:?} for {at}", batch.after, batch.upto);
                 let text = |frame: &living_map::stream::Frame| String::from_utf8(frame.json().to_vec()).unwrap();
-                frames.extend(batch.behind(at).iter().map(|frame| (frame.seq(), text(frame))));
+                frames.extend(batch.frames_after(at).iter().map(|frame| (frame.seq(), text(frame))));
                 at = batch.upto;
             }
             Err(ReplayError::Gone) => return (frames, Some(at.seq)),

@@ -13,8 +13,8 @@ use living_map::http::HttpConfig;
 use living_map::map::Outcome;
 use living_map::model::{Cursor, EntityType, Epoch, Event, Layer, LogEntry};
 use living_map::stream::{
-    Connection, Hub, HubConfig, LayerSet, Replay, ReplaySource, SnapshotJson, SnapshotSource, Sources, StreamConfig,
-    StreamOptions, Streams,
+    Connection, Hub, HubConfig, LayerSet, Replay, ReplaySource, SnapshotJson, SnapshotSource, StreamConfig,
+    StreamOptions, StreamSources, Streams,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -78,10 +78,10 @@ impl World {
     pub async fn start_with(options: Options, source: SnapshotSource, seq: Arc<Mutex<u64>>) -> Self {
         // what has left the ring is gone
         let replay: ReplaySource = Arc::new(|_| async { Replay::Gone { oldest: None } }.boxed());
-        Self::start_of(options, Sources { snapshot: source, replay }, seq).await
+        Self::start_of(options, StreamSources { snapshot: source, replay }, seq).await
     }
 
-    pub async fn start_of(options: Options, sources: Sources, seq: Arc<Mutex<u64>>) -> Self {
+    pub async fn start_of(options: Options, sources: StreamSources, seq: Arc<Mutex<u64>>) -> Self {
         let hub = Arc::new(Hub::new(options.hub, EPOCH));
         let shutdown = CancellationToken::new();
         let streams = Streams::start(options.stream, &hub, &sources, shutdown.clone());

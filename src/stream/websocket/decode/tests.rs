@@ -35,7 +35,7 @@ fn all(decoder: &mut Decoder) -> Result<Vec<Incoming>, Violation> {
 }
 
 #[test]
-fn what_breaks_the_protocol_is_refused_with_its_code() {
+fn a_protocol_violation_is_rejected_with_its_code() {
     let unmasked = vec![0x81, 2, b'h', b'i'];
     let mut huge = vec![0x81, 0xff];
     huge.extend(u64::MAX.to_be_bytes());
@@ -63,13 +63,13 @@ fn what_breaks_the_protocol_is_refused_with_its_code() {
 }
 
 #[test]
-fn a_long_message_is_refused_before_it_arrives() {
+fn a_long_message_is_rejected_before_it_arrives() {
     let whole = frame(0x81, &[b'x'; MAX + 1]);
     assert!(decode(&whole[..8]).is_err());
 }
 
 #[test]
-fn control_frames_may_stand_between_fragments() {
+fn control_frames_may_arrive_between_fragments() {
     let bytes = [frame(0x01, b"a"), frame(0x89, b"p"), frame(0x00, b""), frame(0x80, "є".as_bytes())].concat();
     assert_eq!(decode(&bytes), Ok(vec![Incoming::Ping(b"p".to_vec()), Incoming::Text("aє".into())]));
 }
@@ -129,7 +129,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 
 proptest! {
     #[test]
-    fn messages_arrive_as_sent_however_the_bytes_are_cut(messages in vec(sent(), 0..8), step in 1_usize..40) {
+    fn messages_are_decoded_for_any_split_of_their_bytes(messages in vec(sent(), 0..8), step in 1_usize..40) {
         let bytes: Vec<u8> = messages.iter().flat_map(Sent::bytes).collect();
         let mut decoder = Decoder::default();
         let mut got = Vec::new();
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused_within_bounded_memory(parts in vec(vec(any::<u8>(), 0..50), 0..20)) {
+    fn any_bytes_are_decoded_or_rejected_in_bounded_memory(parts in vec(vec(any::<u8>(), 0..50), 0..20)) {
         let mut decoder = Decoder::default();
         for part in parts {
             decoder.feed(&part);

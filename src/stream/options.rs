@@ -1,95 +1,54 @@
-//! What one client wants to see.
+//! Connect options of a client: where its stream begins, and which events it gets.
 
 use std::net::IpAddr;
 
 use tokio::time::Instant;
 
+use super::frame::Frame;
+use super::layers::LayerSet;
+use crate::model::Cursor;
 use crate::model::subject::Pattern;
-use crate::model::{Cursor, Layer};
 
-use super::hub::Frame;
-
-/// The most patterns, and the most entities, that one client may ask for.
+/// Maximum number of patterns, and of entities, in the options of one client.
 pub const MAX_NAMES: usize = 64;
-/// The longest name of an entity, in bytes.
+/// Maximum length of an entity name, in bytes.
 const MAX_ENTITY_BYTES: usize = 256;
 
-/// Some of the four layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct LayerSet(u8);
-
-impl LayerSet {
-    /// No layer.
-    pub const NONE: Self = Self(0);
-    /// All four.
-    pub const ALL: Self = Self(0b1111);
-
-    /// This set with `layer`.
-    #[must_use]
-    pub const fn with(self, layer: Layer) -> Self {
-        Self(self.0 | 1 << layer as u8)
-    }
-
-    /// Whether `layer` is in it.
-    #[must_use]
-    pub const fn contains(self, layer: Layer) -> bool {
-        self.0 & 1 << layer as u8 != 0
-    }
-
-    /// Whether the two have a layer in common.
-    #[must_use]
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Its layers, in the order of [`Layer::ALL`].
-    #[must_use]
-    pub fn to_vec(self) -> Vec<Layer> {
-        Layer::ALL.iter().copied().filter(|layer| self.contains(*layer)).collect()
-    }
-}
-
-impl FromIterator<Layer> for LayerSet {
-    fn from_iter<I: IntoIterator<Item = Layer>>(layers: I) -> Self {
-        layers.into_iter().fold(Self::NONE, Self::with)
-    }
-}
-
-/// A connect option that is refused.
+/// A rejected connect option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}: {expected}")]
 pub struct InvalidOption {
     /// The query parameter.
     pub parameter: &'static str,
-    /// What it should have been, for the person who wrote it.
+    /// A human-readable description of valid values.
     pub expected: String,
 }
 
-/// Who a client is, as far as the stream is concerned.
+/// Properties of a client that its query does not contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Guest {
-    /// Its address, for the limit of streams by address; none counts for no address.
+pub struct ClientInfo {
+    /// Address for the per-address limit; `None`: not limited by address.
     pub address: Option<IpAddr>,
-    /// When its token expires, and its stream ends; none: never.
-    pub until: Option<Instant>,
+    /// When its token expires and its stream ends; `None`: never.
+    pub expires_at: Option<Instant>,
 }
 
-/// The connect options of a stream.
+/// Connect options of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamOptions {
-    /// Go on after this position, if that is possible.
+    /// Resume after this position, if possible.
     pub cursor: Option<Cursor>,
-    /// Only these layers: the snapshot has no others, and events that concern none of them are left out.
+    /// Layers of the snapshot; events that concern none of them are not sent.
     pub layers: LayerSet,
-    /// Only events whose subject matches one of these; all when empty.
+    /// Only events whose subject matches one of these patterns; all if empty.
     pub types: Vec<Pattern>,
-    /// Only events that concern one of these entities; all when empty. Names as the client gave them: the caller
-    /// resolves them to canonical ids.
+    /// Only events that concern one of these entities; all if empty. The caller must resolve the names that the client
+    /// sent to canonical ids.
     pub entities: Vec<String>,
-    /// Who the client is, which the query does not say.
-    pub guest: Guest,
-    /// Whether to begin with a snapshot. Without one, the stream begins with a `ping` that says where it begins. A
-    /// client that cannot be given all it missed gets a snapshot even so.
+    /// Set by the caller, not by the query.
+    pub client: ClientInfo,
+    /// Begin with a snapshot. If false, the stream begins with a `ping` that contains its start position; a client for
+    /// which missed events are gone gets a snapshot nevertheless.
     pub snapshot: bool,
 }
 
@@ -100,47 +59,47 @@ impl Default for StreamOptions {
             layers: LayerSet::ALL,
             types: Vec::new(),
             entities: Vec::new(),
-            guest: Guest::default(),
+            client: ClientInfo::default(),
             snapshot: true,
         }
     }
 }
 
 impl StreamOptions {
-    /// Reads `cursor`, `layers`, `types`, `entity` and `snapshot` from a query string (without the `?`). Lists are
-    /// separated by commas, given more than once, or both. Other parameters are not looked at.
+    /// Parses `cursor`, `layers`, `types`, `entity` and `snapshot` from a query string (without the `?`). Lists are
+    /// comma-separated, repeated parameters, or both. Other parameters are ignored.
     ///
     /// # Errors
-    /// The parameter that is refused, and what was expected.
+    /// The rejected parameter with a description of valid values.
     pub fn from_query(query: &str) -> Result<Self, InvalidOption> {
         let mut options = Self { layers: LayerSet::NONE, ..Self::default() };
         let mut snapshot = None;
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "cursor" => {
-                    let cursor = value.parse().map_err(|error| refuse("cursor", format!("{error}")))?;
+                    let cursor = value.parse().map_err(|error| reject("cursor", format!("{error}")))?;
                     once("cursor", options.cursor.replace(cursor))?;
                 }
                 "snapshot" => {
-                    let wanted = value.parse().map_err(|_| refuse("snapshot", "expected true or false".to_owned()))?;
+                    let wanted = value.parse().map_err(|_| reject("snapshot", "expected true or false".to_owned()))?;
                     once("snapshot", snapshot.replace(wanted))?;
                 }
                 "layers" => {
                     for item in items("layers", &value)? {
-                        let layer = item.parse().map_err(|error| refuse("layers", format!("{error}")))?;
+                        let layer = item.parse().map_err(|error| reject("layers", format!("{error}")))?;
                         options.layers = options.layers.with(layer);
                     }
                 }
                 "types" => {
                     for item in items("types", &value)? {
-                        options.types.push(item.parse().map_err(|error| refuse("types", format!("{error}")))?);
+                        options.types.push(item.parse().map_err(|error| reject("types", format!("{error}")))?);
                     }
                     at_most("types", options.types.len())?;
                 }
                 "entity" => {
                     for item in items("entity", &value)? {
                         if item.len() > MAX_ENTITY_BYTES {
-                            return Err(refuse("entity", format!("expected at most {MAX_ENTITY_BYTES} bytes")));
+                            return Err(reject("entity", format!("expected at most {MAX_ENTITY_BYTES} bytes")));
                         }
                         options.entities.push(item.to_owned());
                     }
@@ -156,13 +115,13 @@ impl StreamOptions {
         Ok(options)
     }
 
-    /// Whether every event is wanted.
+    /// Returns true if no filter is set.
     #[must_use]
     pub fn wants_all(&self) -> bool {
         self.layers == LayerSet::ALL && self.types.is_empty() && self.entities.is_empty()
     }
 
-    /// Whether this event is wanted: it must pass each of the three filters.
+    /// Returns true if the event passes all three filters.
     #[must_use]
     pub fn wants(&self, frame: &Frame) -> bool {
         (self.layers == LayerSet::ALL || self.layers.intersects(frame.layers()))
@@ -171,23 +130,23 @@ impl StreamOptions {
     }
 }
 
-fn refuse(parameter: &'static str, expected: String) -> InvalidOption {
+fn reject(parameter: &'static str, expected: String) -> InvalidOption {
     InvalidOption { parameter, expected }
 }
 
-fn once<T>(parameter: &'static str, before: Option<T>) -> Result<(), InvalidOption> {
-    before.map_or(Ok(()), |_| Err(refuse(parameter, "expected at most once".to_owned())))
+fn once<T>(parameter: &'static str, previous: Option<T>) -> Result<(), InvalidOption> {
+    previous.map_or(Ok(()), |_| Err(reject(parameter, "expected at most once".to_owned())))
 }
 
 fn at_most(parameter: &'static str, number: usize) -> Result<(), InvalidOption> {
-    if number > MAX_NAMES { Err(refuse(parameter, format!("expected at most {MAX_NAMES}"))) } else { Ok(()) }
+    if number > MAX_NAMES { Err(reject(parameter, format!("expected at most {MAX_NAMES}"))) } else { Ok(()) }
 }
 
-/// The non-empty items of a comma-separated list; a list of nothing is refused, since it could mean all or none.
+/// The non-empty items of a comma-separated list. An empty list is rejected, since it could mean all or none.
 fn items<'a>(parameter: &'static str, list: &'a str) -> Result<impl Iterator<Item = &'a str>, InvalidOption> {
     let mut items = list.split(',').map(str::trim).filter(|item| !item.is_empty()).peekable();
     if items.peek().is_none() {
-        return Err(refuse(parameter, "expected a name, or names separated by commas".to_owned()));
+        return Err(reject(parameter, "expected a name, or names separated by commas".to_owned()));
     }
     Ok(items)
 }
@@ -195,16 +154,17 @@ fn items<'a>(parameter: &'static str, list: &'a str) -> Result<impl Iterator<Ite
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Layer;
 
     #[test]
-    fn nothing_asked_for_is_everything() {
+    fn no_options_mean_every_event() {
         assert_eq!(StreamOptions::from_query(""), Ok(StreamOptions::default()));
         assert_eq!(StreamOptions::from_query("other=1&token=x"), Ok(StreamOptions::default()));
         assert!(StreamOptions::default().wants_all());
     }
 
     #[test]
-    fn every_option_is_read() {
+    fn every_option_is_parsed() {
         let query = "cursor=5f.12&layers=city,nodes&types=usage.%3E,dao.event.*&entity=agent%3Aa&entity=dao:b,dao:c&snapshot=false";
         let options = StreamOptions::from_query(query).unwrap();
         assert_eq!(options.cursor, "5f.12".parse().ok());
@@ -215,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused_by_name() {
+    fn an_invalid_option_is_rejected_by_name() {
         let many = format!("entity={}", vec!["x"; MAX_NAMES + 1].join(","));
         let long = format!("entity={}", "x".repeat(MAX_ENTITY_BYTES + 1));
         for (query, parameter) in [

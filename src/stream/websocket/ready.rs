@@ -1,4 +1,4 @@
-//! Which of a shard's sockets have something to do.
+//! Readiness of a shard's clients.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake};
 
 use futures::task::AtomicWaker;
 
-/// The clients whose sockets became ready since the shard last looked.
+/// The clients that were woken since the shard last took the list.
 #[derive(Debug, Default)]
 pub struct ReadyList {
     keys: Mutex<Vec<usize>>,
@@ -14,42 +14,42 @@ pub struct ReadyList {
 }
 
 impl ReadyList {
-    /// Asks the shard to look at a client.
+    /// Adds a client and wakes the shard.
     pub fn push(&self, key: usize) {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
         self.shard.wake();
     }
 
-    /// Moves what is there into `keys`, which must be empty; pending while there is nothing.
+    /// Moves the list into `keys`, which must be empty. Pending while the list is empty.
     pub fn poll_take(&self, cx: &mut Context<'_>, keys: &mut Vec<usize>) -> Poll<()> {
-        debug_assert!(keys.is_empty(), "keys that were taken before are still there");
+        debug_assert!(keys.is_empty(), "earlier keys are not served yet");
         self.shard.register(cx.waker());
         std::mem::swap(keys, &mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner));
         if keys.is_empty() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
-/// One client's waker: it says which client is meant, so that the shard polls that one and no other.
+/// The waker of one client. It adds the client's key to the list, so that the shard polls that client only.
 #[derive(Debug)]
-pub struct Signal {
+pub struct ClientWaker {
     list: Arc<ReadyList>,
     key: usize,
     queued: AtomicBool,
 }
 
-impl Signal {
+impl ClientWaker {
     /// The waker of client `key`.
     pub fn new(list: Arc<ReadyList>, key: usize) -> Arc<Self> {
         Arc::new(Self { list, key, queued: AtomicBool::new(false) })
     }
 
-    /// To be called before the client is polled: from now on it is queued again when it wakes.
-    pub fn taken(&self) {
+    /// Must be called before the client is polled: later wake-ups queue it again.
+    pub fn reset(&self) {
         self.queued.store(false, Ordering::Release);
     }
 }
 
-impl Wake for Signal {
+impl Wake for ClientWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

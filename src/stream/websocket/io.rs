@@ -1,4 +1,4 @@
-//! The socket after the upgrade.
+//! The byte stream of a client after the upgrade.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -12,18 +12,18 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A byte stream to a client: the bare TCP socket where there is one, since hyper's wrappings cost memory and an
-/// indirect call for each write; anything else (TLS, a test's pipe) as hyper gives it.
+/// A byte stream to a client: the bare TCP socket if there is one, since hyper's wrappers cost memory and an indirect
+/// call for each write; otherwise (TLS, a pipe in a test) hyper's stream.
 #[derive(Debug)]
 pub enum Io {
     /// The bare socket.
     Tcp(TcpStream),
-    /// Whatever the HTTP server ran on.
+    /// Hyper's stream over any other connection.
     Other(Box<TokioIo<Upgraded>>),
 }
 
 impl Io {
-    /// Unwraps an upgraded connection; also the bytes that the client sent right behind its request.
+    /// Unwraps an upgraded connection. Also returns the bytes that the client sent right after its request.
     pub fn of_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
         let (stream, leftover) = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
             Ok(parts) => (parts.io.into_inner(), parts.read_buf),
@@ -32,14 +32,14 @@ impl Io {
                 Err(upgraded) => return (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
             },
         };
-        // Frames are written whole, so there is nothing for Nagle's algorithm to gather. If the option cannot be set the
-        // socket is dead, and the first write says so.
+        // Frames are written whole, so Nagle's algorithm would only delay them. If the option cannot be set, the socket is
+        // dead, and the first write fails.
         let _ = stream.set_nodelay(true);
         // A copy, since even an empty slice would keep all of the HTTP server's read buffer alive.
         (Self::Tcp(stream), Bytes::copy_from_slice(&leftover))
     }
 
-    /// The address of the other side, where it is known.
+    /// The address of the peer, if it is known.
     pub fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
@@ -47,7 +47,7 @@ impl Io {
         }
     }
 
-    /// Reads into `buffer`; 0 is the end.
+    /// Reads into `buffer`. Returns 0 at the end of the stream.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut read = ReadBuf::new(buffer);
         match self {
@@ -57,17 +57,17 @@ impl Io {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Writes as much of `slices` as the socket takes.
+    /// Writes as much of `slices` as the socket accepts.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match (self, slices) {
-            // One `write` is cheaper than one `writev`, and the usual case is one frame.
+            // One `write` is cheaper than one `writev`, and most writes have one frame.
             (Self::Tcp(stream), [slice]) => Pin::new(stream).poll_write(cx, slice),
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
             (Self::Other(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
-    /// Pushes out what a layer in between has buffered.
+    /// Flushes the buffers of layers above the socket.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),

@@ -1,4 +1,4 @@
-//! The switch from HTTP to WebSocket: what is checked before it.
+//! Checks before the upgrade from HTTP to WebSocket.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 
-/// Why a connection is not switched to WebSocket.
+/// The reason for a rejected upgrade.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpgradeError {
-    /// The request does not ask for it, or not rightly.
+    /// The request is not a valid WebSocket handshake.
     #[error("this is a WebSocket endpoint: {0}")]
     NotWebSocket(String),
-    /// The connection cannot be switched (HTTP/1.0, HTTP/2, or a server that does not offer it).
+    /// The connection cannot be upgraded (HTTP/1.0, HTTP/2, or a server without upgrades).
     #[error("this connection cannot be upgraded, use HTTP/1.1")]
     NotUpgradable,
-    /// A page of another origin, which would act in its visitor's name.
+    /// The page has a foreign origin and could act on behalf of its visitor.
     #[error("pages from '{0}' may not connect here")]
     Origin(String),
-    /// As many clients as the server takes, in all or from this address.
-    #[error("the server has as many streaming clients as it takes, in all or from this address")]
+    /// The limit of clients is reached, in total or for this address.
+    #[error("the limit of streaming clients is reached, in total or for this address")]
     Full {
-        /// When to try again.
+        /// Delay before the next attempt.
         retry_after: Duration,
     },
-    /// The server is about to stop.
+    /// The server is stopping.
     #[error("the server is stopping")]
     Stopping {
-        /// When to try again.
+        /// Delay before the next attempt.
         retry_after: Duration,
     },
 }
 
 impl UpgradeError {
-    /// The status of the answer.
+    /// The status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -43,7 +43,7 @@ impl UpgradeError {
         }
     }
 
-    /// The headers that go with the status.
+    /// The headers of the response.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -61,7 +61,7 @@ impl UpgradeError {
     }
 }
 
-/// The answer that agrees to switch.
+/// The response that accepts the upgrade.
 pub fn response(parts: &Parts) -> Result<Response<()>, UpgradeError> {
     let mut request = Request::new(());
     *request.method_mut() = parts.method.clone();
@@ -70,32 +70,34 @@ pub fn response(parts: &Parts) -> Result<Response<()>, UpgradeError> {
     create_response(&request).map_err(|error| UpgradeError::NotWebSocket(error.to_string()))
 }
 
-/// Refuses pages of other origins: a browser lets any page open a WebSocket anywhere, and sends the visitor's cookies
-/// along. Clients that are no browsers send no `Origin`.
+/// Rejects pages of foreign origins: a browser lets any page open a WebSocket to any server, and sends the visitor's
+/// cookies. Clients other than browsers send no `Origin`.
 pub fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), UpgradeError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let text = String::from_utf8_lossy(origin.as_bytes());
     let listed = |entry: &String| entry == "*" || entry.trim_end_matches('/').eq_ignore_ascii_case(&text);
-    if allowed.iter().any(listed) || is_own(&text, headers) {
+    if allowed.iter().any(listed) || is_same_origin(&text, headers) {
         return Ok(());
     }
     Err(UpgradeError::Origin(text.chars().take(200).collect()))
 }
 
-/// Whether `origin` is the host that the request was sent to.
-fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+/// Returns true if `origin` is the host that the request was sent to.
+fn is_same_origin(origin: &str, headers: &HeaderMap) -> bool {
     let Ok(url) = url::Url::parse(origin) else { return false };
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
-    // The header leaves out the scheme's own port, and so does the origin; a proxy in front may have added it.
-    let Ok(own) = url::Url::parse(&format!("{}://{host}", url.scheme())) else { return false };
-    url.host().is_some() && url.host() == own.host() && url.port_or_known_default() == own.port_or_known_default()
+    // The header omits the scheme's default port, as the origin does; a proxy may have added it.
+    let Ok(host_url) = url::Url::parse(&format!("{}://{host}", url.scheme())) else { return false };
+    url.host().is_some()
+        && url.host() == host_url.host()
+        && url.port_or_known_default() == host_url.port_or_known_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn verdict(origin: Option<&str>, host: &str, allowed: &[&str]) -> bool {
+    fn is_allowed(origin: Option<&str>, host: &str, allowed: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
         if let Some(origin) = origin {
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_other_origins_are_refused() {
+    fn pages_of_other_origins_are_rejected() {
         for (origin, host) in [
             ("https://evil.example", "map.example"),
             ("https://map.example.evil.example", "map.example"),
@@ -116,13 +118,13 @@ mod tests {
             ("", "map.example"),
             ("map.example", "map.example"),
         ] {
-            assert!(!verdict(Some(origin), host, &["https://other.example"]), "{origin} on {host}");
+            assert!(!is_allowed(Some(origin), host, &["https://other.example"]), "{origin} on {host}");
         }
     }
 
     #[test]
-    fn the_own_origin_listed_ones_and_programs_may_connect() {
-        assert!(verdict(None, "map.example", &[]));
+    fn same_origin_listed_origins_and_programs_may_connect() {
+        assert!(is_allowed(None, "map.example", &[]));
         for (origin, host) in [
             ("http://localhost:7017", "localhost:7017"),
             ("https://map.example", "map.example"),
@@ -130,9 +132,9 @@ mod tests {
             ("https://MAP.example", "map.EXAMPLE"),
             ("http://[::1]:7017", "[::1]:7017"),
         ] {
-            assert!(verdict(Some(origin), host, &[]), "{origin} on {host}");
+            assert!(is_allowed(Some(origin), host, &[]), "{origin} on {host}");
         }
-        assert!(verdict(Some("http://localhost:3000"), "localhost:7017", &["http://localhost:3000/"]));
-        assert!(verdict(Some("null"), "map.example", &["*"]));
+        assert!(is_allowed(Some("http://localhost:3000"), "localhost:7017", &["http://localhost:3000/"]));
+        assert!(is_allowed(Some("null"), "map.example", &["*"]));
     }
 }

@@ -1,36 +1,36 @@
-//! Reading what clients send: WebSocket frames (RFC 6455), strictly.
+//! A strict decoder of the WebSocket frames that clients send (RFC 6455).
 
 use std::io::Cursor;
 
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::close::CloseReason;
+use crate::stream::close::CloseReason;
 
-/// The longest payload of a control frame (RFC 6455, 5.5).
+/// Maximum payload of a control frame in bytes (RFC 6455, 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
 
-/// What a client sent.
+/// A message or control frame from a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// A text message.
     Text(String),
-    /// A binary message; nobody asks what is in it.
+    /// A binary message; its content is ignored.
     Binary,
-    /// A ping, to be answered with its payload.
+    /// A ping, which must be answered with its payload.
     Ping(Vec<u8>),
     /// A pong.
     Pong,
-    /// The client closes, with its code if it gave one.
+    /// A close frame, with its code if there is one.
     Close(Option<u16>),
 }
 
-/// Why a connection cannot go on.
+/// A protocol violation that ends the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
-    /// With which code it is closed.
+    /// The reason that determines the close code.
     pub reason: CloseReason,
-    /// What the client did.
+    /// The text of the close frame.
     pub text: &'static str,
 }
 
@@ -38,8 +38,8 @@ const fn protocol(text: &'static str) -> Violation {
     Violation { reason: CloseReason::Protocol, text }
 }
 
-/// Turns a client's bytes into messages. Holds the bytes of one incomplete frame and of one incomplete message, and
-/// no allocation when there is neither.
+/// Decodes a client's bytes into messages. Holds at most one incomplete frame and one incomplete message, and no
+/// allocation without them.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
@@ -47,15 +47,15 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes bytes as they come.
+    /// Appends received bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next message or control frame, if it is complete. After an error the decoder must not be used again.
+    /// The next message or control frame, if it is complete. The decoder must not be used after an error.
     ///
     /// # Errors
-    /// What the client did wrong; a message over `max_bytes` is refused before it is taken.
+    /// The protocol violation. A message over `max_bytes` is rejected before it is received completely.
     pub fn next(&mut self, max_bytes: usize) -> Result<Option<Incoming>, Violation> {
         while let Some((header, payload)) = self.next_frame(max_bytes)? {
             let incoming = match header.opcode {
@@ -111,7 +111,7 @@ impl Decoder {
     }
 }
 
-/// The payload's length, if header and length are allowed.
+/// Validates a header and returns the payload length.
 fn check(header: &FrameHeader, length: u64, held: usize, max_bytes: usize) -> Result<usize, Violation> {
     if header.rsv1 || header.rsv2 || header.rsv3 {
         return Err(protocol("reserved bits without an extension"));

@@ -1,0 +1,27 @@
+//! State shared by all clients of both transports.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::StreamConfig;
+use super::hub::Hub;
+use super::slots::ClientSlots;
+use super::sources::StreamSources;
+
+/// What a client, a shard and the admission of new clients share.
+pub struct StreamContext {
+    /// The settings.
+    pub config: StreamConfig,
+    /// The ring buffer.
+    pub hub: Arc<Hub>,
+    /// Snapshots and evicted frames.
+    pub sources: StreamSources,
+    /// Cancelled when all clients must be closed.
+    pub shutdown: CancellationToken,
+    /// Limits on clients.
+    pub slots: ClientSlots,
+    /// Tasks that end soon after the shutdown.
+    pub tasks: TaskTracker,
+}
