@@ -22,7 +22,7 @@ use crate::history::outbox::OutboxStanding;
 use crate::journal::JournalStatus;
 use crate::learner::LearnerStatus;
 use crate::lease::{LeadershipStatus, Role};
-use crate::live::Following;
+use crate::live::FollowStatus;
 use crate::log::WriterStatus;
 use crate::model::{Cursor, SourceHealth, SourceStatus};
 
@@ -359,10 +359,10 @@ pub async fn ready(State(state): State<AppState>, request: Request) -> Response 
     );
     let webhooks = webhooks.ok().flatten();
     let cursor = state.live.cursor();
-    let (following, error) = match state.live.following() {
-        Following::CatchingUp => ("catching_up", None),
-        Following::Current => ("current", None),
-        Following::Stale(reason) => ("stale", Some(reason)),
+    let (following, error) = match state.live.follow_status() {
+        FollowStatus::CatchingUp => ("catching_up", None),
+        FollowStatus::Current => ("current", None),
+        FollowStatus::Stale(reason) => ("stale", Some(reason)),
     };
     let sources = state.upstreams.health(Utc::now());
     let writer = state.writer.as_ref().map(|status| WriterCheck::from(&*status.borrow()));

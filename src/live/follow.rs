@@ -1,4 +1,4 @@
-//! Follows the log and folds it.
+//! Following the log: reads each entry in order, folds it and publishes its frame.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::{Following, LiveConfig, LiveMap, saved};
+use super::{FollowStatus, LiveConfig, LiveMap, saved};
 use crate::history::Snapshots;
 use crate::log::{Bounds, EventLog, LogError};
 use crate::map::{STATE_VERSION, State};
@@ -17,13 +17,13 @@ use crate::model::{Cursor, Epoch, LogEntry};
 use crate::stream::Hub;
 use crate::telemetry::{self, TARGET};
 
-/// Entries folded under one lock: readers wait at most for so many.
+/// Maximum number of entries folded under one lock, which readers wait for.
 const BATCH: usize = 256;
 
-/// Waits between two attempts to read a log that is away.
+/// Delay between two attempts to read an unavailable log.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Folds the log into `live` and feeds `hub`, until `shutdown`. Runs over outages and over a log that was recreated.
+/// Folds the log into `live` and publishes frames to `hub`, until `shutdown`. Survives outages and a recreated log.
 pub async fn follow(
     live: LiveMap,
     log: Arc<dyn EventLog>,
@@ -31,10 +31,10 @@ pub async fn follow(
     config: LiveConfig,
     shutdown: CancellationToken,
 ) {
-    run(Follower { live, log, hub, config, snapshots: None }, shutdown).await;
+    run(LogFollower { live, log, hub, config, snapshots: None }, shutdown).await;
 }
 
-/// The same, from the newest saved state that the log goes on from, if there is one.
+/// Like [`follow`], beginning with the newest saved state that the log continues, if there is one.
 pub async fn follow_from_saved(
     live: LiveMap,
     log: Arc<dyn EventLog>,
@@ -43,17 +43,17 @@ pub async fn follow_from_saved(
     config: LiveConfig,
     shutdown: CancellationToken,
 ) {
-    run(Follower { live, log, hub, config, snapshots: Some(snapshots) }, shutdown).await;
+    run(LogFollower { live, log, hub, config, snapshots: Some(snapshots) }, shutdown).await;
 }
 
-async fn run(follower: Follower, shutdown: CancellationToken) {
+async fn run(follower: LogFollower, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = follower.run() => {}
     }
 }
 
-struct Follower {
+struct LogFollower {
     live: LiveMap,
     log: Arc<dyn EventLog>,
     hub: Arc<Hub>,
@@ -61,36 +61,36 @@ struct Follower {
     snapshots: Option<Arc<dyn Snapshots>>,
 }
 
-impl Follower {
+impl LogFollower {
     async fn run(&self) {
         loop {
-            if let Err(error) = self.until_broken().await {
-                self.broken(&error);
+            if let Err(error) = self.follow_until_error().await {
+                self.handle_error(&error);
             }
             tokio::time::sleep(RETRY).await;
         }
     }
 
-    /// Reads the log from where the map is. Returns when the log has to be opened anew.
-    async fn until_broken(&self) -> Result<(), LogError> {
+    /// Reads the log from the map's position. Returns when the log must be opened again.
+    async fn follow_until_error(&self) -> Result<(), LogError> {
         let bounds = self.log.bounds().await?;
         if self.live.cursor().epoch != bounds.epoch {
             self.begin(&bounds).await;
         }
-        // what a log has dropped nobody waits for, however far its positions have come
+        // an empty log has nothing to catch up with, whatever its last position
         let target = if bounds.first > bounds.last { 0 } else { bounds.last };
-        // side by side: a log that takes its time to say that it is there must not hold up what it delivers
+        // concurrently: a slow readiness check must not delay entries
         tokio::select! {
-            broken = self.read(bounds.epoch, target) => broken,
+            result = self.read(bounds.epoch, target) => result,
             () = self.watch(target) => Ok(()),
         }
     }
 
-    /// Begins with a log: from a saved state where there is one, else from nothing.
+    /// Starts with a log: from a saved state if there is one, otherwise with an empty map.
     async fn begin(&self, bounds: &Bounds) {
         let state = match self.saved(bounds).await {
             Some(state) => {
-                tracing::info!(cursor = %state.cursor(), "the map begins from its saved state");
+                tracing::info!(cursor = %state.cursor(), "starting from the saved snapshot");
                 state
             }
             None => State::new(bounds.epoch),
@@ -98,19 +98,19 @@ impl Follower {
         self.replace(state);
     }
 
-    /// The newest saved state of this log that it goes on from.
+    /// The newest saved state that this log continues.
     async fn saved(&self, bounds: &Bounds) -> Option<State> {
         let snapshots = self.snapshots.as_ref()?;
         let state = match snapshots.state_at(bounds.epoch, STATE_VERSION, bounds.last, None).await {
-            Ok(saved) => saved::read(saved?).await?,
+            Ok(saved) => saved::decode(saved?).await?,
             Err(error) => {
-                tracing::warn!(%error, "the saved map cannot be had; folding the log instead");
+                tracing::warn!(%error, "cannot load the saved snapshot; folding the log instead");
                 return None;
             }
         };
         let cursor = state.cursor();
         if cursor.seq.saturating_add(1) < bounds.first {
-            tracing::warn!(%cursor, oldest = bounds.first, "the log does not go on from the saved map; folding what it holds");
+            tracing::warn!(%cursor, oldest = bounds.first, "log does not reach back to the saved snapshot; folding its remaining entries");
             return None;
         }
         Some(state)
@@ -120,26 +120,26 @@ impl Follower {
         let mut entries = self.log.read(epoch, self.live.cursor().seq).await?.ready_chunks(BATCH).boxed();
         while let Some(chunk) = entries.next().await {
             self.fold(chunk)?;
-            if self.live.following() == Following::CatchingUp && self.live.cursor().seq >= target {
-                self.say(Following::Current);
+            if self.live.follow_status() == FollowStatus::CatchingUp && self.live.cursor().seq >= target {
+                self.set_status(FollowStatus::Current);
             }
         }
         Err(LogError::Unavailable("the log's reader ended".into()))
     }
 
-    fn count_turned_away(&self, before: u64, now: u64) {
+    fn report_rejected_entities(&self, before: u64, now: u64) {
         if now > before {
             metrics::counter!("living_map_entities_turned_away_total").increment(now - before);
         }
         if before == 0 && now > 0 {
             tracing::warn!(
                 max_entities = self.config.max_entities,
-                "the map is full: events about further new entities are recorded and change nothing (MAX_ENTITIES)",
+                "map is full: events about further new entities are recorded without effect (MAX_ENTITIES)",
             );
         }
     }
 
-    /// Keeps [`Following`] true while nothing arrives. Does not end.
+    /// Updates [`FollowStatus`] while no entry arrives. Does not return.
     async fn watch(&self, target: u64) {
         let mut ticks = tokio::time::interval(self.config.log_check_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -176,7 +176,7 @@ impl Follower {
                 }
             }
             self.live.inner.position.send_replace(state.cursor());
-            self.count_turned_away(turned_away, state.turned_away());
+            self.report_rejected_entities(turned_away, state.turned_away());
         }
         if folded > 0 {
             metrics::counter!("living_map_fold_entries_total").increment(folded.into());
@@ -186,9 +186,9 @@ impl Follower {
         failure.map_or(Ok(()), Err)
     }
 
-    /// A span in the traces in which the entries were published. What is folded again after a start is no part of them.
+    /// A span in the traces that published the entries. Entries folded while catching up are not part of a trace.
     fn span_of(&self, chunk: &[Result<LogEntry, LogError>]) -> Span {
-        if !telemetry::is_on() || self.live.following() != Following::Current {
+        if !telemetry::is_on() || self.live.follow_status() != FollowStatus::Current {
             return Span::none();
         }
         let published = telemetry::published(chunk.iter().flatten().map(|entry| &entry.event));
@@ -200,59 +200,59 @@ impl Follower {
         span
     }
 
-    /// `target` is where the log ended when it was opened.
+    /// `target` is the end of the log when it was opened.
     async fn check(&self, target: u64) {
-        let following = match self.log.ready().await {
-            Err(error) => Following::Stale(error.to_string()),
-            Ok(()) if self.live.cursor().seq < target => Following::CatchingUp,
-            Ok(()) => Following::Current,
+        let status = match self.log.ready().await {
+            Err(error) => FollowStatus::Stale(error.to_string()),
+            Ok(()) if self.live.cursor().seq < target => FollowStatus::CatchingUp,
+            Ok(()) => FollowStatus::Current,
         };
-        self.say(following);
+        self.set_status(status);
     }
 
-    fn say(&self, following: Following) {
-        if following == Following::Current && !self.live.inner.complete.swap(true, Ordering::AcqRel) {
-            // what an earlier run polled is still good data, should the source fail now
+    fn set_status(&self, status: FollowStatus) {
+        if status == FollowStatus::Current && !self.live.inner.complete.swap(true, Ordering::AcqRel) {
+            // data polled in an earlier run is a valid fallback if the upstream fails now
             self.live.inner.upstream_health.record_restored(&self.live.with(State::services));
         }
         let entities = self.live.with(State::len);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("living_map_entities").set(entities as f64);
-        self.live.inner.following.send_if_modified(|current| {
-            if *current == following {
+        self.live.inner.status.send_if_modified(|current| {
+            if *current == status {
                 return false;
             }
-            match &following {
-                Following::Stale(reason) => {
+            match &status {
+                FollowStatus::Stale(reason) => {
                     self.live.inner.journal.record("read", "log", "", reason);
-                    tracing::warn!(reason, "the log is away; the map is served as it was");
+                    tracing::warn!(reason, "log unavailable; serving the last map");
                 }
-                Following::Current => tracing::info!(cursor = %self.live.cursor(), entities, "the map is current"),
-                Following::CatchingUp => tracing::info!(cursor = %self.live.cursor(), "the map is catching up"),
+                FollowStatus::Current => tracing::info!(cursor = %self.live.cursor(), entities, "map is current"),
+                FollowStatus::CatchingUp => tracing::info!(cursor = %self.live.cursor(), "map is catching up"),
             }
-            *current = following;
+            *current = status;
             true
         });
     }
 
-    fn broken(&self, error: &LogError) {
+    fn handle_error(&self, error: &LogError) {
         match error {
             LogError::EpochChanged(epoch) => {
                 self.live.inner.journal.record("read", "log", "", error);
-                tracing::error!(%epoch, "the log was recreated; the map begins anew with it");
-                self.start_over(Cursor { epoch: *epoch, seq: 0 });
+                tracing::error!(%epoch, "log recreated with a new epoch; rebuilding the map");
+                self.reset(Cursor { epoch: *epoch, seq: 0 });
             }
             LogError::Truncated { oldest } => {
                 self.live.inner.journal.record("read", "log", "", error);
-                // what a server that starts now would have: entries between are lost for every reader alike
-                tracing::error!(oldest, cursor = %self.live.cursor(), "the log was cut off behind the map; folding what it still holds");
-                self.start_over(Cursor { seq: 0, ..self.live.cursor() });
+                // the same map as on a newly started server: the deleted entries are lost for all readers
+                tracing::error!(oldest, cursor = %self.live.cursor(), "log truncated after the map's position; rebuilding the map from its remaining entries");
+                self.reset(Cursor { seq: 0, ..self.live.cursor() });
             }
-            error => self.say(Following::Stale(error.to_string())),
+            error => self.set_status(FollowStatus::Stale(error.to_string())),
         }
     }
 
-    fn start_over(&self, at: Cursor) {
+    fn reset(&self, at: Cursor) {
         self.replace(State::new(at.epoch));
     }
 

@@ -1,11 +1,11 @@
-//! The loop: the log in order, folded into the map; snapshot bytes and the hub's frames come from here. Nothing else
-//! holds the current map.
+//! The live map: follows the log, folds each entry in order, and provides snapshot bytes and the hub's frames. No other
+//! module holds the current map.
 
-pub mod past;
 pub mod replay;
+pub mod time_travel;
 
-mod ahead;
 mod follow;
+mod read_ahead;
 mod saved;
 mod signals;
 mod snapshot;
@@ -22,11 +22,11 @@ use crate::model::{Cursor, Epoch, Event, Layer};
 use crate::upstream_health::UpstreamHealth;
 
 pub use follow::{follow, follow_from_saved};
-pub use past::{TimeTravel, TimeTravelConfig, TimeTravelError};
 pub use replay::{Replay, ReplayConfig, ReplayError};
 pub use saved::{SavingConfig, save};
 use snapshot::SnapshotCache;
 pub use snapshot::{Encoding, SnapshotBytes};
+pub use time_travel::{TimeTravel, TimeTravelConfig, TimeTravelError};
 
 /// How the map is served.
 #[derive(Debug, Clone, Copy)]
@@ -49,18 +49,18 @@ impl Default for LiveConfig {
     }
 }
 
-/// How the loop is doing.
+/// Status of following the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Following {
-    /// Folding what was there at the start.
+pub enum FollowStatus {
+    /// Folding the entries that were in the log at the start.
     CatchingUp,
-    /// At the log's end.
+    /// At the end of the log.
     Current,
-    /// The log is away; the map is as it was then. The reason.
+    /// The log is unavailable, for the given reason; the map no longer changes.
     Stale(String),
 }
 
-/// The current map, shared by every reader.
+/// The current map, shared by all readers. Cheap to clone.
 #[derive(Clone)]
 pub struct LiveMap {
     inner: Arc<Inner>,
@@ -69,7 +69,7 @@ pub struct LiveMap {
 struct Inner {
     state: RwLock<State>,
     position: watch::Sender<Cursor>,
-    following: watch::Sender<Following>,
+    status: watch::Sender<FollowStatus>,
     complete: AtomicBool,
     upstream_health: UpstreamHealth,
     journal: Journal,
@@ -78,14 +78,14 @@ struct Inner {
 }
 
 impl LiveMap {
-    /// The empty map before the first entry of a log; [`follow()`] fills it. Snapshots show `upstream_health`, and outages of
-    /// the log are recorded in `journal`.
+    /// An empty map, which [`follow()`] fills. Snapshots contain `upstream_health`; outages of the log are recorded in
+    /// `journal`.
     #[must_use]
     pub fn new(config: LiveConfig, upstream_health: UpstreamHealth, journal: Journal) -> Self {
         let state = State::new(Epoch(0));
         let inner = Inner {
             position: watch::Sender::new(state.cursor()),
-            following: watch::Sender::new(Following::CatchingUp),
+            status: watch::Sender::new(FollowStatus::CatchingUp),
             complete: AtomicBool::new(false),
             state: RwLock::new(state),
             upstream_health,
@@ -96,46 +96,46 @@ impl LiveMap {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Reads the map. Keep it short: the fold waits meanwhile.
+    /// Reads the map. Keep `read` short: the fold waits for it.
     pub fn with<R>(&self, read: impl FnOnce(&State) -> R) -> R {
-        // a fold that panicked has left the state between two entries, which is as good as before the second
+        // a panic in the fold leaves the state between two entries, which is consistent
         read(&self.inner.state.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// The position folded last.
+    /// The position of the newest folded entry.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         *self.inner.position.borrow()
     }
 
-    /// A snapshot of `layers` (all when empty), at most one build interval old.
+    /// A snapshot of `layers` (all if empty), at most one build interval old.
     pub async fn snapshot(&self, layers: &[Layer]) -> Arc<SnapshotBytes> {
         self.inner.cache.get(self, layers).await
     }
 
-    /// How the loop is doing.
+    /// The status of following the log.
     #[must_use]
-    pub fn following(&self) -> Following {
-        self.inner.following.borrow().clone()
+    pub fn follow_status(&self) -> FollowStatus {
+        self.inner.status.borrow().clone()
     }
 
-    /// Returns once `cursor` is folded (a publisher reads its own write), or the log turned out to be another one.
+    /// Completes when `cursor` is folded (read your own writes), or when the log was replaced by another one.
     pub async fn folded(&self, cursor: Cursor) {
         let mut position = self.inner.position.subscribe();
         let reached = |at: &Cursor| at.epoch != cursor.epoch || at.seq >= cursor.seq;
-        // an error means that the map itself is gone, and with it every reason to wait
+        // an error means that the map is dropped, so there is nothing to wait for
         let _ = position.wait_for(reached).await;
     }
 
-    /// Whether everything that was in the log at the start is folded. Before that the map is one of the past, or empty.
+    /// Returns true if all entries that were in the log at the start are folded. Before that the map is old or empty.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.inner.complete.load(Ordering::Acquire)
     }
 
-    /// Returns once everything that was in the log at the start is folded.
+    /// Completes when all entries that were in the log at the start are folded.
     pub async fn caught_up(&self) {
-        let mut following = self.inner.following.subscribe();
-        let _ = following.wait_for(|following| *following == Following::Current).await;
+        let mut status = self.inner.status.subscribe();
+        let _ = status.wait_for(|status| *status == FollowStatus::Current).await;
     }
 }

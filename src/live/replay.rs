@@ -1,14 +1,14 @@
-//! What the hub's ring has left behind, event by event, in the frames that the ring had.
+//! Replay: produces again the frames that the hub's ring has evicted.
 //!
-//! A fold begins at the nearest saved state before a position and goes on through the entries that are kept; what it makes
-//! is cut into stretches that all who are behind share, within bounded bytes. A few folds are under way at a time, and stay
-//! a while where they stopped, so that thousands of clients that come back together cost one.
+//! A fold starts from the nearest saved state before a position and continues through the retained entries. Its frames
+//! are grouped into batches, cached within a bound of bytes and shared by all lagging clients. Few folds run at a time,
+//! and each pauses for a while where it stopped, so that thousands of clients that reconnect together cost one fold.
 //!
-//! A stretch holds consecutive positions, or there is none: where a position is not kept, replay ends, and whoever is
-//! before it gets a snapshot.
+//! A batch has no gap. Where an entry is missing, replay ends, and clients before it get a snapshot.
 
-mod segments;
-mod table;
+mod batch_builder;
+mod batch_cache;
+mod folds;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,23 +18,23 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::LiveMap;
-use super::ahead::Stopped;
-use super::past::{self, TimeTravel, TimeTravelError};
+use super::read_ahead::ReadAheadError;
+use super::time_travel::{self, TimeTravel, TimeTravelError};
 use crate::map::State;
 use crate::model::Cursor;
-use crate::stream::{FrameBatch, Replay as Answer, ReplaySource};
-use segments::{Broken, Cutter, STRETCH_EVENTS};
-use table::{Look, Table, Walk};
+use crate::stream::{FrameBatch, Replay as ReplayResult, ReplaySource};
+use batch_builder::{BATCH_EVENTS, BatchBuilder, FoldError};
+use folds::{Fold, Folds, Lookup};
 
-/// How far a fold goes beyond what was asked for, in positions and in bytes: a client reads on.
-const AHEAD_EVENTS: u64 = 4 * STRETCH_EVENTS;
+/// How far a fold continues beyond the request, in positions and in bytes, since the client will read on.
+const AHEAD_EVENTS: u64 = 4 * BATCH_EVENTS;
 const AHEAD_BYTES: usize = 1024 * 1024;
 
-/// How long what nobody uses is kept.
-const IDLE: Duration = Duration::from_secs(30);
+/// How long unused batches and paused folds are kept.
+const IDLE_TTL: Duration = Duration::from_secs(30);
 
-/// How long it is believed where the oldest position is.
-const OLDEST_KNOWN: Duration = Duration::from_secs(1);
+/// How long the oldest position is cached.
+const OLDEST_TTL: Duration = Duration::from_secs(1);
 
 /// How far and how fast replay goes.
 #[derive(Debug, Clone, Copy)]
@@ -55,14 +55,14 @@ impl Default for ReplayConfig {
     }
 }
 
-/// Why there is no replay.
+/// The reason why there is no replay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
-    /// What follows the position is not kept, is too long ago, or it is no position of this log's past.
-    #[error("what follows the cursor is gone")]
+    /// The entries after the position are deleted or too old, or it is not a past position of this log.
+    #[error("the events after the cursor are gone")]
     Gone,
-    /// The log or the record is away, or too much is asked at one time; the same call may succeed later.
-    #[error("replay is not available: {0}")]
+    /// The log or the history is unavailable, or there are too many requests. The call may succeed later.
+    #[error("replay is unavailable: {0}")]
     Unavailable(String),
 }
 
@@ -75,71 +75,71 @@ impl From<TimeTravelError> for ReplayError {
     }
 }
 
-/// The frames behind any position that is kept. Cloning it copies one pointer.
+/// Produces the frames after any retained position. Cheap to clone.
 ///
 /// | metric | |
 /// |---|---|
-/// | `living_map_replay_requests_total{result}` | stretches asked for: `held`, `made`, `gone`, `unavailable` |
-/// | `living_map_replay_folded_total` | events folded for them |
-/// | `living_map_replay_bytes` | gauge: frames kept |
+/// | `living_map_replay_requests_total{result}` | requested batches: `held` (from the cache), `made` (folded), `gone`, `unavailable` |
+/// | `living_map_replay_folded_total` | events folded for replay |
+/// | `living_map_replay_bytes` | gauge: bytes of cached frames |
 #[derive(Clone)]
 pub struct Replay(Arc<Inner>);
 
 struct Inner {
     config: ReplayConfig,
     live: LiveMap,
-    past: TimeTravel,
-    table: Mutex<Table>,
-    /// Changes whenever there is more in the table, or a fold has ended.
+    time_travel: TimeTravel,
+    folds: Mutex<Folds>,
+    /// Changes when a fold knows its start, has finished batches, or has ended.
     changed: watch::Sender<()>,
-    /// What was found out about it last, and when.
+    /// The cached oldest position, and when it was determined.
     oldest: tokio::sync::Mutex<Option<(Instant, Option<Cursor>)>>,
 }
 
 impl Replay {
-    /// The frames of `live`, from its `past`.
+    /// Replay for `live`, with the retained entries and states of `time_travel`.
     #[must_use]
-    pub fn new(config: ReplayConfig, live: LiveMap, past: TimeTravel) -> Self {
-        let table = Mutex::new(Table::new(&config));
+    pub fn new(config: ReplayConfig, live: LiveMap, time_travel: TimeTravel) -> Self {
+        let folds = Mutex::new(Folds::new(&config));
         Self(Arc::new(Inner {
             config,
             live,
-            past,
-            table,
+            time_travel,
+            folds,
             changed: watch::Sender::new(()),
             oldest: tokio::sync::Mutex::default(),
         }))
     }
 
-    /// As the stream asks for it.
+    /// The source for the stream.
     #[must_use]
     pub fn source(&self) -> ReplaySource {
         let replay = self.clone();
         Arc::new(move |position| {
             let replay = replay.clone();
             Box::pin(async move {
-                match replay.behind(position).await {
-                    Ok(batch) => Answer::Frames(batch),
-                    Err(ReplayError::Gone) => Answer::Gone { oldest: replay.oldest().await },
+                match replay.batch_after(position).await {
+                    Ok(batch) => ReplayResult::Frames(batch),
+                    Err(ReplayError::Gone) => ReplayResult::Gone { oldest: replay.oldest().await },
                     Err(ReplayError::Unavailable(problem)) => {
-                        tracing::warn!(%position, problem, "a client cannot be given what it missed right now");
-                        Answer::Unavailable
+                        tracing::warn!(%position, problem, "replay for a client failed; it gets a snapshot or an error");
+                        ReplayResult::Unavailable
                     }
                 }
             })
         })
     }
 
-    /// The stretch that goes on from `position`.
+    /// A batch that covers the position after `position`.
     ///
     /// # Errors
     /// See [`ReplayError`].
-    pub async fn behind(&self, position: Cursor) -> Result<Arc<FrameBatch>, ReplayError> {
-        let mut held = true;
-        let found = timeout(self.0.config.patience, self.find(position, &mut held)).await;
-        let found = found.unwrap_or_else(|_| Err(ReplayError::Unavailable("it took too long".to_owned())));
+    pub async fn batch_after(&self, position: Cursor) -> Result<Arc<FrameBatch>, ReplayError> {
+        let mut cached = true;
+        let found = timeout(self.0.config.patience, self.find(position, &mut cached)).await;
+        let found = found.unwrap_or_else(|_| Err(ReplayError::Unavailable("timed out".to_owned())));
         let result = match &found {
-            Ok(_) if held => "held",
+            Ok(_) if cached => "held",
             Ok(_) => "made",
             Err(ReplayError::Gone) => "gone",
             Err(ReplayError::Unavailable(_)) => "unavailable",
@@ -148,180 +148,184 @@ impl Replay {
         found
     }
 
-    async fn find(&self, position: Cursor, held: &mut bool) -> Result<Arc<FrameBatch>, ReplayError> {
+    async fn find(&self, position: Cursor, cached: &mut bool) -> Result<Arc<FrameBatch>, ReplayError> {
         let mut changed = self.0.changed.subscribe();
-        let mut awaited: Option<Arc<Walk>> = None;
+        let mut awaited: Option<Arc<Fold>> = None;
         loop {
             changed.borrow_and_update();
-            // before another fold is begun for what this one did, or could not do
-            if let Some(walk) = &awaited {
-                if let Some(batch) = walk.found(position) {
+            // first the result of the awaited fold, so that no other one starts for the same request
+            if let Some(fold) = &awaited {
+                if let Some(batch) = fold.found(position) {
                     return Ok(batch);
                 }
-                if let Some(error) = walk.failed(position) {
+                if let Some(error) = fold.error(position) {
                     return Err(error);
                 }
             }
             let newest = self.newest(position);
-            let reach = newest.seq.saturating_sub(self.0.config.max_events);
-            if position.epoch != newest.epoch || !(reach..newest.seq).contains(&position.seq) {
+            let oldest = newest.seq.saturating_sub(self.0.config.max_events);
+            if position.epoch != newest.epoch || !(oldest..newest.seq).contains(&position.seq) {
                 return Err(ReplayError::Gone);
             }
-            let look = self.lock().look(position, newest, Instant::now());
-            match look {
-                Look::Found(batch) => return Ok(batch),
-                Look::Gone => return Err(ReplayError::Gone),
-                Look::Wait(walk) => awaited = walk.or(awaited),
-                Look::Walk(walk, cutter) => {
-                    self.start(Arc::clone(&walk), cutter);
-                    awaited = Some(walk);
+            let lookup = self.lock().lookup(position, newest, Instant::now());
+            match lookup {
+                Lookup::Found(batch) => return Ok(batch),
+                Lookup::Gone => return Err(ReplayError::Gone),
+                Lookup::Wait(fold) => awaited = fold.or(awaited),
+                Lookup::Start(fold, paused) => {
+                    self.start(Arc::clone(&fold), paused);
+                    awaited = Some(fold);
                 }
             }
-            *held = false;
-            // does not fail: the sender is kept alive by this value
+            *cached = false;
+            // does not fail: this value keeps the sender alive
             let _ = changed.changed().await;
         }
     }
 
-    /// The map's position: at least `position` if that was ever shown to anybody.
+    /// The map's position; at least `position` if any client ever had it.
     fn newest(&self, position: Cursor) -> Cursor {
         let newest = self.0.live.cursor();
-        let is_past = newest.epoch == position.epoch && position.seq < newest.seq;
-        // what is being folded is in the ring, and may have left it, before the position is told
-        if is_past { newest } else { self.0.live.with(State::cursor) }
+        let is_old = newest.epoch == position.epoch && position.seq < newest.seq;
+        // an entry is in the ring, and may be evicted, before the published position covers it
+        if is_old { newest } else { self.0.live.with(State::cursor) }
     }
 
-    /// The oldest position that can be gone on from, as far as is known.
+    /// The oldest position that can be resumed from, if it is known.
     pub async fn oldest(&self) -> Option<Cursor> {
         let mut known = self.0.oldest.lock().await;
         let newest = self.0.live.cursor();
-        let known_now = known.filter(|(at, _)| at.elapsed() < OLDEST_KNOWN);
+        let known_now = known.filter(|(at, _)| at.elapsed() < OLDEST_TTL);
         let oldest = match known_now {
             Some((_, oldest)) => oldest.filter(|oldest| oldest.epoch == newest.epoch),
-            None => self.look_for_oldest(newest).await,
+            None => self.find_oldest(newest).await,
         };
         if known_now.is_none() {
             *known = Some((Instant::now(), oldest));
         }
-        let reach = newest.seq.saturating_sub(self.0.config.max_events);
-        oldest.map(|oldest| Cursor { seq: oldest.seq.max(reach), ..newest })
+        let limit = newest.seq.saturating_sub(self.0.config.max_events);
+        oldest.map(|oldest| Cursor { seq: oldest.seq.max(limit), ..newest })
     }
 
-    /// The oldest position that what is kept goes on from.
-    async fn look_for_oldest(&self, newest: Cursor) -> Option<Cursor> {
-        let looked = timeout(self.0.config.patience, async {
-            let kept = self.0.past.kept(newest.epoch).await?;
-            let hole = self.lock().hole(newest.epoch, Instant::now());
-            let from = Cursor { seq: hole.max(kept.first.saturating_sub(1)), ..newest };
-            self.0.past.oldest_state(from).await
+    /// The oldest saved state from which all entries are retained.
+    async fn find_oldest(&self, newest: Cursor) -> Option<Cursor> {
+        let found = timeout(self.0.config.patience, async {
+            let retained = self.0.time_travel.retained(newest.epoch).await?;
+            let missing = self.lock().missing(newest.epoch, Instant::now());
+            let from = Cursor { seq: missing.max(retained.first.saturating_sub(1)), ..newest };
+            self.0.time_travel.oldest_state(from).await
         });
-        looked.await.ok()?.ok()?
+        found.await.ok()?.ok()?
     }
 
-    /// Folds in a task of its own: whoever asked for it may be gone before it ends, and others wait for it.
-    fn start(&self, walk: Arc<Walk>, cutter: Option<Cutter>) {
-        let mut ending = Ending { replay: self.clone(), walk: Arc::clone(&walk), cutter: None };
+    /// Runs a fold in a separate task: its first caller may be gone before it ends, and others wait for it.
+    fn start(&self, fold: Arc<Fold>, paused: Option<BatchBuilder>) {
+        let mut guard = FoldGuard { replay: self.clone(), fold: Arc::clone(&fold), builder: None };
         tokio::spawn(async move {
-            match ending.replay.walk(&walk, cutter).await {
-                Ok(cutter) => ending.cutter = Some(cutter),
-                Err(error) => walk.fail(error),
+            match guard.replay.run(&fold, paused).await {
+                Ok(builder) => guard.builder = Some(builder),
+                Err(error) => fold.set_error(error),
             }
-            drop(ending);
+            drop(guard);
         });
     }
 
-    async fn walk(&self, walk: &Walk, cutter: Option<Cutter>) -> Result<Cutter, ReplayError> {
-        let Inner { config, past, .. } = &*self.0;
-        let late = |_| ReplayError::Unavailable("the log or the record does not answer".to_owned());
-        let (position, goal) = (walk.position, walk.goal);
-        let kept = timeout(config.patience, past.kept(position.epoch)).await.map_err(late)??;
-        let mut cutter = match cutter.filter(|cutter| kept.first <= cutter.at().seq + 1) {
-            Some(cutter) => cutter,
-            None => Cutter::new(timeout(config.patience, past.base(position, &kept)).await.map_err(late)??),
+    async fn run(&self, fold: &Fold, paused: Option<BatchBuilder>) -> Result<BatchBuilder, ReplayError> {
+        let Inner { config, time_travel, .. } = &*self.0;
+        let timed_out = |_| ReplayError::Unavailable("the log or the history timed out".to_owned());
+        let (position, goal) = (fold.position, fold.goal);
+        let retained = timeout(config.patience, time_travel.retained(position.epoch)).await.map_err(timed_out)??;
+        let paused = paused.filter(|paused| retained.first <= paused.at().seq + 1);
+        let mut builder = if let Some(paused) = paused {
+            paused
+        } else {
+            let base = timeout(config.patience, time_travel.base(position, &retained)).await;
+            BatchBuilder::new(base.map_err(timed_out)??)
         };
-        walk.begin(cutter.at().seq);
+        fold.set_start(builder.at().seq);
         self.0.changed.send_replace(());
         let to = Cursor { seq: goal, ..position };
-        let mut entries = past.entries(&kept).ahead(cutter.at().seq, to, None);
-        let (mut ahead, far) = (0, AHEAD_BYTES.min(config.max_bytes / 8));
-        while cutter.at().seq < goal && ahead < far {
-            let page = match timeout(config.patience, entries.next()).await.map_err(late)? {
+        let mut entries = time_travel.entry_source(&retained).read_ahead(builder.at().seq, to, None);
+        let (mut ahead, max_ahead) = (0, AHEAD_BYTES.min(config.max_bytes / 8));
+        while builder.at().seq < goal && ahead < max_ahead {
+            let page = match timeout(config.patience, entries.next()).await.map_err(timed_out)? {
                 Ok(Some(page)) => page,
-                Err(Stopped::Failed(error)) => return Err(error.into()),
-                // nothing more, and yet not there
-                Ok(None) | Err(Stopped::Deleted) => {
-                    return Err(self.broken(position, Broken::Hole(cutter.at().seq + 1)));
+                Err(ReadAheadError::Unavailable(reason)) => return Err(ReplayError::Unavailable(reason)),
+                // the entries end before the goal
+                Ok(None) | Err(ReadAheadError::Deleted) => {
+                    return Err(self.gone(position, FoldError::MissingEntry(builder.at().seq + 1)));
                 }
             };
             let count = page.len() as u64;
-            let (made, back) = past::work(move || {
-                let made = cutter.fold(&page, goal);
-                (made, cutter)
+            let (folded, returned) = time_travel::run_blocking(move || {
+                let folded = builder.fold(&page, goal);
+                (folded, builder)
             })
             .await?;
-            cutter = back;
+            builder = returned;
             metrics::counter!("living_map_replay_folded_total").increment(count);
-            let made = made.map_err(|broken| self.broken(position, broken))?;
-            let beyond = made.iter().filter(|batch| batch.after.seq > position.seq);
+            let batches = folded.map_err(|error| self.gone(position, error))?;
+            let beyond = batches.iter().filter(|batch| batch.after.seq > position.seq);
             ahead += beyond.flat_map(|batch| &batch.frames).map(|frame| frame.bytes()).sum::<usize>();
-            walk.made(&made);
-            self.keep(position, made);
+            fold.offer(&batches);
+            self.cache(position, batches);
         }
-        Ok(cutter)
+        Ok(builder)
     }
 
-    fn keep(&self, position: Cursor, made: Vec<Arc<FrameBatch>>) {
-        if !made.is_empty() {
-            let bytes = self.lock().keep(position.epoch, made, Instant::now());
-            show(bytes);
+    fn cache(&self, position: Cursor, batches: Vec<Arc<FrameBatch>>) {
+        if !batches.is_empty() {
+            let bytes = self.lock().cache(position.epoch, batches, Instant::now());
+            report_bytes(bytes);
             self.0.changed.send_replace(());
         }
     }
 
-    fn broken(&self, position: Cursor, broken: Broken) -> ReplayError {
-        let (Broken::Hole(seq) | Broken::Frame(seq)) = broken;
-        tracing::warn!(?broken, "clients before this position cannot be given every event, and get a snapshot");
-        self.lock().note_hole(Cursor { seq, ..position }, Instant::now());
+    /// Records that replay cannot pass the failed position.
+    fn gone(&self, position: Cursor, error: FoldError) -> ReplayError {
+        let (FoldError::MissingEntry(seq) | FoldError::Encoding(seq)) = error;
+        tracing::warn!(?error, "no replay across this position; clients before it get a snapshot");
+        self.lock().set_missing(Cursor { seq, ..position }, Instant::now());
         ReplayError::Gone
     }
 
-    /// Lets go what nobody uses, until there is nothing left.
-    async fn upkeep(self) {
+    /// Removes unused batches and paused folds until nothing is left.
+    async fn clean_up(self) {
         loop {
-            tokio::time::sleep(IDLE).await;
-            let Some(since) = Instant::now().checked_sub(IDLE) else { continue };
-            let (bytes, done) = self.lock().tidy(since);
-            show(bytes);
+            tokio::time::sleep(IDLE_TTL).await;
+            let Some(since) = Instant::now().checked_sub(IDLE_TTL) else { continue };
+            let (bytes, done) = self.lock().remove_unused_since(since);
+            report_bytes(bytes);
             if done {
                 return;
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Folds> {
+        self.0.folds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The end of a fold, in whatever way.
-struct Ending {
+/// Ends a fold when dropped, also after a panic.
+struct FoldGuard {
     replay: Replay,
-    walk: Arc<Walk>,
-    cutter: Option<Cutter>,
+    fold: Arc<Fold>,
+    builder: Option<BatchBuilder>,
 }
 
-impl Drop for Ending {
+impl Drop for FoldGuard {
     fn drop(&mut self) {
-        let to_tidy = self.replay.lock().end(&self.walk, self.cutter.take(), Instant::now());
-        // none when the process ends
-        if let (true, Ok(runtime)) = (to_tidy, Handle::try_current()) {
-            runtime.spawn(self.replay.clone().upkeep());
+        let start_cleanup = self.replay.lock().end(&self.fold, self.builder.take(), Instant::now());
+        // there is no runtime when the process exits
+        if let (true, Ok(runtime)) = (start_cleanup, Handle::try_current()) {
+            runtime.spawn(self.replay.clone().clean_up());
         }
         self.replay.0.changed.send_replace(());
     }
 }
 
-fn show(bytes: usize) {
+fn report_bytes(bytes: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!("living_map_replay_bytes").set(bytes as f64);
 }

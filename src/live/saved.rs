@@ -1,4 +1,4 @@
-//! Saving the map, and going on from a saved one.
+//! Saving snapshots of the map, and loading them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::history::snapshots::{NewSnapshot, SavedState, Snapshots, Thinning};
 use crate::map::{EncodedLayers, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch};
 
-/// How often it is looked whether a snapshot is due.
-const CHECK: Duration = Duration::from_secs(1);
+/// Interval of the checks for a due snapshot.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// At least this long from one snapshot to the next.
-const BREATH: Duration = Duration::from_secs(10);
+/// Minimum time between two snapshots.
+const MIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// As in the wire's snapshots: about as much time as it saves.
+/// The zstd level, the same as for snapshots in HTTP responses.
 const LEVEL: i32 = 3;
 
 /// When the map is saved.
@@ -39,33 +39,33 @@ impl Default for SavingConfig {
     }
 }
 
-/// Why the map was not saved.
+/// The reason why a snapshot was not saved.
 #[derive(Debug, thiserror::Error)]
 enum SaveError {
     #[error("{0}")]
     Database(#[from] crate::history::HistoryError),
-    #[error("the state cannot be written: {0}")]
-    State(#[from] rmp_serde::encode::Error),
-    #[error("the state cannot be compressed: {0}")]
-    Compressed(#[from] std::io::Error),
+    #[error("cannot encode the state: {0}")]
+    Encode(#[from] rmp_serde::encode::Error),
+    #[error("cannot compress the state: {0}")]
+    Compress(#[from] std::io::Error),
     #[error("{0}")]
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Saves the map when it is due, and a last time at `shutdown`, which must come after the fold was stopped. Failures are
-/// logged and tried again after the interval.
+/// Saves a snapshot when one is due, and a last one at `shutdown`, which must be cancelled after the fold has stopped.
+/// Failures are logged, and retried after the interval.
 ///
 /// Metrics: `living_map_snapshots_saved_total`, `living_map_snapshot_save_failures_total`,
 /// `living_map_snapshot_save_seconds`.
 pub async fn save(live: LiveMap, snapshots: Arc<dyn Snapshots>, config: SavingConfig, shutdown: CancellationToken) {
     let mut last = Cursor { epoch: Epoch(0), seq: 0 };
     let mut tried = Instant::now();
-    while shutdown.run_until_cancelled(tokio::time::sleep(CHECK)).await.is_some() {
+    while shutdown.run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL)).await.is_some() {
         let cursor = live.cursor();
         let since = if cursor.epoch == last.epoch { cursor.seq.saturating_sub(last.seq) } else { cursor.seq };
         let waited = tried.elapsed();
-        // many events, or a failure, are no reason to do nothing but save
-        let due = waited >= config.interval || (since >= config.events && waited >= BREATH);
+        // under many events, or after a failure, the minimum interval applies
+        let due = waited >= config.interval || (since >= config.events && waited >= MIN_INTERVAL);
         if since > 0 && due {
             tried = Instant::now();
             if try_to_save(&live, &*snapshots, &config).await {
@@ -89,21 +89,21 @@ async fn try_to_save(live: &LiveMap, snapshots: &dyn Snapshots, config: &SavingC
         }
         Err(error) => {
             metrics::counter!("living_map_snapshot_save_failures_total").increment(1);
-            tracing::warn!(%error, "the map could not be saved; will try again");
+            tracing::warn!(%error, "cannot save a snapshot; will retry");
             return false;
         }
     }
     if let Err(error) = config.thinning.apply(snapshots, Utc::now()).await {
-        tracing::warn!(%error, "old snapshots could not be deleted; will try again");
+        tracing::warn!(%error, "cannot delete old snapshots; will retry");
     }
     true
 }
 
-/// Saves the map as it is; false if this position was saved before.
+/// Saves the current map. Returns false if this position was saved before.
 async fn save_now(live: &LiveMap, snapshots: &dyn Snapshots) -> Result<bool, SaveError> {
     let live = live.clone();
     let encoded = tokio::task::spawn_blocking(move || {
-        // one look: both forms are of the same position
+        // under one lock, so that both forms have the same position
         let (state, layers) = live.with(|state| (state.to_saved(), state.encode()));
         Ok::<_, SaveError>((zstd::bulk::compress(&state?, LEVEL)?, layers))
     });
@@ -114,26 +114,26 @@ async fn save_now(live: &LiveMap, snapshots: &dyn Snapshots) -> Result<bool, Sav
         logged_at: layers.generated_at,
         saved_at: Utc::now(),
         version: snapshot::VERSION.to_owned(),
-        data: snapshot::of_the_past(&layers),
+        data: snapshot::json_without_health(&layers),
         state: state.into(),
         state_version: STATE_VERSION,
     };
     Ok(snapshots.save(&snapshot).await?)
 }
 
-/// The state that was saved; none when it cannot be read, which is logged: it is as if it were not there.
-pub(super) async fn read(saved: SavedState) -> Option<State> {
+/// Decodes a saved state. An undecodable one is logged and ignored.
+pub(super) async fn decode(saved: SavedState) -> Option<State> {
     let cursor = saved.cursor;
-    let read = tokio::task::spawn_blocking(move || {
+    let decoded = tokio::task::spawn_blocking(move || {
         let bytes = zstd::decode_all(&*saved.bytes)?;
         State::from_saved(&bytes).map_err(std::io::Error::other)
     });
-    let problem = match read.await.map_err(std::io::Error::other).flatten() {
-        // the log may have got another identity since, with what was saved of it
+    let problem = match decoded.await.map_err(std::io::Error::other).flatten() {
+        // the epoch of the log, and of its saved snapshots, may have been changed since
         Ok(state) if state.cursor().seq == cursor.seq => return Some(state.of_log(cursor.epoch)),
-        Ok(state) => format!("it is of {}", state.cursor()),
+        Ok(state) => format!("its position is {}", state.cursor()),
         Err(error) => error.to_string(),
     };
-    tracing::warn!(%cursor, problem, "a saved map cannot be read; folding the log instead");
+    tracing::warn!(%cursor, problem, "cannot decode a saved snapshot; folding the log instead");
     None
 }

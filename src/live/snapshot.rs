@@ -1,4 +1,4 @@
-//! Snapshots as ready-made bytes: built at most once in an interval, only when somebody asks and something changed.
+//! Snapshots as encoded bytes: built on request, at most once in an interval, and only after a change.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::map::{EncodedLayers, STATE_VERSION, State};
 use crate::model::time;
 use crate::model::{Cursor, Layer};
 
-/// Version of the snapshot's shape.
+/// Version of the snapshot's format.
 pub(super) const VERSION: &str = "1.0";
 
-/// How a snapshot's bytes are compressed.
+/// Content encoding of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not at all.
+    /// No compression.
     Identity,
     /// gzip.
     Gzip,
@@ -30,7 +30,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Its name in `Content-Encoding`.
+    /// The name in `Content-Encoding`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,14 +41,14 @@ impl Encoding {
     }
 }
 
-/// A snapshot, encoded once for everybody who asks for the same layers.
+/// A snapshot, encoded once for all requests of the same layers.
 #[derive(Debug)]
 pub struct SnapshotBytes {
-    /// The position it is exact at.
+    /// Position of the snapshot.
     pub cursor: Cursor,
-    /// Strong validator of the uncompressed bytes, with its quotes: no other bytes of any server have the same.
+    /// Strong validator of the uncompressed bytes, with quotes; unique among all servers.
     pub etag: String,
-    /// The sources whose last good data stands in for a failed poll, as the header says it (`agents, dao`).
+    /// The upstreams served from fallback data, as in the response header (`agents, dao`).
     pub rescued: Option<String>,
     identity: Bytes,
     gzip: OnceCell<Bytes>,
@@ -62,8 +62,8 @@ impl SnapshotBytes {
         self.identity.clone()
     }
 
-    /// The JSON as `encoding` wants it; compressed at most once. Falls back to [`Encoding::Identity`] (and says so) if
-    /// the compressor fails.
+    /// The JSON in the given encoding, compressed at most once. If the compressor fails, returns
+    /// [`Encoding::Identity`].
     pub async fn encoded(&self, encoding: Encoding) -> (Encoding, Bytes) {
         let cell = match encoding {
             Encoding::Identity => return (encoding, self.identity()),
@@ -82,14 +82,14 @@ impl SnapshotBytes {
         match compressed {
             Ok(bytes) => (encoding, bytes.clone()),
             Err(error) => {
-                tracing::warn!(%error, encoding = encoding.as_str(), "a snapshot could not be compressed");
+                tracing::warn!(%error, encoding = encoding.as_str(), "cannot compress a snapshot");
                 (Encoding::Identity, self.identity())
             }
         }
     }
 }
 
-/// Compression levels that cost about as much time as the network saves on a local link: gzip 5, zstd 3.
+/// Compresses with levels that cost about as much time as they save on a local network: gzip 5, zstd 3.
 fn compress(plain: &[u8], encoding: Encoding) -> std::io::Result<Bytes> {
     use std::io::Write;
     match encoding {
@@ -103,10 +103,10 @@ fn compress(plain: &[u8], encoding: Encoding) -> std::io::Result<Bytes> {
     }
 }
 
-/// The last snapshot built.
+/// The most recently built snapshot.
 pub(super) struct SnapshotCache {
     interval: Duration,
-    /// Tells this server's versions from those of another, or of an earlier run, at the same cursor.
+    /// Distinguishes the snapshots of this run from those of other servers and earlier runs at the same cursor.
     run: String,
     current: ArcSwapOption<Built>,
     building: Mutex<()>,
@@ -120,7 +120,7 @@ struct Built {
     layers: EncodedLayers,
     meta: Bytes,
     rescued: Option<String>,
-    /// Assembled bytes by the set of layers in them.
+    /// Assembled snapshots by layer set.
     assembled: DashMap<u8, Arc<SnapshotBytes>>,
 }
 
@@ -146,7 +146,7 @@ impl SnapshotCache {
         let built = self.current.load_full()?;
         let clean =
             built.cursor == live.cursor() && built.health_version == *live.inner.upstream_health.version().borrow();
-        // a large map is not rebuilt so often that building is all the server does
+        // a large map is rebuilt less often: building takes at most a tenth of the time
         let young = built.at.elapsed() < self.interval.max(built.took * 10);
         (clean || (young && built.cursor.epoch == live.cursor().epoch)).then_some(built)
     }
@@ -206,14 +206,14 @@ impl Built {
 }
 
 impl SnapshotBytes {
-    /// A snapshot of a map of the past, with these layers (all when empty). Its sources are not told: how the upstreams
-    /// were doing then is not in the log.
+    /// A snapshot of a past map with the given layers (all if empty). It has no upstream health, which is not in the
+    /// log.
     #[must_use]
     pub fn of(state: &State, layers: &[Layer]) -> Self {
         let (encoded, set) = (state.encode(), layer_set(layers));
         Self {
             cursor: encoded.cursor,
-            // every server of this state version makes the same bytes of it
+            // all servers of this state version produce the same bytes
             etag: format!("\"at-{STATE_VERSION}-{}-{set:x}\"", encoded.cursor),
             rescued: None,
             identity: join(&encoded, set, &meta(&encoded)),
@@ -224,7 +224,7 @@ impl SnapshotBytes {
 }
 
 impl SnapshotBytes {
-    /// A snapshot of the layers' own figures, with empty lists: for those who may not see who is in the network.
+    /// A snapshot of the layers' totals with empty lists, for clients that may not see entities.
     #[must_use]
     pub fn figures(state: &State, layers: &[Layer]) -> Self {
         let (encoded, set) = (state.encode_figures(), layer_set(layers));
@@ -239,8 +239,8 @@ impl SnapshotBytes {
     }
 }
 
-/// The bytes of a whole snapshot, as [`SnapshotBytes::of`] has them.
-pub(super) fn of_the_past(layers: &EncodedLayers) -> Bytes {
+/// The JSON of a snapshot of all layers, as in [`SnapshotBytes::of`].
+pub(super) fn json_without_health(layers: &EncodedLayers) -> Bytes {
     join(layers, layer_set(&[]), &meta(layers))
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-/// A handle on the connection of a request, stored in the request's extensions. A streaming response uses it to announce
-/// itself, and to end the connection of a client that does not read: the HTTP server polls a body only after it has
-/// written the previous chunk, so the body alone cannot end it.
+/// A handle on the connection of a request, stored in the request's extensions. A streaming response uses it to
+/// announce itself, and to end the connection of a client that does not read: the HTTP server polls a body only after
+/// it has written the previous chunk, so the body alone cannot end it.
 #[derive(Debug, Clone, Default)]
 pub struct Connection(Arc<Tokens>);
 

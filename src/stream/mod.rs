@@ -1,10 +1,10 @@
 //! Streaming to clients: the ring buffer, the frames, the filters, WebSocket and server-sent events.
 //!
-//! An event is encoded once, as the bytes of a complete WebSocket frame, and kept in one ring buffer ([`Hub`]). A client is
-//! a position in that ring: it has no queue and no copy of a frame. A few tasks, the shards, own all sockets; each writes
-//! the same bytes to all of its clients in one pass. A client whose position was evicted gets the missed frames from a
-//! [`ReplaySource`], or a fresh snapshot if they are gone, never a silent gap. A client that does not read is closed with a
-//! close code that says how to resume.
+//! An event is encoded once, as the bytes of a complete WebSocket frame, and kept in one ring buffer ([`Hub`]). A
+//! client is a position in that ring: it has no queue and no copy of a frame. A few tasks, the shards, own all sockets;
+//! each writes the same bytes to all of its clients in one pass. A client whose position was evicted gets the missed
+//! frames from a [`ReplaySource`], or a fresh snapshot if they are gone, never a silent gap. A client that does not
+//! read is closed with a close code that says how to resume.
 //!
 //! ```text
 //! live ──publish──► Hub (ring) ──wake──► shard ──► sockets at its position

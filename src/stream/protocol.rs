@@ -52,7 +52,8 @@ impl TextFrame {
         self.wire.slice(self.header_len..)
     }
 
-    /// Writes the header into the reserved bytes at the front of `buffer`, directly before the JSON, so that no bytes move.
+    /// Writes the header into the reserved bytes at the front of `buffer`, directly before the JSON, so that no bytes
+    /// move.
     fn of_buffer(mut buffer: Vec<u8>) -> Self {
         let header = header(OpCode::Data(Data::Text), buffer.len() - MAX_HEADER_BYTES);
         let start = MAX_HEADER_BYTES - header.len();

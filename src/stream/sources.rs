@@ -19,8 +19,8 @@ pub struct SnapshotJson {
 }
 
 /// Returns a snapshot of the given layers. It should return the same bytes for a while (see
-/// [`StreamConfig::min_bytes_per_second`](super::StreamConfig::min_bytes_per_second) on the memory that this bounds), and
-/// they should not be older than the oldest frame of the ring.
+/// [`StreamConfig::min_bytes_per_second`](super::StreamConfig::min_bytes_per_second) on the memory that this bounds),
+/// and they should not be older than the oldest frame of the ring.
 pub type SnapshotSource = Arc<dyn Fn(LayerSet) -> BoxFuture<'static, SnapshotJson> + Send + Sync>;
 
 /// Result of a replay for a client whose position the ring has evicted.

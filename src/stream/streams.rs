@@ -30,8 +30,8 @@ struct Inner {
 }
 
 impl Streams {
-    /// Starts the shards on the current tokio runtime. When `shutdown` is cancelled, clients get a `reconnect` frame and
-    /// are closed; [`Streams::closed`] waits for that.
+    /// Starts the shards on the current tokio runtime. When `shutdown` is cancelled, clients get a `reconnect` frame
+    /// and are closed; [`Streams::closed`] waits for that.
     #[must_use]
     pub fn start(config: StreamConfig, hub: &Arc<Hub>, sources: &StreamSources, shutdown: CancellationToken) -> Self {
         let context = Arc::new(StreamContext {
@@ -46,8 +46,8 @@ impl Streams {
         Self { inner: Arc::new(Inner { context, shards }) }
     }
 
-    /// Checks a request to `/living-map/stream` and accepts its upgrade to WebSocket; the client is served from then on.
-    /// The request body is ignored.
+    /// Checks a request to `/living-map/stream` and accepts its upgrade to WebSocket; the client is served from then
+    /// on. The request body is ignored.
     ///
     /// # Errors
     /// The reason for the rejection; no state is left behind.

@@ -294,7 +294,7 @@ async fn a_restarted_server_begins_from_its_saved_map_and_shows_what_was() {
     assert!(server.stop().await.success());
     server.restart().await;
     assert_eq!(now(&server).await, (second.clone(), second_cursor.clone()));
-    assert!(server.output().contains("begins from its saved state"), "{}", server.output());
+    assert!(server.output().contains("starting from the saved snapshot"), "{}", server.output());
 
     let (_, then) = get(&server, &format!("/living-map/snapshot?at={first_cursor}")).await;
     assert_eq!((&then["layers"], &then["meta"]["cursor"]), (&first, &json!(first_cursor)));

@@ -120,8 +120,8 @@ fn an_event_matches_changed_layers_and_that_of_its_entity() {
 }
 
 proptest! {
-    /// Compares with a plain list: after any sequence of publishing, eviction, gaps and resets, a reader gets exactly the
-    /// frames after its position, or `Lagged`.
+    /// Compares with a plain list: after any sequence of publishing, eviction, gaps and resets, a reader gets exactly
+    /// the frames after its position, or `Lagged`.
     #[test]
     fn a_reader_never_misses_a_frame_unnoticed(
         steps in prop::collection::vec((0_u8..20, 0_u64..3), 1..80),

@@ -36,8 +36,8 @@ pub fn error(code: &str, message: &str) -> Bytes {
     single("error", None, &protocol::error(Utc::now(), code, message))
 }
 
-/// A `reconnect` frame with the `retry` field that browsers follow, and the position, which a client with filters may not
-/// know.
+/// A `reconnect` frame with the `retry` field that browsers follow, and the position, which a client with filters may
+/// not know.
 pub fn reconnect(after_ms: u64, cursor: Option<Cursor>) -> Bytes {
     let mut chunk = format!("retry: {after_ms}\n").into_bytes();
     push(&mut chunk, "reconnect", cursor, &protocol::reconnect(after_ms).json());

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// At most one chunk in flight. The chunk is delivered when its bytes are dropped, which is when the socket has accepted
-/// them; this also measures how long a client does not read.
+/// At most one chunk in flight. The chunk is delivered when its bytes are dropped, which is when the socket has
+/// accepted them; this also measures how long a client does not read.
 #[derive(Debug, Default)]
 pub struct InFlight {
     /// Deadline for the delivery of the chunk in flight.
@@ -16,7 +16,8 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Marks `bytes` as in flight, to be delivered before `deadline`. The returned bytes must be passed to the HTTP server.
+    /// Marks `bytes` as in flight, to be delivered before `deadline`. The returned bytes must be passed to the HTTP
+    /// server.
     pub fn track(self: &Arc<Self>, bytes: Bytes, deadline: Instant) -> Bytes {
         self.set(Some(deadline));
         Bytes::from_owner(TrackedChunk { bytes, in_flight: Arc::clone(self) })

@@ -1,7 +1,7 @@
 //! The server-sent events transport: the frames and filters of the WebSocket, over an HTTP response without an end.
 //!
-//! The body of the response is the client: it reads the ring when the HTTP server polls it, which is when the socket has
-//! accepted the previous chunk. Besides its position it holds one chunk of frames in flight, or a shared snapshot.
+//! The body of the response is the client: it reads the ring when the HTTP server polls it, which is when the socket
+//! has accepted the previous chunk. Besides its position it holds one chunk of frames in flight, or a shared snapshot.
 
 mod client;
 mod encode;
@@ -110,7 +110,8 @@ fn respond(
     response
 }
 
-/// Closes the connection of a client that reads too slowly, or that has not read the `reconnect` frame after a shutdown.
+/// Closes the connection of a client that reads too slowly, or that has not read the `reconnect` frame after a
+/// shutdown.
 async fn watch(monitor: ClientMonitor, context: Arc<StreamContext>, connection: Connection) {
     let ClientMonitor { in_flight, close_reason, gone } = monitor;
     let config = &context.config;

@@ -118,7 +118,8 @@ pub struct WebSocketClient {
 }
 
 impl WebSocketClient {
-    /// Begins at the client's cursor if it can be resumed from; otherwise with a snapshot, unless the options exclude it.
+    /// Begins at the client's cursor if it can be resumed from; otherwise with a snapshot, unless the options exclude
+    /// it.
     pub fn new(connection: UpgradedConnection, shard: &ShardContext<'_>) -> Self {
         let UpgradedConnection { io, leftover, options, slot } = connection;
         let mut buffer = WriteBuffer::default();
@@ -168,7 +169,8 @@ impl WebSocketClient {
         self.state == ClientState::Live && self.buffer.is_empty()
     }
 
-    /// Returns, once, if the stream resumed after the client's cursor; `None` while that is not decided, and afterwards.
+    /// Returns, once, if the stream resumed after the client's cursor; `None` while that is not decided, and
+    /// afterwards.
     pub fn take_resumed(&mut self) -> Option<bool> {
         if !self.resuming || matches!(self.state, ClientState::AwaitingReplay | ClientState::Closing { .. }) {
             return None;

@@ -32,8 +32,8 @@ impl Io {
                 Err(upgraded) => return (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
             },
         };
-        // Frames are written whole, so Nagle's algorithm would only delay them. If the option cannot be set, the socket is
-        // dead, and the first write fails.
+        // Frames are written whole, so Nagle's algorithm would only delay them. If the option cannot be set, the socket
+        // is dead, and the first write fails.
         let _ = stream.set_nodelay(true);
         // A copy, since even an empty slice would keep all of the HTTP server's read buffer alive.
         (Self::Tcp(stream), Bytes::copy_from_slice(&leftover))

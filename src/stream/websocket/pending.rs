@@ -1,7 +1,7 @@
 //! Snapshots and replays that a shard has requested for its clients.
 //!
-//! Each request runs in a task of its own: a source that computes, panics or hangs delays only the clients that wait for
-//! it, not the shard.
+//! Each request runs in a task of its own: a source that computes, panics or hangs delays only the clients that wait
+//! for it, not the shard.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -48,8 +48,8 @@ impl PendingSnapshots {
         }
     }
 
-    /// The next finished request: the clients that waited for it, and the snapshot (`None` if it failed). Returns `None`
-    /// if there is no request. Cancel safe.
+    /// The next finished request: the clients that waited for it, and the snapshot (`None` if it failed). Returns
+    /// `None` if there is no request. Cancel safe.
     pub async fn next(&mut self) -> Option<(Vec<ClientId>, Option<SnapshotJson>)> {
         let (layers, snapshot) = self.requests.next().await?;
         Some((self.waiting.remove(&layers).unwrap_or_default(), snapshot))
@@ -83,8 +83,8 @@ impl PendingReplays {
         }
     }
 
-    /// The next finished request: the client, and the result (`None` if the source panicked). Returns `None` if there is
-    /// no request. Cancel safe.
+    /// The next finished request: the client, and the result (`None` if the source panicked). Returns `None` if there
+    /// is no request. Cancel safe.
     pub async fn next(&mut self) -> Option<(ClientId, Option<Replay>)> {
         self.requests.next().await
     }

@@ -67,7 +67,7 @@ async fn a_cursor_from_before_the_saved_map_is_gone_on_from(mut server: Process)
     assert!(server.stop().await.success());
     server.restart().await;
     complete(&server).await;
-    assert!(server.output().contains("begins from its saved state"), "{}", server.output());
+    assert!(server.output().contains("starting from the saved snapshot"), "{}", server.output());
     for transport in [Transport::WebSocket, Transport::Sse] {
         for missed in [1, 30, EVENTS - 1] {
             let mut back = stream(&server, transport, Some(&cursor_of(&before[EVENTS - 1 - missed]))).await;

@@ -100,7 +100,7 @@ fn replay(world: &World, first: u64, without: Option<u64>, config: ReplayConfig)
 async fn all(replay: &Replay, from: Cursor) -> (BTreeMap<u64, String>, Option<u64>) {
     let (mut frames, mut at) = (BTreeMap::new(), from);
     while at.seq < EVENTS {
-        match replay.behind(at).await {
+        match replay.batch_after(at).await {
             Ok(batch) => {
                 assert!(batch.continues_from(at), "{:?} to {:?} for {at}", batch.after, batch.upto);
                 let text = |frame: &living_map::stream::Frame| String::from_utf8(frame.json().to_vec()).unwrap();
@@ -141,7 +141,7 @@ async fn every_position_is_gone_on_from_with_the_frames_that_were_sent_live() {
     {
         let cursor = Cursor { epoch: cursor.0, seq: cursor.1 };
         assert_eq!(
-            replay.behind(cursor).await.map(drop),
+            replay.batch_after(cursor).await.map(drop),
             if there { Ok(()) } else { Err(ReplayError::Gone) },
             "{cursor}"
         );

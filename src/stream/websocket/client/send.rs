@@ -92,8 +92,8 @@ impl WebSocketClient {
         }
     }
 
-    /// Writes the frames of `batch` after `position` that pass the filter. If the socket is full first, the frame that it
-    /// did not take completely goes to the write buffer; the frames after it are read again later.
+    /// Writes the frames of `batch` after `position` that pass the filter. If the socket is full first, the frame that
+    /// it did not take completely goes to the write buffer; the frames after it are read again later.
     fn write(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,5 @@
-//! The map as it was: the newest saved state before a moment, and the events from there.
+//! Time travel: the map of a past moment, folded from the newest saved state before it and the entries after that
+//! state.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::LiveMap;
-use super::ahead::{Ahead, Entries, Stopped};
+use super::read_ahead::{EntrySource, ReadAhead, ReadAheadError};
 use super::saved;
 use crate::history::{History, HistoryError, Snapshots};
 use crate::log::{Bounds, EventLog, LogError};
@@ -33,38 +34,38 @@ impl Default for TimeTravelConfig {
     }
 }
 
-/// The earliest moment that can be shown.
+/// The oldest position that time travel reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Oldest {
-    /// Its position; 0 when the log is held from its beginning.
+pub struct OldestPosition {
+    /// The position; 0 if the log is retained from its beginning.
     pub cursor: Cursor,
-    /// The log's time there; at position 0 that of the first event.
+    /// The log's timestamp there; at position 0 that of the first event.
     pub logged_at: DateTime<Utc>,
 }
 
-/// Why a moment cannot be shown.
+/// The reason why a past map cannot be computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TimeTravelError {
-    /// What leads there is not kept any more.
-    #[error("the past reaches back to {} only", oldest.cursor)]
+    /// The entries or saved states before the position are deleted.
+    #[error("the oldest available position is {}", oldest.cursor)]
     Gone {
-        /// From here on it is.
-        oldest: Oldest,
+        /// The oldest available position.
+        oldest: OldestPosition,
     },
-    /// The position belongs to another log than the one there is now.
-    #[error("the cursor is of another log; this one's past reaches back to {}", oldest.cursor)]
+    /// The position belongs to a log that was replaced.
+    #[error("the cursor is of another log; the oldest available position of this log is {}", oldest.cursor)]
     OtherEpoch {
-        /// From here on it is.
-        oldest: Oldest,
+        /// The oldest available position.
+        oldest: OldestPosition,
     },
-    /// It has not happened yet.
-    #[error("the map is at {newest} now")]
+    /// The position is in the future.
+    #[error("the cursor is in the future; the map is at {newest}")]
     Ahead {
         /// The map's position.
         newest: Cursor,
     },
-    /// The log or the record is away, or too much is asked at one time; the same call may succeed later.
-    #[error("the past is not available: {0}")]
+    /// The log or the history is unavailable, or there are too many requests. The call may succeed later.
+    #[error("time travel is unavailable: {0}")]
     Unavailable(String),
 }
 
@@ -80,9 +81,9 @@ impl From<LogError> for TimeTravelError {
     }
 }
 
-/// The map at any moment that is kept. Cloning it copies one pointer.
+/// Computes the map at any retained position. Cheap to clone.
 ///
-/// Metrics: `living_map_past_seconds` (making one moment), `living_map_past_refused_total`.
+/// Metrics: `living_map_past_seconds` (computing one map), `living_map_past_refused_total`.
 #[derive(Clone)]
 pub struct TimeTravel(Arc<Inner>);
 
@@ -92,18 +93,18 @@ struct Inner {
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
     snapshots: Arc<dyn Snapshots>,
-    room: Semaphore,
+    permits: Semaphore,
 }
 
-/// What is kept of a log's events, without a gap.
-pub(super) struct Kept {
+/// The retained entries of a log, in the log and the history together, without a gap.
+pub(super) struct RetainedRange {
     log: Bounds,
-    /// The first position.
+    /// The first retained position.
     pub(super) first: u64,
 }
 
 impl TimeTravel {
-    /// The past of `live`, which follows `log`.
+    /// Time travel for `live`, which follows `log`.
     #[must_use]
     pub fn new(
         config: TimeTravelConfig,
@@ -112,11 +113,11 @@ impl TimeTravel {
         history: Arc<dyn History>,
         snapshots: Arc<dyn Snapshots>,
     ) -> Self {
-        let room = Semaphore::new(config.concurrency.max(1));
-        Self(Arc::new(Inner { config, live, log, history, snapshots, room }))
+        let permits = Semaphore::new(config.concurrency.max(1));
+        Self(Arc::new(Inner { config, live, log, history, snapshots, permits }))
     }
 
-    /// The map at `cursor`, exactly as a client had it there.
+    /// The map at `cursor`, exactly as clients had it at that position.
     ///
     /// # Errors
     /// See [`TimeTravelError`].
@@ -130,9 +131,9 @@ impl TimeTravel {
         }
         self.bounded(Box::pin(async {
             let started = Instant::now();
-            let state = match self.present(cursor).await? {
+            let state = match self.current_state(cursor).await? {
                 Some(state) => state,
-                None => self.make(cursor, None).await?,
+                None => self.compute(cursor, None).await?,
             };
             metrics::histogram!("living_map_past_seconds").record(started.elapsed());
             Ok(state)
@@ -140,11 +141,11 @@ impl TimeTravel {
         .await
     }
 
-    /// The map at a time of the log: with every event before the first that the log took later. After the newest event it
-    /// is the map now.
+    /// The map at a time: with every event before the first one that was logged later. For a time after the newest
+    /// event it is the current map.
     ///
     /// # Errors
-    /// [`TimeTravelError::Gone`] before the oldest moment, and see [`TimeTravelError`].
+    /// [`TimeTravelError::Gone`] for a time before the oldest position, and see [`TimeTravelError`].
     pub async fn state_at_time(&self, time: DateTime<Utc>) -> Result<State, TimeTravelError> {
         let (newest, newest_at) = self.0.live.with(|state| (state.cursor(), state.logged_at()));
         if newest.seq == 0 || time >= newest_at {
@@ -152,7 +153,7 @@ impl TimeTravel {
         }
         self.bounded(Box::pin(async {
             let started = Instant::now();
-            let state = self.make(newest, Some(time)).await?;
+            let state = self.compute(newest, Some(time)).await?;
             if state.cursor().seq == 0 {
                 return Err(TimeTravelError::Gone { oldest: self.oldest().await? });
             }
@@ -162,30 +163,30 @@ impl TimeTravel {
         .await
     }
 
-    /// The earliest moment that can be shown.
+    /// The oldest available position.
     ///
     /// # Errors
     /// [`TimeTravelError::Unavailable`].
-    pub async fn oldest(&self) -> Result<Oldest, TimeTravelError> {
+    pub async fn oldest(&self) -> Result<OldestPosition, TimeTravelError> {
         let newest = self.0.live.cursor();
-        let kept = self.kept(newest.epoch).await?;
-        self.oldest_of(newest, &kept).await
+        let retained = self.retained(newest.epoch).await?;
+        self.oldest_of(newest, &retained).await
     }
 
     async fn bounded<T>(&self, work: impl Future<Output = Result<T, TimeTravelError>>) -> Result<T, TimeTravelError> {
-        let refuse = |reason: &str| {
+        let refused = |reason: &str| {
             metrics::counter!("living_map_past_refused_total").increment(1);
             TimeTravelError::Unavailable(reason.to_owned())
         };
-        let within = async {
-            let _place = self.0.room.acquire().await.map_err(|_| refuse("closed"))?;
+        let permitted = async {
+            let _permit = self.0.permits.acquire().await.map_err(|_| refused("closed"))?;
             work.await
         };
-        timeout(self.0.config.patience, within).await.unwrap_or_else(|_| Err(refuse("it took too long")))
+        timeout(self.0.config.patience, permitted).await.unwrap_or_else(|_| Err(refused("timed out")))
     }
 
     /// A copy of the live map, if it is at `cursor`.
-    async fn present(&self, cursor: Cursor) -> Result<Option<State>, TimeTravelError> {
+    async fn current_state(&self, cursor: Cursor) -> Result<Option<State>, TimeTravelError> {
         if self.0.live.cursor() != cursor {
             return Ok(None);
         }
@@ -197,51 +198,57 @@ impl TimeTravel {
             let state = State::from_saved(&saved).map_err(|error| error.to_string())?;
             Ok(Some(state.with_max_entities(max_entities)))
         };
-        work(copy).await?.map_err(TimeTravelError::Unavailable)
+        run_blocking(copy).await?.map_err(TimeTravelError::Unavailable)
     }
 
-    /// The map at `cursor`, or at a `time` before it.
-    async fn make(&self, cursor: Cursor, time: Option<DateTime<Utc>>) -> Result<State, TimeTravelError> {
+    /// The map at `cursor`, or at a `time` before it, from the nearest saved state.
+    async fn compute(&self, cursor: Cursor, time: Option<DateTime<Utc>>) -> Result<State, TimeTravelError> {
         let snapshots = &self.0.snapshots;
         let saved = async { Ok(snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, time).await?) };
-        let (kept, saved) = tokio::try_join!(self.kept(cursor.epoch), saved)?;
-        let entries = self.entries(&kept);
+        let (retained, saved) = tokio::try_join!(self.retained(cursor.epoch), saved)?;
+        let entries = self.entry_source(&retained);
         if let Some(saved) = saved
-            && (saved.cursor == cursor || kept.first <= saved.cursor.seq + 1)
+            && (saved.cursor == cursor || retained.first <= saved.cursor.seq + 1)
         {
-            // they are read while the state is
-            let ahead = entries.clone().ahead(saved.cursor.seq, cursor, time);
-            if let Some(state) = saved::read(saved).await {
+            // entries are read while the state is decoded
+            let ahead = entries.clone().read_ahead(saved.cursor.seq, cursor, time);
+            if let Some(state) = saved::decode(saved).await {
                 return self.fold(state, ahead).await;
             }
         }
-        if kept.first <= 1 {
-            return self.fold(State::new(cursor.epoch), entries.ahead(0, cursor, time)).await;
+        if retained.first <= 1 {
+            return self.fold(State::new(cursor.epoch), entries.read_ahead(0, cursor, time)).await;
         }
-        Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &kept).await? })
+        Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &retained).await? })
     }
 
-    /// Where what is kept is read from.
-    pub(super) fn entries(&self, kept: &Kept) -> Entries {
-        Entries { log: Arc::clone(&self.0.log), history: Arc::clone(&self.0.history), log_first: kept.log.first }
+    /// The source of the retained entries.
+    pub(super) fn entry_source(&self, retained: &RetainedRange) -> EntrySource {
+        EntrySource {
+            log: Arc::clone(&self.0.log),
+            history: Arc::clone(&self.0.history),
+            log_first: retained.log.first,
+        }
     }
 
-    /// The state nearest to `cursor`, and not behind it, that what is kept goes on from.
-    pub(super) async fn base(&self, cursor: Cursor, kept: &Kept) -> Result<State, TimeTravelError> {
+    /// The newest state at or before `cursor` from which retained entries lead on.
+    pub(super) async fn base(&self, cursor: Cursor, retained: &RetainedRange) -> Result<State, TimeTravelError> {
         let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, None).await?;
-        let saved = match saved.filter(|saved| kept.first <= saved.cursor.seq + 1) {
-            Some(saved) => saved::read(saved).await,
+        let saved = match saved.filter(|saved| retained.first <= saved.cursor.seq + 1) {
+            Some(saved) => saved::decode(saved).await,
             None => None,
         };
         let state = match saved {
             Some(state) => state,
-            None if kept.first <= 1 => State::new(cursor.epoch),
-            None => return Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), kept).await? }),
+            None if retained.first <= 1 => State::new(cursor.epoch),
+            None => {
+                return Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), retained).await? });
+            }
         };
         Ok(state.with_max_entities(self.0.config.max_entities))
     }
 
-    /// The oldest position, `from` or behind it, that has a saved state; the log's beginning if that is asked for.
+    /// The position of the oldest saved state at or after `from`. The beginning of a log needs no saved state.
     pub(super) async fn oldest_state(&self, from: Cursor) -> Result<Option<Cursor>, TimeTravelError> {
         if from.seq == 0 {
             return Ok(Some(from));
@@ -250,16 +257,16 @@ impl TimeTravel {
         Ok(oldest.map(|(cursor, _)| cursor))
     }
 
-    async fn fold(&self, state: State, mut entries: Ahead) -> Result<State, TimeTravelError> {
+    async fn fold(&self, state: State, mut entries: ReadAhead) -> Result<State, TimeTravelError> {
         let mut state = state.with_max_entities(self.0.config.max_entities);
         loop {
             let batch = match entries.next().await {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return Ok(state),
-                Err(Stopped::Deleted) => return Err(TimeTravelError::Gone { oldest: self.oldest().await? }),
-                Err(Stopped::Failed(error)) => return Err(error),
+                Err(ReadAheadError::Deleted) => return Err(TimeTravelError::Gone { oldest: self.oldest().await? }),
+                Err(ReadAheadError::Unavailable(reason)) => return Err(TimeTravelError::Unavailable(reason)),
             };
-            state = work(move || {
+            state = run_blocking(move || {
                 for entry in &batch {
                     state.advance(entry);
                 }
@@ -269,45 +276,52 @@ impl TimeTravel {
         }
     }
 
-    /// The entry that comes next after a position.
-    async fn next(&self, epoch: Epoch, after: u64, kept: &Kept) -> Result<Option<LogEntry>, TimeTravelError> {
+    /// The first entry after a position.
+    async fn next(
+        &self,
+        epoch: Epoch,
+        after: u64,
+        retained: &RetainedRange,
+    ) -> Result<Option<LogEntry>, TimeTravelError> {
         if let Some(entry) = self.0.history.read_log(epoch, after, 1).await?.into_iter().next() {
             return Ok(Some(entry));
         }
-        // the record lags behind the log
-        if after.saturating_add(1) < kept.log.first || after >= kept.log.last {
+        // the history lags behind the log
+        if after.saturating_add(1) < retained.log.first || after >= retained.log.last {
             return Ok(None);
         }
         Ok(self.0.log.read(epoch, after).await?.next().await.transpose()?)
     }
 
-    /// What is kept of the log `epoch`.
-    pub(super) async fn kept(&self, epoch: Epoch) -> Result<Kept, TimeTravelError> {
+    /// The retained entries of the log `epoch`.
+    pub(super) async fn retained(&self, epoch: Epoch) -> Result<RetainedRange, TimeTravelError> {
         let (log, held) = tokio::join!(self.0.log.bounds(), self.0.history.held(epoch));
         let (log, held) = (log?, held?);
         if log.epoch != epoch {
             return Err(TimeTravelError::Unavailable("the log was recreated".into()));
         }
-        // of no use unless it goes on to where the log begins
+        // the history counts only if it reaches the beginning of the log
         let first = held.filter(|held| held.last.saturating_add(1) >= log.first).map_or(log.first, |held| held.first);
-        Ok(Kept { first: first.min(log.first), log })
+        Ok(RetainedRange { first: first.min(log.first), log })
     }
 
-    async fn oldest_of(&self, newest: Cursor, kept: &Kept) -> Result<Oldest, TimeTravelError> {
+    async fn oldest_of(&self, newest: Cursor, retained: &RetainedRange) -> Result<OldestPosition, TimeTravelError> {
         let epoch = newest.epoch;
-        if kept.first <= 1 {
-            let first = if kept.log.last == 0 { None } else { self.next(epoch, 0, kept).await? };
+        if retained.first <= 1 {
+            let first = if retained.log.last == 0 { None } else { self.next(epoch, 0, retained).await? };
             let logged_at = first.map_or(DateTime::UNIX_EPOCH, |entry| entry.logged_at);
-            return Ok(Oldest { cursor: Cursor { epoch, seq: 0 }, logged_at });
+            return Ok(OldestPosition { cursor: Cursor { epoch, seq: 0 }, logged_at });
         }
-        let saved = self.0.snapshots.oldest_state(epoch, STATE_VERSION, kept.first - 1).await?;
+        let saved = self.0.snapshots.oldest_state(epoch, STATE_VERSION, retained.first - 1).await?;
         let (cursor, logged_at) =
             saved.unwrap_or_else(|| self.0.live.with(|state| (state.cursor(), state.logged_at())));
-        Ok(Oldest { cursor, logged_at })
+        Ok(OldestPosition { cursor, logged_at })
     }
 }
 
-/// Runs what takes its time off the threads that serve.
-pub(super) async fn work<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TimeTravelError> {
+/// Runs CPU-bound work on the blocking thread pool.
+pub(super) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, TimeTravelError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| TimeTravelError::Unavailable(error.to_string()))
 }
