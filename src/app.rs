@@ -111,7 +111,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     export(traces, &journal, &mut tasks);
     tasks.spawn("error journal", Stage::Recording, {
         let journal = journal.clone();
-        |stop| journal.keep(stop)
+        |stop| journal.run(stop)
     });
 
     let access = access::access(&settings, &journal)?;

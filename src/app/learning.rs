@@ -194,7 +194,7 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     export(traces, &journal, &mut tasks);
     tasks.spawn("error journal", Stage::Recording, {
         let journal = journal.clone();
-        |stop| journal.keep(stop)
+        |stop| journal.run(stop)
     });
     let database = history::open(&settings.storage.database_url, &history_config(&settings))
         .await

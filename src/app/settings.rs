@@ -17,7 +17,7 @@ use crate::history::HistoryConfig;
 use crate::history::retention::RetentionConfig;
 use crate::history::snapshots::Thinning;
 use crate::http::HttpConfig;
-use crate::journal::{Journal, JournalConfig, Place};
+use crate::journal::{Journal, JournalConfig, StoreLocation};
 use crate::live::{ReplayConfig, SavingConfig};
 use crate::model::Service;
 use crate::stream::StreamConfig;
@@ -40,10 +40,10 @@ pub fn open_journal(settings: &Settings) -> anyhow::Result<Journal> {
 }
 
 /// Where the journal's files are, and the archive's.
-pub fn place(settings: &Settings) -> anyhow::Result<Place> {
+pub fn place(settings: &Settings) -> anyhow::Result<StoreLocation> {
     Ok(match &settings.journal.journal_url {
-        Some(url) => Place::parse(url).context("JOURNAL_URL cannot be used")?,
-        None => Place::folder(journal_folder(&settings.storage.database_url)),
+        Some(url) => StoreLocation::parse(url).context("JOURNAL_URL cannot be used")?,
+        None => StoreLocation::folder(journal_folder(&settings.storage.database_url)),
     })
 }
 

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{DeadLetterService, now};
 use crate::history::HistoryError;
 use crate::history::dead_letters::StoredDeadLetter;
-use crate::journal::Place;
+use crate::journal::StoreLocation;
 
 /// Folder of the files in the store.
 const PREFIX: &str = "_dead_letters";
@@ -30,14 +30,14 @@ const LEVEL: i32 = 3;
 /// Object store for archived dead letters.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    location: Place,
+    location: StoreLocation,
     timeout: Duration,
 }
 
 impl Archive {
     /// An archive in the store at `location`; one operation of the store may take `timeout`.
     #[must_use]
-    pub const fn new(location: Place, timeout: Duration) -> Self {
+    pub const fn new(location: StoreLocation, timeout: Duration) -> Self {
         Self { location, timeout }
     }
 }

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{Document, Problem};
 use super::query::{FromParams, Params, Query};
 use super::state::AppState;
-use crate::journal::{Entry, EntryQuery, Health, JournalError};
+use crate::journal::{Entry, EntryQuery, JournalError, JournalHealth};
 use crate::model::envelope::MAX_NAME_BYTES;
 
 const DEFAULT_LIMIT: u32 = 200;
@@ -114,11 +114,14 @@ pub async fn errors(State(state): State<AppState>, Query(query): Query<ErrorsQue
     get, path = "/living-map/errors/health", tag = "errors", operation_id = "errors_health",
     params(ErrorHealthQuery),
     responses(
-        (status = 200, body = Health),
+        (status = 200, body = JournalHealth),
         (status = 400, body = Document, content_type = "application/problem+json"),
     )
 )]
-pub async fn errors_health(State(state): State<AppState>, Query(query): Query<ErrorHealthQuery>) -> Json<Health> {
+pub async fn errors_health(
+    State(state): State<AppState>,
+    Query(query): Query<ErrorHealthQuery>,
+) -> Json<JournalHealth> {
     Json(state.journal.health(Utc::now(), query.minutes))
 }
 

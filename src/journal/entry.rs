@@ -1,4 +1,4 @@
-//! One entry: what failed, and nothing that must not be told.
+//! One entry, without secrets.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,46 +7,46 @@ use uuid::Uuid;
 
 use crate::model::time;
 
-/// Characters of an entry's texts at most: an error is told, not its whole answer.
+/// Maximum characters of an entry's texts. An error may quote a whole response, which is not recorded.
 const MAX_ERROR_CHARS: usize = 500;
 const MAX_KEY_CHARS: usize = 200;
 const MAX_NAME_CHARS: usize = 64;
 
-/// Stands for what is left out.
+/// Replaces removed text.
 const HIDDEN: &str = "…";
 
-/// The name of the operation that is no failure: last good data stands in.
+/// The operation of an entry that is not a failure: fallback data is served from then on.
 pub const RESCUE: &str = "rescue";
 
-/// A failed operation, or a rescue.
+/// A failed operation, or the start of a fallback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "01932f4e-0000-7000-8000-000000000000", "ts": "2026-01-19T12:00:00Z", "op": "read", "target": "agents",
     "key": "/agents", "error": "connection refused", "rescued": true,
 }))]
 pub struct Entry {
-    /// Names the entry in all files that hold it. Files of the service we replace have none; there it follows from the
-    /// line.
+    /// Identifies the entry in all files that contain it. For files of the replaced service, which have no ids, it is
+    /// derived from the line.
     #[serde(default)]
     pub id: Uuid,
-    /// When it happened.
+    /// When the operation failed.
     pub ts: DateTime<Utc>,
-    /// `read`, `write`, `delete`, `list`…; `rescue` says that from then on last good data stands in.
+    /// `read`, `write`, `delete`, `list`…; `rescue`: fallback data is served from then on.
     pub op: String,
-    /// What was to do it: a service, `log`, `database`.
+    /// The component that failed: a service, `log`, `database`.
     pub target: String,
-    /// What it was about: a path, a subject.
+    /// The object of the operation: a path, a subject.
     #[serde(default)]
     pub key: String,
-    /// Why it failed.
+    /// The error.
     pub error: String,
-    /// Whether older data stood in for what was not to be had.
+    /// True if fallback data was served instead.
     #[serde(default)]
     pub rescued: bool,
 }
 
 impl Entry {
-    /// An entry of now, its texts cut and cleared of secrets.
+    /// An entry with the current time. Its texts are truncated and cleared of secrets.
     pub(super) fn new(op: &str, target: &str, key: &str, error: &str, rescued: bool) -> Self {
         Self {
             id: Uuid::now_v7(),
@@ -59,8 +59,8 @@ impl Entry {
         }
     }
 
-    /// Reads a line of a file.
-    pub(super) fn read(line: &str) -> Option<Self> {
+    /// Parses a line of a file.
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let mut entry: Self = serde_json::from_str(line).ok()?;
         if entry.id.is_nil() {
             entry.id = Uuid::new_v5(&Uuid::NAMESPACE_OID, line.trim().as_bytes());
@@ -68,15 +68,15 @@ impl Entry {
         Some(entry)
     }
 
-    /// Whether something failed: a rescue follows on a failure that is an entry of its own.
+    /// Returns false for `rescue` entries: the failure before them has its own entry.
     pub fn is_failure(&self) -> bool {
         self.op != RESCUE
     }
 }
 
-/// The text, cut to `max_chars` and without what could let somebody in.
+/// The text without secrets, truncated to `max_chars`.
 fn clean(text: &str, max_chars: usize) -> String {
-    // long enough for the cut to fall behind what is hidden, and no longer: errors may quote whole answers
+    // bounds the work on long texts, and leaves room for secrets that are removed before the final truncation
     let head: String = text.chars().take(max_chars * 4).collect();
     let clear = without_named_secrets(&without_userinfo(&head));
     if clear.chars().count() <= max_chars {
@@ -119,7 +119,7 @@ fn without_named_secrets(text: &str) -> String {
         let behind = at + name.len();
         let between = text[behind..].find(|c: char| !" =:\"'".contains(c)).unwrap_or(text.len() - behind);
         let value = behind + between;
-        // `bearer` is followed by its value; the others only where they are given one, and not in a sentence
+        // `bearer` precedes its value directly; other names need `=` or `:`, so that sentences are not changed
         let given = text[behind..value].contains(['=', ':']) || (*name == "bearer" && between > 0);
         clear.push_str(&text[from..value]);
         from = value;
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_do_not_get_into_an_entry() {
+    fn secrets_are_removed_from_an_entry() {
         for (text, clear) in [
             ("cannot reach postgres://me:hush@db:5432/x at all", "cannot reach postgres://…@db:5432/x at all"),
             ("nats://a:hu@sh@n1:4222,nats://b:hush@n2:4222", "nats://…@n1:4222,nats://…@n2:4222"),
@@ -154,19 +154,19 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_between_characters() {
+    fn texts_are_truncated_between_characters() {
         let entry = Entry::new("read", &"ї".repeat(100_000), "key", &"ї".repeat(100_000), false);
         assert_eq!((entry.target.chars().count(), entry.error.chars().count()), (64, 500));
         assert!(entry.error.ends_with(HIDDEN));
     }
 
     #[test]
-    fn a_line_without_an_id_has_the_same_one_at_each_reading() {
+    fn a_line_without_an_id_always_gets_the_same_one() {
         let line = r#"{"ts":"2026-01-19T12:00:00Z","op":"read","target":"dao","error":"no"}"#;
-        let entry = Entry::read(line).unwrap();
-        assert_eq!(Entry::read(line), Some(entry.clone()));
+        let entry = Entry::parse(line).unwrap();
+        assert_eq!(Entry::parse(line), Some(entry.clone()));
         assert!(!entry.id.is_nil() && !entry.rescued);
-        assert_ne!(Entry::read(&line.replace("dao", "city")).unwrap().id, entry.id);
-        assert_eq!(Entry::read("{\"ts\":"), None);
+        assert_ne!(Entry::parse(&line.replace("dao", "city")).unwrap().id, entry.id);
+        assert_eq!(Entry::parse("{\"ts\":"), None);
     }
 }

@@ -1,8 +1,8 @@
-//! The durable form: JSON-lines files, each written once, joined by compaction, deleted by age.
+//! The durable journal: JSON Lines files, each written once, merged by compaction, deleted by age.
 //!
-//! A file's name begins with the time of its newest entry, so that names in order are files in order and retention needs
-//! to open none. Entries have ids, and are known by them: one that is in two files (a compaction that was broken off,
-//! a write that came through after all) is one entry.
+//! A file's name begins with the time of its newest entry, so that files sort by time and retention needs to open none.
+//! Entries are deduplicated by id: one may be in two files after an interrupted compaction, or after a write that
+//! succeeded although it was reported as failed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,45 +14,48 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use uuid::Uuid;
 
-use super::{Entry, JournalError, Place};
+use super::{Entry, JournalError, StoreLocation};
 
-/// Where in the store the files are.
+/// Prefix of the files in the store.
 pub const PREFIX: &str = "_errors/upstream_errors";
 
 const NAME_TIME: &str = "%Y%m%dT%H%M%S%6f";
 
-/// The largest file that is read, and the most that compaction joins at a time, in bytes.
+/// Maximum size of a file that is read, and of the files that one compaction merges, in bytes.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The files of one store.
+/// The journal files in an object store.
 #[derive(Debug, Clone)]
-pub struct Files {
-    pub place: Place,
-    /// How long one operation of the store may take.
-    pub timeout: Duration,
-    /// Files whose entries are all older go, and older entries are not joined.
-    pub max_age: Duration,
+pub struct JournalFiles {
+    location: StoreLocation,
+    timeout: Duration,
+    max_age: Duration,
 }
 
-/// What a compaction did.
+/// Result of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compacted {
-    /// Files that were joined into one.
+    /// Files merged into one.
     pub joined_files: usize,
-    /// Files there are now.
+    /// Files after the compaction.
     pub file_count: usize,
-    /// Entries in the joined file.
+    /// Entries in the merged file.
     pub entries: usize,
 }
 
 #[derive(Debug, Clone)]
-struct File {
+struct StoredFile {
     path: Path,
     size: u64,
 }
 
-impl Files {
-    /// Writes a batch to a file of its own.
+impl JournalFiles {
+    /// Files at `location`. `timeout` bounds each operation of the store; entries older than `max_age` expire.
+    pub const fn new(location: StoreLocation, timeout: Duration, max_age: Duration) -> Self {
+        Self { location, timeout, max_age }
+    }
+
+    /// Writes a batch to a new file.
     pub async fn write(&self, entries: &[Entry]) -> Result<(), JournalError> {
         let Some(newest) = entries.iter().map(|entry| entry.ts).max() else { return Ok(()) };
         let path = Path::from(format!("{PREFIX}/{}-{}.jsonl", newest.format(NAME_TIME), Uuid::new_v4().simple()));
@@ -68,7 +71,7 @@ impl Files {
         Ok(())
     }
 
-    /// The newest entries, at least `wanted` where there are so many.
+    /// The newest entries, at least `wanted` of them if there are that many.
     pub async fn newest(&self, wanted: usize) -> Result<Vec<Entry>, JournalError> {
         let mut entries = Vec::new();
         for file in self.list().await?.iter().rev() {
@@ -77,13 +80,13 @@ impl Files {
             }
             entries.extend(self.read(file).await?.unwrap_or_default());
         }
-        Ok(once_each(entries))
+        Ok(deduplicate(entries))
     }
 
-    /// Joins the files into one, the oldest first and so many as have room in one.
+    /// Merges the oldest files, as many as fit, into one.
     ///
-    /// The joined file is written before its parts are deleted, and only files that are in it are: a flush or another
-    /// compaction at the same time loses nothing, and what is then in two files is known by its id.
+    /// The merged file is written before its parts are deleted, and only its parts are deleted: a concurrent flush or
+    /// compaction loses nothing, and entries in two files are deduplicated by id.
     pub async fn compact(&self) -> Result<Compacted, JournalError> {
         let files = self.list().await?;
         let mut size = 0;
@@ -101,20 +104,20 @@ impl Files {
         if parts.len() < 2 {
             return Ok(Compacted { file_count: files.len(), ..Compacted::default() });
         }
-        let mut joined = once_each(entries);
-        if let Some(before) = self.too_old() {
-            joined.retain(|entry| entry.ts >= before);
+        let mut merged = deduplicate(entries);
+        if let Some(before) = self.expired_before() {
+            merged.retain(|entry| entry.ts >= before);
         }
-        self.write(&joined).await?;
-        let file_count = files.len() - parts.len() + usize::from(!joined.is_empty());
-        let compacted = Compacted { joined_files: parts.len(), file_count, entries: joined.len() };
+        self.write(&merged).await?;
+        let file_count = files.len() - parts.len() + usize::from(!merged.is_empty());
+        let compacted = Compacted { joined_files: parts.len(), file_count, entries: merged.len() };
         self.delete(parts).await?;
         Ok(compacted)
     }
 
-    /// Deletes files whose entries are all too old; how many.
+    /// Deletes files with expired entries only. Returns their number.
     pub async fn expire(&self) -> Result<usize, JournalError> {
-        let Some(before) = self.too_old() else { return Ok(0) };
+        let Some(before) = self.expired_before() else { return Ok(0) };
         let files = self.list().await?;
         let old: Vec<Path> = files
             .into_iter()
@@ -126,36 +129,36 @@ impl Files {
         Ok(number)
     }
 
-    /// How many files there are.
+    /// The number of files.
     pub async fn count(&self) -> Result<usize, JournalError> {
         Ok(self.list().await?.len())
     }
 
-    /// The oldest first.
-    async fn list(&self) -> Result<Vec<File>, JournalError> {
+    /// All files, the oldest first.
+    async fn list(&self) -> Result<Vec<StoredFile>, JournalError> {
         let prefix = Path::from(PREFIX);
         let store = self.open()?;
         let found: Vec<_> = self.within(store.list(Some(&prefix)).try_collect()).await?;
-        let mut files: Vec<File> = found
+        let mut files: Vec<StoredFile> = found
             .into_iter()
             .filter(|meta| meta.location.extension() == Some("jsonl"))
-            .map(|meta| File { path: meta.location, size: meta.size })
+            .map(|meta| StoredFile { path: meta.location, size: meta.size })
             .collect();
         files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
 
-    /// The entries of a file; none when it is gone, or too large to be read.
-    async fn read(&self, file: &File) -> Result<Option<Vec<Entry>>, JournalError> {
+    /// The entries of a file; `None` if the file was deleted or is too large.
+    async fn read(&self, file: &StoredFile) -> Result<Option<Vec<Entry>>, JournalError> {
         if file.size > MAX_BYTES {
-            tracing::warn!(file = %file.path, size_bytes = file.size, "a file of the journal is too large to be read");
+            tracing::warn!(file = %file.path, size_bytes = file.size, "journal file too large; ignoring it");
             return Ok(None);
         }
         let store = self.open()?;
         let read = async {
             match store.get(&file.path).await {
                 Ok(found) => found.bytes().await.map(Some),
-                // another compaction has joined it
+                // another compaction has merged it
                 Err(Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error),
             }
@@ -165,14 +168,14 @@ impl Files {
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         let (mut entries, mut malformed) = (Vec::new(), 0_u64);
         for line in lines {
-            match Entry::read(line) {
+            match Entry::parse(line) {
                 Some(entry) => entries.push(entry),
                 None => malformed += 1,
             }
         }
         if malformed > 0 {
             metrics::counter!("living_map_journal_malformed_lines_total").increment(malformed);
-            tracing::warn!(file = %file.path, malformed, "malformed lines of the journal are skipped");
+            tracing::warn!(file = %file.path, malformed, "ignoring malformed lines of a journal file");
         }
         Ok(Some(entries))
     }
@@ -191,31 +194,31 @@ impl Files {
         Ok(())
     }
 
-    fn too_old(&self) -> Option<DateTime<Utc>> {
+    fn expired_before(&self) -> Option<DateTime<Utc>> {
         TimeDelta::from_std(self.max_age).ok().and_then(|age| Utc::now().checked_sub_signed(age))
     }
 
     fn open(&self) -> Result<Arc<dyn ObjectStore>, JournalError> {
-        self.place.open().map_err(|error| JournalError(error.to_string()))
+        self.location.open().map_err(|error| JournalError(error.to_string()))
     }
 
     async fn within<T>(&self, operation: impl Future<Output = object_store::Result<T>>) -> Result<T, JournalError> {
         match tokio::time::timeout(self.timeout, operation).await {
             Ok(done) => done.map_err(|error| JournalError(error.to_string())),
-            Err(_) => Err(JournalError(format!("no answer in {:?}", self.timeout))),
+            Err(_) => Err(JournalError(format!("timed out after {:?}", self.timeout))),
         }
     }
 }
 
-/// In the order of their times, each once.
-fn once_each(mut entries: Vec<Entry>) -> Vec<Entry> {
+/// Sorts entries by time and removes duplicates.
+fn deduplicate(mut entries: Vec<Entry>) -> Vec<Entry> {
     let mut seen = HashSet::new();
     entries.retain(|entry| seen.insert(entry.id));
     entries.sort_by_key(|entry| entry.ts);
     entries
 }
 
-/// The time that a file's name says.
+/// The time in a file's name.
 fn time_of(path: &Path) -> Option<DateTime<Utc>> {
     let (time, _) = path.filename()?.split_once('-')?;
     Some(NaiveDateTime::parse_from_str(time, NAME_TIME).ok()?.and_utc())

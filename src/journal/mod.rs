@@ -1,17 +1,17 @@
-//! The error journal: every failed operation and every rescue, for the question "is anything broken?".
+//! The error journal: failed operations and fallbacks, for the question "is anything broken?".
 //!
-//! [`Journal::record`] only puts an entry into memory: it never waits and never fails. [`Journal::keep`] brings entries
-//! into files of an object store. A store that is away or full is reported and costs nobody anything else: entries wait,
-//! up to a bound, and the newest ones can be asked for all the while.
+//! [`Journal::record`] only adds an entry in memory: it does not wait and cannot fail. [`Journal::run`] writes entries to
+//! files in an object store. An unavailable or full store is reported and blocks nothing: entries wait, up to a limit, and
+//! the newest ones remain readable.
 //!
 //! Metrics: `living_map_journal_entries_total`, `living_map_journal_dropped_total`, `living_map_journal_pending`,
 //! `living_map_journal_files_total`, `living_map_journal_failures_total`, `living_map_journal_malformed_lines_total`.
 
 mod entry;
 mod files;
-mod keep;
-mod place;
-mod ring;
+mod flush;
+mod location;
+mod recent;
 
 #[cfg(test)]
 mod tests;
@@ -26,12 +26,12 @@ use tokio::sync::Notify;
 
 pub use entry::Entry;
 pub use files::Compacted;
-use files::Files;
-pub use place::{InvalidPlace, Place};
-use ring::Ring;
-pub use ring::{EntryQuery, Health};
+use files::JournalFiles;
+pub use location::{InvalidLocation, StoreLocation};
+use recent::RecentEntries;
+pub use recent::{EntryQuery, JournalHealth};
 
-/// Over which entries are counted for [`JournalConfig::max_per_minute`].
+/// Window of [`JournalConfig::max_per_minute`].
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// How the journal is kept.
@@ -70,25 +70,25 @@ impl Default for JournalConfig {
     }
 }
 
-/// The store could not do what it was asked.
+/// A failed operation of the object store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the journal's store failed: {0}")]
+#[error("error journal store: {0}")]
 pub struct JournalError(String);
 
-/// How the durable side is doing.
+/// Status of the durable journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalStatus {
-    /// Entries that wait to be written.
+    /// Entries waiting to be written.
     pub pending: usize,
-    /// Entries of this run that will not be in a file: too many waited, or came in a minute.
+    /// Entries of this run that will not be written: too many were waiting, or were recorded in one minute.
     pub dropped: u64,
-    /// When a file was written last.
+    /// When a file was last written.
     pub last_flush: Option<DateTime<Utc>>,
-    /// Why the store cannot be used now.
+    /// The error of the store, if it is unavailable.
     pub error: Option<String>,
 }
 
-/// The journal. Cheap to clone; all clones are one. The default one has no files.
+/// The error journal. Cheap to clone; clones share their state. The default journal is in memory only.
 #[derive(Debug, Clone)]
 pub struct Journal {
     inner: Arc<Inner>,
@@ -98,8 +98,8 @@ pub struct Journal {
 struct Inner {
     config: JournalConfig,
     memory: Mutex<Memory>,
-    files: Option<Files>,
-    /// Enough entries wait.
+    files: Option<JournalFiles>,
+    /// Notified when a full batch is pending.
     full: Notify,
     flushing: tokio::sync::Mutex<()>,
     compacting: tokio::sync::Mutex<()>,
@@ -107,9 +107,9 @@ struct Inner {
 
 #[derive(Debug)]
 struct Memory {
-    ring: Ring,
+    recent: RecentEntries,
     pending: VecDeque<Entry>,
-    /// When the minute began that is counted, and what was taken since.
+    /// Start of the current minute, and the entries recorded in it.
     minute: (Instant, u32),
     status: JournalStatus,
 }
@@ -121,12 +121,12 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// A journal whose files are at `place`, or that has none. It reads and writes none until it is [kept](Self::keep).
+    /// A journal with files at `location`, or in memory only. Files are not accessed before [`Self::run`].
     #[must_use]
-    pub fn new(config: JournalConfig, place: Option<Place>) -> Self {
-        let files = place.map(|place| Files { place, timeout: config.store_timeout, max_age: config.max_age });
+    pub fn new(config: JournalConfig, location: Option<StoreLocation>) -> Self {
+        let files = location.map(|location| JournalFiles::new(location, config.store_timeout, config.max_age));
         let memory = Memory {
-            ring: Ring::new(config.capacity),
+            recent: RecentEntries::new(config.capacity),
             pending: VecDeque::new(),
             minute: (Instant::now(), 0),
             status: JournalStatus::default(),
@@ -143,51 +143,51 @@ impl Journal {
         }
     }
 
-    /// Notes that `target` failed to do `op` about `key`. Does not wait and cannot fail. Texts are cut, and secrets that
-    /// can be recognised are left out.
+    /// Records that operation `op` of `target` on `key` failed. Does not wait and cannot fail. Long texts are truncated, and
+    /// recognizable secrets removed.
     pub fn record(&self, op: &str, target: &str, key: &str, error: &dyn Display) {
-        self.take(Entry::new(op, target, key, &error.to_string(), false));
+        self.add(Entry::new(op, target, key, &error.to_string(), false));
     }
 
-    /// Notes a failure for which what was known before stands in.
+    /// Records a failed operation for which fallback data is served.
     pub fn record_rescued(&self, op: &str, target: &str, key: &str, error: &dyn Display) {
-        self.take(Entry::new(op, target, key, &error.to_string(), true));
+        self.add(Entry::new(op, target, key, &error.to_string(), true));
     }
 
-    /// Notes that from now on last good data of `target` stands in.
+    /// Records that fallback data of `target` is served from now on.
     pub fn record_rescue(&self, target: &str, key: &str, error: &dyn Display) {
-        self.take(Entry::new(entry::RESCUE, target, key, &error.to_string(), true));
+        self.add(Entry::new(entry::RESCUE, target, key, &error.to_string(), true));
     }
 
-    /// Marks the latest failed `op` of `target` as one for which older data stood in, in memory only; files are never
-    /// rewritten.
+    /// Marks the latest failed `op` of `target` as served from fallback data, in memory only; files are never rewritten.
+    /// Returns false if there is none.
     pub fn mark_rescued(&self, op: &str, target: &str) -> bool {
-        self.memory().ring.mark_rescued(op, target)
+        self.memory().recent.mark_rescued(op, target)
     }
 
     /// The newest matching entries, oldest first.
     #[must_use]
     pub fn filter(&self, query: &EntryQuery) -> Vec<Entry> {
-        self.memory().ring.filter(query)
+        self.memory().recent.filter(query)
     }
 
-    /// Is anything broken?
+    /// Failed operations of the last `minutes`, by target.
     #[must_use]
-    pub fn health(&self, now: DateTime<Utc>, minutes: u32) -> Health {
-        self.memory().ring.health(now, minutes)
+    pub fn health(&self, now: DateTime<Utc>, minutes: u32) -> JournalHealth {
+        self.memory().recent.health(now, minutes)
     }
 
-    /// How the durable side is doing.
+    /// The status of the durable journal.
     #[must_use]
     pub fn status(&self) -> JournalStatus {
         let memory = self.memory();
         JournalStatus { pending: memory.pending.len(), ..memory.status.clone() }
     }
 
-    fn take(&self, entry: Entry) {
+    fn add(&self, entry: Entry) {
         metrics::counter!("living_map_journal_entries_total").increment(1);
         let mut memory = self.memory();
-        memory.ring.push(entry.clone());
+        memory.recent.push(entry.clone());
         if self.inner.files.is_none() {
             return;
         }

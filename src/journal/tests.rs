@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::files::PREFIX;
 use super::*;
 
-fn journal(place: Place) -> Journal {
-    Journal::new(JournalConfig::default(), Some(place))
+fn journal(location: StoreLocation) -> Journal {
+    Journal::new(JournalConfig::default(), Some(location))
 }
 
-/// Records `number` failures, told apart by their keys.
+/// Records `number` failures with different keys.
 fn fail(journal: &Journal, number: usize) {
     for key in 0..number {
         journal.record("read", "dao", &format!("/{key}"), &"no");
@@ -24,9 +24,9 @@ fn all(journal: &Journal) -> Vec<Entry> {
     journal.filter(&EntryQuery { limit: usize::MAX, ..EntryQuery::default() })
 }
 
-async fn hydrated(place: Place) -> Journal {
-    let journal = journal(place);
-    journal.hydrate().await.unwrap();
+async fn loaded(location: StoreLocation) -> Journal {
+    let journal = journal(location);
+    journal.load().await.unwrap();
     journal
 }
 
@@ -42,120 +42,121 @@ async fn until(mut holds: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waited).await.expect("it comes to hold");
+    tokio::time::timeout(Duration::from_secs(30), waited).await.expect("the condition is met in time");
 }
 
 #[tokio::test]
-async fn what_was_flushed_is_there_after_a_restart_and_what_was_not_is_not() {
-    let place = Place::store(Arc::new(InMemory::new()));
-    let before = journal(place.clone());
+async fn only_flushed_entries_survive_a_restart() {
+    let location = StoreLocation::store(Arc::new(InMemory::new()));
+    let before = journal(location.clone());
     fail(&before, 5);
     assert_eq!(before.flush().await, Ok(5));
     before.record("read", "dao", "/unflushed", &"no");
-    assert_eq!(all(&hydrated(place).await), all(&before)[..5]);
+    assert_eq!(all(&loaded(location).await), all(&before)[..5]);
 }
 
 #[tokio::test]
-async fn a_mark_of_rescue_is_in_memory_only() {
-    let place = Place::store(Arc::new(InMemory::new()));
-    let before = journal(place.clone());
+async fn a_rescue_mark_is_in_memory_only() {
+    let location = StoreLocation::store(Arc::new(InMemory::new()));
+    let before = journal(location.clone());
     fail(&before, 1);
     before.flush().await.unwrap();
     assert!(before.mark_rescued("read", "dao"));
-    assert!(all(&before)[0].rescued && !all(&hydrated(place).await)[0].rescued);
+    assert!(all(&before)[0].rescued && !all(&loaded(location).await)[0].rescued);
 }
 
 #[tokio::test]
-async fn eight_entries_are_written_at_once_and_the_rest_at_the_end() {
-    let place = Place::store(Arc::new(InMemory::new()));
+async fn a_full_batch_is_written_at_once_and_the_rest_at_the_end() {
+    let location = StoreLocation::store(Arc::new(InMemory::new()));
     let config = JournalConfig { flush_interval: Duration::from_hours(1), ..JournalConfig::default() };
-    let (kept, stop) = (Journal::new(config, Some(place.clone())), CancellationToken::new());
-    let keeper = tokio::spawn(kept.clone().keep(stop.clone()));
-    until(async || kept.file_count().await == Ok(0)).await;
-    fail(&kept, 8);
-    until(async || kept.status().last_flush.is_some() && kept.status().pending == 0).await;
-    fail(&kept, 1);
+    let (journal, stop) = (Journal::new(config, Some(location.clone())), CancellationToken::new());
+    let task = tokio::spawn(journal.clone().run(stop.clone()));
+    until(async || journal.file_count().await == Ok(0)).await;
+    fail(&journal, 8);
+    until(async || journal.status().last_flush.is_some() && journal.status().pending == 0).await;
+    fail(&journal, 1);
     stop.cancel();
-    keeper.await.unwrap();
-    assert_eq!(all(&hydrated(place).await).len(), 9);
+    task.await.unwrap();
+    assert_eq!(all(&loaded(location).await).len(), 9);
 }
 
 #[tokio::test]
-async fn a_timer_writes_what_is_less_than_a_batch() {
+async fn a_timer_writes_an_incomplete_batch() {
     let config = JournalConfig { flush_interval: Duration::from_millis(10), ..JournalConfig::default() };
-    let kept = Journal::new(config, Some(Place::store(Arc::new(InMemory::new()))));
-    let keeper = tokio::spawn(kept.clone().keep(CancellationToken::new()));
-    fail(&kept, 1);
-    until(async || kept.file_count().await == Ok(1)).await;
-    keeper.abort();
+    let journal = Journal::new(config, Some(StoreLocation::store(Arc::new(InMemory::new()))));
+    let task = tokio::spawn(journal.clone().run(CancellationToken::new()));
+    fail(&journal, 1);
+    until(async || journal.file_count().await == Ok(1)).await;
+    task.abort();
 }
 
 #[tokio::test]
-async fn a_file_in_place_of_the_folder_is_reported_and_nothing_is_lost_once_it_is_gone() {
+async fn a_blocked_folder_is_reported_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     fs::write(&path, "in the way").unwrap();
     let config = JournalConfig { flush_interval: Duration::from_millis(10), ..JournalConfig::default() };
-    let kept = Journal::new(config, Some(Place::folder(&path)));
-    let keeper = tokio::spawn(kept.clone().keep(CancellationToken::new()));
-    fail(&kept, 20);
-    until(async || kept.status().error.is_some()).await;
-    assert_eq!((kept.status().pending, all(&kept).len()), (20, 20));
+    let journal = Journal::new(config, Some(StoreLocation::folder(&path)));
+    let task = tokio::spawn(journal.clone().run(CancellationToken::new()));
+    fail(&journal, 20);
+    until(async || journal.status().error.is_some()).await;
+    assert_eq!((journal.status().pending, all(&journal).len()), (20, 20));
     fs::remove_file(&path).unwrap();
-    until(async || kept.status() == JournalStatus { last_flush: kept.status().last_flush, ..Default::default() }).await;
-    assert_eq!(all(&hydrated(Place::folder(&path)).await), all(&kept));
-    keeper.abort();
+    until(async || journal.status() == JournalStatus { last_flush: journal.status().last_flush, ..Default::default() })
+        .await;
+    assert_eq!(all(&loaded(StoreLocation::folder(&path)).await), all(&journal));
+    task.abort();
 }
 
 #[tokio::test]
-async fn a_folder_that_breaks_while_it_is_used_recovers() {
+async fn a_folder_that_fails_in_use_recovers() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = journal(Place::folder(folder.path()));
-    fail(&kept, 1);
-    kept.flush().await.unwrap();
+    let journal = journal(StoreLocation::folder(folder.path()));
+    fail(&journal, 1);
+    journal.flush().await.unwrap();
     let prefix = folder.path().join("_errors");
     fs::remove_dir_all(&prefix).unwrap();
     fs::write(&prefix, "in the way").unwrap();
-    fail(&kept, 1);
-    kept.flush().await.unwrap_err();
-    assert_eq!(kept.status().pending, 1);
+    fail(&journal, 1);
+    journal.flush().await.unwrap_err();
+    assert_eq!(journal.status().pending, 1);
     fs::remove_file(&prefix).unwrap();
-    assert_eq!(kept.flush().await, Ok(1));
+    assert_eq!(journal.flush().await, Ok(1));
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_costs_bounded_memory_and_the_newest_stay() {
+async fn an_unavailable_store_costs_bounded_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     fs::write(&path, "in the way").unwrap();
     let config = JournalConfig { max_per_minute: u32::MAX, ..JournalConfig::default() };
-    let kept = Journal::new(config, Some(Place::folder(&path)));
-    fail(&kept, 10_000);
-    kept.flush().await.unwrap_err();
-    let status = kept.status();
-    assert_eq!((status.pending, status.dropped, all(&kept).len()), (4_096, 5_904, 2_000));
-    assert_eq!(all(&kept)[1_999].key, "/9999");
+    let journal = Journal::new(config, Some(StoreLocation::folder(&path)));
+    fail(&journal, 10_000);
+    journal.flush().await.unwrap_err();
+    let status = journal.status();
+    assert_eq!((status.pending, status.dropped, all(&journal).len()), (4_096, 5_904, 2_000));
+    assert_eq!(all(&journal)[1_999].key, "/9999");
 }
 
 #[tokio::test]
-async fn a_flood_of_errors_fills_no_store() {
+async fn a_flood_of_errors_does_not_fill_the_store() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = journal(Place::folder(folder.path()));
+    let journal = journal(StoreLocation::folder(folder.path()));
     for _ in 0..20 {
-        fail(&kept, 500);
-        kept.flush().await.unwrap();
+        fail(&journal, 500);
+        journal.flush().await.unwrap();
     }
-    assert_eq!(kept.status().dropped, 9_400, "beyond those of a minute");
-    assert_eq!(all(&kept).len(), 2_000, "the newest are in memory");
-    assert_eq!(all(&hydrated(Place::folder(folder.path())).await).len(), 600);
+    assert_eq!(journal.status().dropped, 9_400, "more than those of one minute are dropped");
+    assert_eq!(all(&journal).len(), 2_000, "the newest are in memory");
+    assert_eq!(all(&loaded(StoreLocation::folder(folder.path())).await).len(), 600);
 }
 
 #[tokio::test]
 async fn malformed_lines_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = journal(Place::folder(folder.path()));
-    fail(&kept, 2);
-    kept.flush().await.unwrap();
+    let journal = journal(StoreLocation::folder(folder.path()));
+    fail(&journal, 2);
+    journal.flush().await.unwrap();
     let file = files(folder.path()).remove(0);
     let mut bytes = fs::read(&file).unwrap();
     bytes.extend(b"\xff\xfe\n\n{\"ts\": 1}\n[]\n");
@@ -164,37 +165,37 @@ async fn malformed_lines_are_skipped() {
     );
     bytes.extend(b"\n{\"ts\":\"2026-01-19T12:00");
     fs::write(&file, bytes).unwrap();
-    let entries = all(&hydrated(Place::folder(folder.path())).await);
+    let entries = all(&loaded(StoreLocation::folder(folder.path())).await);
     assert_eq!(entries.len(), 3);
     assert_eq!((entries[0].target.as_str(), entries[0].rescued), ("old", true));
 }
 
 #[tokio::test]
-async fn compaction_leaves_one_file_with_each_entry_once() {
+async fn compaction_leaves_one_file_without_duplicates() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = journal(Place::folder(folder.path()));
+    let journal = journal(StoreLocation::folder(folder.path()));
     for _ in 0..5 {
-        fail(&kept, 3);
-        kept.flush().await.unwrap();
+        fail(&journal, 3);
+        journal.flush().await.unwrap();
     }
     assert_eq!(files(folder.path()).len(), 5);
     let part = files(folder.path()).remove(2);
     let bytes = fs::read(&part).unwrap();
-    assert_eq!(kept.compact().await, Ok(Compacted { joined_files: 5, file_count: 1, entries: 15 }));
+    assert_eq!(journal.compact().await, Ok(Compacted { joined_files: 5, file_count: 1, entries: 15 }));
     assert_eq!(files(folder.path()).len(), 1);
-    // as a crash between the writing and the deleting leaves it
+    // the state after a crash between writing and deleting
     fs::write(&part, bytes).unwrap();
-    assert_eq!(all(&hydrated(Place::folder(folder.path())).await), all(&kept));
-    assert_eq!(kept.compact().await, Ok(Compacted { joined_files: 2, file_count: 1, entries: 15 }));
-    assert_eq!(kept.compact().await, Ok(Compacted { joined_files: 0, file_count: 1, entries: 0 }));
+    assert_eq!(all(&loaded(StoreLocation::folder(folder.path())).await), all(&journal));
+    assert_eq!(journal.compact().await, Ok(Compacted { joined_files: 2, file_count: 1, entries: 15 }));
+    assert_eq!(journal.compact().await, Ok(Compacted { joined_files: 0, file_count: 1, entries: 0 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flushes_and_compactions_at_the_same_time_lose_nothing() {
+async fn concurrent_flushes_and_compactions_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let place = || Place::folder(folder.path());
-    // two servers with one store, and one of them asked to compact twice at a time
-    let (one, other) = (journal(place()), journal(place()));
+    let location = || StoreLocation::folder(folder.path());
+    // two servers with one store, one of which runs two compactions at a time
+    let (one, other) = (journal(location()), journal(location()));
     let flushes = async {
         for _ in 0..40 {
             fail(&one, 3);
@@ -210,26 +211,26 @@ async fn flushes_and_compactions_at_the_same_time_lose_nothing() {
         }
     };
     tokio::join!(flushes, compactions);
-    assert_eq!(all(&hydrated(place()).await).len(), 160);
+    assert_eq!(all(&loaded(location()).await).len(), 160);
     one.compact().await.unwrap();
-    assert_eq!(all(&hydrated(place()).await).len(), 160);
+    assert_eq!(all(&loaded(location()).await).len(), 160);
     assert_eq!(one.file_count().await, Ok(1));
 }
 
 #[tokio::test]
-async fn files_go_by_age() {
+async fn files_expire_by_age() {
     let folder = tempfile::tempdir().unwrap();
     let config = JournalConfig { flush_interval: Duration::from_millis(10), ..JournalConfig::default() };
-    let kept = Journal::new(config, Some(Place::folder(folder.path())));
-    fail(&kept, 1);
-    kept.flush().await.unwrap();
+    let journal = Journal::new(config, Some(StoreLocation::folder(folder.path())));
+    fail(&journal, 1);
+    journal.flush().await.unwrap();
     let old = folder.path().join(PREFIX).join("20200119T120000000000-0.jsonl");
     let other = folder.path().join(PREFIX).join("notes.jsonl");
     for file in [&old, &other] {
         fs::write(file, "").unwrap();
     }
-    let keeper = tokio::spawn(kept.clone().keep(CancellationToken::new()));
+    let task = tokio::spawn(journal.clone().run(CancellationToken::new()));
     until(async || !old.exists()).await;
-    assert!(other.exists() && files(folder.path()).len() == 2, "what says no time stays");
-    keeper.abort();
+    assert!(other.exists() && files(folder.path()).len() == 2, "a file without a time in its name is journal");
+    task.abort();
 }

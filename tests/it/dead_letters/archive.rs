@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use living_map::dead_letters::{Archive, DeadLetterConfig};
-use living_map::journal::{EntryQuery, Place};
+use living_map::journal::{EntryQuery, StoreLocation};
 use serde_json::Value;
 
 use super::service::{FailingProcessor, TestService};
@@ -22,7 +22,7 @@ fn config() -> DeadLetterConfig {
 }
 
 fn archive(folder: &Path) -> Archive {
-    Archive::new(Place::folder(folder), Duration::from_secs(10))
+    Archive::new(StoreLocation::folder(folder), Duration::from_secs(10))
 }
 
 /// Lines of all files, and the number of files.

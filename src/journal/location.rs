@@ -1,4 +1,4 @@
-//! Where the files are.
+//! Location of an object store.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -9,46 +9,47 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, path};
 use url::Url;
 
-/// The value of `JOURNAL_URL` is none that can be used.
+/// An invalid location.
 #[derive(Debug, thiserror::Error)]
 #[error("expected a folder, file:///… or s3://bucket/prefix: {0}")]
-pub struct InvalidPlace(String);
+pub struct InvalidLocation(String);
 
-/// A folder or a bucket. A folder is looked at when it is first used, and again until it is there: a disk that is not
-/// mounted yet is no reason not to start.
+/// A local folder or an S3 bucket. A folder is opened at the first use, and retried until that succeeds: a disk that is
+/// not mounted yet does not prevent the start.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct StoreLocation {
     folder: Option<PathBuf>,
     store: Arc<OnceLock<Arc<dyn ObjectStore>>>,
 }
 
-impl Place {
-    /// Reads a setting: a path, `file:///…`, or `s3://bucket/prefix` (with the usual `AWS_…` variables).
+impl StoreLocation {
+    /// Parses a path, `file:///…`, or `s3://bucket/prefix` (credentials from the standard `AWS_…` variables).
     ///
     /// # Errors
-    /// It is none of them. The text is not repeated: it may hold a secret.
-    pub fn parse(text: &str) -> Result<Self, InvalidPlace> {
-        let invalid = |reason: &str| InvalidPlace(reason.to_owned());
+    /// Any other text. The error does not quote it, since it may contain a secret.
+    pub fn parse(text: &str) -> Result<Self, InvalidLocation> {
+        let invalid = |reason: &str| InvalidLocation(reason.to_owned());
         if !text.contains("://") {
             return Ok(Self::folder(text));
         }
-        let url = Url::parse(text).map_err(|error| InvalidPlace(error.to_string()))?;
+        let url = Url::parse(text).map_err(|error| InvalidLocation(error.to_string()))?;
         match url.scheme() {
-            "file" => url.to_file_path().map(Self::folder).map_err(|()| invalid("it has a host")),
+            "file" => url.to_file_path().map(Self::folder).map_err(|()| invalid("a file URL must not have a host")),
             "s3" => {
-                let bucket = url.host_str().ok_or_else(|| invalid("it names no bucket"))?;
-                let prefix = path::Path::from_url_path(url.path()).map_err(|error| InvalidPlace(error.to_string()))?;
+                let bucket = url.host_str().ok_or_else(|| invalid("no bucket"))?;
+                let prefix =
+                    path::Path::from_url_path(url.path()).map_err(|error| InvalidLocation(error.to_string()))?;
                 let bucket = AmazonS3Builder::from_env()
                     .with_bucket_name(bucket)
                     .build()
-                    .map_err(|error| InvalidPlace(error.to_string()))?;
+                    .map_err(|error| InvalidLocation(error.to_string()))?;
                 Ok(Self::store(Arc::new(PrefixStore::new(bucket, prefix))))
             }
-            scheme => Err(InvalidPlace(format!("not {scheme}://"))),
+            scheme => Err(InvalidLocation(format!("unsupported scheme {scheme}://"))),
         }
     }
 
-    /// A local folder; it is made when it is missing.
+    /// A local folder, created if it is missing.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
         Self { folder: Some(path.into()), store: Arc::default() }
     }
@@ -58,10 +59,10 @@ impl Place {
         Self { folder: None, store: Arc::new(OnceLock::from(store)) }
     }
 
-    /// The store, opened if need be.
+    /// The store, opened at the first call.
     ///
     /// # Errors
-    /// A folder that cannot be made.
+    /// The folder cannot be created or opened.
     pub fn open(&self) -> object_store::Result<Arc<dyn ObjectStore>> {
         if let Some(store) = self.store.get() {
             return Ok(Arc::clone(store));
@@ -79,17 +80,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_and_buckets_are_places() {
-        let folder = |text| Place::parse(text).unwrap().folder.unwrap();
+    fn folders_and_buckets_are_parsed() {
+        let folder = |text| StoreLocation::parse(text).unwrap().folder.unwrap();
         assert_eq!(folder("some/where"), Path::new("some/where"));
         assert_eq!(folder("file:///some/where%20else"), Path::new("/some/where else"));
-        assert!(Place::parse("s3://bucket/prefix").unwrap().folder.is_none());
+        assert!(StoreLocation::parse("s3://bucket/prefix").unwrap().folder.is_none());
     }
 
     #[test]
-    fn another_place_is_refused_without_repeating_it() {
+    fn other_locations_are_rejected_without_being_quoted() {
         for text in ["ftp://me:hush@host/x", "s3:///x", "file://hush@host/x", "s3://"] {
-            let error = Place::parse(text).unwrap_err().to_string();
+            let error = StoreLocation::parse(text).unwrap_err().to_string();
             assert!(error.contains("s3://bucket/prefix") && !error.contains("hush"), "{error}");
         }
     }

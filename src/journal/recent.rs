@@ -9,50 +9,49 @@ use uuid::Uuid;
 
 use super::Entry;
 
-/// From so many errors in the period on a target is unhealthy.
+/// Failed operations in the period that make a target unhealthy.
 const UNHEALTHY_FROM: u64 = 3;
 
-/// Which entries are wanted; all filters must hold.
+/// Filters for entries; all must match.
 #[derive(Debug, Clone, Default)]
 pub struct EntryQuery {
-    /// What was to do it.
+    /// The component that failed.
     pub target: Option<String>,
     /// The operation.
     pub operation: Option<String>,
-    /// From this time on.
+    /// Minimum time.
     pub since: Option<DateTime<Utc>>,
-    /// The newest so many.
+    /// Maximum number of entries; the newest ones are returned.
     pub limit: usize,
 }
 
-/// Is anything broken?
+/// Failed operations in a period, by target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-// A name of its own in the OpenAPI document: there, two schemas of one name are one.
-#[schema(as = JournalHealth, example = json!({
+#[schema(example = json!({
     "period_minutes": 60, "total_errors": 4, "rescued_errors": 3,
     "per_target": {"agents": 3, "database": 1}, "unhealthy_targets": ["agents"],
 }))]
-pub struct Health {
-    /// The minutes looked back on.
+pub struct JournalHealth {
+    /// The period in minutes, up to now.
     pub period_minutes: u32,
-    /// Failed operations, those included for which older data stood in.
+    /// Failed operations, including those served from fallback data.
     pub total_errors: u64,
-    /// Those of them for which older data stood in.
+    /// Failed operations served from fallback data.
     pub rescued_errors: u64,
     /// Failed operations by target.
     pub per_target: BTreeMap<String, u64>,
-    /// Targets of three or more failed operations.
+    /// Targets with three or more failed operations.
     pub unhealthy_targets: Vec<String>,
 }
 
-/// A bounded queue of entries in the order of their times.
+/// A bounded queue of the newest entries, ordered by time.
 #[derive(Debug)]
-pub struct Ring {
+pub struct RecentEntries {
     entries: VecDeque<Entry>,
     capacity: usize,
 }
 
-impl Ring {
+impl RecentEntries {
     pub const fn new(capacity: usize) -> Self {
         Self { entries: VecDeque::new(), capacity }
     }
@@ -64,7 +63,7 @@ impl Ring {
         }
     }
 
-    /// Puts entries of an earlier run to those that are here already.
+    /// Adds entries of an earlier run.
     pub fn merge(&mut self, earlier: Vec<Entry>) {
         let known: HashSet<Uuid> = self.entries.iter().map(|entry| entry.id).collect();
         let mut all: Vec<Entry> = earlier.into_iter().filter(|entry| !known.contains(&entry.id)).collect();
@@ -74,7 +73,7 @@ impl Ring {
         self.entries = all.into_iter().skip(surplus).collect();
     }
 
-    /// Marks the latest matching failure as one for which older data stood in; whether there was one.
+    /// Marks the latest matching failure as served from fallback data. Returns false if there is none.
     pub fn mark_rescued(&mut self, op: &str, target: &str) -> bool {
         let latest = self.entries.iter_mut().rev().find(|entry| entry.op == op && entry.target == target);
         latest.map(|entry| entry.rescued = true).is_some()
@@ -92,8 +91,8 @@ impl Ring {
         wanted
     }
 
-    /// What failed in the `minutes` before `now`.
-    pub fn health(&self, now: DateTime<Utc>, minutes: u32) -> Health {
+    /// Failed operations in the `minutes` before `now`.
+    pub fn health(&self, now: DateTime<Utc>, minutes: u32) -> JournalHealth {
         let since = now - TimeDelta::minutes(minutes.into());
         let failures = self.entries.iter().filter(|entry| entry.ts >= since && entry.is_failure());
         let (mut total_errors, mut rescued_errors, mut per_target) = (0, 0, BTreeMap::<String, u64>::new());
@@ -104,7 +103,7 @@ impl Ring {
         }
         let unhealthy = per_target.iter().filter(|(_, errors)| **errors >= UNHEALTHY_FROM);
         let unhealthy_targets = unhealthy.map(|(target, _)| target.clone()).collect();
-        Health { period_minutes: minutes, total_errors, rescued_errors, per_target, unhealthy_targets }
+        JournalHealth { period_minutes: minutes, total_errors, rescued_errors, per_target, unhealthy_targets }
     }
 }
 
@@ -126,31 +125,31 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_stay_and_come_oldest_first() {
-        let mut ring = Ring::new(3);
+    fn the_newest_are_kept_and_listed_oldest_first() {
+        let mut recent = RecentEntries::new(3);
         for minute in 0..5 {
-            ring.push(entry(minute, "read", "dao"));
+            recent.push(entry(minute, "read", "dao"));
         }
-        assert_eq!(minutes(&ring.filter(&EntryQuery { limit: 9, ..EntryQuery::default() })), [2, 3, 4]);
-        assert_eq!(minutes(&ring.filter(&EntryQuery { limit: 2, ..EntryQuery::default() })), [3, 4]);
+        assert_eq!(minutes(&recent.filter(&EntryQuery { limit: 9, ..EntryQuery::default() })), [2, 3, 4]);
+        assert_eq!(minutes(&recent.filter(&EntryQuery { limit: 2, ..EntryQuery::default() })), [3, 4]);
     }
 
     #[test]
     fn all_filters_must_hold() {
-        let mut ring = Ring::new(10);
+        let mut recent = RecentEntries::new(10);
         for (minute, op, target) in [(0, "read", "dao"), (1, "write", "dao"), (2, "read", "city"), (3, "read", "dao")] {
-            ring.push(entry(minute, op, target));
+            recent.push(entry(minute, op, target));
         }
         let all = EntryQuery { limit: 10, ..EntryQuery::default() };
         let dao = EntryQuery { target: Some("dao".into()), ..all.clone() };
-        assert_eq!(minutes(&ring.filter(&dao)), [0, 1, 3]);
-        assert_eq!(minutes(&ring.filter(&EntryQuery { operation: Some("read".into()), ..dao.clone() })), [0, 3]);
-        assert_eq!(minutes(&ring.filter(&EntryQuery { since: Some(at(1)), ..dao })), [1, 3]);
+        assert_eq!(minutes(&recent.filter(&dao)), [0, 1, 3]);
+        assert_eq!(minutes(&recent.filter(&EntryQuery { operation: Some("read".into()), ..dao.clone() })), [0, 3]);
+        assert_eq!(minutes(&recent.filter(&EntryQuery { since: Some(at(1)), ..dao })), [1, 3]);
     }
 
     #[test]
-    fn three_errors_in_the_period_are_unhealthy_and_rescued_ones_are_counted_apart() {
-        let mut ring = Ring::new(10);
+    fn three_errors_in_the_period_make_a_target_unhealthy() {
+        let mut recent = RecentEntries::new(10);
         for (minute, op, target) in [
             (0, "read", "dao"),
             (50, "read", "city"),
@@ -160,27 +159,27 @@ mod tests {
             (54, "read", "dao"),
             (55, "read", "city"),
         ] {
-            ring.push(entry(minute, op, target));
+            recent.push(entry(minute, op, target));
         }
-        assert!(ring.mark_rescued("read", "city"));
-        assert!(!ring.mark_rescued("write", "city"));
-        let health = ring.health(at(60), 30);
+        assert!(recent.mark_rescued("read", "city"));
+        assert!(!recent.mark_rescued("write", "city"));
+        let health = recent.health(at(60), 30);
         assert_eq!((health.total_errors, health.rescued_errors), (5, 1));
         assert_eq!(health.per_target, BTreeMap::from([("city".into(), 3), ("dao".into(), 2)]));
         assert_eq!(health.unhealthy_targets, ["city"]);
-        assert_eq!(ring.health(at(60), 60).unhealthy_targets, ["city", "dao"]);
+        assert_eq!(recent.health(at(60), 60).unhealthy_targets, ["city", "dao"]);
     }
 
     #[test]
-    fn entries_of_an_earlier_run_come_before_and_none_twice() {
-        let mut ring = Ring::new(3);
-        let (old, kept, new) = (entry(0, "read", "a"), entry(1, "read", "a"), entry(2, "read", "a"));
-        ring.push(kept.clone());
-        ring.push(new.clone());
-        ring.merge(vec![kept.clone(), old.clone()]);
+    fn entries_of_an_earlier_run_come_first_without_duplicates() {
+        let mut recent = RecentEntries::new(3);
+        let (old, known, new) = (entry(0, "read", "a"), entry(1, "read", "a"), entry(2, "read", "a"));
+        recent.push(known.clone());
+        recent.push(new.clone());
+        recent.merge(vec![known.clone(), old.clone()]);
         let all = EntryQuery { limit: 9, ..EntryQuery::default() };
-        assert_eq!(ring.filter(&all), [old, kept, new]);
-        ring.merge((-5..0).map(|minute| entry(minute, "read", "a")).collect());
-        assert_eq!(minutes(&ring.filter(&all)), [0, 1, 2], "the oldest go");
+        assert_eq!(recent.filter(&all), [old, known, new]);
+        recent.merge((-5..0).map(|minute| entry(minute, "read", "a")).collect());
+        assert_eq!(minutes(&recent.filter(&all)), [0, 1, 2], "the oldest are dropped");
     }
 }
