@@ -22,7 +22,7 @@ pub fn of_request(method: &Method, route: Option<&str>, headers: &HeaderMap) -> 
     if !span.is_disabled()
         && let Some(from) = caller(headers)
     {
-        telemetry::continues(&span, from);
+        telemetry::set_parent(&span, from);
     }
     span
 }

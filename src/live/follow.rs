@@ -191,12 +191,12 @@ impl LogFollower {
         if !telemetry::is_on() || self.live.follow_status() != FollowStatus::Current {
             return Span::none();
         }
-        let published = telemetry::published(chunk.iter().flatten().map(|entry| &entry.event));
+        let published = telemetry::publishers(chunk.iter().flatten().map(|entry| &entry.event));
         if published.is_empty() {
             return Span::none();
         }
         let span = tracing::info_span!(target: TARGET, "fold", otel.kind = "consumer", entries = chunk.len());
-        telemetry::processes(&span, &published);
+        telemetry::set_parents(&span, &published);
         span
     }
 

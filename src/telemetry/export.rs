@@ -1,5 +1,5 @@
-//! The queue of finished spans and the task that sends them. The SDK's own batch processor has a thread of its own and
-//! does not say how many spans it dropped.
+//! The queue of finished spans and the task that exports them. The batch processor of the SDK is not used: it needs a
+//! thread and does not report how many spans it dropped.
 
 use std::time::Duration;
 
@@ -15,24 +15,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::journal::Journal;
 
-/// How long the last spans may take at the end of the process: a collector that is away must not hold it up.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// Timeout for the last spans at shutdown: an unavailable collector must not delay the end of the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Takes finished spans, as many as there is room for.
+/// A bounded queue of finished spans. Further spans are dropped.
 #[derive(Debug)]
-pub struct Queue(mpsc::Sender<SpanData>);
+pub struct SpanQueue(mpsc::Sender<SpanData>);
 
-/// Sends them.
+/// Exports the spans of a [`SpanQueue`].
 pub struct Export {
     exporter: SpanExporter,
     spans: mpsc::Receiver<SpanData>,
     max_batch: usize,
     delay: Duration,
-    /// Whether the last request failed.
+    /// True if the last request failed.
     failing: bool,
 }
 
-impl Queue {
+impl SpanQueue {
     pub fn new(
         mut exporter: SpanExporter,
         resource: &Resource,
@@ -46,7 +46,7 @@ impl Queue {
     }
 }
 
-impl SpanProcessor for Queue {
+impl SpanProcessor for SpanQueue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
@@ -55,7 +55,7 @@ impl SpanProcessor for Queue {
         }
     }
 
-    // `Export::run` sends what is left when it is stopped
+    // `Export::run` exports the remaining spans when it is stopped
     fn force_flush(&self) -> OTelSdkResult {
         Ok(())
     }
@@ -66,7 +66,7 @@ impl SpanProcessor for Queue {
 }
 
 impl Export {
-    /// Sends what comes, until `stop`, then what is left. Failures go to the journal; what was to be sent is lost.
+    /// Exports spans until `stop`, then the remaining ones. Failures are recorded in the journal, and their spans are lost.
     pub async fn run(mut self, journal: Journal, stop: CancellationToken) {
         let mut batch = Vec::new();
         while stop.run_until_cancelled(self.collect(&mut batch)).await.is_some() {
@@ -83,7 +83,7 @@ impl Export {
         }
     }
 
-    /// Fills the batch, or waits until it has waited long enough.
+    /// Fills the batch until it is full, or until the delay after its first span has passed.
     async fn collect(&mut self, batch: &mut Vec<SpanData>) {
         let room = |batch: &Vec<SpanData>| self.max_batch.saturating_sub(batch.len());
         if batch.is_empty() && self.spans.recv_many(batch, self.max_batch).await == 0 {
@@ -102,17 +102,17 @@ impl Export {
         let spans = batch.len();
         let stopped = async {
             stop.cancelled().await;
-            sleep(LAST_PATIENCE).await;
+            sleep(SHUTDOWN_TIMEOUT).await;
         };
         let sent = tokio::select! {
             sent = self.exporter.export(batch) => sent,
-            () = stopped => Err(OTelSdkError::Timeout(LAST_PATIENCE)),
+            () = stopped => Err(OTelSdkError::Timeout(SHUTDOWN_TIMEOUT)),
         };
         match sent {
             Ok(()) => {
                 count("exported", spans);
                 if self.failing {
-                    tracing::info!("traces are exported again");
+                    tracing::info!("trace export works again");
                 }
                 self.failing = false;
             }
@@ -120,7 +120,7 @@ impl Export {
                 count("failed", spans);
                 journal.record("write", "traces", "", &error);
                 if !self.failing {
-                    tracing::warn!(%error, spans, "traces cannot be exported and are lost (OTEL_EXPORTER_OTLP_ENDPOINT)");
+                    tracing::warn!(%error, spans, "cannot export traces, spans are lost (OTEL_EXPORTER_OTLP_ENDPOINT)");
                 }
                 self.failing = true;
             }

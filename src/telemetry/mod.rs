@@ -1,7 +1,7 @@
-//! Traces by OTLP, when they are asked for.
+//! Export of traces by OTLP, if an endpoint is configured.
 //!
-//! The rooms open `tracing` spans under [`TARGET`]; this room alone knows OpenTelemetry. When no endpoint is set, nothing
-//! listens to that target: a span costs one load of an atomic, and none of its fields is made.
+//! Other modules open `tracing` spans with [`TARGET`]; only this module uses OpenTelemetry. Without an endpoint no subscriber
+//! listens to that target: a span then costs one atomic load, and its fields are not evaluated.
 
 mod export;
 mod setup;
@@ -17,21 +17,21 @@ use crate::model::{Event, Traceparent};
 pub use export::Export;
 pub use setup::{ExportError, Sampling, Telemetry, TelemetryConfig};
 
-/// The `tracing` target of spans that are exported. Log lines have others.
+/// The `tracing` target of exported spans. Log lines have other targets.
 pub const TARGET: &str = "otel";
 
-/// How many traces a span is linked to at most.
+/// Maximum number of traces that a span is linked to.
 const MAX_LINKS: usize = 64;
 
-/// Whether spans go anywhere.
+/// True if spans are exported.
 static ON: AtomicBool = AtomicBool::new(false);
 
-/// Whether traces are made.
+/// Returns true if traces are exported.
 pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Where the caller is in its trace; none outside of one, and when traces are off.
+/// The trace context of the current span; `None` outside a trace, and if traces are off.
 #[must_use]
 pub fn current() -> Option<Traceparent> {
     if !is_on() {
@@ -47,33 +47,33 @@ pub fn current() -> Option<Traceparent> {
     })
 }
 
-/// Makes a span that was not entered yet a part of a trace that came from elsewhere.
-pub fn continues(span: &Span, from: Traceparent) {
-    // refused only by a span that has begun, which would be a defect here, and a trace is not worth more than its request
-    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context(from)));
+/// Sets the remote parent of a span that is not entered yet.
+pub fn set_parent(span: &Span, parent: Traceparent) {
+    // fails only for a span that was entered, which is a bug in the caller; the request must not fail because of its trace
+    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context(parent)));
 }
 
-/// Makes a span that was not entered yet a part of the trace of the first one, and links it to the others.
-pub fn processes(span: &Span, events: &[Traceparent]) {
-    let Some((first, others)) = events.split_first() else { return };
-    continues(span, *first);
+/// Sets the first of `parents` as the remote parent of a span that is not entered yet, and links the span to the others.
+pub fn set_parents(span: &Span, parents: &[Traceparent]) {
+    let Some((first, others)) = parents.split_first() else { return };
+    set_parent(span, *first);
     for other in others {
         span.add_link(context(*other));
     }
 }
 
-fn context(of: Traceparent) -> SpanContext {
+fn context(parent: Traceparent) -> SpanContext {
     SpanContext::new(
-        TraceId::from_bytes(of.trace_id.to_be_bytes()),
-        SpanId::from_bytes(of.span_id.to_be_bytes()),
-        if of.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() },
+        TraceId::from_bytes(parent.trace_id.to_be_bytes()),
+        SpanId::from_bytes(parent.span_id.to_be_bytes()),
+        if parent.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() },
         true,
         TraceState::NONE,
     )
 }
 
-/// The spans in which events were published, one for each trace that is kept; empty when traces are off.
-pub fn published<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Traceparent> {
+/// The trace contexts in which events were published, one for each sampled trace; empty if traces are off.
+pub fn publishers<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Traceparent> {
     let mut spans: Vec<Traceparent> = Vec::new();
     if !is_on() {
         return spans;

@@ -1,4 +1,4 @@
-//! From the settings to a tracer.
+//! Construction of the tracer from the settings.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::export::{Export, Queue};
+use super::export::{Export, SpanQueue};
 use super::{ON, TARGET};
 
 /// What is exported, and where to.
@@ -57,32 +57,32 @@ pub struct Sampling {
     pub ratio: f64,
 }
 
-/// Why nothing can be exported.
+/// The reason why the exporter cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// No HTTP client.
+    /// The HTTP client cannot be created.
     #[error(transparent)]
     Client(#[from] reqwest::Error),
-    /// Of the exporter.
+    /// The exporter cannot be created.
     #[error(transparent)]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
-/// A tracer and what carries its spans away.
+/// A tracer and the export of its spans.
 pub struct Telemetry {
     tracer: SdkTracer,
     export: Export,
 }
 
 impl Telemetry {
-    /// Sends nothing before [`Export::run`].
+    /// Creates the tracer. No span is sent before [`Export::run`].
     ///
     /// # Errors
-    /// No client can be made of this configuration.
+    /// The configuration is invalid.
     pub fn new(config: TelemetryConfig) -> Result<Self, ExportError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("living-map/", env!("CARGO_PKG_VERSION")))
-            // the headers are for the one who was named
+            // the headers may be secrets for the configured host only
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let exporter = SpanExporter::builder()
@@ -101,7 +101,7 @@ impl Telemetry {
             .build();
         let ratio = Sampler::TraceIdRatioBased(config.sampling.ratio);
         let sampler = if config.sampling.by_parent { Sampler::ParentBased(Box::new(ratio)) } else { ratio };
-        let (queue, export) = Queue::new(exporter, &resource, config.max_queue, config.max_batch, config.delay);
+        let (queue, export) = SpanQueue::new(exporter, &resource, config.max_queue, config.max_batch, config.delay);
         let provider = SdkTracerProvider::builder()
             .with_span_processor(queue)
             .with_sampler(sampler)
@@ -110,7 +110,7 @@ impl Telemetry {
         Ok(Self { tracer: provider.tracer("living-map"), export })
     }
 
-    /// What turns the spans of [`TARGET`] into traces, for the subscriber that is to be set; and what sends them.
+    /// Turns traces on. Returns the layer for the subscriber, which records spans of [`TARGET`], and the export task.
     pub fn install<S>(self) -> (impl Layer<S>, Export)
     where
         S: Subscriber + for<'span> LookupSpan<'span>,

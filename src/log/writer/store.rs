@@ -154,12 +154,12 @@ impl Store {
 
 /// A span in the traces in which the entries were published; none where there are no such traces.
 fn span_of(entries: &[LogEntry]) -> Span {
-    let published = telemetry::published(entries.iter().map(|entry| &entry.event));
+    let published = telemetry::publishers(entries.iter().map(|entry| &entry.event));
     if published.is_empty() {
         return Span::none();
     }
     let span = tracing::info_span!(target: TARGET, "write history", otel.kind = "consumer", rows = entries.len());
-    telemetry::processes(&span, &published);
+    telemetry::set_parents(&span, &published);
     span
 }
 
