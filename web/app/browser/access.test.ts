@@ -103,10 +103,10 @@ test('an alert is acknowledged and silenced by an operator, by keyboard, and a v
   await publish('ops.alert.warning', alert);
   await on('?panel=alerts', async (page) => {
     const row = page.getByRole('list', { name: 'Raised' }).locator('li').filter({ hasText: 'A fan stands still' });
-    const silences = page.getByRole('list', { name: 'Silences in force' }).locator('li');
+    const silences = page.getByRole('list', { name: 'Active silences' }).locator('li');
     await signIn(page, viewer.token);
     await row.getByRole('button', { name: 'Acknowledge' }).click();
-    await row.getByText(/Your token does not allow this: .*operator/).waitFor();
+    await row.getByText(/Not permitted for your token: .*operator/).waitFor();
     expect(await fan()).toMatchObject({ acknowledged_by: null });
     await page.getByRole('button', { name: 'Sign out' }).click();
     await signIn(page, operator.token);
@@ -121,7 +121,7 @@ test('an alert is acknowledged and silenced by an operator, by keyboard, and a v
     await row.getByLabel('Reason').waitFor({ state: 'detached' });
     await row.getByRole('button', { name: 'Silence…' }).press('Enter');
     await row.getByLabel('Which alerts').selectOption('entity node:01');
-    await row.getByLabel('For how long').selectOption('4 hr');
+    await row.getByLabel('Duration').selectOption('4 hr');
     expect(await accessibility(page)).toEqual([]);
     await row.getByLabel('Reason').fill('a new one is on its way');
     await page.keyboard.press('Enter');
@@ -160,16 +160,16 @@ test('a dead letter is discarded by an operator, and a viewer is told that it ma
     await signIn(page, viewer.token);
     await rows.getByText('agent.experience.v1.sofia').waitFor();
     await page.getByRole('button', { name: 'Discard' }).click();
-    await page.getByText(/Your token does not allow this: .*operator/).waitFor();
+    await page.getByText(/Not permitted for your token: .*operator/).waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await signIn(page, operator.token);
     // It makes no more sense than before.
     const attempts = await rows.getByText(/\d+ attempts/).textContent();
-    await page.getByRole('button', { name: 'Process again' }).click();
+    await page.getByRole('button', { name: 'Replay' }).click();
     await expect.poll(() => rows.getByText(/\d+ attempts/).textContent()).not.toBe(attempts);
     await page.getByRole('button', { name: 'Discard' }).click();
     await page.getByText('No dead letters.').waitFor();
-    await page.getByLabel('Status of letters').selectOption('discarded');
+    await page.getByLabel('Status of dead letters').selectOption('discarded');
     await rows.getByText('agent.experience.v1.sofia').waitFor();
   });
 });

@@ -51,7 +51,7 @@ test('a slow upstream is named, and the rest of the map is there', () =>
     (server) =>
       visit({ browser, url: `${server.url}?layer=nodes` }, async (page) => {
         await still(page);
-        const sources = page.getByRole('list', { name: 'Sources' });
+        const sources = page.getByRole('list', { name: 'Upstreams' });
         await sources
           .getByText(/usage/)
           .filter({ hasText: /stale|down/ })

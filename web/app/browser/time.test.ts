@@ -35,11 +35,11 @@ test('a link to a moment shows the map as it was', async () => {
   const then = await json(`living-map/snapshot?at=${encodeURIComponent(moment)}`);
   const [agent] = then.layers.agents.items;
   await on(`?layer=agents&view=table&entity=${agent.id}&at=${moment}`, async (page) => {
-    await page.getByText('The past').waitFor();
+    await page.getByText('Viewing the past').waitFor();
     const calls = page.getByRole('region', { name: agent.name }).locator('dt:text-is("Model calls, 24 h") + dd');
     await expect.poll(() => calls.textContent()).toBe(String(agent.usage.llm_calls_24h));
     await expect.poll(() => page.locator('tbody tr').count()).toBe(then.layers.agents.items.length);
-    await page.getByText('Events before that moment').waitFor();
+    await page.getByText('Events before this moment').waitFor();
     const newest = await page.locator('.panel time').first().getAttribute('datetime');
     expect(Date.parse(newest ?? '')).toBeLessThanOrEqual(Date.parse(moment));
   });
@@ -53,7 +53,7 @@ test('the scrubber goes back, what changed since is told, and live is one step a
     for (let step = 0; step < 4; step++) await page.keyboard.press('ArrowLeft');
     await expect.poll(() => at(page)).not.toBeNull();
     await still(page);
-    await page.getByRole('button', { name: 'What changed since?' }).click();
+    await page.getByRole('button', { name: 'Changes since this moment' }).click();
     await page.getByRole('heading', { name: /Changed \(\d+\)/ }).waitFor();
     await expect.poll(() => page.locator('.panel .fields ins').count()).toBeGreaterThan(0);
     await page.getByRole('button', { name: 'Back to live' }).click();

@@ -31,7 +31,7 @@ describe('words', () => {
   });
 
   test('what fills a gap is taken as it is', () => {
-    expect(textOf('en').t('failed', { error: '{error} $& <b>' })).toBe('The server says: {error} $& <b>');
+    expect(textOf('en').t('failed', { error: '{error} $& <b>' })).toBe('Server error: {error} $& <b>');
   });
 
   test('unknown words are shown as they came', () => {
@@ -62,7 +62,7 @@ test('facts are numbers with their units, and what is unknown is left out', () =
     GPU: '95%',
     Temperature: '61 °C',
     Latency: '12 ms',
-    'Up for': '2 hr',
+    Uptime: '2 hr',
   });
   expect(facts('node:00000')).not.toHaveProperty('Memory');
   expect(facts('agent:00000')).toMatchObject({ 'Tokens, 24 h': '900', 'Response time': '812 ms' });
