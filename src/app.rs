@@ -240,7 +240,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
             let status = file.status();
             tasks.spawn("alert rules' file", Stage::Working, {
                 let (interval, journal) = (settings.alerts.alert_rules_reload, journal.clone());
-                move |stop| file.keep(interval, journal, stop)
+                move |stop| file.watch(interval, journal, stop)
             });
             leadership.spawn(&mut tasks, "alert rules", Stage::Working, move |stop| evaluator.clone().run(stop));
             let dispatcher = WebhookDispatcher::new(

@@ -1,4 +1,4 @@
-//! Rules, kind by kind, with the time handed in.
+//! Rules of each kind, evaluated at given times.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::engine::{Effect, Engine};
+use super::engine::{AlertAction, Engine, Sample};
 use super::rules::{Rules, RulesLimits};
 use crate::map::State;
 use crate::model::{Cursor, Epoch, LogEntry, envelope};
@@ -25,11 +25,11 @@ fn entry(seconds: i64, event_type: &str, payload: &Value) -> LogEntry {
     LogEntry { cursor: Cursor { epoch: Epoch(1), seq: 1 }, logged_at: at(seconds), event, raw: None }
 }
 
-/// `+` and the alert's id for one that is raised, `-` for one that is cleared.
-fn told(effects: &[Effect]) -> Vec<String> {
-    let mark = |effect: &Effect| if effect.raised { '+' } else { '-' };
-    let id = |effect: &Effect| effect.event(at(0)).unwrap().event.payload["alert_id"].as_str().unwrap().to_owned();
-    effects.iter().map(|effect| format!("{}{}", mark(effect), id(effect))).collect()
+/// `+` and the alert's id for raise, `-` and the id for clear.
+fn ids(actions: &[AlertAction]) -> Vec<String> {
+    let sign = |action: &AlertAction| if action.raise { '+' } else { '-' };
+    let id = |action: &AlertAction| action.event(at(0)).unwrap().event.payload["alert_id"].as_str().unwrap().to_owned();
+    actions.iter().map(|action| format!("{}{}", sign(action), id(action))).collect()
 }
 
 const RATE: &str = r#"
@@ -48,23 +48,24 @@ fn error(seconds: i64, agent: &str) -> LogEntry {
     entry(seconds, "agent.error", &json!({"agent_id": agent}))
 }
 
+/// Once for each group; the bound `clear` decides about the end.
 #[test]
-fn a_rate_is_raised_once_for_each_group_and_cleared_once_below_the_other_bound() {
+fn a_rate_is_raised_and_cleared_once() {
     let mut engine = Engine::new(rules(RATE), at(0));
     let mut all = Vec::new();
     for second in 0..5 {
-        all.extend(told(&engine.observe(&error(second, "agent:a"))));
-        all.extend(told(&engine.observe(&entry(second, "agent.error.dlq", &json!({"agent_id": "agent:b"})))));
+        all.extend(ids(&engine.observe(&error(second, "agent:a"))));
+        all.extend(ids(&engine.observe(&entry(second, "agent.error.dlq", &json!({"agent_id": "agent:b"})))));
     }
     assert_eq!(all, ["+errors:agent:a"]);
-    assert_eq!(engine.pass(at(62)), [], "two are in the window still");
-    assert_eq!(told(&engine.pass(at(64))), ["-errors:agent:a"]);
-    assert_eq!(engine.pass(at(200)), []);
-    assert_eq!(told(&[]), Vec::<String>::new());
+    assert_eq!(engine.tick(at(62)), [], "two events are still in the window");
+    assert_eq!(ids(&engine.tick(at(64))), ["-errors:agent:a"]);
+    assert_eq!(engine.tick(at(200)), []);
+    assert_eq!(ids(&[]), Vec::<String>::new());
 }
 
 #[test]
-fn an_absence_counts_from_the_last_event_and_from_the_beginning() {
+fn absence_counts_from_the_last_event_and_from_the_start() {
     let text = r#"
         [[rule]]
         name = "silent"
@@ -82,16 +83,17 @@ fn an_absence_counts_from_the_last_event_and_from_the_beginning() {
         title = "{group} says nothing"
     "#;
     let mut engine = Engine::new(rules(text), at(0));
-    assert_eq!(told(&engine.pass(at(29))), Vec::<String>::new());
-    assert_eq!(told(&engine.pass(at(30))), ["+silent"]);
-    assert_eq!(told(&engine.observe(&entry(40, "node.metrics.update", &json!({"node_id": "node:a"})))), ["-silent"]);
-    assert_eq!(told(&engine.pass(at(70))), ["+silent", "+node:node:a"]);
-    assert_eq!(told(&engine.pass(at(40 + 3_600))), ["-node:node:a"], "one that is gone for long is forgotten");
-    assert_eq!(engine.pass(at(40 + 3_700)), []);
+    assert_eq!(ids(&engine.tick(at(29))), Vec::<String>::new());
+    assert_eq!(ids(&engine.tick(at(30))), ["+silent"]);
+    assert_eq!(ids(&engine.observe(&entry(40, "node.metrics.update", &json!({"node_id": "node:a"})))), ["-silent"]);
+    assert_eq!(ids(&engine.tick(at(70))), ["+silent", "+node:node:a"]);
+    assert_eq!(ids(&engine.tick(at(40 + 3_600))), ["-node:node:a"], "a group without events is dropped");
+    assert_eq!(engine.tick(at(40 + 3_700)), []);
 }
 
+/// `for_seconds` delays raising, `clear_for_seconds` delays clearing.
 #[test]
-fn a_threshold_is_wrong_for_a_time_before_it_is_raised_and_right_for_a_time_before_it_is_cleared() {
+fn a_threshold_must_hold_for_a_time() {
     let text = r#"
         [[rule]]
         name = "hot"
@@ -108,27 +110,28 @@ fn a_threshold_is_wrong_for_a_time_before_it_is_raised_and_right_for_a_time_befo
         title = "{group}: {value}"
     "#;
     let mut engine = Engine::new(rules(text), at(0));
-    let says = |engine: &mut Engine, second, degrees: i64| {
+    let measure = |engine: &mut Engine, second, degrees: i64| {
         let payload = json!({"node_id": "node:a", "rack": "r1", "temperature": degrees});
-        told(&engine.observe(&entry(second, "node.metrics.update", &payload)))
+        ids(&engine.observe(&entry(second, "node.metrics.update", &payload)))
     };
     let nothing = Vec::<String>::new();
-    assert_eq!(says(&mut engine, 0, 81), nothing);
-    assert_eq!(says(&mut engine, 5, 79), nothing, "not for long enough");
-    assert_eq!(says(&mut engine, 6, 90), nothing);
-    assert_eq!(told(&engine.pass(at(16))), ["+hot:node:a"], "time alone raises it");
-    assert_eq!(says(&mut engine, 20, 75), nothing, "between the bounds it stays");
-    assert_eq!(says(&mut engine, 30, 60), nothing);
-    assert_eq!(says(&mut engine, 40, 71), nothing, "it is wrong again");
-    assert_eq!(says(&mut engine, 50, 70), nothing);
-    assert_eq!(told(&engine.pass(at(70))), ["-hot:node:a"]);
+    assert_eq!(measure(&mut engine, 0, 81), nothing);
+    assert_eq!(measure(&mut engine, 5, 79), nothing, "it did not hold for long enough");
+    assert_eq!(measure(&mut engine, 6, 90), nothing);
+    assert_eq!(ids(&engine.tick(at(16))), ["+hot:node:a"], "raised by time alone");
+    assert_eq!(measure(&mut engine, 20, 75), nothing, "unchanged between the two bounds");
+    assert_eq!(measure(&mut engine, 30, 60), nothing);
+    assert_eq!(measure(&mut engine, 40, 71), nothing, "it holds again");
+    assert_eq!(measure(&mut engine, 50, 70), nothing);
+    assert_eq!(ids(&engine.tick(at(70))), ["-hot:node:a"]);
     let elsewhere = json!({"node_id": "node:b", "rack": "r3", "temperature": 99});
     engine.observe(&entry(71, "node.metrics.update", &elsewhere));
-    assert_eq!(engine.pass(at(99)), []);
+    assert_eq!(engine.tick(at(99)), []);
 }
 
+/// A state must last before it raises; it ends when its entity is gone.
 #[test]
-fn a_state_of_what_there_is_lasts_for_a_time_and_is_over_when_it_is_gone() {
+fn a_state_of_an_entity_raises_and_clears() {
     let text = r#"
         [[rule]]
         name = "offline"
@@ -140,22 +143,24 @@ fn a_state_of_what_there_is_lasts_for_a_time_and_is_over_when_it_is_gone() {
         title = "{group} is {value}"
     "#;
     let mut engine = Engine::new(rules(text), at(0));
-    let sample = |status: &str| vec![("agent:a".to_owned(), Some("agent:a".to_owned()), json!(status))];
-    let mut look = |second, samples| {
+    let sample = |status: &str| {
+        vec![Sample { group: "agent:a".to_owned(), entity_id: Some("agent:a".to_owned()), value: json!(status) }]
+    };
+    let mut evaluate = |second, samples| {
         engine.sample(0, samples, at(second));
-        told(&engine.pass(at(second)))
+        ids(&engine.tick(at(second)))
     };
     let nothing = Vec::<String>::new();
-    assert_eq!(look(0, sample("offline")), nothing);
-    assert_eq!(look(60, sample("error")), ["+offline:agent:a"], "either is bad");
-    assert_eq!(look(61, sample("online")), ["-offline:agent:a"]);
-    assert_eq!(look(70, sample("offline")), nothing);
-    assert_eq!(look(130, sample("offline")), ["+offline:agent:a"]);
-    assert_eq!(look(131, Vec::new()), ["-offline:agent:a"]);
+    assert_eq!(evaluate(0, sample("offline")), nothing);
+    assert_eq!(evaluate(60, sample("error")), ["+offline:agent:a"], "both statuses match");
+    assert_eq!(evaluate(61, sample("online")), ["-offline:agent:a"]);
+    assert_eq!(evaluate(70, sample("offline")), nothing);
+    assert_eq!(evaluate(130, sample("offline")), ["+offline:agent:a"]);
+    assert_eq!(evaluate(131, Vec::new()), ["-offline:agent:a"]);
 }
 
 #[test]
-fn what_is_raised_on_the_map_is_taken_over_and_not_raised_again() {
+fn an_active_alert_is_adopted_and_not_raised_again() {
     let mut engine = Engine::new(rules(RATE), at(0));
     let mut raised = Vec::new();
     for second in 0..3 {
@@ -170,26 +175,26 @@ fn what_is_raised_on_the_map_is_taken_over_and_not_raised_again() {
 
     let mut next = Engine::new(rules(RATE), at(10));
     assert_eq!(next.adopt(&alert, at(10)), None);
-    assert_eq!(next.pass(at(11)), [], "an empty window is no reason to clear it");
+    assert_eq!(next.tick(at(11)), [], "an empty window does not clear it");
     for second in 12..20 {
-        assert_eq!(next.observe(&error(second, "agent:a")), [], "it is raised already");
+        assert_eq!(next.observe(&error(second, "agent:a")), [], "already raised");
     }
-    assert_eq!(told(&next.pass(at(90))), ["-errors:agent:a"]);
+    assert_eq!(ids(&next.tick(at(90))), ["-errors:agent:a"]);
 
     let mut without = Engine::new(rules(""), at(10));
-    assert_eq!(told(&without.adopt(&alert, at(10)).into_iter().collect::<Vec<_>>()), ["-errors:agent:a"]);
+    assert_eq!(ids(&without.adopt(&alert, at(10)).into_iter().collect::<Vec<_>>()), ["-errors:agent:a"]);
     let changed = rules(&RATE.replace("above = 2", "above = 3"));
-    let mut engine = next.with_rules(changed, at(100));
-    assert_eq!(engine.pass(at(100)), []);
+    next.replace_rules(changed, at(100));
+    assert_eq!(next.tick(at(100)), []);
 }
 
 #[test]
-fn the_same_decision_has_the_same_key() {
+fn the_same_action_has_the_same_key() {
     let run = || {
         let mut engine = Engine::new(rules(RATE), at(0));
         (0..9).flat_map(|second| engine.observe(&error(second, "agent:a"))).collect::<Vec<_>>()
     };
-    let ids: Vec<_> = run().iter().chain(&run()).map(|effect| effect.event(Utc::now()).unwrap().event.id).collect();
+    let ids: Vec<_> = run().iter().chain(&run()).map(|action| action.event(Utc::now()).unwrap().event.id).collect();
     assert_eq!((ids.len(), ids[0]), (2, ids[1]));
 }
 
@@ -206,7 +211,7 @@ fn groups_are_bounded() {
 }
 
 #[test]
-fn a_wrong_file_is_refused_with_all_that_is_wrong_by_name() {
+fn all_errors_of_a_file_are_reported_by_name() {
     let text = r#"
         [[rule]]
         name = "Bad Name"
@@ -245,37 +250,37 @@ fn a_wrong_file_is_refused_with_all_that_is_wrong_by_name() {
     let two = format!("{RATE}{RATE}");
     assert_eq!(
         Rules::parse(&two, RulesLimits::default()).unwrap_err()[0].to_string(),
-        "rule errors: name: is there twice"
+        "rule errors: name: is used twice"
     );
     let limits = RulesLimits { max_rules: 1, ..RulesLimits::default() };
     assert!(Rules::parse(&two, limits).unwrap_err()[0].to_string().contains("ALERT_MAX_RULES"));
 }
 
 #[test]
-fn the_rules_that_are_shipped_are_good() {
+fn the_shipped_rules_are_valid() {
     let text = include_str!("../../deploy/alerts.toml");
     assert!(!Rules::parse(text, RulesLimits::default()).unwrap().is_empty());
 }
 
 proptest! {
     #[test]
-    fn raised_and_cleared_take_turns(steps in proptest::collection::vec((0_i64..40, 0_u8..3), 1..200)) {
+    fn raised_and_cleared_alternate(steps in proptest::collection::vec((0_i64..40, 0_u8..3), 1..200)) {
         let mut engine = Engine::new(rules(RATE), at(0));
         let (mut now, mut active) = (0, std::collections::BTreeSet::new());
-        for (wait, what) in steps {
+        for (wait, step) in steps {
             now += wait;
-            let effects = match what {
-                0 => engine.pass(at(now)),
+            let actions = match step {
+                0 => engine.tick(at(now)),
                 1 => engine.observe(&error(now, "agent:a")),
                 _ => engine.observe(&error(now, "agent:b")),
             };
-            for effect in told(&effects) {
-                let (mark, id) = effect.split_at(1);
-                let turned = if mark == "+" { active.insert(id.to_owned()) } else { active.remove(id) };
-                prop_assert!(turned, "{effect} twice");
+            for action in ids(&actions) {
+                let (sign, id) = action.split_at(1);
+                let changed = if sign == "+" { active.insert(id.to_owned()) } else { active.remove(id) };
+                prop_assert!(changed, "{action} twice");
             }
         }
-        engine.pass(at(now + 61)).iter().for_each(|effect| { active.remove(&told(std::slice::from_ref(effect))[0][1..]); });
+        engine.tick(at(now + 61)).iter().for_each(|action| { active.remove(&ids(std::slice::from_ref(action))[0][1..]); });
         prop_assert!(active.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The task that follows the log by the rules.
+//! The task that evaluates the rules: reads the log, samples the other inputs, and appends alerts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Effect, Engine};
-use super::file::RulesStatus;
-use super::rules::{Kind, Over, path_of};
+use super::engine::{AlertAction, Engine, Sample};
+use super::rule::{Input, RuleKind, value_at};
+use super::rule_file::RulesStatus;
 use crate::dead_letters::DeadLetterQueue;
 use crate::history::dead_letters::DeadLetterStatus;
 use crate::journal::{EntryQuery, Journal};
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
 use crate::map::EntityFilter;
-use crate::model::EntityType;
+use crate::model::{EntityType, SourceHealth};
 use crate::upstream_health::UpstreamHealth;
 
-/// Entries looked at between two looks at the clock.
+/// Entries evaluated between two checks for a tick or new rules.
 const BATCH: usize = 256;
-/// Entities looked at under one lock.
+/// Entities read under one lock.
 const PAGE: usize = 256;
-/// From one attempt at a log that is away to the next.
+/// Wait between two attempts to read the log.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Evaluates the rules and raises and clears their alerts. Runs on the leader.
@@ -59,14 +59,14 @@ impl AlertEvaluator {
         Self { interval, rules, log, live, upstream_health, journal, dead_letters }
     }
 
-    /// Follows the rules until `stop`.
+    /// Evaluates the rules until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let work = async {
             loop {
                 self.live.caught_up().await;
                 if let Err(error) = self.follow().await {
                     count_failure("read");
-                    tracing::debug!(%error, "the alert rules cannot follow the log; will try again");
+                    tracing::debug!(%error, "the alert rules cannot follow the log; retrying");
                 }
                 tokio::time::sleep(RETRY).await;
             }
@@ -74,7 +74,7 @@ impl AlertEvaluator {
         stop.run_until_cancelled(work).await;
     }
 
-    /// Follows the log from where the map is. Returns when it has to be opened anew.
+    /// Follows the log from the map's position. Returns when the log must be opened again.
     async fn follow(&self) -> Result<(), LogError> {
         let mut rules = self.rules.clone();
         let from = self.live.cursor();
@@ -87,7 +87,7 @@ impl AlertEvaluator {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // while the log takes nothing, nothing more is decided: what waits is one round's
+                // while the log is unavailable nothing is evaluated, so `unsent` holds at most one round's actions
                 chunk = entries.next(), if unsent.is_empty() => {
                     for entry in chunk.ok_or_else(|| LogError::Unavailable("the log's reader ended".into()))? {
                         unsent.extend(engine.observe(&entry?));
@@ -97,12 +97,12 @@ impl AlertEvaluator {
                     if unsent.is_empty() {
                         let now = Utc::now();
                         self.sample(&mut engine, now).await;
-                        unsent.extend(engine.pass(now));
+                        unsent.extend(engine.tick(now));
                     }
                 }
                 Ok(()) = rules.changed() => {
                     let new = Arc::clone(&rules.borrow_and_update().rules);
-                    engine = engine.with_rules(new, Utc::now());
+                    engine.replace_rules(new, Utc::now());
                     self.adopt(&mut engine, &mut unsent);
                 }
             }
@@ -110,30 +110,30 @@ impl AlertEvaluator {
         }
     }
 
-    /// What is raised already is not raised again.
-    fn adopt(&self, engine: &mut Engine, unsent: &mut VecDeque<Effect>) {
+    /// Adopts the active alerts of the map.
+    fn adopt(&self, engine: &mut Engine, unsent: &mut VecDeque<AlertAction>) {
         let now = Utc::now();
         self.live.with(|map| unsent.extend(map.alerts().filter_map(|alert| engine.adopt(alert, now))));
     }
 
-    /// Tells what was decided, in order. What cannot be told now is told later.
-    async fn send(&self, unsent: &mut VecDeque<Effect>) {
-        while let Some(effect) = unsent.front() {
-            let Ok(event) = effect.event(Utc::now()) else {
+    /// Appends the actions to the log, in order. Stops when the log is unavailable.
+    async fn send(&self, unsent: &mut VecDeque<AlertAction>) {
+        while let Some(action) = unsent.front() {
+            let Ok(event) = action.event(Utc::now()) else {
                 unsent.pop_front();
                 continue;
             };
             match self.log.append(vec![event]).await.pop() {
                 Some(Ok(_)) => {
-                    let state = if effect.raised { "raised" } else { "cleared" };
-                    let rule = effect.rule.clone();
+                    let state = if action.raise { "raised" } else { "cleared" };
+                    let rule = action.rule.clone();
                     metrics::counter!("living_map_alert_transitions_total", "rule" => rule, "state" => state)
                         .increment(1);
                 }
                 Some(Err(error)) if !matches!(error, LogError::Unavailable(_)) => {
                     count_failure("append");
-                    self.journal.record("write", "log", &effect.rule, &error);
-                    tracing::error!(rule = effect.rule, %error, "an alert cannot be put into the log");
+                    self.journal.record("write", "log", &action.rule, &error);
+                    tracing::error!(rule = action.rule, %error, "an alert cannot be appended to the log");
                 }
                 _ => {
                     count_failure("append");
@@ -144,18 +144,20 @@ impl AlertEvaluator {
         }
     }
 
-    /// Looks at what is no event.
+    /// Samples the inputs that are not events.
     async fn sample(&self, engine: &mut Engine, now: DateTime<Utc>) {
         let rules = Arc::clone(engine.rules());
         for (index, rule) in rules.all.iter().enumerate() {
-            let samples = match (&rule.over, &rule.kind) {
-                (Over::Entities(kind), Kind::Threshold { field } | Kind::State { field }) => {
+            let samples = match (&rule.input, &rule.kind) {
+                (Input::Entities(kind), RuleKind::Threshold { field } | RuleKind::State { field }) => {
                     self.entities(*kind, field)
                 }
-                (Over::Sources, Kind::Threshold { field } | Kind::State { field }) => self.sources(field, now),
-                (Over::Journal, Kind::Rate { window }) => self.errors(*window, now),
-                (Over::DeadLetters, _) => match self.dead_letters.store().count(DeadLetterStatus::Dead).await {
-                    Ok(count) => vec![("dead".to_owned(), None, json!(count))],
+                (Input::Upstreams, RuleKind::Threshold { field } | RuleKind::State { field }) => {
+                    self.upstreams(field, now)
+                }
+                (Input::Journal, RuleKind::Rate { window }) => self.errors(*window, now),
+                (Input::DeadLetters, _) => match self.dead_letters.store().count(DeadLetterStatus::Dead).await {
+                    Ok(count) => vec![Sample { group: "dead".to_owned(), entity_id: None, value: json!(count) }],
                     Err(error) => {
                         count_failure("count");
                         tracing::debug!(%error, "dead letters cannot be counted for the alert rules");
@@ -168,7 +170,7 @@ impl AlertEvaluator {
         }
     }
 
-    fn entities(&self, kind: EntityType, field: &str) -> Vec<(String, Option<String>, Value)> {
+    fn entities(&self, kind: EntityType, field: &str) -> Vec<Sample> {
         let filter = EntityFilter { kind: Some(kind), ..EntityFilter::default() };
         let (mut samples, mut after) = (Vec::new(), None::<String>);
         loop {
@@ -179,9 +181,9 @@ impl AlertEvaluator {
                         json!(summary.status)
                     } else {
                         map.entity(&summary.id)
-                            .map_or(Value::Null, |entity| path_of(&Value::Object(entity.data), field))
+                            .map_or(Value::Null, |entity| value_at(&Value::Object(entity.data), field))
                     };
-                    samples.push((summary.id.clone(), Some(summary.id.clone()), value));
+                    samples.push(Sample { group: summary.id.clone(), entity_id: Some(summary.id.clone()), value });
                 }
                 after = page.items.last().map(|summary| summary.id.clone());
                 page.has_more
@@ -192,18 +194,23 @@ impl AlertEvaluator {
         }
     }
 
-    fn sources(&self, field: &str, now: DateTime<Utc>) -> Vec<(String, Option<String>, Value)> {
-        let health = self.upstream_health.health(now).into_iter();
-        health.map(|source| (source.service.to_string(), None, path_of(&json!(source), field))).collect()
+    fn upstreams(&self, field: &str, now: DateTime<Utc>) -> Vec<Sample> {
+        let sample = |health: SourceHealth| Sample {
+            group: health.service.to_string(),
+            entity_id: None,
+            value: value_at(&json!(health), field),
+        };
+        self.upstream_health.health(now).into_iter().map(sample).collect()
     }
 
-    fn errors(&self, window: TimeDelta, now: DateTime<Utc>) -> Vec<(String, Option<String>, Value)> {
+    fn errors(&self, window: TimeDelta, now: DateTime<Utc>) -> Vec<Sample> {
         let query = EntryQuery { since: Some(now - window), limit: usize::MAX, ..EntryQuery::default() };
         let mut counts = std::collections::BTreeMap::<String, u64>::new();
         for entry in self.journal.filter(&query).into_iter().filter(crate::journal::Entry::is_failure) {
             *counts.entry(entry.target).or_default() += 1;
         }
-        counts.into_iter().map(|(target, count)| (target, None, json!(count))).collect()
+        let sample = |(group, count)| Sample { group, entity_id: None, value: json!(count) };
+        counts.into_iter().map(sample).collect()
     }
 }
 
