@@ -1,4 +1,4 @@
-//! Alert rules, on both logs: raised once and cleared once, whatever happens to the server in between.
+//! Alert rules, on both logs: each alert is raised once and cleared once, over kills and changes of leader.
 
 use std::fs;
 use std::process::Command;
@@ -36,8 +36,8 @@ async fn errors(server: &Process, count: usize) {
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
-/// Waits until the alert is active, or is not.
-async fn alert(server: &Process, active: bool) {
+/// Waits until the alert is active, or until it is not.
+async fn wait_for_alert(server: &Process, active: bool) {
     until(&format!("the alert to be active: {active}"), || async {
         let alerts = get(server, "/living-map/alerts").await?;
         let there = alerts["items"].as_array()?.iter().any(|alert| alert["id"] == "errors:agent:sofia");
@@ -46,8 +46,8 @@ async fn alert(server: &Process, active: bool) {
     .await;
 }
 
-/// How often it was raised and cleared so far.
-async fn told(server: &Process) -> Option<(usize, usize)> {
+/// Number of raised and of cleared events so far.
+async fn transitions(server: &Process) -> Option<(usize, usize)> {
     let page = get(server, "/living-map/history?event_type=living_map.alert.*&limit=1000").await?;
     let items = page["items"].as_array()?;
     let count =
@@ -55,12 +55,12 @@ async fn told(server: &Process) -> Option<(usize, usize)> {
     Some((count("raised"), count("cleared")))
 }
 
-async fn is_told(server: &Process, expected: (usize, usize)) {
-    until(&format!("{expected:?} in history"), || async { (told(server).await? == expected).then_some(()) }).await;
+async fn wait_for_transitions(server: &Process, expected: (usize, usize)) {
+    until(&format!("{expected:?} in history"), || async { (transitions(server).await? == expected).then_some(()) }).await;
 }
 
-/// The server has its map, and follows the rules: what comes from now on is looked at.
-async fn leads(server: &Process) {
+/// Waits until the server leads and evaluates the rules.
+async fn wait_until_leading(server: &Process) {
     until("the server to lead", || async {
         let ready = get(server, "/living-map/ready").await?;
         (ready["checks"]["lease"]["role"] == "leading" && ready["checks"]["alerts"]["status"] == "ok").then_some(())
@@ -68,8 +68,8 @@ async fn leads(server: &Process) {
     .await;
 }
 
-async fn raised_once_and_cleared_once_over_a_kill(server: &mut Process) {
-    leads(server).await;
+async fn raise_and_clear_once_over_a_kill(server: &mut Process) {
+    wait_until_leading(server).await;
     until("the alert to be raised", || async {
         errors(server, 1).await;
         let alerts = get(server, "/living-map/alerts").await?;
@@ -78,16 +78,17 @@ async fn raised_once_and_cleared_once_over_a_kill(server: &mut Process) {
     .await;
     errors(server, 20).await;
     server.restart().await;
-    leads(server).await;
+    wait_until_leading(server).await;
     errors(server, 20).await;
-    alert(server, true).await;
-    is_told(server, (1, 0)).await;
-    alert(server, false).await;
-    is_told(server, (1, 1)).await;
+    wait_for_alert(server, true).await;
+    wait_for_transitions(server, (1, 0)).await;
+    wait_for_alert(server, false).await;
+    wait_for_transitions(server, (1, 1)).await;
 }
 
+/// On the table log; a changed rule file is reloaded, an invalid one is not.
 #[tokio::test(flavor = "multi_thread")]
-async fn on_the_table_log_and_a_changed_file_is_followed_and_a_broken_one_is_not() {
+async fn rules_on_the_table_log_and_reload_of_their_file() {
     let folder = Folder::new("alerts");
     let file = folder.path().join("alerts.toml");
     fs::write(&file, RULES).unwrap();
@@ -95,7 +96,7 @@ async fn on_the_table_log_and_a_changed_file_is_followed_and_a_broken_one_is_not
     let settings =
         [("ALERT_RULES", path.as_str()), ("ALERT_RULES_RELOAD_SECONDS", "0.1"), ("ALERT_INTERVAL_SECONDS", "0.1")];
     let mut server = Process::serve(&environment(&settings)).await;
-    raised_once_and_cleared_once_over_a_kill(&mut server).await;
+    raise_and_clear_once_over_a_kill(&mut server).await;
 
     let check =
         async |server: &Process| get(server, "/living-map/ready").await.map(|ready| ready["checks"]["alerts"].clone());
@@ -105,22 +106,22 @@ async fn on_the_table_log_and_a_changed_file_is_followed_and_a_broken_one_is_not
     })
     .await;
     assert!(broken["error"].as_str().unwrap().contains("rule errors: kind: 'rata'"), "{broken}");
-    assert_eq!(broken["rules"], 1, "those before stay in force");
+    assert_eq!(broken["rules"], 1, "the previous rules stay in force");
     let journal = get(&server, "/living-map/errors?target=alert+rules").await.unwrap();
     assert_eq!(journal["items"].as_array().unwrap().len(), 1, "{journal}");
     errors(&server, 5).await;
-    alert(&server, true).await;
+    wait_for_alert(&server, true).await;
 
-    // the alert of a rule that is taken out is over
+    // removing a rule clears its alert
     fs::write(&file, RULES.replace("\"errors\"", "\"others\"")).unwrap();
     until("the good file to be in force", || async { check(&server).await.filter(|check| check["status"] == "ok") })
         .await;
-    alert(&server, false).await;
-    is_told(&server, (2, 2)).await;
+    wait_for_alert(&server, false).await;
+    wait_for_transitions(&server, (2, 2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_jetstream_and_postgres_over_a_change_of_servers() {
+async fn rules_on_jetstream_and_postgres_over_a_leader_change() {
     let nats = NatsServer::start().await;
     let (url, nats_url, folder) = (postgres::database().await, nats.url(), Folder::new("alerts"));
     let file = folder.path().join("alerts.toml");
@@ -134,7 +135,7 @@ async fn on_jetstream_and_postgres_over_a_change_of_servers() {
         ("NATS_URL", nats_url.as_str()),
     ];
     let mut first = Process::serve(&environment(&settings)).await;
-    leads(&first).await;
+    wait_until_leading(&first).await;
     let second = Process::serve(&environment(&settings)).await;
     until("the alert to be raised", || async {
         errors(&first, 1).await;
@@ -144,30 +145,30 @@ async fn on_jetstream_and_postgres_over_a_change_of_servers() {
     .await;
     first.kill();
     errors(&second, 20).await;
-    leads(&second).await;
+    wait_until_leading(&second).await;
     errors(&second, 20).await;
-    is_told(&second, (1, 0)).await;
-    alert(&second, false).await;
-    is_told(&second, (1, 1)).await;
+    wait_for_transitions(&second, (1, 0)).await;
+    wait_for_alert(&second, false).await;
+    wait_for_transitions(&second, (1, 1)).await;
     let jetstream = async_nats::jetstream::new(nats.client().await);
     let stream = jetstream.get_stream("LIVING_MAP").await.unwrap();
     let message = stream.get_last_raw_message_by_subject("living_map.alert.raised").await.unwrap();
     let raised: Value = serde_json::from_slice(&message.payload).unwrap();
-    assert_eq!(raised["payload"]["rule"], "errors", "who listens on NATS hears of it: {raised}");
+    assert_eq!(raised["payload"]["rule"], "errors", "a NATS subscriber receives it: {raised}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_demo_alerts_come_and_go_by_themselves() {
+async fn the_demo_raises_and_clears_alerts() {
     let server = Process::start(&["demo", "--events-per-second", "60"], &[]).await;
     until("alerts to be raised and cleared", || async {
-        told(&server).await.filter(|(raised, cleared)| *raised > 0 && *cleared > 0)
+        transitions(&server).await.filter(|(raised, cleared)| *raised > 0 && *cleared > 0)
     })
     .await;
 }
 
-/// A rule over dead letters takes the place of the alert that there is without one.
+/// A rule over dead letters replaces the built-in alert.
 #[tokio::test(flavor = "multi_thread")]
-async fn too_many_dead_letters_are_one_alert_with_a_rule_and_without() {
+async fn too_many_dead_letters_are_one_alert_with_or_without_a_rule() {
     const RULE: &str = "[[rule]]\nname = \"dead-letters\"\nover = \"dead_letters\"\nkind = \"threshold\"\nabove = 0\ntitle = \"dead\"\n";
     let (folder, receiver) = (Folder::new("alerts"), Receiver::start().await);
     receiver.answer_all(Some(Answer::status(410)));
@@ -185,7 +186,7 @@ async fn too_many_dead_letters_are_one_alert_with_a_rule_and_without() {
         ("DEAD_LETTER_ALERT_THRESHOLD", "0"),
     ];
     let server = Process::serve(&environment(&settings)).await;
-    leads(&server).await;
+    wait_until_leading(&server).await;
     let event = json!({"event_type": "ops.alert.critical", "payload": {"alert_id": "disk", "title": "disk full"}});
     let answer = reqwest::Client::new().post(server.url("/living-map/events")).json(&event).send().await.unwrap();
     assert!(answer.status().is_success());
@@ -195,21 +196,21 @@ async fn too_many_dead_letters_are_one_alert_with_a_rule_and_without() {
         Some(ids.filter(|id| id != "disk").collect::<Vec<_>>())
     };
     until("the rule's alert", async || ids().await.filter(|ids| ids == &["dead-letters:dead"])).await;
-    // its office looks at them, too
-    until("the office's count", || async {
+    // the dead letter service has counted them, too
+    until("the dead letter metric", || async {
         let metrics = reqwest::get(server.url("/metrics")).await.ok()?.text().await.ok()?;
         metrics.contains("living_map_dead_letters 1").then_some(())
     })
     .await;
     assert_eq!(ids().await.unwrap(), ["dead-letters:dead"]);
     fs::write(&file, &webhook).unwrap();
-    until("the office's own alert", async || ids().await.filter(|ids| ids == &["dead_letters"])).await;
+    until("the built-in alert", async || ids().await.filter(|ids| ids == &["dead_letters"])).await;
     fs::write(&file, format!("{RULE}{webhook}")).unwrap();
     until("the rule's alert again", async || ids().await.filter(|ids| ids == &["dead-letters:dead"])).await;
 }
 
 #[test]
-fn a_file_is_checked_on_the_command_line() {
+fn a_rule_file_is_checked_on_the_command_line() {
     let folder = Folder::new("alerts");
     let file = folder.path().join("alerts.toml");
     let check = |text: &str| {
@@ -220,6 +221,6 @@ fn a_file_is_checked_on_the_command_line() {
         (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     assert_eq!(check(RULES), (true, "1 alert rules, all good\n".to_owned(), String::new()));
-    let (good, _, said) = check(&RULES.replace("above = 2", "").replace("agent.error", ">.x"));
-    assert!(!good && said.contains("rule errors: above, below") && said.contains("rule errors: events:"), "{said}");
+    let (success, _, error) = check(&RULES.replace("above = 2", "").replace("agent.error", ">.x"));
+    assert!(!success && error.contains("rule errors: above, below") && error.contains("rule errors: events:"), "{error}");
 }

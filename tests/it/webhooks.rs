@@ -1,4 +1,4 @@
-//! Alerts told to webhooks, by real servers to a real receiver: each once, whatever happens in between.
+//! Alerts sent to webhooks, by real servers to a real receiver: each once, over restarts, kills and changes of leader.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver, secret};
 use crate::support::wait::until;
 
-/// A file of one webhook, and its key beside it.
+/// A rule file with one webhook, and the file of its key.
 struct Files(Folder);
 
 impl Files {
@@ -76,7 +76,7 @@ async fn clear(server: &Process, id: &str) {
     post(server, "/living-map/events", &event).await;
 }
 
-async fn leads(server: &Process) {
+async fn wait_until_leading(server: &Process) {
     until("the server to lead", || async {
         let ready = get(server, "/living-map/ready").await?;
         (ready["checks"]["lease"]["role"] == "leading" && ready["checks"]["map"]["following"] == "current")
@@ -89,22 +89,22 @@ async fn check(server: &Process) -> Option<Value> {
     get(server, "/living-map/ready").await.map(|ready| ready["checks"]["webhooks"][0].clone())
 }
 
-/// Nothing waits any more.
 async fn all_sent(server: &Process) {
-    until("nothing to wait", || async { check(server).await.filter(|check| check["waiting"] == 0) }).await;
+    until("an empty queue", || async { check(server).await.filter(|check| check["waiting"] == 0) }).await;
 }
 
-fn told(of: &[(&str, &str)]) -> Vec<(String, String)> {
+fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
     of.iter().map(|(id, state)| ((*id).to_owned(), (*state).to_owned())).collect()
 }
 
+/// Once when raised and once when cleared; a silence holds back what is raised.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_is_told_once_when_raised_and_once_when_cleared_and_a_silence_holds_it_back() {
+async fn each_alert_is_sent_once_and_silences_hold_back() {
     let receiver = Receiver::start().await;
     let files = Files::new(&receiver, "severity = \"warning\"");
     let path = files.path();
     let mut server = Process::serve(&settings(&path, &[])).await;
-    leads(&server).await;
+    wait_until_leading(&server).await;
     raise(&server, "disk", "warning").await;
     let got = receiver.wait_for(1).await;
     assert_eq!(got[0].body["type"], "living_map.alert.raised");
@@ -115,17 +115,17 @@ async fn an_alert_is_told_once_when_raised_and_once_when_cleared_and_a_silence_h
     );
     assert!(data["cursor"].is_string() && got[0].body["timestamp"].is_string(), "{}", got[0].body);
 
-    // said again, by the network and after a kill, it is the same
+    // reported again, by the network and after a kill, it is the same alert
     raise(&server, "disk", "warning").await;
     raise(&server, "nothing", "info").await;
     server.restart().await;
-    leads(&server).await;
+    wait_until_leading(&server).await;
     raise(&server, "disk", "critical").await;
     clear(&server, "disk").await;
     receiver.wait_for(2).await;
     clear(&server, "disk").await;
 
-    // a silence holds back what is raised; what is up still when it ends is told then
+    // a silence holds back raised alerts; those still active when it ends are sent then
     let silence = post(&server, "/living-map/alerts/silences", &json!({"alert": "loud", "minutes": 5})).await;
     post(&server, "/living-map/alerts/silences", &json!({"alert": "short", "minutes": 5})).await;
     for id in ["loud", "short"] {
@@ -137,54 +137,55 @@ async fn an_alert_is_told_once_when_raised_and_once_when_cleared_and_a_silence_h
     let path = format!("/living-map/alerts/silences/{}", silence["id"].as_str().unwrap());
     reqwest::Client::new().delete(server.url(&path)).send().await.unwrap();
     receiver.wait_for(4).await;
-    // one that was told is told to be over, silenced or not
+    // the end of an alert that was sent is sent too, silenced or not
     post(&server, "/living-map/alerts/silences", &json!({"alert": "loud", "minutes": 5})).await;
     clear(&server, "loud").await;
     receiver.wait_for(5).await;
     all_sent(&server).await;
     let expected =
         [("disk", "raised"), ("disk", "cleared"), ("other", "raised"), ("loud", "raised"), ("loud", "cleared")];
-    assert_eq!(receiver.taken(), told(&expected));
+    assert_eq!(receiver.taken(), pairs(&expected));
 
-    // a destination that is added hears of what is up
+    // a new destination receives the active alerts
     let added = Receiver::start().await;
     let both = files.table("ops", &receiver, "severity = \"warning\"\n") + &files.table("added", &added, "");
     fs::write(files.path(), both).unwrap();
-    let mut up = added.wait_for(2).await.iter().map(super::support::receiver::Got::what).collect::<Vec<_>>();
-    up.sort();
-    assert_eq!(up, told(&[("nothing", "raised"), ("other", "raised")]));
+    let mut received = added.wait_for(2).await.iter().map(super::support::receiver::Got::what).collect::<Vec<_>>();
+    received.sort();
+    assert_eq!(received, pairs(&[("nothing", "raised"), ("other", "raised")]));
     clear(&server, "other").await;
     receiver.wait_for(6).await;
     added.wait_for(3).await;
     assert_eq!((receiver.got().len(), added.got().len()), (6, 3));
 
-    // neither key nor address is anywhere
+    // neither key nor URL is logged or shown
     let ready = reqwest::get(server.url("/living-map/ready")).await.unwrap().text().await.unwrap();
     for text in [server.output(), ready] {
         assert!(!text.contains("hunter2") && !text.contains(&secret()[6..]), "{text}");
     }
 }
 
+/// A dead letter can be replayed or discarded.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_taken_is_tried_again_and_then_a_dead_letter_that_can_be_sent_again() {
+async fn a_failed_message_is_retried_and_then_a_dead_letter() {
     let receiver = Receiver::start().await;
     let files = Files::new(&receiver, "");
     let path = files.path();
     let server = Process::serve(&settings(&path, &[("WEBHOOK_MAX_WAITING", "2")])).await;
-    leads(&server).await;
+    wait_until_leading(&server).await;
 
-    // a receiver says how long to wait; the one elsewhere that it points to is not asked
+    // Retry-After is respected; a redirect is not followed
     let elsewhere = Receiver::start().await;
     let redirect = Answer { location: Some(elsewhere.url.clone()), ..Answer::status(302) };
     receiver.answer([Answer { retry_after: Some(1), ..Answer::status(503) }, redirect]);
     raise(&server, "first", "critical").await;
     let got = receiver.wait_for(3).await;
-    assert!(got.iter().all(|message| message.id == got[0].id), "the same message has the same name");
-    assert!(got[1].at - got[0].at >= Duration::from_secs(1) - Duration::from_millis(50), "as it was asked to");
-    assert!(got[2].at - got[1].at >= Duration::from_millis(150), "and as it is set");
-    assert_eq!((receiver.taken(), elsewhere.got().len()), (told(&[("first", "raised")]), 0));
+    assert!(got.iter().all(|message| message.id == got[0].id), "the same message has the same id");
+    assert!(got[1].at - got[0].at >= Duration::from_secs(1) - Duration::from_millis(50), "Retry-After");
+    assert!(got[2].at - got[1].at >= Duration::from_millis(150), "WEBHOOK_RETRY_SECONDS");
+    assert_eq!((receiver.taken(), elsewhere.got().len()), (pairs(&[("first", "raised")]), 0));
 
-    // all attempts are used up
+    // all attempts fail
     receiver.answer_all(Some(Answer::status(500)));
     raise(&server, "second", "critical").await;
     receiver.wait_for(4).await;
@@ -195,7 +196,7 @@ async fn what_is_not_taken_is_tried_again_and_then_a_dead_letter_that_can_be_sen
     .await;
     assert_eq!((&letter["processor"], &letter["attempts"]), (&json!("webhook"), &json!(3)), "{letter}");
     assert!(letter["error"].as_str().unwrap().contains("500"), "{letter}");
-    until("the letter on the bus", || async {
+    until("the published dead letter", || async {
         let page = get(&server, "/living-map/history?event_type=living_map.webhook.dlq").await?;
         (page["items"][0]["payload"]["destination"] == "ops").then_some(())
     })
@@ -204,7 +205,7 @@ async fn what_is_not_taken_is_tried_again_and_then_a_dead_letter_that_can_be_sen
     assert!(journal["items"].as_array().unwrap().len() >= 5, "{journal}");
     receiver.answer_all(None);
     let id = letter["id"].as_str().unwrap();
-    // 409 while its office notes that it is on the bus
+    // 409 while the dead letter service records that it is published
     let replayed = until("the replay", || async {
         let url = server.url(&format!("/living-map/dead-letters/{id}/replay"));
         let answer = reqwest::Client::new().post(url).send().await.unwrap();
@@ -213,10 +214,10 @@ async fn what_is_not_taken_is_tried_again_and_then_a_dead_letter_that_can_be_sen
     .await;
     assert_eq!(replayed["status"], "replayed", "{replayed}");
     let got = receiver.got();
-    assert_eq!(got.last().unwrap().id, got[3].id, "under the name that it had");
-    assert_eq!(receiver.taken().last(), told(&[("second", "raised")]).last());
+    assert_eq!(got.last().unwrap().id, got[3].id, "with the same id");
+    assert_eq!(receiver.taken().last(), pairs(&[("second", "raised")]).last());
 
-    // who wants nothing more is not asked again, and others can be given up
+    // after 410 there is no retry; a dead letter can be discarded
     receiver.answer([Answer::status(410)]);
     let before = receiver.got().len();
     clear(&server, "second").await;
@@ -233,12 +234,12 @@ async fn what_is_not_taken_is_tried_again_and_then_a_dead_letter_that_can_be_sen
     })
     .await;
 
-    // of a flood no more wait than there is room for, and it shows
+    // the queue is bounded; messages beyond are counted
     receiver.answer_all(Some(Answer { retry_after: Some(3_600), ..Answer::status(503) }));
     for number in 0..5 {
         raise(&server, &format!("flood-{number}"), "critical").await;
     }
-    let down = until("what waits to be seen", || async {
+    let down = until("the full queue in the readiness check", || async {
         check(&server).await.filter(|check| check["waiting"] == 2 && check["status"] == "down")
     })
     .await;
@@ -251,7 +252,7 @@ async fn what_is_not_taken_is_tried_again_and_then_a_dead_letter_that_can_be_sen
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_it_loses_nothing_and_repeats_only_what_was_under_way() {
+async fn kills_lose_no_message_and_repeat_only_those_in_flight() {
     let seed = rand::random::<u64>();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
@@ -263,14 +264,14 @@ async fn killed_at_any_moment_it_loses_nothing_and_repeats_only_what_was_under_w
         &[("WEBHOOK_TIMEOUT_SECONDS", "0.5"), ("WEBHOOK_RETRY_SECONDS", "0.1,0.1,0.1")],
     ))
     .await;
-    leads(&server).await;
-    // the answer never comes: nobody knows whether it was taken
+    wait_until_leading(&server).await;
+    // the response never comes: the server cannot know whether the message was accepted
     receiver.answer([Answer { delay: Duration::from_mins(1), ..Answer::status(204) }]);
     raise(&server, "hanging", "critical").await;
     receiver.wait_for(1).await;
     server.restart().await;
     let got = receiver.wait_for(2).await;
-    assert_eq!(got[0].id, got[1].id, "a receiver knows it again");
+    assert_eq!(got[0].id, got[1].id, "the receiver can deduplicate");
     let mut kills = 1;
     for number in 0..40 {
         raise(&server, &format!("alert-{number}"), "critical").await;
@@ -295,35 +296,35 @@ async fn killed_at_any_moment_it_loses_nothing_and_repeats_only_what_was_under_w
     let got = receiver.got();
     for message in &got {
         let known = names.entry(message.what()).or_insert_with(|| message.id.clone());
-        assert_eq!(*known, message.id, "one name for {:?}", message.what());
+        assert_eq!(*known, message.id, "one id for {:?}", message.what());
     }
-    // 4 requests can be under way at a kill
+    // at most 4 requests are in flight at a kill
     assert!(got.len() <= expected + 4 * kills, "{} messages, {expected} expected, {kills} kills", got.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_tell_each_alert_once_over_changes_of_hands() {
+async fn two_replicas_send_each_alert_once_over_leader_changes() {
     let receiver = Receiver::start().await;
     let files = Files::new(&receiver, "");
     let nats = NatsServer::start().await;
     let (url, nats_url, path) = (postgres::database().await, nats.url(), files.path());
     let more = [("DATABASE_URL", url.as_str()), ("NATS_URL", nats_url.as_str()), ("LEASE_SECONDS", "2")];
     let mut first = Process::serve(&settings(&path, &more)).await;
-    leads(&first).await;
+    wait_until_leading(&first).await;
     let mut second = Process::serve(&settings(&path, &more)).await;
     raise(&second, "disk", "critical").await;
     receiver.wait_for(1).await;
 
-    // a send is under way when its server is told to stop
+    // a request is in flight when its server is stopped
     receiver.answer([Answer { delay: Duration::from_millis(1_500), ..Answer::status(204) }]);
     raise(&second, "slow", "critical").await;
     receiver.wait_for(2).await;
     assert!(first.stop().await.success());
-    leads(&second).await;
+    wait_until_leading(&second).await;
     clear(&second, "slow").await;
     receiver.wait_for(3).await;
 
-    // one that leads is stopped in its tracks, and comes back believing that it does
+    // a leader is suspended, and resumes believing that it still leads
     let first = Process::serve(&settings(&path, &more)).await;
     until("the first to have its map", || async { get(&first, "/living-map/snapshot").await }).await;
     let signal = |signal: &str, id: u32| {
@@ -331,7 +332,7 @@ async fn two_servers_tell_each_alert_once_over_changes_of_hands() {
         assert!(status.unwrap().success());
     };
     signal("STOP", second.id());
-    leads(&first).await;
+    wait_until_leading(&first).await;
     for number in 0..10 {
         raise(&first, &format!("alert-{number}"), "critical").await;
     }
@@ -344,7 +345,7 @@ async fn two_servers_tell_each_alert_once_over_changes_of_hands() {
     clear(&first, "disk").await;
     receiver.wait_for(24).await;
     all_sent(&first).await;
-    let mut expected = told(&[("disk", "raised"), ("disk", "cleared"), ("slow", "raised"), ("slow", "cleared")]);
+    let mut expected = pairs(&[("disk", "raised"), ("disk", "cleared"), ("slow", "raised"), ("slow", "cleared")]);
     for number in 0..10 {
         expected.extend(["raised", "cleared"].map(|state| (format!("alert-{number}"), state.to_owned())));
     }
@@ -354,13 +355,13 @@ async fn two_servers_tell_each_alert_once_over_changes_of_hands() {
     expected.sort();
     assert_eq!(all, expected, "each once");
     for number in 0..10 {
-        let place = |state: &str| order.iter().position(|(id, is)| *id == format!("alert-{number}") && is == state);
-        assert!(place("raised") < place("cleared"), "in order");
+        let position = |state: &str| order.iter().position(|(id, is)| *id == format!("alert-{number}") && is == state);
+        assert!(position("raised") < position("cleared"), "in order");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_is_checked_and_tried_on_the_command_line() {
+async fn webhooks_are_checked_and_tested_on_the_command_line() {
     let receiver = Receiver::start().await;
     let files = Files::new(&receiver, "");
     let run = async |arguments: Vec<String>| {
@@ -373,18 +374,18 @@ async fn a_webhook_is_checked_and_tried_on_the_command_line() {
     let check = || run(vec!["alerts".into(), "check".into(), files.path()]);
     let test = |name: &str| run(vec!["alerts".into(), "test".into(), name.into(), files.path()]);
     assert_eq!(check().await, (true, "0 alert rules and 1 webhooks, all good\n".to_owned(), String::new()));
-    let (good, said, error) = test("ops").await;
-    assert!(good && said.contains("took the message"), "{error}");
+    let (success, output, error) = test("ops").await;
+    assert!(success && output.contains("took the message"), "{error}");
     assert_eq!(receiver.got()[0].body["type"], "living_map.webhook.test");
     receiver.answer([Answer::status(401)]);
-    let (good, _, error) = test("ops").await;
-    assert!(!good && error.contains("webhook ops did not take the message: 401"), "{error}");
+    let (success, _, error) = test("ops").await;
+    assert!(!success && error.contains("webhook ops did not take the message: 401"), "{error}");
     assert!(!test("none").await.0);
     files.write(&receiver, "allow = 1");
-    let (good, _, error) = check().await;
-    assert!(!good && error.contains("webhook ops: unknown field `allow`") && !error.contains("hunter2"), "{error}");
+    let (success, _, error) = check().await;
+    assert!(!success && error.contains("webhook ops: unknown field `allow`") && !error.contains("hunter2"), "{error}");
     fs::remove_file(files.0.path().join("secret")).unwrap();
     files.write(&receiver, "");
-    let (good, _, error) = check().await;
-    assert!(!good && error.contains("webhook ops: secret_file"), "{error}");
+    let (success, _, error) = check().await;
+    assert!(!success && error.contains("webhook ops: secret_file"), "{error}");
 }
