@@ -56,7 +56,8 @@ async fn transitions(server: &Process) -> Option<(usize, usize)> {
 }
 
 async fn wait_for_transitions(server: &Process, expected: (usize, usize)) {
-    until(&format!("{expected:?} in history"), || async { (transitions(server).await? == expected).then_some(()) }).await;
+    until(&format!("{expected:?} in history"), || async { (transitions(server).await? == expected).then_some(()) })
+        .await;
 }
 
 /// Waits until the server leads and evaluates the rules.
@@ -222,5 +223,8 @@ fn a_rule_file_is_checked_on_the_command_line() {
     };
     assert_eq!(check(RULES), (true, "1 alert rules, all good\n".to_owned(), String::new()));
     let (success, _, error) = check(&RULES.replace("above = 2", "").replace("agent.error", ">.x"));
-    assert!(!success && error.contains("rule errors: above, below") && error.contains("rule errors: events:"), "{error}");
+    assert!(
+        !success && error.contains("rule errors: above, below") && error.contains("rule errors: events:"),
+        "{error}"
+    );
 }
