@@ -1,6 +1,6 @@
-//! Messages of the network, and events as `POST /living-map/events` takes them.
+//! Messages of the network, and events published to `POST /living-map/events`.
 //!
-//! An input is a subject, a line end, and a body.
+//! Input: a subject, a newline, and a body.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use living_map::model::envelope::{self, Message};
 use living_map::model::{Cursor, Epoch, Event};
 
-/// Fields that a publisher can be told of.
+/// Fields that a rejection can name.
 const FIELDS: [&str; 9] =
     ["event", "event_type", "event_id", "idempotency_key", "source", "trace_id", "agent_id", "user_id", "timestamp"];
 
@@ -19,9 +19,9 @@ fn read(subject: &str, body: &[u8], seq: u64) -> Event {
     envelope::read(&Message { subject, headers: &[], body, cursor, logged_at }).event
 }
 
-/// What is written of an event is that event, at any position, but for what another form's envelope said by our names.
-fn written_and_read(event: Event) {
-    let body = serde_json::to_vec(&envelope::write(&event)).expect("it is JSON");
+/// An event that is encoded and decoded is the same event at any position, except for its original envelope.
+fn round_trip(event: Event) {
+    let body = serde_json::to_vec(&envelope::write(&event)).expect("an event is JSON");
     let again = read(&event.event_type, &body, 2);
     let bare = |event| Event { envelope: None, ..event };
     assert_eq!(bare(again), bare(event), "{}", String::from_utf8_lossy(&body));
@@ -32,10 +32,10 @@ fuzz_target!(|input: &[u8]| {
     let (subject, body) = (String::from_utf8_lossy(&input[..line_end]), &input[input.len().min(line_end + 1)..]);
     let event = read(&subject, body, 1);
     assert!(!event.event_type.contains('\0') && event.event_type.len() <= subject.len() * 3);
-    written_and_read(event);
+    round_trip(event);
     let Ok(value) = serde_json::from_slice(body) else { return };
     match envelope::publish(value, DateTime::UNIX_EPOCH) {
-        Ok(new) => written_and_read(new.event),
+        Ok(new) => round_trip(new.event),
         Err(error) => {
             assert!(FIELDS.contains(&error.field), "{error:?}");
             assert!(error.to_string().starts_with(error.field));

@@ -1,6 +1,6 @@
-//! Patterns over subjects, and the filters of the stream.
+//! Subject patterns and stream filters.
 //!
-//! An input is a pattern, a line end, a subject, a line end, and the query string of a stream.
+//! Input: a pattern, a newline, a subject, a newline, and the query string of a stream.
 
 #![no_main]
 
@@ -9,27 +9,27 @@ use living_map::model::subject::{self, Pattern};
 use living_map::stream::StreamOptions;
 use url::form_urlencoded;
 
-/// What NATS says of wildcards, word by word.
-fn stands_for(pattern: &[&str], subject: &[&str]) -> bool {
+/// Wildcards by the definition of NATS, token by token.
+fn matches_by_definition(pattern: &[&str], subject: &[&str]) -> bool {
     match (pattern, subject) {
         ([], []) => true,
         ([">"], [_, ..]) => true,
-        (["*", pattern @ ..], [_, subject @ ..]) => stands_for(pattern, subject),
-        ([wanted, pattern @ ..], [token, subject @ ..]) => wanted == token && stands_for(pattern, subject),
+        (["*", pattern @ ..], [_, subject @ ..]) => matches_by_definition(pattern, subject),
+        ([wanted, pattern @ ..], [token, subject @ ..]) => wanted == token && matches_by_definition(pattern, subject),
         _ => false,
     }
 }
 
 fn patterns(text: &str, subject: &str) {
     let Ok(pattern) = text.parse::<Pattern>() else {
-        assert!(subject::validate(text).is_err(), "a subject is the pattern of itself: {text:?}");
+        assert!(subject::validate(text).is_err(), "a valid subject is also a pattern: {text:?}");
         return;
     };
     assert_eq!(pattern.to_string(), text);
     assert_eq!(pattern.is_literal(), subject::validate(text).is_ok(), "{text:?}");
     if subject::validate(subject).is_ok() {
         let words = |text| str::split(text, '.').collect::<Vec<_>>();
-        let expected = stands_for(&words(text), &words(subject));
+        let expected = matches_by_definition(&words(text), &words(subject));
         assert_eq!(pattern.matches(subject), expected, "{text:?} {subject:?}");
     }
     if pattern.is_literal() {
@@ -37,8 +37,8 @@ fn patterns(text: &str, subject: &str) {
     }
 }
 
-/// A query that says the same.
-fn written(options: &StreamOptions) -> String {
+/// Equivalent query string.
+fn to_query(options: &StreamOptions) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for cursor in options.cursor.iter() {
         query.append_pair("cursor", &cursor.to_string());
@@ -59,12 +59,12 @@ fn written(options: &StreamOptions) -> String {
 fn options(query: &str) {
     match StreamOptions::from_query(query) {
         Ok(options) => {
-            let written = written(&options);
-            assert_eq!(StreamOptions::from_query(&written).as_ref(), Ok(&options), "{query:?} {written:?}");
+            let query_again = to_query(&options);
+            assert_eq!(StreamOptions::from_query(&query_again).as_ref(), Ok(&options), "{query:?} {query_again:?}");
         }
         Err(error) => {
             let given = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == error.parameter);
-            assert!(given, "{query:?}: {error} of what was not given");
+            assert!(given, "{query:?}: {error} about an absent parameter");
             assert!(!error.expected.is_empty());
         }
     }

@@ -28,7 +28,7 @@ impl FromIterator<IpNet> for Networks {
 /// The client's address: the peer's, or, when that is a proxy that is trusted, the last one of `X-Forwarded-For` that is
 /// not. What stands before it was said by the client, and is not believed.
 #[must_use]
-pub fn client(peer: IpAddr, forwarded: Option<&str>, proxies: &Networks) -> IpAddr {
+pub fn client_address(peer: IpAddr, forwarded: Option<&str>, proxies: &Networks) -> IpAddr {
     let mut client = peer.to_canonical();
     for hop in forwarded.unwrap_or_default().rsplit(',') {
         if !proxies.contains(client) {
@@ -69,7 +69,7 @@ impl AddressQuota {
 
     /// One more for this address; none if it has as many as it may.
     #[must_use]
-    pub fn take(&self, address: IpAddr) -> Option<AddressPermit> {
+    pub fn acquire(&self, address: IpAddr) -> Option<AddressPermit> {
         if self.unlimited.contains(address.to_canonical()) {
             return Some(AddressPermit(None));
         }
@@ -134,7 +134,7 @@ mod tests {
             ("10.0.0.1", Some("unknown"), "10.0.0.1"),
             ("10.0.0.1", Some("198.51.100.7, unknown, 10.0.0.3"), "10.0.0.3"),
         ] {
-            assert_eq!(client(ip(peer), forwarded, &proxies), ip(expected), "{peer} {forwarded:?}");
+            assert_eq!(client_address(ip(peer), forwarded, &proxies), ip(expected), "{peer} {forwarded:?}");
         }
     }
 
@@ -147,14 +147,14 @@ mod tests {
 
     #[test]
     fn each_address_has_its_share_and_gives_it_back() {
-        let shares = AddressQuota::new(2, networks(&["127.0.0.0/8"]));
+        let quota = AddressQuota::new(2, networks(&["127.0.0.0/8"]));
         let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
-        let held: Vec<_> = (0..2).map(|_| shares.take(one).unwrap()).collect();
-        assert!(shares.take(one).is_none());
-        assert!(shares.take(other).is_some());
+        let held: Vec<_> = (0..2).map(|_| quota.acquire(one).unwrap()).collect();
+        assert!(quota.acquire(one).is_none());
+        assert!(quota.acquire(other).is_some());
         drop(held);
-        assert!(shares.take(one).is_some());
-        assert!((0..10).all(|_| shares.take(ip("127.0.0.1")).is_some()));
-        assert!(shares.taken.is_empty(), "nothing is remembered of those who left");
+        assert!(quota.acquire(one).is_some());
+        assert!((0..10).all(|_| quota.acquire(ip("127.0.0.1")).is_some()));
+        assert!(quota.taken.is_empty(), "nothing is remembered of those who left");
     }
 }

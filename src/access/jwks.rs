@@ -137,7 +137,7 @@ impl Keys {
             return Ok(key);
         }
         self.read_anew(MIN_GAP).await;
-        let away = || if self.current.load().is_empty() { Denied::KeysAway } else { Denied::Unknown };
+        let away = || if self.current.load().is_empty() { Denied::KeysUnavailable } else { Denied::Unknown };
         self.known(id, algorithm).ok_or_else(away)
     }
 

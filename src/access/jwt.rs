@@ -109,7 +109,7 @@ impl Jwt {
     ///
     /// # Errors
     /// Why it is not taken.
-    pub async fn identify(&self, token: &str) -> Result<Identity, Denied> {
+    pub async fn authenticate(&self, token: &str) -> Result<Identity, Denied> {
         let header = decode_header(token).map_err(|_| Denied::Malformed)?;
         let claims = match &self.with {
             With::Secret(key) => self.claims(token, key, Algorithm::HS256)?,
@@ -138,8 +138,8 @@ impl Jwt {
         decode::<Map<String, Value>>(token, key, &rules).map(|token| token.claims).map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => Denied::Expired,
             ErrorKind::ImmatureSignature => Denied::NotYet,
-            ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => Denied::Elsewhere,
-            ErrorKind::MissingRequiredClaim(claim) if claim != "exp" => Denied::Elsewhere,
+            ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => Denied::WrongRecipient,
+            ErrorKind::MissingRequiredClaim(claim) if claim != "exp" => Denied::WrongRecipient,
             ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => Denied::Unknown,
             _ => Denied::Malformed,
         })

@@ -92,7 +92,7 @@ pub enum Denied {
     NotYet,
     /// It is for somebody else, or of somebody else.
     #[error("the token is not for this server: its audience or issuer is another")]
-    Elsewhere,
+    WrongRecipient,
     /// It says who somebody is, not what they may do here.
     #[error("the token gives no role here")]
     NoRole,
@@ -101,7 +101,7 @@ pub enum Denied {
     Ticket,
     /// The issuer's keys are away.
     #[error("the keys that tokens are checked with are not available right now")]
-    KeysAway,
+    KeysUnavailable,
 }
 
 impl Denied {
@@ -114,10 +114,10 @@ impl Denied {
             Self::Unknown => "unknown",
             Self::Expired => "expired",
             Self::NotYet => "not_yet",
-            Self::Elsewhere => "elsewhere",
+            Self::WrongRecipient => "elsewhere",
             Self::NoRole => "no_role",
             Self::Ticket => "ticket",
-            Self::KeysAway => "keys_away",
+            Self::KeysUnavailable => "keys_away",
         }
     }
 }
@@ -173,13 +173,13 @@ impl Access {
     ///
     /// # Errors
     /// Why it is not taken.
-    pub async fn identify(&self, token: &str) -> Result<Identity, Denied> {
+    pub async fn authenticate(&self, token: &str) -> Result<Identity, Denied> {
         if token.is_empty() || token.len() > MAX_CREDENTIAL_BYTES {
             return Err(Denied::Malformed);
         }
         match &self.0.checked {
             Checked::Tokens(tokens) => tokens.find(token).ok_or(Denied::Unknown),
-            Checked::Jwt(jwt) => jwt.identify(token).await,
+            Checked::Jwt(jwt) => jwt.authenticate(token).await,
         }
     }
 

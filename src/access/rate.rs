@@ -60,7 +60,7 @@ impl Limiter {
     ///
     /// # Errors
     /// How long to wait.
-    pub fn look(&self, key: &impl Hash) -> Result<(), Duration> {
+    pub fn check(&self, key: &impl Hash) -> Result<(), Duration> {
         let now = nanoseconds(self.start.elapsed());
         self.wait(self.cells_of(key), self.cost, now)
     }

@@ -25,6 +25,7 @@ use crate::model::{Cursor, Epoch, LogEntry, envelope};
 /// | `discarded` | | | rejected | unchanged |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = LetterStatus)]
 pub enum DeadLetterStatus {
     /// Failed, with a retry scheduled.
     Retrying,

@@ -1,4 +1,4 @@
-//! Events counted over time, for charts.
+//! Counts of events over time, for charts.
 
 use std::time::Duration;
 
@@ -8,36 +8,37 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::{Document, Problem};
+use super::error::Problem;
 use super::history::EventsFilter;
 use super::query::{FromParams, Params, Query, shown};
+use super::responses::DatabaseErrors;
 use super::state::AppState;
 use crate::history::{Aggregate, AggregateQuery, GroupBy, HistoryQuery};
 
 const DEFAULT_BUCKET: Duration = Duration::from_mins(5);
-/// Days in the longest bucket.
+/// Length of the longest bucket, in days.
 const MAX_BUCKET_DAYS: u64 = 31;
-/// Buckets in one answer; with [`MAX_GROUPS`] this bounds what one answer holds.
+/// Buckets in one response; together with [`MAX_GROUPS`] this bounds its size.
 const MAX_BUCKETS: u64 = 1_000;
 const DEFAULT_GROUPS: u32 = 10;
 const MAX_GROUPS: u32 = 50;
-/// What is counted when `since` is not given.
+/// Period that is counted if `since` is absent.
 const DEFAULT_RANGE: TimeDelta = TimeDelta::days(1);
 
-/// How they are counted.
+/// Filters, bucket length, and grouping.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct CountQuery {
     #[param(ignore)]
     filter: EventsFilter,
-    /// Length of a bucket: a whole number and `s`, `m`, `h` or `d`, from `1s` to `31d`. Buckets begin at whole multiples
-    /// since 1970, in UTC; `since` and `until` make at most 1,000 of them.
+    /// Length of a bucket: a whole number followed by `s`, `m`, `h`, or `d`, from `1s` to `31d`. Buckets start at whole
+    /// multiples of it since 1970-01-01T00:00:00Z. The period may have at most 1,000 buckets.
     #[param(value_type = Option<String>, format = "bucket", default = "5m", example = "5m")]
     bucket: Duration,
-    /// What events are grouped by: `event_type`, `entity_id` or `source_service`.
+    /// Field by which events are grouped: `event_type`, `entity_id`, or `source_service`.
     #[param(value_type = Option<String>, pattern = "^(event_type|entity_id|source_service)?$", default = "event_type")]
     group_by: GroupBy,
-    /// Groups that are told one by one, the largest; the others are told together.
+    /// Number of groups that get a series of their own, largest first. The rest is summed in `other`.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 50, default = 10)]
     limit: u32,
 }
@@ -80,18 +81,18 @@ fn read_group(text: &str) -> Result<GroupBy, Problem> {
     })
 }
 
-/// The question to the record, of any event.
-fn question(query: &CountQuery, now: DateTime<Utc>) -> Result<AggregateQuery, Problem> {
-    let (since, until) = query.filter.times();
+/// Query for all events of the period; the caller adds the filter.
+fn aggregate_query(query: &CountQuery, now: DateTime<Utc>) -> Result<AggregateQuery, Problem> {
+    let (since, until) = query.filter.period();
     let until = until.unwrap_or(now);
     let since = since.unwrap_or(until - DEFAULT_RANGE);
     if since > until {
-        return Err(Problem::bad_request("since", "expected a time that was"));
+        return Err(Problem::bad_request("since", "expected a time in the past"));
     }
     let width = query.bucket.as_secs().cast_signed();
     let origin = DateTime::from_timestamp(since.timestamp().div_euclid(width).saturating_mul(width), 0);
     let origin = origin.ok_or_else(|| Problem::bad_request("since", "expected a later time"))?;
-    let asked = AggregateQuery {
+    let aggregate = AggregateQuery {
         filter: HistoryQuery::default(),
         since,
         until,
@@ -100,16 +101,15 @@ fn question(query: &CountQuery, now: DateTime<Utc>) -> Result<AggregateQuery, Pr
         group_by: query.group_by,
         groups: query.limit,
     };
-    let buckets = asked.buckets();
+    let buckets = aggregate.buckets();
     if buckets > MAX_BUCKETS {
-        let problem =
-            format!("expected at most {MAX_BUCKETS} buckets between 'since' and 'until'; these make {buckets}");
+        let problem = format!("expected at most {MAX_BUCKETS} buckets between 'since' and 'until', not {buckets}");
         return Err(Problem::bad_request("bucket", problem));
     }
-    Ok(asked)
+    Ok(aggregate)
 }
 
-/// Events over time.
+/// Counts of events over time.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "since": "2026-01-19T12:00:00Z", "until": "2026-01-19T12:10:00Z", "bucket_seconds": 300, "group_by": "event_type",
@@ -118,54 +118,54 @@ fn question(query: &CountQuery, now: DateTime<Utc>) -> Result<AggregateQuery, Pr
     "other": {"groups": 3, "total": 5, "counts": [5, 0]}, "total": 47,
 }))]
 pub struct EventCounts {
-    /// From this producer's time on.
+    /// Start of the period, inclusive; producers' time.
     since: DateTime<Utc>,
-    /// Before this one.
+    /// End of the period, exclusive.
     until: DateTime<Utc>,
     /// Length of a bucket in seconds.
     bucket_seconds: u64,
-    /// What `key` is.
+    /// Field whose values the `key`s are.
     #[schema(value_type = String)]
     group_by: &'static str,
-    /// When each bucket begins. The first may begin before `since` and the last end after `until`: only what is between
-    /// them is counted.
+    /// Start of each bucket. The first bucket may start before `since` and the last end after `until`; only events
+    /// within the period are counted.
     buckets: Vec<DateTime<Utc>>,
-    /// The largest groups, the largest first.
+    /// Largest groups, in descending order of `total`.
     series: Vec<EventSeries>,
-    /// All other groups together; null when there are none.
+    /// Sum of all other groups; null if there are none.
     #[schema(required)]
     other: Option<OtherSeries>,
-    /// Events in all.
+    /// Total number of events.
     total: u64,
 }
 
-/// Events of one group.
+/// Counts of one group.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventSeries {
-    /// The group; null is that of the events without one.
+    /// Value of the grouping field; null for events without one.
     #[schema(required)]
     key: Option<String>,
-    /// Events in all.
+    /// Total number of events.
     total: u64,
-    /// Events in each of `buckets`.
+    /// Number of events in each of `buckets`.
     counts: Vec<u64>,
 }
 
-/// Events of the groups that are not told one by one.
+/// Counts of all groups without a series of their own.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OtherSeries {
-    /// How many groups.
+    /// Number of these groups.
     groups: u64,
-    /// Events in all.
+    /// Total number of events.
     total: u64,
-    /// Events in each of `buckets`.
+    /// Number of events in each of `buckets`.
     counts: Vec<u64>,
 }
 
 impl EventCounts {
-    fn of(asked: &AggregateQuery, counted: Aggregate) -> Self {
-        let step = TimeDelta::from_std(asked.bucket).unwrap_or(TimeDelta::MAX);
-        let starts = std::iter::successors(Some(asked.origin), |start| start.checked_add_signed(step));
+    fn new(query: &AggregateQuery, counted: Aggregate) -> Self {
+        let step = TimeDelta::from_std(query.bucket).unwrap_or(TimeDelta::MAX);
+        let starts = std::iter::successors(Some(query.origin), |start| start.checked_add_signed(step));
         let sum = |counts: &[u64]| counts.iter().sum::<u64>();
         let series: Vec<EventSeries> = counted
             .series
@@ -178,11 +178,11 @@ impl EventCounts {
             counts: counted.other,
         });
         Self {
-            since: asked.since,
-            until: asked.until,
-            bucket_seconds: asked.bucket.as_secs(),
-            group_by: asked.group_by.as_str(),
-            buckets: starts.take(usize::try_from(asked.buckets()).unwrap_or(0)).collect(),
+            since: query.since,
+            until: query.until,
+            bucket_seconds: query.bucket.as_secs(),
+            group_by: query.group_by.as_str(),
+            buckets: starts.take(usize::try_from(query.buckets()).unwrap_or(0)).collect(),
             total: series.iter().map(|series| series.total).sum::<u64>()
                 + other.as_ref().map_or(0, |other| other.total),
             series,
@@ -191,30 +191,24 @@ impl EventCounts {
     }
 }
 
-/// Events counted over time, for charts
+/// Count events over time
 ///
-/// By the producers' times. Every event that matches is looked at: over many days of a busy network that takes seconds, and
-/// is answered 503 when it takes too long. Without `since` it is the last day.
+/// For charts. Counts by the producers' times; the default period is the last 24 hours. The database reads every event
+/// that matches: many days of a busy network take seconds, and a query that takes too long is answered with 503.
 #[utoipa::path(
     get, path = "/living-map/history/aggregate", tag = "events", operation_id = "history_aggregate",
     params(EventsFilter, CountQuery),
-    responses(
-        (status = 200, body = EventCounts),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away, or the question takes it too long",
-            headers(("Retry-After" = u64, description = "Seconds"))),
-    )
+    responses((status = 200, body = EventCounts), DatabaseErrors)
 )]
 pub async fn aggregate(
     State(state): State<AppState>,
     Query(query): Query<CountQuery>,
 ) -> Result<Json<EventCounts>, Problem> {
-    let asked = question(&query, Utc::now())?;
-    let asked = AggregateQuery { filter: query.filter.query(&state), ..asked };
-    let counted = state.history.aggregate(&asked).await;
+    let aggregate = aggregate_query(&query, Utc::now())?;
+    let aggregate = AggregateQuery { filter: query.filter.query(&state), ..aggregate };
+    let counted = state.history.aggregate(&aggregate).await;
     let counted = counted.map_err(|error| state.problem(error))?;
-    Ok(Json(EventCounts::of(&asked, counted)))
+    Ok(Json(EventCounts::new(&aggregate, counted)))
 }
 
 #[cfg(test)]
@@ -222,13 +216,13 @@ mod tests {
     use super::*;
     use crate::history::aggregate::Series;
 
-    fn asked(query: &str) -> Result<AggregateQuery, Problem> {
+    fn parse(query: &str) -> Result<AggregateQuery, Problem> {
         let now = "2026-01-19T12:34:56Z".parse().unwrap();
-        question(&CountQuery::from_params(&Params::parse(query)?)?, now)
+        aggregate_query(&CountQuery::from_params(&Params::parse(query)?)?, now)
     }
 
     #[test]
-    fn absurd_questions_are_refused_by_name() {
+    fn invalid_parameters_are_named() {
         for (query, parameter) in [
             ("bucket=5", "bucket"),
             ("bucket=m", "bucket"),
@@ -246,7 +240,7 @@ mod tests {
             ("since=2027-01-01", "since"),
             ("entity_type=daos", "entity_type"),
         ] {
-            let problem = asked(query).unwrap_err();
+            let problem = parse(query).unwrap_err();
             assert_eq!(problem.status(), 400, "{query}");
             let named = format!("parameter: Some(\"{parameter}\")");
             assert!(format!("{problem:?}").contains(&named), "{query} {problem:?}");
@@ -254,21 +248,21 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_whole_multiples_and_the_default_is_a_day_of_five_minutes() {
-        let day = asked("").unwrap();
+    fn buckets_are_aligned_and_default_to_5_minutes_of_a_day() {
+        let day = parse("").unwrap();
         assert_eq!(day.origin.to_rfc3339(), "2026-01-18T12:30:00+00:00");
         assert_eq!((day.buckets(), day.bucket.as_secs(), day.groups), (289, 300, 10));
-        let exact = asked("since=2026-01-19T00:00:00Z&until=2026-01-19T12:00:00Z&bucket=1h").unwrap();
+        let exact = parse("since=2026-01-19T00:00:00Z&until=2026-01-19T12:00:00Z&bucket=1h").unwrap();
         assert_eq!((exact.buckets(), exact.origin), (12, exact.since));
-        let old = asked("since=1969-12-31T23:59:59Z&until=1970-01-01T00:00:01Z&bucket=1d").unwrap();
+        let old = parse("since=1969-12-31T23:59:59Z&until=1970-01-01T00:00:01Z&bucket=1d").unwrap();
         assert_eq!((old.buckets(), old.origin.timestamp()), (2, -86_400));
     }
 
     #[test]
-    fn an_answer_has_the_sums() {
-        let asked = asked("since=2026-01-19T00:00:00Z&until=2026-01-19T02:00:00Z&bucket=1h").unwrap();
+    fn the_response_has_totals() {
+        let query = parse("since=2026-01-19T00:00:00Z&until=2026-01-19T02:00:00Z&bucket=1h").unwrap();
         let series = vec![Series { key: None, counts: vec![3, 1] }];
-        let counts = EventCounts::of(&asked, Aggregate { series, other: vec![0, 2], other_groups: 2 });
+        let counts = EventCounts::new(&query, Aggregate { series, other: vec![0, 2], other_groups: 2 });
         let json = serde_json::to_value(counts).unwrap();
         assert_eq!(json["total"], 6);
         assert_eq!(json["buckets"], serde_json::json!(["2026-01-19T00:00:00Z", "2026-01-19T01:00:00Z"]));

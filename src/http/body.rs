@@ -1,4 +1,4 @@
-//! Reading a request's JSON body within limits.
+//! JSON request bodies, read within limits of size and time.
 
 use std::time::Duration;
 
@@ -10,33 +10,34 @@ use serde_json::Value;
 
 use super::error::Problem;
 
-/// How many times the limit of a body that is too large is read and thrown away, so that its sender gets to read the
-/// answer: a connection that is closed with unread bytes loses it.
-const THROWN_AWAY: usize = 16;
+/// A body that exceeds the limit is read and discarded up to this multiple of the limit: closing a connection with unread
+/// bytes would lose the response.
+const DISCARD_FACTOR: usize = 16;
 
-/// Room made at first, in bytes; a body that promises more has to send it.
-const FIRST_BYTES: usize = 64 * 1024;
+/// Maximum initial allocation, in bytes, whatever `Content-Length` declares.
+const INITIAL_CAPACITY: usize = 64 * 1024;
 
-/// Reads a JSON value of at most `limit` bytes, in at most `patience`.
+/// Reads a JSON value of at most `limit` bytes within `timeout`.
 ///
 /// # Errors
-/// 415, 413, 408, or 400 with the place where the text stops being JSON.
-pub async fn json(headers: &HeaderMap, body: Body, limit: usize, patience: Duration) -> Result<Value, Problem> {
+/// 415: not declared as JSON, or compressed. 413: too large. 408: too slow. 400: invalid JSON, with the position.
+pub async fn json(headers: &HeaderMap, body: Body, limit: usize, timeout: Duration) -> Result<Value, Problem> {
     if !is_json(headers) {
         let detail = "expected 'Content-Type: application/json'";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Type"));
     }
-    // decoding a few bytes could fill the memory; nobody has asked for it
+    // a few compressed bytes could decompress to gigabytes, and no client needs it
     if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
         let detail = "expected a body without 'Content-Encoding'";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Encoding"));
     }
-    let bytes = tokio::time::timeout(patience, read(body, limit)).await.map_err(|_| {
-        Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {patience:?}"))
+    let bytes = tokio::time::timeout(timeout, read(body, limit)).await.map_err(|_| {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {timeout:?}"))
     })??;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is no JSON: {error}")).field("body"))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}")).field("body")
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -46,27 +47,27 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let most = limit.saturating_mul(THROWN_AWAY);
-    if promised > most {
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let discard_limit = limit.saturating_mul(DISCARD_FACTOR);
+    if declared > discard_limit {
         return Err(too_large(limit));
     }
-    let mut kept = BytesMut::with_capacity(promised.min(FIRST_BYTES).min(limit));
+    let mut bytes = BytesMut::with_capacity(declared.min(INITIAL_CAPACITY).min(limit));
     let mut length = 0_usize;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}")).field("body")
+            Problem::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}")).field("body")
         })?;
         length = length.saturating_add(chunk.len());
-        if length > most {
+        if length > discard_limit {
             break;
         }
         if length <= limit {
-            kept.extend_from_slice(&chunk);
+            bytes.extend_from_slice(&chunk);
         }
     }
-    if length > limit { Err(too_large(limit)) } else { Ok(kept.freeze()) }
+    if length > limit { Err(too_large(limit)) } else { Ok(bytes.freeze()) }
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -80,15 +81,15 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
     async fn post(content_type: &'static str, body: impl Into<Body>) -> Result<Value, u16> {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        super::json(&headers, body.into(), 1_000, PATIENCE).await.map_err(|problem| problem.status().as_u16())
+        super::json(&headers, body.into(), 1_000, TIMEOUT).await.map_err(|problem| problem.status().as_u16())
     }
 
     #[tokio::test]
-    async fn every_wrong_body_has_its_status() {
+    async fn each_kind_of_invalid_body_has_its_status() {
         assert_eq!(post("application/json; charset=utf-8", "[1]").await, Ok(json!([1])));
         assert_eq!(post("application/cloudevents+json", "1").await, Ok(json!(1)));
         assert_eq!(post("text/plain", "[1]").await, Err(415));
@@ -97,27 +98,27 @@ mod tests {
         }
         assert_eq!(post("application/json", vec![b' '; 1_001]).await, Err(413));
         assert_eq!(post("application/json", vec![b' '; 100_000]).await, Err(413));
-        assert_eq!(super::json(&HeaderMap::new(), "[1]".into(), 10, PATIENCE).await.unwrap_err().status(), 415);
+        assert_eq!(super::json(&HeaderMap::new(), "[1]".into(), 10, TIMEOUT).await.unwrap_err().status(), 415);
     }
 
     #[tokio::test]
-    async fn a_compressed_body_is_not_taken_for_broken_json() {
+    async fn a_compressed_body_is_rejected_as_such() {
         let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let coded = |coding| HeaderMap::from_iter([json.clone(), (header::CONTENT_ENCODING, coding)]);
-        let gzip = super::json(&coded(HeaderValue::from_static("gzip")), "\x1f".into(), 10, PATIENCE).await;
+        let gzip = super::json(&coded(HeaderValue::from_static("gzip")), "\x1f".into(), 10, TIMEOUT).await;
         assert_eq!(gzip.unwrap_err().status(), 415);
-        let plain = super::json(&coded(HeaderValue::from_static("identity")), "[1]".into(), 10, PATIENCE).await;
+        let plain = super::json(&coded(HeaderValue::from_static("identity")), "[1]".into(), 10, TIMEOUT).await;
         assert_eq!(plain.ok(), Some(json!([1])));
     }
 
     #[tokio::test]
-    async fn a_body_without_an_end_is_cut_off() {
+    async fn an_endless_body_is_rejected() {
         let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 64])));
         assert_eq!(post("application/json", Body::from_stream(endless)).await, Err(413));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_comes_is_not_waited_for() {
+    async fn a_body_that_never_arrives_times_out() {
         let never = futures::stream::pending::<Result<Bytes, std::io::Error>>();
         assert_eq!(post("application/json", Body::from_stream(never)).await, Err(408));
     }

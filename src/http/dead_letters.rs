@@ -1,19 +1,17 @@
-//! Messages that could not be processed.
-
-use std::time::Instant;
+//! Dead letters: messages that failed all their retries. Listing, replaying, and discarding them.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::error::{Document, Problem};
+use super::error::Problem;
 use super::paging;
-use super::query::{FromParams, Params, Query};
+use super::query::{FromParams, Params, PathUuid, Query};
+use super::responses::{DatabaseErrors, DatabaseItemErrors, DeadLetterErrors};
 use super::state::AppState;
 use crate::dead_letters::DeadLetterError;
 use crate::history::PagePosition;
@@ -21,133 +19,102 @@ use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, DeadLetterStatus
 use crate::model::Cursor;
 use crate::model::subject::Pattern;
 
+pub mod bulk_replay;
+
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
 
-/// Which letters are wanted; all filters must hold.
+/// Filters and page, common to listing and replaying.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct LettersQuery {
-    /// The message's subject; `*` stands for one token, `>` for the rest.
+pub struct DeadLetterFilter {
+    /// Subject of the message. `*` matches one token, `>` matches all remaining tokens.
     #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "agent.event.>")]
     subject: Option<Pattern>,
-    /// What became of it.
-    status: Option<DeadLetterStatus>,
-    /// First failed at this time or later. ISO 8601 with `Z` or an offset; without one it is taken as UTC.
+    /// First failed at or after this time. ISO 8601; UTC if it has no offset.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// First failed before this time.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     until: Option<DateTime<Utc>>,
-    /// Letters on a page.
+    /// Maximum number of dead letters in the response.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     limit: u32,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = Option<String>, format = "page", pattern = "^([A-Za-z0-9_-]{32})?$")]
     cursor: Option<PagePosition>,
 }
 
-impl FromParams for LettersQuery {
+impl FromParams for DeadLetterFilter {
     fn from_params(params: &Params) -> Result<Self, Problem> {
-        let query = Self {
-            subject: params.parsed("subject")?,
-            status: params.parsed("status")?,
-            since: params.time("since")?,
-            until: params.time("until")?,
-            limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
-            cursor: params.text("cursor")?.map(paging::read_position).transpose()?,
-        };
-        if let (Some(since), Some(until)) = (query.since, query.until)
-            && since > until
-        {
-            return Err(Problem::bad_request("since", "expected a time not after 'until'"));
-        }
-        Ok(query)
+        let subject = params.parsed("subject")?;
+        let (since, until) = params.period()?;
+        let limit = params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?;
+        let cursor = params.text("cursor")?.map(paging::decode_position).transpose()?;
+        Ok(Self { subject, since, until, limit, cursor })
     }
 }
 
-impl LettersQuery {
-    fn wanted(self) -> DeadLetterQuery {
-        let Self { subject, status, since, until, limit, cursor } = self;
+impl DeadLetterFilter {
+    fn with_status(self, status: Option<DeadLetterStatus>) -> DeadLetterQuery {
+        let Self { subject, since, until, limit, cursor } = self;
         DeadLetterQuery { subject, status, since, until, after: cursor, limit }
     }
 }
 
-/// Which letters are replayed: the filters of the list; those that are dead where no status is given.
+/// Filters of the list; a dead letter must match all of them.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct ReplayQuery {
-    /// The message's subject; `*` stands for one token, `>` for the rest.
-    #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "agent.event.>")]
-    subject: Option<Pattern>,
-    /// `dead` or `retrying`.
-    #[param(value_type = Option<String>, pattern = "^(dead|retrying)?$", default = "dead")]
-    status: DeadLetterStatus,
-    /// First failed at this time or later.
-    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
-    since: Option<DateTime<Utc>>,
-    /// First failed before this time.
-    #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
-    until: Option<DateTime<Utc>>,
-    /// Letters at most.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    limit: u32,
-    /// `next_cursor` of the answer before.
-    #[param(value_type = Option<String>, format = "page", pattern = "^([A-Za-z0-9_-]{32})?$")]
-    cursor: Option<PagePosition>,
-    /// Only say which ones.
-    #[param(value_type = Option<bool>, default = false)]
-    dry_run: bool,
+pub struct DeadLettersQuery {
+    #[param(ignore)]
+    filter: DeadLetterFilter,
+    /// Status of the dead letter.
+    status: Option<DeadLetterStatus>,
 }
 
-impl FromParams for ReplayQuery {
+impl FromParams for DeadLettersQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
-        let LettersQuery { subject, status, since, until, limit, cursor } = LettersQuery::from_params(params)?;
-        let status = status.unwrap_or(DeadLetterStatus::Dead);
-        if !matches!(status, DeadLetterStatus::Dead | DeadLetterStatus::Retrying) {
-            return Err(Problem::bad_request("status", "expected 'dead' or 'retrying': others are not replayed"));
-        }
-        Ok(Self { subject, status, since, until, limit, cursor, dry_run: params.flag("dry_run")? })
+        Ok(Self { status: params.parsed("status")?, filter: DeadLetterFilter::from_params(params)? })
     }
 }
 
-/// A message that could not be processed.
+/// A message that failed all its retries.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = LetterItem, example = json!({
     "id": "5b0d7c0e-3c43-5f5e-9d4e-0f8f7f1f5f10", "subject": "agent.event.status", "processor": "history",
     "origin_cursor": "5f3a9c.1042", "origin_stream": "LIVING_MAP", "origin_sequence": 1042, "attempts": 4,
     "error": "the database refused the operation: …", "first_failed_at": "2026-01-19T12:00:00Z",
     "last_failed_at": "2026-01-19T12:00:36Z", "next_attempt_at": "2026-01-20T12:00:36Z", "status": "dead",
 }))]
-pub struct LetterItem {
-    /// Its id.
+pub struct DeadLetterItem {
+    /// Id of the dead letter.
     id: Uuid,
-    /// The message's subject.
+    /// Subject of the message.
     subject: String,
-    /// The part of the server in which it failed: `history` (the record), `log` (the table log), `learner`…
+    /// Processor that failed: `history` (history writer), `log` (table log), `learner`, …
     processor: String,
-    /// The message's position in the log; null where it has none.
+    /// Position of the message in the event log; null if it has none.
     #[schema(value_type = Option<String>)]
     origin_cursor: Option<Cursor>,
-    /// The stream that holds it; `table` for the table log.
+    /// Stream that contains the message; `table` for the table log.
     origin_stream: String,
-    /// Its position there; 0 where it never got one.
+    /// Sequence number in that stream; 0 if the message was never appended.
     origin_sequence: u64,
-    /// How often it was tried.
+    /// Number of attempts.
     attempts: u32,
-    /// Why the last attempt failed.
+    /// Error of the last attempt.
     error: String,
-    /// When it failed first.
+    /// Time of the first failure.
     first_failed_at: DateTime<Utc>,
-    /// When it failed last.
+    /// Time of the last failure.
     last_failed_at: DateTime<Utc>,
-    /// When it is tried again by itself; null when it is not.
+    /// Time of the next automatic attempt; null if there will be none.
     next_attempt_at: Option<DateTime<Utc>>,
-    /// What became of it.
+    /// Status of the dead letter.
     status: DeadLetterStatus,
 }
 
-impl From<DeadLetter> for LetterItem {
+impl From<DeadLetter> for DeadLetterItem {
     fn from(letter: DeadLetter) -> Self {
         Self {
             id: letter.id,
@@ -166,88 +133,68 @@ impl From<DeadLetter> for LetterItem {
     }
 }
 
-/// A page of letters.
+/// A page of dead letters.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LetterList {
-    /// The letters, newest first by their first failure.
-    items: Vec<LetterItem>,
-    /// Whether there are more behind this page.
+#[schema(as = LetterList)]
+pub struct DeadLetterList {
+    /// Dead letters, newest first by their first failure.
+    items: Vec<DeadLetterItem>,
+    /// Whether there are further pages.
     has_more: bool,
-    /// For `cursor`, to get the next page; null on the last one.
+    /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
 }
 
-/// A letter with its message.
+/// A dead letter with its message.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LetterDetail {
-    /// The letter.
+#[schema(as = LetterDetail)]
+pub struct DeadLetterDetail {
+    /// The dead letter.
     #[serde(flatten)]
-    letter: LetterItem,
-    /// The message's id as an event.
+    letter: DeadLetterItem,
+    /// Event id of the message.
     event_id: Uuid,
-    /// Who sent it.
+    /// Service that sent the message.
     source_service: Option<String>,
-    /// The producer's time.
+    /// Producer's time.
     timestamp: DateTime<Utc>,
-    /// What happened: any JSON value; null where the body was no JSON.
+    /// Payload of the event, any JSON value; null if the message was not JSON.
     payload: Value,
 }
 
-/// What a bulk replay did, or would do.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BulkReplay {
-    /// Whether nothing was done.
-    dry_run: bool,
-    /// Letters that match, on this page.
-    matched: usize,
-    /// Letters that were processed.
-    replayed: usize,
-    /// Letters that failed again, or could not be tried.
-    failed: usize,
-    /// The letters, as they are now.
-    items: Vec<LetterItem>,
-    /// Whether there are more that match, or time was up before all of these were tried.
-    has_more: bool,
-    /// For `cursor`, to go on; null when there are no more.
-    next_cursor: Option<String>,
-}
-
-/// Messages that could not be processed, newest first
+/// List dead letters
+///
+/// Messages that failed all their retries, newest first.
 #[utoipa::path(
     get, path = "/living-map/dead-letters", tag = "errors", operation_id = "dead_letters",
-    params(LettersQuery),
-    responses(
-        (status = 200, body = LetterList),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json", description = "The database is away"),
-    )
+    params(DeadLetterFilter, DeadLettersQuery),
+    responses((status = 200, body = DeadLetterList), DatabaseErrors)
 )]
 pub async fn dead_letters(
     State(state): State<AppState>,
-    Query(query): Query<LettersQuery>,
-) -> Result<Json<LetterList>, Problem> {
-    let page = state.dead_letters.list(&query.wanted()).await.map_err(|error| problem(error.into(), &state))?;
-    let next_cursor = page.items.last().filter(|_| page.has_more).map(cursor_after);
-    let items = page.items.into_iter().map(LetterItem::from).collect();
-    Ok(Json(LetterList { items, has_more: page.has_more, next_cursor }))
+    Query(query): Query<DeadLettersQuery>,
+) -> Result<Json<DeadLetterList>, Problem> {
+    let wanted = query.filter.with_status(query.status);
+    let page = state.dead_letters.list(&wanted).await.map_err(|error| state.problem(error))?;
+    let next_cursor = paging::next_cursor(&page.items, page.has_more, cursor_after);
+    let items = page.items.into_iter().map(DeadLetterItem::from).collect();
+    Ok(Json(DeadLetterList { items, has_more: page.has_more, next_cursor }))
 }
 
-/// One of them, with its message
+/// Get a dead letter with its message
 #[utoipa::path(
     get, path = "/living-map/dead-letters/{id}", tag = "errors", operation_id = "dead_letter",
-    params(("id" = Uuid, Path, description = "As in the list")),
-    responses(
-        (status = 200, body = LetterDetail),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json", description = "The database is away"),
-    )
+    params(("id" = Uuid, Path, description = "Id of the dead letter")),
+    responses((status = 200, body = DeadLetterDetail), DatabaseItemErrors)
 )]
-pub async fn dead_letter(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<LetterDetail>, Problem> {
-    let found = state.dead_letters.get(read_id(&id)?).await.map_err(|error| problem(error.into(), &state))?;
-    let stored = found.ok_or_else(|| problem(DeadLetterError::NotFound, &state))?;
+pub async fn dead_letter(
+    State(state): State<AppState>,
+    PathUuid(id): PathUuid,
+) -> Result<Json<DeadLetterDetail>, Problem> {
+    let found = state.dead_letters.get(id).await.map_err(|error| state.problem(error))?;
+    let stored = found.ok_or(DeadLetterError::NotFound)?;
     let event = stored.entry().event;
-    Ok(Json(LetterDetail {
+    Ok(Json(DeadLetterDetail {
         letter: stored.letter.into(),
         event_id: event.id,
         source_service: event.source_service,
@@ -256,124 +203,39 @@ pub async fn dead_letter(State(state): State<AppState>, Path(id): Path<String>) 
     }))
 }
 
-/// Try one of them once more
+/// Replay a dead letter
 ///
-/// `status` says how that went: `replayed`, or `dead` with the new `error`. One that was replayed already stays as it is.
+/// Processes the message once more. `status` in the response is `replayed`, or `dead` with the new `error`. A message
+/// that was replayed before is not processed again.
 #[utoipa::path(
     post, path = "/living-map/dead-letters/{id}/replay", tag = "errors", operation_id = "replay_dead_letter",
-    params(("id" = Uuid, Path, description = "As in the list")),
-    responses(
-        (status = 200, body = LetterItem),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-        (status = 409, body = Document, content_type = "application/problem+json", description = "It was discarded"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database, or what processing it takes, is away"),
-    )
+    params(("id" = Uuid, Path, description = "Id of the dead letter")),
+    responses((status = 200, body = DeadLetterItem), DeadLetterErrors)
 )]
 pub async fn replay_dead_letter(
     State(state): State<AppState>,
-    Path(id): Path<String>,
-) -> Result<Json<LetterItem>, Problem> {
-    let replayed = state.dead_letters.replay(read_id(&id)?).await;
-    replayed.map(|letter| Json(letter.into())).map_err(|error| problem(error, &state))
+    PathUuid(id): PathUuid,
+) -> Result<Json<DeadLetterItem>, Problem> {
+    let replayed = state.dead_letters.replay(id).await;
+    replayed.map(|letter| Json(letter.into())).map_err(|error| state.problem(error))
 }
 
-/// Mark one of them as not worth processing
+/// Discard a dead letter
 ///
-/// One that was discarded already stays as it is.
+/// Marks the message as not worth processing. Discarding it again changes nothing.
 #[utoipa::path(
     post, path = "/living-map/dead-letters/{id}/discard", tag = "errors", operation_id = "discard_dead_letter",
-    params(("id" = Uuid, Path, description = "As in the list")),
-    responses(
-        (status = 200, body = LetterItem),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-        (status = 409, body = Document, content_type = "application/problem+json", description = "It was replayed"),
-        (status = 503, body = Document, content_type = "application/problem+json", description = "The database is away"),
-    )
+    params(("id" = Uuid, Path, description = "Id of the dead letter")),
+    responses((status = 200, body = DeadLetterItem), DeadLetterErrors)
 )]
 pub async fn discard_dead_letter(
     State(state): State<AppState>,
-    Path(id): Path<String>,
-) -> Result<Json<LetterItem>, Problem> {
-    let discarded = state.dead_letters.discard(read_id(&id)?).await;
-    discarded.map(|letter| Json(letter.into())).map_err(|error| problem(error, &state))
-}
-
-/// Try all that match once more
-///
-/// With `dry_run` it only says which ones. It ends early when half of the time is up that a request may take.
-#[utoipa::path(
-    post, path = "/living-map/dead-letters/replay", tag = "errors", operation_id = "replay_dead_letters",
-    params(ReplayQuery),
-    responses(
-        (status = 200, body = BulkReplay),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json", description = "The database is away"),
-    )
-)]
-pub async fn replay_dead_letters(
-    State(state): State<AppState>,
-    Query(query): Query<ReplayQuery>,
-) -> Result<Json<BulkReplay>, Problem> {
-    let until = Instant::now() + state.config.request_timeout / 2;
-    let ReplayQuery { subject, status, since, until: before, limit, cursor, dry_run } = query;
-    let wanted = DeadLetterQuery { subject, status: Some(status), since, until: before, after: cursor, limit };
-    let page = state.dead_letters.list(&wanted).await.map_err(|error| problem(error.into(), &state))?;
-    let (mut items, mut last) = (Vec::new(), None);
-    let mut done = BulkReplay {
-        dry_run,
-        matched: page.items.len(),
-        replayed: 0,
-        failed: 0,
-        items: Vec::new(),
-        has_more: page.has_more,
-        next_cursor: None,
-    };
-    for letter in page.items {
-        if Instant::now() >= until {
-            done.has_more = true;
-            break;
-        }
-        last = Some(cursor_after(&letter));
-        if dry_run {
-            items.push(letter.into());
-            continue;
-        }
-        match state.dead_letters.replay(letter.id).await {
-            Ok(letter) => {
-                let replayed = letter.status == DeadLetterStatus::Replayed;
-                done.replayed += usize::from(replayed);
-                done.failed += usize::from(!replayed);
-                items.push(letter.into());
-            }
-            Err(error @ DeadLetterError::History(_)) => return Err(problem(error, &state)),
-            // it is told with the others, as it was
-            Err(error) => {
-                done.failed += 1;
-                items.push(DeadLetter { error: error.to_string(), ..letter }.into());
-            }
-        }
-    }
-    Ok(Json(BulkReplay { items, next_cursor: last.filter(|_| done.has_more), ..done }))
-}
-
-fn read_id(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| Problem::bad_request("id", "expected a UUID"))
+    PathUuid(id): PathUuid,
+) -> Result<Json<DeadLetterItem>, Problem> {
+    let discarded = state.dead_letters.discard(id).await;
+    discarded.map(|letter| Json(letter.into())).map_err(|error| state.problem(error))
 }
 
 fn cursor_after(letter: &DeadLetter) -> String {
-    paging::write_position(PagePosition { timestamp: letter.first_failed_at, id: letter.id })
-}
-
-fn problem(error: DeadLetterError, state: &AppState) -> Problem {
-    match error {
-        DeadLetterError::NotFound => Problem::not_found("there is no dead letter of this id, or not any more"),
-        DeadLetterError::Status(_) | DeadLetterError::Changed | DeadLetterError::NoProcessor(_) => {
-            Problem::new(StatusCode::CONFLICT, error.to_string())
-        }
-        DeadLetterError::Unavailable(_) => Problem::unavailable(error.to_string(), state.config.retry_after),
-        DeadLetterError::History(error) => Problem::from(error).retry_after(state.config.retry_after),
-    }
+    paging::encode_position(PagePosition { timestamp: letter.first_failed_at, id: letter.id })
 }

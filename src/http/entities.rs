@@ -1,13 +1,14 @@
-//! Entities of all layers.
+//! Entities of the map and their relations.
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::{Document, Problem};
+use super::error::Problem;
 use super::paging;
-use super::query::{EntityId, FromParams, MAX_ID_BYTES, Params, Query, shown};
+use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
+use super::responses::{MapErrors, MapItemErrors};
 use super::state::AppState;
 use crate::map::{EntityDetail, EntityFilter, EntitySummary, Relation};
 use crate::model::{EntityType, Layer, Status};
@@ -16,27 +17,27 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 500;
 const MAX_Q_BYTES: usize = 200;
 
-/// Which entities are wanted; all filters must hold.
+/// Filters and page; an entity must match all filters.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EntitiesQuery {
-    /// Of this type.
+    /// Type of the entity.
     #[param(rename = "type")]
     kind: Option<EntityType>,
-    /// Shown in this layer.
+    /// Layer that shows the entity.
     layer: Option<Layer>,
-    /// In this status.
+    /// Status of the entity.
     status: Option<Status>,
-    /// Belonging to this microDAO, by any of its names.
+    /// Id or alias of the microDAO to which the entity belongs.
     #[param(example = "microdao:7", max_length = 512)]
     microdao_id: Option<String>,
-    /// Whose id, label or alias contains this text, in any case.
+    /// Text that the id, label, or an alias contains; case-insensitive.
     #[param(max_length = 200)]
     q: Option<String>,
-    /// Entities on a page.
+    /// Maximum number of entities on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
     limit: u32,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = Option<String>, format = "page-of-entities", pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
 }
@@ -50,7 +51,7 @@ impl FromParams for EntitiesQuery {
             microdao_id: params.short_text("microdao_id", MAX_ID_BYTES)?,
             q: params.short_text("q", MAX_Q_BYTES)?,
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
-            cursor: params.text("cursor")?.map(paging::read_id).transpose()?,
+            cursor: params.text("cursor")?.map(paging::decode_id).transpose()?,
         })
     }
 }
@@ -62,35 +63,30 @@ impl FromParams for EntitiesQuery {
     "next_cursor": "YWdlbnQ6c29maWE", "has_more": true,
 }))]
 pub struct EntityList {
-    /// The entities, ordered by id.
+    /// Entities, ordered by id.
     items: Vec<EntitySummary>,
-    /// For `cursor`, to get the next page; null on the last one.
+    /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
-    /// Whether there are more.
+    /// Whether there are further pages.
     has_more: bool,
 }
 
-/// What an entity is connected with.
+/// Relations of an entity.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RelationList {
-    /// The entity's canonical id.
+    /// Canonical id of the entity.
     id: String,
-    /// Its relations, ordered.
+    /// Relations, in a stable order.
     relations: Vec<Relation>,
 }
 
-/// Entities of all layers
+/// List entities
 ///
-/// Ordered by id, page by page.
+/// Entities of all layers, ordered by id.
 #[utoipa::path(
     get, path = "/living-map/entities", tag = "map", operation_id = "entities",
     params(EntitiesQuery),
-    responses(
-        (status = 200, body = EntityList),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The log is still being read for the first time",
-            body = Document, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = EntityList), MapErrors)
 )]
 pub async fn entities(
     State(state): State<AppState>,
@@ -99,40 +95,29 @@ pub async fn entities(
     let EntitiesQuery { kind, layer, status, microdao_id, q, limit, cursor } = query;
     let filter = EntityFilter { kind, layer, status, microdao_id, q };
     let page = state.map()?.with(|map| map.entities(&filter, cursor.as_deref(), limit as usize));
-    let last = page.items.last().filter(|_| page.has_more);
-    let next_cursor = last.map(|entity| paging::write_id(&entity.id));
+    let next_cursor = paging::next_cursor(&page.items, page.has_more, |entity| paging::encode_id(&entity.id));
     Ok(Json(EntityList { has_more: page.has_more, next_cursor, items: page.items }))
 }
 
-/// One entity, whole
+/// Get an entity
+///
+/// All details of one entity.
 #[utoipa::path(
     get, path = "/living-map/entities/{id}", tag = "map", operation_id = "entity",
-    params(("id" = String, Path, description = "Canonical id, or any alias: a uuid, a slug", example = "agent:sofia")),
-    responses(
-        (status = 200, body = EntityDetail),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The log is still being read for the first time",
-            body = Document, content_type = "application/problem+json"),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-    )
+    params(("id" = String, Path, description = "Canonical id or any alias, such as a UUID or slug", example = "agent:sofia")),
+    responses((status = 200, body = EntityDetail), MapItemErrors)
 )]
-pub async fn entity(State(state): State<AppState>, EntityId(id): EntityId) -> Result<Json<EntityDetail>, Problem> {
-    state.map()?.with(|map| map.entity(&id)).map(Json).ok_or_else(|| unknown(&id))
+pub async fn entity(State(state): State<AppState>, PathId(id): PathId) -> Result<Json<EntityDetail>, Problem> {
+    state.map()?.with(|map| map.entity(&id)).map(Json).ok_or_else(|| not_found(&id))
 }
 
-/// What an entity is connected with
+/// List an entity's relations
 #[utoipa::path(
     get, path = "/living-map/entities/{id}/relations", tag = "map", operation_id = "relations",
-    params(("id" = String, Path, description = "Canonical id, or any alias: a uuid, a slug", example = "dao:aurora")),
-    responses(
-        (status = 200, body = RelationList),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The log is still being read for the first time",
-            body = Document, content_type = "application/problem+json"),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-    )
+    params(("id" = String, Path, description = "Canonical id or any alias, such as a UUID or slug", example = "dao:aurora")),
+    responses((status = 200, body = RelationList), MapItemErrors)
 )]
-pub async fn relations(State(state): State<AppState>, EntityId(id): EntityId) -> Result<Json<RelationList>, Problem> {
+pub async fn relations(State(state): State<AppState>, PathId(id): PathId) -> Result<Json<RelationList>, Problem> {
     state
         .map()?
         .with(|map| {
@@ -140,9 +125,9 @@ pub async fn relations(State(state): State<AppState>, EntityId(id): EntityId) ->
             Some(RelationList { id: map.resolve(&id).unwrap_or(&id).to_owned(), relations })
         })
         .map(Json)
-        .ok_or_else(|| unknown(&id))
+        .ok_or_else(|| not_found(&id))
 }
 
-fn unknown(id: &str) -> Problem {
-    Problem::not_found(format!("no entity is called '{}'", shown(id))).parameter("id")
+fn not_found(id: &str) -> Problem {
+    Problem::not_found(format!("there is no entity with the id or alias '{}'", shown(id))).parameter("id")
 }

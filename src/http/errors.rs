@@ -1,4 +1,4 @@
-//! The error journal: is anything broken?
+//! The error journal: failed operations of the server.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::{Document, Problem};
+use super::error::Problem;
 use super::query::{FromParams, Params, Query};
+use super::responses::JournalErrors;
 use super::state::AppState;
 use crate::journal::{Entry, EntryQuery, JournalError, JournalHealth};
 use crate::model::envelope::MAX_NAME_BYTES;
@@ -15,23 +16,23 @@ use crate::model::envelope::MAX_NAME_BYTES;
 const DEFAULT_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 2_000;
 const DEFAULT_MINUTES: u32 = 60;
-/// A week: further back the journal's memory hardly reaches.
+/// A week; the journal's memory rarely reaches further back.
 const MAX_MINUTES: u32 = 7 * 24 * 60;
 
-/// Which entries are wanted; all filters must hold.
+/// Filters; an entry must match all of them.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ErrorsQuery {
-    /// What was to do it: a service, `log`, `database`.
+    /// Dependency that failed: an upstream, `log`, `database`, …
     #[param(example = "agents", max_length = 512)]
     target: Option<String>,
-    /// `read`, `write`, `delete`, `list`…; `rescue`.
+    /// Operation that failed: `read`, `write`, `delete`, `list`, …, or `rescue` if older data was served instead.
     #[param(example = "read", max_length = 512)]
     operation: Option<String>,
-    /// From this time on. ISO 8601 with `Z` or an offset; without one it is taken as UTC.
+    /// At or after this time. ISO 8601; UTC if it has no offset.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
-    /// The newest so many.
+    /// Maximum number of entries; the newest ones are returned.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 2000, default = 200)]
     limit: u32,
 }
@@ -47,11 +48,11 @@ impl FromParams for ErrorsQuery {
     }
 }
 
-/// Over which time.
+/// Period of the summary.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ErrorHealthQuery {
-    /// Minutes to look back.
+    /// Length of the period before now, in minutes.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 10_080, default = 60)]
     minutes: u32,
 }
@@ -65,40 +66,38 @@ impl FromParams for ErrorHealthQuery {
 /// Failed operations.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorList {
-    /// The entries, oldest first.
+    /// Entries, oldest first.
     items: Vec<Entry>,
 }
 
-/// What a flush did.
+/// Result of a flush.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Flushed {
-    /// Entries written.
+    /// Number of entries written.
     flushed: usize,
-    /// Entries that came meanwhile and wait.
+    /// Number of entries recorded meanwhile, which are not written yet.
     pending: usize,
 }
 
-/// What a compaction did.
+/// Result of a compaction.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Compaction {
-    /// Files that were joined into one.
+    /// Number of files that were merged into one.
     joined_files: usize,
-    /// Files there are now.
+    /// Number of files afterwards.
     file_count: usize,
-    /// Entries in the joined file.
+    /// Number of entries in the merged file.
     entries: usize,
 }
 
-/// What failed, oldest first
+/// List failed operations
 ///
-/// Every failed call of an upstream, operation of the log or the database, and every rescue, of the last 2,000.
+/// Failed requests to upstreams, failed operations of the event log and the database, and responses served from older
+/// data, oldest first. The journal keeps the last 2,000 in memory.
 #[utoipa::path(
     get, path = "/living-map/errors", tag = "errors", operation_id = "errors",
     params(ErrorsQuery),
-    responses(
-        (status = 200, body = ErrorList),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = ErrorList))
 )]
 pub async fn errors(State(state): State<AppState>, Query(query): Query<ErrorsQuery>) -> Json<ErrorList> {
     let ErrorsQuery { target, operation, since, limit } = query;
@@ -106,17 +105,14 @@ pub async fn errors(State(state): State<AppState>, Query(query): Query<ErrorsQue
     Json(ErrorList { items: state.journal.filter(&wanted) })
 }
 
-/// Is anything broken?
+/// Summarize failed operations
 ///
-/// A target of three or more failed operations in the period is unhealthy. Operations for which older data stood in are
-/// counted with the others, and once more apart.
+/// A dependency with three or more failed operations in the period is unhealthy. Operations whose failure was covered by
+/// older data count as failed and are also counted separately.
 #[utoipa::path(
     get, path = "/living-map/errors/health", tag = "errors", operation_id = "errors_health",
     params(ErrorHealthQuery),
-    responses(
-        (status = 200, body = JournalHealth),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = JournalHealth))
 )]
 pub async fn errors_health(
     State(state): State<AppState>,
@@ -125,38 +121,30 @@ pub async fn errors_health(
     Json(state.journal.health(Utc::now(), query.minutes))
 }
 
-/// Write what waits
+/// Flush the error journal
 ///
-/// Entries are written anyway, eight at a time and on a timer.
+/// Writes pending entries now. Otherwise they are written in groups of eight and on a timer.
 #[utoipa::path(
     post, path = "/living-map/errors/flush", tag = "errors", operation_id = "flush_errors",
-    responses(
-        (status = 200, body = Flushed),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The journal's store fails; the entries go on waiting"),
-    )
+    responses((status = 200, body = Flushed), JournalErrors)
 )]
 pub async fn flush_errors(State(state): State<AppState>) -> Result<Json<Flushed>, Problem> {
-    let flushed = state.journal.flush().await.map_err(|error| away(&state, &error))?;
+    let flushed = state.journal.flush().await.map_err(|error| unavailable(&state, &error))?;
     Ok(Json(Flushed { flushed, pending: state.journal.status().pending }))
 }
 
-/// Join the files into one
+/// Compact the error journal
 ///
-/// May be asked for at any time; nothing is lost or doubled by what is recorded meanwhile.
+/// Merges its files into one. Safe at any time: entries recorded meanwhile are neither lost nor duplicated.
 #[utoipa::path(
     post, path = "/living-map/errors/compact", tag = "errors", operation_id = "compact_errors",
-    responses(
-        (status = 200, body = Compaction),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The journal's store fails; nothing is lost"),
-    )
+    responses((status = 200, body = Compaction), JournalErrors)
 )]
 pub async fn compact_errors(State(state): State<AppState>) -> Result<Json<Compaction>, Problem> {
-    let done = state.journal.compact().await.map_err(|error| away(&state, &error))?;
+    let done = state.journal.compact().await.map_err(|error| unavailable(&state, &error))?;
     Ok(Json(Compaction { joined_files: done.joined_files, file_count: done.file_count, entries: done.entries }))
 }
 
-fn away(state: &AppState, error: &JournalError) -> Problem {
-    Problem::unavailable("the journal's store is not available right now", state.config.retry_after).cause(error)
+fn unavailable(state: &AppState, error: &JournalError) -> Problem {
+    Problem::unavailable("the object store of the error journal is unavailable", state.config.retry_after).cause(error)
 }

@@ -1,4 +1,4 @@
-//! Stand-ins for the rooms below, for this room's tests.
+//! In-memory implementations of the log and the stores, for tests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -24,17 +24,17 @@ use crate::history::{
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, Lesson, LogEntry, NewEvent, NewLesson};
 
-/// A subject that fails, and how.
+/// A subject whose append fails, and the error.
 pub type Failure = (&'static str, fn() -> LogError);
 
-/// A log in memory, that can be told to fail.
+/// An event log in memory, whose appends can fail.
 #[derive(Default)]
 pub struct FakeLog {
-    /// What was appended.
+    /// Appended events.
     pub events: Arc<Mutex<Vec<NewEvent>>>,
-    /// The position up to which readers get them.
+    /// Position up to which readers receive events.
     pub readable: watch::Sender<u64>,
-    /// Subjects that fail, and how.
+    /// Subjects whose append fails, and the error.
     pub failing: HashMap<&'static str, fn() -> LogError>,
 }
 
@@ -55,7 +55,7 @@ pub const fn at(seq: u64) -> Cursor {
 #[async_trait]
 impl EventLog for FakeLog {
     async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
-        let mut taken = self.events.lock().unwrap();
+        let mut stored = self.events.lock().unwrap();
         events
             .into_iter()
             .map(|new| {
@@ -63,12 +63,12 @@ impl EventLog for FakeLog {
                     return Err(error());
                 }
                 let id = new.event.id;
-                let first = taken.iter().position(|other| other.event.id == id);
-                let place = first.unwrap_or_else(|| {
-                    taken.push(new);
-                    taken.len() - 1
+                let first = stored.iter().position(|other| other.event.id == id);
+                let index = first.unwrap_or_else(|| {
+                    stored.push(new);
+                    stored.len() - 1
                 });
-                Ok(Appended { id, cursor: Some(at(place as u64 + 1)), duplicate: first.is_some() })
+                Ok(Appended { id, cursor: Some(at(index as u64 + 1)), duplicate: first.is_some() })
             })
             .collect()
     }
@@ -102,30 +102,30 @@ impl EventLog for FakeLog {
     }
 }
 
-/// A record that holds nothing but what `known` says, and may be away.
+/// Empty stores, whose operations can fail or hang.
 #[derive(Default)]
 pub struct FakeHistory {
     pub known: HashMap<Uuid, Option<Cursor>>,
-    pub away: bool,
+    pub unavailable: bool,
     pub hangs: bool,
 }
 
 impl FakeHistory {
-    fn answer<T>(&self, answer: T) -> Result<T, HistoryError> {
-        if self.away { Err(HistoryError::Unavailable(sqlx::Error::PoolTimedOut)) } else { Ok(answer) }
+    fn result<T>(&self, value: T) -> Result<T, HistoryError> {
+        if self.unavailable { Err(HistoryError::Unavailable(sqlx::Error::PoolTimedOut)) } else { Ok(value) }
     }
 }
 
 #[async_trait]
 impl Snapshots for FakeHistory {
     async fn save(&self, _: &NewSnapshot) -> Result<bool, HistoryError> {
-        self.answer(true)
+        self.result(true)
     }
     async fn list(&self, _: Option<PagePosition>, _: u32) -> Result<SnapshotPage, HistoryError> {
-        self.answer(SnapshotPage { items: Vec::new(), has_more: false })
+        self.result(SnapshotPage { items: Vec::new(), has_more: false })
     }
     async fn get(&self, _: Uuid) -> Result<Option<Bytes>, HistoryError> {
-        self.answer(None)
+        self.result(None)
     }
     async fn state_at(
         &self,
@@ -134,136 +134,136 @@ impl Snapshots for FakeHistory {
         _: u64,
         _: Option<DateTime<Utc>>,
     ) -> Result<Option<SavedState>, HistoryError> {
-        self.answer(None)
+        self.result(None)
     }
     async fn oldest_state(&self, _: Epoch, _: i32, _: u64) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError> {
-        self.answer(None)
+        self.result(None)
     }
     async fn saved(&self) -> Result<Vec<SavedPlace>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn delete(&self, _: &[Uuid]) -> Result<u64, HistoryError> {
-        self.answer(0)
+        self.result(0)
     }
 }
 
 #[async_trait]
 impl Lessons for FakeHistory {
     async fn learn(&self, _: &[NewLesson], _: Option<(&str, Cursor)>) -> Result<Learned, HistoryError> {
-        self.answer(Learned::default())
+        self.result(Learned::default())
     }
     async fn position(&self, _: &str) -> Result<Option<Cursor>, HistoryError> {
-        self.answer(None)
+        self.result(None)
     }
     async fn change(&self, _: &str, _: &ChangeRequest) -> Result<Changed, HistoryError> {
-        self.answer(Changed::Unknown)
+        self.result(Changed::Unknown)
     }
     async fn used(&self, _: &Used) -> Result<Option<Lesson>, HistoryError> {
-        self.answer(None)
+        self.result(None)
     }
     async fn versions(&self, _: &str) -> Result<Vec<Lesson>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn operations(&self, _: &str, _: u32) -> Result<Vec<Operation>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn list(&self, _: &LessonQuery) -> Result<LessonPage, HistoryError> {
-        self.answer(LessonPage { items: Vec::new(), has_more: false })
+        self.result(LessonPage { items: Vec::new(), has_more: false })
     }
     async fn unreviewed(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<Lesson>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn was_rejected(&self, _: &Lesson, _: DateTime<Utc>) -> Result<bool, HistoryError> {
-        self.answer(false)
+        self.result(false)
     }
     async fn untold(&self, _: u32) -> Result<Vec<(i64, Announcement)>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn told(&self, _: &[i64]) -> Result<(), HistoryError> {
-        self.answer(())
+        self.result(())
     }
 }
 
 #[async_trait]
 impl DeadLetterStore for FakeHistory {
     async fn insert(&self, _: &StoredDeadLetter) -> Result<bool, HistoryError> {
-        self.answer(true)
+        self.result(true)
     }
     async fn get(&self, _: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
-        self.answer(None)
+        self.result(None)
     }
     async fn list(&self, _: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
-        self.answer(DeadLetterPage { items: Vec::new(), has_more: false })
+        self.result(DeadLetterPage { items: Vec::new(), has_more: false })
     }
     async fn due(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn unpublished(&self, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn update(&self, _: &DeadLetter) -> Result<bool, HistoryError> {
-        self.answer(true)
+        self.result(true)
     }
     async fn count(&self, _: DeadLetterStatus) -> Result<u64, HistoryError> {
-        self.answer(0)
+        self.result(0)
     }
     async fn expired(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn delete(&self, _: &[(Uuid, i64)]) -> Result<u64, HistoryError> {
-        self.answer(0)
+        self.result(0)
     }
 }
 
 #[async_trait]
 impl History for FakeHistory {
     async fn write(&self, _: &[LogEntry]) -> Result<Written, HistoryError> {
-        self.answer(Written::default())
+        self.result(Written::default())
     }
     async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
         if self.hangs {
             std::future::pending::<()>().await;
         }
-        self.answer(ids.iter().filter_map(|id| Some((*id, *self.known.get(id)?))).collect())
+        self.result(ids.iter().filter_map(|id| Some((*id, *self.known.get(id)?))).collect())
     }
     async fn query(&self, _: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
         if self.hangs {
             std::future::pending::<()>().await;
         }
-        self.answer(HistoryPage::EMPTY)
+        self.result(HistoryPage::EMPTY)
     }
     async fn read_log(&self, _: Epoch, _: u64, _: u32) -> Result<Vec<LogEntry>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn held(&self, _: Epoch) -> Result<Option<Held>, HistoryError> {
-        self.answer(None)
+        self.result(None)
     }
     async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
-        self.answer(Epoch(7))
+        self.result(Epoch(7))
     }
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
-        self.answer(true)
+        self.result(true)
     }
     async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
-        self.answer(None)
+        self.result(None)
     }
     async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
-        self.answer(Epoch(8))
+        self.result(Epoch(8))
     }
     async fn aggregate(&self, _: &AggregateQuery) -> Result<Aggregate, HistoryError> {
-        self.answer(Aggregate::default())
+        self.result(Aggregate::default())
     }
     async fn delete_before(&self, _: DateTime<Utc>, _: u32) -> Result<u64, HistoryError> {
-        self.answer(0)
+        self.result(0)
     }
     async fn sweep(&self, _: &Sweep<'_>) -> Result<Swept, HistoryError> {
-        self.answer(Swept::default())
+        self.result(Swept::default())
     }
     async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
-        self.answer(Vec::new())
+        self.result(Vec::new())
     }
     async fn ping(&self) -> Result<(), HistoryError> {
-        self.answer(())
+        self.result(())
     }
     fn kind(&self) -> &'static str {
         "sqlite"

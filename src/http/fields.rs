@@ -1,77 +1,91 @@
-//! Reading the fields of a JSON body strictly: what is wrong is refused by name.
+//! Fields of a JSON body, read strictly: an invalid field is rejected with its name.
 
 use std::ops::RangeInclusive;
 
+use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde_json::{Map, Value};
 
+use super::body;
 use super::error::Problem;
+use super::state::AppState;
 
-/// The fields of a body.
+/// Fields of a JSON body. As an extractor it reads the body within the configured limits.
 #[derive(Debug)]
 pub struct Fields(Map<String, Value>);
 
+impl FromRequest<AppState> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
+        let (Parts { headers, .. }, body) = request.into_parts();
+        let config = &state.config;
+        Self::from_json(body::json(&headers, body, config.max_body_bytes, config.body_timeout).await?)
+    }
+}
+
 impl Fields {
-    /// Those of an object, in the form in which a database can hold them.
+    /// Fields of an object, normalized to a form that a database can store.
     ///
     /// # Errors
-    /// 422: it is none.
-    pub fn of(body: Value) -> Result<Self, Problem> {
+    /// 422: not an object.
+    fn from_json(body: Value) -> Result<Self, Problem> {
         match crate::model::json::normalise(body) {
             Value::Object(fields) => Ok(Self(fields)),
-            _ => Err(refused("body", "expected a JSON object")),
+            _ => Err(invalid("body", "expected a JSON object")),
         }
     }
 
-    /// A text of 1 to `max` bytes that may be absent or null.
+    /// A string of 1 to `max` bytes; `None` if absent or null.
     ///
     /// # Errors
-    /// 422: it is none.
+    /// 422: another type or length.
     pub fn text(&self, name: &'static str, max: usize) -> Result<Option<String>, Problem> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if (1..=max).contains(&text.len()) => Ok(Some(text.clone())),
-            Some(_) => Err(refused(name, &format!("expected a text of 1 to {max} bytes"))),
+            Some(_) => Err(invalid(name, &format!("expected a string of 1 to {max} bytes"))),
         }
     }
 
-    /// A text of 1 to `max` bytes.
+    /// A string of 1 to `max` bytes.
     ///
     /// # Errors
-    /// 422: it is none.
+    /// 422: absent, or another type or length.
     pub fn required_text(&self, name: &'static str, max: usize) -> Result<String, Problem> {
-        self.text(name, max)?.ok_or_else(|| refused(name, "is required"))
+        self.text(name, max)?.ok_or_else(|| invalid(name, "is required"))
     }
 
     /// A whole number in `range`.
     ///
     /// # Errors
-    /// 422: it is none.
+    /// 422: absent, another type, or out of range.
     pub fn required_number(&self, name: &'static str, range: RangeInclusive<u32>) -> Result<u32, Problem> {
-        let number = self.0.get(name).and_then(whole);
+        let number = self.0.get(name).and_then(whole_number);
         number.filter(|number| range.contains(number)).ok_or_else(|| {
             let (low, high) = (range.start(), range.end());
-            refused(name, &format!("expected a whole number from {low} to {high}"))
+            invalid(name, &format!("expected a whole number from {low} to {high}"))
         })
     }
 
-    /// `true` or `false`.
+    /// A boolean.
     ///
     /// # Errors
-    /// 422: it is neither.
+    /// 422: absent or another type.
     pub fn required_flag(&self, name: &'static str) -> Result<bool, Problem> {
-        self.0.get(name).and_then(Value::as_bool).ok_or_else(|| refused(name, "expected true or false"))
+        self.0.get(name).and_then(Value::as_bool).ok_or_else(|| invalid(name, "expected true or false"))
     }
 
-    /// 422 for a field that is wrong in another way.
-    #[expect(clippy::unused_self, reason = "it is said of these fields")]
-    pub fn wrong(&self, name: &'static str, expected: &str) -> Problem {
-        refused(name, expected)
+    /// 422 for a field that is invalid in another way.
+    #[expect(clippy::unused_self, reason = "reads as a method of the fields")]
+    pub fn invalid(&self, name: &'static str, expected: &str) -> Problem {
+        invalid(name, expected)
     }
 }
 
-/// A whole number, however it is written: 3.0 is one too (JSON Schema 2020-12, validation 6.1.1).
-fn whole(value: &Value) -> Option<u32> {
+/// A whole number in any notation: 3.0 is one too (JSON Schema 2020-12, validation 6.1.1).
+fn whole_number(value: &Value) -> Option<u32> {
     if let Some(number) = value.as_u64() {
         return u32::try_from(number).ok();
     }
@@ -81,7 +95,7 @@ fn whole(value: &Value) -> Option<u32> {
     Some(number as u32)
 }
 
-fn refused(name: &'static str, expected: &str) -> Problem {
+fn invalid(name: &'static str, expected: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{name}: {expected}")).field(name)
 }
 
@@ -92,9 +106,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_is_refused_by_name() {
-        assert_eq!(Fields::of(json!([1])).unwrap_err().status(), 422);
-        let fields = Fields::of(
+    fn invalid_fields_are_rejected_with_422() {
+        assert_eq!(Fields::from_json(json!([1])).unwrap_err().status(), 422);
+        let fields = Fields::from_json(
             json!({"a": "x", "n": 3, "whole": 3.0, "half": 3.5, "b": true, "empty": "", "long": "xxxx", "no": null}),
         )
         .unwrap();

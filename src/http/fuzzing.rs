@@ -1,13 +1,14 @@
-//! What the fuzz targets in `fuzz/` see of this room; built for them alone (`--cfg fuzzing`).
+//! Interface for the fuzz targets in `fuzz/`; built only with `--cfg fuzzing`.
 
 use serde::Deserialize;
 
-pub use super::paging::{read_id, read_position, write_id, write_position};
+pub use super::paging::{decode_id, decode_position, encode_id, encode_position};
 
+use super::dead_letters::bulk_replay;
 use super::query::{FromParams, Params};
-use super::{aggregate, dead_letters, entities, errors, history, lessons, past, preamble, snapshot};
+use super::{aggregate, dead_letters, entities, errors, history, lessons, preamble, snapshot, time_travel};
 
-/// The routes with a query: path, and the parameters that must be given.
+/// Routes with a query: path and required parameters.
 pub const QUERIES: [(&str, &[&str]); 12] = [
     ("/living-map/agents/{id}/preamble", &[]),
     ("/living-map/dead-letters", &[]),
@@ -23,45 +24,45 @@ pub const QUERIES: [(&str, &[&str]); 12] = [
     ("/living-map/snapshots", &[]),
 ];
 
-/// A problem document, as its client reads it.
+/// A problem document, as received by a client.
 #[derive(Debug, Deserialize)]
-pub struct Refusal {
-    /// The HTTP status.
+pub struct Rejection {
+    /// HTTP status.
     pub status: u16,
-    /// What was wrong and what was expected.
+    /// What is invalid and what was expected.
     pub detail: String,
-    /// The parameter that was wrong.
+    /// Parameter that is invalid.
     pub parameter: Option<String>,
 }
 
-/// Reads the query string of a route.
+/// Parses the query string of a route.
 ///
 /// # Errors
-/// How it is refused.
+/// The query is invalid.
 ///
 /// # Panics
-/// `path` is none of [`QUERIES`].
-pub fn read_query(path: &str, query: &str) -> Result<(), Refusal> {
-    fn read<T: FromParams>(params: &Params) -> Result<(), super::Problem> {
+/// `path` is not in [`QUERIES`].
+pub fn parse_query(path: &str, query: &str) -> Result<(), Rejection> {
+    fn parse<T: FromParams>(params: &Params) -> Result<(), super::Problem> {
         T::from_params(params).map(drop)
     }
-    let read = match path {
-        "/living-map/agents/{id}/preamble" => read::<preamble::PreambleQuery>,
-        "/living-map/dead-letters" => read::<dead_letters::LettersQuery>,
-        "/living-map/dead-letters/replay" => read::<dead_letters::ReplayQuery>,
-        "/living-map/diff" => read::<past::DiffQuery>,
-        "/living-map/entities" => read::<entities::EntitiesQuery>,
-        "/living-map/errors" => read::<errors::ErrorsQuery>,
-        "/living-map/errors/health" => read::<errors::ErrorHealthQuery>,
-        "/living-map/history" => read::<history::EventsQuery>,
-        "/living-map/history/aggregate" => read::<aggregate::CountQuery>,
-        "/living-map/lessons" => read::<lessons::LessonsQuery>,
-        "/living-map/snapshot" => read::<snapshot::SnapshotQuery>,
-        "/living-map/snapshots" => read::<past::SavedQuery>,
+    let parse = match path {
+        "/living-map/agents/{id}/preamble" => parse::<preamble::PreambleQuery>,
+        "/living-map/dead-letters" => parse::<dead_letters::DeadLettersQuery>,
+        "/living-map/dead-letters/replay" => parse::<bulk_replay::ReplayQuery>,
+        "/living-map/diff" => parse::<time_travel::DiffQuery>,
+        "/living-map/entities" => parse::<entities::EntitiesQuery>,
+        "/living-map/errors" => parse::<errors::ErrorsQuery>,
+        "/living-map/errors/health" => parse::<errors::ErrorHealthQuery>,
+        "/living-map/history" => parse::<history::EventsQuery>,
+        "/living-map/history/aggregate" => parse::<aggregate::CountQuery>,
+        "/living-map/lessons" => parse::<lessons::LessonsQuery>,
+        "/living-map/snapshot" => parse::<snapshot::SnapshotQuery>,
+        "/living-map/snapshots" => parse::<time_travel::SavedQuery>,
         other => panic!("no route with a query: {other}"),
     };
-    Params::parse(query).and_then(|params| read(&params)).map_err(|problem| {
-        let document = serde_json::to_value(problem.document()).expect("it is JSON");
-        serde_json::from_value(document).expect("it is a problem document")
+    Params::parse(query).and_then(|params| parse(&params)).map_err(|problem| {
+        let document = serde_json::to_value(problem.document()).expect("a problem document is JSON");
+        serde_json::from_value(document).expect("a problem document has these fields")
     })
 }

@@ -1,4 +1,4 @@
-//! Every event, newest first.
+//! History of all events, newest first.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::error::{Document, Problem};
+use super::error::Problem;
 use super::paging;
-use super::query::{FromParams, MAX_ID_BYTES, Params, Query};
+use super::query::{FromParams, MAX_ID_BYTES, Params, Period, Query};
+use super::responses::DatabaseErrors;
 use super::state::AppState;
 use crate::history::{HistoryQuery, PagePosition, Record};
 use crate::model::envelope::MAX_NAME_BYTES;
@@ -19,58 +20,53 @@ use crate::model::{Cursor, EntityType};
 
 const DEFAULT_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 1_000;
-/// Rows an `offset` may skip: the database reads them all. Cursors cost nothing.
+/// Maximum `offset`: the database reads all rows that it skips, while a cursor skips none.
 const MAX_OFFSET: u32 = 100_000;
 
-/// Which events are wanted; all filters must hold.
+/// Filters; an event must match all of them.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventsFilter {
-    /// From this time on (the producer's). ISO 8601 with `Z` or an offset; without one it is taken as UTC.
+    /// At or after this time, by the producer's clock. ISO 8601; UTC if it has no offset.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
     /// Before this time.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     until: Option<DateTime<Utc>>,
-    /// Subject; `*` stands for one token, `>` for the rest.
+    /// Subject of the event. `*` matches one token, `>` matches all remaining tokens.
     #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "dao.event.>")]
     event_type: Option<Pattern>,
-    /// About this entity, by any of its names.
+    /// Id or alias of the entity that the event is about.
     #[param(example = "agent:sofia", max_length = 512)]
     entity_id: Option<String>,
-    /// About entities of this type.
+    /// Type of the entity that the event is about.
     entity_type: Option<EntityType>,
-    /// Sent by this service.
+    /// Service that sent the event.
     #[param(max_length = 512)]
     source_service: Option<String>,
 }
 
 impl FromParams for EventsFilter {
     fn from_params(params: &Params) -> Result<Self, Problem> {
-        let filter = Self {
-            since: params.time("since")?,
-            until: params.time("until")?,
+        let (since, until) = params.period()?;
+        Ok(Self {
+            since,
+            until,
             event_type: params.parsed("event_type")?,
             entity_id: params.short_text("entity_id", MAX_ID_BYTES)?,
             entity_type: params.parsed("entity_type")?,
             source_service: params.short_text("source_service", MAX_NAME_BYTES)?,
-        };
-        if let (Some(since), Some(until)) = (filter.since, filter.until)
-            && since > until
-        {
-            return Err(Problem::bad_request("since", "expected a time not after 'until'"));
-        }
-        Ok(filter)
+        })
     }
 }
 
 impl EventsFilter {
     /// `since` and `until`.
-    pub const fn times(&self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    pub const fn period(&self) -> Period {
         (self.since, self.until)
     }
 
-    /// As the record is asked; an entity is meant by any of its names.
+    /// Query for the history store. The entity is looked up by all its ids and aliases.
     pub fn query(self, state: &AppState) -> HistoryQuery {
         HistoryQuery {
             since: self.since,
@@ -84,24 +80,24 @@ impl EventsFilter {
     }
 }
 
-/// Which page of them.
+/// Page of the history.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     #[param(ignore)]
     filter: EventsFilter,
-    /// Events on a page.
+    /// Maximum number of events on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 200)]
     limit: u32,
-    /// Events to skip; to read on and on, use `cursor`.
+    /// Number of events to skip. Use `cursor` to read many pages.
     #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
     offset: u32,
-    /// `next_cursor` of the page before, or an event's `cursor` to continue behind it.
+    /// `next_cursor` of the previous page, or the `cursor` of an event to continue after it.
     #[param(value_type = Option<String>, format = "page-of-events", pattern = "^([A-Za-z0-9_-]{32}|[0-9a-f]{1,16}[.][0-9]{1,19})?$")]
     cursor: Option<After>,
 }
 
-/// Where a page begins.
+/// Start of a page: after a row of the history or after an event of the log.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum After {
     Row(PagePosition),
@@ -115,8 +111,8 @@ impl FromParams for EventsQuery {
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
             offset: params
                 .number("offset", 0..=MAX_OFFSET, 0)
-                .map_err(|problem| problem.with("hint", "use 'cursor' to read on and on".into()))?,
-            cursor: params.text("cursor")?.map(read_after).transpose()?,
+                .map_err(|problem| problem.with("hint", "use 'cursor' to read many pages".into()))?,
+            cursor: params.text("cursor")?.map(parse_after).transpose()?,
         };
         if query.cursor.is_some() && query.offset > 0 {
             return Err(Problem::bad_request("offset", "expected either 'offset' or 'cursor', not both"));
@@ -125,9 +121,9 @@ impl FromParams for EventsQuery {
     }
 }
 
-fn read_after(text: &str) -> Result<After, Problem> {
-    // the two forms cannot be mistaken for each other: only a log's cursor has a dot
-    text.parse().map(After::Event).or_else(|_| paging::read_position(text).map(After::Row))
+fn parse_after(text: &str) -> Result<After, Problem> {
+    // the two forms are distinct: only a log cursor contains a dot
+    text.parse().map(After::Event).or_else(|_| paging::decode_position(text).map(After::Row))
 }
 
 /// A page of events.
@@ -141,37 +137,37 @@ fn read_after(text: &str) -> Result<After, Problem> {
     "total": 1, "total_exact": true, "has_more": false, "next_cursor": null,
 }))]
 pub struct EventList {
-    /// The events, newest first by their producers' time.
+    /// Events, newest first by the producers' time.
     items: Vec<HistoryItem>,
-    /// Events that match, on all pages.
+    /// Number of matching events on all pages.
     total: u64,
-    /// Whether `total` is exact; if not, it is an estimate or as far as was counted.
+    /// Whether `total` is exact; otherwise it is an estimate, or the point at which counting stopped.
     total_exact: bool,
-    /// Whether there are more behind this page.
+    /// Whether there are further pages.
     has_more: bool,
-    /// For `cursor`, to get the next page; null on the last one.
+    /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
 }
 
-/// An event.
+/// An event of the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HistoryItem {
-    /// Its id.
+    /// Id of the event.
     id: Uuid,
-    /// The producer's time.
+    /// Producer's time.
     timestamp: DateTime<Utc>,
-    /// The NATS subject.
+    /// NATS subject.
     event_type: String,
-    /// What happened: any JSON value.
+    /// Payload, any JSON value.
     #[schema(value_type = serde_json::Value)]
     payload: Box<RawValue>,
-    /// Who sent it.
+    /// Service that sent the event.
     source_service: Option<String>,
-    /// The entity it is about, by the name the producer used.
+    /// Id or alias of the entity that the event is about, as the producer wrote it.
     entity_id: Option<String>,
-    /// What that entity is.
+    /// Type of that entity.
     entity_type: Option<String>,
-    /// Its position in the log; null for events recorded by the service this one replaces.
+    /// Position in the event log; null for events recorded by the service that this one replaces.
     #[schema(value_type = Option<String>)]
     cursor: Option<Cursor>,
 }
@@ -183,18 +179,13 @@ impl From<Record> for HistoryItem {
     }
 }
 
-/// Every event, newest first
+/// List events
 ///
-/// Page by `cursor`: it neither skips nor repeats when events arrive meanwhile.
+/// All events, newest first. Pages by `cursor` neither skip nor repeat events while new ones arrive.
 #[utoipa::path(
     get, path = "/living-map/history", tag = "events", operation_id = "history",
     params(EventsFilter, EventsQuery),
-    responses(
-        (status = 200, body = EventList),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away, or the question takes it too long", headers(("Retry-After" = u64, description = "Seconds"))),
-    )
+    responses((status = 200, body = EventList), DatabaseErrors)
 )]
 pub async fn history(
     State(state): State<AppState>,
@@ -203,13 +194,13 @@ pub async fn history(
     let after = match query.cursor {
         None => None,
         Some(After::Row(position)) => Some(position),
-        Some(After::Event(cursor)) => Some(place_of(&state, cursor).await?),
+        Some(After::Event(cursor)) => Some(position_of(&state, cursor).await?),
     };
     let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
     let page = state.history.query(&wanted).await.map_err(|error| state.problem(error))?;
-    let last = page.records.last().filter(|_| page.has_more);
-    let next_cursor =
-        last.map(|record| paging::write_position(PagePosition { timestamp: record.timestamp, id: record.id }));
+    let next_cursor = paging::next_cursor(&page.records, page.has_more, |record| {
+        paging::encode_position(PagePosition { timestamp: record.timestamp, id: record.id })
+    });
     Ok(Json(EventList {
         items: page.records.into_iter().map(HistoryItem::from).collect(),
         total: page.total.rows,
@@ -219,9 +210,9 @@ pub async fn history(
     }))
 }
 
-/// Where in the order of pages the event at `cursor` is.
-async fn place_of(state: &AppState, cursor: Cursor) -> Result<PagePosition, Problem> {
-    let gone = || Problem::bad_request("cursor", "the record does not hold this event, or not any more");
+/// Position of the event at `cursor` in the order of the pages.
+async fn position_of(state: &AppState, cursor: Cursor) -> Result<PagePosition, Problem> {
+    let gone = || Problem::bad_request("cursor", "the history does not contain this event, or no longer does");
     let before = cursor.seq.checked_sub(1).ok_or_else(gone)?;
     let entries = state.history.read_log(cursor.epoch, before, 1).await.map_err(|error| state.problem(error))?;
     let entry = entries.into_iter().next().filter(|entry| entry.cursor == cursor).ok_or_else(gone)?;
@@ -232,12 +223,12 @@ async fn place_of(state: &AppState, cursor: Cursor) -> Result<PagePosition, Prob
 mod tests {
     use super::*;
 
-    fn read(query: &str) -> Result<EventsQuery, Problem> {
+    fn parse(query: &str) -> Result<EventsQuery, Problem> {
         EventsQuery::from_params(&Params::parse(query).unwrap())
     }
 
     #[test]
-    fn absurd_queries_are_refused_by_name() {
+    fn invalid_parameters_are_named() {
         for (query, parameter) in [
             ("limit=0", "limit"),
             ("limit=1001", "limit"),
@@ -252,7 +243,7 @@ mod tests {
             ("cursor=1.x", "cursor"),
             ("cursor=1.2&offset=1", "offset"),
         ] {
-            let problem = read(query).unwrap_err();
+            let problem = parse(query).unwrap_err();
             assert_eq!(problem.status(), 400, "{query}");
             assert!(
                 format!("{problem:?}").contains(&format!("parameter: Some(\"{parameter}\")")),
@@ -262,15 +253,15 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_cursor_are_read() {
+    fn both_kinds_of_cursor_are_accepted() {
         let position = PagePosition { timestamp: DateTime::UNIX_EPOCH, id: Uuid::from_u128(7) };
-        assert_eq!(read_after(&paging::write_position(position)).unwrap(), After::Row(position));
-        assert_eq!(read_after("5f3a9c.1042").unwrap(), After::Event("5f3a9c.1042".parse().unwrap()));
+        assert_eq!(parse_after(&paging::encode_position(position)).unwrap(), After::Row(position));
+        assert_eq!(parse_after("5f3a9c.1042").unwrap(), After::Event("5f3a9c.1042".parse().unwrap()));
     }
 
     #[test]
-    fn what_is_not_given_has_the_defaults_of_old() {
-        let query = read("since=&limit=&_=1").unwrap();
+    fn absent_parameters_have_compatible_defaults() {
+        let query = parse("since=&limit=&_=1").unwrap();
         assert_eq!((query.limit, query.offset, query.filter.since), (200, 0, None));
     }
 }

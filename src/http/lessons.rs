@@ -1,64 +1,52 @@
-//! What was learned, and what people say of it.
+//! Lessons: listing them, and the history of one.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body;
-use super::error::{Document, Problem};
-use super::fields::Fields;
+use super::error::Problem;
 use super::paging;
-use super::query::{EntityId, FromParams, MAX_ID_BYTES, Params, Query, shown};
+use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
+use super::responses::{DatabaseErrors, DatabaseItemErrors};
 use super::state::AppState;
-use crate::history::lessons::{
-    CauseFilter, Change, ChangeRequest, Changed, Decision, LessonPosition, LessonQuery, Operation, Words, chain,
-};
-use crate::model::{EntityType, Lesson, LessonStatus};
-
-/// Who changes lessons here.
-const BY: &str = "operator";
+use crate::history::lessons::{CauseFilter, LessonPosition, LessonQuery, Operation, Words, chain};
+use crate::model::{EntityType, Lesson, LessonStatus, time};
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 500;
-/// Operations in one answer.
+/// Operations in one response.
 const MAX_OPERATIONS: u32 = 200;
-/// Bytes of what is looked for.
+/// Maximum length of a search text, in bytes.
 const MAX_SEARCH_BYTES: usize = 1_000;
-/// Bytes of a lesson's text, its title, and of a reason.
-const MAX_TEXT_BYTES: usize = 8_000;
-const MAX_TITLE_BYTES: usize = 200;
-const MAX_REASON_BYTES: usize = 1_000;
 
-/// Which lessons are wanted; all filters must hold.
+/// Filters and page; a lesson must match all filters.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LessonsQuery {
-    /// Of this agent, by any of its names.
+    /// Id or alias of the agent that the lesson is about.
     #[param(example = "agent:sofia", max_length = 512)]
     agent: Option<String>,
-    /// Found by this rule.
+    /// Rule that found the lesson.
     #[param(example = "error_burst", max_length = 512)]
     rule: Option<String>,
-    /// `none`: without those whose cause is told by a lesson of its own (or was rejected); else the key of that lesson: its
-    /// effects.
+    /// `none`: without lessons that are the effect of another lesson (even a rejected one). Otherwise the key of a lesson,
+    /// to list its effects.
     #[param(value_type = Option<String>, example = "none")]
     cause: Option<CauseFilter>,
-    /// With one of these statuses, separated by commas; without: `candidate` and `active`.
+    /// Comma-separated statuses; `candidate` and `active` if absent.
     #[param(value_type = Option<String>, example = "candidate,active",
         pattern = "^((candidate|active|rejected|superseded|retired)(,|$))*$")]
     status: Vec<LessonStatus>,
-    /// With all of these words, or words that begin with them; the best first. Without: the newest first.
+    /// Search text. Every word must match the beginning of a word in the lesson; best matches first. Without it the list
+    /// is ordered newest first.
     #[param(example = "rate limit", max_length = 1000)]
     q: Option<String>,
-    /// Lessons on a page.
+    /// Maximum number of lessons on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
     limit: u32,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = Option<String>, format = "page-of-lessons", pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<LessonPosition>,
 }
@@ -75,291 +63,111 @@ impl FromParams for LessonsQuery {
             status: params.list("status")?,
             q: params.short_text("q", MAX_SEARCH_BYTES)?,
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
-            cursor: params.text("cursor")?.map(read_cursor).transpose()?,
+            cursor: params.text("cursor")?.map(decode_cursor).transpose()?,
         })
     }
 }
 
-/// Lessons.
+/// A page of lessons.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LessonList {
-    /// The lessons.
+    /// Lessons.
     items: Vec<Lesson>,
-    /// For `cursor`, to get the next page; null on the last one.
+    /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
-    /// Whether there are more.
+    /// Whether there are further pages.
     has_more: bool,
 }
 
-/// The life of a lesson.
+/// Versions of a lesson and the operations on it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LessonHistory {
-    /// Its versions, from the first to the newest.
+    /// Versions, oldest first.
     items: Vec<Lesson>,
-    /// What was done with it, oldest first; the last 200.
+    /// Operations, oldest first; the last 200.
     operations: Vec<Operation>,
 }
 
-/// Another text.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = LessonRevision)]
-#[expect(dead_code, reason = "its shape is for the OpenAPI document")]
-pub struct ReviseBody {
-    /// The version that is revised, the newest.
-    #[schema(minimum = 1, maximum = 2_147_483_647)]
-    version: u32,
-    /// The new text.
-    #[schema(min_length = 1, max_length = 8000)]
-    text: String,
-    /// A new title.
-    #[schema(nullable, min_length = 1, max_length = 200)]
-    title: Option<String>,
-    /// Why.
-    #[schema(nullable, min_length = 1, max_length = 1000)]
-    reason: Option<String>,
-}
-
-/// It is not to be handed out any more.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = LessonRetirement)]
-#[expect(dead_code, reason = "its shape is for the OpenAPI document")]
-pub struct RetireBody {
-    /// The version that is retired, the newest.
-    #[schema(minimum = 1, maximum = 2_147_483_647)]
-    version: u32,
-    /// Why.
-    #[schema(min_length = 1, max_length = 1000)]
-    reason: String,
-}
-
-/// A verdict on a candidate.
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = LessonReview)]
-#[expect(dead_code, reason = "its shape is for the OpenAPI document")]
-pub struct ReviewBody {
-    /// The version that is reviewed.
-    #[schema(minimum = 1, maximum = 2_147_483_647)]
-    version: u32,
-    /// Whether it is right.
-    decision: Decision,
-    /// Why.
-    #[schema(nullable, min_length = 1, max_length = 1000)]
-    reason: Option<String>,
-}
-
-/// What was learned
+/// List lessons
 #[utoipa::path(
     get, path = "/living-map/lessons", tag = "lessons", operation_id = "lessons",
     params(LessonsQuery),
-    responses(
-        (status = 200, body = LessonList),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away", headers(("Retry-After" = u64, description = "Seconds"))),
-    )
+    responses((status = 200, body = LessonList), DatabaseErrors)
 )]
 pub async fn lessons(
     State(state): State<AppState>,
     Query(query): Query<LessonsQuery>,
 ) -> Result<Json<LessonList>, Problem> {
     let words = query.q.as_deref().map(Words::all);
-    // a question without a letter finds nothing
+    // a search text without letters or digits matches nothing
     if words == Some(None) {
         return Ok(Json(LessonList { items: vec![], next_cursor: None, has_more: false }));
     }
-    let open = vec![LessonStatus::Candidate, LessonStatus::Active];
+    let default = vec![LessonStatus::Candidate, LessonStatus::Active];
     let wanted = LessonQuery {
-        agents: query.agent.map(|agent| names_of(&state, &agent)).unwrap_or_default(),
+        agents: query.agent.map(|agent| agent_names(&state, &agent)).unwrap_or_default(),
         rule: query.rule,
         cause: query.cause,
-        statuses: if query.status.is_empty() { open } else { query.status },
+        statuses: if query.status.is_empty() { default } else { query.status },
         words: words.flatten(),
         after: query.cursor,
         limit: query.limit,
         ..LessonQuery::default()
     };
     let page = state.lessons.list(&wanted).await.map_err(|error| state.problem(error))?;
-    let next_cursor = page.items.last().filter(|_| page.has_more).map(|found| {
-        paging::write_id(&format!(
+    let next_cursor = paging::next_cursor(&page.items, page.has_more, |found| {
+        let lesson = &found.lesson;
+        paging::encode_id(&format!(
             "{:x}/{}/{}",
             found.relevance.to_bits(),
-            found.lesson.ts.timestamp_micros(),
-            found.lesson.lesson_key
+            lesson.ts.timestamp_micros(),
+            lesson.lesson_key
         ))
     });
     let items = page.items.into_iter().map(|found| found.lesson).collect();
     Ok(Json(LessonList { items, next_cursor, has_more: page.has_more }))
 }
 
-/// A lesson, its newest version
-///
-/// By the key of any of its versions.
+/// Get the newest version of a lesson
 #[utoipa::path(
     get, path = "/living-map/lessons/{key}", tag = "lessons", operation_id = "lesson",
-    params(("key" = String, Path, description = "The key of any of its versions")),
-    responses(
-        (status = 200, body = Lesson),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away", headers(("Retry-After" = u64, description = "Seconds"))),
-    )
+    params(("key" = String, Path, description = "Key of any version of the lesson")),
+    responses((status = 200, body = Lesson), DatabaseItemErrors)
 )]
-pub async fn lesson(State(state): State<AppState>, EntityId(key): EntityId) -> Result<Json<Lesson>, Problem> {
+pub async fn lesson(State(state): State<AppState>, PathId(key): PathId) -> Result<Json<Lesson>, Problem> {
     let mut versions = versions(&state, &key).await?;
-    versions.pop().map(Json).ok_or_else(|| unknown(&key))
+    versions.pop().map(Json).ok_or_else(|| not_found(&key))
 }
 
-/// The life of a lesson
+/// Get the history of a lesson
 ///
-/// Its versions from the first to the newest, and what was done with it.
+/// All its versions and the operations on it.
 #[utoipa::path(
     get, path = "/living-map/lessons/{key}/history", tag = "lessons", operation_id = "lesson_history",
-    params(("key" = String, Path, description = "The key of any of its versions")),
-    responses(
-        (status = 200, body = LessonHistory),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away", headers(("Retry-After" = u64, description = "Seconds"))),
-    )
+    params(("key" = String, Path, description = "Key of any version of the lesson")),
+    responses((status = 200, body = LessonHistory), DatabaseItemErrors)
 )]
 pub async fn lesson_history(
     State(state): State<AppState>,
-    EntityId(key): EntityId,
+    PathId(key): PathId,
 ) -> Result<Json<LessonHistory>, Problem> {
     let items = versions(&state, &key).await?;
-    let root = items.first().map(|root| root.root_key.clone()).ok_or_else(|| unknown(&key))?;
-    let operations = state.lessons.operations(&root, MAX_OPERATIONS).await.map_err(|error| state.problem(error))?;
-    Ok(Json(LessonHistory { items, operations }))
+    let root = items.first().map(|root| root.root_key.clone()).ok_or_else(|| not_found(&key))?;
+    let operations = state.lessons.operations(&root, MAX_OPERATIONS).await;
+    Ok(Json(LessonHistory { items, operations: operations.map_err(|error| state.problem(error))? }))
 }
 
-/// Give a lesson another text
-///
-/// The version before it is superseded. The same request again changes nothing.
-#[utoipa::path(
-    post, path = "/living-map/lessons/{key}/revise", tag = "lessons", operation_id = "revise_lesson",
-    params(("key" = String, Path, description = "The key of any of its versions")),
-    request_body(content = ReviseBody, content_type = "application/json"),
-    responses(
-        (status = 200, description = "The new version", body = Lesson),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-        (status = 409, description = "`version` is not the newest, or the lesson is not open; the problem has `current`",
-            body = Document, content_type = "application/problem+json"),
-        (status = 422, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away", headers(("Retry-After" = u64, description = "Seconds"))),
-    )
-)]
-pub async fn revise(
-    State(state): State<AppState>,
-    EntityId(key): EntityId,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Lesson>, Problem> {
-    let fields = read(&state, &headers, body).await?;
-    let text = fields.required_text("text", MAX_TEXT_BYTES)?;
-    let title = fields.text("title", MAX_TITLE_BYTES)?;
-    let reason = fields.text("reason", MAX_REASON_BYTES)?;
-    change(&state, &key, &fields, Change::Revise { text, title }, reason).await
-}
-
-/// Hand a lesson out no more
-#[utoipa::path(
-    post, path = "/living-map/lessons/{key}/retire", tag = "lessons", operation_id = "retire_lesson",
-    params(("key" = String, Path, description = "The key of any of its versions")),
-    request_body(content = RetireBody, content_type = "application/json"),
-    responses(
-        (status = 200, description = "The lesson, retired", body = Lesson),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-        (status = 409, description = "`version` is not the newest, or the lesson is not open; the problem has `current`",
-            body = Document, content_type = "application/problem+json"),
-        (status = 422, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away", headers(("Retry-After" = u64, description = "Seconds"))),
-    )
-)]
-pub async fn retire(
-    State(state): State<AppState>,
-    EntityId(key): EntityId,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Lesson>, Problem> {
-    let fields = read(&state, &headers, body).await?;
-    let reason = fields.required_text("reason", MAX_REASON_BYTES)?;
-    change(&state, &key, &fields, Change::Retire, Some(reason)).await
-}
-
-/// Confirm or reject a candidate
-///
-/// A candidate that nobody reviews in time is reviewed by the server.
-#[utoipa::path(
-    post, path = "/living-map/lessons/{key}/review", tag = "lessons", operation_id = "review_lesson",
-    params(("key" = String, Path, description = "The key of any of its versions")),
-    request_body(content = ReviewBody, content_type = "application/json"),
-    responses(
-        (status = 200, description = "The lesson, reviewed", body = Lesson),
-        (status = 404, body = Document, content_type = "application/problem+json"),
-        (status = 409, description = "`version` is not the newest, or it was decided otherwise; the problem has `current`",
-            body = Document, content_type = "application/problem+json"),
-        (status = 422, body = Document, content_type = "application/problem+json"),
-        (status = 503, body = Document, content_type = "application/problem+json",
-            description = "The database is away", headers(("Retry-After" = u64, description = "Seconds"))),
-    )
-)]
-pub async fn review(
-    State(state): State<AppState>,
-    EntityId(key): EntityId,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Lesson>, Problem> {
-    let fields = read(&state, &headers, body).await?;
-    let (decision, name) = match fields.required_text("decision", MAX_TITLE_BYTES)?.as_str() {
-        "confirm" => (Decision::Confirm, "confirm"),
-        "reject" => (Decision::Reject, "reject"),
-        _ => return Err(fields.wrong("decision", "expected 'confirm' or 'reject'")),
-    };
-    let reason = fields.text("reason", MAX_REASON_BYTES)?;
-    let lesson = change(&state, &key, &fields, Change::Review(decision), reason).await?;
-    metrics::counter!("lessons_reviewed_total", "decision" => name, "by" => BY).increment(1);
-    Ok(lesson)
-}
-
-async fn read(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Fields, Problem> {
-    let config = &state.config;
-    Fields::of(body::json(headers, body, config.max_body_bytes, config.body_timeout).await?)
-}
-
-async fn change(
-    state: &AppState,
-    key: &str,
-    fields: &Fields,
-    change: Change,
-    reason: Option<String>,
-) -> Result<Json<Lesson>, Problem> {
-    let version = fields.required_number("version", 1..=i32::MAX.cast_unsigned())?;
-    let request = ChangeRequest { change, version, reason, actor: BY, at: now() };
-    match state.lessons.change(key, &request).await.map_err(|error| state.problem(error))? {
-        Changed::Done(lesson) => Ok(Json(lesson)),
-        Changed::Unknown => Err(unknown(key)),
-        Changed::Stale(lesson) => {
-            let detail =
-                format!("version {version} cannot be changed so: the newest is {}, {}", lesson.version, lesson.status);
-            let current = serde_json::to_value(&lesson).unwrap_or(Value::Null);
-            Err(Problem::new(StatusCode::CONFLICT, detail).field("version").with("current", current))
-        }
-    }
-}
-
-/// The clock, as databases keep it.
+/// The present time, with the precision that databases store.
 pub(super) fn now() -> DateTime<Utc> {
-    crate::model::time::whole_micros(Utc::now())
+    time::whole_micros(Utc::now())
 }
 
 async fn versions(state: &AppState, key: &str) -> Result<Vec<Lesson>, Problem> {
     state.lessons.versions(key).await.map(chain).map_err(|error| state.problem(error))
 }
 
-/// All names by which lessons may call an agent.
-pub(super) fn names_of(state: &AppState, agent: &str) -> Vec<String> {
+/// All ids and aliases by which lessons may refer to an agent.
+pub(super) fn agent_names(state: &AppState, agent: &str) -> Vec<String> {
     let mut names = state.live.with(|map| map.names(agent));
     names.push(EntityType::Agent.prefixed(agent));
     names.sort_unstable();
@@ -367,12 +175,12 @@ pub(super) fn names_of(state: &AppState, agent: &str) -> Vec<String> {
     names
 }
 
-pub(super) fn unknown(key: &str) -> Problem {
+pub(super) fn not_found(key: &str) -> Problem {
     Problem::not_found(format!("there is no lesson '{}'", shown(key))).parameter("key")
 }
 
-fn read_cursor(text: &str) -> Result<LessonPosition, Problem> {
-    let text = paging::read_id(text)?;
+fn decode_cursor(text: &str) -> Result<LessonPosition, Problem> {
+    let text = paging::decode_id(text)?;
     let mut parts = text.splitn(3, '/');
     let mut position = || {
         let relevance = f64::from_bits(u64::from_str_radix(parts.next()?, 16).ok()?);
@@ -387,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn absurd_queries_are_refused_by_name() {
+    fn invalid_parameters_are_named() {
         for (query, parameter) in
             [("limit=0", "limit"), ("status=new", "status"), ("cursor=x", "cursor"), ("cursor=YS9iL2M", "cursor")]
         {

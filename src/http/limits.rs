@@ -1,4 +1,4 @@
-//! How much of what somebody may have, by address and by token.
+//! Rate limits by address and by token.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,39 +9,13 @@ use axum::http::HeaderMap;
 use metrics::counter;
 
 use super::error::Problem;
+use super::requester::Requester;
+use crate::access::Identity;
 use crate::access::address::{self, Networks};
 use crate::access::rate::{Limiter, Rate};
-use crate::access::{Caller, Identity};
 
-/// The header in which proxies say whom they speak for.
+/// Request header in which proxies forward the client's address.
 const FORWARDED_FOR: &str = "x-forwarded-for";
-
-/// Where a request comes from, in its extensions.
-#[derive(Debug, Clone)]
-pub struct Visitor {
-    /// The client's address.
-    pub address: IpAddr,
-    /// Who it is; none where nobody is asked.
-    pub caller: Option<Caller>,
-}
-
-impl Visitor {
-    /// Of a request that passed the gate; one that did not, which only tests make, is from nowhere.
-    pub fn of(extensions: &Extensions) -> Self {
-        let nowhere = Self { address: Ipv4Addr::UNSPECIFIED.into(), caller: None };
-        extensions.get().cloned().unwrap_or(nowhere)
-    }
-
-    /// Whether it gets only what everybody may see.
-    pub const fn is_anonymous(&self) -> bool {
-        matches!(self.caller, Some(Caller::Anonymous))
-    }
-
-    /// Who it is, where that was asked.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.caller.as_ref().and_then(Caller::identity)
-    }
-}
 
 /// What rates there are; none is no limit. Each holds for every address, and once more for every token.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +32,7 @@ pub struct LimitsConfig {
     pub trusted_proxies: Networks,
 }
 
-/// Who has had how much.
+/// Rate limiters and the address rules.
 #[derive(Debug, Default)]
 pub struct Limits {
     requests: Option<Limiter>,
@@ -68,7 +42,7 @@ pub struct Limits {
     trusted_proxies: Networks,
 }
 
-/// Whom a limit is counted for.
+/// Key by which requests are counted.
 #[derive(Hash)]
 enum Key<'a> {
     Address(IpAddr),
@@ -76,7 +50,7 @@ enum Key<'a> {
 }
 
 impl Limits {
-    /// Nobody has had anything yet.
+    /// Limiters without any request counted.
     #[must_use]
     pub fn new(config: LimitsConfig) -> Self {
         Self {
@@ -88,28 +62,34 @@ impl Limits {
         }
     }
 
-    /// The address of the client of a request.
+    /// Client address of a request: the peer's, or the one that a trusted proxy forwards.
     pub(super) fn address(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        // of several headers the last one was written last
+        // of several headers the last one is from the nearest proxy
         let forwarded = headers.get_all(FORWARDED_FOR).iter().next_back().and_then(|value| value.to_str().ok());
-        address::client(peer, forwarded, &self.trusted_proxies)
+        address::client_address(peer, forwarded, &self.trusted_proxies)
     }
 
-    /// One more request of this address.
-    pub(super) fn request_from(&self, address: IpAddr, publishes: bool) -> Result<(), Problem> {
-        let (limiter, limit) = self.requests(publishes, false);
-        self.by_address(limiter, address, 1, limit)
+    /// Counts a request of this address.
+    ///
+    /// # Errors
+    /// 429: the limit is exceeded.
+    pub(super) fn count_request_of_address(&self, address: IpAddr, publishes: bool) -> Result<(), Problem> {
+        let (limiter, limit) = self.request_limiter(publishes, false);
+        self.take_by_address(limiter, address, 1, limit)
     }
 
-    /// One more request with this token.
-    pub(super) fn request_by(&self, identity: &Identity, publishes: bool) -> Result<(), Problem> {
-        let (limiter, limit) = self.requests(publishes, true);
-        by_token(limiter, identity, 1, limit)
+    /// Counts a request with this token.
+    ///
+    /// # Errors
+    /// 429: the limit is exceeded.
+    pub(super) fn count_request_of_token(&self, identity: &Identity, publishes: bool) -> Result<(), Problem> {
+        let (limiter, limit) = self.request_limiter(publishes, true);
+        take_by_token(limiter, identity, 1, limit)
     }
 
-    const fn requests(&self, publishes: bool, by_token: bool) -> (Option<&Limiter>, &'static str) {
+    const fn request_limiter(&self, publishes: bool, by_token: bool) -> (Option<&Limiter>, &'static str) {
         match (publishes, by_token) {
             (false, false) => (self.requests.as_ref(), "requests_address"),
             (false, true) => (self.requests.as_ref(), "requests_token"),
@@ -118,39 +98,45 @@ impl Limits {
         }
     }
 
-    /// The events of a request that publishes, of which the first was counted with it.
-    pub(super) fn events(&self, visitor: &Visitor, count: usize) -> Result<(), Problem> {
+    /// Counts the events of a publishing request. The first event was counted with the request.
+    ///
+    /// # Errors
+    /// 429: the limit is exceeded.
+    pub(super) fn count_events(&self, requester: &Requester, count: usize) -> Result<(), Problem> {
         let more = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
         if more == 0 {
             return Ok(());
         }
         let limiter = self.events.as_ref();
-        if let Some(identity) = visitor.identity() {
-            by_token(limiter, identity, more, "events_token")?;
+        if let Some(identity) = requester.identity() {
+            take_by_token(limiter, identity, more, "events_token")?;
         }
-        self.by_address(limiter, visitor.address, more, "events_address")
+        self.take_by_address(limiter, requester.address, more, "events_address")
     }
 
-    /// Whether this address may show one more token.
-    pub(super) fn may_try(&self, address: IpAddr) -> Result<(), Problem> {
+    /// Checks that this address has not exceeded the limit of rejected tokens.
+    ///
+    /// # Errors
+    /// 429: the limit is exceeded.
+    pub(super) fn check_auth_failures(&self, address: IpAddr) -> Result<(), Problem> {
         if self.unlimited.contains(address) {
             return Ok(());
         }
-        let verdict = self.auth_failures.as_ref().map_or(Ok(()), |limiter| limiter.look(&key_of(address)));
-        verdict.map_err(|wait| too_many("auth_failures", wait))
+        let checked = self.auth_failures.as_ref().map_or(Ok(()), |limiter| limiter.check(&key_of(address)));
+        checked.map_err(|wait| too_many("auth_failures", wait))
     }
 
-    /// It showed one that was not taken.
-    pub(super) fn failed(&self, address: IpAddr) {
+    /// Counts a rejected token from this address.
+    pub(super) fn count_auth_failure(&self, address: IpAddr) {
         if let Some(limiter) = &self.auth_failures
             && !self.unlimited.contains(address)
         {
-            // who comes at the same time may be one too many, and is not to be told so twice
+            // the request is rejected anyway, even if a concurrent one already exceeded the limit
             let _ = limiter.take(&key_of(address), 1);
         }
     }
 
-    fn by_address(
+    fn take_by_address(
         &self,
         limiter: Option<&Limiter>,
         address: IpAddr,
@@ -162,7 +148,12 @@ impl Limits {
     }
 }
 
-fn by_token(limiter: Option<&Limiter>, identity: &Identity, count: u32, limit: &'static str) -> Result<(), Problem> {
+fn take_by_token(
+    limiter: Option<&Limiter>,
+    identity: &Identity,
+    count: u32,
+    limit: &'static str,
+) -> Result<(), Problem> {
     let Some(limiter) = limiter else { return Ok(()) };
     limiter.take(&Key::Token(&identity.name), count).map_err(|wait| too_many(limit, wait))
 }
@@ -171,19 +162,19 @@ fn key_of(address: IpAddr) -> Key<'static> {
     Key::Address(address::party(address))
 }
 
-/// Counts what was refused for its size, number or rate. `limit` is from a closed set.
-pub fn refused(limit: &'static str) {
+/// Counts a request that was rejected because of its size, number, or rate. `limit` is one of a fixed set of labels.
+pub fn count_rejected(limit: &'static str) {
     counter!("living_map_limits_refused_total", "limit" => limit).increment(1);
 }
 
 fn too_many(limit: &'static str, wait: Duration) -> Problem {
-    refused(limit);
-    let what = match limit {
-        "requests_address" => "this address sends more requests than it may",
-        "requests_token" => "more requests come with this token than may",
-        "events_address" => "this address publishes more events than it may",
-        "events_token" => "more events are published with this token than may",
-        _ => "too many tokens that are not known came from this address",
+    count_rejected(limit);
+    let detail = match limit {
+        "requests_address" => "this address exceeds its request rate limit",
+        "requests_token" => "this token exceeds its request rate limit",
+        "events_address" => "this address exceeds its rate limit for published events",
+        "events_token" => "this token exceeds its rate limit for published events",
+        _ => "too many requests with invalid tokens from this address",
     };
-    Problem::too_many(what, wait)
+    Problem::too_many(detail, wait)
 }

@@ -1,12 +1,13 @@
-//! Where an answer leads: `links` of the `OpenAPI` document.
+//! `links` of the `OpenAPI` document: values in a response that are parameters of other operations.
 
 use utoipa::openapi::link::Link;
 use utoipa::openapi::{OpenApi, RefOr};
 
-/// From an operation's answer of this status to another operation, whose parameter is found in the answer.
-type Lead = (&'static str, &'static str, &'static str, &'static str, &'static str);
+/// Operation id and status of a response, id and parameter of the target operation, and the runtime expression of the
+/// parameter's value.
+type ResponseLink = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-const LEADS: &[Lead] = &[
+const LINKS: &[ResponseLink] = &[
     ("snapshot", "200", "diff", "from", "$response.body#/meta/cursor"),
     ("snapshot", "200", "event_stream", "cursor", "$response.body#/meta/cursor"),
     ("saved_snapshots", "200", "saved_snapshot", "id", "$response.body#/items/0/id"),
@@ -32,14 +33,14 @@ const LEADS: &[Lead] = &[
     ("lessons", "200", "preamble", "id", "$response.body#/items/0/agent_id"),
 ];
 
-/// Adds the links.
+/// Adds the links to the document.
 pub fn complete(document: &mut OpenApi) {
     let items = document.paths.paths.values_mut();
     for operation in items.flat_map(|item| [&mut item.get, &mut item.post]).flatten() {
         let own = operation.operation_id.clone().unwrap_or_default();
-        for (_, status, to, parameter, place) in LEADS.iter().filter(|(from, ..)| *from == own) {
+        for (_, status, to, parameter, value) in LINKS.iter().filter(|(from, ..)| *from == own) {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(*status) {
-                let link = Link::builder().operation_id(*to).parameter(*parameter, *place).build();
+                let link = Link::builder().operation_id(*to).parameter(*parameter, *value).build();
                 response.links.insert((*to).to_owned(), link.into());
             }
         }
@@ -54,16 +55,16 @@ mod tests {
     use crate::http::openapi_json;
 
     #[test]
-    fn every_link_is_in_the_document_and_leads_to_a_parameter() {
+    fn every_link_refers_to_a_parameter_in_the_document() {
         let document: Value = serde_json::from_str(&openapi_json()).unwrap();
         let items = document["paths"].as_object().unwrap().values();
         let operations: Vec<&Value> = items.flat_map(|item| item.as_object().unwrap().values()).collect();
         let find = |id: &str| {
             operations.iter().find(|operation| operation["operationId"] == id).unwrap_or_else(|| panic!("no {id}"))
         };
-        for (from, status, to, parameter, place) in LEADS {
+        for (from, status, to, parameter, value) in LINKS {
             let link = &find(from)["responses"][status]["links"][to];
-            assert_eq!(link["parameters"][parameter], *place, "from {from} to {to}");
+            assert_eq!(link["parameters"][parameter], *value, "from {from} to {to}");
             let parameters = find(to)["parameters"].as_array().unwrap();
             assert!(parameters.iter().any(|known| known["name"] == *parameter), "{to} has no {parameter}");
         }

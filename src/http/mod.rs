@@ -1,7 +1,7 @@
-//! REST, `OpenAPI`, the embedded page.
+//! HTTP server: REST API, `OpenAPI` document, and the embedded web page.
 //!
-//! One file of routes for each resource; [`error::Problem`] is the error type of all of them. Documented routes are
-//! registered once, for routing and for the `OpenAPI` document, so that the two cannot drift apart.
+//! One file of handlers for each resource, with [`error::Problem`] as the common error type. A documented route is
+//! registered once, for the router and for the `OpenAPI` document, so that the two cannot differ.
 
 pub mod config;
 pub mod docs;
@@ -13,27 +13,33 @@ pub mod state;
 
 mod aggregate;
 mod alerts;
+mod auth;
 mod body;
 mod dead_letters;
+mod decisions;
 mod entities;
 mod errors;
 mod events;
+mod explorer;
+mod fallback;
 mod fields;
-mod gate;
-mod guard;
 mod health;
 mod history;
+mod lesson_changes;
 mod lessons;
 mod limits;
 mod links;
 mod metrics;
 mod negotiate;
+mod outer_layer;
 mod page;
 mod paging;
-mod past;
 mod preamble;
 mod probes;
 mod query;
+mod request_metrics;
+mod requester;
+mod responses;
 mod root;
 mod rules;
 mod silences;
@@ -42,17 +48,17 @@ mod spans;
 mod sse;
 mod stream;
 mod ticket;
-mod traffic;
+mod time_travel;
 
 pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
 pub use probes::{learner_router, metrics_router};
+pub use request_metrics::DURATION_BUCKETS;
 pub use rules::{RULES, RequiredRole};
 pub use server::serve;
 pub use state::{AlertServices, AppState, Services};
-pub use traffic::DURATION_BUCKETS;
 
 use std::sync::Arc;
 
@@ -68,52 +74,52 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use gate::Gate;
-use guard::Guard;
+use auth::AuthLayer;
+use outer_layer::OuterLayer;
+use request_metrics::RequestMetrics;
 use rules::Rules;
-use traffic::Traffic;
 
-/// Everything that is served.
+/// The router of all routes, with its layers.
 ///
 /// # Errors
-/// An origin of `cors_origins` that no header can say.
+/// An entry of `cors_origins` is not an origin.
 pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
     let cors = cors(&state.config.cors_origins)?;
     let (documented, document) = documented_routes().split_for_parts();
     let mut served = rules::served(&document.paths);
     served.extend(UNDOCUMENTED.map(|path| (path.to_owned(), Method::GET)));
     let routes = document.paths.paths.into_keys().chain(UNDOCUMENTED.map(str::to_owned));
-    let guard = Guard { state: state.clone(), traffic: Arc::new(Traffic::of(routes)) };
-    let gate = Gate { state: state.clone(), rules: Arc::new(Rules::new(served)) };
+    let outer = OuterLayer { state: state.clone(), metrics: Arc::new(RequestMetrics::new(routes)) };
+    let auth = AuthLayer { state: state.clone(), rules: Arc::new(Rules::new(served)) };
     let mut router = documented
         .merge(undocumented_routes())
-        .fallback(guard::no_such_route)
-        .method_not_allowed_fallback(guard::method_not_allowed)
-        .layer(CatchPanicLayer::custom(guard::panicked))
-        // inside CORS: a page reads why it was not let in
-        .layer(from_fn_with_state(gate, gate::gate));
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .layer(CatchPanicLayer::custom(fallback::panicked))
+        // inside CORS, so that pages of other origins can read a 401
+        .layer(from_fn_with_state(auth, auth::authorize));
     if let Some(cors) = cors {
         router = router.layer(cors);
     }
-    Ok(router.layer(from_fn_with_state(guard, guard::guard)).with_state(state))
+    Ok(router.layer(from_fn_with_state(outer, outer_layer::handle)).with_state(state))
 }
 
-/// A configured origin that is none.
+/// A configured CORS origin is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected an origin such as https://map.example.org, or *, not '{0}'")]
 pub struct InvalidOrigin(pub String);
 
-/// The routes that the `OpenAPI` document describes.
+/// Routes that the `OpenAPI` document describes.
 fn documented_routes() -> OpenApiRouter<AppState> {
-    let ready_made = OpenApiRouter::with_openapi(docs::Api::openapi())
-        // the snapshot has its own compressed bytes; a socket has no body; a compressor would hold events back
+    let uncompressed = OpenApiRouter::with_openapi(docs::Api::openapi())
+        // snapshots are compressed in advance; a WebSocket has no body; compression would delay server-sent events
         .routes(routes!(snapshot::snapshot))
-        .routes(routes!(past::saved_snapshot))
+        .routes(routes!(time_travel::saved_snapshot))
         .routes(routes!(stream::stream))
         .routes(routes!(sse::event_stream))
         .routes(routes!(ticket::stream_ticket))
         .routes(routes!(health::health));
-    let made_on_request = OpenApiRouter::default()
+    let compressed = OpenApiRouter::default()
         .routes(routes!(root::root))
         .routes(routes!(health::ready))
         .routes(routes!(entities::entities))
@@ -121,23 +127,23 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(entities::relations))
         .routes(routes!(history::history))
         .routes(routes!(aggregate::aggregate))
-        .routes(routes!(past::saved_snapshots))
-        .routes(routes!(past::diff))
+        .routes(routes!(time_travel::saved_snapshots))
+        .routes(routes!(time_travel::diff))
         .routes(routes!(events::events))
         .routes(routes!(lessons::lessons))
         .routes(routes!(lessons::lesson))
         .routes(routes!(lessons::lesson_history))
-        .routes(routes!(lessons::revise))
-        .routes(routes!(lessons::retire))
-        .routes(routes!(lessons::review))
+        .routes(routes!(lesson_changes::revise))
+        .routes(routes!(lesson_changes::retire))
+        .routes(routes!(lesson_changes::review))
         .routes(routes!(preamble::preamble))
         .routes(routes!(preamble::outcome))
         .routes(routes!(alerts::alerts))
         .routes(routes!(alerts::acknowledge))
-        .routes(routes!(silences::silences, silences::silence))
-        .routes(routes!(silences::unsilence))
+        .routes(routes!(silences::silences, silences::create_silence))
+        .routes(routes!(silences::end_silence))
         .routes(routes!(dead_letters::dead_letters))
-        .routes(routes!(dead_letters::replay_dead_letters))
+        .routes(routes!(dead_letters::bulk_replay::replay_dead_letters))
         .routes(routes!(dead_letters::dead_letter))
         .routes(routes!(dead_letters::replay_dead_letter))
         .routes(routes!(dead_letters::discard_dead_letter))
@@ -146,24 +152,24 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(errors::flush_errors))
         .routes(routes!(errors::compact_errors))
         .routes(routes!(metrics::metrics));
-    ready_made.merge(made_on_request.layer(compression()))
+    uncompressed.merge(compressed.layer(compression()))
 }
 
-/// The page and the explorer.
+/// Paths of the web page and the explorer.
 const UNDOCUMENTED: [&str; 5] = ["/assets/{*path}", "/openapi.json", "/docs", "/docs/", "/docs/{*path}"];
 
 fn undocumented_routes() -> Router<AppState> {
-    let [asset, openapi, docs, explorer, explorer_file] = UNDOCUMENTED;
+    let [asset, openapi, docs, explorer_index, explorer_asset] = UNDOCUMENTED;
     Router::new()
         .route(asset, get(page::asset))
-        .route(openapi, get(docs::openapi))
-        .route(docs, get(docs::to_explorer))
-        .route(explorer, get(docs::explorer))
-        .route(explorer_file, get(docs::explorer_file))
+        .route(openapi, get(explorer::openapi))
+        .route(docs, get(explorer::redirect))
+        .route(explorer_index, get(explorer::index))
+        .route(explorer_asset, get(explorer::asset))
         .layer(compression())
 }
 
-/// These answers are made for one client, so the quickest level is the best.
+/// These responses are compressed for a single client, so speed matters more than size.
 fn compression() -> CompressionLayer {
     CompressionLayer::new().quality(CompressionLevel::Fastest)
 }
@@ -175,7 +181,7 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
     let allowed = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
     } else {
-        let values: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| read_origin(origin)).collect();
+        let values: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| parse_origin(origin)).collect();
         AllowOrigin::list(values?)
     };
     let layer = CorsLayer::new()
@@ -192,7 +198,7 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
     Ok(Some(layer))
 }
 
-fn read_origin(text: &str) -> Result<HeaderValue, InvalidOrigin> {
+fn parse_origin(text: &str) -> Result<HeaderValue, InvalidOrigin> {
     let invalid = || InvalidOrigin(text.to_owned());
     let url = url::Url::parse(text).map_err(|_| invalid())?;
     if url.origin().ascii_serialization() != text {

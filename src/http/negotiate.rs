@@ -1,20 +1,19 @@
-//! Content negotiation: what of what we have a client wants (RFC 9110, sections 12 and 13).
+//! Content negotiation and conditional requests (RFC 9110, sections 12 and 13).
 
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH};
 
 use crate::live::Encoding;
 
-/// A quality in thousandths, as RFC 9110 writes them with three digits.
+/// Quality value in thousandths; RFC 9110 allows three decimal digits.
 type Quality = u16;
 
 const FULL: Quality = 1_000;
 
-/// The quality of an uncompressed answer that a client neither asks for nor excludes: better than nothing, worse than
-/// anything it asks for.
+/// Quality of `identity` if the client neither lists nor excludes it: acceptable, but after any coding that it lists.
 const UNNAMED_IDENTITY: Quality = 1;
 
-/// Whether a client would rather have the page than JSON: it names `text/html`, as browsers do, and likes it better.
+/// Whether `Accept` lists `text/html`, as browsers do, with a higher quality than JSON.
 #[must_use]
 pub fn prefers_html(headers: &HeaderMap) -> bool {
     let mut html = None;
@@ -35,7 +34,7 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
     html.is_some_and(|quality| quality > json.1)
 }
 
-/// Whether a client asks for JSON by name and likes nothing better that is text.
+/// Whether `Accept` lists `application/json` with at least the quality of any text type.
 #[must_use]
 pub fn prefers_json(headers: &HeaderMap) -> bool {
     let (mut json, mut text) = (None, 0);
@@ -49,7 +48,8 @@ pub fn prefers_json(headers: &HeaderMap) -> bool {
     json.is_some_and(|quality| quality > 0 && quality >= text)
 }
 
-/// The encoding a client wants: the best one it takes, and of equals the smallest. None when it takes none of ours.
+/// Encoding with the highest quality in `Accept-Encoding`; among equals the one with the smallest result. `None` if the
+/// client accepts none of them.
 #[must_use]
 pub fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     best(
@@ -58,8 +58,8 @@ pub fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     )
 }
 
-/// Of what is `offered`, each by its names in headers, what a client takes most gladly, and of equals the last. What is
-/// called `identity` is taken by whoever does not exclude it.
+/// The offer with the highest quality in `Accept-Encoding`, among equals the last. Each offer has the names of its coding.
+/// `identity` is acceptable unless excluded.
 pub fn best<T: Copy, const N: usize>(headers: &HeaderMap, offered: [(&[&str], T); N]) -> Option<T> {
     let is_identity = |names: &[&str]| names.contains(&"identity");
     if !headers.contains_key(ACCEPT_ENCODING) {
@@ -87,9 +87,9 @@ pub fn best<T: Copy, const N: usize>(headers: &HeaderMap, offered: [(&[&str], T)
         .map(|(_, it)| it)
 }
 
-/// Whether `If-None-Match` names `etag`, so that the client has the answer already. Compared weakly, as RFC 9110 wants.
+/// Whether `If-None-Match` contains `etag`, so that the response is 304. Uses weak comparison, as RFC 9110 requires.
 #[must_use]
-pub fn has_already(headers: &HeaderMap, etag: &str) -> bool {
+pub fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
     let opaque = etag.trim_start_matches("W/");
     headers
         .get_all(IF_NONE_MATCH)
@@ -100,7 +100,7 @@ pub fn has_already(headers: &HeaderMap, etag: &str) -> bool {
         .any(|tag| tag == "*" || tag.trim_start_matches("W/") == opaque)
 }
 
-/// The elements of a list header with their qualities; malformed ones are left out.
+/// Elements of a list header with their quality values. Malformed elements are skipped.
 fn elements<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = (&'a str, Quality)> {
     headers
         .get_all(name)
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_get_the_page_and_programs_get_json() {
+    fn browsers_prefer_html_and_programs_json() {
         for (accept, html) in [
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
             ("text/html", true),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_for_those_who_ask_for_it() {
+    fn json_is_preferred_only_if_listed() {
         for (accept, json) in [
             ("application/json", true),
             ("application/json, text/plain;q=0.5", true),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn qualities_decide_the_encoding() {
+    fn qualities_determine_the_encoding() {
         use Encoding::{Gzip, Identity, Zstd};
         for (accept, encoding) in [
             ("gzip, deflate, br, zstd", Some(Zstd)),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_decides_which_names_are_known() {
+    fn codings_that_are_not_offered_are_ignored() {
         let offered = [(&["identity"][..], 0), (&["gzip"], 1), (&["br"], 2)];
         for (accept, chosen) in [
             ("gzip, deflate, br, zstd", Some(2)),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_compared_weakly_and_by_the_whole() {
+    fn etags_are_compared_weakly_and_completely() {
         for (sent, had) in [
             (r#""a""#, true),
             (r#"W/"a""#, true),
@@ -219,16 +219,16 @@ mod tests {
             ("a", false),
             ("", false),
         ] {
-            assert_eq!(has_already(&with(IF_NONE_MATCH, sent), r#""a""#), had, "{sent}");
+            assert_eq!(not_modified(&with(IF_NONE_MATCH, sent), r#""a""#), had, "{sent}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_header_panics(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn arbitrary_headers_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 let headers = HeaderMap::from_iter([(ACCEPT, value.clone()), (ACCEPT_ENCODING, value.clone()), (IF_NONE_MATCH, value)]);
-                let _ = (prefers_html(&headers), encoding(&headers), has_already(&headers, r#""a""#));
+                let _ = (prefers_html(&headers), encoding(&headers), not_modified(&headers, r#""a""#));
             }
         }
     }

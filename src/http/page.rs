@@ -1,5 +1,5 @@
-//! The map's page, embedded in the binary. It is made by `make web`; a binary built without it says so in its place.
-//! (A debug build reads the files from the source tree, so that a page made later shows at the next reload.)
+//! The web page, embedded in the binary. `make web` builds it; a binary without it serves build instructions instead.
+//! Debug builds read the files from the source tree, so that a new build of the page shows at the next reload.
 
 use axum::body::Body;
 use axum::extract::Path;
@@ -13,81 +13,82 @@ use rust_embed::{Embed, EmbeddedFile};
 use super::error::Problem;
 use super::negotiate;
 
-/// Nothing from elsewhere, nothing inline, no framing.
+/// Content security policy: no resources of other origins, no inline code, no framing.
 const CONTENT_POLICY: &str = "default-src 'self'; connect-src 'self'; img-src 'self' data:; object-src 'none'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page's address, which stays, while what is behind it changes.
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
-/// The bundler names files after their contents, so what is behind such a name never changes.
-const KEEP: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// `Cache-Control` of files with a stable name: revalidate at each use.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+/// `Cache-Control` of files whose name contains a hash of their content, so that they never change.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// How to get the page, for binaries built without it.
+/// Instructions for building the page, for binaries without it.
 const UNBUILT: &str = include_str!("page/unbuilt.html");
 
 #[derive(Embed)]
 #[folder = "web/app/dist"]
 #[allow_missing = true]
-struct Files;
+struct PageFiles;
 
-/// The page itself.
+/// `GET /` for browsers.
 pub fn index(request: &HeaderMap) -> Result<Response, Problem> {
-    let mut response = match Files::get("index.html") {
-        Some(page) => file(page, "index.html", request, ASK_AGAIN)?,
+    let mut response = match PageFiles::get("index.html") {
+        Some(page) => file(page, "index.html", request, REVALIDATE)?,
         None => ([(header::CONTENT_TYPE, "text/html")], UNBUILT).into_response(),
     };
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
     Ok(response)
 }
 
-/// A form of a file that the build makes beside it, once and for all clients, so as small as can be.
+/// A content coding of a file. The build compresses each file in advance, with the highest level.
 #[derive(Debug, Clone, Copy)]
-struct Form {
-    /// What it is called in headers.
+struct Precompressed {
+    /// Name in `Content-Encoding`.
     coding: &'static str,
-    /// What the name of the file has at its end.
-    ending: &'static str,
+    /// Suffix of the file's name.
+    suffix: &'static str,
 }
 
-/// The smaller, the later.
-const FORMS: [(&[&str], Form); 3] = [
-    (&["identity"], Form { coding: "identity", ending: "" }),
-    (&["gzip", "x-gzip"], Form { coding: "gzip", ending: ".gz" }),
-    (&["br"], Form { coding: "br", ending: ".br" }),
+/// Codings in descsuffix order of size.
+const CODINGS: [(&[&str], Precompressed); 3] = [
+    (&["identity"], Precompressed { coding: "identity", suffix: "" }),
+    (&["gzip", "x-gzip"], Precompressed { coding: "gzip", suffix: ".gz" }),
+    (&["br"], Precompressed { coding: "br", suffix: ".br" }),
 ];
 
-/// `GET /assets/{*path}`: what the page loads.
+/// `GET /assets/{*path}`: files that the page loads.
 pub async fn asset(path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, Problem> {
     let path = path?.0;
     let name = format!("assets/{path}");
-    let caching = if is_named_by_content(&path) { KEEP } else { ASK_AGAIN };
-    let form = negotiate::best(&headers, FORMS).filter(|form| !form.ending.is_empty());
-    let packed = form.and_then(|form| Some((form, Files::get(&format!("{name}{}", form.ending))?)));
-    let Some((form, packed)) = packed else {
-        let plain = Files::get(&name).ok_or_else(|| Problem::not_found("the page has no file of this name"))?;
+    let caching = if has_content_hash(&path) { IMMUTABLE } else { REVALIDATE };
+    let variant = negotiate::best(&headers, CODINGS).filter(|variant| !variant.suffix.is_empty());
+    let found = variant.and_then(|variant| Some((variant, PageFiles::get(&format!("{name}{}", variant.suffix))?)));
+    let Some((variant, compressed)) = found else {
+        let plain =
+            PageFiles::get(&name).ok_or_else(|| Problem::not_found("the web page has no file with this name"))?;
         return file(plain, &name, &headers, caching);
     };
-    let mut response = file(packed, &name, &headers, caching)?;
+    let mut response = file(compressed, &name, &headers, caching)?;
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    // an answer without a body has none to encode
+    // a 304 has no body
     if response.status() == StatusCode::OK {
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(form.coding));
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(variant.coding));
     }
     Ok(response)
 }
 
-/// Whether a name ends as the bundler ends them: `index-3H1q9wZo.js`.
-fn is_named_by_content(path: &str) -> bool {
+/// Whether a name contains a hash of the content, as the bundler adds it: `index-3H1q9wZo.js`.
+fn has_content_hash(path: &str) -> bool {
     let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
     stem.len() > 9 && stem.as_bytes()[stem.len() - 9] == b'-'
 }
 
-/// `name` is the plain file's, which says of what type it is in every form.
+/// Response with a file. `name` is that of the uncompressed file, which determines the content type.
 fn file(file: EmbeddedFile, name: &str, request: &HeaderMap, caching: HeaderValue) -> Result<Response, Problem> {
     let EmbeddedFile { data, metadata } = file;
-    // weak: the same file may go out compressed or not
+    // weak: the file may be sent with any coding
     let etag = format!("W/\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(&metadata.sha256_hash()[..16]));
-    let mut response = if negotiate::has_already(request, &etag) {
+    let mut response = if negotiate::not_modified(request, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mime = mime_guess::from_path(name).first_or_octet_stream();
@@ -104,17 +105,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_made_of_contents_are_kept_for_good() {
-        assert!(is_named_by_content("index-3H1q9wZo.js"));
-        assert!(is_named_by_content("vendor-Dmt_Xh-I.js"));
+    fn only_names_with_a_content_hash_are_immutable() {
+        assert!(has_content_hash("index-3H1q9wZo.js"));
+        assert!(has_content_hash("vendor-Dmt_Xh-I.js"));
         for name in ["icon.svg", "", ".js", "a-b.js", "a-much-longer.js", "-1234567.js"] {
-            assert!(!is_named_by_content(name), "{name}");
+            assert!(!has_content_hash(name), "{name}");
         }
     }
 
     #[test]
-    fn a_binary_without_the_page_says_how_to_make_it() {
+    fn a_binary_without_the_page_has_build_instructions() {
         assert!(UNBUILT.contains("make web"));
-        assert!(!UNBUILT.contains("<script") && !UNBUILT.contains("style="), "the policy would refuse it");
+        assert!(
+            !UNBUILT.contains("<script") && !UNBUILT.contains("style="),
+            "the content security policy would block it"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What a process without the map is asked: is it alive, how is it doing, what has it counted?
+//! Health and metrics of a process without a map, such as a separate learner.
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -7,14 +7,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::guard;
-use super::health::LearnerCheck;
+use super::fallback;
+use super::health::checks::LearnerCheck;
 use crate::learner::LearnerStatus;
 
-/// How the learner is doing.
+/// Health of the learner.
 #[derive(Debug, Serialize)]
 struct LearnerHealth {
-    /// `ok`, or `degraded`: the check says why.
+    /// `ok`, or `degraded`; see the check.
     status: &'static str,
     service: &'static str,
     version: &'static str,
@@ -22,8 +22,8 @@ struct LearnerHealth {
     learner: LearnerCheck,
 }
 
-/// `GET /health` and `GET /metrics` of a learner that runs alone. `/health` is 200 as long as the process is alive: what it
-/// rests on being away is no reason to start it again.
+/// `GET /health` and `GET /metrics` of a separate learner process. `/health` returns 200 as long as the process runs: a
+/// restart would not help against an unavailable dependency.
 pub fn learner_router(learner: watch::Receiver<LearnerStatus>, metrics: PrometheusHandle) -> Router {
     let health = move || {
         let check = LearnerCheck::from(&*learner.borrow());
@@ -34,10 +34,10 @@ pub fn learner_router(learner: watch::Receiver<LearnerStatus>, metrics: Promethe
     metrics_router(metrics).route("/health", get(health))
 }
 
-/// `GET /metrics`, and nothing else.
+/// `GET /metrics` only.
 pub fn metrics_router(metrics: PrometheusHandle) -> Router {
     Router::new()
-        .route("/metrics", get(move || std::future::ready(super::metrics::answer(&metrics))))
-        .fallback(guard::no_such_route)
-        .method_not_allowed_fallback(guard::method_not_allowed)
+        .route("/metrics", get(move || std::future::ready(super::metrics::render(&metrics))))
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
 }

@@ -1,5 +1,5 @@
-//! Reading query strings strictly: what is given and wrong is refused by name, what is unknown is ignored, since clients
-//! of the service we replace send parameters of their own.
+//! Query strings and path parameters, read strictly: an invalid parameter is rejected with its name. Unknown parameters
+//! are ignored, since clients of the service that this one replaces send additional ones.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -10,26 +10,27 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
+use uuid::Uuid;
 
 use super::error::Problem;
 use crate::model::time;
 
-/// The longest entity id that is looked up, in bytes.
+/// Maximum length of an entity id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
 
-/// Characters of a wrong value that a problem repeats.
+/// Characters of an invalid value that a problem document quotes.
 const SHOWN_CHARS: usize = 60;
 
-/// A query that is read from its parameters.
+/// A query that can be read from parameters.
 pub trait FromParams: Sized {
-    /// Reads it.
+    /// Reads the query.
     ///
     /// # Errors
-    /// The first parameter that is wrong.
+    /// 400: the first invalid parameter.
     fn from_params(params: &Params) -> Result<Self, Problem>;
 }
 
-/// Extracts a query; a wrong one answers 400.
+/// Extractor of a query; an invalid one is answered with 400.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -42,17 +43,35 @@ impl<T: FromParams, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Extracts the `{id}` of a path, percent-decoded.
+/// Extractor of the id or key in a path, percent-decoded.
 #[derive(Debug)]
-pub struct EntityId(pub String);
+pub struct PathId(pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for EntityId {
+/// Extractor of a UUID in a path.
+#[derive(Debug)]
+pub struct PathUuid(pub Uuid);
+
+async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
+    let Path(text) = Path::<String>::from_request_parts(parts, state)
+        .await
+        .map_err(|error: PathRejection| Problem::from(error).parameter("id"))?;
+    Ok(text)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathUuid {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|error: PathRejection| Problem::from(error).parameter("id"))?;
+        let text = path_parameter(parts, state).await?;
+        text.parse().map(Self).map_err(|_| Problem::bad_request("id", "expected a UUID"))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = path_parameter(parts, state).await?;
         if id.len() > MAX_ID_BYTES || id.contains('\0') {
             return Err(Problem::bad_request("id", format!("expected at most {MAX_ID_BYTES} bytes without NUL")));
         }
@@ -60,7 +79,10 @@ impl<S: Send + Sync> FromRequestParts<S> for EntityId {
     }
 }
 
-/// The parameters of a query string. One that is given without a value counts as not given.
+/// Start and end of a period, both optional.
+pub type Period = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// Parameters of a query string. A parameter with an empty value counts as absent.
 #[derive(Debug, Default)]
 pub struct Params(Vec<(String, String)>);
 
@@ -68,7 +90,7 @@ impl Params {
     /// Splits and decodes a query string.
     ///
     /// # Errors
-    /// A value that is no UTF-8, or holds a NUL, which no database can look up.
+    /// 400: a value is not UTF-8, or contains a NUL, which PostgreSQL cannot compare.
     pub fn parse(query: &str) -> Result<Self, Problem> {
         let mut params = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -83,10 +105,10 @@ impl Params {
         Ok(Self(params))
     }
 
-    /// The text of a parameter.
+    /// Text of a parameter.
     ///
     /// # Errors
-    /// It is given more than once: guessing which one is meant would be wrong for somebody.
+    /// 400: the parameter is repeated, so that its value is ambiguous.
     pub fn text(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(key, value)| key == name && !value.is_empty());
         let first = values.next().map(|(_, value)| value.as_str());
@@ -96,10 +118,10 @@ impl Params {
         Ok(first)
     }
 
-    /// The text of a parameter, at most `max_bytes` long.
+    /// Text of a parameter, at most `max_bytes` long.
     ///
     /// # Errors
-    /// It is longer.
+    /// 400: repeated or longer.
     pub fn short_text(&self, name: &'static str, max_bytes: usize) -> Result<Option<String>, Problem> {
         match self.text(name)? {
             Some(text) if text.len() > max_bytes => {
@@ -109,10 +131,10 @@ impl Params {
         }
     }
 
-    /// A parameter that is one of a closed set, or has a grammar.
+    /// A parameter of a type that parses text, such as an enum.
     ///
     /// # Errors
-    /// What its type says.
+    /// 400: repeated, or rejected by the type.
     pub fn parsed<T>(&self, name: &'static str) -> Result<Option<T>, Problem>
     where
         T: FromStr,
@@ -121,10 +143,10 @@ impl Params {
         self.text(name)?.map(|text| parse(name, text)).transpose()
     }
 
-    /// A comma-separated list, without repetitions, in the order of `T`; empty when not given.
+    /// A comma-separated list, sorted and without duplicates; empty if absent.
     ///
     /// # Errors
-    /// What its type says of one of them.
+    /// 400: repeated, or an item is rejected by the type.
     pub fn list<T>(&self, name: &'static str) -> Result<Vec<T>, Problem>
     where
         T: FromStr + Ord,
@@ -141,10 +163,10 @@ impl Params {
         Ok(list)
     }
 
-    /// A whole number in `range`; `default` when not given.
+    /// A whole number in `range`; `default` if absent.
     ///
     /// # Errors
-    /// It is none, or out of range.
+    /// 400: repeated, not a number, or out of range.
     pub fn number(&self, name: &'static str, range: RangeInclusive<u32>, default: u32) -> Result<u32, Problem> {
         let Some(text) = self.text(name)? else { return Ok(default) };
         text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
@@ -153,10 +175,10 @@ impl Params {
         })
     }
 
-    /// `true` or `false`; false when not given.
+    /// A boolean; false if absent.
     ///
     /// # Errors
-    /// It is neither.
+    /// 400: repeated, or not a boolean.
     pub fn flag(&self, name: &'static str) -> Result<bool, Problem> {
         match self.text(name)? {
             None | Some("false" | "0") => Ok(false),
@@ -167,10 +189,24 @@ impl Params {
         }
     }
 
+    /// The period from `since` to `until`, both optional.
+    ///
+    /// # Errors
+    /// 400: not a time, or `since` is after `until`.
+    pub fn period(&self) -> Result<Period, Problem> {
+        let (since, until) = (self.time("since")?, self.time("until")?);
+        match (since, until) {
+            (Some(start), Some(end)) if start > end => {
+                Err(Problem::bad_request("since", "expected a time not after 'until'"))
+            }
+            period => Ok(period),
+        }
+    }
+
     /// A time.
     ///
     /// # Errors
-    /// It is none.
+    /// 400: repeated, or not a time.
     pub fn time(&self, name: &'static str) -> Result<Option<DateTime<Utc>>, Problem> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let time = time::parse(text).or_else(|| time::parse(&with_plus(text)?));
@@ -194,13 +230,13 @@ fn decode(text: &str) -> Option<String> {
     percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
-/// A `+` of an offset that was not percent-encoded arrived as a space: puts it back.
+/// Restores the `+` of an offset that was not percent-encoded and was therefore decoded to a space.
 fn with_plus(text: &str) -> Option<String> {
     let (time, offset) = text.rsplit_once(' ')?;
     Some(format!("{time}+{offset}"))
 }
 
-/// The beginning of a wrong value, as a problem repeats it.
+/// Beginning of an invalid value, as a problem document quotes it.
 pub fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -224,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_decoded_and_strangers_ignored() {
+    fn values_are_decoded_and_unknown_parameters_ignored() {
         let params = params("q=a+b%20c%26d&type=agent&_t=1&flag&&=x");
         assert_eq!(params.text("q").unwrap(), Some("a b c&d"));
         assert_eq!(params.parsed::<EntityType>("type").unwrap(), Some(EntityType::Agent));
@@ -233,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_are_refused_by_name() {
+    fn invalid_values_are_rejected_with_their_name() {
         let params = params("type=daos&limit=0&big=99999999999999999999&neg=-1&twice=1&twice=2&fresh=maybe");
         assert!(detail(&params.parsed::<EntityType>("type").unwrap_err()).contains("expected one of city space"));
         for name in ["limit", "big", "neg", "twice"] {
@@ -248,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_ordered_and_without_repetitions() {
+    fn a_list_is_sorted_and_without_duplicates() {
         let params = params("layers=nodes,%20city,nodes,&bad=city,moon");
         assert_eq!(params.list::<Layer>("layers").unwrap(), [Layer::City, Layer::Nodes]);
         assert_eq!(params.list::<Layer>("none").unwrap(), []);
@@ -256,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plus_that_arrived_as_a_space_is_still_an_offset() {
+    fn a_plus_decoded_to_a_space_is_still_an_offset() {
         let expected = "2026-01-19T10:00:00Z".parse::<DateTime<Utc>>().unwrap();
         for text in [
             "2026-01-19T12:00:00%2B02:00",

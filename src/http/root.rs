@@ -1,4 +1,4 @@
-//! `GET /`: the page for browsers, a list of what there is for programs.
+//! `GET /`: the web page for browsers, a list of endpoints for programs.
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -8,44 +8,44 @@ use utoipa::ToSchema;
 
 use super::{negotiate, page};
 
-/// The name this service goes by since its first version; clients compare it.
+/// Service name in responses. Unchanged since the first version, since clients compare it.
 pub const SERVICE: &str = "living-map-service";
 
-/// What this server is and where its parts are.
+/// Name, version, and endpoints of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ServiceInfo {
     /// `living-map-service`.
     service: &'static str,
     /// Version of the server.
     version: &'static str,
-    /// Stage of the service's life; kept for clients of the service this one replaces.
+    /// Lifecycle stage, always `production`; for clients of the service that this one replaces.
     phase: &'static str,
-    /// Where its parts are.
+    /// Paths of the main endpoints.
     endpoints: Endpoints,
 }
 
-/// Paths of the server's parts.
+/// Paths of the main endpoints.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Endpoints {
     /// Liveness.
     health: &'static str,
     /// The whole map.
     snapshot: &'static str,
-    /// Entities of all layers.
+    /// List of entities.
     entities: &'static str,
-    /// Every event.
+    /// History of all events.
     history: &'static str,
-    /// WebSocket.
+    /// Live changes by WebSocket.
     stream: &'static str,
-    /// Server-sent events.
+    /// Live changes by server-sent events.
     event_stream: &'static str,
-    /// Readiness, dependency by dependency.
+    /// Readiness, with a check for each dependency.
     ready: &'static str,
-    /// Publishing events.
+    /// Publishes events.
     events: &'static str,
-    /// The `OpenAPI` document.
+    /// `OpenAPI` document.
     openapi: &'static str,
-    /// The explorer of the `OpenAPI` document.
+    /// Explorer of the `OpenAPI` document.
     docs: &'static str,
     /// Prometheus metrics.
     metrics: &'static str,
@@ -70,9 +70,9 @@ const INFO: ServiceInfo = ServiceInfo {
     },
 };
 
-/// What this server is
+/// Get the server's name and endpoints
 ///
-/// Browsers (`Accept: text/html`) get the map's page.
+/// Browsers (`Accept: text/html`) get the web page.
 #[utoipa::path(
     get, path = "/", tag = "service", operation_id = "root",
     responses((status = 200, content((ServiceInfo = "application/json"), (String = "text/html"))))

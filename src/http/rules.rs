@@ -1,6 +1,6 @@
-//! Who may do what: one table of all routes.
+//! Required role of every route, in one table.
 //!
-//! A route that is not in it is for admins alone, and a test says that it is missing.
+//! A route that is missing in the table requires the role admin, and a test fails.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,21 +9,21 @@ use utoipa::openapi::Paths;
 
 use crate::access::Role;
 
-/// Who may use a route.
+/// Role that a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequiredRole {
-    /// Everybody, without a token.
+    /// No token required.
     Anyone,
-    /// Viewers; with `PUBLIC=snapshot` everybody, who then gets less.
+    /// Viewer. With `PUBLIC=snapshot` no token is required, and the response is reduced.
     Public,
-    /// Those with this role, or one above it.
+    /// This role or a higher one.
     From(Role),
-    /// Viewers, by a ticket too: browsers cannot set a header on a stream.
+    /// Viewer, by token or ticket: browsers cannot set headers on streams.
     Stream,
 }
 
 impl RequiredRole {
-    /// The least role; none where no token is asked for.
+    /// Least role; `None` if no token is required.
     #[must_use]
     pub const fn role(self) -> Option<Role> {
         match self {
@@ -42,19 +42,19 @@ const PUBLISHER: RequiredRole = RequiredRole::From(Role::Publisher);
 const OPERATOR: RequiredRole = RequiredRole::From(Role::Operator);
 const ADMIN: RequiredRole = RequiredRole::From(Role::Admin);
 
-/// The table. `HEAD` is as `GET`.
+/// Method, path, and required role of every route. `HEAD` is the same as `GET`.
 pub const RULES: &[(&str, &str, RequiredRole)] = &[
-    // the same in every installation, and what a browser needs before it can ask for a token
+    // identical in every installation, and needed by browsers before the user can enter a token
     ("GET", "/", ANYONE),
     ("GET", "/assets/{*path}", ANYONE),
     ("GET", "/docs", ANYONE),
     ("GET", "/docs/", ANYONE),
     ("GET", "/docs/{*path}", ANYONE),
     ("GET", "/openapi.json", ANYONE),
-    // for supervisors and load balancers; `ready` tells its checks only to viewers
+    // for supervisors and load balancers; only viewers see the checks of `ready`
     ("GET", "/living-map/health", ANYONE),
     ("GET", "/living-map/ready", ANYONE),
-    // the map, its past, and what happens
+    // reading
     ("GET", "/living-map/snapshot", PUBLIC),
     ("GET", "/living-map/snapshots", VIEWER),
     ("GET", "/living-map/snapshots/{id}", VIEWER),
@@ -78,10 +78,10 @@ pub const RULES: &[(&str, &str, RequiredRole)] = &[
     ("GET", "/living-map/lessons/{key}/history", VIEWER),
     ("GET", "/living-map/agents/{id}/preamble", VIEWER),
     ("GET", "/metrics", VIEWER),
-    // telling what happens
+    // publishing
     ("POST", "/living-map/events", PUBLISHER),
     ("POST", "/living-map/agents/{id}/outcomes", PUBLISHER),
-    // acting on what the server found
+    // operating
     ("POST", "/living-map/errors/flush", OPERATOR),
     ("POST", "/living-map/alerts/{id}/acknowledge", OPERATOR),
     ("POST", "/living-map/alerts/silences", OPERATOR),
@@ -92,23 +92,23 @@ pub const RULES: &[(&str, &str, RequiredRole)] = &[
     ("POST", "/living-map/lessons/{key}/revise", OPERATOR),
     ("POST", "/living-map/lessons/{key}/retire", OPERATOR),
     ("POST", "/living-map/lessons/{key}/review", OPERATOR),
-    // rewriting what the server keeps
+    // changing stored data of the server
     ("POST", "/living-map/errors/compact", ADMIN),
 ];
 
-/// The table, to be looked up.
+/// Lookup of [`RULES`] by path and method.
 #[derive(Debug)]
 pub struct Rules {
     rules: HashMap<&'static str, Vec<(&'static str, RequiredRole)>>,
-    /// What is served, whether it is in the table or not.
+    /// Paths and methods that the router serves, in the table or not.
     served: HashSet<(String, Method)>,
 }
 
-/// The methods that a document's paths have.
+/// Paths and methods in an `OpenAPI` document.
 pub fn served(paths: &Paths) -> HashSet<(String, Method)> {
     let mut served = HashSet::new();
     for (path, item) in &paths.paths {
-        // every one that a document can have: what is not in here is taken for not served, and let through to its 405
+        // all methods that a document can have: one that is missing here would count as not served, and get a 405
         let methods = [
             (Method::GET, &item.get),
             (Method::PUT, &item.put),
@@ -127,25 +127,25 @@ pub fn served(paths: &Paths) -> HashSet<(String, Method)> {
 }
 
 impl Rules {
-    /// Of [`RULES`], for the paths and methods that are served.
+    /// Lookup of [`RULES`] for the paths and methods that are served.
     pub fn new(served: HashSet<(String, Method)>) -> Self {
         let mut rules: HashMap<_, Vec<_>> = HashMap::new();
-        for (method, path, who) in RULES {
-            rules.entry(*path).or_default().push((*method, *who));
+        for (method, path, required) in RULES {
+            rules.entry(*path).or_default().push((*method, *required));
         }
         Self { rules, served }
     }
 
-    /// Who may use `method` of the route `path`, which is none where no route took the request.
+    /// Role that `method` of the route `path` requires. `path` is `None` if the request matches no route.
     pub fn of(&self, path: Option<&str>, method: &Method) -> RequiredRole {
-        // a 404 tells nothing
+        // a 404 reveals nothing
         let Some(path) = path else { return ANYONE };
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        // nor does a 405, which the document tells as well
+        // nor does a 405: the document has the same information
         if !self.served.contains(&(path.to_owned(), method.clone())) {
             return ANYONE;
         }
         let rules = self.rules.get(path).map(Vec::as_slice).unwrap_or_default();
-        rules.iter().find(|(known, _)| *known == method.as_str()).map_or(ADMIN, |(_, who)| *who)
+        rules.iter().find(|(known, _)| *known == method.as_str()).map_or(ADMIN, |(_, required)| *required)
     }
 }

@@ -1,5 +1,5 @@
-//! Accepting connections and speaking HTTP/1.1 on them. `axum::serve` has no limits on heads, idle time, connections or
-//! the drain at the end, so this is hyper itself.
+//! HTTP/1.1 server on hyper. `axum::serve` cannot limit the size of heads, idle time, the number of connections, or the
+//! time of a graceful shutdown.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,18 +21,18 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::config::HttpConfig;
-use super::limits::refused;
+use super::limits::count_rejected;
 use crate::access::address::AddressPermit;
 use crate::stream::Connection;
 
-/// How long accepting rests after an error such as too many open files, which only other connections' ends can cure.
+/// Pause after a failed accept, such as too many open files, which ends only when other connections close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown` is cancelled, then lets requests under way finish for at most `config.drain_timeout`.
-/// Streaming clients are not waited for: the stream tells them to reconnect and ends them itself.
+/// Serves until `shutdown` is cancelled, then lets running requests finish for at most `config.drain_timeout`. Does not
+/// wait for streaming clients: the stream module tells them to reconnect and closes them.
 ///
-/// The connections handed to upgrades are `TokioIo<TcpStream>`; requests carry `ConnectInfo<SocketAddr>` and
-/// [`Connection`]. One whose answer is a stream does not count in `config.max_connections`.
+/// Upgraded connections are `TokioIo<TcpStream>`. Requests have `ConnectInfo<SocketAddr>` and [`Connection`] in their
+/// extensions. A connection that became a stream does not count towards `config.max_connections`.
 pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, shutdown: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -50,21 +50,21 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
             () = shutdown.cancelled() => break,
         };
         let Some((socket, peer, slot)) = accepted else { continue };
-        let Some(share) = config.connection_shares.take(peer.ip()) else {
-            refused("connections_address");
-            turn_away(&socket);
+        let Some(permit) = config.connection_shares.acquire(peer.ip()) else {
+            count_rejected("connections_address");
+            reject(&socket);
             continue;
         };
         let handle = Connection::default();
         let connection = serve_connection(http.clone(), socket, peer, handle.clone(), router.clone(), shutdown.clone());
         let abort = abort.clone();
         connections.spawn(async move {
-            let counted = Counted::new(slot, share);
+            let slot = ConnectionSlot::new(slot, permit);
             tokio::pin!(connection);
             tokio::select! {
                 () = connection.as_mut() => return,
                 () = abort.cancelled() => return,
-                () = handle.became_stream() => drop(counted),
+                () = handle.became_stream() => drop(slot),
             }
             tokio::select! {
                 () = connection => {}
@@ -83,20 +83,20 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
     }
 }
 
-/// A connection's place among those that speak HTTP.
-struct Counted {
-    _slot: OwnedSemaphorePermit,
-    _share: AddressPermit,
+/// Slot of an open HTTP connection, released when dropped.
+struct ConnectionSlot {
+    _total: OwnedSemaphorePermit,
+    _of_address: AddressPermit,
 }
 
-impl Counted {
-    fn new(slot: OwnedSemaphorePermit, share: AddressPermit) -> Self {
+impl ConnectionSlot {
+    fn new(total: OwnedSemaphorePermit, of_address: AddressPermit) -> Self {
         metrics::gauge!("living_map_http_connections").increment(1);
-        Self { _slot: slot, _share: share }
+        Self { _total: total, _of_address: of_address }
     }
 }
 
-impl Drop for Counted {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         metrics::gauge!("living_map_http_connections").decrement(1);
     }
@@ -107,12 +107,12 @@ async fn accept(
     slots: &Arc<Semaphore>,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     if slots.available_permits() == 0 {
-        refused("connections");
+        count_rejected("connections");
     }
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((socket, peer)) => {
-            // answers are written whole: waiting to fill a segment would only delay them
+            // responses are written at once, so Nagle's algorithm would only delay them
             if let Err(error) = socket.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "could not set TCP_NODELAY");
             }
@@ -126,12 +126,12 @@ async fn accept(
     }
 }
 
-/// Says why, as far as that can be said without waiting, and hangs up.
-fn turn_away(socket: &TcpStream) {
-    const ANSWER: &[u8] =
+/// Sends 503 without waiting, as the connection is closed next.
+fn reject(socket: &TcpStream) {
+    const RESPONSE: &[u8] =
         b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    // a socket whose buffer has no room for this is none that anybody waits for
-    let _ = socket.try_write(ANSWER);
+    // best effort: the send buffer of a new socket is empty
+    let _ = socket.try_write(RESPONSE);
 }
 
 async fn serve_connection(
@@ -160,11 +160,11 @@ async fn serve_connection(
     };
     if let Err(error) = ended {
         if error.is_parse_too_large() {
-            refused("head");
+            count_rejected("head");
         } else if error.is_timeout() {
-            refused("head_time");
+            count_rejected("head_time");
         }
-        tracing::debug!(%peer, %error, "connection ended badly");
+        tracing::debug!(%peer, %error, "connection closed with an error");
     }
 }
 

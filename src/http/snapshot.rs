@@ -1,4 +1,4 @@
-//! The whole map, as ready-made bytes.
+//! The whole map, as bytes that were encoded in advance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,41 +11,42 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
-use super::error::{Document, Problem};
-use super::gate;
-use super::limits::Visitor;
+use super::auth;
+use super::error::Problem;
 use super::negotiate;
-use super::past::Moment;
 use super::query::{FromParams, Params, Query};
+use super::requester::Requester;
+use super::responses::TimeTravelErrors;
 use super::state::AppState;
+use super::time_travel::PointInTime;
 use crate::access::Denied;
 use crate::live::{Encoding, SnapshotBytes};
 use crate::log::Bounds;
 use crate::model::{Cursor, Layer, Service, Snapshot};
 
-/// Names the upstreams whose last good data stands in for a failed poll.
+/// Response header: upstreams whose last good data is served after a failed poll.
 pub const RESCUED: HeaderName = HeaderName::from_static("x-living-map-rescued");
-/// The position a snapshot is exact at.
+/// Response header: log position of the snapshot.
 pub const CURSOR: HeaderName = HeaderName::from_static("x-living-map-cursor");
 
-/// How often a fresh snapshot is looked for; a fraction of the time in which one is built.
+/// Interval of checks for a fresh snapshot; a fraction of the time in which one is built.
 const FRESH_CHECK: Duration = Duration::from_millis(20);
 
-/// What of the map is wanted.
+/// Layers and moment of the snapshot.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SnapshotQuery {
-    /// Only these layers, comma-separated; the others are `null`. All when not given.
+    /// Comma-separated layers to include; the others are `null`. All layers if absent.
     #[param(value_type = Option<Vec<Layer>>, style = Form, explode = false, example = json!(["city", "agents"]))]
     layers: Vec<Layer>,
-    /// Poll the upstreams first, and wait for a bounded time until the map shows what they said and every event that was
-    /// accepted before. A poll that is under way, or ended less than a second ago, counts.
+    /// Poll the upstreams first, then wait for a bounded time until the map shows their answers and every event accepted
+    /// before the request. A poll in progress, or one that ended less than a second ago, is reused.
     #[param(value_type = Option<bool>, default = false)]
     fresh: bool,
-    /// The map of this moment instead: a cursor, or a time of the log (ISO 8601; the last event that the log took at or
-    /// before it). `meta.sources` is empty then: how the upstreams were doing is not in the log.
+    /// Past moment to show instead of the present: a cursor, or an ISO 8601 time, which selects the last event that the
+    /// log took at or before it. `meta.sources` is then empty, since the log does not contain upstream health.
     #[param(value_type = Option<String>, format = "moment", example = "2026-01-19T12:00:00Z")]
-    at: Option<Moment>,
+    at: Option<PointInTime>,
 }
 
 impl FromParams for SnapshotQuery {
@@ -54,42 +55,39 @@ impl FromParams for SnapshotQuery {
         if layers.len() == Layer::ALL.len() {
             layers.clear();
         }
-        let (fresh, at) = (params.flag("fresh")?, Moment::read(params, "at")?);
+        let (fresh, at) = (params.flag("fresh")?, PointInTime::parse(params, "at")?);
         if fresh && at.is_some() {
-            return Err(Problem::bad_request("fresh", "the past cannot be polled anew: expected 'at' or 'fresh'"));
+            return Err(Problem::bad_request(
+                "fresh",
+                "expected either 'at' or 'fresh', not both: a past moment cannot be polled again",
+            ));
         }
         Ok(Self { layers, fresh, at })
     }
 }
 
-/// The whole map
+/// Get the whole map
 ///
-/// Ready-made bytes: no upstream is asked unless `fresh=true` says so. A stream resumed from `meta.cursor` continues
-/// without a gap. Compressed as `Accept-Encoding` likes it (`zstd`, `gzip`).
+/// The response is encoded in advance: no upstream is polled unless `fresh=true`. A stream resumed from `meta.cursor`
+/// continues without a gap. Supports `zstd` and `gzip` compression through `Accept-Encoding`.
 ///
-/// Where anonymous readers are let in (`PUBLIC=snapshot`), they get the layers' own figures, and empty lists.
+/// With `PUBLIC=snapshot`, requests without a token get the layers' totals and empty lists.
 #[utoipa::path(
     get, path = "/living-map/snapshot", tag = "map", operation_id = "snapshot",
     params(
         SnapshotQuery,
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the snapshot that the client has"),
+        ("If-None-Match" = Option<String>, Header, description = "`ETag` of the snapshot that the client already has"),
     ),
     responses(
         (status = 200, body = Snapshot, headers(
-            ("ETag" = String, description = "Validator of these bytes, for `If-None-Match`"),
-            ("X-Living-Map-Cursor" = String, description = "The same as `meta.cursor`"),
+            ("ETag" = String, description = "Validator of the response body, for `If-None-Match`"),
+            ("X-Living-Map-Cursor" = String, description = "Log position of the snapshot, equal to `meta.cursor`"),
             ("X-Living-Map-Rescued" = String,
-                description = "Upstreams whose last good data stands in for a failed poll: `agents, dao`"),
+                description = "Upstreams whose last good data is served after a failed poll, such as `agents, dao`"),
         )),
-        (status = 304, description = "The client has it already"),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 410, body = Document, content_type = "application/problem+json",
-            description = "`at` is before what is kept, or of another log; `oldest_cursor` and `oldest_time` say where the \
-                past begins"),
-        (status = 503, description = "The log is still being read for the first time",
-            body = Document, content_type = "application/problem+json"),
-        (status = 406, body = Document, content_type = "application/problem+json",
-            description = "`Accept-Encoding` excludes every encoding there is"),
+        (status = 304, description = "The client already has this snapshot"),
+        (status = 406, description = "`Accept-Encoding` excludes every encoding that the server supports"),
+        TimeTravelErrors,
     )
 )]
 pub async fn snapshot(
@@ -99,34 +97,39 @@ pub async fn snapshot(
 ) -> Result<Response, Problem> {
     let headers = request.headers();
     let Some(encoding) = negotiate::encoding(headers) else {
-        let detail = "none of zstd, gzip and identity is acceptable to the client";
+        let detail = "Accept-Encoding excludes zstd, gzip and identity, the only encodings available";
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail).parameter("Accept-Encoding"));
     };
     let live = state.map()?;
-    if Visitor::of(request.extensions()).is_anonymous() {
+    if Requester::of(request.extensions()).is_anonymous() {
         if query.at.is_some() || query.fresh {
-            return Err(gate::denied(Denied::Missing));
+            return Err(auth::denied(Denied::Missing));
         }
         return answer(&Arc::new(live.with(|map| SnapshotBytes::figures(map, &query.layers))), encoding, headers).await;
     }
     if let Some(at) = query.at {
         let past = at.map(&state, "at").await?;
         let layers = query.layers;
-        let made = tokio::task::spawn_blocking(move || SnapshotBytes::of(&past, &layers)).await;
-        return answer(&Arc::new(made.map_err(Problem::internal)?), encoding, headers).await;
+        let encoded = tokio::task::spawn_blocking(move || SnapshotBytes::of(&past, &layers)).await;
+        return answer(&Arc::new(encoded.map_err(Problem::internal)?), encoding, headers).await;
     }
     let snapshot = if query.fresh { fresh(&state, &query.layers).await } else { live.snapshot(&query.layers).await };
     answer(&snapshot, encoding, headers).await
 }
 
-/// Polls the upstreams, then waits until a snapshot shows what they said and what was in the log when it was asked for.
+/// Polls the upstreams, then waits until a snapshot shows their answers and every event that was in the log at the time
+/// of the request.
 async fn fresh(state: &AppState, layers: &[Layer]) -> Arc<SnapshotBytes> {
-    let patience = state.config.fresh_timeout;
-    let deadline = Instant::now() + patience;
+    let limit = state.config.fresh_timeout;
+    let deadline = Instant::now() + limit;
     let (polled, folded) =
-        tokio::join!(state.refresher.refresh(Service::ALL, patience), timeout_at(deadline, folded(state)));
+        tokio::join!(state.refresher.refresh(Service::ALL, limit), timeout_at(deadline, folded(state)));
     if !polled || folded.is_err() {
-        tracing::debug!(polled, folded = folded.is_ok(), "a fresh snapshot is not waited for any longer");
+        tracing::debug!(
+            polled,
+            folded = folded.is_ok(),
+            "a fresh snapshot was not ready in time, serving the newest one"
+        );
     }
     let wanted = state.live.cursor();
     loop {
@@ -139,7 +142,7 @@ async fn fresh(state: &AppState, layers: &[Layer]) -> Arc<SnapshotBytes> {
     }
 }
 
-/// Returns once the map has all that the log holds now. A log that is away has nothing to wait for.
+/// Waits until the map has folded every event that the log holds now. Returns at once if the log is unavailable.
 async fn folded(state: &AppState) {
     if let Ok(Bounds { epoch, first, last, .. }) = state.log.bounds().await
         && first <= last
@@ -149,7 +152,7 @@ async fn folded(state: &AppState) {
 }
 
 async fn answer(snapshot: &Arc<SnapshotBytes>, encoding: Encoding, request: &HeaderMap) -> Result<Response, Problem> {
-    let known = negotiate::has_already(request, &etag_of(&snapshot.etag, encoding));
+    let known = negotiate::not_modified(request, &etag_of(&snapshot.etag, encoding));
     let (encoding, body) = if known { (encoding, Bytes::new()) } else { snapshot.encoded(encoding).await };
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
@@ -172,7 +175,7 @@ async fn answer(snapshot: &Arc<SnapshotBytes>, encoding: Encoding, request: &Hea
     Ok(response)
 }
 
-/// A strong validator names bytes, so each encoding has its own.
+/// Entity tag of an encoding: a strong validator identifies bytes, so each encoding needs its own.
 fn etag_of(identity: &str, encoding: Encoding) -> String {
     if encoding == Encoding::Identity {
         return identity.to_owned();
@@ -189,23 +192,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_encoding_has_a_tag_of_its_own() {
+    fn each_encoding_has_its_own_etag() {
         assert_eq!(etag_of(r#""1.2""#, Encoding::Identity), r#""1.2""#);
         assert_eq!(etag_of(r#""1.2""#, Encoding::Gzip), r#""1.2-gzip""#);
         assert_eq!(etag_of(r#""1.2""#, Encoding::Zstd), r#""1.2-zstd""#);
     }
 
     #[test]
-    fn all_layers_are_the_same_as_none_named() {
-        let read = |query| SnapshotQuery::from_params(&Params::parse(query).unwrap());
-        assert_eq!(read("layers=agents,nodes,space,city").unwrap().layers, []);
-        assert_eq!(read("layers=agents,city,agents").unwrap().layers, [Layer::City, Layer::Agents]);
-        assert!(read("fresh=true").unwrap().fresh);
-        assert!(read("layers=moon").is_err());
-        assert!(read("fresh=soon").is_err());
-        assert!(read("at=5f.1").unwrap().at.is_some());
+    fn naming_all_layers_equals_naming_none() {
+        let parse = |query| SnapshotQuery::from_params(&Params::parse(query).unwrap());
+        assert_eq!(parse("layers=agents,nodes,space,city").unwrap().layers, []);
+        assert_eq!(parse("layers=agents,city,agents").unwrap().layers, [Layer::City, Layer::Agents]);
+        assert!(parse("fresh=true").unwrap().fresh);
+        assert!(parse("layers=moon").is_err());
+        assert!(parse("fresh=soon").is_err());
+        assert!(parse("at=5f.1").unwrap().at.is_some());
         for query in ["at=yesterday", "at=5f.x", "at=5f.1&fresh=true"] {
-            assert!(read(query).is_err(), "{query}");
+            assert!(parse(query).is_err(), "{query}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The span of a request, in the trace that its caller says.
+//! Tracing span of a request, part of the trace in its `traceparent` header.
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use tracing::Span;
@@ -7,7 +7,7 @@ use tracing::field::Empty;
 use crate::model::Traceparent;
 use crate::telemetry::{self, TARGET};
 
-/// A span for a request. It names the route, not the path and not the query: those may hold what is nobody's business.
+/// Span of a request. Has the route instead of the path and query, which may contain private data.
 pub fn of_request(method: &Method, route: Option<&str>, headers: &HeaderMap) -> Span {
     let span = tracing::info_span!(
         target: TARGET,
@@ -27,7 +27,7 @@ pub fn of_request(method: &Method, route: Option<&str>, headers: &HeaderMap) -> 
     span
 }
 
-/// What became of it.
+/// Records the status of the response.
 pub fn answered(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
@@ -35,12 +35,12 @@ pub fn answered(span: &Span, status: StatusCode) {
     }
 }
 
-/// The trace that a request belongs to, also when no traces are made here.
+/// Trace of a request, even if this server does not export traces.
 pub fn of(headers: &HeaderMap) -> Option<Traceparent> {
     telemetry::current().or_else(|| caller(headers))
 }
 
-/// Of two headers nobody can say which one is meant.
+/// Value of the `traceparent` header. A repeated header is ambiguous and ignored.
 fn caller(headers: &HeaderMap) -> Option<Traceparent> {
     let mut values = headers.get_all(Traceparent::NAME).iter();
     let first = values.next().filter(|_| values.next().is_none())?;
@@ -52,7 +52,7 @@ fn name(method: &Method, route: Option<&str>) -> String {
     route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
 }
 
-/// Methods are free text on the wire.
+/// Method as a label of a closed set, since a client may send any method.
 fn known(method: &Method) -> &'static str {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")

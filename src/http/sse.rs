@@ -1,48 +1,39 @@
-//! The route of the server-sent events; the stream itself is [`crate::stream`]'s.
+//! Route of the server-sent events, which [`crate::stream`] implements.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
 
-use super::error::{Document, Problem};
+use super::error::Problem;
+use super::responses::StreamErrors;
 use super::state::AppState;
-use super::stream;
-use crate::model::{Cursor, Layer};
+use super::stream::{self, StreamParams};
+use crate::model::Cursor;
 use crate::stream::{Connection, OpenError};
 
-/// The `id` of the last event that a client got, which a browser sends when it comes back.
+/// Request header: `id` of the last event that the client received. Browsers send it when they reconnect.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// The same, as it is spelt.
+/// The header's usual spelling, for problem documents.
 const LAST_EVENT_ID_NAME: &str = "Last-Event-ID";
 
-/// Live changes (server-sent events)
+/// Stream live changes (server-sent events)
 ///
-/// The frames of the WebSocket stream as `event` (the kind), `id` (the cursor) and `data` (the JSON). A browser's
-/// `EventSource` comes back by itself with `Last-Event-ID` and gets exactly what it missed.
+/// The frames of the WebSocket stream as `event` (kind), `id` (cursor), and `data` (JSON). A browser's `EventSource`
+/// reconnects with `Last-Event-ID` and gets exactly the events it missed.
 #[utoipa::path(
     get, path = "/living-map/events/stream", tag = "stream", operation_id = "event_stream",
     params(
-        ("Last-Event-ID" = Option<String>, Header, description = "Resume behind this position; goes before `cursor`"),
-        ("cursor" = Option<String>, Query, description = "Resume behind this position: no snapshot, the first frame is \
-            the first missed event"),
-        ("layers" = Option<Vec<Layer>>, Query, style = Form, explode = false,
-            description = "Only events that change these layers, comma-separated"),
-        ("types" = Option<Vec<String>>, Query, style = Form, explode = false,
-            description = "Only events of these subjects, with wildcards, comma-separated"),
-        ("entity" = Option<Vec<String>>, Query, style = Form, explode = false,
-            description = "Only events about these entities, by any of their names, comma-separated"),
-        ("snapshot" = Option<bool>, Query, description = "`false`: begin with the next event"),
-        ("ticket" = Option<String>, Query, description = "In place of a token: from `POST /living-map/stream/ticket`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Resume after this position; takes precedence over `cursor`"),
+        ("cursor" = Option<String>, Query, description = "Resume after this position: the first frame is the first missed \
+            event instead of a snapshot"),
+        StreamParams,
     ),
     responses(
-        (status = 200, description = "Frames, until one side ends it", body = String, content_type = "text/event-stream"),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 410, description = "The cursor cannot be resumed from: it is too old, of another log, or of the future. \
-            `oldest_cursor` is the oldest that can. Begin anew, without a cursor",
-            body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Too many clients, the map is not complete yet, or what follows the cursor cannot be had \
-            right now; come back later", body = Document,
-            content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
+        (status = 200, description = "Frames, until either side closes the stream", body = String,
+            content_type = "text/event-stream"),
+        (status = 410, description = "The events after the cursor are not available: it is too old, ahead of the log, or from \
+            another log. `oldest_cursor` is the oldest one that can be resumed from. Reconnect without a cursor"),
+        StreamErrors,
     )
 )]
 pub async fn event_stream(State(state): State<AppState>, mut request: Request) -> Result<Response, Problem> {
@@ -61,14 +52,14 @@ pub async fn event_stream(State(state): State<AppState>, mut request: Request) -
     })
 }
 
-/// An empty one is none: a browser has it before the first event with an `id`.
+/// Value of `Last-Event-ID`. An empty one counts as absent: browsers send it before the first event with an `id`.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
-    let refuse = |why: &str| Problem::bad_request(LAST_EVENT_ID_NAME, why);
+    let invalid = |why: &str| Problem::bad_request(LAST_EVENT_ID_NAME, why);
     let mut values = headers.get_all(LAST_EVENT_ID).iter().filter(|value| !value.is_empty());
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(refuse("expected once"));
+        return Err(invalid("expected once"));
     }
     let text = value.to_str().unwrap_or_default();
-    text.parse::<Cursor>().map(Some).map_err(|error| refuse(&error.to_string()))
+    text.parse::<Cursor>().map(Some).map_err(|error| invalid(&error.to_string()))
 }

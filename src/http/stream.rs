@@ -1,44 +1,55 @@
-//! The WebSocket's route; the stream itself is [`crate::stream`]'s.
+//! Route of the WebSocket stream, which [`crate::stream`] implements.
 
 use axum::extract::{Request, State};
 use axum::http::Extensions;
 use axum::response::Response;
 use chrono::Utc;
 use tokio::time::{Instant, timeout};
+use utoipa::IntoParams;
 
-use super::error::{Document, Problem};
-use super::limits::Visitor;
+use super::error::Problem;
+use super::requester::Requester;
+use super::responses::StreamErrors;
 use super::state::AppState;
 use crate::model::{Cursor, Layer};
 use crate::stream::{ClientInfo, StreamOptions};
 
-/// Live changes (WebSocket)
+/// Options of a stream, common to WebSocket and server-sent events. Read by [`StreamOptions::from_query`].
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameters in the OpenAPI document")]
+pub struct StreamParams {
+    /// Comma-separated layers; only events that change one of them are sent.
+    #[param(style = Form, explode = false)]
+    layers: Option<Vec<Layer>>,
+    /// Comma-separated subjects, with wildcards; only events with a matching subject are sent.
+    #[param(style = Form, explode = false)]
+    types: Option<Vec<String>>,
+    /// Comma-separated entity ids or aliases; only events about one of them are sent.
+    #[param(style = Form, explode = false)]
+    entity: Option<Vec<String>>,
+    /// `false`: start with the next event instead of a snapshot.
+    snapshot: Option<bool>,
+    /// Ticket from `POST /living-map/stream/ticket`, as a replacement for a token.
+    ticket: Option<String>,
+}
+
+/// Stream live changes (WebSocket)
 ///
-/// A `snapshot` frame first, then an `event` frame for each event, with `cursor` and `changes`; `ping` when idle. Come
-/// back with the last `cursor` to get exactly what was missed.
+/// Sends a `snapshot` frame, then an `event` frame with `cursor` and `changes` for each event, and `ping` frames when
+/// idle. A client that reconnects with the last `cursor` gets exactly the events it missed.
 #[utoipa::path(
     get, path = "/living-map/stream", tag = "stream", operation_id = "stream",
     params(
-        ("cursor" = Option<String>, Query, description = "Resume behind this position: no snapshot, the first frame is \
-            the first missed event. A position that cannot be resumed from gets a fresh snapshot."),
-        ("layers" = Option<Vec<Layer>>, Query, style = Form, explode = false,
-            description = "Only events that change these layers, comma-separated"),
-        ("types" = Option<Vec<String>>, Query, style = Form, explode = false,
-            description = "Only events of these subjects, with wildcards, comma-separated"),
-        ("entity" = Option<Vec<String>>, Query, style = Form, explode = false,
-            description = "Only events about these entities, by any of their names, comma-separated"),
-        ("snapshot" = Option<bool>, Query, description = "`false`: begin with the next event"),
-        ("ticket" = Option<String>, Query, description = "In place of a token: from `POST /living-map/stream/ticket`"),
+        ("cursor" = Option<String>, Query, description = "Resume after this position: the first frame is the first missed \
+            event instead of a snapshot. If the events after it are no longer available, a new snapshot is sent."),
+        StreamParams,
     ),
     responses(
-        (status = 101, description = "The connection is a WebSocket now"),
-        (status = 400, body = Document, content_type = "application/problem+json"),
-        (status = 403, description = "The page's origin may not connect",
-            body = Document, content_type = "application/problem+json"),
-        (status = 426, description = "No WebSocket handshake",
-            body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Too many clients, or the map is not complete yet; come back later", body = Document,
-            content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
+        (status = 101, description = "The connection is now a WebSocket"),
+        (status = 403, description = "The page's origin is not allowed, or the token's role does not permit this"),
+        (status = 426, description = "The request is not a WebSocket handshake"),
+        StreamErrors,
     )
 )]
 pub async fn stream(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
@@ -49,21 +60,21 @@ pub async fn stream(State(state): State<AppState>, request: Request) -> Result<R
     Ok(state.streams.upgrade(&mut head, options)?)
 }
 
-/// The address of the client, and the expiry of its token, which ends the stream.
+/// Address and token expiry of the client; the stream ends when the token expires.
 pub fn client_info(extensions: &Extensions) -> ClientInfo {
-    let visitor = Visitor::of(extensions);
-    let end = visitor.identity().and_then(|identity| identity.expires_at);
+    let requester = Requester::of(extensions);
+    let end = requester.identity().and_then(|identity| identity.expires_at);
     let left = end.map(|end| (end - Utc::now()).to_std().unwrap_or_default());
-    // a token that ends further away than a clock reaches does not
-    ClientInfo { address: Some(visitor.address), expires_at: left.and_then(|left| Instant::now().checked_add(left)) }
+    // an expiry beyond the range of the clock counts as none
+    ClientInfo { address: Some(requester.address), expires_at: left.and_then(|left| Instant::now().checked_add(left)) }
 }
 
-/// Reads the connect options, and looks up the entities that they name.
+/// Reads the stream options and resolves the aliases of entities in them.
 pub fn options(state: &AppState, query: Option<&str>) -> Result<StreamOptions, Problem> {
     let mut options = StreamOptions::from_query(query.unwrap_or_default())?;
     let live = state.map()?;
     for name in &mut options.entities {
-        // a name that the map does not know yet may be an entity's canonical one later
+        // an unknown name is kept: it may become the canonical id of an entity later
         if let Some(id) = live.with(|map| map.resolve(name).map(str::to_owned)) {
             *name = id;
         }
@@ -71,17 +82,17 @@ pub fn options(state: &AppState, query: Option<&str>) -> Result<StreamOptions, P
     Ok(options)
 }
 
-/// Waits until this server is where its client is: another one, from which the client comes, may have been ahead of it by
-/// a moment. Not for a position that the log does not have, and not for longer than the map may be behind.
+/// Waits until this replica has folded the client's position, for `catch_up_timeout` at most: the client may come from a
+/// replica that was slightly ahead. Does not wait for positions that the log does not have.
 pub async fn catch_up_with(state: &AppState, cursor: Option<Cursor>) {
     let own = state.live.cursor();
     let Some(cursor) = cursor.filter(|cursor| cursor.epoch == own.epoch && cursor.seq > own.seq) else { return };
-    let arrives = async {
+    let caught_up = async {
         if state.log.bounds().await.is_ok_and(|bounds| cursor.epoch == bounds.epoch && cursor.seq <= bounds.last) {
             state.live.folded(cursor).await;
         }
     };
-    if timeout(state.config.catch_up_timeout, arrives).await.is_err() {
-        tracing::debug!(%cursor, %own, "a client that resumes is ahead of this server");
+    if timeout(state.config.catch_up_timeout, caught_up).await.is_err() {
+        tracing::debug!(%cursor, %own, "this replica has not reached the position of a resuming client");
     }
 }

@@ -359,7 +359,7 @@ async fn accepted_events_are_answered_with_their_place() {
 #[tokio::test]
 async fn an_absent_record_answers_503_and_when_to_come_back() {
     let mut services = services();
-    services.history = Arc::new(FakeHistory { away: true, ..FakeHistory::default() });
+    services.history = Arc::new(FakeHistory { unavailable: true, ..FakeHistory::default() });
     services.config.retry_after = Duration::from_secs(9);
     let answer = call_with(services, Request::get("/living-map/history").body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status, 503);
@@ -383,7 +383,7 @@ async fn a_panic_is_one_request_s_problem() {
                 assert_eq!("secret", "other");
             }),
         )
-        .layer(CatchPanicLayer::custom(guard::panicked));
+        .layer(CatchPanicLayer::custom(fallback::panicked));
     let response = app.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), 500);
     let body = to_bytes(response.into_body(), 10_000).await.unwrap();

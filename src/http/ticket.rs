@@ -1,46 +1,45 @@
-//! Tickets for streams.
+//! Tickets, with which browsers open streams.
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{Document, Problem};
-use super::limits::{self, Visitor};
+use super::error::Problem;
+use super::limits;
+use super::requester::Requester;
 use super::state::AppState;
 
-/// What opens one stream.
+/// A ticket for one stream connection.
 #[derive(Serialize, ToSchema)]
 pub struct StreamTicket {
-    /// For `?ticket=`; null where nobody is asked for a token: open the stream without one.
+    /// Value of the `ticket` parameter; null if the server requires no tokens, so that streams need no ticket.
     #[schema(required)]
     ticket: Option<String>,
-    /// Until when it can be used.
+    /// Time until which it can be used.
     #[schema(required)]
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A ticket for a stream
+/// Create a ticket for a stream
 ///
-/// In place of a token, which a browser cannot send when it opens a stream: `?ticket=`, once, within 30 seconds. The stream
-/// has the rights of the token that the ticket was got with, and ends with it.
+/// Browsers cannot send a token when they open a stream; they pass a ticket as `?ticket=` instead. It is valid once, within
+/// 30 seconds. The stream has the role of the token that requested the ticket, and ends when that token expires.
 #[utoipa::path(
     post, path = "/living-map/stream/ticket", tag = "stream", operation_id = "stream_ticket",
     responses(
         (status = 200, body = StreamTicket),
-        (status = 503, description = "Too many tickets are outstanding", body = Document,
-            content_type = "application/problem+json", headers(("Retry-After" = u64, description = "Seconds"))),
+        (status = 503, description = "Too many tickets are outstanding"),
     )
 )]
-pub async fn stream_ticket(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
-    let visitor = Visitor::of(request.extensions());
-    let answer = match (&state.access, visitor.identity()) {
+pub async fn stream_ticket(State(state): State<AppState>, requester: Requester) -> Result<Response, Problem> {
+    let answer = match (&state.access, requester.identity()) {
         (Some(access), Some(identity)) => {
             let ticket = access.ticket(identity).map_err(|wait| {
-                limits::refused("tickets");
+                limits::count_rejected("tickets");
                 Problem::unavailable("too many tickets are outstanding", wait)
             })?;
             StreamTicket { ticket: Some(ticket.text), expires_at: Some(ticket.expires_at) }

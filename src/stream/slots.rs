@@ -53,7 +53,7 @@ impl ClientSlots {
     /// Takes a slot; `None` if all slots, or those of the client's address, are taken.
     pub fn acquire(&self, transport: Transport, client: ClientInfo) -> Option<ClientSlot> {
         let refused = |limit: &'static str| counter!("living_map_limits_refused_total", "limit" => limit).increment(1);
-        let permit = client.address.map(|address| self.by_address.take(address));
+        let permit = client.address.map(|address| self.by_address.acquire(address));
         if matches!(permit, Some(None)) {
             refused("streams_address");
             return None;

@@ -39,7 +39,7 @@ fn signed(algorithm: Algorithm, secret: &[u8], changes: &Value) -> String {
 }
 
 async fn verdict(changes: Value) -> Result<Identity, Denied> {
-    by_secret().identify(&signed(Algorithm::HS256, SECRET.as_bytes(), &changes)).await
+    by_secret().authenticate(&signed(Algorithm::HS256, SECRET.as_bytes(), &changes)).await
 }
 
 #[tokio::test]
@@ -58,10 +58,10 @@ async fn what_a_token_must_not_be() {
         (json!({"exp": null}), Denied::Malformed),
         (json!({"exp": "tomorrow"}), Denied::Malformed),
         (json!({"nbf": now + 60}), Denied::NotYet),
-        (json!({"aud": "somebody-else"}), Denied::Elsewhere),
-        (json!({"aud": null}), Denied::Elsewhere),
-        (json!({"iss": "https://evil.example"}), Denied::Elsewhere),
-        (json!({"iss": null}), Denied::Elsewhere),
+        (json!({"aud": "somebody-else"}), Denied::WrongRecipient),
+        (json!({"aud": null}), Denied::WrongRecipient),
+        (json!({"iss": "https://evil.example"}), Denied::WrongRecipient),
+        (json!({"iss": null}), Denied::WrongRecipient),
         (json!({"role": null}), Denied::NoRole),
         (json!({"role": "king"}), Denied::NoRole),
         (json!({"role": {"admin": true}}), Denied::NoRole),
@@ -70,7 +70,7 @@ async fn what_a_token_must_not_be() {
     }
     assert!(verdict(json!({"exp": now - 5})).await.is_ok(), "within the leeway");
     for text in ["", "a.b.c", "lm_abc", "eyJhbGciOiJub25lIn0.e30."] {
-        assert_eq!(by_secret().identify(text).await, Err(Denied::Malformed), "{text}");
+        assert_eq!(by_secret().authenticate(text).await, Err(Denied::Malformed), "{text}");
     }
 }
 
@@ -97,7 +97,7 @@ async fn another_secret_or_algorithm_is_not_taken() {
         (Algorithm::HS512, SECRET.as_bytes()),
     ] {
         let token = signed(algorithm, secret, &json!({}));
-        assert_eq!(by_secret().identify(&token).await, Err(Denied::Unknown), "{algorithm:?}");
+        assert_eq!(by_secret().authenticate(&token).await, Err(Denied::Unknown), "{algorithm:?}");
     }
     assert!(matches!(
         Jwt::new(config(Verification::Secret("too short".into())), Journal::default()),
@@ -162,12 +162,12 @@ async fn tokens_of_an_issuers_keys_are_taken_and_no_others() {
     for ((algorithm, key), id) in keys.iter().zip(["rsa", "ec", "ed"]) {
         for id in [Some(id), None] {
             let token = signed_by(key, *algorithm, id);
-            assert_eq!(jwt.identify(&token).await.unwrap().role, Role::Operator, "{algorithm:?} {id:?}");
+            assert_eq!(jwt.authenticate(&token).await.unwrap().role, Role::Operator, "{algorithm:?} {id:?}");
         }
         let (_, stranger) = strangers.iter().find(|(alg, _)| alg == algorithm).unwrap();
         for id in [Some(id), Some("unheard of"), None] {
             let token = signed_by(stranger, *algorithm, id);
-            assert_eq!(jwt.identify(&token).await, Err(Denied::Unknown), "{algorithm:?} {id:?}");
+            assert_eq!(jwt.authenticate(&token).await, Err(Denied::Unknown), "{algorithm:?} {id:?}");
         }
     }
 }
@@ -186,13 +186,13 @@ async fn a_public_key_is_no_secret_and_an_algorithm_is_not_the_tokens_choice() {
     {
         for id in [Some("rsa"), Some("oct"), None] {
             let token = signed_by(&EncodingKey::from_secret(known), Algorithm::HS256, id);
-            assert_eq!(jwt.identify(&token).await, Err(Denied::Unknown));
+            assert_eq!(jwt.authenticate(&token).await, Err(Denied::Unknown));
         }
     }
     // another algorithm of the same key
     for algorithm in [Algorithm::RS512, Algorithm::PS256] {
         let token = signed_by(&keys[0].1, algorithm, Some("rsa"));
-        assert_eq!(jwt.identify(&token).await, Err(Denied::Unknown), "{algorithm:?}");
+        assert_eq!(jwt.authenticate(&token).await, Err(Denied::Unknown), "{algorithm:?}");
     }
 }
 
@@ -206,7 +206,7 @@ async fn keys_that_cannot_be_used_do_not_spoil_the_others() {
     }
     let (jwt, _file) = by_file(&set);
     assert_eq!(jwt.keys().unwrap().status().keys, 1);
-    assert!(jwt.identify(&signed_by(&keys[2].1, Algorithm::EdDSA, Some("ed"))).await.is_ok());
+    assert!(jwt.authenticate(&signed_by(&keys[2].1, Algorithm::EdDSA, Some("ed"))).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,16 +215,16 @@ async fn a_new_key_is_found_when_a_token_names_it_and_an_old_one_goes() {
     let public = |keys: &[(Algorithm, EncodingKey); 3]| Jwk::from_encoding_key(&keys[2].1, Algorithm::EdDSA).unwrap();
     let (jwt, file) = by_file(&set(&[("old", &public(&old))]));
     std::fs::write(file.path(), set(&[("new", &public(&new))]).to_string()).unwrap();
-    assert!(jwt.identify(&signed_by(&new[2].1, Algorithm::EdDSA, Some("new"))).await.is_ok());
-    let gone = jwt.identify(&signed_by(&old[2].1, Algorithm::EdDSA, Some("old"))).await;
+    assert!(jwt.authenticate(&signed_by(&new[2].1, Algorithm::EdDSA, Some("new"))).await.is_ok());
+    let gone = jwt.authenticate(&signed_by(&old[2].1, Algorithm::EdDSA, Some("old"))).await;
     assert_eq!(gone, Err(Denied::Unknown));
     std::fs::write(file.path(), "not keys any more").unwrap();
     tokio::time::advance(Duration::from_secs(11)).await;
-    let unheard = jwt.identify(&signed_by(&old[2].1, Algorithm::EdDSA, Some("unheard of"))).await;
+    let unheard = jwt.authenticate(&signed_by(&old[2].1, Algorithm::EdDSA, Some("unheard of"))).await;
     assert_eq!(unheard, Err(Denied::Unknown));
     assert!(jwt.keys().unwrap().status().error.is_some(), "the failure is told");
     assert!(
-        jwt.identify(&signed_by(&new[2].1, Algorithm::EdDSA, Some("new"))).await.is_ok(),
+        jwt.authenticate(&signed_by(&new[2].1, Algorithm::EdDSA, Some("new"))).await.is_ok(),
         "the last good keys stay"
     );
 }

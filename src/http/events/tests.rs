@@ -1,13 +1,16 @@
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::ItemStatus::{Accepted, Duplicate, Rejected};
 use super::*;
 use crate::http::fakes::{FakeHistory, FakeLog, at};
+use crate::log::LogError;
 
 async fn publish(log: &FakeLog, history: &FakeHistory, body: Value) -> Result<Vec<ItemResult>, Problem> {
     let Value::Array(values) = body else { panic!("a batch is an array: {body}") };
-    let origin = Origin { now: Utc::now(), trace: None };
-    super::publish(log, history, values, &origin, Duration::from_secs(1)).await
+    let context = RequestContext { now: Utc::now(), trace: None };
+    super::publish::publish(log, history, values, &context, Duration::from_secs(1)).await
 }
 
 fn statuses(results: &[ItemResult]) -> Vec<ItemStatus> {
@@ -15,7 +18,7 @@ fn statuses(results: &[ItemResult]) -> Vec<ItemStatus> {
 }
 
 #[tokio::test]
-async fn each_event_is_answered_in_its_place() {
+async fn each_event_has_a_result_with_its_index() {
     let log = FakeLog::default();
     let batch = json!([
         {"event_type": "agent.event.created", "event_id": "e1", "payload": {}},
@@ -36,33 +39,33 @@ async fn each_event_is_answered_in_its_place() {
 }
 
 #[tokio::test]
-async fn what_the_record_holds_is_a_duplicate_at_its_place() {
+async fn an_event_in_the_history_is_a_duplicate_with_its_cursor() {
     let event = json!([{"event_type": "a.b", "idempotency_key": "k", "payload": 1}]);
     let log = FakeLog::default();
     let id = publish(&log, &FakeHistory::default(), event.clone()).await.unwrap()[0].id.unwrap();
-    let forgetful = FakeLog::default();
+    let new_log = FakeLog::default();
     let history = FakeHistory { known: [(id, Some(at(42)))].into(), ..FakeHistory::default() };
-    let results = publish(&forgetful, &history, event).await.unwrap();
+    let results = publish(&new_log, &history, event).await.unwrap();
     assert_eq!((results[0].status, results[0].cursor), (Duplicate, Some(at(42))));
-    assert_eq!(forgetful.subjects(), Vec::<String>::new());
+    assert_eq!(new_log.subjects(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn an_absent_record_does_not_keep_events_out() {
-    let history = FakeHistory { away: true, ..FakeHistory::default() };
+async fn an_unavailable_history_does_not_block_publishing() {
+    let history = FakeHistory { unavailable: true, ..FakeHistory::default() };
     let results = publish(&FakeLog::default(), &history, json!([{"event_type": "a.b"}])).await.unwrap();
     assert_eq!(statuses(&results), [Accepted]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_hangs_does_not_keep_events_out() {
+async fn a_hanging_history_does_not_block_publishing() {
     let history = FakeHistory { hangs: true, ..FakeHistory::default() };
     let results = publish(&FakeLog::default(), &history, json!([{"event_type": "a.b"}])).await.unwrap();
     assert_eq!(statuses(&results), [Accepted]);
 }
 
 #[tokio::test]
-async fn our_own_subjects_are_refused() {
+async fn reserved_subjects_are_rejected() {
     let log = FakeLog::default();
     let batch = json!([{"event_type": "living_map.sync.agents"}, {"event_type": "living_map"}, {"event_type": "living_mapper.x"}]);
     let results = publish(&log, &FakeHistory::default(), batch).await.unwrap();
@@ -71,7 +74,7 @@ async fn our_own_subjects_are_refused() {
 }
 
 #[tokio::test]
-async fn an_absent_log_never_says_accepted() {
+async fn an_unavailable_log_accepts_nothing() {
     let log = FakeLog::failing(&[("a.b", || LogError::Unavailable("gone".into()))]);
     let problem = publish(&log, &FakeHistory::default(), json!([{"event_type": "a.b"}, {}])).await.unwrap_err();
     assert_eq!(problem.status(), 503);
@@ -87,7 +90,7 @@ async fn an_absent_log_never_says_accepted() {
 }
 
 #[tokio::test]
-async fn what_the_log_refuses_names_the_field() {
+async fn a_rejection_by_the_log_names_the_field() {
     let log = FakeLog::failing(&[
         ("not.recorded", || LogError::NotRecorded("not.recorded".into())),
         ("too.large", || LogError::TooLarge { size: 9, limit: 8 }),
@@ -96,5 +99,5 @@ async fn what_the_log_refuses_names_the_field() {
     let results = publish(&log, &FakeHistory::default(), batch).await.unwrap();
     assert_eq!(statuses(&results), [Rejected; 2]);
     assert_eq!(results.iter().map(|result| result.field).collect::<Vec<_>>(), [Some("event_type"), Some("payload")]);
-    assert_eq!(answer(results).status(), 422);
+    assert_eq!(respond(results).status(), 422);
 }

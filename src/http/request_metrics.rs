@@ -1,5 +1,5 @@
-//! Counting requests. The handles of the series are kept, so that a request costs two atomic operations instead of two
-//! look-ups by name and labels.
+//! Request counters. Keeps a handle of each series, so that a request costs two atomic operations instead of two lookups by
+//! name and labels.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -8,24 +8,23 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use metrics::{Counter, Histogram, Unit, counter, histogram};
 
-/// Bounds of the buckets of durations, in seconds, for the exporter: from a snapshot's microseconds to the request
-/// timeout.
+/// Bucket bounds of duration histograms, in seconds: from the microseconds of a snapshot to the request timeout.
 pub const DURATION_BUCKETS: &[f64] =
     &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// The name of the request duration's metric.
+/// Metric of the request duration.
 const DURATION_METRIC: &str = "living_map_http_request_duration_seconds";
 
-/// The label of requests that no route took.
+/// Route label of requests that match no route.
 const UNMATCHED: &str = "unmatched";
 
-/// Methods are free text on the wire; the label is one of these.
+/// Method labels: a closed set, since a client may send any method.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "other"];
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The series of every route, each made at its first request.
+/// Series of every route, each registered at its first request.
 #[derive(Default)]
-pub struct Traffic {
+pub struct RequestMetrics {
     routes: HashMap<String, Route>,
     unmatched: Route,
 }
@@ -38,14 +37,14 @@ struct Series {
     duration: OnceLock<Histogram>,
 }
 
-impl Traffic {
-    /// For these routes; the metrics recorder has to be installed before the first request.
-    pub fn of(routes: impl IntoIterator<Item = String>) -> Self {
+impl RequestMetrics {
+    /// Counters of these routes. The metrics recorder must be installed before the first request.
+    pub fn new(routes: impl IntoIterator<Item = String>) -> Self {
         describe();
         Self { routes: routes.into_iter().map(|route| (route, Route::default())).collect(), ..Self::default() }
     }
 
-    /// Counts one answer. `route` is none when no route took the request.
+    /// Counts a response. `route` is `None` if the request matched no route.
     pub fn count(&self, route: Option<&str>, method: &Method, status: StatusCode, took: Duration) {
         let (label, series) = route
             .and_then(|route| self.routes.get_key_value(route))
@@ -65,18 +64,18 @@ impl Traffic {
     }
 }
 
-/// Says in `/metrics` what this room's metrics mean.
+/// Registers the help texts of this module's metrics.
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("living_map_http_requests_total", Unit::Count, "requests, by route, method and class of status");
+    describe_counter!("living_map_http_requests_total", Unit::Count, "requests, by route, method, and status class");
     describe_histogram!(
         DURATION_METRIC,
         Unit::Seconds,
-        "time from a request's head to its answer's, by route and method"
+        "time from the request's head to the response's head, by route and method"
     );
     describe_counter!("living_map_http_panics_total", Unit::Count, "handlers that panicked");
-    describe_gauge!("living_map_http_connections", Unit::Count, "connections that speak HTTP");
-    describe_counter!("living_map_http_published_events_total", Unit::Count, "events of POST requests, by result");
+    describe_gauge!("living_map_http_connections", Unit::Count, "open HTTP connections; streams are not included");
+    describe_counter!("living_map_http_published_events_total", Unit::Count, "published events, by result");
 }
 
 #[cfg(test)]
@@ -89,14 +88,14 @@ mod tests {
     fn labels_are_from_closed_sets() {
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || {
-            let traffic = Traffic::of(["/known/{id}".to_owned()]);
+            let requests = RequestMetrics::new(["/known/{id}".to_owned()]);
             let odd = Method::from_bytes(b"BREW").unwrap();
             let took = Duration::from_millis(1);
             for _ in 0..2 {
-                traffic.count(Some("/known/{id}"), &Method::GET, StatusCode::OK, took);
+                requests.count(Some("/known/{id}"), &Method::GET, StatusCode::OK, took);
             }
-            traffic.count(Some("/stranger"), &odd, StatusCode::NOT_FOUND, took);
-            traffic.count(None, &odd, StatusCode::SWITCHING_PROTOCOLS, took);
+            requests.count(Some("/unknown"), &odd, StatusCode::NOT_FOUND, took);
+            requests.count(None, &odd, StatusCode::SWITCHING_PROTOCOLS, took);
         });
         let text = recorder.handle().render();
         for line in [

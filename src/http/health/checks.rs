@@ -1,0 +1,293 @@
+//! Checks of the readiness response, one type per dependency.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::access::KeysStatus;
+use crate::alerts::{Destination, RulesStatus};
+use crate::history::outbox::OutboxStanding;
+use crate::journal::JournalStatus;
+use crate::learner::LearnerStatus;
+use crate::lease::{LeadershipStatus, Role};
+use crate::log::WriterStatus;
+use crate::model::{Cursor, SourceHealth, SourceStatus};
+
+/// Checks of all dependencies.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Checks {
+    /// Event log.
+    pub log: Dependency,
+    /// History database.
+    pub history: Dependency,
+    /// History writer, which copies the log into the history; null if the log is the history table itself.
+    #[schema(required)]
+    pub writer: Option<WriterCheck>,
+    /// Map.
+    pub map: MapCheck,
+    /// Leadership: whether this replica runs the tasks that only one replica runs.
+    pub lease: LeaseCheck,
+    /// Upstreams.
+    pub sources: Vec<SourceHealth>,
+    /// Files of the error journal.
+    pub journal: JournalCheck,
+    /// Learner; null if this server does not learn.
+    #[schema(required)]
+    pub learner: Option<LearnerCheck>,
+    /// Alert rules file; null if none is configured.
+    #[schema(required)]
+    pub alerts: Option<AlertsCheck>,
+    /// Webhooks to which alerts are sent; null if the rules file has none, or the database does not respond.
+    #[schema(required)]
+    pub webhooks: Option<Vec<WebhookCheck>>,
+    /// WebSocket and SSE clients.
+    pub stream: StreamCheck,
+    /// Keys that verify tokens; null if none are fetched.
+    #[schema(required)]
+    pub keys: Option<KeysCheck>,
+}
+
+impl Checks {
+    /// Whether every dependency is available and the data of every upstream is fresh.
+    pub fn all_pass(&self) -> bool {
+        let down = [
+            self.log.error.is_some(),
+            self.history.error.is_some(),
+            self.writer.as_ref().is_some_and(|writer| writer.error.is_some()),
+            self.map.following != "current",
+            self.lease.role == "unknown",
+            self.sources.iter().any(|source| matches!(source.status, SourceStatus::Stale | SourceStatus::Down)),
+            self.journal.error.is_some(),
+            self.learner.as_ref().is_some_and(LearnerCheck::is_down),
+            self.alerts.as_ref().is_some_and(|alerts| alerts.error.is_some()),
+            self.webhooks.iter().flatten().any(|webhook| webhook.error.is_some()),
+            self.keys.as_ref().is_some_and(|keys| keys.error.is_some()),
+        ];
+        !down.contains(&true)
+    }
+}
+
+/// State of the alert rules file.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AlertsCheck {
+    /// `ok`, or `down`: the file is invalid, and the previous rules stay in force.
+    status: &'static str,
+    /// Number of rules in force.
+    rules: usize,
+    /// Time at which they were loaded.
+    loaded_at: DateTime<Utc>,
+    /// Error in the file.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<&RulesStatus> for AlertsCheck {
+    fn from(status: &RulesStatus) -> Self {
+        let RulesStatus { rules, loaded_at, error, .. } = status;
+        Self { status: status_of(error.as_deref()), rules: rules.len(), loaded_at: *loaded_at, error: error.clone() }
+    }
+}
+
+/// State of a webhook.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WebhookCheck {
+    /// Name in the rules file.
+    name: String,
+    /// `ok`, or `down`: the last attempt to deliver a pending message failed.
+    status: &'static str,
+    /// Number of pending messages.
+    waiting: u64,
+    /// Time since which the oldest pending message waits.
+    #[schema(required)]
+    oldest: Option<DateTime<Utc>>,
+    /// Error of the last attempt.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl WebhookCheck {
+    pub fn new(destination: &Destination, outbox: &[OutboxStanding]) -> Self {
+        let name = destination.name.clone();
+        let Some(pending) = outbox.iter().find(|pending| pending.destination == name) else {
+            return Self { name, status: "ok", waiting: 0, oldest: None, error: None };
+        };
+        let (oldest, error) = (Some(pending.oldest), pending.error.clone());
+        Self { name, status: status_of(error.as_deref()), waiting: pending.waiting, oldest, error }
+    }
+}
+
+/// State of the keys that verify tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeysCheck {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// Number of usable keys. They stay in use until new ones can be fetched.
+    keys: usize,
+    /// Time of the last successful fetch.
+    #[schema(required)]
+    last_success: Option<DateTime<Utc>>,
+    /// Error of the last fetch.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<KeysStatus> for KeysCheck {
+    fn from(KeysStatus { keys, last_success, error }: KeysStatus) -> Self {
+        Self { status: status_of(error.as_deref()), keys, last_success, error }
+    }
+}
+
+/// State of a dependency.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Dependency {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// Implementation: `jetstream` or `table`, `postgres` or `sqlite`.
+    kind: &'static str,
+    /// Error, if it is down.
+    error: Option<String>,
+}
+
+impl Dependency {
+    pub fn new(kind: &'static str, error: Option<String>) -> Self {
+        Self { status: status_of(error.as_deref()), kind, error }
+    }
+}
+
+/// State of the history writer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WriterCheck {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// Number of events in the log that are not in the history yet; null if unknown.
+    #[schema(required)]
+    lag: Option<u64>,
+    /// Time of the last commit.
+    #[schema(required)]
+    last_success: Option<DateTime<Utc>>,
+    /// Error, if it cannot write.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<&WriterStatus> for WriterCheck {
+    fn from(writer: &WriterStatus) -> Self {
+        let error = writer.database_error.clone().or_else(|| writer.log_error.clone());
+        Self { status: status_of(error.as_deref()), lag: writer.lag, last_success: writer.last_success, error }
+    }
+}
+
+/// State of leadership. The leader polls the upstreams, saves the map, and deletes expired data.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LeaseCheck {
+    /// `leading`: this replica is the leader; `following`: another one is; `unknown`: the database does not respond.
+    role: &'static str,
+    /// Time of the last change of the role.
+    since: DateTime<Utc>,
+    /// Fencing token, which grows with each change of leader; null if this replica does not lead, or is the only one.
+    #[schema(required)]
+    token: Option<u64>,
+    /// Error of the last renewal.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<LeadershipStatus> for LeaseCheck {
+    fn from(leadership: LeadershipStatus) -> Self {
+        let LeadershipStatus { role, since, error } = leadership;
+        let (role, token) = match role {
+            Role::Leading(token) => ("leading", token),
+            Role::Following => ("following", None),
+            Role::Unknown => ("unknown", None),
+        };
+        Self { role, since, token, error }
+    }
+}
+
+/// State of the error journal's files.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JournalCheck {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// Number of entries not written yet.
+    pending: usize,
+    /// Number of entries since the start that were dropped because too many were pending.
+    dropped: u64,
+    /// Time of the last write.
+    #[schema(required)]
+    last_flush: Option<DateTime<Utc>>,
+    /// Error of the object store.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<JournalStatus> for JournalCheck {
+    fn from(journal: JournalStatus) -> Self {
+        let JournalStatus { pending, dropped, last_flush, error } = journal;
+        Self { status: status_of(error.as_deref()), pending, dropped, last_flush, error }
+    }
+}
+
+/// State of the learner.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LearnerCheck {
+    /// `ok`, `down`, or `waiting`: it is rebuilding its windows, or another replica is learning.
+    status: &'static str,
+    /// Number of experiences in the stream that are not processed yet; null if unknown.
+    #[schema(required)]
+    lag: Option<u64>,
+    /// Number of agents in memory.
+    agents: usize,
+    /// Time at which it was last up to date.
+    #[schema(required)]
+    last_success: Option<DateTime<Utc>>,
+    /// Error, if it cannot learn.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl LearnerCheck {
+    /// Whether it cannot learn.
+    pub const fn is_down(&self) -> bool {
+        self.error.is_some()
+    }
+}
+
+impl From<&LearnerStatus> for LearnerCheck {
+    fn from(learner: &LearnerStatus) -> Self {
+        let LearnerStatus { learning, lag, agents, last_success, error, .. } = learner.clone();
+        let status = match &error {
+            Some(_) => "down",
+            None if learning => "ok",
+            None => "waiting",
+        };
+        Self { status, lag, agents, last_success, error }
+    }
+}
+
+/// State of the map.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MapCheck {
+    /// `catching_up` (reading the log after the start), `current`, or `stale` (the log is unavailable).
+    pub following: &'static str,
+    /// Error, if it is stale.
+    pub error: Option<String>,
+    /// Position of the last event in the map.
+    #[schema(value_type = String)]
+    pub cursor: Cursor,
+    /// Number of events in the log that are not in the map yet; null if unknown.
+    pub lag: Option<u64>,
+    /// Number of entities.
+    pub entities: usize,
+}
+
+/// State of the streams.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StreamCheck {
+    /// Number of connected clients.
+    pub clients: usize,
+}
+
+fn status_of(error: Option<&str>) -> &'static str {
+    if error.is_none() { "ok" } else { "down" }
+}
