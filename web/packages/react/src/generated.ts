@@ -78,26 +78,26 @@ export interface Alert {
   title: string;
 }
 
-/** The active alerts. */
+/** Active alerts. */
 export interface AlertList {
-  /** The position at which they are so. */
+  /** Log position of the map that the list was read from. */
   cursor: string;
-  /** At most 64, the most urgent first, then by id. */
+  /** At most 64 alerts, ordered by severity, most severe first, then by id. */
   items: Alert[];
 }
 
 /** How urgent an alert is. */
 export type AlertSeverity = "info" | "warning" | "critical";
 
-/** The file of alert rules. */
+/** State of the alert rules file. */
 export interface AlertsCheck {
-  /** What is wrong with the file. */
+  /** Error in the file. */
   error: string | null;
-  /** Since when. */
+  /** Time at which they were loaded. */
   loaded_at: string;
-  /** Rules in force. */
+  /** Number of rules in force. */
   rules: number;
-  /** `ok`, or `down`: the file as it is now cannot be used, and the rules before stay in force. */
+  /** `ok`, or `down`: the file is invalid, and the previous rules stay in force. */
   status: string;
 }
 
@@ -131,26 +131,26 @@ export interface ChannelItem {
   status: Status;
 }
 
-/** The dependencies, one by one. */
+/** Checks of all dependencies. */
 export interface Checks {
   alerts: AlertsCheck | null;
-  /** The durable record. */
+  /** History database. */
   history: Dependency;
-  /** The files of the error journal. */
+  /** Files of the error journal. */
   journal: JournalCheck;
   keys: KeysCheck | null;
   learner: LearnerCheck | null;
-  /** Whether this server does what one does for all servers of a database. */
+  /** Leadership: whether this replica runs the tasks that only one replica runs. */
   lease: LeaseCheck;
-  /** The ordered log. */
+  /** Event log. */
   log: Dependency;
-  /** The map. */
+  /** Map. */
   map: MapCheck;
-  /** The upstreams. */
+  /** Upstreams. */
   sources: SourceHealth[];
-  /** The WebSocket side. */
+  /** WebSocket and SSE clients. */
   stream: StreamCheck;
-  /** Where alerts are sent; null where the file names nothing, or the database does not answer. */
+  /** Webhooks to which alerts are sent; null if the rules file has none, or the database does not respond. */
   webhooks: WebhookCheck[] | null;
   writer: WriterCheck | null;
 }
@@ -235,69 +235,69 @@ export interface CurrentRun {
   started_at: string;
 }
 
-/** One of them, with its message */
+/** Get a dead letter with its message */
 export interface DeadLetterQuery {
-  /** As in the list */
+  /** Id of the dead letter */
   id: string;
 }
 
-/** Messages that could not be processed, newest first */
+/** List dead letters */
 export interface DeadLettersQuery {
-  /** The message's subject; `*` stands for one token, `>` for the rest. */
+  /** Subject of the message. `*` matches one token, `>` matches all remaining tokens. */
   subject?: string;
-  /** What became of it. */
-  status?: LetterStatus;
-  /** First failed at this time or later. ISO 8601 with `Z` or an offset; without one it is taken as UTC. */
+  /** First failed at or after this time. ISO 8601; UTC if it has no offset. */
   since?: string;
   /** First failed before this time. */
   until?: string;
-  /** Letters on a page. */
+  /** Maximum number of dead letters in the response. */
   limit?: number;
-  /** `next_cursor` of the page before. */
+  /** `next_cursor` of the previous page. */
   cursor?: string;
+  /** Status of the dead letter. */
+  status?: LetterStatus;
 }
 
-/** A dependency. */
+/** State of a dependency. */
 export interface Dependency {
-  /** Why it is down. */
+  /** Error, if it is down. */
   error: string | null;
-  /** Which implementation it is: `jetstream` or `table`, `postgres` or `sqlite`. */
+  /** Implementation: `jetstream` or `table`, `postgres` or `sqlite`. */
   kind: string;
   /** `ok` or `down`. */
   status: string;
 }
 
-/** What changed between two moments. */
+/** Differences between two moments. */
 export type Diff = Comparison & {
-  /** The position of the first moment. */
+  /** Position of the first moment. */
   from: string;
-  /** The position of the second. */
+  /** Position of the second moment. */
   to: string;
 };
 
-/** What changed between two moments */
+/** Compare two moments */
 export interface DiffQuery {
-  /** The first moment: a cursor, or a time of the log (ISO 8601). */
+  /** First moment: a cursor, or an ISO 8601 time. */
   from: string;
-  /** The second moment; now when not given. */
+  /** Second moment; the present if absent. */
   to?: string;
 }
 
-/** Entities of all layers */
+/** List entities */
 export interface EntitiesQuery {
-  /** Of this type. */
+  /** Type of the entity. */
   type?: EntityType;
-  /** Shown in this layer. */
+  /** Layer that shows the entity. */
   layer?: Layer;
-  /** In this status. */
+  /** Status of the entity. */
   status?: Status;
-  /** Belonging to this microDAO, by any of its names. */
+  /** Id or alias of the microDAO to which the entity belongs. */
   microdao_id?: string;
-  /** Whose id, label or alias contains this text, in any case. */
+  /** Text that the id, label, or an alias contains; case-insensitive. */
   q?: string;
-  /** Entities on a page. */
+  /** Maximum number of entities on a page. */
   limit?: number;
-  /** `next_cursor` of the page before. */
+  /** `next_cursor` of the previous page. */
   cursor?: string;
 }
 
@@ -317,17 +317,17 @@ export interface EntityDetail {
 
 /** A page of entities. */
 export interface EntityList {
-  /** Whether there are more. */
+  /** Whether there are further pages. */
   has_more: boolean;
-  /** The entities, ordered by id. */
+  /** Entities, ordered by id. */
   items: EntitySummary[];
-  /** For `cursor`, to get the next page; null on the last one. */
+  /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
 }
 
-/** One entity, whole */
+/** Get an entity */
 export interface EntityQuery {
-  /** Canonical id, or any alias: a uuid, a slug */
+  /** Canonical id or any alias, such as a UUID or slug */
   id: string;
 }
 
@@ -369,69 +369,69 @@ export interface Entry {
 
 /** Failed operations. */
 export interface ErrorList {
-  /** The entries, oldest first. */
+  /** Entries, oldest first. */
   items: Entry[];
 }
 
-/** Is anything broken? */
+/** Summarize failed operations */
 export interface ErrorsHealthQuery {
-  /** Minutes to look back. */
+  /** Length of the period before now, in minutes. */
   minutes?: number;
 }
 
-/** What failed, oldest first */
+/** List failed operations */
 export interface ErrorsQuery {
-  /** What was to do it: a service, `log`, `database`. */
+  /** Dependency that failed: an upstream, `log`, `database`, … */
   target?: string;
-  /** `read`, `write`, `delete`, `list`…; `rescue`. */
+  /** Operation that failed: `read`, `write`, `delete`, `list`, …, or `rescue` if older data was served instead. */
   operation?: string;
-  /** From this time on. ISO 8601 with `Z` or an offset; without one it is taken as UTC. */
+  /** At or after this time. ISO 8601; UTC if it has no offset. */
   since?: string;
-  /** The newest so many. */
+  /** Maximum number of entries; the newest ones are returned. */
   limit?: number;
 }
 
-/** Events over time. */
+/** Counts of events over time. */
 export interface EventCounts {
   /** Length of a bucket in seconds. */
   bucket_seconds: number;
-  /** When each bucket begins. The first may begin before `since` and the last end after `until`: only what is between
-   * them is counted. */
+  /** Start of each bucket. The first bucket may start before `since` and the last end after `until`; only events
+   * within the period are counted. */
   buckets: string[];
-  /** What `key` is. */
+  /** Field whose values the `key`s are. */
   group_by: string;
   other: OtherSeries | null;
-  /** The largest groups, the largest first. */
+  /** Largest groups, in descending order of `total`. */
   series: EventSeries[];
-  /** From this producer's time on. */
+  /** Start of the period, inclusive; producers' time. */
   since: string;
-  /** Events in all. */
+  /** Total number of events. */
   total: number;
-  /** Before this one. */
+  /** End of the period, exclusive. */
   until: string;
 }
 
 /** A page of events. */
 export interface EventList {
-  /** Whether there are more behind this page. */
+  /** Whether there are further pages. */
   has_more: boolean;
-  /** The events, newest first by their producers' time. */
+  /** Events, newest first by the producers' time. */
   items: HistoryItem[];
-  /** For `cursor`, to get the next page; null on the last one. */
+  /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
-  /** Events that match, on all pages. */
+  /** Number of matching events on all pages. */
   total: number;
-  /** Whether `total` is exact; if not, it is an estimate or as far as was counted. */
+  /** Whether `total` is exact; otherwise it is an estimate, or the point at which counting stopped. */
   total_exact: boolean;
 }
 
-/** Events of one group. */
+/** Counts of one group. */
 export interface EventSeries {
-  /** Events in each of `buckets`. */
+  /** Number of events in each of `buckets`. */
   counts: number[];
-  /** The group; null is that of the events without one. */
+  /** Value of the grouping field; null for events without one. */
   key: string | null;
-  /** Events in all. */
+  /** Total number of events. */
   total: number;
 }
 
@@ -445,11 +445,11 @@ export interface FieldChange {
   field: string;
 }
 
-/** A lesson that is handed out. */
+/** A lesson of a preamble. */
 export interface HandedOut {
-  /** The lesson. */
+  /** Lesson. */
   lesson: Lesson;
-  /** How much it matters, 0 to 1. */
+  /** Importance from 0 to 1. */
   score: number;
 }
 
@@ -465,80 +465,80 @@ export interface Health {
   version: string;
 }
 
-/** Events counted over time, for charts */
+/** Count events over time */
 export interface HistoryAggregateQuery {
-  /** From this time on (the producer's). ISO 8601 with `Z` or an offset; without one it is taken as UTC. */
+  /** At or after this time, by the producer's clock. ISO 8601; UTC if it has no offset. */
   since?: string;
   /** Before this time. */
   until?: string;
-  /** Subject; `*` stands for one token, `>` for the rest. */
+  /** Subject of the event. `*` matches one token, `>` matches all remaining tokens. */
   event_type?: string;
-  /** About this entity, by any of its names. */
+  /** Id or alias of the entity that the event is about. */
   entity_id?: string;
-  /** About entities of this type. */
+  /** Type of the entity that the event is about. */
   entity_type?: EntityType;
-  /** Sent by this service. */
+  /** Service that sent the event. */
   source_service?: string;
-  /** Length of a bucket: a whole number and `s`, `m`, `h` or `d`, from `1s` to `31d`. Buckets begin at whole multiples
-   * since 1970, in UTC; `since` and `until` make at most 1,000 of them. */
+  /** Length of a bucket: a whole number followed by `s`, `m`, `h`, or `d`, from `1s` to `31d`. Buckets start at whole
+   * multiples of it since 1970-01-01T00:00:00Z. The period may have at most 1,000 buckets. */
   bucket?: string;
-  /** What events are grouped by: `event_type`, `entity_id` or `source_service`. */
+  /** Field by which events are grouped: `event_type`, `entity_id`, or `source_service`. */
   group_by?: string;
-  /** Groups that are told one by one, the largest; the others are told together. */
+  /** Number of groups that get a series of their own, largest first. The rest is summed in `other`. */
   limit?: number;
 }
 
-/** An event. */
+/** An event of the history. */
 export interface HistoryItem {
-  /** Its position in the log; null for events recorded by the service this one replaces. */
+  /** Position in the event log; null for events recorded by the service that this one replaces. */
   cursor: string | null;
-  /** The entity it is about, by the name the producer used. */
+  /** Id or alias of the entity that the event is about, as the producer wrote it. */
   entity_id: string | null;
-  /** What that entity is. */
+  /** Type of that entity. */
   entity_type: string | null;
-  /** The NATS subject. */
+  /** NATS subject. */
   event_type: string;
-  /** Its id. */
+  /** Id of the event. */
   id: string;
-  /** What happened: any JSON value. */
+  /** Payload, any JSON value. */
   payload: unknown;
-  /** Who sent it. */
+  /** Service that sent the event. */
   source_service: string | null;
-  /** The producer's time. */
+  /** Producer's time. */
   timestamp: string;
 }
 
-/** Every event, newest first */
+/** List events */
 export interface HistoryQuery {
-  /** From this time on (the producer's). ISO 8601 with `Z` or an offset; without one it is taken as UTC. */
+  /** At or after this time, by the producer's clock. ISO 8601; UTC if it has no offset. */
   since?: string;
   /** Before this time. */
   until?: string;
-  /** Subject; `*` stands for one token, `>` for the rest. */
+  /** Subject of the event. `*` matches one token, `>` matches all remaining tokens. */
   event_type?: string;
-  /** About this entity, by any of its names. */
+  /** Id or alias of the entity that the event is about. */
   entity_id?: string;
-  /** About entities of this type. */
+  /** Type of the entity that the event is about. */
   entity_type?: EntityType;
-  /** Sent by this service. */
+  /** Service that sent the event. */
   source_service?: string;
-  /** Events on a page. */
+  /** Maximum number of events on a page. */
   limit?: number;
-  /** Events to skip; to read on and on, use `cursor`. */
+  /** Number of events to skip. Use `cursor` to read many pages. */
   offset?: number;
-  /** `next_cursor` of the page before, or an event's `cursor` to continue behind it. */
+  /** `next_cursor` of the previous page, or the `cursor` of an event to continue after it. */
   cursor?: string;
 }
 
-/** The files of the error journal. */
+/** State of the error journal's files. */
 export interface JournalCheck {
-  /** Entries since the start that will not be in a file, since too many waited. */
+  /** Number of entries since the start that were dropped because too many were pending. */
   dropped: number;
-  /** Why the store cannot be used. */
+  /** Error of the object store. */
   error: string | null;
-  /** When a file was written last. */
+  /** Time of the last write. */
   last_flush: string | null;
-  /** Entries that wait to be written. */
+  /** Number of entries not written yet. */
   pending: number;
   /** `ok` or `down`. */
   status: string;
@@ -558,13 +558,13 @@ export interface JournalHealth {
   unhealthy_targets: string[];
 }
 
-/** The keys that tokens are checked with. */
+/** State of the keys that verify tokens. */
 export interface KeysCheck {
-  /** Why they could not be read anew. */
+  /** Error of the last fetch. */
   error: string | null;
-  /** How many can be used. Those that are there are used for as long as no others can be had. */
+  /** Number of usable keys. They stay in use until new ones can be fetched. */
   keys: number;
-  /** When they were read last. */
+  /** Time of the last successful fetch. */
   last_success: string | null;
   /** `ok` or `down`. */
   status: string;
@@ -581,29 +581,29 @@ export interface Layers {
   space: SpaceLayer | null;
 }
 
-/** The learner. */
+/** State of the learner. */
 export interface LearnerCheck {
-  /** Agents that are remembered. */
+  /** Number of agents in memory. */
   agents: number;
-  /** Why it cannot learn. */
+  /** Error, if it cannot learn. */
   error: string | null;
-  /** Experiences in the stream that were not learned from yet; null when it is not known. */
+  /** Number of experiences in the stream that are not processed yet; null if unknown. */
   lag: number | null;
-  /** When experiences were learned from last, or there were none. */
+  /** Time at which it was last up to date. */
   last_success: string | null;
-  /** `ok`, `down`, or `waiting`: its windows are being made again, or it is another server's turn. */
+  /** `ok`, `down`, or `waiting`: it is rebuilding its windows, or another replica is learning. */
   status: string;
 }
 
-/** Who polls the upstreams, saves the map and deletes what is too old. */
+/** State of leadership. The leader polls the upstreams, saves the map, and deletes expired data. */
 export interface LeaseCheck {
-  /** Why the database did not say, when it was asked last. */
+  /** Error of the last renewal. */
   error: string | null;
-  /** `leading`: this server; `following`: another one; `unknown`: the database does not say. */
+  /** `leading`: this replica is the leader; `following`: another one is; `unknown`: the database does not respond. */
   role: string;
-  /** Since when. */
+  /** Time of the last change of the role. */
   since: string;
-  /** Grows with each change of hands; null when this server does not lead, or can have no other beside it. */
+  /** Fencing token, which grows with each change of leader; null if this replica does not lead, or is the only one. */
   token: number | null;
 }
 
@@ -659,105 +659,106 @@ export interface Lesson {
   version: number;
 }
 
-/** The life of a lesson. */
+/** Versions of a lesson and the operations on it. */
 export interface LessonHistory {
-  /** Its versions, from the first to the newest. */
+  /** Versions, oldest first. */
   items: Lesson[];
-  /** What was done with it, oldest first; the last 200. */
+  /** Operations, oldest first; the last 200. */
   operations: Operation[];
 }
 
-/** The life of a lesson */
+/** Get the history of a lesson */
 export interface LessonHistoryQuery {
-  /** The key of any of its versions */
+  /** Key of any version of the lesson */
   key: string;
 }
 
-/** Lessons. */
+/** A page of lessons. */
 export interface LessonList {
-  /** Whether there are more. */
+  /** Whether there are further pages. */
   has_more: boolean;
-  /** The lessons. */
+  /** Lessons. */
   items: Lesson[];
-  /** For `cursor`, to get the next page; null on the last one. */
+  /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
 }
 
-/** A lesson, its newest version */
+/** Get the newest version of a lesson */
 export interface LessonQuery {
-  /** The key of any of its versions */
+  /** Key of any version of the lesson */
   key: string;
 }
 
 /** Where in its life a lesson is. */
 export type LessonStatus = "candidate" | "active" | "rejected" | "superseded" | "retired";
 
-/** What was learned */
+/** List lessons */
 export interface LessonsQuery {
-  /** Of this agent, by any of its names. */
+  /** Id or alias of the agent that the lesson is about. */
   agent?: string;
-  /** Found by this rule. */
+  /** Rule that found the lesson. */
   rule?: string;
-  /** `none`: without those whose cause is told by a lesson of its own (or was rejected); else the key of that lesson: its
-   * effects. */
+  /** `none`: without lessons that are the effect of another lesson (even a rejected one). Otherwise the key of a lesson,
+   * to list its effects. */
   cause?: string;
-  /** With one of these statuses, separated by commas; without: `candidate` and `active`. */
+  /** Comma-separated statuses; `candidate` and `active` if absent. */
   status?: string;
-  /** With all of these words, or words that begin with them; the best first. Without: the newest first. */
+  /** Search text. Every word must match the beginning of a word in the lesson; best matches first. Without it the list
+   * is ordered newest first. */
   q?: string;
-  /** Lessons on a page. */
+  /** Maximum number of lessons on a page. */
   limit?: number;
-  /** `next_cursor` of the page before. */
+  /** `next_cursor` of the previous page. */
   cursor?: string;
 }
 
-/** A letter with its message. */
+/** A dead letter with its message. */
 export type LetterDetail = LetterItem & {
-  /** The message's id as an event. */
+  /** Event id of the message. */
   event_id: string;
-  /** What happened: any JSON value; null where the body was no JSON. */
+  /** Payload of the event, any JSON value; null if the message was not JSON. */
   payload: unknown;
-  /** Who sent it. */
+  /** Service that sent the message. */
   source_service?: string | null;
-  /** The producer's time. */
+  /** Producer's time. */
   timestamp: string;
 };
 
-/** A message that could not be processed. */
+/** A message that failed all its retries. */
 export interface LetterItem {
-  /** How often it was tried. */
+  /** Number of attempts. */
   attempts: number;
-  /** Why the last attempt failed. */
+  /** Error of the last attempt. */
   error: string;
-  /** When it failed first. */
+  /** Time of the first failure. */
   first_failed_at: string;
-  /** Its id. */
+  /** Id of the dead letter. */
   id: string;
-  /** When it failed last. */
+  /** Time of the last failure. */
   last_failed_at: string;
-  /** When it is tried again by itself; null when it is not. */
+  /** Time of the next automatic attempt; null if there will be none. */
   next_attempt_at: string | null;
-  /** The message's position in the log; null where it has none. */
+  /** Position of the message in the event log; null if it has none. */
   origin_cursor: string | null;
-  /** Its position there; 0 where it never got one. */
+  /** Sequence number in that stream; 0 if the message was never appended. */
   origin_sequence: number;
-  /** The stream that holds it; `table` for the table log. */
+  /** Stream that contains the message; `table` for the table log. */
   origin_stream: string;
-  /** The part of the server in which it failed: `history` (the record), `log` (the table log), `learner`… */
+  /** Processor that failed: `history` (history writer), `log` (table log), `learner`, … */
   processor: string;
-  /** What became of it. */
+  /** Status of the dead letter. */
   status: LetterStatus;
-  /** The message's subject. */
+  /** Subject of the message. */
   subject: string;
 }
 
-/** A page of letters. */
+/** A page of dead letters. */
 export interface LetterList {
-  /** Whether there are more behind this page. */
+  /** Whether there are further pages. */
   has_more: boolean;
-  /** The letters, newest first by their first failure. */
+  /** Dead letters, newest first by their first failure. */
   items: LetterItem[];
-  /** For `cursor`, to get the next page; null on the last one. */
+  /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
 }
 
@@ -771,17 +772,17 @@ export interface LetterList {
  * | `discarded` | | | refused | stays | */
 export type LetterStatus = "retrying" | "dead" | "replayed" | "discarded";
 
-/** The map. */
+/** State of the map. */
 export interface MapCheck {
-  /** The position folded last. */
+  /** Position of the last event in the map. */
   cursor: string;
   /** Number of entities. */
   entities: number;
-  /** Why it is stale. */
+  /** Error, if it is stale. */
   error: string | null;
-  /** `catching_up` (folding what was there at the start), `current`, or `stale` (the log is away). */
+  /** `catching_up` (reading the log after the start), `current`, or `stale` (the log is unavailable). */
   following: string;
-  /** Events in the log that are not folded yet; null when the log does not say. */
+  /** Number of events in the log that are not in the map yet; null if unknown. */
   lag: number | null;
 }
 
@@ -881,13 +882,13 @@ export interface Operation {
   version: number;
 }
 
-/** Events of the groups that are not told one by one. */
+/** Counts of all groups without a series of their own. */
 export interface OtherSeries {
-  /** Events in each of `buckets`. */
+  /** Number of events in each of `buckets`. */
   counts: number[];
-  /** How many groups. */
+  /** Number of these groups. */
   groups: number;
-  /** Events in all. */
+  /** Total number of events. */
   total: number;
 }
 
@@ -932,53 +933,53 @@ export interface Position {
   z: number;
 }
 
-/** The lessons for a run. */
+/** Lessons for an agent's next run. */
 export interface Preamble {
-  /** The agent, by its canonical id. */
+  /** Canonical id of the agent. */
   agent_id: string;
-  /** The lessons, the most important first. */
+  /** Lessons, most important first. */
   items: HandedOut[];
-  /** The same as Markdown; empty without lessons. */
+  /** The lessons as Markdown; empty without lessons. */
   markdown: string;
-  /** About how many tokens the Markdown takes. */
+  /** Approximate length of the Markdown in tokens. */
   tokens: number;
 }
 
-/** The lessons that matter for an agent's next run */
+/** Get the lessons for an agent's next run */
 export interface PreambleQuery {
-  /** The agent, by any of its names */
+  /** Id or alias of the agent */
   id: string;
-  /** What the agent is about to do, in its own words. */
+  /** Description of the agent's next task. */
   task?: string;
-  /** About how many tokens the text may take (four characters each). */
+  /** Approximate maximum length in tokens, at four characters each. */
   max_tokens?: number;
 }
 
 /** An RFC 9457 problem document. */
 export interface Problem {
-  /** What was wrong with this request and what was expected. */
+  /** What is wrong with this request and what was expected. */
   detail: string;
-  /** The field of the body that was wrong. */
+  /** Name of the body's field that is invalid. */
   field?: string | null;
-  /** The path of the request. */
+  /** Path of the request. */
   instance?: string | null;
-  /** The query or path parameter, or the header, that was wrong. */
+  /** Name of the query parameter, path parameter, or header that is invalid. */
   parameter?: string | null;
-  /** The HTTP status. */
+  /** HTTP status. */
   status: number;
-  /** The status in words. */
+  /** Reason phrase of the status. */
   title: string;
-  /** `about:blank`: the status says what kind of problem it is. */
+  /** Always `about:blank`: the status is the type of the problem. */
   type: string;
 }
 
-/** How well the server can do its work. */
+/** Readiness of the server. */
 export type Readiness = "ready" | "degraded" | "not_ready";
 
-/** How well the server can do its work, and what of it rests on what. */
+/** Readiness of the server and the state of its dependencies. */
 export interface Ready {
   checks: Checks | null;
-  /** The sum of the checks. */
+  /** Result of all checks. */
   status: Readiness;
 }
 
@@ -994,123 +995,123 @@ export interface Relation {
   type: EntityType;
 }
 
-/** What an entity is connected with. */
+/** Relations of an entity. */
 export interface RelationList {
-  /** The entity's canonical id. */
+  /** Canonical id of the entity. */
   id: string;
-  /** Its relations, ordered. */
+  /** Relations, in a stable order. */
   relations: Relation[];
 }
 
-/** What an entity is connected with */
+/** List an entity's relations */
 export interface RelationsQuery {
-  /** Canonical id, or any alias: a uuid, a slug */
+  /** Canonical id or any alias, such as a UUID or slug */
   id: string;
 }
 
 /** What is to be read, by path. */
 export interface Routes {
-  /** The lessons that matter for an agent's next run */
+  /** Get the lessons for an agent's next run */
   "/living-map/agents/{id}/preamble": {
     parameters: PreambleQuery;
     answer: Preamble;
   };
-  /** The active alerts, the most urgent first */
+  /** List active alerts */
   "/living-map/alerts": {
     parameters: Record<string, never>;
     answer: AlertList;
   };
-  /** The silences, those that are over not among them */
+  /** List silences */
   "/living-map/alerts/silences": {
     parameters: Record<string, never>;
     answer: SilenceList;
   };
-  /** Messages that could not be processed, newest first */
+  /** List dead letters */
   "/living-map/dead-letters": {
     parameters: DeadLettersQuery;
     answer: LetterList;
   };
-  /** One of them, with its message */
+  /** Get a dead letter with its message */
   "/living-map/dead-letters/{id}": {
     parameters: DeadLetterQuery;
     answer: LetterDetail;
   };
-  /** What changed between two moments */
+  /** Compare two moments */
   "/living-map/diff": {
     parameters: DiffQuery;
     answer: Diff;
   };
-  /** Entities of all layers */
+  /** List entities */
   "/living-map/entities": {
     parameters: EntitiesQuery;
     answer: EntityList;
   };
-  /** One entity, whole */
+  /** Get an entity */
   "/living-map/entities/{id}": {
     parameters: EntityQuery;
     answer: EntityDetail;
   };
-  /** What an entity is connected with */
+  /** List an entity's relations */
   "/living-map/entities/{id}/relations": {
     parameters: RelationsQuery;
     answer: RelationList;
   };
-  /** What failed, oldest first */
+  /** List failed operations */
   "/living-map/errors": {
     parameters: ErrorsQuery;
     answer: ErrorList;
   };
-  /** Is anything broken? */
+  /** Summarize failed operations */
   "/living-map/errors/health": {
     parameters: ErrorsHealthQuery;
     answer: JournalHealth;
   };
-  /** Liveness */
+  /** Check liveness */
   "/living-map/health": {
     parameters: Record<string, never>;
     answer: Health;
   };
-  /** Every event, newest first */
+  /** List events */
   "/living-map/history": {
     parameters: HistoryQuery;
     answer: EventList;
   };
-  /** Events counted over time, for charts */
+  /** Count events over time */
   "/living-map/history/aggregate": {
     parameters: HistoryAggregateQuery;
     answer: EventCounts;
   };
-  /** What was learned */
+  /** List lessons */
   "/living-map/lessons": {
     parameters: LessonsQuery;
     answer: LessonList;
   };
-  /** A lesson, its newest version */
+  /** Get the newest version of a lesson */
   "/living-map/lessons/{key}": {
     parameters: LessonQuery;
     answer: Lesson;
   };
-  /** The life of a lesson */
+  /** Get the history of a lesson */
   "/living-map/lessons/{key}/history": {
     parameters: LessonHistoryQuery;
     answer: LessonHistory;
   };
-  /** Readiness */
+  /** Check readiness */
   "/living-map/ready": {
     parameters: Record<string, never>;
     answer: Ready;
   };
-  /** The whole map */
+  /** Get the whole map */
   "/living-map/snapshot": {
     parameters: SnapshotQuery;
     answer: Snapshot;
   };
-  /** Saved snapshots, newest first */
+  /** List saved snapshots */
   "/living-map/snapshots": {
     parameters: SavedSnapshotsQuery;
     answer: SavedList;
   };
-  /** One saved snapshot, whole */
+  /** Get a saved snapshot */
   "/living-map/snapshots/{id}": {
     parameters: SavedSnapshotQuery;
     answer: Snapshot;
@@ -1119,45 +1120,45 @@ export interface Routes {
 
 /** A saved snapshot. */
 export interface SavedItem {
-  /** The position it is exact at; null for those of the service this one replaces. */
+  /** Position of the event log that it shows; null for snapshots of the service that this one replaces. */
   cursor: string | null;
-  /** The log's time of the last event in it. */
+  /** Time at which the log took the last event that it shows. */
   generated_at: string;
-  /** Its id. */
+  /** Id of the saved snapshot. */
   id: string;
-  /** When it was saved. */
+  /** Time at which it was saved. */
   saved_at: string;
-  /** Bytes of its JSON. */
+  /** Size of its JSON in bytes. */
   size_bytes: number | null;
-  /** Version of its shape. */
+  /** Version of its format. */
   version: string | null;
 }
 
 /** A page of saved snapshots. */
 export interface SavedList {
-  /** Whether there are more behind this page. */
+  /** Whether there are further pages. */
   has_more: boolean;
-  /** The snapshots, newest first. */
+  /** Saved snapshots, newest first. */
   items: SavedItem[];
-  /** For `cursor`, to get the next page; null on the last one. */
+  /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
-  /** How far back time travel reaches: the earliest position that `at` and `diff` show; null while that cannot be said. */
+  /** Oldest position that `at`, `from`, and `to` can refer to; null if it cannot be determined at present. */
   oldest_cursor: string | null;
-  /** The log's time there. */
+  /** Time of the event log at that position. */
   oldest_time: string | null;
 }
 
-/** One saved snapshot, whole */
+/** Get a saved snapshot */
 export interface SavedSnapshotQuery {
-  /** As in the list */
+  /** Id of the saved snapshot */
   id: string;
 }
 
-/** Saved snapshots, newest first */
+/** List saved snapshots */
 export interface SavedSnapshotsQuery {
-  /** Snapshots on a page. */
+  /** Maximum number of snapshots on a page. */
   limit?: number;
-  /** `next_cursor` of the page before. */
+  /** `next_cursor` of the previous page. */
   cursor?: string;
 }
 
@@ -1188,9 +1189,9 @@ export interface Silence {
   until: string;
 }
 
-/** The silences. */
+/** Silences in effect. */
 export interface SilenceList {
-  /** At most 256, the oldest first. */
+  /** At most 256 silences, oldest first. */
   items: Silence[];
 }
 
@@ -1204,15 +1205,15 @@ export interface Snapshot {
   meta: Meta;
 }
 
-/** The whole map */
+/** Get the whole map */
 export interface SnapshotQuery {
-  /** Only these layers, comma-separated; the others are `null`. All when not given. */
+  /** Comma-separated layers to include; the others are `null`. All layers if absent. */
   layers?: Layer[];
-  /** Poll the upstreams first, and wait for a bounded time until the map shows what they said and every event that was
-   * accepted before. A poll that is under way, or ended less than a second ago, counts. */
+  /** Poll the upstreams first, then wait for a bounded time until the map shows their answers and every event accepted
+   * before the request. A poll in progress, or one that ended less than a second ago, is reused. */
   fresh?: boolean;
-  /** The map of this moment instead: a cursor, or a time of the log (ISO 8601; the last event that the log took at or
-   * before it). `meta.sources` is empty then: how the upstreams were doing is not in the log. */
+  /** Past moment to show instead of the present: a cursor, or an ISO 8601 time, which selects the last event that the
+   * log took at or before it. `meta.sources` is then empty, since the log does not contain upstream health. */
   at?: string;
 }
 
@@ -1262,33 +1263,33 @@ export interface SpaceNode {
 /** How an entity is doing. */
 export type Status = "active" | "inactive" | "online" | "offline" | "warning" | "error" | "idle";
 
-/** The WebSocket side. */
+/** State of the streams. */
 export interface StreamCheck {
-  /** Clients connected now. */
+  /** Number of connected clients. */
   clients: number;
 }
 
-/** A webhook. */
+/** State of a webhook. */
 export interface WebhookCheck {
-  /** Why the last one was not taken. */
+  /** Error of the last attempt. */
   error: string | null;
-  /** Its name in the file. */
+  /** Name in the rules file. */
   name: string;
-  /** Since when the one waits that waits longest. */
+  /** Time since which the oldest pending message waits. */
   oldest: string | null;
-  /** `ok`, or `down`: a message that waits was not taken when it was sent last. */
+  /** `ok`, or `down`: the last attempt to deliver a pending message failed. */
   status: string;
-  /** Messages that wait. */
+  /** Number of pending messages. */
   waiting: number;
 }
 
-/** The history writer. */
+/** State of the history writer. */
 export interface WriterCheck {
-  /** Why it cannot write. */
+  /** Error, if it cannot write. */
   error: string | null;
-  /** Events in the log that are not in the record yet; null when it is not known. */
+  /** Number of events in the log that are not in the history yet; null if unknown. */
   lag: number | null;
-  /** When a batch was committed last. */
+  /** Time of the last commit. */
   last_success: string | null;
   /** `ok` or `down`. */
   status: string;
