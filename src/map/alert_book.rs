@@ -1,4 +1,4 @@
-//! The alerts alone, folded exactly as the map folds them.
+//! Alerts and silences folded alone, with the same result as in the map.
 
 use std::collections::VecDeque;
 
@@ -6,43 +6,45 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::alerts::Alerts;
-use super::{State, reduce};
 use crate::model::{Alert, AlertChange, LogEntry};
 
-/// Events about alerts that are known when they come again.
-const KNOWN: usize = 256;
+use super::state::State;
+use super::state::alerts::Alerts;
+use super::{apply, decode};
 
-/// The active alerts and the silences at a position of the log, for whoever follows the log at a pace of its own and keeps
-/// its place: it can be saved, and folding goes on from there. Bounded, as the map's part is.
+/// Number of events about alerts that are remembered to detect duplicates.
+const MAX_KNOWN: usize = 256;
+
+/// The active alerts and silences at a position of the log, for a consumer with a position of its own. It can be saved, and
+/// folds on after loading. Saved as JSON in the webhooks' state: its fields keep their names. Bounded like the map's part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AlertBook {
     alerts: Alerts,
     logged_at: DateTime<Utc>,
-    /// The latest events about alerts: the map passes over what comes twice, and so does this.
+    /// The latest events about alerts, to ignore duplicates as the map does.
     known: VecDeque<Uuid>,
 }
 
 impl AlertBook {
-    /// That of a map, at its position.
+    /// The alerts of a map, at its position.
     #[must_use]
     pub fn of(map: &State) -> Self {
         Self { alerts: map.alerts.clone(), logged_at: map.logged_at, known: VecDeque::new() }
     }
 
-    /// Folds the next entry; the alerts that were raised, changed or cleared by it, or by the time that passed.
+    /// Folds the next entry; returns the alerts that it, or the passage of time, raised, changed or cleared.
     pub fn apply(&mut self, entry: &LogEntry) -> Vec<AlertChange> {
         self.logged_at = self.logged_at.max(entry.logged_at);
         let mut changes = self.alerts.expire(self.logged_at);
         let event = &entry.event;
-        if let Some(said) = reduce::of_alerts(event, event.timestamp.min(self.logged_at))
+        if let Some(operation) = decode::alert_operation(event, event.timestamp.min(self.logged_at))
             && !self.known.contains(&event.id)
         {
-            if self.known.len() >= KNOWN {
+            if self.known.len() >= MAX_KNOWN {
                 self.known.pop_front();
             }
             self.known.push_back(event.id);
-            changes.extend(self.alerts.hear(said, self.logged_at));
+            changes.extend(apply::alerts::apply(&mut self.alerts, operation, self.logged_at));
         }
         changes
     }
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_comes_twice_raises_nothing_again_also_after_a_restart() {
+    fn a_duplicate_raises_nothing_also_after_a_restart() {
         let mut book = AlertBook::default();
         let raised = entry(1, "living_map.alert.raised", "disk");
         assert_eq!(book.apply(&raised).len(), 1);

@@ -1,4 +1,4 @@
-//! The fields that the map keeps: what their values look like, and whose word counts.
+//! The fields of entities: names, shapes of values, and the precedence of services.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,12 +7,12 @@ use crate::model::{EntityType, Service};
 
 use super::names;
 
-/// Longest text of one field, in bytes; a longer one is ignored as a wrong type is.
+/// Longest text of one field, in bytes; a longer one is ignored like a wrong type.
 const MAX_TEXT_BYTES: usize = 16 * 1024;
-/// Most items of one list field; the rest is cut.
+/// Most items of one list field; the rest is dropped.
 const MAX_LIST_ITEMS: usize = 1_024;
 
-/// A field that the map keeps, whatever the type of entity.
+/// A field of any type of entity. Saved states keep the names of the variants, and the order decides the order of facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Field {
@@ -49,8 +49,8 @@ pub(super) enum Field {
 }
 
 impl Field {
-    /// Whether it shows in the part of items that changes all the time, and nowhere else, where items have such a part.
-    pub(super) const fn is_vital(self) -> bool {
+    /// Whether it shows only among an item's live fields, where the item has any.
+    pub(super) const fn is_live(self) -> bool {
         matches!(
             self,
             Self::Status
@@ -69,20 +69,20 @@ impl Field {
     }
 }
 
-/// What a field's value looks like; another shape is ignored.
+/// The shape of a field's value; a value of another shape is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// A text that is not empty.
+    /// A non-empty text.
     Text,
     /// An id: a text or an integer.
     Reference,
     /// Ids, ordered.
     References,
     Flag,
-    /// A whole number from 0.
+    /// A whole number, at least 0.
     Count,
     Number,
-    /// 0 to 1; a number above 1 and up to 100 is taken as percent.
+    /// 0 to 1; a number above 1 and up to 100 is a percentage.
     Load,
     Texts,
     /// `[{token_symbol, balance}]`, ordered by token.
@@ -97,7 +97,7 @@ struct Spec {
     name: &'static str,
     field: Field,
     shape: Shape,
-    /// Whose word counts, best first. A service that is not listed comes after those that are.
+    /// Services by precedence, best first. Services that are not listed rank last.
     order: &'static [Service],
 }
 
@@ -178,21 +178,23 @@ const fn specs(kind: EntityType) -> &'static [Spec] {
     }
 }
 
-/// How much a service counts about a field: smaller is more, and never 0 or 255.
+/// Rank of a service for a field: the smallest wins; never 0 or 255.
 pub(super) fn service_rank(kind: EntityType, field: Field, service: Service) -> u8 {
     let order = specs(kind).iter().find(|spec| spec.field == field).map_or(&[][..], |spec| spec.order);
-    let place = order.iter().position(|listed| *listed == service).unwrap_or(order.len() + service as usize);
-    u8::try_from(place + 1).unwrap_or(u8::MAX - 1)
+    let rank = order.iter().position(|listed| *listed == service).unwrap_or(order.len() + service as usize);
+    u8::try_from(rank + 1).unwrap_or(u8::MAX - 1)
 }
 
-/// A field's value in its normal form, so that equal values compare equal and a value read back from the log is the
-/// same; none for a wrong type or an unknown field. JSON null means: said to be nothing.
+/// Normalizes a field's value, so that equal values compare equal and a value read back from the log is the same; none for
+/// a wrong type or an unknown field. JSON null states that there is no value.
 pub(super) fn read(kind: EntityType, name: &str, value: &Value) -> Option<(Field, Value)> {
     let spec = specs(kind).iter().find(|spec| spec.name == name)?;
-    if value.is_null() {
-        return Some((spec.field, Value::Null));
-    }
-    Some((spec.field, spec.shape.read(value)?))
+    Some((spec.field, spec.read(value)?))
+}
+
+/// [`read`] for a known field.
+pub(super) fn read_field(kind: EntityType, field: Field, value: &Value) -> Option<Value> {
+    specs(kind).iter().find(|spec| spec.field == field)?.read(value)
 }
 
 /// The field of a name.
@@ -200,9 +202,15 @@ pub(super) fn field_named(kind: EntityType, name: &str) -> Option<Field> {
     specs(kind).iter().find(|spec| spec.name == name).map(|spec| spec.field)
 }
 
-/// The name of a field on the wire and in answers.
+/// The name of a field in payloads and answers.
 pub(super) fn name_of(kind: EntityType, field: Field) -> &'static str {
     specs(kind).iter().find(|spec| spec.field == field).map_or("", |spec| spec.name)
+}
+
+impl Spec {
+    fn read(&self, value: &Value) -> Option<Value> {
+        if value.is_null() { Some(Value::Null) } else { self.shape.read(value) }
+    }
 }
 
 impl Shape {
@@ -241,9 +249,9 @@ impl Shape {
     }
 }
 
-/// A whole number from 0, also when it is written as a float.
+/// A whole number, at least 0, also if written as a float.
 pub(super) fn count(value: &Value) -> Option<u64> {
-    /// The largest float below which every whole number is exact: 2^53.
+    /// 2^53: up to it floats represent every whole number exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before")]
     value.as_u64().or_else(|| {
@@ -252,12 +260,12 @@ pub(super) fn count(value: &Value) -> Option<u64> {
     })
 }
 
-/// A finite number; negative zero becomes zero, as it does in the log.
+/// A finite number; negative zero becomes zero, as in the log.
 pub(super) fn number(value: &Value) -> Option<f64> {
     value.as_f64().filter(|number| number.is_finite()).map(|number| number + 0.0)
 }
 
-/// An exact decimal (`-12.50`), from a text or a number.
+/// An exact decimal (`-12.50`), from a string or a number.
 pub(super) fn decimal(value: &Value) -> Option<String> {
     const MAX_DIGITS: usize = 80;
     let text = match value {
@@ -280,7 +288,7 @@ fn treasury(value: &Value) -> Option<Value> {
             Some((token.to_owned(), decimal(item.get("balance")?)?))
         })
         .collect();
-    // of a token that is listed twice the last one counts
+    // if a token is listed twice, the last balance counts
     tokens.reverse();
     tokens.sort_by(|a, b| a.0.cmp(&b.0));
     tokens.dedup_by(|a, b| a.0 == b.0);
@@ -314,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_normal_form_is_stable() {
+    fn normalizing_twice_changes_nothing() {
         use EntityType::{Agent, Dao, Node};
         for (kind, name, value, normal) in [
             (Agent, "microdao_id", json!(7), json!("7")),

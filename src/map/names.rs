@@ -1,4 +1,4 @@
-//! Names of entities in their normal form.
+//! Normalized names of entities.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 use crate::model::EntityType;
 
-/// Longest name of an entity without its type's prefix, in bytes; a longer one names nothing.
+/// Longest name without its type's prefix, in bytes; a longer one is ignored.
 const MAX_NAME_BYTES: usize = 256;
 
-/// What a name is to its entity.
+/// Kind of a name. Saved states keep the names of the variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum NameKind {
-    /// An `external_id`, a number, a name chosen by somebody.
+    /// An `external_id`, a number, or any other name.
     External,
     /// A slug.
     Slug,
-    /// A uuid: two entities with different ones are different things.
+    /// A uuid: entities with different uuids are different.
     Uuid,
 }
 
@@ -31,15 +31,35 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Reads a name as anybody writes it; a uuid is a uuid, whatever else it was taken for.
-    pub(super) fn read(kind: EntityType, raw: &str, taken_for: NameKind) -> Option<Self> {
+    /// Normalizes a name. `assumed` is its kind unless it is a uuid.
+    pub(super) fn read(kind: EntityType, raw: &str, assumed: NameKind) -> Option<Self> {
         let text = prefixed(kind, raw)?;
-        let name_kind = if is_uuid(own_part(&text)) { NameKind::Uuid } else { taken_for };
+        let name_kind = if is_uuid(own_part(&text)) { NameKind::Uuid } else { assumed };
         Some(Self { text: text.into(), kind: name_kind })
+    }
+
+    /// Normalizes all names of one entity, the slug last, without duplicates.
+    pub(super) fn read_all<'a>(
+        kind: EntityType,
+        raw: impl Iterator<Item = &'a str>,
+        slug: Option<&'a str>,
+    ) -> Vec<Self> {
+        let slug_name = slug.and_then(|slug| prefixed(kind, slug));
+        let mut found: Vec<Self> = Vec::new();
+        for raw in raw.chain(slug) {
+            let Some(mut name) = Self::read(kind, raw, NameKind::External) else { continue };
+            if name.kind == NameKind::External && slug_name.as_deref() == Some(&*name.text) {
+                name.kind = NameKind::Slug;
+            }
+            if !found.iter().any(|known| known.text == name.text) {
+                found.push(name);
+            }
+        }
+        found
     }
 }
 
-/// The name with its type's prefix, a uuid in lower case; none when it is empty or too long.
+/// The name with its type's prefix, a uuid in lower case; none for an empty or too long name.
 pub(super) fn prefixed(kind: EntityType, raw: &str) -> Option<String> {
     let raw = raw.trim();
     let bare_prefix = raw.strip_suffix(':') == Some(kind.as_str());
@@ -59,7 +79,7 @@ pub(super) fn own_part(name: &str) -> &str {
     name.split_once(':').map_or(name, |(_, own)| own)
 }
 
-/// An id as publishers send it: a text or an integer.
+/// An id in a payload: a string or an integer.
 pub(super) fn raw_id(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.trim().is_empty() && text.len() <= 2 * MAX_NAME_BYTES => {
@@ -75,7 +95,7 @@ fn is_uuid(own: &str) -> bool {
     own.len() == HYPHENATED && Uuid::try_parse(own).is_ok()
 }
 
-/// A display name as a slug would write it: `Aurora Circle` is `aurora-circle`.
+/// A display name in the form of a slug: `Aurora Circle` becomes `aurora-circle`.
 pub(super) fn slugified(name: &str) -> String {
     let mut slug = String::with_capacity(name.len());
     for c in name.chars() {
@@ -98,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_get_their_prefix_and_uuids_are_seen() {
+    fn names_get_a_prefix_and_uuids_are_detected() {
         let uuid = "AFD7AE6D-1111-4111-8111-111111111111";
         let name = Name::read(EntityType::Agent, uuid, NameKind::Slug).unwrap();
         assert_eq!((&*name.text, name.kind), ("agent:afd7ae6d-1111-4111-8111-111111111111", NameKind::Uuid));

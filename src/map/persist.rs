@@ -1,4 +1,4 @@
-//! The map from its saved form: everything that is made from the rest is made again.
+//! Saved states: encodes a state, and rebuilds from the encoded form everything that is derived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,27 +8,28 @@ use serde::Deserialize;
 
 use crate::model::{Cursor, Epoch, Service};
 
-use super::alerts::Alerts;
-use super::diff::CityFigures;
-use super::entity::{Key, Slab};
-use super::runs::Runs;
-use super::seen::Seen;
-use super::usage::Counter;
-use super::view::Published;
-use super::{DEFAULT_MAX_ENTITIES, Index, State};
+use super::city::CityFigures;
+use super::state::alerts::Alerts;
+use super::state::counter::Counter;
+use super::state::entity::Entity;
+use super::state::item::PublishedItem;
+use super::state::runs::Runs;
+use super::state::seen::SeenEvents;
+use super::state::slab::{EntityKey, Slab};
+use super::state::{DEFAULT_MAX_ENTITIES, Index, State};
 
-/// Which builds can read each other's saved states. To be raised whenever the saved form changes, or the fold makes
-/// another map of the same events: a state of another version is not read, and the log is folded from before it.
+/// Version of the saved form. To be raised whenever the form changes, or the fold computes a different map from the same
+/// events: a state of another version is not loaded, and the log is folded from the beginning.
 pub const STATE_VERSION: i32 = 3;
 
-/// A [`State`] as it is saved: the same fields in the same order, since they are told apart by their places.
+/// The saved fields of a [`State`] in the same order, because they are identified by position.
 #[derive(Deserialize)]
-pub(super) struct Saved {
+struct SavedState {
     cursor: Cursor,
     logged_at: DateTime<Utc>,
-    seen: Seen,
-    entities: Slab,
-    counted: Counter,
+    seen: SeenEvents,
+    entities: Slab<Entity>,
+    network_usage: Counter,
     city: CityFigures,
     alerts: Alerts,
     marks: BTreeMap<Service, u64>,
@@ -36,20 +37,19 @@ pub(super) struct Saved {
     pending_labels: BTreeSet<String>,
 }
 
-impl From<Saved> for State {
-    fn from(saved: Saved) -> Self {
-        let Saved { cursor, logged_at, seen, entities, counted, city, alerts, marks, pending_labels, runs } = saved;
+impl From<SavedState> for State {
+    fn from(saved: SavedState) -> Self {
         let mut state = Self {
-            cursor,
-            logged_at,
-            seen,
-            entities,
-            counted,
-            city,
-            alerts,
-            marks,
-            pending_labels,
-            runs,
+            cursor: saved.cursor,
+            logged_at: saved.logged_at,
+            seen: saved.seen,
+            entities: saved.entities,
+            network_usage: saved.network_usage,
+            city: saved.city,
+            alerts: saved.alerts,
+            marks: saved.marks,
+            runs: saved.runs,
+            pending_labels: saved.pending_labels,
             max_entities: DEFAULT_MAX_ENTITIES,
             turned_away: 0,
             index: Index::default(),
@@ -60,66 +60,78 @@ impl From<Saved> for State {
 }
 
 impl State {
-    /// The same map as a fold of the log `epoch`: one that has the same entries under another identity.
+    /// The same map as a fold of the log `epoch`, which has the same entries under another identity.
     #[must_use]
     pub fn of_log(mut self, epoch: Epoch) -> Self {
         self.cursor.epoch = epoch;
         self
     }
 
-    /// All of it, to be read by [`State::from_saved`] of a build with the same [`STATE_VERSION`]: as `MessagePack`, whose
-    /// structs are arrays: of a map of 10,000 entities less than half of what JSON is.
+    /// Encodes the state for [`State::from_saved`] of a build with the same [`STATE_VERSION`]. The format is `MessagePack`
+    /// with structs as arrays: for a map of 10,000 entities less than half the size of JSON.
     ///
     /// # Errors
-    /// Never in practice: everything in it can be written.
+    /// Never in practice: every value can be encoded.
     pub fn to_saved(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
         rmp_serde::to_vec(self)
     }
 
-    /// What [`State::to_saved`] wrote: folding goes on from it exactly as from the original. Its bound is
+    /// Loads a state written by [`State::to_saved`]; it folds on exactly as the original. Its limit of entities is
     /// [`DEFAULT_MAX_ENTITIES`], see [`State::with_max_entities`].
     ///
     /// # Errors
-    /// These bytes are no saved state of this build.
+    /// The bytes are not a saved state of this version.
     pub fn from_saved(bytes: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
-        rmp_serde::from_slice(bytes)
+        rmp_serde::from_slice::<SavedState>(bytes).map(Self::from)
     }
 
     fn rebuild(&mut self) {
-        let keys: Vec<Key> = self.entities.iter().map(|(key, _)| key).collect();
-        for key in &keys {
+        let keys: Vec<EntityKey> = self.entities.iter().map(|(key, _)| key).collect();
+        self.rebuild_names(&keys);
+        self.rebuild_references(&keys);
+        self.rebuild_items(&keys);
+    }
+
+    fn rebuild_names(&mut self, keys: &[EntityKey]) {
+        for key in keys {
             let Some(entity) = self.entities.get(*key) else { continue };
             for name in &entity.names {
                 self.index.names.insert(Arc::clone(&name.text), *key);
             }
-            let (due, labels) = (entity.due(), entity.current_labels());
-            self.index.reschedule(*key, None, due);
+            let (deadline, labels) = (entity.next_deadline(), entity.current_labels());
+            self.index.reschedule(*key, None, deadline);
             for label in &labels {
                 self.index.labels.entry(label.clone()).or_default().insert(*key);
             }
             if let Some(entity) = self.entities.get_mut(*key) {
-                entity.deadline = due;
+                entity.deadline = deadline;
                 entity.labels = labels;
             }
         }
-        for key in &keys {
+    }
+
+    fn rebuild_references(&mut self, keys: &[EntityKey]) {
+        for key in keys {
             let Some(entity) = self.entities.get(*key) else { continue };
             let references = self.references_of(entity);
             for reference in &references {
-                self.enter_reference(*key, reference);
+                self.register_reference(*key, reference);
             }
             if let Some(entity) = self.entities.get_mut(*key) {
                 entity.references = references;
             }
         }
+    }
+
+    fn rebuild_items(&mut self, keys: &[EntityKey]) {
         for key in keys {
-            let Some(entity) = self.entities.get(key).filter(|entity| entity.visible()) else { continue };
+            let Some(entity) = self.entities.get(*key).filter(|entity| entity.is_visible()) else { continue };
             let Some(item) = self.view(entity) else { continue };
             let id = Arc::clone(&entity.id);
             self.index.totals.add(&item);
-            self.index.order.insert(Arc::clone(&id), key);
-            if let Some(entity) = self.entities.get_mut(key) {
-                entity.published = Some(Published::new(id, item));
+            self.index.order.insert(Arc::clone(&id), *key);
+            if let Some(entity) = self.entities.get_mut(*key) {
+                entity.published = Some(PublishedItem::new(id, item));
             }
         }
     }

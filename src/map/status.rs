@@ -1,12 +1,8 @@
-//! The closed set of statuses: which words mean which, and whose word counts.
+//! The words for statuses.
 
 use crate::model::Status;
 
-use super::entity::Entity;
-use super::facts::Source;
-use super::fields::Field;
-
-/// What publishers and upstreams call a status; none for words nobody is known to use.
+/// The status that a publisher or an upstream means by a word; none for an unknown word.
 pub(super) fn read(word: &str) -> Option<Status> {
     Some(match word.trim().to_ascii_lowercase().as_str() {
         "active" | "busy" | "working" | "running" | "good" => Status::Active,
@@ -18,55 +14,6 @@ pub(super) fn read(word: &str) -> Option<Status> {
         "idle" | "away" | "sleeping" | "paused" => Status::Idle,
         _ => return None,
     })
-}
-
-fn said(entity: &Entity, field: Field) -> Option<Status> {
-    entity.facts.text(field).and_then(read)
-}
-
-fn switched_off(entity: &Entity) -> bool {
-    entity.facts.flag(Field::IsActive) == Some(false)
-}
-
-/// Switched off in the registry, then a failure that no success followed, then a run under way, then presence (an
-/// event's or the city's).
-pub(super) fn of_agent(entity: &Entity) -> Status {
-    if switched_off(entity) {
-        Status::Inactive
-    } else if entity.failed {
-        Status::Error
-    } else if entity.run.is_some() {
-        Status::Active
-    } else {
-        said(entity, Field::Status).unwrap_or(Status::Active)
-    }
-}
-
-/// Offline when nobody names it and it is silent; else what is said; else a node that is named or measures is online.
-pub(super) fn of_node(entity: &Entity) -> Status {
-    if entity.offline_since.is_some() && entity.sign.is_none() && !entity.vouched() {
-        return Status::Offline;
-    }
-    said(entity, Field::Status).unwrap_or(Status::Online)
-}
-
-/// Switched off by the DAO service, then its health as the space service sees it.
-pub(super) fn of_dao(entity: &Entity) -> Status {
-    if switched_off(entity) {
-        return Status::Inactive;
-    }
-    said(entity, Field::Health).unwrap_or(Status::Active)
-}
-
-pub(super) fn of_microdao(entity: &Entity) -> Status {
-    if switched_off(entity) { Status::Inactive } else { Status::Active }
-}
-
-/// Whether metrics of a node are news about its status: nobody says one, or what is said is that it is away. A service
-/// that says `warn` knows more than metrics do.
-pub(super) fn metrics_tell(entity: &Entity) -> bool {
-    let by_event = entity.facts.get(entity.kind, Field::Status, Source::Event).is_some();
-    of_node(entity) == Status::Offline || (!by_event && !entity.facts.has_service(Field::Status))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::adapters::{AdapterError, PollContext, Upstreams};
 use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
-use crate::map::Mark;
+use crate::map::PollMark;
 use crate::model::{Answer, Cursor, Event, NewEvent, Service, SourceStatus, json, time};
 use crate::telemetry::TARGET;
 use crate::upstream_health::{HealthChange, UpstreamHealth};
@@ -177,7 +177,7 @@ impl Poller {
     }
 
     /// Differences between a response and the map. On a blocking thread, since 100,000 entities take half a second.
-    async fn diff(&self, mark: Mark, answer: Answer) -> Vec<Value> {
+    async fn diff(&self, mark: PollMark, answer: Answer) -> Vec<Value> {
         let (live, max_bytes) = (self.live.clone(), self.config.max_event_bytes);
         let diff = move || live.with(|state| state.diff(&mark, &answer, max_bytes));
         match tokio::task::spawn_blocking(diff).await {

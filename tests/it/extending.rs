@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 /// The patches, and the tests that each of them adds.
 const EXAMPLES: [(&str, &str); 3] = [
     ("upstream", "demo::upstreams::the_rooms_service_is_polled"),
-    ("reducer", "map::reduce::presence::tests::a_gateway_says_who_is_there"),
+    ("reducer", "map::decode::presence::tests::a_gateway_reports_presence"),
     ("rule", "learner::rules::attempts::the_fourth_answer_that_took_three_attempts_is_worth_a_lesson"),
 ];
 

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::generate::{Step, any_answer, steps};
 use super::{Log, answer, assert_typed, facts, layers_of};
-use crate::map::{Mark, Outcome, State};
+use crate::map::{Outcome, PollMark, State};
 use crate::model::{EntityType, Epoch, Service};
 
 /// A log that lives through random steps.
 struct Life {
     log: Log,
-    poll: Option<Mark>,
+    poll: Option<PollMark>,
     last: Option<(String, Value)>,
     events: u64,
 }
