@@ -14,6 +14,7 @@
 //! | `living_map_alert_groups_refused_total{rule}` | events of groups beyond the limit of groups |
 //! | `living_map_alert_failures_total{step}` | failed steps, which are retried: `read`, `append`, `count` |
 
+mod alerting;
 mod destination;
 mod engine;
 mod error;
@@ -31,6 +32,7 @@ mod webhook_table;
 #[cfg(test)]
 mod tests;
 
+pub use alerting::{Alerting, AlertingConfig, AlertingHandles, open_rules};
 pub use destination::{Destination, SigningKey};
 pub use engine::{AlertAction, Engine, Sample};
 pub use error::RuleError;

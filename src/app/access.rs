@@ -1,4 +1,4 @@
-//! Who may come in, and how much of what: from settings to parts.
+//! Authentication and limits, from the settings.
 
 use std::time::Duration;
 
@@ -8,16 +8,28 @@ use crate::access::address::{AddressQuota, Networks};
 use crate::access::rate::Rate;
 use crate::access::{Access, JwtConfig, KeySource, Scheme, TicketConfig, Tokens, Verification};
 use crate::config::{Auth, Settings};
-use crate::http::{Limits, LimitsConfig};
+use crate::http::LimitsConfig;
 use crate::journal::Journal;
+use crate::tasks::{Stage, Tasks};
 
-/// The largest file of tokens, in bytes.
+/// Limit of the file of tokens, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Over which a rate is an average: so much at once after a rest.
-const SECONDS: u32 = 10;
+/// Burst of a rate limit, in seconds of the rate: what a client may use at once after a pause.
+const BURST_SECONDS: u32 = 10;
 
-/// Knows tokens; none where nobody is asked for one.
-pub fn access(settings: &Settings, journal: &Journal) -> anyhow::Result<Option<Access>> {
+/// Token verification, with the task that refreshes its keys; none if the server requires no tokens.
+///
+/// # Errors
+/// The tokens, the secret or the keys are invalid.
+pub fn start(settings: &Settings, journal: &Journal, tasks: &mut Tasks) -> anyhow::Result<Option<Access>> {
+    let access = access(settings, journal)?;
+    if let Some(access) = access.clone() {
+        tasks.spawn("keys", Stage::Working, |stop| access.keep_keys(stop));
+    }
+    Ok(access)
+}
+
+fn access(settings: &Settings, journal: &Journal) -> anyhow::Result<Option<Access>> {
     let access = &settings.access;
     access.check(settings.listen.auth).map_err(anyhow::Error::msg)?;
     let scheme = match settings.listen.auth {
@@ -46,7 +58,7 @@ fn tokens(settings: &Settings) -> anyhow::Result<Tokens> {
         }
         None => String::new(),
     };
-    // of both, the lines of the file come first, so that an error's number is right for the one that has many
+    // the lines of the file come first, so that the line number in an error is that of the file
     let lines = file.lines().chain(access.auth_tokens.iter().map(String::as_str));
     Tokens::parse(lines).context("AUTH_TOKENS_FILE, and AUTH_TOKENS behind it, cannot be used")
 }
@@ -62,31 +74,30 @@ fn verification(settings: &Settings) -> anyhow::Result<Verification> {
     }
 }
 
-/// Who may have how much.
-pub fn limits(settings: &Settings) -> Limits {
+pub fn limits_config(settings: &Settings) -> LimitsConfig {
     let limits = &settings.limits;
     let a_second = |number: u32, least: usize| {
-        let burst = number.saturating_mul(SECONDS).max(u32::try_from(least).unwrap_or(u32::MAX));
+        let burst = number.saturating_mul(BURST_SECONDS).max(u32::try_from(least).unwrap_or(u32::MAX));
         (number > 0).then(|| Rate { per_second: number.into(), burst })
     };
     let failures = limits.auth_failures_per_minute;
-    Limits::new(LimitsConfig {
+    LimitsConfig {
         requests: a_second(limits.requests_per_second, 1),
-        // the largest request that is taken at all must be taken after a rest
+        // after a pause, a request of the largest accepted size must be within the limit
         events: a_second(limits.published_per_second, limits.max_batch_events),
         auth_failures: (failures > 0).then(|| Rate { per_second: f64::from(failures) / 60.0, burst: failures }),
         unlimited: unlimited(settings),
         trusted_proxies: limits.trusted_proxies.iter().copied().collect(),
-    })
+    }
 }
 
-/// How many connections each address may have. Proxies have as many as there are.
+/// Quota of connections per address. Trusted proxies are unlimited.
 pub fn connection_shares(settings: &Settings) -> AddressQuota {
     let unlimited = settings.limits.unlimited_addresses.iter().chain(&settings.limits.trusted_proxies);
     AddressQuota::new(settings.limits.max_connections_per_address, unlimited.copied().collect())
 }
 
-/// How many streams each address may have.
+/// Quota of streams per address.
 pub fn stream_shares(settings: &Settings) -> AddressQuota {
     AddressQuota::new(settings.streaming.stream_max_clients_per_address, unlimited(settings))
 }

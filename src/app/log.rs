@@ -1,50 +1,46 @@
-//! `living-map log`: what an operator does to the log itself.
-
-use std::time::Duration;
+//! `living-map log`: operations on the log itself.
 
 use anyhow::Context;
 
+use super::configs::{experience_config, jetstream_config};
 use super::settings::history_config;
-use super::{learning, streams};
-use crate::bus::{self, NatsConfig};
+use super::streams;
 use crate::config::Settings;
 use crate::history;
-use crate::log::{Experiences, JetStreamConfig, JetStreamLog, table};
+use crate::log::{Experiences, JetStreamLog, table};
+use crate::model::Epoch;
 
-/// Gives the log a new identity: clients that come with a cursor from before are given the map anew, and are not resumed
-/// at positions that may mean other events now. Prints it. On JetStream all that the stream has is recorded, and learned
-/// from, again: what NATS knows of that may be newer than the database.
+/// Gives the log a new epoch, after it was restored from a backup, and prints it. Clients that come with an older cursor get
+/// a snapshot, and do not resume at positions that may now hold other events. On `JetStream` the history is written and
+/// experiences are learned from again from the beginning of the stream, because the consumers' positions in NATS may be newer
+/// than the restored database.
 ///
 /// # Errors
-/// When the log is away, and when a server has the table log open.
+/// The log is unavailable; with the table log, a server uses it.
 pub async fn new_epoch(settings: Settings) -> anyhow::Result<()> {
-    let epoch = if let Some(url) = &settings.storage.nats_url {
-        let connection = bus::connect(&NatsConfig { url: url.clone(), ..NatsConfig::default() }).await?;
-        if !connection.connected(Duration::from_secs(5)).await {
-            let trouble = connection.trouble().unwrap_or_else(|| "no answer".to_owned());
-            anyhow::bail!("NATS cannot be reached at NATS_URL: {trouble}");
-        }
-        let (stream, network) = streams::declared(&settings);
-        let config = JetStreamConfig {
-            stream,
-            network,
-            manage: settings.storage.nats_manage_streams,
-            ..JetStreamConfig::default()
-        };
-        let experiences = Experiences::new(learning::experiences(&settings), connection.clone());
-        let epoch = JetStreamLog::new(config, connection.clone()).renew().await;
-        let begun = if epoch.is_ok() { experiences.begin_anew().await } else { Ok(()) };
-        connection.close().await;
-        begun?;
-        epoch?
-    } else {
-        let database = history::open(&settings.storage.database_url, &history_config(&settings))
-            .await
-            .context("the database of DATABASE_URL cannot be used")?;
-        let epoch = table::renew(&*database.history).await;
-        database.history.close().await;
-        epoch?
+    let epoch = match &settings.storage.nats_url {
+        Some(url) => renew_stream(&settings, url).await?,
+        None => renew_table(&settings).await?,
     };
-    println!("the log is {epoch} now");
+    println!("the epoch of the log is now {epoch}");
     Ok(())
+}
+
+async fn renew_stream(settings: &Settings, url: &str) -> anyhow::Result<Epoch> {
+    let connection = streams::connect(url).await?;
+    let experiences = Experiences::new(experience_config(settings), connection.clone());
+    let epoch = JetStreamLog::new(jetstream_config(settings), connection.clone()).renew().await;
+    let restarted = if epoch.is_ok() { experiences.begin_anew().await } else { Ok(()) };
+    connection.close().await;
+    restarted?;
+    Ok(epoch?)
+}
+
+async fn renew_table(settings: &Settings) -> anyhow::Result<Epoch> {
+    let database = history::open(&settings.storage.database_url, &history_config(settings))
+        .await
+        .context("the database of DATABASE_URL cannot be used")?;
+    let epoch = table::renew(&*database.history).await;
+    database.history.close().await;
+    Ok(epoch?)
 }

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::access;
 use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret};
-use crate::alerts::{RuleFile, RulesLimits};
+use crate::alerts::RulesLimits;
 use crate::config::{self, DemoSettings, Public, Settings};
 use crate::dead_letters::{Archive, DeadLetterConfig, RetryConfig};
 use crate::demo::DemoConfig;
@@ -74,27 +74,6 @@ pub fn dispatcher_config(settings: &config::Alerts) -> WebhookDispatcherConfig {
         kept: Duration::from_hours(settings.webhook_keep_hours.into()),
         ..WebhookDispatcherConfig::default()
     }
-}
-
-/// The file of rules.
-///
-/// # Errors
-/// All that is wrong with it.
-pub fn rule_file(path: &Path, limits: RulesLimits) -> anyhow::Result<RuleFile> {
-    RuleFile::open(path, limits).map_err(|errors| {
-        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{}: {}", path.display(), errors.join("; "))
-    })
-}
-
-/// Reads a file of alert rules; how many rules and webhooks there are.
-///
-/// # Errors
-/// All that is wrong with it.
-pub fn check_rules(path: &Path, settings: &config::Alerts) -> anyhow::Result<(usize, usize)> {
-    let status = rule_file(path, rules_limits(settings))?.status();
-    let status = status.borrow();
-    Ok((status.rules.len(), status.destinations.len()))
 }
 
 pub fn office_config(settings: &Settings) -> DeadLetterConfig {

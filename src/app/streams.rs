@@ -1,4 +1,4 @@
-//! `living-map streams`: the declared streams against the server's.
+//! `living-map streams`: compares the declared streams with those of the NATS server.
 
 use std::time::Duration;
 
@@ -9,28 +9,37 @@ use crate::bus::streams::{Difference, Taken};
 use crate::bus::{self, Connection, Declaration, NatsConfig};
 use crate::config::Settings;
 
-/// Compares our streams on the NATS server with what is declared, or makes them so. What another stream has is no
-/// difference: it comes from there.
+/// Longest wait for the NATS server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Compares our streams on the NATS server with their declarations; with `apply`, creates and extends them. A subject that
+/// another stream records is not a difference if the log takes it from there.
 ///
 /// # Errors
-/// When the server does not answer, or a stream is not as declared.
+/// The server does not answer, or a stream differs from its declaration.
 pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
     let url = settings.storage.nats_url.as_deref().context("NATS_URL is not set: which server?")?;
-    let connection = bus::connect(&NatsConfig { url: url.to_owned(), ..NatsConfig::default() }).await?;
-    if !connection.connected(Duration::from_secs(5)).await {
-        let trouble = connection.trouble().unwrap_or_else(|| "no answer".to_owned());
-        anyhow::bail!("NATS cannot be reached at NATS_URL: {trouble}");
-    }
+    let connection = connect(url).await?;
     let differences = compare(&connection, &settings, apply).await;
     connection.close().await;
     anyhow::ensure!(
         differences == 0,
-        "{differences} difference(s); `living-map streams apply` makes and extends what is missing"
+        "{differences} difference(s); `living-map streams apply` creates and extends what is missing"
     );
     Ok(())
 }
 
-/// The log's stream, and the network's other ones.
+/// Connects to NATS and waits for the connection.
+pub(super) async fn connect(url: &str) -> anyhow::Result<Connection> {
+    let connection = bus::connect(&NatsConfig { url: url.to_owned(), ..NatsConfig::default() }).await?;
+    if !connection.connected(CONNECT_TIMEOUT).await {
+        let trouble = connection.trouble().unwrap_or_else(|| "no answer".to_owned());
+        anyhow::bail!("NATS cannot be reached at NATS_URL: {trouble}");
+    }
+    Ok(connection)
+}
+
+/// Declarations of the log's stream and of the network's other streams.
 pub(super) fn declared(settings: &Settings) -> (Declaration, Vec<Declaration>) {
     let replicas = settings.storage.nats_stream_replicas;
     (Declaration::living_map(&settings.extra_subjects(), replicas), Declaration::network(replicas))
@@ -43,12 +52,12 @@ async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> u
     reports.iter().zip(&declared).map(|(report, declaration)| print(report, declaration)).sum()
 }
 
-/// Prints what is to be said of one stream; the number of differences.
+/// Prints the result for one stream; returns its number of differences.
 fn print(report: &Report, declaration: &Declaration) -> usize {
     let name = &report.stream;
     for Taken { subject, stream, circular, .. } in report.taken() {
         let then = match (circular, declaration.in_log) {
-            (true, _) => ", which is made from LIVING_MAP: not taken",
+            (true, _) => ", which takes its messages from LIVING_MAP: not taken from there",
             (false, true) => "; LIVING_MAP takes it from there",
             (false, false) => "",
         };
@@ -58,7 +67,7 @@ fn print(report: &Report, declaration: &Declaration) -> usize {
         match setting.as_str() {
             "subjects" => println!("{name}: does not record {declared}; `living-map streams apply` adds them"),
             "sources" => println!("{name}: does not take from {declared}; `living-map streams apply` adds them"),
-            _ => println!("{name}: {setting} is {found}, declared {declared}; left as it is"),
+            _ => println!("{name}: {setting} is {found}, declared {declared}; not changed"),
         }
     }
     let missing = report.missing(declaration);

@@ -1,14 +1,14 @@
-//! Traces, as they are set.
+//! Traces, from the settings.
 
 use anyhow::Context;
 
 use crate::config::{Traces, TracesSampler};
 use crate::telemetry::{Sampling, Telemetry, TelemetryConfig};
 
-/// What makes and exports traces; none when no endpoint is set.
+/// The exporter of traces; none when no endpoint is set.
 ///
 /// # Errors
-/// The settings make no exporter.
+/// The endpoint or a header is invalid.
 pub fn telemetry(settings: &Traces) -> anyhow::Result<Option<Telemetry>> {
     let Some(endpoint) = settings.endpoint() else { return Ok(None) };
     let config = TelemetryConfig {

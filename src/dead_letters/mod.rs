@@ -24,6 +24,7 @@ mod processor;
 mod publish;
 mod queue;
 mod retry;
+mod start;
 mod worker;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use processor::{ProcessError, Processor};
 pub use publish::{PublishError, Publisher};
 pub use queue::{DeadLetterQueue, Enqueued, FailedMessage};
 pub use retry::RetryConfig;
+pub use start::DeadLetterHandles;
 
 use crate::history::HistoryError;
 use crate::history::dead_letters::{

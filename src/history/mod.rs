@@ -21,6 +21,7 @@ mod postgres;
 pub mod retention;
 pub mod snapshots;
 mod sqlite;
+mod storage;
 mod stored;
 mod total;
 mod type_filter;
@@ -33,6 +34,7 @@ pub use lessons::Lessons;
 pub use outbox::Outbox;
 pub use retention::{Sweep, Swept};
 pub use snapshots::Snapshots;
+pub use storage::{Storage, StorageConfig};
 
 /// Why the record could not answer.
 #[derive(Debug, thiserror::Error)]

@@ -42,6 +42,7 @@ mod requester;
 mod responses;
 mod root;
 mod rules;
+mod serving;
 mod silences;
 mod snapshot;
 mod spans;
@@ -58,6 +59,7 @@ pub use probes::{learner_router, metrics_router};
 pub use request_metrics::DURATION_BUCKETS;
 pub use rules::{RULES, RequiredRole};
 pub use server::serve;
+pub use serving::{ProcessHandles, Serving, ServingConfig, ServingHandles};
 pub use state::{AlertServices, AppState, Services};
 
 use std::sync::Arc;

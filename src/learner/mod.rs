@@ -40,6 +40,7 @@ pub mod experience;
 pub mod exposure;
 pub mod fold;
 pub mod key;
+mod learning;
 pub mod memory;
 pub mod preamble;
 pub mod rejected;
@@ -55,6 +56,7 @@ pub mod window;
 
 pub use config::{LearnerConfig, RuleConfig};
 pub use fold::{Fold, Folded};
+pub use learning::{Learning, LearningConfig, LearningHandles};
 pub use rejected::ExperienceProcessor;
 pub use run::{Learner, LearnerStatus, Reject};
 pub use source::{StreamSource, TableSource};

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::{Leadership, LeaseConfig, Role};
 use crate::history::HistoryError;
 use crate::history::leases::{Lease, Leases};
-use crate::tasks::{Stage, Tasks};
 use crate::upstream_health::{UpstreamHealth, UpstreamReport};
 
 /// Acquires the lease when it is free, and renews it.
@@ -37,14 +36,6 @@ impl LeaderElection {
         let leadership = Leadership::new(Role::Following, config.grace());
         let (holder, now) = (Uuid::now_v7(), Instant::now());
         Self { config, leases, upstream_health, leadership, holder, until: now, answered: now }
-    }
-
-    /// Spawns the election as a task; returns the leadership that it decides.
-    #[must_use]
-    pub fn start(self, tasks: &mut Tasks) -> Leadership {
-        let leadership = self.leadership();
-        tasks.spawn("lease", Stage::Leading, |stop| self.run(stop));
-        leadership
     }
 
     /// Leadership of this replica, as the election decides it.

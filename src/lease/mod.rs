@@ -24,7 +24,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::history::Leases;
 use crate::tasks::{Stage, Tasks};
+use crate::upstream_health::UpstreamHealth;
 
 pub use election::LeaderElection;
 
@@ -87,6 +89,21 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// Starts the election as a task; without a lease this process can have no other replica beside it.
+    #[must_use]
+    pub fn start(
+        config: Option<LeaseConfig>,
+        leases: &Arc<dyn Leases>,
+        upstream_health: &UpstreamHealth,
+        tasks: &mut Tasks,
+    ) -> Self {
+        let Some(config) = config else { return Self::permanent() };
+        let election = LeaderElection::new(config, Arc::clone(leases), upstream_health.clone());
+        let leadership = election.leadership();
+        tasks.spawn("lease", Stage::Leading, |stop| election.run(stop));
+        leadership
+    }
+
     /// Leadership of a process that can have no other replica beside it: it leads from its start to its end.
     #[must_use]
     pub fn permanent() -> Self {

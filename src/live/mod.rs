@@ -5,6 +5,7 @@ pub mod replay;
 pub mod time_travel;
 
 mod follow;
+mod ingest;
 mod read_ahead;
 mod saved;
 mod signals;
@@ -22,6 +23,7 @@ use crate::model::{Cursor, Epoch, Event, Layer};
 use crate::upstream_health::UpstreamHealth;
 
 pub use follow::{follow, follow_from_saved};
+pub use ingest::{Ingest, IngestConfig, IngestHandles};
 pub use replay::{Replay, ReplayConfig, ReplayError};
 pub use saved::{SavingConfig, save};
 use snapshot::SnapshotCache;

@@ -4,6 +4,7 @@
 mod dead_letters;
 pub mod experiences;
 pub mod jetstream;
+mod open;
 pub mod table;
 pub mod writer;
 
@@ -19,6 +20,7 @@ use crate::telemetry::{self, TARGET};
 pub use dead_letters::dead_letter_publisher;
 pub use experiences::{ExperienceConfig, Experiences};
 pub use jetstream::{JetStreamConfig, JetStreamLog};
+pub use open::{LogConfig, LogHandles, NatsLogConfig, OpenLog};
 pub use table::{LogProcessor, TableLog, TableLogConfig};
 pub use writer::{HistoryProcessor, HistoryWriter, WriterConfig, WriterStatus};
 

@@ -10,7 +10,9 @@
 mod control;
 mod poller;
 mod refresh;
+mod upstream_sync;
 
 pub use control::ControlEventHandler;
 pub use poller::{Poller, SyncConfig};
 pub use refresh::Refresher;
+pub use upstream_sync::{UpstreamSync, UpstreamSyncConfig, UpstreamSyncHandles};

@@ -21,10 +21,12 @@ mod dispatcher;
 mod notification_state;
 mod processor;
 mod signature;
+mod start;
 
 pub use client::{DeliveryError, WebhookClient};
 pub use dispatcher::{WebhookDispatcher, WebhookDispatcherConfig};
 pub use processor::{PROCESSOR, WebhookProcessor};
+pub use start::{WebhookHandles, Webhooks};
 
 fn count_failure(step: &'static str) {
     metrics::counter!("living_map_webhook_failures_total", "step" => step).increment(1);

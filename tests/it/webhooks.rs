@@ -379,7 +379,7 @@ async fn webhooks_are_checked_and_tested_on_the_command_line() {
     assert_eq!(receiver.got()[0].body["type"], "living_map.webhook.test");
     receiver.answer([Answer::status(401)]);
     let (success, _, error) = test("ops").await;
-    assert!(!success && error.contains("webhook ops did not take the message: 401"), "{error}");
+    assert!(!success && error.contains("webhook ops did not accept the message: 401"), "{error}");
     assert!(!test("none").await.0);
     files.write(&receiver, "allow = 1");
     let (success, _, error) = check().await;

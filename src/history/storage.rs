@@ -1,0 +1,67 @@
+//! Opening and closing the databases of a process.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::{Database, DeadLetterStore, History, HistoryConfig, Leases, Lessons, Outbox, Snapshots};
+
+/// URLs and limits of the databases.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// URL of the database, see [`super::open`].
+    pub url: String,
+    /// URL of the database of lessons; none where lessons are in the same database as all else.
+    pub learner_url: Option<String>,
+    /// Limits of each database.
+    pub database: HistoryConfig,
+}
+
+/// The open databases, by content.
+pub struct Storage {
+    /// Every event.
+    pub history: Arc<dyn History>,
+    /// Saved snapshots.
+    pub snapshots: Arc<dyn Snapshots>,
+    /// Dead letters.
+    pub dead_letters: Arc<dyn DeadLetterStore>,
+    /// Leases of the replicas.
+    pub leases: Arc<dyn Leases>,
+    /// Lessons.
+    pub lessons: Arc<dyn Lessons>,
+    /// Webhook messages.
+    pub outbox: Arc<dyn Outbox>,
+    /// The database of lessons, where it is another one.
+    learner: Option<Arc<dyn History>>,
+}
+
+impl Storage {
+    /// Opens the databases and brings their schemas up to date.
+    ///
+    /// # Errors
+    /// Those of [`super::open`], with the name of the setting.
+    pub async fn open(config: StorageConfig) -> anyhow::Result<Self> {
+        let StorageConfig { url, learner_url, database: limits } = config;
+        let main = super::open(&url, &limits).await.context("the database of DATABASE_URL cannot be used")?;
+        let Database { history, snapshots, dead_letters, leases, lessons, outbox } = main;
+        let (lessons, learner) = match learner_url.filter(|learner_url| *learner_url != url) {
+            None => (lessons, None),
+            Some(url) => {
+                let opened = super::open(&url, &limits).await;
+                let own = opened.context("the database of LEARNER_DATABASE_URL cannot be used")?;
+                (own.lessons, Some(own.history))
+            }
+        };
+        Ok(Self { history, snapshots, dead_letters, leases, lessons, outbox, learner })
+    }
+
+    /// Closes all connections, after the statements in progress.
+    pub async fn close(&self) {
+        let learner = async {
+            if let Some(learner) = &self.learner {
+                learner.close().await;
+            }
+        };
+        tokio::join!(self.history.close(), learner);
+    }
+}

@@ -1,0 +1,115 @@
+//! Starting the fold and all that depends on the current map.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LiveConfig, LiveMap, Replay, ReplayConfig, SavingConfig, TimeTravel, TimeTravelConfig, follow_from_saved, save,
+};
+use crate::history::Storage;
+use crate::history::retention::{self, RetentionConfig};
+use crate::journal::Journal;
+use crate::lease::Leadership;
+use crate::log::OpenLog;
+use crate::model::Epoch;
+use crate::stream::{Hub, HubConfig, SnapshotJson, SnapshotSource, StreamSources};
+use crate::tasks::{Stage, Tasks};
+use crate::upstream_health::UpstreamHealth;
+
+/// Settings of the fold, the ring buffer, retention, saved snapshots, time travel and replay.
+#[derive(Debug, Clone)]
+pub struct IngestConfig {
+    /// The current map.
+    pub live: LiveConfig,
+    /// The ring buffer.
+    pub hub: HubConfig,
+    /// Ages up to which events are kept.
+    pub retention: RetentionConfig,
+    /// Saved snapshots.
+    pub saving: SavingConfig,
+    /// Time travel.
+    pub time_travel: TimeTravelConfig,
+    /// Replay for clients that resume.
+    pub replay: ReplayConfig,
+}
+
+/// Services that ingestion uses.
+#[derive(Clone, Copy)]
+pub struct IngestHandles<'a> {
+    /// The databases.
+    pub storage: &'a Storage,
+    /// The event log.
+    pub log: &'a OpenLog,
+    /// Health of the upstreams, shown in snapshots.
+    pub upstream_health: &'a UpstreamHealth,
+    /// Records outages of the log and failures of retention.
+    pub journal: &'a Journal,
+    /// Decides on which replica retention and saving run.
+    pub leadership: &'a Leadership,
+}
+
+/// The current map and what is derived from it.
+pub struct Ingest {
+    /// The current map.
+    pub live: LiveMap,
+    /// The ring buffer of frames.
+    pub hub: Arc<Hub>,
+    /// Maps of past moments.
+    pub time_travel: TimeTravel,
+    /// Snapshots and replayed frames for streaming clients.
+    pub sources: StreamSources,
+}
+
+impl Ingest {
+    /// Starts the fold, retention and saving as tasks.
+    #[must_use]
+    pub fn start(config: IngestConfig, handles: IngestHandles<'_>, tasks: &mut Tasks) -> Self {
+        let IngestHandles { storage, log, upstream_health, journal, leadership } = handles;
+        let (history, snapshots) = (&storage.history, &storage.snapshots);
+        let live = LiveMap::new(config.live, upstream_health.clone(), journal.clone());
+        let hub = Arc::new(Hub::new(config.hub, Epoch(0)));
+        tasks.spawn("fold", Stage::Folding, {
+            let (live, log, hub) = (live.clone(), Arc::clone(&log.log), Arc::clone(&hub));
+            let snapshots = Arc::clone(snapshots);
+            move |stop| follow_from_saved(live, log, hub, snapshots, config.live, stop)
+        });
+        leadership.spawn(tasks, "retention", Stage::Working, {
+            let (live, history, journal) = (live.clone(), Arc::clone(history), journal.clone());
+            move |stop: CancellationToken| {
+                let (live, history, journal) = (live.clone(), Arc::clone(&history), journal.clone());
+                let config = config.retention.clone();
+                async move {
+                    // a map that is catching up still needs the oldest events
+                    if stop.run_until_cancelled(live.caught_up()).await.is_some() {
+                        retention::run(history, config, journal, stop).await;
+                    }
+                }
+            }
+        });
+        leadership.spawn(tasks, "saving", Stage::Saving, {
+            let (live, snapshots) = (live.clone(), Arc::clone(snapshots));
+            move |stop| save(live.clone(), Arc::clone(&snapshots), config.saving, stop)
+        });
+        let time_travel = TimeTravel::new(
+            config.time_travel,
+            live.clone(),
+            Arc::clone(&log.log),
+            Arc::clone(history),
+            Arc::clone(snapshots),
+        );
+        let replay = Replay::new(config.replay, live.clone(), time_travel.clone());
+        let sources = StreamSources { snapshot: snapshot_source(live.clone()), replay: replay.source() };
+        Self { live, hub, time_travel, sources }
+    }
+}
+
+fn snapshot_source(live: LiveMap) -> SnapshotSource {
+    Arc::new(move |layers| {
+        let live = live.clone();
+        Box::pin(async move {
+            let snapshot = live.snapshot(&layers.to_vec()).await;
+            SnapshotJson { cursor: snapshot.cursor, json: snapshot.identity() }
+        })
+    })
+}
