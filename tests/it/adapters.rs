@@ -1,4 +1,4 @@
-//! The adapters against what the services really answered, and against services that misbehave.
+//! The upstream clients against recorded responses of the services, and against failing services.
 
 mod demo;
 mod faults;
@@ -60,7 +60,7 @@ async fn agents_active_and_inactive_are_one_list() {
 }
 
 #[tokio::test]
-async fn agents_of_one_failed_list_are_not_taken_for_gone() {
+async fn a_failed_list_of_agents_fails_the_poll() {
     let recording = std::sync::Arc::new(Recording::of(Service::Agents));
     let upstream =
         Upstream::serve(move |uri, token| {
@@ -86,20 +86,24 @@ async fn microdaos_have_the_members_of_their_details() {
         "name": "DAARION Core", "slug": "daarion-city", "is_active": true, "members": 2, "agents": 3,
         "description": "Децентралізована платформа для AI-агентів та microDAO",
     });
-    assert_eq!(fields(&answer, "microdao:daarion"), expected, "its treasury was not recorded and is left out");
+    assert_eq!(fields(&answer, "microdao:daarion"), expected, "a treasury that was not recorded is left out");
     let garden = fields(&answer, "microdao:7");
     assert_eq!(garden["treasury"], json!([{"token_symbol": "DCR", "balance": "12920.50000000"}]));
-    assert_eq!((garden.get("members"), &garden["agents"]), (None, &json!(2)), "its detail was not recorded");
+    assert_eq!(
+        (garden.get("members"), &garden["agents"]),
+        (None, &json!(2)),
+        "a detail that was not recorded is left out"
+    );
 }
 
 #[tokio::test]
-async fn a_missing_internal_list_is_remembered() {
+async fn a_missing_internal_list_is_not_requested_again() {
     let upstream = Upstream::recorded(Service::Microdao).await;
     let upstreams = Upstreams::new(&upstream.config(Some(TOKEN)), &Journal::default()).unwrap();
     poll_with(&upstreams, Service::Microdao, &[]).await.unwrap();
     poll_with(&upstreams, Service::Microdao, &[]).await.unwrap();
-    let asked = |path: &str| upstream.requests().iter().filter(|uri| *uri == path).count();
-    assert_eq!((asked("/internal/microdaos"), asked("/microdao")), (1, 2));
+    let requests = |path: &str| upstream.requests().iter().filter(|uri| *uri == path).count();
+    assert_eq!((requests("/internal/microdaos"), requests("/microdao")), (1, 2));
 }
 
 #[tokio::test]
@@ -116,21 +120,21 @@ async fn an_internal_list_needs_no_token() {
 }
 
 #[tokio::test]
-async fn a_missing_or_wrong_token_is_told_in_the_services_words() {
-    for (service, token, said) in [
+async fn a_missing_or_wrong_token_is_an_error_with_status_401() {
+    for (service, token, expected) in [
         (Service::Microdao, None, "microdao /microdao: answered 401: "),
         (Service::Microdao, Some("wrong-token"), "microdao /microdao: answered 401: "),
         (Service::Dao, None, "dao /dao: answered 401: "),
     ] {
         let upstream = Upstream::recorded(service).await;
         let error = poll(service, &upstream.config(token)).await.unwrap_err();
-        assert!(error.to_string().starts_with(said), "{error}");
+        assert!(error.to_string().starts_with(expected), "{error}");
         assert_eq!(upstream.requests().iter().filter(|uri| !uri.contains("internal")).count(), 1, "401 is not retried");
     }
 }
 
 #[tokio::test]
-async fn daos_carry_treasury_and_proposals() {
+async fn daos_have_treasury_and_proposals() {
     let upstream = Upstream::recorded(Service::Dao).await;
     let answer = poll(Service::Dao, &upstream.config(Some(TOKEN))).await.unwrap();
     assert_eq!(ids(&answer), ["dao:aurora-circle", "dao:daarion-governance"]);
@@ -147,12 +151,12 @@ async fn daos_carry_treasury_and_proposals() {
 }
 
 #[tokio::test]
-async fn usage_is_the_top_list_and_then_agent_by_agent() {
+async fn usage_comes_from_the_top_list_and_from_single_agents() {
     let recording = std::sync::Arc::new(Recording::of(Service::Usage));
     let upstream = Upstream::serve(move |uri, token| {
         let recording = recording.clone();
         async move {
-            // the service knows no agent by this name, and says so with zeros
+            // the service reports an unknown agent as zeros
             if uri.contains("agent%3Aidle") {
                 let zeros = json!({"llm_calls_total": 0, "llm_tokens_total": 0, "llm_latency_avg_ms": 0.0,
                     "agent_invocations_total": 0, "messages_sent": 32});
@@ -172,13 +176,13 @@ async fn usage_is_the_top_list_and_then_agent_by_agent() {
         "avg_response_time_ms": 712.790_697_674_418_7}});
     assert_eq!(fields(&answer, "agent:sofia"), sofia);
     let alex = json!({"usage": {"llm_calls_24h": 40, "tokens_24h": 6440, "messages_24h": 0}});
-    assert_eq!(fields(&answer, "agent:alex"), alex, "no summary of its own was recorded");
+    assert_eq!(fields(&answer, "agent:alex"), alex, "no response for this agent was recorded");
     let idle = json!({"usage": {"llm_calls_24h": 0, "tokens_24h": 0}});
-    assert_eq!(fields(&answer, "agent:idle"), idle, "everybody's messages are not its own");
+    assert_eq!(fields(&answer, "agent:idle"), idle, "messages of all agents are not counted for one");
 }
 
 #[tokio::test]
-async fn usage_of_many_agents_is_asked_for_in_turns() {
+async fn usage_of_many_agents_is_requested_over_several_polls() {
     let upstream = Upstream::serve(|uri, _| {
         let calls = if uri.contains("agent_id") { 5 } else { 50 };
         let summary = json!({"summary": {"llm_calls_total": calls, "llm_tokens_total": 7}, "agents": []});
@@ -197,7 +201,7 @@ async fn usage_of_many_agents_is_asked_for_in_turns() {
 }
 
 #[tokio::test]
-async fn city_enriches_and_says_all_it_has_of_what_it_lists() {
+async fn city_adds_fields_and_its_lists_are_complete() {
     let upstream = Upstream::recorded(Service::City).await;
     let answer = poll(Service::City, &upstream.config(None)).await.unwrap();
     assert_eq!(answer.complete, [EntityType::Microdao, EntityType::Node, EntityType::Agent]);
@@ -219,7 +223,7 @@ async fn city_enriches_and_says_all_it_has_of_what_it_lists() {
 }
 
 #[tokio::test]
-async fn space_gives_planets_with_orbits_and_nodes_with_metrics() {
+async fn space_has_planets_with_orbits_and_nodes_with_metrics() {
     let upstream = Upstream::recorded(Service::Space).await;
     let answer = poll(Service::Space, &upstream.config(None)).await.unwrap();
     assert_eq!(answer.complete, [EntityType::Dao, EntityType::Node]);
@@ -234,7 +238,7 @@ async fn space_gives_planets_with_orbits_and_nodes_with_metrics() {
 }
 
 #[tokio::test]
-async fn an_older_space_service_has_one_scene() {
+async fn an_older_space_service_has_both_lists_in_one_response() {
     let planets: Value = serde_json::from_str(&body("space/planets.json")).unwrap();
     let scene = json!({"planets": planets, "nodes": [{"id": "node-9", "name": "Old", "cpu": 0.5, "memory": 0.25}]});
     let upstream = Upstream::serve(move |uri, _| {
@@ -246,5 +250,5 @@ async fn an_older_space_service_has_one_scene() {
     assert_eq!(ids(&answer), ["dao:3", "node:03", "node:node-9"]);
     assert_eq!(fields(&answer, "node:node-9"), json!({"name": "Old", "cpu": 0.5, "ram": 0.25}));
     let satellite = json!({"gpu": 0.66, "latency_ms": 14.0, "agents": 22});
-    assert_eq!(fields(&answer, "node:03"), satellite, "known only as a satellite");
+    assert_eq!(fields(&answer, "node:03"), satellite, "the node is listed only as a satellite");
 }

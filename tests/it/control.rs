@@ -1,4 +1,4 @@
-//! What the network tells this server: control events, reports of health and of errors.
+//! Control events: changed configuration, health reports, reported errors, alerts of the network.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use crate::adapters::upstream::Upstream;
 use crate::support::process::Process;
 use crate::support::wait::{PATIENCE, until};
 
-/// An agents service whose one agent's model can be changed.
+/// An agents service with one agent, whose model can be changed.
 async fn agents(model: &Arc<AtomicUsize>) -> Upstream {
     let model = Arc::clone(model);
     Upstream::serve(move |uri, _| {
@@ -23,16 +23,16 @@ async fn agents(model: &Arc<AtomicUsize>) -> Upstream {
     .await
 }
 
-/// A server that polls at its start and then when it is told to.
+/// A server that polls at its start and then only on request.
 async fn serve(agents: &Upstream) -> Process {
-    let nowhere = "http://127.0.0.1:9";
+    let unreachable = "http://127.0.0.1:9";
     Process::serve(&[
         ("AGENTS_SERVICE_URL", agents.url.as_str()),
-        ("MICRODAO_SERVICE_URL", nowhere),
-        ("DAO_SERVICE_URL", nowhere),
-        ("USAGE_ENGINE_URL", nowhere),
-        ("CITY_SERVICE_URL", nowhere),
-        ("SPACE_SERVICE_URL", nowhere),
+        ("MICRODAO_SERVICE_URL", unreachable),
+        ("DAO_SERVICE_URL", unreachable),
+        ("USAGE_ENGINE_URL", unreachable),
+        ("CITY_SERVICE_URL", unreachable),
+        ("SPACE_SERVICE_URL", unreachable),
         ("SYNC_INTERVAL_SECONDS", "3600"),
     ])
     .await
@@ -63,7 +63,7 @@ async fn source(server: &Process, service: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn control_events_bring_the_upstreams_new_answer_to_the_map() {
+async fn control_events_poll_the_upstream_again() {
     let model = Arc::new(AtomicUsize::new(0));
     let upstream = agents(&model).await;
     let server = serve(&upstream).await;
@@ -80,7 +80,7 @@ async fn control_events_bring_the_upstreams_new_answer_to_the_map() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_see_what_a_control_event_changed_within_a_second() {
+async fn clients_get_a_control_events_change_within_a_second() {
     let model = Arc::new(AtomicUsize::new(0));
     let upstream = agents(&model).await;
     let server = serve(&upstream).await;
@@ -88,10 +88,10 @@ async fn clients_see_what_a_control_event_changed_within_a_second() {
     let (mut socket, _) =
         tokio_tungstenite::connect_async(server.ws_url("/living-map/stream?snapshot=false")).await.unwrap();
     let mut took = Vec::new();
-    // all but the first come in the half second after a poll, in which there is no other
+    // all but the first arrive within the minimum gap of half a second after a poll
     for number in 1..=8 {
         model.store(number, Ordering::SeqCst);
-        let began = std::time::Instant::now();
+        let started = std::time::Instant::now();
         publish(&server, &json!({"event_type": "prompt.updated.agent:sofia", "payload": {}})).await;
         let changed = format!("\"model\":\"model-{number}\"");
         let seen = async {
@@ -102,21 +102,21 @@ async fn clients_see_what_a_control_event_changed_within_a_second() {
             }
             panic!("the stream ended");
         };
-        tokio::time::timeout(PATIENCE, seen).await.expect("the change should have come");
-        took.push(began.elapsed());
+        tokio::time::timeout(PATIENCE, seen).await.expect("the change arrives in time");
+        took.push(started.elapsed());
     }
-    // the median, so that one stall of a busy machine is no failure
+    // the median, so that a short stall of a busy machine is not a failure
     took.sort_unstable();
     assert!(took[took.len() / 2] < std::time::Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_control_events_is_no_flood_of_polls() {
+async fn a_flood_of_control_events_causes_few_polls() {
     let model = Arc::new(AtomicUsize::new(0));
     let upstream = agents(&model).await;
     let server = serve(&upstream).await;
     shows(&server, 0).await;
-    let began = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let before = upstream.requests().len();
     for _ in 0..20 {
         let events: Vec<Value> =
@@ -127,13 +127,13 @@ async fn a_flood_of_control_events_is_no_flood_of_polls() {
     publish(&server, &json!({"event_type": "prompt.updated.agent:sofia", "payload": {}})).await;
     shows(&server, 7).await;
     let polls = (upstream.requests().len() - before) / 2;
-    // one in each half second, and those at both ends
-    let bound = usize::try_from(began.elapsed().as_millis() / 500).unwrap() + 3;
+    // one per half second, and one more at each end
+    let bound = usize::try_from(started.elapsed().as_millis() / 500).unwrap() + 3;
     assert!(polls <= bound, "{polls} polls, at most {bound} expected, for 10,000 events");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_reported_down_is_marked_until_it_answers_a_poll_again() {
+async fn a_service_reported_down_is_stale_until_its_next_good_poll() {
     let model = Arc::new(AtomicUsize::new(0));
     let upstream = agents(&model).await;
     let server = serve(&upstream).await;
@@ -142,18 +142,18 @@ async fn a_service_reported_down_is_marked_until_it_answers_a_poll_again() {
     let report = |status: &str| json!({"event_type": "ops.health.agents-service", "payload": {"status": status, "message": "no disk"}});
     publish(&server, &report("degraded")).await;
     publish(&server, &report("down")).await;
-    let marked = until("the mark", || async {
+    let stale = until("the stale status", || async {
         let source = source(&server, "agents").await;
         (source["status"] == "stale").then_some(source)
     })
     .await;
-    assert!(marked["last_error"].as_str().unwrap().contains("no disk"), "{marked}");
+    assert!(stale["last_error"].as_str().unwrap().contains("no disk"), "{stale}");
     publish(&server, &report("healthy")).await;
     until("the poll", || async { (source(&server, "agents").await["status"] == "ok").then_some(()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_of_other_services_are_in_the_journal() {
+async fn errors_reported_by_services_are_in_the_error_journal() {
     let model = Arc::new(AtomicUsize::new(0));
     let upstream = agents(&model).await;
     let server = serve(&upstream).await;
@@ -163,8 +163,8 @@ async fn errors_of_other_services_are_in_the_journal() {
         &json!([
             {"event_type": "audit.error.router", "payload": {"operation": "invoke", "error": "no route", "key": "agent:x"}},
             {"event_type": "audit.error.router", "payload": [1, 2]},
-            {"event_type": "audit.error.router.dlq", "payload": {"error": "given up"}},
-            {"event_type": "audit.action.router", "payload": {"error": "not one"}},
+            {"event_type": "audit.error.router.dlq", "payload": {"error": "dead"}},
+            {"event_type": "audit.action.router", "payload": {"error": "not an error event"}},
         ]),
     )
     .await;
@@ -210,7 +210,7 @@ async fn alerts_of_the_network_are_raised_shown_and_cleared() {
         (&alerts["items"][0]["severity"], &alerts["items"][0]["source"]),
         (&json!("critical"), &json!("node-exporter"))
     );
-    until("the snapshot to show it", || async {
+    until("the snapshot to show the alert", || async {
         let snapshot = get(&server, "/living-map/snapshot").await?;
         (snapshot["layers"]["city"]["alerts"][0] == alerts["items"][0]).then_some(())
     })
@@ -220,7 +220,7 @@ async fn alerts_of_the_network_are_raised_shown_and_cleared() {
         &json!({"event_type": "ops.alert.critical", "payload": {"alert_id": "disk-full", "status": "resolved"}}),
     )
     .await;
-    until("it to be over", || async {
+    until("the alert to be cleared", || async {
         let alerts = get(&server, "/living-map/alerts").await?;
         alerts["items"].as_array()?.is_empty().then_some(())
     })
@@ -228,7 +228,7 @@ async fn alerts_of_the_network_are_raised_shown_and_cleared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alerts_are_acknowledged_and_silenced_by_operators_and_a_kill_forgets_neither() {
+async fn acknowledgements_and_silences_survive_a_kill() {
     let model = Arc::new(AtomicUsize::new(0));
     let upstream = agents(&model).await;
     let mut server = serve(&upstream).await;
@@ -249,7 +249,7 @@ async fn alerts_are_acknowledged_and_silenced_by_operators_and_a_kill_forgets_ne
     assert_eq!(post(&server, "/living-map/alerts/disk:a/acknowledge", json!({"note": 7})).await.0, 422);
 
     let silences = "/living-map/alerts/silences";
-    assert_eq!(post(&server, silences, json!({"minutes": 5})).await.0, 422, "of which alerts?");
+    assert_eq!(post(&server, silences, json!({"minutes": 5})).await.0, 422, "it names no alert");
     assert_eq!(post(&server, silences, json!({"alert": "disk:a", "minutes": 0})).await.0, 422);
     let (status, silence) = post(&server, silences, json!({"alert": "disk:a", "minutes": 5, "note": "moving"})).await;
     assert_eq!((status, &silence["alert"], &silence["note"]), (201, &json!("disk:a"), &json!("moving")), "{silence}");

@@ -1,4 +1,4 @@
-//! The poller between the simulated services and the real map: what polls find goes through the log.
+//! The poller, from the simulated services through the log to the map.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::wait::{PATIENCE, until};
 
-/// A network and the map that polls it, over a database of its own.
-struct Synced {
+/// A simulated network and a map that polls it, with a database of its own.
+struct PolledMap {
     demo: DemoHandle,
     live: LiveMap,
     upstream_health: UpstreamHealth,
@@ -32,7 +32,7 @@ struct Synced {
     _folder: tempfile::TempDir,
 }
 
-impl Synced {
+impl PolledMap {
     async fn start(demo: DemoConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("map.db").display());
@@ -45,13 +45,13 @@ impl Synced {
         let demo = Demo::start(&demo, Arc::clone(&log)).await.unwrap();
         let adapters = AdaptersConfig {
             endpoints: demo.endpoints().clone(),
-            // longer than any test waits for a service that hangs
+            // longer than any test waits
             call_timeout: Duration::from_mins(1),
             max_retries: 0,
             ..AdaptersConfig::default()
         };
         let config = SyncConfig {
-            // polls happen when a test asks for them
+            // polls happen only when a test requests them
             interval: Duration::from_hours(1),
             round_timeout: Duration::from_mins(1),
             min_refresh_gap: Duration::ZERO,
@@ -85,25 +85,25 @@ impl Synced {
     }
 }
 
-impl Drop for Synced {
+impl Drop for PolledMap {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-fn still() -> DemoConfig {
+fn without_events() -> DemoConfig {
     DemoConfig { events_per_second: 0.0, ..DemoConfig::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_fill_every_layer() {
-    let synced = Synced::start(still()).await;
-    // usage by agent needs to know the agents
-    synced.poll(Service::ALL).await;
-    synced.poll(Service::ALL).await;
-    assert!(Service::ALL.iter().all(|service| synced.status(*service) == SourceStatus::Ok));
+    let map = PolledMap::start(without_events()).await;
+    // the second poll of the usage service knows the agents
+    map.poll(Service::ALL).await;
+    map.poll(Service::ALL).await;
+    assert!(Service::ALL.iter().all(|service| map.status(*service) == SourceStatus::Ok));
     let layers = until("a snapshot with agents", async || {
-        let layers = synced.layers().await;
+        let layers = map.layers().await;
         (layers["agents"]["total_agents"] == 60).then_some(layers)
     })
     .await;
@@ -123,60 +123,60 @@ async fn polls_fill_every_layer() {
     let calls = |agent: &Value| agent["usage"]["llm_calls_24h"].as_u64().unwrap();
     let agents = list("agents", "items");
     assert_eq!(layers["agents"]["total_llm_calls_24h"], agents.iter().map(calls).sum::<u64>());
-    assert!(agents.iter().filter(|agent| calls(agent) > 0).count() > 20, "beyond the top list");
+    assert!(agents.iter().filter(|agent| calls(agent) > 0).count() > 20, "agents beyond the top list have usage too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_in_which_nothing_happens_says_nothing() {
-    let synced = Synced::start(still()).await;
+async fn polls_of_an_unchanged_network_append_no_events() {
+    let map = PolledMap::start(without_events()).await;
     for _ in 0..3 {
-        synced.poll(Service::ALL).await;
+        map.poll(Service::ALL).await;
     }
-    let before = synced.live.cursor();
+    let before = map.live.cursor();
     for _ in 0..3 {
-        synced.poll(Service::ALL).await;
+        map.poll(Service::ALL).await;
     }
-    assert_eq!(synced.live.cursor(), before, "sources do not contradict each other for ever");
+    assert_eq!(map.live.cursor(), before, "upstreams do not contradict each other endlessly");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_of_a_failing_service_stays_and_says_so() {
-    let synced = Synced::start(still()).await;
-    synced.poll(Service::ALL).await;
-    synced.poll(Service::ALL).await;
-    let (before, cursor) = (synced.layers().await, synced.live.cursor());
+async fn data_of_a_failing_service_stays_and_is_reported_as_stale() {
+    let map = PolledMap::start(without_events()).await;
+    map.poll(Service::ALL).await;
+    map.poll(Service::ALL).await;
+    let (before, cursor) = (map.layers().await, map.live.cursor());
     for fault in [Fault::Down, Fault::Garbage] {
-        synced.demo.faults().set(Service::Agents, Some(fault));
-        synced.demo.faults().set(Service::Space, Some(fault));
-        synced.poll(Service::ALL).await;
-        assert_eq!(synced.upstream_health.fallbacks().as_deref(), Some("agents, space"));
-        assert_eq!((synced.live.cursor(), synced.layers().await), (cursor, before.clone()));
+        map.demo.faults().set(Service::Agents, Some(fault));
+        map.demo.faults().set(Service::Space, Some(fault));
+        map.poll(Service::ALL).await;
+        assert_eq!(map.upstream_health.fallbacks().as_deref(), Some("agents, space"));
+        assert_eq!((map.live.cursor(), map.layers().await), (cursor, before.clone()));
     }
-    assert_eq!(synced.status(Service::City), SourceStatus::Ok);
-    synced.demo.faults().set(Service::Agents, None);
-    synced.poll(&[Service::Agents]).await;
-    assert_eq!(synced.upstream_health.fallbacks().as_deref(), Some("space"));
+    assert_eq!(map.status(Service::City), SourceStatus::Ok);
+    map.demo.faults().set(Service::Agents, None);
+    map.poll(&[Service::Agents]).await;
+    assert_eq!(map.upstream_health.fallbacks().as_deref(), Some("space"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_hangs_holds_up_neither_the_others_nor_the_end() {
+async fn a_hanging_service_delays_neither_the_others_nor_the_stop() {
     let faults = vec!["dao=slow".parse().unwrap()];
-    let mut synced = Synced::start(DemoConfig { faults, ..still() }).await;
+    let mut map = PolledMap::start(DemoConfig { faults, ..without_events() }).await;
     let others: Vec<_> = Service::ALL.iter().copied().filter(|service| *service != Service::Dao).collect();
-    synced.poll(&others).await;
-    assert_eq!((synced.status(Service::City), synced.status(Service::Dao)), (SourceStatus::Ok, SourceStatus::Unknown));
-    synced.stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), &mut synced.poller).await.expect("ends at once").unwrap();
+    map.poll(&others).await;
+    assert_eq!((map.status(Service::City), map.status(Service::Dao)), (SourceStatus::Ok, SourceStatus::Unknown));
+    map.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), &mut map.poller).await.expect("the poller stops at once").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_agree_with_the_events_between_them() {
-    let synced = Synced::start(DemoConfig { events_per_second: 500.0, ..DemoConfig::default() }).await;
+    let map = PolledMap::start(DemoConfig { events_per_second: 500.0, ..DemoConfig::default() }).await;
     for _ in 0..6 {
-        synced.poll(Service::ALL).await;
+        map.poll(Service::ALL).await;
     }
     let counts = until("a map with traffic", async || {
-        let layers = synced.layers().await;
+        let layers = map.layers().await;
         let total = layers["agents"]["total_llm_calls_24h"].as_u64()?;
         let items = layers["agents"]["items"].as_array()?;
         let sum: u64 = items.iter().filter_map(|agent| agent["usage"]["llm_calls_24h"].as_u64()).sum();
@@ -184,7 +184,7 @@ async fn polls_agree_with_the_events_between_them() {
     })
     .await;
     let (total, sum) = counts;
-    // runs that began and have not been accounted for are in one of the figures only, and agents that left in the total
-    let apart = total.abs_diff(sum);
-    assert!(apart * 5 < total, "total {total}, by agent {sum}");
+    // unfinished runs are in one of the numbers only, and deleted agents only in the total
+    let difference = total.abs_diff(sum);
+    assert!(difference * 5 < total, "total {total}, by agent {sum}");
 }

@@ -1,4 +1,4 @@
-//! The simulated network, seen through the real adapters.
+//! The simulated services, polled by the upstream clients.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -16,18 +16,18 @@ use serde_json::{Value, json};
 use super::{entity, fields, ids, poll_with};
 use crate::support::wait::until;
 
-/// A log that only remembers what it was given.
+/// A log that keeps appended events in memory and cannot be read.
 #[derive(Default)]
-struct Memory(Mutex<Vec<NewEvent>>);
+struct MemoryLog(Mutex<Vec<NewEvent>>);
 
-impl Memory {
+impl MemoryLog {
     fn count(&self, event_type: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|event| event.event.event_type == event_type).count()
     }
 }
 
 #[async_trait]
-impl EventLog for Memory {
+impl EventLog for MemoryLog {
     async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
         let appended = |event: &NewEvent| Ok(Appended { id: event.event.id, cursor: None, duplicate: false });
         let results = events.iter().map(appended).collect();
@@ -36,11 +36,11 @@ impl EventLog for Memory {
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
-        Err(LogError::Unavailable("not kept".into()))
+        Err(LogError::Unavailable("not readable".into()))
     }
 
     async fn read(&self, _: Epoch, _: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
-        Err(LogError::Unavailable("not kept".into()))
+        Err(LogError::Unavailable("not readable".into()))
     }
 
     async fn ready(&self) -> Result<(), LogError> {
@@ -52,8 +52,8 @@ impl EventLog for Memory {
     }
 }
 
-async fn network(config: &DemoConfig) -> (DemoHandle, Arc<Memory>, Upstreams) {
-    let log = Arc::new(Memory::default());
+async fn network(config: &DemoConfig) -> (DemoHandle, Arc<MemoryLog>, Upstreams) {
+    let log = Arc::new(MemoryLog::default());
     let demo = Demo::start(config, log.clone()).await.unwrap();
     let upstreams = client(demo.endpoints().clone());
     (demo, log, upstreams)
@@ -69,22 +69,22 @@ async fn answer(upstreams: &Upstreams, service: Service) -> Answer {
     poll_with(upstreams, service, &[]).await.unwrap()
 }
 
-fn still() -> DemoConfig {
+fn without_events() -> DemoConfig {
     DemoConfig { events_per_second: 0.0, ..DemoConfig::default() }
 }
 
 #[tokio::test]
-async fn every_service_answers_in_the_shape_that_the_adapters_read() {
-    let (demo, _, upstreams) = network(&still()).await;
+async fn the_clients_can_read_every_simulated_service() {
+    let (demo, _, upstreams) = network(&without_events()).await;
     let agents = answer(&upstreams, Service::Agents).await;
     assert_eq!(agents.entities.len(), 60);
     assert_eq!(agents.entities.iter().filter(|agent| agent.fields["is_active"] == false).count(), 7);
-    assert_eq!(entity(&agents, "agent:sofia").aliases.len(), 1, "its uuid");
+    assert_eq!(entity(&agents, "agent:sofia").aliases.len(), 1, "the alias is its UUID");
 
     let microdaos = answer(&upstreams, Service::Microdao).await;
     assert_eq!(microdaos.entities.len(), 6);
     for microdao in &microdaos.entities {
-        assert!(microdao.fields["members"].as_u64() > Some(1), "from the details: {microdao:?}");
+        assert!(microdao.fields["members"].as_u64() > Some(1), "members come from the details: {microdao:?}");
         assert_eq!(microdao.fields["treasury"][0]["token_symbol"], "DCR");
     }
 
@@ -105,7 +105,7 @@ async fn every_service_answers_in_the_shape_that_the_adapters_read() {
 
 #[tokio::test]
 async fn usage_reaches_agents_beyond_the_top_list() {
-    let (demo, _, upstreams) = network(&still()).await;
+    let (demo, _, upstreams) = network(&without_events()).await;
     let top = answer(&upstreams, Service::Usage).await;
     assert_eq!(top.entities.len(), 20);
     let agents = answer(&upstreams, Service::Agents).await;
@@ -113,15 +113,15 @@ async fn usage_reaches_agents_beyond_the_top_list() {
     assert_eq!(all.entities.len(), 60);
     let calls = |facts: &living_map::model::Facts| facts.fields["usage"]["llm_calls_24h"].as_u64().unwrap();
     let sum: u64 = all.entities.iter().map(calls).sum();
-    assert_eq!(all.layers[0].1["total_llm_calls_24h"], sum, "the total is the agents' sum");
-    assert!(all.entities.iter().any(|facts| calls(facts) == 0), "some rest");
+    assert_eq!(all.layers[0].1["total_llm_calls_24h"], sum, "the total is the sum of all agents");
+    assert!(all.entities.iter().any(|facts| calls(facts) == 0), "some agents are idle");
     demo.stop().await;
 }
 
 #[tokio::test]
-async fn services_refuse_who_has_no_token_or_a_wrong_one() {
-    let (demo, _, _) = network(&still()).await;
-    for (token, said) in
+async fn services_reject_missing_and_wrong_tokens() {
+    let (demo, _, _) = network(&without_events()).await;
+    for (token, expected) in
         [(None, "Missing or invalid authorization header"), (Some("wrong-token"), "Invalid or expired token")]
     {
         let endpoint = |service| {
@@ -131,7 +131,7 @@ async fn services_refuse_who_has_no_token_or_a_wrong_one() {
         let upstreams = client(Endpoints::new(endpoint));
         for service in [Service::Dao, Service::Microdao] {
             let error = poll_with(&upstreams, service, &[]).await.unwrap_err();
-            assert!(error.to_string().contains("401") && error.to_string().contains(said), "{error}");
+            assert!(error.to_string().contains("401") && error.to_string().contains(expected), "{error}");
         }
     }
     demo.stop().await;
@@ -141,12 +141,12 @@ async fn services_refuse_who_has_no_token_or_a_wrong_one() {
 async fn a_poll_after_the_events_agrees_with_them() {
     let config = DemoConfig { events_per_second: 2_000.0, ..DemoConfig::default() };
     let (demo, log, upstreams) = network(&config).await;
-    until("agents that came and went", async || {
+    until("agents that were created and deleted", async || {
         (log.count("agent.event.created") > 3 && log.count("agent.event.deleted") > 3).then_some(())
     })
     .await;
-    // what happens during the poll may be in the answer or not, so it is asked for between two looks at the log
-    let (before, agents, after) = until("a moment in which nobody comes or goes", async || {
+    // events during the poll may be in its response or not, so the log must be equal before and after
+    let (before, agents, after) = until("a poll during which no agent is created or deleted", async || {
         let existing = || existing_agents(&log.0.lock().unwrap());
         let before = existing();
         let agents = poll_with(&upstreams, Service::Agents, &[]).await.unwrap();
@@ -159,23 +159,23 @@ async fn a_poll_after_the_events_agrees_with_them() {
     demo.stop().await;
 }
 
-/// Who was made, and who was removed.
+/// Agents that exist, and agents that were deleted.
 fn existing_agents(events: &[NewEvent]) -> (BTreeSet<String>, BTreeSet<String>) {
-    let (mut made, mut removed) = (BTreeSet::new(), BTreeSet::new());
+    let (mut created, mut deleted) = (BTreeSet::new(), BTreeSet::new());
     for event in events {
         let id = || event.event.entity_id.clone().unwrap();
         match event.event.event_type.as_str() {
-            "agent.event.created" => _ = made.insert(id()),
-            "agent.event.deleted" => _ = removed.insert(id()),
+            "agent.event.created" => _ = created.insert(id()),
+            "agent.event.deleted" => _ = deleted.insert(id()),
             _ => {}
         }
     }
-    (made.difference(&removed).cloned().collect(), removed)
+    (created.difference(&deleted).cloned().collect(), deleted)
 }
 
 #[tokio::test]
-async fn faults_can_be_set_and_lifted_while_it_runs() {
-    let config = DemoConfig { faults: vec!["city=garbage".parse().unwrap()], ..still() };
+async fn faults_can_be_set_and_cleared_at_runtime() {
+    let config = DemoConfig { faults: vec!["city=garbage".parse().unwrap()], ..without_events() };
     let (demo, _, upstreams) = network(&config).await;
     let failure = async |service| poll_with(&upstreams, service, &[]).await.unwrap_err().kind;
     assert!(matches!(failure(Service::City).await, ErrorKind::NotJson(_)));
@@ -183,15 +183,15 @@ async fn faults_can_be_set_and_lifted_while_it_runs() {
     assert!(matches!(failure(Service::City).await, ErrorKind::Timeout(_)));
     demo.faults().set(Service::City, Some(Fault::Down));
     assert!(matches!(failure(Service::City).await, ErrorKind::Status { status: 500, .. }));
-    assert!(poll_with(&upstreams, Service::Agents, &[]).await.is_ok(), "nobody else is touched");
+    assert!(poll_with(&upstreams, Service::Agents, &[]).await.is_ok(), "other services still work");
     demo.faults().set(Service::City, None);
     assert!(poll_with(&upstreams, Service::City, &[]).await.is_ok());
     demo.stop().await;
 }
 
 #[tokio::test]
-async fn answers_have_the_fields_of_the_recorded_ones() {
-    let (demo, _, _) = network(&still()).await;
+async fn responses_have_the_fields_of_recorded_ones() {
+    let (demo, _, _) = network(&without_events()).await;
     let http = reqwest::Client::new();
     for (service, path, recorded) in [
         (Service::Agents, "/agents", "agents/list_agents.json"),
@@ -220,7 +220,7 @@ async fn answers_have_the_fields_of_the_recorded_ones() {
     demo.stop().await;
 }
 
-/// The paths of all keys; of a list those of its first item, since its items are alike.
+/// The paths of all keys; of a list those of its first item, since all items have the same.
 fn keys(value: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![(String::new(), value)];
@@ -231,7 +231,7 @@ fn keys(value: &Value) -> BTreeSet<String> {
             _ => _ = found.insert(path),
         }
     }
-    // what nobody reads is empty in the simulation: the city's news, and tools before anybody used one
+    // the simulation leaves empty what no client reads: the city's events, and tools without calls
     found.retain(|path| !path.starts_with(".events") && !path.starts_with(".tools"));
     found
 }

@@ -1,4 +1,4 @@
-//! Services that hang, drip, flood, lie or are not there.
+//! Services that hang, send slowly, send too much or wrong data, or are unavailable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::upstream::{Recording, TOKEN, Upstream, body, plain};
 use super::{entity, ids, poll, poll_with};
 
-/// Short limits, so that what they bound shows soon.
-fn hasty(upstream: &Upstream) -> AdaptersConfig {
+/// Short limits, so that tests reach them soon.
+fn short_limits(upstream: &Upstream) -> AdaptersConfig {
     AdaptersConfig {
         call_timeout: Duration::from_millis(200),
         max_response_bytes: 100_000,
@@ -30,42 +30,42 @@ async fn failure(service: Service, config: &AdaptersConfig) -> ErrorKind {
 }
 
 #[tokio::test]
-async fn a_hanging_service_is_left_after_the_timeout_and_two_retries() {
+async fn a_hanging_service_times_out_after_two_retries() {
     let upstream = Upstream::serve(|_, _| std::future::pending()).await;
-    let error = failure(Service::City, &hasty(&upstream)).await;
+    let error = failure(Service::City, &short_limits(&upstream)).await;
     assert_eq!(error, ErrorKind::Timeout(Duration::from_millis(200)));
     assert_eq!(upstream.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn a_dripping_body_does_not_stretch_the_timeout() {
+async fn a_slow_body_does_not_extend_the_timeout() {
     let upstream = Upstream::serve(|_, _| {
-        let drops = futures::stream::unfold((), |()| async {
+        let bytes = futures::stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(10)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
         });
-        std::future::ready(plain(200, Body::from_stream(drops)))
+        std::future::ready(plain(200, Body::from_stream(bytes)))
     })
     .await;
-    let config = AdaptersConfig { max_retries: 0, ..hasty(&upstream) };
-    let begun = Instant::now();
+    let config = AdaptersConfig { max_retries: 0, ..short_limits(&upstream) };
+    let started = Instant::now();
     assert_eq!(failure(Service::City, &config).await, ErrorKind::Timeout(Duration::from_millis(200)));
-    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
 }
 
 #[tokio::test]
-async fn a_round_ends_on_time_though_a_call_may_take_longer() {
+async fn a_poll_ends_at_its_deadline_despite_a_longer_call_timeout() {
     let upstream = Upstream::serve(|_, _| std::future::pending()).await;
     let config = AdaptersConfig { call_timeout: Duration::from_mins(1), ..upstream.config(None) };
-    let begun = Instant::now();
-    let context = PollContext { deadline: begun + Duration::from_millis(100), agent_ids: vec![] };
+    let started = Instant::now();
+    let context = PollContext { deadline: started + Duration::from_millis(100), agent_ids: vec![] };
     let error = Upstreams::new(&config, &Journal::default()).unwrap().poll(Service::Space, &context).await.unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Timeout(_)), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
 }
 
 #[tokio::test]
-async fn a_flood_is_cut_at_the_limit() {
+async fn a_body_is_read_up_to_the_limit_only() {
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
     let upstream = Upstream::serve(move |_, _| {
@@ -77,68 +77,68 @@ async fn a_flood_is_cut_at_the_limit() {
         std::future::ready(plain(200, Body::from_stream(chunks)))
     })
     .await;
-    let config = AdaptersConfig { call_timeout: Duration::from_secs(20), ..hasty(&upstream) };
+    let config = AdaptersConfig { call_timeout: Duration::from_secs(20), ..short_limits(&upstream) };
     assert_eq!(failure(Service::City, &config).await, ErrorKind::TooLarge(100_000));
-    assert!(sent.load(Ordering::Relaxed) < 100_000_000, "the rest of 100 MB was not taken");
-    assert_eq!(upstream.requests().len(), 1, "reading it again does not make it shorter");
+    assert!(sent.load(Ordering::Relaxed) < 100_000_000, "the rest of 100 MB was not read");
+    assert_eq!(upstream.requests().len(), 1, "a body that is too large is not requested again");
 }
 
 #[tokio::test]
-async fn a_declared_flood_is_refused_unread() {
-    let upstream = Upstream::saying(200, " ".repeat(100_001)).await;
-    assert_eq!(failure(Service::City, &hasty(&upstream)).await, ErrorKind::TooLarge(100_000));
+async fn a_declared_length_over_the_limit_is_rejected_unread() {
+    let upstream = Upstream::fixed(200, " ".repeat(100_001)).await;
+    assert_eq!(failure(Service::City, &short_limits(&upstream)).await, ErrorKind::TooLarge(100_000));
 }
 
 #[tokio::test]
-async fn garbage_is_an_error_that_says_so_and_is_not_asked_for_again() {
+async fn invalid_json_is_an_error_and_is_not_retried() {
     let deep = "[".repeat(50_000);
     for text in ["", "<html>", "{\"microdao\":", &deep] {
-        let upstream = Upstream::saying(200, text).await;
-        let error = failure(Service::City, &hasty(&upstream)).await;
+        let upstream = Upstream::fixed(200, text).await;
+        let error = failure(Service::City, &short_limits(&upstream)).await;
         assert!(matches!(error, ErrorKind::NotJson(_)), "{error} for {text:.20}");
         assert_eq!(upstream.requests().len(), 1);
     }
 }
 
 #[tokio::test]
-async fn other_shapes_are_errors_for_every_service() {
+async fn json_of_another_shape_is_an_error_for_every_service() {
     for text in ["null", "7", "\"x\"", "{}", "{\"detail\":\"odd\"}", "[[]]", "[{\"name\":\"no id\"}]"] {
-        let upstream = Upstream::saying(200, text).await;
+        let upstream = Upstream::fixed(200, text).await;
         for &service in Service::ALL {
-            let error = failure(service, &hasty(&upstream)).await;
+            let error = failure(service, &short_limits(&upstream)).await;
             assert!(matches!(error, ErrorKind::Shape(_)), "{service}: {error} for {text}");
         }
     }
 }
 
 #[tokio::test]
-async fn one_bad_item_does_not_spoil_the_others() {
+async fn one_bad_item_does_not_affect_the_others() {
     let list = json!([
         {"id": 7, "external_id": ["agent:x"], "name": {"first": "A"}, "is_active": "yes", "model": "m"},
         {"name": "has no id"}, "agent:text", null,
         {"id": "u2", "external_id": "agent:b", "name": "B\u{0}"},
     ]);
-    let upstream = Upstream::saying(200, list.to_string()).await;
-    let answer = poll(Service::Agents, &hasty(&upstream)).await.unwrap();
+    let upstream = Upstream::fixed(200, list.to_string()).await;
+    let answer = poll(Service::Agents, &short_limits(&upstream)).await.unwrap();
     assert_eq!(ids(&answer), ["agent:7", "agent:b"]);
     assert_eq!(serde_json::Value::Object(answer.entities[0].fields.clone()), json!({"model": "m"}));
-    assert_eq!(answer.entities[1].fields["name"], json!("B\u{fffd}"), "as a database can hold it");
+    assert_eq!(answer.entities[1].fields["name"], json!("B\u{fffd}"), "in the form that a database can store");
 }
 
 #[tokio::test]
-async fn a_section_that_is_missing_or_garbage_takes_nobody_away() {
+async fn a_missing_or_invalid_section_deletes_no_entities() {
     for text in [r#"{"metrics":{}}"#, r#"{"microdao":null,"nodes":7,"agents":"x"}"#] {
-        let upstream = Upstream::saying(200, text).await;
-        let answer = poll(Service::City, &hasty(&upstream)).await.unwrap();
+        let upstream = Upstream::fixed(200, text).await;
+        let answer = poll(Service::City, &short_limits(&upstream)).await.unwrap();
         assert!(answer.entities.is_empty() && answer.complete.is_empty(), "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn a_failure_that_may_pass_is_retried_and_another_is_not() {
+async fn transient_failures_are_retried_and_others_are_not() {
     for (status, requests) in [(500, 3), (503, 3), (429, 3), (404, 1), (422, 1), (401, 1)] {
-        let upstream = Upstream::saying(status, "Internal Server Error").await;
-        let error = failure(Service::City, &hasty(&upstream)).await;
+        let upstream = Upstream::fixed(status, "Internal Server Error").await;
+        let error = failure(Service::City, &short_limits(&upstream)).await;
         assert_eq!(error, ErrorKind::Status { status, body: "Internal Server Error".into() });
         assert_eq!(upstream.requests().len(), requests, "{status}");
     }
@@ -146,23 +146,23 @@ async fn a_failure_that_may_pass_is_retried_and_another_is_not() {
 
 #[tokio::test]
 async fn a_retry_that_succeeds_is_a_success() {
-    let asked = Arc::new(AtomicUsize::new(0));
+    let requests = Arc::new(AtomicUsize::new(0));
     let snapshot = body("city/snapshot.json");
     let upstream = Upstream::serve(move |_, _| {
-        let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let first = requests.fetch_add(1, Ordering::SeqCst) == 0;
         std::future::ready(if first { plain(502, "") } else { plain(200, snapshot.clone()) })
     })
     .await;
-    assert!(poll(Service::City, &hasty(&upstream)).await.is_ok());
+    assert!(poll(Service::City, &short_limits(&upstream)).await.is_ok());
 }
 
 #[tokio::test]
-async fn recorded_failures_are_told_with_their_reason() {
-    let upstream = Upstream::saying(500, body("agents/list_agents_error_500.json")).await;
-    let error = poll(Service::Agents, &hasty(&upstream)).await.unwrap_err();
+async fn errors_have_the_reason_of_a_recorded_failure() {
+    let upstream = Upstream::fixed(500, body("agents/list_agents_error_500.json")).await;
+    let error = poll(Service::Agents, &short_limits(&upstream)).await.unwrap_err();
     assert!(error.to_string().ends_with("answered 500: Internal Server Error"), "{error}");
-    let upstream = Upstream::saying(422, body("usage/summary_error_422.json")).await;
-    let error = poll(Service::Usage, &hasty(&upstream)).await.unwrap_err();
+    let upstream = Upstream::fixed(422, body("usage/summary_error_422.json")).await;
+    let error = poll(Service::Usage, &short_limits(&upstream)).await.unwrap_err();
     assert!(error.to_string().starts_with("usage /internal/usage/summary?period_hours=24: answered 422: {"), "{error}");
 }
 
@@ -174,14 +174,14 @@ async fn redirects_are_not_followed() {
         std::future::ready(response)
     })
     .await;
-    let error = failure(Service::City, &hasty(&upstream)).await;
+    let error = failure(Service::City, &short_limits(&upstream)).await;
     assert_eq!(error, ErrorKind::Status { status: 302, body: String::new() });
     assert_eq!(upstream.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_named_without_its_password() {
-    // bound and given back, so nobody listens there
+async fn an_error_of_a_missing_service_has_no_password() {
+    // bound and released, so that no process listens there
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = Endpoint::new(&format!("http://user:hunter2@127.0.0.1:{port}"), None).unwrap();
     let config = AdaptersConfig {
@@ -194,27 +194,27 @@ async fn a_service_that_is_not_there_is_named_without_its_password() {
 }
 
 #[tokio::test]
-async fn a_token_that_comes_back_in_a_complaint_is_hidden() {
-    let upstream = Upstream::saying(401, format!("bad token {TOKEN}")).await;
+async fn a_token_repeated_in_an_error_is_masked() {
+    let upstream = Upstream::fixed(401, format!("bad token {TOKEN}")).await;
     let error = poll(Service::Dao, &upstream.config(Some(TOKEN))).await.unwrap_err().to_string();
     assert_eq!(error, "dao /dao: answered 401: bad token …");
 }
 
 #[tokio::test]
-async fn details_that_hang_leave_the_list_standing() {
+async fn hanging_details_do_not_fail_the_poll() {
     let list = body("dao/list.json");
     let upstream = Upstream::serve(move |uri, _| {
         let list = list.clone();
         async move { if uri == "/dao" { plain(200, list) } else { std::future::pending().await } }
     })
     .await;
-    let answer = poll(Service::Dao, &hasty(&upstream)).await.unwrap();
+    let answer = poll(Service::Dao, &short_limits(&upstream)).await.unwrap();
     assert_eq!(ids(&answer), ["dao:aurora-circle", "dao:daarion-governance"]);
     assert!(answer.entities.iter().all(|facts| !facts.fields.contains_key("treasury")));
 }
 
 #[tokio::test]
-async fn what_a_failing_detail_would_have_said_is_not_said_to_be_nothing() {
+async fn fields_of_a_failed_detail_are_left_out_not_emptied() {
     for (service, list) in [(Service::Dao, "/dao"), (Service::Microdao, "/microdao")] {
         let recording = Arc::new(Recording::of(service));
         let upstream = Upstream::serve(move |uri, token| {
@@ -235,7 +235,7 @@ async fn what_a_failing_detail_would_have_said_is_not_said_to_be_nothing() {
 }
 
 #[tokio::test]
-async fn an_agent_whose_usage_hangs_does_not_hold_up_the_others() {
+async fn an_agent_whose_usage_hangs_does_not_delay_the_others() {
     let upstream = Upstream::serve(|uri, _| async move {
         if uri.contains("agent%3Aa") {
             return std::future::pending().await;
@@ -243,7 +243,7 @@ async fn an_agent_whose_usage_hangs_does_not_hold_up_the_others() {
         plain(200, json!({"summary": {"llm_calls_total": 1}, "agents": []}).to_string())
     })
     .await;
-    let config = AdaptersConfig { usage_calls_per_round: 1, ..hasty(&upstream) };
+    let config = AdaptersConfig { usage_calls_per_round: 1, ..short_limits(&upstream) };
     let upstreams = Upstreams::new(&config, &Journal::default()).unwrap();
     let agents = ["agent:a", "agent:b"];
     assert!(poll_with(&upstreams, Service::Usage, &agents).await.unwrap().entities.is_empty());

@@ -1,4 +1,4 @@
-//! A local HTTP server in the place of an upstream.
+//! A local HTTP server that takes the place of an upstream.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 /// The token that the recorded services accept.
 pub const TOKEN: &str = "recorded-token";
 
-/// A running server; gone when dropped.
+/// A running server; it stops when dropped.
 pub struct Upstream {
     pub url: String,
     /// Path and query of every request, in order.
@@ -26,7 +26,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Serves with `answer`, which gets path and query and the bearer token.
+    /// Serves responses of `answer`, which gets the path with the query, and the bearer token.
     pub async fn serve<F>(answer: impl Fn(String, Option<String>) -> F + Clone + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Response> + Send + 'static,
@@ -47,13 +47,13 @@ impl Upstream {
         Self { url, seen, task: task.abort_handle() }
     }
 
-    /// Serves one body for everything.
-    pub async fn saying(status: u16, body: impl Into<String>) -> Self {
+    /// Serves the same response for every request.
+    pub async fn fixed(status: u16, body: impl Into<String>) -> Self {
         let body = body.into();
         Self::serve(move |_, _| std::future::ready(plain(status, body.clone()))).await
     }
 
-    /// Serves what `service` was recorded to answer; 404 elsewhere.
+    /// Serves the recorded responses of `service`; 404 for other requests.
     pub async fn recorded(service: Service) -> Self {
         let recording = Arc::new(Recording::of(service));
         Self::serve(move |uri, token| {
@@ -63,7 +63,7 @@ impl Upstream {
         .await
     }
 
-    /// A configuration in which every service is at this server.
+    /// A configuration in which this server is every service.
     pub fn config(&self, token: Option<&str>) -> AdaptersConfig {
         let endpoint = Endpoint::new(&self.url, token.map(Secret::new)).unwrap();
         AdaptersConfig { endpoints: Endpoints::new(|_| endpoint.clone()), ..AdaptersConfig::default() }
@@ -88,14 +88,14 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upstreams")
 }
 
-/// A recorded body, by its file's name in the index.
+/// A recorded body, by its file name in the index.
 pub fn body(file: &str) -> String {
     let text = std::fs::read_to_string(folder().join(file)).unwrap();
     let value: Value = serde_json::from_str(&text).unwrap();
     value.get("_non_json_body").and_then(Value::as_str).map_or(text, str::to_owned)
 }
 
-/// What one service was recorded to answer.
+/// The recorded responses of one service.
 pub struct Recording(Vec<Row>);
 
 struct Row {
