@@ -66,7 +66,7 @@ pub async fn serve(settings: Settings, traces: Option<Export>) -> anyhow::Result
 /// Runs the server on a simulated network until a stop signal.
 ///
 /// # Errors
-/// Those of [`serve`].
+/// See [`serve`].
 pub async fn demo(demo: DemoSettings, mut settings: Settings, traces: Option<Export>) -> anyhow::Result<()> {
     let config = demo_config(&demo)?;
     let folder = tempfile::Builder::new().prefix("living-map-demo-").tempdir().context("no temporary folder")?;

@@ -1,4 +1,4 @@
-//! `living-map learn`: the learner as a process of its own.
+//! `living-map learn`: the learner as a separate process.
 
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ const BACKLOG: u32 = 4096;
 /// Interval at which the metrics recorder drops samples it no longer needs.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
-/// What every long-running command starts with.
+/// Resources of a long-running command.
 pub struct Process {
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
@@ -47,7 +47,7 @@ impl Process {
     }
 }
 
-/// Serves `/metrics` on a socket of its own, if that is configured.
+/// Serves `/metrics` on a separate socket, if one is configured.
 ///
 /// # Errors
 /// The address cannot be bound.
