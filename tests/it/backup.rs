@@ -1,4 +1,4 @@
-//! Backups that are taken from a running server, and what a restored one tells the clients of the one that is gone.
+//! Backups of a running server, and the responses of a restored server to clients of the lost one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::support::postgres;
 use crate::support::process::Process;
 use crate::support::wait::until;
 
-/// Publishes events `from..to`, one by one; their cursors.
+/// Publishes events one by one. Returns their cursors.
 async fn publish(server: &Process, numbers: std::ops::Range<u64>) -> Vec<String> {
     let mut cursors = Vec::new();
     for number in numbers {
@@ -41,7 +41,7 @@ async fn recorded(server: &Process) -> Vec<u64> {
     numbers
 }
 
-/// What the stream says to who comes with `cursor`: the status, and the body if it ends.
+/// The response of the stream to a client that resumes after `cursor`: the status, and the body of an error.
 async fn resume(server: &Process, cursor: &str) -> (u16, Value) {
     let url = server.url(&format!("/living-map/events/stream?cursor={cursor}"));
     let answer = reqwest::get(url).await.unwrap();
@@ -59,7 +59,7 @@ fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A copy of the running server's database, as the page on backups says.
+/// Copies the database of a running server as described in `docs/backup.md`.
 fn back_up(database: &Path, to: &Path) {
     run("sqlite3", &[database.to_str().unwrap(), &format!("VACUUM INTO '{}'", to.display())]);
 }
@@ -77,7 +77,7 @@ struct Embedded {
     copy: PathBuf,
 }
 
-/// A server that took 40 events, was copied while it took the next ones, and took ten more; the cursors of all.
+/// A server with 60 events, whose database was copied during events 40 to 50. Also returns all cursors.
 async fn backed_up_under_traffic() -> (Embedded, Vec<String>) {
     let folder = Folder::new("backup");
     let (database, copy) = (folder.path().join("map.db"), folder.path().join("copy.db"));
@@ -94,8 +94,8 @@ async fn backed_up_under_traffic() -> (Embedded, Vec<String>) {
     (Embedded { server, _folder: folder, database, copy }, cursors)
 }
 
-/// Restored, the server has what was acknowledged before the backup began, once each, and no cursor of before is
-/// resumed: neither one from before the backup nor one of the events that are lost, whose positions are others' now.
+/// Asserts that a restored server has each event acknowledged before the backup once, and rejects all earlier cursors: those
+/// from before the backup, and those of lost events, whose positions now belong to other events.
 async fn assert_restored(server: &Process, cursors: &[String]) {
     let numbers = recorded(server).await;
     assert!(numbers.len() >= 40 && numbers.iter().copied().eq(0..numbers.len() as u64), "{numbers:?}");
@@ -106,7 +106,7 @@ async fn assert_restored(server: &Process, cursors: &[String]) {
     for number in 100..120 {
         more.extend(publish(server, number..number + 1).await);
     }
-    assert_ne!(epoch(&more[0]), epoch(&cursors[0]), "the same identity would give old positions to other events");
+    assert_ne!(epoch(&more[0]), epoch(&cursors[0]), "with the same epoch, old positions would mean other events");
     for cursor in [&cursors[10], &cursors[numbers.len()], cursors.last().unwrap()] {
         let (status, body) = resume(server, cursor).await;
         assert_eq!(status, 410, "{cursor}: {body}");
@@ -114,18 +114,18 @@ async fn assert_restored(server: &Process, cursors: &[String]) {
     }
     assert_eq!(resume(server, &more[0]).await.0, 200);
     let then = get(server, &format!("/living-map/snapshot?at={}.20", epoch(&more[0]))).await;
-    assert_eq!(then["meta"]["cursor"], format!("{}.20", epoch(&more[0])), "the past before the backup is still there");
+    assert_eq!(then["meta"]["cursor"], format!("{}.20", epoch(&more[0])), "time travel reaches before the backup");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restored_copy_beside_its_witness_is_another_log_by_itself() {
+async fn a_restored_copy_beside_its_witness_gets_a_new_epoch() {
     let (mut lost, cursors) = backed_up_under_traffic().await;
     lost.server.kill();
     remove(&lost.database);
     std::fs::copy(&lost.copy, &lost.database).unwrap();
     lost.server.restart().await;
     assert_restored(&lost.server, &cursors).await;
-    // that is over once: a restart afterwards resumes
+    // only once: clients resume after a further restart
     let last = publish(&lost.server, 200..201).await;
     lost.server.restart().await;
     let next = publish(&lost.server, 201..202).await;
@@ -134,7 +134,7 @@ async fn a_restored_copy_beside_its_witness_is_another_log_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_on_another_machine_is_another_log_by_itself() {
+async fn a_copy_on_another_machine_gets_a_new_epoch() {
     let (lost, cursors) = backed_up_under_traffic().await;
     let url = format!("sqlite://{}", lost.copy.display());
     drop(lost.server);
@@ -143,7 +143,7 @@ async fn a_copy_on_another_machine_is_another_log_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_kill_the_database_is_the_same_log() {
+async fn after_a_kill_the_database_keeps_its_epoch() {
     let (mut killed, cursors) = backed_up_under_traffic().await;
     killed.server.restart().await;
     let next = publish(&killed.server, 60..61).await;
@@ -151,9 +151,9 @@ async fn after_a_kill_the_database_is_the_same_log() {
     assert_eq!(resume(&killed.server, &cursors[30]).await.0, 200);
 }
 
-/// A folder that was put back whole cannot tell by itself: the witness came back with it.
+/// A completely restored folder needs the command: its witness file was restored with it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_put_back_whole_is_another_log_when_it_is_told() {
+async fn a_restored_folder_gets_a_new_epoch_by_command() {
     let folder = Folder::new("backup");
     let database = folder.path().join("map.db");
     let url = format!("sqlite://{}", database.display());
@@ -161,18 +161,18 @@ async fn a_folder_put_back_whole_is_another_log_when_it_is_told() {
     let mut server = Process::serve(&settings).await;
     let mut cursors = publish(&server, 0..40).await;
     server.stop().await;
-    let kept = Folder::new("backup-kept");
-    run("cp", &["-a", &format!("{}/.", folder.path().display()), kept.path().to_str().unwrap()]);
+    let saved = Folder::new("backup-saved");
+    run("cp", &["-a", &format!("{}/.", folder.path().display()), saved.path().to_str().unwrap()]);
     server.restart().await;
     cursors.extend(publish(&server, 40..60).await);
 
     let while_it_runs = new_epoch(&settings);
-    assert!(!while_it_runs.status.success(), "a running server's log was renewed");
+    assert!(!while_it_runs.status.success(), "the epoch of a running server was changed");
     server.kill();
     remove(&database);
-    run("cp", &["-a", &format!("{}/.", kept.path().display()), folder.path().to_str().unwrap()]);
-    let told = new_epoch(&settings);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    run("cp", &["-a", &format!("{}/.", saved.path().display()), folder.path().to_str().unwrap()]);
+    let renewed = new_epoch(&settings);
+    assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
     server.restart().await;
     assert_restored(&server, &cursors).await;
 }
@@ -180,11 +180,11 @@ async fn a_folder_put_back_whole_is_another_log_when_it_is_told() {
 fn new_epoch(settings: &[(&str, &str)]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
     command.args(["log", "new-epoch"]).env_clear().envs(settings.iter().copied());
-    command.output().expect("our own binary can be started")
+    command.output().expect("the binary can be started")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dump_restored_into_postgres_is_another_log_by_itself() {
+async fn a_dump_restored_into_postgres_gets_a_new_epoch() {
     let (before, after) = (postgres::database().await, postgres::database().await);
     let mut server = Process::serve(&environment(&[("DATABASE_URL", &before)])).await;
     let mut cursors = publish(&server, 0..40).await;
@@ -204,7 +204,7 @@ async fn a_dump_restored_into_postgres_is_another_log_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_another_log_when_it_is_told() {
+async fn a_stream_gets_a_new_epoch_by_command() {
     let nats = NatsServer::start().await;
     let folder = Folder::new("backup");
     let (database, url) = (format!("sqlite://{}", folder.path().join("map.db").display()), nats.url());
@@ -212,8 +212,8 @@ async fn a_stream_is_another_log_when_it_is_told() {
     let mut server = Process::serve(&settings).await;
     let before = publish(&server, 0..10).await;
     server.stop().await;
-    let told = new_epoch(&settings);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let renewed = new_epoch(&settings);
+    assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
     server.restart().await;
     let after = publish(&server, 10..11).await;
     assert_ne!(epoch(&after[0]), epoch(&before[0]));
@@ -221,7 +221,7 @@ async fn a_stream_is_another_log_when_it_is_told() {
     assert_eq!(resume(&server, &after[0]).await.0, 200);
 }
 
-/// Three failures of one kind, published as an agent's runtime does: together they are a lesson.
+/// Publishes three failures of one kind, as an agent's runtime does; together they make a lesson.
 async fn fail_three_times(nats: &NatsServer, agent: &str) {
     let jetstream = async_nats::jetstream::new(nats.client().await);
     for number in 0..3 {
@@ -249,10 +249,11 @@ async fn until_recorded(server: &Process, count: usize) {
     until("the events to be recorded", || async { (recorded(server).await.len() >= count).then_some(()) }).await;
 }
 
-/// The order matters: first the database, then the stream. So the stream has all that the database has, and more; what it
-/// holds is recorded from it. What NATS knew as recorded and learned is newer than the database, and must not count.
+/// The order matters: first the database, then the stream, so that the stream has all events of the database, and more. The
+/// missing ones are recorded from the stream. The consumers' positions in NATS are newer than the database and must not
+/// count.
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_and_nats_restored_together_have_every_event_of_the_stream_once() {
+async fn restored_postgres_and_nats_have_every_stream_event_once() {
     let (mut nats, before, after) = (NatsServer::start().await, postgres::database().await, postgres::database().await);
     let url = nats.url();
     let mut server = Process::serve(&environment(&[("DATABASE_URL", &before), ("NATS_URL", &url)])).await;
@@ -261,7 +262,7 @@ async fn postgres_and_nats_restored_together_have_every_event_of_the_stream_once
     let early = until_learned(&server, "early").await;
     until_recorded(&server, 40).await;
 
-    // while events flow: the database, …
+    // under traffic: first the database, …
     let folder = Folder::new("backup");
     let dump = folder.path().join("map.dump");
     let (file, from) = (dump.to_str().unwrap().to_owned(), before.clone());
@@ -270,12 +271,12 @@ async fn postgres_and_nats_restored_together_have_every_event_of_the_stream_once
     });
     cursors.extend(publish(&server, 40..50).await);
     dumping.await.unwrap();
-    // … what is recorded, learned and acknowledged behind it, …
+    // … then events that are recorded, learned and acknowledged after it, …
     cursors.extend(publish(&server, 50..70).await);
     fail_three_times(&nats, "late").await;
     let late = until_learned(&server, "late").await;
     until_recorded(&server, 70).await;
-    // … and the stream's files, as a snapshot of their volume has them: all at one moment
+    // … then the files of the stream, all at one moment, as in a volume snapshot
     nats.daemon().signal("STOP");
     let store = nats.save_store();
     nats.daemon().signal("CONT");
@@ -290,21 +291,21 @@ async fn postgres_and_nats_restored_together_have_every_event_of_the_stream_once
     run(postgres::binary("pg_restore"), &["--exit-on-error", "--dbname", &after, dump.to_str().unwrap()]);
     let new_url = new_nats.url();
     let settings = environment(&[("DATABASE_URL", &after), ("NATS_URL", &new_url)]);
-    let told = new_epoch(&settings);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let renewed = new_epoch(&settings);
+    assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
     let restored = Process::serve(&settings).await;
 
-    // nothing but the one command was done, and the record has what the stream has, each once
+    // after the one command, the history has each event of the stream once
     until_recorded(&restored, 70).await;
     assert_eq!(recorded(&restored).await, (0..70).collect::<Vec<_>>());
-    // lessons that only the lost database had are learned again, under the same keys; those it has are not learned twice
+    // lessons of the lost database are learned again with the same keys; restored ones are not learned twice
     assert_eq!(until_learned(&restored, "late").await, late);
     assert_eq!(lessons(&restored, "early").await, early);
     for number in 0..7 {
         assert_eq!(get(&restored, &format!("/living-map/entities/agent:{number}")).await["data"]["status"], "online");
     }
 
-    // clients: refused aloud with any cursor of before, also at a position that means another event now
+    // every earlier cursor is rejected, also at positions that now belong to other events
     let more = publish(&restored, 200..240).await;
     assert_ne!(epoch(&more[0]), epoch(&cursors[0]));
     for cursor in [&cursors[10], &cursors[60], &cursors[75], cursors.last().unwrap()] {

@@ -273,8 +273,10 @@ async fn a_planned_stop_tells_clients_to_come_back_and_loses_nothing() {
         publisher.publishes(40).await;
         let status = server.stop().await;
         assert!(status.success(), "{status}");
-        until("the client to be told to come back", || async { (follower.seen().farewells == restart).then_some(()) })
-            .await;
+        until("the client to be told to come back", || async {
+            (follower.seen().reconnect_frames == restart).then_some(())
+        })
+        .await;
         server.restart().await;
     }
     publisher.publishes(40).await;
@@ -365,7 +367,7 @@ async fn a_thousand_events_in_flight_at_a_kill_are_all_or_nothing_each() {
 /// are on it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_stops_the_writing_and_nothing_else_until_there_is_room() {
-    let server = Process::serve_in_little_room(2_048, &environment(&[])).await;
+    let server = Process::serve_with_file_limit(2_048, &environment(&[])).await;
     until("the map", || async {
         reqwest::get(server.url("/living-map/snapshot")).await.ok().filter(|answer| answer.status() == 200)
     })
@@ -391,7 +393,7 @@ async fn a_full_disk_stops_the_writing_and_nothing_else_until_there_is_room() {
     assert_eq!(snapshot["layers"]["agents"]["total_agents"], 7);
     let history = numbers_in_history(&server).await.expect("reading goes on");
     assert_eq!(history.len() as u64, accepted);
-    server.more_room();
+    server.lift_file_limit();
     until("room to be found", || async { post(&client, &url, &large(accepted)).await.then_some(()) }).await;
     let all = numbers_in_history(&server).await.expect("the database is there");
     assert_eq!(all.into_iter().collect::<BTreeSet<u64>>(), (0..=accepted).collect());

@@ -1,4 +1,4 @@
-//! The error journal of the real server.
+//! The error journal of a running server.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn ids(entries: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_upstream_is_named_and_its_entries_outlive_kill_9() {
+async fn errors_of_an_upstream_are_listed_and_survive_kill_9() {
     let dead = format!("http://127.0.0.1:{}", free_port());
     let mut server = Process::serve(&[("AGENTS_SERVICE_URL", dead.as_str()), ("SYNC_INTERVAL_SECONDS", "0.1")]).await;
     until("three errors of one target", || async {
@@ -39,7 +39,7 @@ async fn a_dead_upstream_is_named_and_its_entries_outlive_kill_9() {
     for entry in items {
         assert_eq!((entry["op"].as_str(), entry["target"].as_str()), (Some("read"), Some("agents")));
         assert!(entry["key"].as_str().is_some_and(|key| key.starts_with('/')), "{entry}");
-        assert!(entry["error"].is_string() && entry["rescued"] == false, "it never had data: {entry}");
+        assert!(entry["error"].is_string() && entry["rescued"] == false, "there was no fallback data: {entry}");
     }
     let times: Vec<_> = items.iter().map(|entry| entry["ts"].as_str()).collect();
     assert!(times.is_sorted(), "oldest first: {times:?}");
@@ -49,7 +49,7 @@ async fn a_dead_upstream_is_named_and_its_entries_outlive_kill_9() {
     assert_eq!((status, flushed["flushed"].is_u64()), (200, true), "{flushed}");
     server.kill();
     server.restart().await;
-    until("the entries of before", || async {
+    until("the entries from before the restart", || async {
         let now = ids(&get(&server, "/living-map/errors?limit=2000").await);
         known.iter().all(|id| now.contains(id)).then_some(())
     })
@@ -58,7 +58,7 @@ async fn a_dead_upstream_is_named_and_its_entries_outlive_kill_9() {
     assert_eq!(status, 200, "{compacted}");
     assert!(compacted["joined_files"].as_u64() >= Some(2), "{compacted}");
     server.restart().await;
-    until("the entries, out of the joined file", || async {
+    until("the entries from the merged file", || async {
         let now = ids(&get(&server, "/living-map/errors?limit=2000").await);
         known.iter().all(|id| now.iter().filter(|other| *other == id).count() == 1).then_some(())
     })
@@ -66,13 +66,13 @@ async fn a_dead_upstream_is_named_and_its_entries_outlive_kill_9() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_cannot_be_written_is_reported_and_stops_nothing() {
+async fn an_unwritable_journal_is_reported_and_stops_nothing() {
     let folder = Folder::new("journal");
     let path = folder.path().join("journal");
     fs::write(&path, "in the way").expect("a file can be written");
     let url = format!("file://{}", path.display());
     let mut server = Process::serve(&[("JOURNAL_URL", &url), ("JOURNAL_FLUSH_SECONDS", "0.05")]).await;
-    until("the failure and what waits to be reported", || async {
+    until("the failure and pending entries to be reported", || async {
         let ready = get(&server, "/living-map/ready").await;
         let journal = &ready["checks"]["journal"];
         (journal["status"] == "down" && journal["error"].is_string() && journal["pending"] != 0).then_some(())
@@ -92,7 +92,7 @@ async fn a_journal_that_cannot_be_written_is_reported_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_questions_are_refused_by_name() {
+async fn invalid_parameters_are_rejected_by_name() {
     let server = Process::serve(&[]).await;
     for (path, parameter) in [
         ("errors?limit=0", "limit"),

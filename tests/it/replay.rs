@@ -1,10 +1,10 @@
-//! Replay: whoever is behind the ring is given every event as the ring had it.
+//! Replay: a client behind the ring gets every event in the frames that the ring had.
 
 mod after_a_restart;
 mod client;
 mod clock;
-mod holes;
+mod expected;
+mod gaps;
 mod random;
+mod random_client;
 mod stuck;
-mod truth;
-mod wanderer;

@@ -1,4 +1,4 @@
-//! Several servers on one NATS and one `PostgreSQL`, with real processes: they agree, and each can go at any time.
+//! Several replicas on one NATS and one `PostgreSQL`, with real processes: they agree, and each can stop at any time.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 
 use super::faults::{Publisher, environment, numbers_in_history};
 use crate::adapters::upstream::Upstream;
-use crate::support::cable::Cable;
 use crate::support::nats::NatsServer;
 use crate::support::postgres::Postgres;
 use crate::support::process::Process;
-use crate::support::roamer::{Roamer, Transport, frames};
+use crate::support::roaming_client::{RoamingClient, Transport, frames};
+use crate::support::tcp_proxy::TcpProxy;
 use crate::support::wait::until;
 
-/// Equal servers.
+/// A cluster of equal servers.
 struct Cluster {
     servers: Vec<Process>,
     _nats: NatsServer,
@@ -29,7 +29,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Starts as many as `own` has settings for, which go before those that all have.
+    /// Starts one server for each item of `own`, whose settings are added to the shared ones.
     async fn start(own: &[&[(&str, &str)]], lease_seconds: &str) -> Self {
         let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
         let (nats_url, database_url) = (nats.url(), postgres.url());
@@ -46,7 +46,7 @@ impl Cluster {
         cluster
     }
 
-    /// The server that leads, when exactly one does and all others know that they do not.
+    /// The leader, if there is exactly one and all other servers are followers.
     async fn leader(&self, but: Option<usize>) -> Option<usize> {
         let mut leading = Vec::new();
         for (index, server) in self.servers.iter().enumerate().filter(|(index, _)| Some(*index) != but) {
@@ -60,7 +60,7 @@ impl Cluster {
     }
 }
 
-/// What a server that has its map says of itself.
+/// The readiness report of a server that has a complete map.
 async fn ready(server: &Process) -> Option<Value> {
     let answer = reqwest::get(server.url("/living-map/ready")).await.ok()?;
     if answer.status().is_success() { answer.json().await.ok() } else { None }
@@ -75,34 +75,34 @@ async fn snapshot(server: &Process, query: &str) -> Option<(Value, String)> {
 /// The bytes of the four layers.
 fn layers(snapshot: &str) -> &str {
     let begin = snapshot.find("\"layers\":").expect("layers");
-    let end = snapshot.rfind(",\"meta\":").expect("meta behind them");
+    let end = snapshot.rfind(",\"meta\":").expect("meta after them");
     &snapshot[begin..end]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_wander_between_servers_that_come_and_go_see_one_stream() {
+async fn clients_moving_between_restarting_servers_see_one_stream() {
     let seed = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::start(&[&[], &[], &[]], "2").await;
     let urls: Vec<String> = cluster.servers.iter().map(|server| server.url("")).collect();
-    let roamers: Vec<Roamer> = (0..12)
+    let clients: Vec<RoamingClient> = (0..12)
         .map(|number| {
             let transport = if number % 2 == 0 { Transport::WebSocket } else { Transport::Sse };
-            Roamer::start(urls.clone(), transport, random.random())
+            RoamingClient::start(urls.clone(), transport, random.random())
         })
         .collect();
-    for roamer in &roamers {
-        until("every client to begin", || async { roamer.seen().began_at }).await;
+    for client in &clients {
+        until("every client to have a snapshot", || async { client.seen().began_at }).await;
     }
     let publisher = Publisher::to_nats(cluster.nats_url.clone());
     let planned = [true, false, true, false, true, false];
     for (round, planned) in planned.into_iter().enumerate() {
         for _ in 0..12 {
             publisher.publishes(10).await;
-            roamers.choose(&mut random).expect("there are some").move_on();
+            clients.choose(&mut random).expect("not empty").move_on();
         }
-        // every server once in order and once by a kill
+        // each server is once stopped gracefully and once killed
         let server = &mut cluster.servers[round % 3];
         if planned {
             assert!(server.stop().await.success());
@@ -123,30 +123,30 @@ async fn clients_that_wander_between_servers_that_come_and_go_see_one_stream() {
     .await;
     assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), numbers.len(), "an event is in history twice");
     let mut same: Option<Vec<_>> = None;
-    for (number, roamer) in roamers.iter().enumerate() {
-        let seen = until("every client to have got every event", || async {
-            let seen = roamer.seen();
+    for (number, client) in clients.iter().enumerate() {
+        let seen = until("every client to have every event", || async {
+            let seen = client.seen();
             (seen.events.len() >= numbers.len() || !seen.resyncs.is_empty()).then_some(seen)
         })
         .await;
-        let transport = roamer.transport;
+        let transport = client.transport;
         assert_eq!(seen.resyncs, [""; 0], "client {number} ({transport:?}) was not resumed");
         let cursors: Vec<u64> = seen.events.iter().map(|(cursor, _)| cursor.seq).collect();
         assert!(cursors.is_sorted_by(|a, b| a + 1 == *b), "client {number} ({transport:?}): {cursors:?}");
         assert_eq!(seen.events.len(), numbers.len());
         match &same {
             None => same = Some(seen.events),
-            Some(same) => assert!(*same == seen.events, "client {number} ({transport:?}) got other frames"),
+            Some(same) => assert!(*same == seen.events, "client {number} ({transport:?}) received other frames"),
         }
     }
-    let arrivals: usize = roamers.iter().map(|roamer| roamer.seen().arrivals).sum();
-    let farewells: usize = roamers.iter().map(|roamer| roamer.seen().farewells).sum();
-    println!("{acknowledged} events, {arrivals} arrivals of 12 clients, {farewells} farewells");
-    assert!(arrivals >= 24 && farewells > 0, "the clients did not wander: {arrivals}, {farewells}");
+    let connections: usize = clients.iter().map(|client| client.seen().connections).sum();
+    let reconnect_frames: usize = clients.iter().map(|client| client.seen().reconnect_frames).sum();
+    println!("{acknowledged} events, {connections} connections of 12 clients, {reconnect_frames} reconnect frames");
+    assert!(connections >= 24 && reconnect_frames > 0, "the clients did not move: {connections}, {reconnect_frames}");
 
     let mut bytes = BTreeSet::new();
     for server in &cluster.servers {
-        let (_, text) = until("every server to be at the log's end", || async {
+        let (_, text) = until("every server to reach the end of the log", || async {
             let shown = snapshot(server, "").await?;
             (shown.0["meta"]["cursor"] == same.as_ref()?.last()?.0.to_string()).then_some(shown)
         })
@@ -157,7 +157,7 @@ async fn clients_that_wander_between_servers_that_come_and_go_see_one_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lease_passes_on_within_seconds_of_a_kill_and_at_once_at_a_planned_stop() {
+async fn the_lease_moves_in_seconds_after_a_kill_or_a_planned_stop() {
     let mut cluster = Cluster::start(&[&[], &[], &[]], "5").await;
     for planned in [false, true] {
         let leader = until("one server to lead", || cluster.leader(None)).await;
@@ -168,15 +168,15 @@ async fn the_lease_passes_on_within_seconds_of_a_kill_and_at_once_at_a_planned_s
         }
         let began = Instant::now();
         let next = until("another one to lead", || cluster.leader(Some(leader))).await;
-        println!("planned: {planned}; passed on after {:?}", began.elapsed());
+        println!("planned: {planned}; the lease moved after {:?}", began.elapsed());
         assert_ne!(next, leader);
-        // the lease's five seconds, a second between attempts, and a noisy machine
+        // five seconds of the lease, one second between attempts, and a tolerance for a busy machine
         assert!(began.elapsed() < Duration::from_secs(if planned { 5 } else { 15 }), "{:?}", began.elapsed());
         cluster.servers[leader].restart().await;
     }
 }
 
-/// Every service at this server, asked often.
+/// Settings for polling all services at one test server, at a short interval.
 fn polling(upstream: &Upstream) -> Vec<(&'static str, &str)> {
     let at = |name| (name, upstream.url.as_str());
     let services = ["AGENTS_SERVICE_URL", "MICRODAO_SERVICE_URL", "DAO_SERVICE_URL", "USAGE_ENGINE_URL"];
@@ -184,7 +184,7 @@ fn polling(upstream: &Upstream) -> Vec<(&'static str, &str)> {
     services.into_iter().chain(more).map(at).chain([("SYNC_INTERVAL_SECONDS", "0.2")]).collect()
 }
 
-/// What a server says of its sources, but for their age.
+/// The `sources` of a server's snapshot without their age.
 async fn sources(server: &Process) -> Option<Vec<Value>> {
     let (shown, _) = snapshot(server, "").await?;
     let sources = shown["meta"]["sources"].as_array()?.iter().cloned();
@@ -196,8 +196,8 @@ async fn sources(server: &Process) -> Option<Vec<Value>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_server_polls_and_all_know_how_the_upstreams_are_doing() {
-    // each server has an upstream of its own, so that it is seen who asks
+async fn one_server_polls_and_all_know_the_upstream_health() {
+    // a separate upstream for each server shows which server polls
     let upstreams = [Upstream::recorded(Service::City).await, Upstream::recorded(Service::City).await];
     let own = [polling(&upstreams[0]), polling(&upstreams[1])];
     let cluster = Cluster::start(&[&own[0], &own[1]], "2").await;
@@ -214,17 +214,19 @@ async fn one_server_polls_and_all_know_how_the_upstreams_are_doing() {
     .await;
     assert!(known[Service::City as usize]["last_success_at"].is_string(), "{known:?}");
 
-    // the servers began one after the other, and the second never had to ask
+    // the servers started one after the other, so the second never polled
     let asked = upstreams[follower].requests().len();
     let before = upstreams[leader].requests().len();
-    until("the leader to go on polling", || async { (upstreams[leader].requests().len() > before + 20).then_some(()) })
-        .await;
-    assert_eq!(upstreams[follower].requests().len(), asked, "a server polls that does not lead");
+    until("the leader to continue polling", || async {
+        (upstreams[leader].requests().len() > before + 20).then_some(())
+    })
+    .await;
+    assert_eq!(upstreams[follower].requests().len(), asked, "a follower polls");
     assert_eq!(asked, 0);
 
-    // a fresh snapshot is had from each
+    // every server can produce a fresh snapshot
     let (fresh, _) = snapshot(&cluster.servers[follower], "?fresh=true").await.expect("a snapshot");
-    assert!(upstreams[follower].requests().len() > asked, "it polls by itself");
+    assert!(upstreams[follower].requests().len() > asked, "a follower polls for a fresh snapshot");
     assert!(fresh["layers"]["city"]["items"].as_array().is_some_and(|items| !items.is_empty()), "{fresh}");
     let cursor = fresh["meta"]["cursor"].clone();
     until("both to have the same map", || async {
@@ -235,17 +237,17 @@ async fn one_server_polls_and_all_know_how_the_upstreams_are_doing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_hangs_does_not_hold_up_a_planned_stop() {
+async fn a_hanging_database_does_not_delay_a_planned_stop() {
     let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
-    let cable = Cable::to(&postgres).await;
-    let (nats_url, database_url) = (nats.url(), cable.url());
+    let proxy = TcpProxy::to(&postgres).await;
+    let (nats_url, database_url) = (nats.url(), proxy.url());
     let settings = [("NATS_URL", nats_url.as_str()), ("DATABASE_URL", &database_url), ("STOP_SECONDS", "5")];
     let mut server = Process::serve(&environment(&settings)).await;
     until("it to lead", || async { (ready(&server).await?["checks"]["lease"]["role"] == "leading").then_some(()) })
         .await;
     let publisher = Publisher::to_nats(nats_url.clone());
     publisher.publishes(50).await;
-    cable.cut(true);
+    proxy.block(true);
     publisher.publishes(50).await;
     let acknowledged = publisher.stop().await;
     let began = Instant::now();
@@ -253,7 +255,7 @@ async fn a_database_that_hangs_does_not_hold_up_a_planned_stop() {
     println!("stopped after {:?}", began.elapsed());
     assert!(!status.success(), "an aborted task must be visible in the exit status");
     assert!(server.output().contains("aborted after 5 seconds (STOP_SECONDS)"));
-    cable.cut(false);
+    proxy.block(false);
     server.restart().await;
     until("history to hold every event", || async {
         let numbers = numbers_in_history(&server).await?;
@@ -264,93 +266,93 @@ async fn a_database_that_hangs_does_not_hold_up_a_planned_stop() {
     .await;
 }
 
-const CROWD: usize = 1_200;
-const ROOM: usize = 1_000;
+const CLIENTS: usize = 1_200;
+const MAX_CLIENTS: usize = 1_000;
 
-/// What one of a crowd tells of.
-enum Told {
-    /// It has its place.
-    Here,
-    /// Its server stops; it comes back after so many milliseconds.
-    Leaves(u64),
-    /// Another server has taken it, and gives it what it missed.
-    Back,
-    /// Another server has no room for it.
-    Refused,
+/// A step in the life of a client.
+enum ClientStep {
+    /// Connected to the first server.
+    Connected,
+    /// Got a `reconnect` frame with this delay in milliseconds.
+    Reconnecting(u64),
+    /// Resumed at the second server.
+    Resumed,
+    /// Rejected by the second server, which is full.
+    Rejected,
 }
 
-/// Stays with `first` until it is told to leave, and comes back to `second` when it was told to.
-async fn one_of_a_crowd(number: usize, first: String, second: String, tell: mpsc::UnboundedSender<Told>) {
+/// Connects to `first` until a `reconnect` frame, and to `second` after the delay in the frame.
+async fn run_client(number: usize, first: String, second: String, steps: mpsc::UnboundedSender<ClientStep>) {
     let transport = if number.is_multiple_of(2) { Transport::WebSocket } else { Transport::Sse };
     let mut stream = frames(&first, transport, None).await.unwrap_or_else(|refused| panic!("{refused:?}"));
     let mut cursor = None;
     let after = loop {
-        let text = stream.next().await.expect("told before the end");
+        let text = stream.next().await.expect("a reconnect frame before the end");
         let frame: Value = serde_json::from_str(&text).expect("a frame is JSON");
         match frame["kind"].as_str() {
             Some("reconnect") => break frame["after_ms"].as_u64().expect("milliseconds"),
             Some("snapshot") => {
                 cursor = frame["data"]["meta"]["cursor"].as_str().map(|text| text.parse().expect("a cursor"));
-                tell.send(Told::Here).expect("the test listens");
+                steps.send(ClientStep::Connected).expect("the test receives");
             }
             _ => {}
         }
     };
-    tell.send(Told::Leaves(after)).expect("the test listens");
-    // a client reads on until its stream has ended
+    steps.send(ClientStep::Reconnecting(after)).expect("the test receives");
+    // clients read until the stream has ended
     while stream.next().await.is_some() {}
     tokio::time::sleep(Duration::from_millis(after)).await;
     match frames(&second, transport, cursor).await {
         Ok(mut stream) => {
-            tell.send(Told::Back).expect("the test listens");
+            steps.send(ClientStep::Resumed).expect("the test receives");
             while stream.next().await.is_some() {}
         }
         Err(refused) => {
             let refused = refused.expect("an answer");
             assert_eq!(refused.status, 503);
             assert!(refused.retry_after.is_some_and(|after| after.parse::<u64>().is_ok_and(|after| after > 0)));
-            tell.send(Told::Refused).expect("the test listens");
+            steps.send(ClientStep::Rejected).expect("the test receives");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_told_to_come_back_is_spread_over_time_and_let_in_as_far_as_there_is_room() {
-    let room = ROOM.to_string();
-    let mut cluster = Cluster::start(&[&[], &[("STREAM_MAX_CLIENTS", room.as_str())]], "2").await;
+async fn reconnects_are_spread_over_time_and_limited_by_slots() {
+    let max_clients = MAX_CLIENTS.to_string();
+    let mut cluster = Cluster::start(&[&[], &[("STREAM_MAX_CLIENTS", max_clients.as_str())]], "2").await;
     let [first, second] = [0, 1].map(|server| cluster.servers[server].url(""));
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let crowd: Vec<_> = (0..CROWD)
-        .map(|number| tokio::spawn(one_of_a_crowd(number, first.clone(), second.clone(), tell.clone())))
+    let (steps, mut received) = mpsc::unbounded_channel();
+    let tasks: Vec<_> = (0..CLIENTS)
+        .map(|number| tokio::spawn(run_client(number, first.clone(), second.clone(), steps.clone())))
         .collect();
-    for _ in 0..CROWD {
-        assert!(matches!(told.recv().await, Some(Told::Here)));
+    for _ in 0..CLIENTS {
+        assert!(matches!(received.recv().await, Some(ClientStep::Connected)));
     }
     let began = Instant::now();
     assert!(cluster.servers[0].stop().await.success());
     let stopped = began.elapsed();
-    let (mut leaves, mut arrivals, mut refused) = (Vec::new(), Vec::new(), 0);
-    while arrivals.len() + refused < CROWD {
-        match told.recv().await.expect("every client tells how it fared") {
-            Told::Here => panic!("nobody came"),
-            Told::Leaves(after) => leaves.push(after),
-            Told::Back => arrivals.push(began.elapsed()),
-            Told::Refused => refused += 1,
+    let (mut delays, mut resumed, mut rejected) = (Vec::new(), Vec::new(), 0);
+    while resumed.len() + rejected < CLIENTS {
+        match received.recv().await.expect("every client reports its steps") {
+            ClientStep::Connected => panic!("a client connected twice"),
+            ClientStep::Reconnecting(after) => delays.push(after),
+            ClientStep::Resumed => resumed.push(began.elapsed()),
+            ClientStep::Rejected => rejected += 1,
         }
     }
-    // half a second is a tenth of the time over which they are spread
+    // half a second is a tenth of the period over which reconnects are spread
     let mut tenths = [0; 10];
-    for after in &leaves {
+    for after in &delays {
         tenths[usize::try_from(*after).expect("a few seconds") / 500] += 1;
     }
-    println!("stopped after {stopped:?}; told to come back by half seconds: {tenths:?}; refused: {refused}");
-    println!("back from {:?} to {:?} after the signal", arrivals.first(), arrivals.last());
-    assert_eq!(leaves.len(), CROWD);
-    assert!(tenths.iter().all(|count| (60..=200).contains(count)), "a tenth is {} on average", CROWD / 10);
-    assert_eq!((arrivals.len(), refused), (ROOM, CROWD - ROOM));
-    let (one, all) = (arrivals[0], arrivals[arrivals.len() - 1]);
-    assert!(all > one + Duration::from_secs(2), "the first {ROOM} of {CROWD} came within {:?}", all.abs_diff(one));
+    println!("stopped after {stopped:?}; delays by half seconds: {tenths:?}; rejected: {rejected}");
+    println!("resumed from {:?} to {:?} after the signal", resumed.first(), resumed.last());
+    assert_eq!(delays.len(), CLIENTS);
+    assert!(tenths.iter().all(|count| (60..=200).contains(count)), "a tenth is {} on average", CLIENTS / 10);
+    assert_eq!((resumed.len(), rejected), (MAX_CLIENTS, CLIENTS - MAX_CLIENTS));
+    let (first, last) = (resumed[0], resumed[resumed.len() - 1]);
+    assert!(last > first + Duration::from_secs(2), "{MAX_CLIENTS} clients resumed within {:?}", last.abs_diff(first));
     let clients = ready(&cluster.servers[1]).await.expect("it answers")["checks"]["stream"]["clients"].clone();
-    assert_eq!(clients, ROOM);
-    crowd.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(clients, MAX_CLIENTS);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -4,6 +4,6 @@ mod clients;
 mod delivery;
 mod event_source;
 mod limits;
+mod server;
 mod sse;
 mod sse_limits;
-mod world;

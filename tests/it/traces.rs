@@ -1,4 +1,4 @@
-//! Traces: in by HTTP, through the log, out by HTTP, NATS and OTLP.
+//! Trace context: received by HTTP, passed through the log, sent by HTTP, NATS and OTLP.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::access::made;
 use crate::support::nats::NatsServer;
-use crate::support::otlp::Receiver;
+use crate::support::otlp::Collector;
 use crate::support::postgres;
 use crate::support::process::Process;
 use crate::support::wait::until;
@@ -23,10 +23,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// The span of this name in `trace`, or linked to it.
-async fn span(receiver: &Receiver, name: &str, trace: &str) -> Span {
+/// The span with this name in `trace`, or linked to it.
+async fn span(collector: &Collector, name: &str, trace: &str) -> Span {
     until(&format!("the span '{name}' of the trace"), || async {
-        receiver.spans().into_iter().find(|span| {
+        collector.spans().into_iter().find(|span| {
             let linked = span.links.iter().any(|link| hex(&link.trace_id) == trace);
             span.name == name && (linked || hex(&span.trace_id) == trace)
         })
@@ -48,11 +48,11 @@ async fn get(server: &Process, path: &str, token: &str) -> Option<String> {
     if answer.status().is_success() { answer.text().await.ok() } else { None }
 }
 
-/// The trace of the event about this agent, as the record has it.
+/// The trace id of the agent's event in the history.
 async fn recorded(database: &str, id: &str) -> Option<String> {
     let mut connection = PgConnection::connect(database).await.unwrap();
     let connection = tokio::sync::Mutex::new(&mut connection);
-    until("the event in the record", || async {
+    until("the event in the history", || async {
         let mut connection = connection.lock().await;
         let query = sqlx::query_scalar("SELECT trace_id FROM living_map_history WHERE entity_id = $1");
         query.bind(format!("agent:{id}")).fetch_optional(&mut **connection).await.unwrap()
@@ -61,10 +61,10 @@ async fn recorded(database: &str, id: &str) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_goes_from_a_request_through_the_log_to_the_map_and_the_record() {
-    let (receiver, nats, database) = (Receiver::start().await, NatsServer::start().await, postgres::database().await);
+async fn a_trace_spans_the_request_the_log_the_map_and_the_history() {
+    let (collector, nats, database) = (Collector::start().await, NatsServer::start().await, postgres::database().await);
     let (token, line) = made("writer", "publisher");
-    let (otlp, nats_url) = (receiver.url(), nats.url());
+    let (otlp, nats_url) = (collector.url(), nats.url());
     let server = Process::serve(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &otlp),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-collector=hunter2%20secret"),
@@ -76,26 +76,26 @@ async fn a_trace_goes_from_a_request_through_the_log_to_the_map_and_the_record()
         ("AUTH_TOKENS", &line),
     ])
     .await;
-    // what is folded while the map is not complete is no part of a trace
+    // entries folded while catching up are not part of a trace
     until("the map", || async { get(&server, "/living-map/snapshot", &token).await }).await;
     let listener = nats.client().await;
     let mut heard = listener.subscribe("agent.event.created").await.unwrap();
-    // without it the subscription may be on its way when the event is there
+    // otherwise the event may be published before the server has the subscription
     listener.flush().await.unwrap();
     publish(&server, "one", &token, Some(PARENT)).await;
 
-    let request = span(&receiver, "POST /living-map/events", TRACE).await;
+    let request = span(&collector, "POST /living-map/events", TRACE).await;
     assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7");
-    let append = span(&receiver, "append", TRACE).await;
+    let append = span(&collector, "append", TRACE).await;
     assert_eq!(append.parent_span_id, request.span_id);
-    span(&receiver, "fold", TRACE).await;
-    span(&receiver, "write history", TRACE).await;
+    span(&collector, "fold", TRACE).await;
+    span(&collector, "write history", TRACE).await;
     let message = tokio::time::timeout(crate::support::wait::PATIENCE, heard.next()).await.unwrap().unwrap();
     let header = message.headers.unwrap().get("traceparent").unwrap().as_str().to_owned();
     assert_eq!(header, format!("00-{TRACE}-{}-01", hex(&append.span_id)));
     assert_eq!(recorded(&database, "one").await.as_deref(), Some(TRACE));
 
-    let requests = receiver.requests();
+    let requests = collector.requests();
     assert!(requests.iter().all(|(headers, _)| headers["x-collector"] == "hunter2 secret"));
     let sent = format!("{:?}", requests.iter().map(|(_, request)| request).collect::<Vec<_>>());
     assert!(sent.contains("living-map") && sent.contains("deployment.environment"), "{sent}");
@@ -106,18 +106,18 @@ async fn a_trace_goes_from_a_request_through_the_log_to_the_map_and_the_record()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poll_carries_its_trace_to_the_upstream() {
-    let receiver = Receiver::start().await;
+async fn a_poll_sends_its_trace_context_to_the_upstream() {
+    let collector = Collector::start().await;
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let kept = Arc::clone(&asked);
+    let recorded = Arc::clone(&asked);
     let answer = move |headers: HeaderMap| async move {
-        kept.lock().unwrap().extend(headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned()));
+        recorded.lock().unwrap().extend(headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned()));
         axum::Json(json!([]))
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
-    let otlp = receiver.url();
+    let otlp = collector.url();
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "50"),
@@ -126,24 +126,24 @@ async fn a_poll_carries_its_trace_to_the_upstream() {
     let _server = Process::serve(&environment).await;
     let header = until("a poll", || async { asked.lock().unwrap().first().cloned() }).await;
     let trace = header.split('-').nth(1).unwrap();
-    let poll = span(&receiver, "poll agents", trace).await;
-    let call = span(&receiver, "GET", trace).await;
+    let poll = span(&collector, "poll agents", trace).await;
+    let call = span(&collector, "GET", trace).await;
     assert_eq!(call.parent_span_id, poll.span_id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_is_sent_at_the_end() {
-    let receiver = Receiver::start().await;
-    let otlp = receiver.url();
+async fn queued_spans_are_exported_at_shutdown() {
+    let collector = Collector::start().await;
+    let otlp = collector.url();
     let mut server =
         Process::serve(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &otlp), ("OTEL_BSP_SCHEDULE_DELAY", "600000")]).await;
-    assert!(receiver.spans().is_empty(), "nothing is due yet");
+    assert!(collector.spans().is_empty(), "no export is due yet");
     assert!(server.stop().await.success(), "{}", server.output());
-    assert!(receiver.spans().iter().any(|span| span.name == "GET /living-map/health"));
+    assert!(collector.spans().iter().any(|span| span.name == "GET /living-map/health"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_is_away_costs_spans_and_nothing_else() {
+async fn an_unavailable_collector_only_costs_spans() {
     let mut server = Process::serve(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
@@ -161,18 +161,18 @@ async fn a_receiver_that_is_away_costs_spans_and_nothing_else() {
     assert!(errors.contains(r#""target":"traces""#), "{errors}");
     publish(&server, "one", "", None).await;
     assert!(server.stop().await.success(), "{}", server.output());
-    assert_eq!(server.output().matches("traces cannot be exported").count(), 1, "an outage is one line of the log");
+    assert_eq!(server.output().matches("cannot export traces").count(), 1, "one log line for an outage");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_name_the_trace_of_their_request_also_where_none_are_exported() {
+async fn trace_ids_are_recorded_even_without_an_exporter() {
     let database = postgres::database().await;
     let server = Process::serve(&[("DATABASE_URL", &database)]).await;
     publish(&server, "traced", "", Some(PARENT)).await;
     publish(&server, "alone", "", None).await;
-    publish(&server, "garbled", "", Some("00-nothing-01")).await;
+    publish(&server, "invalid", "", Some("00-nothing-01")).await;
     assert_eq!(recorded(&database, "traced").await.as_deref(), Some(TRACE));
-    for id in ["alone", "garbled"] {
+    for id in ["alone", "invalid"] {
         assert_eq!(recorded(&database, id).await, None, "{id}");
     }
     assert!(!get(&server, "/metrics", "").await.unwrap().contains("living_map_trace_spans_total"));

@@ -10,8 +10,8 @@ use living_map::model::LogEntry;
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::{EPOCH, all_pages, entry, open};
-use crate::support::cable::Cable;
 use crate::support::postgres::{Postgres, database};
+use crate::support::tcp_proxy::TcpProxy;
 use crate::support::wait::until;
 
 fn config() -> HistoryConfig {
@@ -107,8 +107,8 @@ async fn while_it_is_away_calls_fail_soon_and_work_again_by_themselves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() {
     let server = Postgres::start().await;
-    let cable = Cable::to(&server).await;
-    let url = cable.url();
+    let proxy = TcpProxy::to(&server).await;
+    let url = proxy.url();
     let config =
         HistoryConfig { reader_connections: 2, writer_connections: 1, test_idle_after: Duration::MAX, ..config() };
     let history = open(&url, &config).await;
@@ -116,7 +116,7 @@ async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() 
     history.query(&HistoryQuery { limit: 1, ..HistoryQuery::default() }).await.unwrap();
     // always the same one: what was sent before the cut may arrive after it
     let second = [entry(2)];
-    cable.cut(true);
+    proxy.block(true);
     let started = Instant::now();
     for _ in 0..3 {
         let results = [history.query(&HistoryQuery::default()).await.map(drop), history.write(&second).await.map(drop)];
@@ -125,7 +125,7 @@ async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() 
         }
     }
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    cable.cut(false);
+    proxy.block(false);
     until("it to answer again", || async { history.write(&second).await.ok() }).await;
     assert_eq!(all_pages(&*history, &HistoryQuery::default(), 10).await.len(), 2);
 }

@@ -12,7 +12,7 @@ use crate::faults::{Publisher, environment, numbers_in_history};
 use crate::support::nats::NatsServer;
 use crate::support::postgres::Postgres;
 use crate::support::process::Process;
-use crate::support::roamer::{Roamer, Transport};
+use crate::support::roaming_client::{RoamingClient, Transport};
 use crate::support::wait::until;
 
 async fn layers(server: &Process, cursor: &str) -> Option<Value> {
@@ -37,10 +37,10 @@ async fn both_releases_serve_one_stream_and_one_map() {
         until("both to have a map", || async { get(replica, "/living-map/snapshot").await }).await;
     }
     let urls: Vec<String> = replicas.iter().map(|replica| replica.url("")).collect();
-    let clients: Vec<Roamer> = (0..6)
+    let clients: Vec<RoamingClient> = (0..6)
         .map(|number| {
             let transport = if number % 2 == 0 { Transport::WebSocket } else { Transport::Sse };
-            Roamer::start(urls.clone(), transport, random.random())
+            RoamingClient::start(urls.clone(), transport, random.random())
         })
         .collect();
     for client in &clients {

@@ -1,5 +1,5 @@
-//! Regression: a server that began from its saved map had a ring without what clients had missed meanwhile, so that they got
-//! a snapshot, or 410, after every planned restart.
+//! Regression: after a start from a saved snapshot, the ring was without the events that clients had missed, so that they
+//! got a snapshot, or 410, after every planned restart.
 
 use std::time::Duration;
 
@@ -30,16 +30,16 @@ async fn publish(server: &Process, numbers: std::ops::Range<usize>) {
     .await;
 }
 
-/// The next `count` event frames; nothing but pings between them.
+/// The next `count` event frames, with nothing but pings between them.
 async fn events(stream: &mut BoxStream<'static, String>, count: usize) -> Vec<String> {
     let mut frames = Vec::new();
     while frames.len() < count {
-        let next = tokio::time::timeout(PATIENCE, stream.next()).await.expect("an event should have come");
-        let frame = next.expect("the stream should go on");
+        let next = tokio::time::timeout(PATIENCE, stream.next()).await.expect("an event should have arrived");
+        let frame = next.expect("the stream should continue");
         match serde_json::from_str::<Value>(&frame).expect("JSON")["kind"].as_str() {
             Some("event") => frames.push(frame),
             Some("ping") => {}
-            kind => panic!("{kind:?} in place of an event"),
+            kind => panic!("{kind:?} instead of an event"),
         }
     }
     frames
@@ -49,8 +49,8 @@ fn cursor_of(frame: &str) -> String {
     serde_json::from_str::<Value>(frame).expect("JSON")["cursor"].as_str().expect("a cursor").to_owned()
 }
 
-/// Waits until a server can be asked for the stream.
-pub async fn complete(server: &Process) {
+/// Waits until a server serves the stream.
+pub async fn wait_until_complete(server: &Process) {
     until("the map to be complete", || async {
         let ready = reqwest::get(server.url("/living-map/snapshot")).await.ok()?;
         ready.status().is_success().then_some(())
@@ -58,15 +58,15 @@ pub async fn complete(server: &Process) {
     .await;
 }
 
-async fn a_cursor_from_before_the_saved_map_is_gone_on_from(mut server: Process) {
-    complete(&server).await;
+async fn an_older_cursor_than_the_saved_snapshot_is_resumed(mut server: Process) {
+    wait_until_complete(&server).await;
     let mut live = stream(&server, Transport::WebSocket, None).await;
     live.next().await.expect("the snapshot");
     publish(&server, 0..EVENTS).await;
     let before = events(&mut live, EVENTS).await;
     assert!(server.stop().await.success());
     server.restart().await;
-    complete(&server).await;
+    wait_until_complete(&server).await;
     assert!(server.output().contains("starting from the saved snapshot"), "{}", server.output());
     for transport in [Transport::WebSocket, Transport::Sse] {
         for missed in [1, 30, EVENTS - 1] {
@@ -75,13 +75,15 @@ async fn a_cursor_from_before_the_saved_map_is_gone_on_from(mut server: Process)
             assert_eq!(events(&mut back, missed).await, before[EVENTS - missed..], "{transport:?}, {missed} missed");
         }
     }
-    // over the seam: what was before the restart, and what comes after it
+    // across the restart: events before it, and new ones
     let mut back = stream(&server, Transport::Sse, Some(&cursor_of(&before[EVENTS - 3]))).await;
     publish(&server, EVENTS..EVENTS + 2).await;
-    let over = events(&mut back, 4).await;
-    assert_eq!(over[..2], before[EVENTS - 2..]);
-    let numbers: Vec<Value> =
-        over.iter().map(|frame| serde_json::from_str::<Value>(frame).expect("JSON")["payload"]["n"].clone()).collect();
+    let across = events(&mut back, 4).await;
+    assert_eq!(across[..2], before[EVENTS - 2..]);
+    let numbers: Vec<Value> = across
+        .iter()
+        .map(|frame| serde_json::from_str::<Value>(frame).expect("JSON")["payload"]["n"].clone())
+        .collect();
     assert_eq!(numbers, (EVENTS - 2..EVENTS + 2).map(|number| json!(number)).collect::<Vec<_>>());
     let metrics = reqwest::get(server.url("/metrics")).await.expect("it answers").text().await.expect("text");
     for wanted in [
@@ -99,30 +101,30 @@ async fn a_cursor_from_before_the_saved_map_is_gone_on_from(mut server: Process)
 const NO_UPSTREAMS: [(&str, &str); 1] = [("SYNC_INTERVAL_SECONDS", "3600")];
 
 #[tokio::test]
-async fn a_cursor_from_before_the_saved_map_is_gone_on_from_with_the_table_log() {
-    a_cursor_from_before_the_saved_map_is_gone_on_from(Process::serve(&NO_UPSTREAMS).await).await;
+async fn a_cursor_before_the_saved_snapshot_resumes_on_table_log() {
+    an_older_cursor_than_the_saved_snapshot_is_resumed(Process::serve(&NO_UPSTREAMS).await).await;
 }
 
 #[tokio::test]
-async fn a_cursor_from_before_the_saved_map_is_gone_on_from_with_jetstream() {
+async fn a_cursor_before_the_saved_snapshot_resumes_on_jetstream() {
     let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
     let (nats_url, database_url) = (nats.url(), postgres.url());
     let environment = [NO_UPSTREAMS[0], ("NATS_URL", &*nats_url), ("DATABASE_URL", &*database_url)];
-    a_cursor_from_before_the_saved_map_is_gone_on_from(Process::serve(&environment).await).await;
+    an_older_cursor_than_the_saved_snapshot_is_resumed(Process::serve(&environment).await).await;
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_replay_says_so_and_a_socket_gets_a_snapshot() {
+async fn without_a_database_sse_gets_503_and_a_socket_a_snapshot() {
     let (nats, mut postgres) = (NatsServer::start().await, Postgres::start().await);
     let (nats_url, database_url) = (nats.url(), postgres.url());
     let environment =
         [NO_UPSTREAMS[0], ("NATS_URL", &*nats_url), ("DATABASE_URL", &*database_url), ("STREAM_RING_EVENTS", "16")];
     let server = Process::serve(&environment).await;
     let address = address_of(&server);
-    complete(&server).await;
+    wait_until_complete(&server).await;
     let mut live = stream(&server, Transport::WebSocket, None).await;
     live.next().await.expect("the snapshot");
-    // no more at a time than the ring holds: what nobody has asked for is not held
+    // fewer at a time than the ring holds, so that the live client needs no replay
     let mut before = Vec::new();
     for start in (0..EVENTS).step_by(10) {
         publish(&server, start..start + 10).await;
@@ -131,14 +133,14 @@ async fn while_the_database_is_away_replay_says_so_and_a_socket_gets_a_snapshot(
     let cursor = cursor_of(&before[0]);
     postgres.kill();
     let Opened::Refused(status, document) = open(&address, Transport::Sse, Some(&cursor)).await else {
-        panic!("the database is away");
+        panic!("replay works without a database");
     };
     assert_eq!(status, 503, "{document}");
     let mut back = stream(&server, Transport::WebSocket, Some(&cursor)).await;
     let first = tokio::time::timeout(PATIENCE * 2, back.next()).await.expect("a frame").expect("a frame");
     assert_eq!(serde_json::from_str::<Value>(&first).expect("JSON")["kind"], "snapshot");
     postgres.restart().await;
-    let mut back = until("replay to be back", || async {
+    let mut back = until("replay to be available again", || async {
         match open(&address, Transport::Sse, Some(&cursor)).await {
             Opened::Stream(stream) => Some(stream),
             Opened::Refused(status, document) => {

@@ -1,4 +1,4 @@
-//! A client that takes frames as they come, byte for byte, over either transport.
+//! A client that receives unmodified frames over either transport.
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -7,22 +7,22 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::process::Process;
 
-/// How a client is connected.
+/// Transport of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     WebSocket,
     Sse,
 }
 
-/// What a client got when it asked.
+/// Result of a connection attempt.
 pub enum Opened {
     /// The JSON of each frame.
     Stream(BoxStream<'static, String>),
-    /// The status of the refusal, and its document; status 0 when nobody answered.
+    /// The status and body of an error response; status 0 without a response.
     Refused(u16, Value),
 }
 
-/// Connects to `address`, host and port, resuming after `cursor` where there is one.
+/// Connects to `address` (host and port), and resumes after `cursor` if there is one.
 pub async fn open(address: &str, transport: Transport, cursor: Option<&str>) -> Opened {
     let resume = cursor.map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
     match transport {
@@ -59,7 +59,7 @@ pub fn address_of(server: &Process) -> String {
     server.url("").trim_start_matches("http://").to_owned()
 }
 
-/// The data of the next event; none at the end, also at one in the middle of an event.
+/// The data of the next event; `None` at the end, which may be within an event.
 async fn data(
     (mut answer, mut buffer): (reqwest::Response, Vec<u8>),
 ) -> Option<(String, (reqwest::Response, Vec<u8>))> {
@@ -75,7 +75,7 @@ async fn data(
     }
 }
 
-/// The stream, which must be given.
+/// Connects and panics on an error response.
 pub async fn stream(server: &Process, transport: Transport, cursor: Option<&str>) -> BoxStream<'static, String> {
     match open(&address_of(server), transport, cursor).await {
         Opened::Stream(stream) => stream,

@@ -1,4 +1,4 @@
-//! The clock of the machine jumps under a server, as `libfaketime` makes it.
+//! Jumps of the system clock, simulated with `libfaketime`.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde_json::{Value, json};
 
-use super::after_a_restart::complete;
+use super::after_a_restart::wait_until_complete;
 use super::client::{Transport, stream};
 use crate::support::daemon::Folder;
 use crate::support::process::Process;
@@ -19,7 +19,7 @@ fn library() -> PathBuf {
     files.find(|file| file.exists()).expect("libfaketime is needed: scripts/setup-tests.sh installs it")
 }
 
-/// The server's clock is `days` off from now on.
+/// Sets the server's clock to `days` from now.
 async fn set_clock(server: &Process, clock: &Folder, days: i64) {
     std::fs::write(clock.path().join("clock"), format!("{days:+}d")).unwrap();
     until(&format!("the server to be {days} days off"), || async {
@@ -37,11 +37,11 @@ async fn publish(server: &Process, number: u64) {
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
-/// Passes over the first snapshot and over pings, which go on: the next event must have `number`.
+/// Skips the first snapshot and pings; the next event must have `number`.
 async fn arrives(stream: &mut BoxStream<'static, String>, number: u64) -> String {
     loop {
-        let frame = tokio::time::timeout(PATIENCE, stream.next()).await.expect("an event should have come");
-        let frame: Value = serde_json::from_str(&frame.expect("the stream should go on")).unwrap();
+        let frame = tokio::time::timeout(PATIENCE, stream.next()).await.expect("an event should have arrived");
+        let frame: Value = serde_json::from_str(&frame.expect("the stream should continue")).unwrap();
         if frame["kind"] == "event" && frame["event_type"] == "agent.event.status" {
             assert_eq!(frame["payload"]["n"], number);
             return frame["cursor"].as_str().unwrap().to_owned();
@@ -50,7 +50,7 @@ async fn arrives(stream: &mut BoxStream<'static, String>, number: u64) -> String
 }
 
 #[tokio::test]
-async fn over_jumps_of_the_servers_clock_the_stream_and_the_past_stay_whole() {
+async fn clock_jumps_affect_neither_the_stream_nor_time_travel() {
     let clock = Folder::new("clock");
     std::fs::write(clock.path().join("clock"), "+0d").unwrap();
     let (library, file) = (library(), clock.path().join("clock"));
@@ -62,7 +62,7 @@ async fn over_jumps_of_the_servers_clock_the_stream_and_the_past_stay_whole() {
         ("SYNC_INTERVAL_SECONDS", "3600"),
     ])
     .await;
-    complete(&server).await;
+    wait_until_complete(&server).await;
     let mut streams = [stream(&server, Transport::WebSocket, None).await, stream(&server, Transport::Sse, None).await];
     let mut cursors = Vec::new();
     for (number, days) in [0, -1, 20, -400, 0].into_iter().enumerate() {
@@ -73,7 +73,7 @@ async fn over_jumps_of_the_servers_clock_the_stream_and_the_past_stay_whole() {
         assert_eq!(arrives(&mut streams[1], number).await, cursor);
         cursors.push(cursor);
     }
-    // whoever comes back with the first cursor gets the rest in the log's order
+    // a client that resumes after the first cursor gets the others in log order
     let mut resumed = stream(&server, Transport::WebSocket, Some(&cursors[0])).await;
     for (number, cursor) in cursors.iter().enumerate().skip(1) {
         assert_eq!(&arrives(&mut resumed, number as u64).await, cursor);

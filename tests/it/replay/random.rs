@@ -1,6 +1,6 @@
-//! Whatever happens to the server, the log, the record and the clients: what each client got is the log.
+//! Random faults of the server, the log, the history and the clients: each client still gets the whole log.
 //!
-//! `REPLAY_SEED` repeats a run's choices, as far as the machine lets it.
+//! `REPLAY_SEED` repeats the choices of a run, apart from timing.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
 use super::client::address_of;
-use super::truth::{Truth, event};
-use super::wanderer::{Logs, Wanderer};
+use super::expected::{ExpectedFrames, event};
+use super::random_client::{Logs, RandomClient};
 use crate::support::daemon::Folder;
 use crate::support::nats::NatsServer;
 use crate::support::postgres::Postgres;
@@ -22,7 +22,7 @@ use crate::support::wait::until;
 
 const CLIENTS: u64 = 6;
 
-/// The ring and the cache are small, so that nearly everything is a replay.
+/// The ring and the cache are small, so that nearly every frame is replayed.
 const SETTINGS: [(&str, &str); 10] = [
     ("AGENTS_SERVICE_URL", "http://127.0.0.1:9"),
     ("MICRODAO_SERVICE_URL", "http://127.0.0.1:9"),
@@ -42,7 +42,7 @@ fn seeded() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// Publishes over HTTP, in batches of any size, until each is accepted; some are sent twice.
+/// Publishes over HTTP, in batches of random size, until each is accepted; some events are sent twice.
 async fn publish(url: String, count: u64, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let client = reqwest::Client::new();
@@ -54,7 +54,7 @@ async fn publish(url: String, count: u64, seed: u64) {
         loop {
             let sent = client.post(&url).json(&events).timeout(Duration::from_secs(5)).send().await;
             let Ok(answer) = sent else {
-                continue_later().await;
+                retry_delay().await;
                 continue;
             };
             let results: Value = answer.json().await.unwrap_or_default();
@@ -64,37 +64,37 @@ async fn publish(url: String, count: u64, seed: u64) {
             if all {
                 break;
             }
-            continue_later().await;
+            retry_delay().await;
         }
         number = upto;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..12))).await;
     }
 }
 
-async fn continue_later() {
+async fn retry_delay() {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
-fn wanderers(server: &Process, random: &mut StdRng) -> Vec<Wanderer> {
-    (0..CLIENTS).map(|_| Wanderer::start(address_of(server), random.random())).collect()
+fn random_clients(server: &Process, random: &mut StdRng) -> Vec<RandomClient> {
+    (0..CLIENTS).map(|_| RandomClient::start(address_of(server), random.random())).collect()
 }
 
-/// Once every client has come to the end: what they got.
-async fn all_got_the_log(clients: &[Wanderer], end: Cursor, logs: &Logs<'_>) {
+/// Waits until every client has reached the end, and checks the frames it received.
+async fn all_received_the_log(clients: &[RandomClient], end: Cursor, logs: &Logs<'_>) {
     for (number, client) in clients.iter().enumerate() {
         let deadline = Instant::now() + Duration::from_mins(2);
         while client.at().is_none_or(|at| at.epoch != end.epoch || at.seq < end.seq) {
-            assert!(client.lives(), "client {number} broke");
+            assert!(client.is_running(), "client {number} panicked");
             assert!(Instant::now() < deadline, "client {number} is at {:?}, the log at {end}", client.at());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let got = client.got();
-        got.is_the_log(logs);
+        let received = client.received();
+        received.assert_complete(logs);
         println!(
             "client {number}: {} connects, {} steps, {} resets",
-            got.connects,
-            got.steps.len(),
-            got.resets().len()
+            received.connects,
+            received.steps.len(),
+            received.resets().len()
         );
     }
 }
@@ -106,14 +106,14 @@ async fn saved_before(database: &Database, cursor: Cursor) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_the_table_log_over_restarts_and_retention() {
+async fn no_event_is_lost_over_restarts_and_retention_on_table_log() {
     let mut random = seeded();
     let folder = Folder::new("replay");
     let url = format!("sqlite://{}", folder.path().join("map.db").display());
     let mut server = Process::serve(&[&SETTINGS[..], &[("DATABASE_URL", &*url)]].concat()).await;
     let database = history::open(&url, &HistoryConfig::default()).await.expect("the database can be opened");
-    let mut truth = Truth::of_table(database.clone()).await;
-    let clients = wanderers(&server, &mut random);
+    let mut expected = ExpectedFrames::of_table(database.clone()).await;
+    let clients = random_clients(&server, &mut random);
     let publisher = tokio::spawn(publish(server.url("/living-map/events"), 1_500, random.random()));
     while !publisher.is_finished() {
         tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
@@ -126,44 +126,44 @@ async fn with_the_table_log_over_restarts_and_retention() {
             tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
             server.restart().await;
         } else {
-            truth.advance().await;
-            // no more than every client can do without: a saved map from which the way to each is still there
-            let behind = clients.iter().filter_map(Wanderer::at).min_by_key(|at| at.seq);
+            expected.advance().await;
+            // only events before a saved snapshot that is at or before the position of every client
+            let behind = clients.iter().filter_map(RandomClient::at).min_by_key(|at| at.seq);
             let Some(saved) = (match behind.filter(|at| at.seq > 0) {
                 Some(behind) => saved_before(&database, behind).await,
                 None => None,
             }) else {
                 continue;
             };
-            let held = database.history.held(truth.epoch()).await.expect("the database answers");
+            let held = database.history.held(expected.epoch()).await.expect("the database answers");
             let limit = held.map_or(0, |held| (saved + 1).saturating_sub(held.first));
             if limit > 0 {
                 let limit = u32::try_from(limit).expect("a few");
                 let deleted = database.history.delete_before(chrono::Utc::now(), limit).await;
-                println!("retention took {deleted:?} events, up to {saved}");
+                println!("retention deleted {deleted:?} events, up to {saved}");
             }
         }
     }
     publisher.await.expect("it publishes");
-    truth.advance().await;
-    all_got_the_log(&clients, truth.at(), &[(truth.epoch(), &truth.frames)]).await;
-    let resets: usize = clients.iter().map(|client| client.got().resets().len()).sum();
-    assert_eq!(resets, 0, "everything that was asked for was there");
+    expected.advance().await;
+    all_received_the_log(&clients, expected.at(), &[(expected.epoch(), &expected.frames)]).await;
+    let resets: usize = clients.iter().map(|client| client.received().resets().len()).sum();
+    assert_eq!(resets, 0, "every requested event was available");
     database.history.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_jetstream_over_restarts_a_log_that_expires_and_a_record_that_lags() {
+async fn no_event_is_lost_over_restarts_and_expiry_on_jetstream() {
     let mut random = seeded();
     let (nats, mut postgres) = (NatsServer::start().await, Postgres::start().await);
     let (nats_url, database_url) = (nats.url(), postgres.url());
     let more = [("NATS_URL", &*nats_url), ("DATABASE_URL", &*database_url)];
     let mut server = Process::serve(&[&SETTINGS[..], &more].concat()).await;
-    let mut truth = Truth::of_jetstream(&nats_url).await;
-    let clients = wanderers(&server, &mut random);
+    let mut expected = ExpectedFrames::of_jetstream(&nats_url).await;
+    let clients = random_clients(&server, &mut random);
     let publisher = tokio::spawn(publish(server.url("/living-map/events"), 1_500, random.random()));
     let jetstream = async_nats::jetstream::new(nats.client().await);
-    let mut away: Vec<(Instant, Instant)> = Vec::new();
+    let mut outages: Vec<(Instant, Instant)> = Vec::new();
     while !publisher.is_finished() {
         tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
         match random.random_range(0..4) {
@@ -176,39 +176,39 @@ async fn with_jetstream_over_restarts_a_log_that_expires_and_a_record_that_lags(
                 tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
                 server.restart().await;
             }
-            2 if away.len() < 2 => {
+            2 if outages.len() < 2 => {
                 let since = Instant::now();
                 postgres.kill();
                 tokio::time::sleep(Duration::from_millis(random.random_range(200..1_500))).await;
                 postgres.restart().await;
-                until("the database to be found again", || async {
+                until("the server to reconnect to the database", || async {
                     let history = reqwest::get(server.url("/living-map/history?limit=1")).await.ok()?;
                     history.status().is_success().then_some(())
                 })
                 .await;
-                away.push((since, Instant::now()));
+                outages.push((since, Instant::now()));
             }
-            _ => expire(&mut truth, &jetstream, &database_url).await,
+            _ => expire(&mut expected, &jetstream, &database_url).await,
         }
     }
     publisher.await.expect("it publishes");
-    truth.advance().await;
-    all_got_the_log(&clients, truth.at(), &[(truth.epoch(), &truth.frames)]).await;
-    // a client that began to wait while the database was away may be answered a little later
+    expected.advance().await;
+    all_received_the_log(&clients, expected.at(), &[(expected.epoch(), &expected.frames)]).await;
+    // a replay requested during an outage may fail up to its timeout later
     let patience = Duration::from_secs(25);
-    for (from, to, when) in clients.iter().flat_map(|client| client.got().resets()) {
-        let excused = away.iter().any(|(since, until)| *since <= when && when <= *until + patience);
-        assert!(excused, "a client was reset from {from} to {to} while everything was there");
+    for (from, to, when) in clients.iter().flat_map(|client| client.received().resets()) {
+        let excused = outages.iter().any(|(since, until)| *since <= when && when <= *until + patience);
+        assert!(excused, "a client was reset from {from} to {to} without an outage");
     }
 }
 
-/// The stream drops its beginning, up to a saved map, once the record has it.
-async fn expire(truth: &mut Truth, jetstream: &async_nats::jetstream::Context, database_url: &str) {
-    truth.advance().await;
+/// Purges the beginning of the stream, up to a saved snapshot, if the history has it.
+async fn expire(expected: &mut ExpectedFrames, jetstream: &async_nats::jetstream::Context, database_url: &str) {
+    expected.advance().await;
     let Ok(database) = history::open(database_url, &HistoryConfig::default()).await else { return };
-    let at = truth.at();
+    let at = expected.at();
     let saved = saved_before(&database, at).await.unwrap_or(0);
-    // all that the record has without a hole
+    // the end of the gapless part of the history
     let mut recorded = 0;
     while recorded < saved {
         let Ok(page) = database.history.read_log(at.epoch, recorded, 1_000).await else { break };
@@ -221,36 +221,41 @@ async fn expire(truth: &mut Truth, jetstream: &async_nats::jetstream::Context, d
     let upto = saved.min(recorded);
     if upto > 0 {
         let stream = jetstream.get_stream("LIVING_MAP").await.expect("the stream is there");
-        stream.purge().sequence(upto + 1).await.expect("its beginning can be dropped");
-        println!("the stream begins at {} now", upto + 1);
+        stream.purge().sequence(upto + 1).await.expect("its beginning can be purged");
+        println!("the stream now begins at {}", upto + 1);
     }
     database.history.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_a_recreated_log_every_client_is_told_once_and_gets_the_new_one() {
+async fn a_recreated_log_resets_every_client_exactly_once() {
     let mut random = seeded();
     let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
     let (nats_url, database_url) = (nats.url(), postgres.url());
     let more = [("NATS_URL", &*nats_url), ("DATABASE_URL", &*database_url)];
     let server = Process::serve(&[&SETTINGS[..], &more].concat()).await;
-    let mut before = Truth::of_jetstream(&nats_url).await;
-    let clients = wanderers(&server, &mut random);
+    let mut before = ExpectedFrames::of_jetstream(&nats_url).await;
+    let clients = random_clients(&server, &mut random);
     publish(server.url("/living-map/events"), 300, random.random()).await;
     before.advance().await;
-    // one that is behind when the log goes would be told that, too
-    all_got_the_log(&clients, before.at(), &[(before.epoch(), &before.frames)]).await;
+    // a client that lags when the log is deleted would get a further reset
+    all_received_the_log(&clients, before.at(), &[(before.epoch(), &before.frames)]).await;
     let jetstream = async_nats::jetstream::new(nats.client().await);
     jetstream.delete_stream("LIVING_MAP").await.expect("it can be deleted");
-    until("the log to be made again", || async { jetstream.get_stream("LIVING_MAP").await.ok().map(drop) }).await;
-    let mut after = Truth::of_jetstream(&nats_url).await;
+    until("the log to be recreated", || async { jetstream.get_stream("LIVING_MAP").await.ok().map(drop) }).await;
+    let mut after = ExpectedFrames::of_jetstream(&nats_url).await;
     assert_ne!(after.epoch(), before.epoch());
     publish(server.url("/living-map/events"), 600, random.random()).await;
     after.advance().await;
     let logs = [(before.epoch(), &before.frames), (after.epoch(), &after.frames)];
-    all_got_the_log(&clients, after.at(), &logs).await;
+    all_received_the_log(&clients, after.at(), &logs).await;
     for client in &clients {
-        let over = client.got().resets().iter().filter(|(from, to, _)| from.epoch != to.epoch).count();
-        assert_eq!((over, client.got().resets().len()), (1, 1), "told once, at the change");
+        let resets_between_logs =
+            client.received().resets().iter().filter(|(from, to, _)| from.epoch != to.epoch).count();
+        assert_eq!(
+            (resets_between_logs, client.received().resets().len()),
+            (1, 1),
+            "one reset, at the change of the log"
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! Clients whose sockets take nothing: they cost the server little memory, and those that read nothing at all.
+//! Clients that do not read: they cost the server little memory, and do not delay other clients.
 //!
-//! `STUCK_CLIENTS` is how many there are; the test prints what it measured.
+//! `STUCK_CLIENTS` sets their number; the test prints its measurements.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::after_a_restart::complete;
+use super::after_a_restart::wait_until_complete;
 use super::client::address_of;
 use crate::support::process::Process;
 use crate::support::wait::{PATIENCE, until};
 
-/// Bytes of each event's payload, about.
+/// Approximate bytes of the payload of an event.
 const PADDING: usize = 2_000;
 const BATCH: usize = 20;
 const HEALTHY: usize = 5;
@@ -42,7 +42,7 @@ fn event(number: usize) -> Value {
     json!({"event_type": "agent.event.status", "event_id": format!("n{number}"), "payload": payload})
 }
 
-/// Publishes events `from..to`; when each was sent.
+/// Publishes events `from..to`. Returns when each was sent.
 async fn publish(server: &Process, from: usize, to: usize) -> Vec<Instant> {
     let (client, url) = (reqwest::Client::new(), server.url("/living-map/events"));
     let mut sent = Vec::new();
@@ -55,7 +55,7 @@ async fn publish(server: &Process, from: usize, to: usize) -> Vec<Instant> {
     sent
 }
 
-/// A WebSocket on a socket with small buffers, of which nothing more is read.
+/// Opens a WebSocket on a socket with small buffers, and reads nothing after the upgrade.
 async fn stuck(address: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
@@ -71,7 +71,7 @@ async fn stuck(address: &str) -> TcpStream {
     socket
 }
 
-/// How long each of `count` events took to one that reads.
+/// Reads `count` events. Returns when each was received.
 async fn read_all(address: String, from: usize, count: usize) -> Vec<Instant> {
     let url = format!("ws://{address}/living-map/stream?snapshot=false");
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("it accepts");
@@ -79,9 +79,9 @@ async fn read_all(address: String, from: usize, count: usize) -> Vec<Instant> {
     while received.len() < count {
         let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("an event").expect("no end");
         let Ok(Message::Text(text)) = message else { continue };
-        // the number without reading all of it: this is measured
+        // without parsing the whole frame, which would distort the measurement
         let Some((_, rest)) = text.split_once("\"n\":") else { continue };
-        let number: usize = rest.split_once(',').expect("more behind it").0.parse().expect("a number");
+        let number: usize = rest.split_once(',').expect("a field after it").0.parse().expect("a number");
         assert_eq!(number, from + received.len(), "a gap, or a duplicate");
         received.push(Instant::now());
     }
@@ -89,29 +89,29 @@ async fn read_all(address: String, from: usize, count: usize) -> Vec<Instant> {
     received
 }
 
-/// Publishes `count` events from number `from` on, while healthy clients read them; each delivery's time, in order. `others`
-/// are there already.
+/// Publishes `count` events, the first with number `from`, while healthy clients read them. `others` are connected already.
+/// Returns the sorted delivery times.
 async fn deliveries(server: &Process, others: usize, from: usize, count: usize) -> Vec<Duration> {
     let readers: Vec<_> = (0..HEALTHY).map(|_| tokio::spawn(read_all(address_of(server), from, count))).collect();
     clients(server, others + HEALTHY).await;
     let sent = publish(server, from, from + count).await;
     let mut took = Vec::new();
     for reader in readers {
-        let received = reader.await.expect("it gets everything");
+        let received = reader.await.expect("it receives every event");
         took.extend(received.iter().zip(&sent).map(|(received, sent)| received.duration_since(*sent)));
     }
     took.sort_unstable();
     took
 }
 
-/// Publishes until what is on its way to the stuck clients fills their sockets; the number of events.
+/// Publishes until the sockets of the stuck clients are full. Returns the number of events.
 async fn fill(server: &Process, number: usize) -> usize {
     let mut published = 0;
     loop {
         let before = metric(server, "living_map_stream_frames_total").await;
         publish(server, published, published + BATCH * 5).await;
         published += BATCH * 5;
-        // what the shards still write is written before the answer counts
+        // gives the shards time to finish their writes
         tokio::time::sleep(Duration::from_millis(200)).await;
         let written = metric(server, "living_map_stream_frames_total").await - before;
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
@@ -119,7 +119,7 @@ async fn fill(server: &Process, number: usize) -> usize {
         if published > BATCH * 10 && written < few {
             return published;
         }
-        assert!(published < 10_000, "their sockets take ever more");
+        assert!(published < 10_000, "their sockets do not fill up");
     }
 }
 
@@ -133,20 +133,20 @@ async fn clients(server: &Process, at_least: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let at_least = at_least as f64;
     until("the clients to be counted", || async {
-        let there = metric(server, "living_map_stream_clients{transport=\"websocket\"}").await;
-        (there >= at_least).then_some(())
+        let connected = metric(server, "living_map_stream_clients{transport=\"websocket\"}").await;
+        (connected >= at_least).then_some(())
     })
     .await;
 }
 
-/// Resident bytes of the server.
+/// Resident memory of the server in bytes.
 fn resident(server: &Process) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", server.id())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
-/// Lets this process, and the server that it starts, open so many files; how many it can be.
+/// Raises the limit of open files of this process, which the server inherits. Returns the effective limit.
 fn allow_files(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
@@ -158,19 +158,19 @@ fn allow_files(wanted: u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_take_nothing_cost_bounded_memory_and_the_others_notice_nothing() {
+async fn stuck_clients_cost_bounded_memory_and_delay_no_others() {
     let wanted: usize = std::env::var("STUCK_CLIENTS").map_or(400, |number| number.parse().expect("a number"));
     let files = usize::try_from(allow_files(wanted as u64 + 200)).expect("a number of files");
     let (number, events) = (wanted.min(files.saturating_sub(200)), 2_000);
 
     let alone = Process::serve(&settings("600")).await;
-    complete(&alone).await;
-    let usual = deliveries(&alone, 0, 0, events).await;
+    wait_until_complete(&alone).await;
+    let baseline = deliveries(&alone, 0, 0, events).await;
     let without = resident(&alone);
     drop(alone);
 
     let server = Process::serve(&settings("600")).await;
-    complete(&server).await;
+    wait_until_complete(&server).await;
     let address = address_of(&server);
     let mut sockets = Vec::new();
     for _ in 0..number {
@@ -180,65 +180,65 @@ async fn clients_that_take_nothing_cost_bounded_memory_and_the_others_notice_not
     let from = fill(&server, number).await;
     let disturbed = deliveries(&server, number, from, events).await;
     let with = resident(&server);
-    let owed = number * (from + events) * PADDING;
+    let unsent = number * (from + events) * PADDING;
     let (p99, worst) = (|took: &[Duration]| took[took.len() * 99 / 100], |took: &[Duration]| took[took.len() - 1]);
     println!(
-        "{number} stuck clients, {} MiB owed to them: resident {} MiB, without them {} MiB, {} bytes each; \
+        "{number} stuck clients, {} MiB unsent to them: resident {} MiB, without them {} MiB, {} bytes each; \
          p99 of a delivery {:?}, without them {:?}; worst {:?}, {:?}",
-        owed >> 20,
+        unsent >> 20,
         with >> 20,
         without >> 20,
         with.saturating_sub(without) / number,
         p99(&disturbed),
-        p99(&usual),
+        p99(&baseline),
         worst(&disturbed),
-        worst(&usual),
+        worst(&baseline),
     );
-    // what they may hold: a place and a socket's bookkeeping, and each one frame that was under way, with its header
+    // per client: its state, the socket, and one partly written frame
     let each = 8 * 1024 + PADDING * 2;
-    // what is held for all, whether they are there or not, twice over for what the allocator keeps, and what a fold needs
+    // ring and cache, doubled for the allocator's overhead, and the memory of a fold
     let bound = without + 2 * (RING_BYTES + REPLAY_BYTES) + number * each + 48 * 1024 * 1024;
-    assert!(with < bound, "{with} bytes are resident, {bound} were to be expected");
-    assert!(owed > bound, "too few clients or events to tell anything by");
+    assert!(with < bound, "{with} bytes are resident, at most {bound} are expected");
+    assert!(unsent > bound, "too few clients or events for a conclusion");
     let slack = Duration::from_secs(1);
-    assert!(p99(&disturbed) < p99(&usual) * 4 + slack, "{:?} against {:?}", p99(&disturbed), p99(&usual));
-    // they are still there, and were not given up
+    assert!(p99(&disturbed) < p99(&baseline) * 4 + slack, "{:?} against {:?}", p99(&disturbed), p99(&baseline));
+    // the stuck clients are still connected
     assert!(metric(&server, "living_map_stream_closed_total{reason=\"slow\"}").await < 1.0);
     drop(sockets);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_stopped_reading_and_goes_on_gets_every_event() {
+async fn a_client_that_pauses_reading_gets_every_event() {
     let server = Process::serve(&settings("600")).await;
-    complete(&server).await;
+    wait_until_complete(&server).await;
     let events = 6_000;
     let address = address_of(&server);
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
     let socket = socket.connect(address.parse().expect("an address")).await.expect("it accepts");
     let url = format!("ws://{address}/living-map/stream?snapshot=false");
-    let (mut sleeper, _) = tokio_tungstenite::client_async(url, socket).await.expect("it accepts");
+    let (mut paused, _) = tokio_tungstenite::client_async(url, socket).await.expect("it accepts");
     clients(&server, 1).await;
     publish(&server, 0, events).await;
     let mut next = 0;
     while next < events {
-        let message = tokio::time::timeout(PATIENCE, sleeper.next()).await.expect("an event").expect("no end");
+        let message = tokio::time::timeout(PATIENCE, paused.next()).await.expect("an event").expect("no end");
         let Message::Text(text) = message.expect("a frame") else { continue };
         let frame: Value = serde_json::from_str(&text).expect("JSON");
         if frame["kind"] == "event" {
             assert_eq!(frame["payload"]["n"], next, "a gap, or a duplicate");
             next += 1;
         } else {
-            assert_eq!(frame["kind"], "ping", "a snapshot in place of events");
+            assert_eq!(frame["kind"], "ping", "a snapshot instead of events");
         }
     }
-    assert!(metric(&server, "living_map_replay_folded_total").await > 1.0, "it was never behind the ring");
-    // it follows the ring again
+    assert!(metric(&server, "living_map_replay_folded_total").await > 1.0, "the client was never behind the ring");
+    // afterwards it reads from the ring again
     publish(&server, events, events + BATCH).await;
-    sleeper.send(Message::text("ping")).await.expect("it is open");
+    paused.send(Message::text("ping")).await.expect("it is open");
     let mut last = 0;
     while last < events + BATCH - 1 {
-        let message = tokio::time::timeout(PATIENCE, sleeper.next()).await.expect("an event").expect("no end");
+        let message = tokio::time::timeout(PATIENCE, paused.next()).await.expect("an event").expect("no end");
         let Message::Text(text) = message.expect("a frame") else { continue };
         let frame: Value = serde_json::from_str(&text).expect("JSON");
         last = frame["payload"]["n"].as_u64().map_or(last, |n| usize::try_from(n).expect("a number"));
@@ -246,23 +246,23 @@ async fn one_that_stopped_reading_and_goes_on_gets_every_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_takes_nothing_for_long_is_closed_and_comes_back_for_everything() {
+async fn a_client_closed_as_too_slow_resumes_without_loss() {
     let server = Process::serve(&settings("1")).await;
-    complete(&server).await;
+    wait_until_complete(&server).await;
     let events = 4_000;
     let address = address_of(&server);
     let _stuck = stuck(&address).await;
     clients(&server, 1).await;
     let snapshot: Value =
         reqwest::get(server.url("/living-map/snapshot")).await.expect("it answers").json().await.expect("JSON");
-    let began = snapshot["meta"]["cursor"].as_str().expect("a cursor").to_owned();
+    let start = snapshot["meta"]["cursor"].as_str().expect("a cursor").to_owned();
     publish(&server, 0, events).await;
-    until("it to be given up", || async {
+    until("the client to be closed", || async {
         let closed = metric(&server, "living_map_stream_closed_total{reason=\"slow\"}").await;
         (closed >= 1.0).then_some(())
     })
     .await;
-    let url = format!("ws://{address}/living-map/stream?cursor={began}");
+    let url = format!("ws://{address}/living-map/stream?cursor={start}");
     let (mut back, _) = tokio_tungstenite::connect_async(url).await.expect("it accepts");
     for number in 0..events {
         let message = tokio::time::timeout(PATIENCE, back.next()).await.expect("an event").expect("no end");

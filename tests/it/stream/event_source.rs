@@ -1,4 +1,4 @@
-//! A client of server-sent events, as the standard has it.
+//! A client of server-sent events that follows the standard.
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -6,10 +6,10 @@ use futures::stream::BoxStream;
 use reqwest::{Client, Response};
 use serde_json::Value;
 
-use super::world::seq_of;
+use super::server::seq_of;
 use crate::support::wait::PATIENCE;
 
-/// One event, or a block of comments alone.
+/// One event, or a block with comments only.
 #[derive(Debug, Default, PartialEq)]
 pub struct Received {
     pub event: String,
@@ -23,7 +23,7 @@ impl Received {
         *self == Self::default()
     }
 
-    /// The position in the `id`, which is the frame's own.
+    /// The position in the `id`, which must equal that of the frame.
     pub fn seq(&self) -> u64 {
         let cursor = match self.event.as_str() {
             "snapshot" => &self.data["data"]["meta"]["cursor"],
@@ -42,7 +42,7 @@ pub struct EventSource {
 
 impl EventSource {
     /// # Errors
-    /// The answer that is no stream.
+    /// A response with another status than 200.
     pub async fn open(url: &str, last_event_id: Option<&str>) -> Result<Self, Response> {
         let mut request = Client::new().get(url).header("accept-encoding", "gzip, zstd");
         if let Some(id) = last_event_id {
@@ -56,27 +56,29 @@ impl EventSource {
         Ok(Self { body: answer.bytes_stream().boxed(), buffer: String::new(), head })
     }
 
-    /// The next event or comment; none at the end.
+    /// The next event or comment; `None` at the end.
     pub async fn next(&mut self) -> Option<Received> {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
-                let (received, read_to) = (read(block), self.buffer.len() - rest.len());
+                let (received, read_to) = (parse(block), self.buffer.len() - rest.len());
                 self.buffer.drain(..read_to);
                 return Some(received);
             }
-            let bytes = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("something should have come");
+            let bytes = tokio::time::timeout(PATIENCE, self.body.next())
+                .await
+                .expect("an event or a comment should have arrived");
             let Some(Ok(bytes)) = bytes else {
-                assert_eq!(self.buffer, "", "an end in the middle of an event");
+                assert_eq!(self.buffer, "", "the stream ended in the middle of an event");
                 return None;
             };
-            self.buffer.push_str(std::str::from_utf8(&bytes).expect("UTF-8, not cut within a character"));
+            self.buffer.push_str(std::str::from_utf8(&bytes).expect("UTF-8, not split within a character"));
         }
     }
 
     /// The next event.
     pub async fn event(&mut self) -> Received {
         loop {
-            let received = self.next().await.expect("the stream should go on");
+            let received = self.next().await.expect("the stream should continue");
             if !received.is_comment() {
                 assert_eq!(received.data["kind"], received.event.as_str());
                 return received;
@@ -84,14 +86,14 @@ impl EventSource {
         }
     }
 
-    /// The position of the snapshot that comes next.
+    /// The position of the next frame, which must be a snapshot.
     pub async fn snapshot(&mut self) -> u64 {
         let received = self.event().await;
         assert_eq!(received.event, "snapshot", "{received:?}");
         received.seq()
     }
 
-    /// The next `n` events' positions.
+    /// The positions of the next `n` events.
     pub async fn events(&mut self, n: usize) -> Vec<u64> {
         let mut seqs = Vec::new();
         while seqs.len() < n {
@@ -103,7 +105,7 @@ impl EventSource {
     }
 }
 
-fn read(block: &str) -> Received {
+fn parse(block: &str) -> Received {
     let mut received = Received::default();
     for line in block.lines().filter(|line| !line.starts_with(':')) {
         let (field, value) = line.split_once(": ").expect("field: value");

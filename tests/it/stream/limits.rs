@@ -1,4 +1,4 @@
-//! Slow, silent and too many clients, and the shutdown.
+//! WebSocket: slow, silent and too many clients, and the shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use living_map::stream::{SnapshotSource, StreamConfig};
 use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::world::{Options, World};
+use super::server::{Options, StreamServer};
 use crate::support::wait::{PATIENCE, until};
 
-fn impatient() -> StreamConfig {
+fn short_timeouts() -> StreamConfig {
     StreamConfig {
         stall_timeout: Duration::from_millis(200),
         min_bytes_per_second: usize::MAX,
@@ -23,111 +23,112 @@ fn impatient() -> StreamConfig {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_closed_and_costs_the_others_nothing() {
+async fn a_client_that_does_not_read_is_closed_without_delaying_others() {
     const EVENTS: usize = 1000;
-    // Long enough for the client to find the close frame, however slow the machine is.
-    let stream = StreamConfig { close_timeout: PATIENCE, ..impatient() };
+    // long enough for the client to read the close frame on a slow machine
+    let stream = StreamConfig { close_timeout: PATIENCE, ..short_timeouts() };
     let options = Options { stream, event_padding: 20_000, ..Options::default() };
-    let world = Arc::new(World::start(options).await);
-    let mut asleep = world.connect("").await;
-    let mut awake = world.connect("").await;
-    asleep.snapshot().await;
-    awake.snapshot().await;
+    let server = Arc::new(StreamServer::start(options).await);
+    let mut stalled = server.connect("").await;
+    let mut reading = server.connect("").await;
+    stalled.snapshot().await;
+    reading.snapshot().await;
     let reader = tokio::spawn(async move {
-        assert!(awake.events(EVENTS).await.into_iter().eq(1..=EVENTS as u64));
-        awake
+        assert!(reading.events(EVENTS).await.into_iter().eq(1..=EVENTS as u64));
+        reading
     });
     for _ in 0..EVENTS {
-        world.publish();
+        server.publish();
         tokio::task::yield_now().await;
     }
-    let _awake = reader.await.unwrap();
-    // The close frame waits behind what fills the socket; the client finds it when it reads on.
-    assert_eq!(asleep.close_code().await, 4008);
-    until("the slow client's end", async || (world.streams.clients() == 1).then_some(())).await;
+    let _reading = reader.await.unwrap();
+    // the close frame follows the data that fills the socket
+    assert_eq!(stalled.close_code().await, 4008);
+    until("the slow client to be closed", async || (server.streams.clients() == 1).then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_dropped() {
-    let world = World::start(Options { stream: impatient(), event_padding: 20_000, ..Options::default() }).await;
-    let _asleep = world.connect("snapshot=false").await;
-    until("the client", async || (world.streams.clients() == 1).then_some(())).await;
-    until("its end", async || {
+    let server =
+        StreamServer::start(Options { stream: short_timeouts(), event_padding: 20_000, ..Options::default() }).await;
+    let _stalled = server.connect("snapshot=false").await;
+    until("the client to be counted", async || (server.streams.clients() == 1).then_some(())).await;
+    until("it to be dropped", async || {
         for _ in 0..100 {
-            world.publish();
+            server.publish();
         }
-        (world.streams.clients() == 0).then_some(())
+        (server.streams.clients() == 0).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_silent_peer_is_pinged_and_then_given_up() {
-    let stream = StreamConfig { ping_interval: Duration::from_millis(50), ..impatient() };
-    let world = World::start(Options { stream, ..Options::default() }).await;
-    // Answers pings by itself, as browsers do.
-    let mut alive = world.connect("").await;
+async fn a_silent_client_is_pinged_and_then_closed() {
+    let stream = StreamConfig { ping_interval: Duration::from_millis(50), ..short_timeouts() };
+    let server = StreamServer::start(Options { stream, ..Options::default() }).await;
+    // the library answers pings by itself, as browsers do
+    let mut alive = server.connect("").await;
     alive.snapshot().await;
-    let (mut silent, _) = world.connect_raw("").await;
+    let (mut silent, _) = server.connect_raw("").await;
     let mut bytes = Vec::new();
-    let reading = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut bytes));
-    let kept = async {
+    let closed = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut bytes));
+    let pinged = async {
         let mut pings = 0;
         while pings < 20 {
             pings += usize::from(alive.frame().await["kind"] == "ping");
         }
     };
-    let (end, ()) = tokio::join!(reading, kept);
-    end.expect("the server should have given up").unwrap();
+    let (end, ()) = tokio::join!(closed, pinged);
+    end.expect("the server should have closed the connection").unwrap();
     assert!(bytes.windows(2).any(|pair| pair == [0x89, 0]), "no protocol ping");
     let close = bytes.windows(2).rposition(|pair| pair[0] == 0x88 && pair[1] < 126).expect("a close frame");
     assert_eq!(bytes[close + 2..close + 4], 4012_u16.to_be_bytes());
 }
 
 #[tokio::test]
-async fn one_client_too_many_is_told_when_to_come_back() {
+async fn one_client_too_many_gets_503_with_retry_after() {
     let stream = StreamConfig { max_clients: 1, ..Options::default().stream };
-    let world = World::start(Options { stream, ..Options::default() }).await;
-    let first = world.connect("").await;
-    let (_, head) = world.connect_raw("").await;
+    let server = StreamServer::start(Options { stream, ..Options::default() }).await;
+    let first = server.connect("").await;
+    let (_, head) = server.connect_raw("").await;
     assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 5\r\n"), "{head}");
     drop(first);
-    until("the first one's place", async || (world.streams.clients() == 0).then_some(())).await;
-    let (_, head) = world.connect_raw("").await;
+    until("a free slot", async || (server.streams.clients() == 0).then_some(())).await;
+    let (_, head) = server.connect_raw("").await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
 }
 
 #[tokio::test]
-async fn before_a_shutdown_clients_are_told_to_come_back() {
-    let world = World::start(Options::default()).await;
-    let mut client = world.connect("").await;
+async fn at_a_shutdown_clients_get_a_reconnect_frame() {
+    let server = StreamServer::start(Options::default()).await;
+    let mut client = server.connect("").await;
     client.snapshot().await;
-    world.shutdown.cancel();
+    server.shutdown.cancel();
     let frame = client.frame().await;
     assert_eq!(frame["kind"], "reconnect");
     assert!(frame["after_ms"].as_u64().is_some_and(|after| after <= 5000), "{frame}");
     assert_eq!(client.close_code().await, 1012);
     drop(client);
-    tokio::time::timeout(PATIENCE, world.streams.closed()).await.expect("all clients are gone");
+    tokio::time::timeout(PATIENCE, server.streams.closed()).await.expect("all clients are gone");
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_answer_the_goodbye_does_not_hold_up_the_shutdown() {
-    let world = World::start(Options { stream: impatient(), ..Options::default() }).await;
-    let (_silent, _) = world.connect_raw("").await;
-    world.shutdown.cancel();
-    tokio::time::timeout(PATIENCE, world.streams.closed()).await.expect("all clients are gone");
+async fn a_client_that_ignores_the_close_does_not_delay_the_shutdown() {
+    let server = StreamServer::start(Options { stream: short_timeouts(), ..Options::default() }).await;
+    let (_silent, _) = server.connect_raw("").await;
+    server.shutdown.cancel();
+    tokio::time::timeout(PATIENCE, server.streams.closed()).await.expect("all clients are gone");
 }
 
 #[tokio::test]
-async fn a_snapshot_that_fails_closes_those_who_wait_for_it() {
-    let source: SnapshotSource = Arc::new(|_| async { panic!("no snapshot today") }.boxed());
-    let world = World::start_with(Options::default(), source, Arc::default()).await;
-    let mut client = world.connect("").await;
+async fn a_failed_snapshot_closes_the_clients_waiting_for_it() {
+    let source: SnapshotSource = Arc::new(|_| async { panic!("the source fails") }.boxed());
+    let server = StreamServer::start_with(Options::default(), source, Arc::default()).await;
+    let mut client = server.connect("").await;
     assert_eq!(client.close_code().await, 1011);
-    // The shard lives on.
-    let mut other = world.connect("snapshot=false").await;
+    // the shard still works
+    let mut other = server.connect("snapshot=false").await;
     assert!(matches!(other.message().await, Some(Message::Text(_))));
-    world.publish();
+    server.publish();
     assert_eq!(other.events(1).await, [1]);
 }

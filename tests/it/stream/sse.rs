@@ -1,4 +1,4 @@
-//! Server-sent events: what clients are given, and how they come back.
+//! Server-sent events: delivery and resuming.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use reqwest::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::event_source::EventSource;
-use super::world::{Options, World, at};
+use super::server::{Options, StreamServer, at};
 use crate::support::process::Process;
 use crate::support::wait::until;
 
 #[tokio::test]
-async fn the_snapshot_comes_first_then_events_with_their_cursors() {
-    let world = World::start(Options::default()).await;
-    world.publish();
-    let mut client = world.listen("").await;
+async fn the_snapshot_comes_first_then_events_with_cursors() {
+    let server = StreamServer::start(Options::default()).await;
+    server.publish();
+    let mut client = server.listen("").await;
     assert_eq!(client.snapshot().await, 1);
-    world.publish();
+    server.publish();
     let received = client.event().await;
     assert_eq!((received.event.as_str(), received.id.as_deref()), ("event", Some("5f.2")));
     assert_eq!(received.data["event_type"], "node.metrics.update");
@@ -30,53 +30,53 @@ async fn the_snapshot_comes_first_then_events_with_their_cursors() {
 
 #[tokio::test]
 async fn both_transports_send_the_same_json() {
-    let world = World::start(Options::default()).await;
-    let (mut by_sse, mut by_socket) = (world.listen("").await, world.connect("").await);
+    let server = StreamServer::start(Options::default()).await;
+    let (mut by_sse, mut by_socket) = (server.listen("").await, server.connect("").await);
     assert_eq!(by_sse.event().await.data, by_socket.frame().await);
     for _ in 0..3 {
-        world.publish();
+        server.publish();
         assert_eq!(by_sse.event().await.data, by_socket.frame().await);
     }
 }
 
 #[tokio::test]
-async fn a_cursor_is_continued_without_a_snapshot() {
-    let world = World::start(Options { event_padding: 20_000, ..Options::default() }).await;
+async fn a_cursor_is_resumed_without_a_snapshot() {
+    let server = StreamServer::start(Options { event_padding: 20_000, ..Options::default() }).await;
     for _ in 0..50 {
-        world.publish();
+        server.publish();
     }
-    assert!(world.listen("cursor=5f.2").await.events(48).await.into_iter().eq(3..=50));
-    let mut current = world.listen("cursor=5f.50").await;
-    world.publish();
+    assert!(server.listen("cursor=5f.2").await.events(48).await.into_iter().eq(3..=50));
+    let mut current = server.listen("cursor=5f.50").await;
+    server.publish();
     assert_eq!(current.events(1).await, [51]);
 }
 
 #[tokio::test]
-async fn without_a_snapshot_the_stream_says_where_it_begins() {
-    let world = World::start(Options::default()).await;
-    world.publish();
-    let mut client = world.listen("snapshot=false").await;
+async fn without_a_snapshot_the_first_event_is_a_ping() {
+    let server = StreamServer::start(Options::default()).await;
+    server.publish();
+    let mut client = server.listen("snapshot=false").await;
     let first = client.event().await;
     assert_eq!((first.event.as_str(), first.seq()), ("ping", 1));
-    world.publish();
+    server.publish();
     assert_eq!(client.events(1).await, [2]);
 }
 
 #[tokio::test]
-async fn filters_leave_out_events_and_pings_keep_the_cursor_fresh() {
+async fn filters_omit_events_and_pings_advance_the_cursor() {
     let stream = StreamConfig { ping_interval: Duration::from_millis(50), ..Options::default().stream };
-    let world = World::start(Options { stream, ..Options::default() }).await;
-    let mut by_layer = world.listen("layers=agents").await;
+    let server = StreamServer::start(Options { stream, ..Options::default() }).await;
+    let mut by_layer = server.listen("layers=agents").await;
     assert_eq!(by_layer.event().await.data["data"]["layers"], json!(["agents"]));
-    let mut by_type = world.listen("types=dao.%3E,agent.event.*&snapshot=false").await;
-    let mut by_entity = world.listen("entity=node:b&snapshot=false").await;
+    let mut by_type = server.listen("types=dao.%3E,agent.event.*&snapshot=false").await;
+    let mut by_entity = server.listen("entity=node:b&snapshot=false").await;
     assert_eq!(by_type.event().await.event, "ping");
     assert_eq!(by_entity.event().await.event, "ping");
-    world.publish_about("agent.event.created", EntityType::Agent, "agent:a");
-    world.publish_about("node.metrics.b", EntityType::Node, "node:b");
-    world.publish_about("dao.event.created", EntityType::Dao, "dao:a");
+    server.publish_about("agent.event.created", EntityType::Agent, "agent:a");
+    server.publish_about("node.metrics.b", EntityType::Node, "node:b");
+    server.publish_about("dao.event.created", EntityType::Dao, "dao:a");
     for _ in 0..500 {
-        world.publish();
+        server.publish();
     }
     for (mut client, expected) in [(by_layer, vec![1]), (by_type, vec![1, 3]), (by_entity, vec![2])] {
         let mut seen = Vec::new();
@@ -93,15 +93,15 @@ async fn filters_leave_out_events_and_pings_keep_the_cursor_fresh() {
 }
 
 #[tokio::test]
-async fn a_client_that_falls_out_of_the_ring_gets_a_snapshot_and_goes_on() {
+async fn a_client_behind_the_ring_gets_a_snapshot_and_continues() {
     const EVENTS: u64 = 2000;
     let hub = HubConfig { max_frames: 20, ..HubConfig::default() };
     let stream = StreamConfig { resync_interval: Duration::ZERO, ..Options::default().stream };
-    let world = World::start(Options { hub, stream, event_padding: 20_000, ..Options::default() }).await;
-    let mut slow = world.listen("").await;
+    let server = StreamServer::start(Options { hub, stream, event_padding: 20_000, ..Options::default() }).await;
+    let mut slow = server.listen("").await;
     let mut last = slow.snapshot().await;
     for _ in 0..EVENTS {
-        world.publish();
+        server.publish();
         tokio::task::yield_now().await;
     }
     let (mut snapshots, mut events) = (0, 0);
@@ -122,22 +122,22 @@ async fn a_client_that_falls_out_of_the_ring_gets_a_snapshot_and_goes_on() {
         last = seq;
     }
     assert!(snapshots > 0 && events > 0, "{snapshots} snapshots, {events} events");
-    world.publish();
+    server.publish();
     assert_eq!(slow.events(1).await, [EVENTS + 1]);
 }
 
-/// One client of each transport leaves at random moments of a busy log and comes back with its last cursor. What it got
-/// in all its connections together is the log: nothing twice, nothing missed, in order.
+/// Clients of both transports disconnect at random moments of a busy log and resume with their last cursor. Over all its
+/// connections, each client gets every event once and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_a_client_gets_in_all_its_connections_is_the_log() {
+async fn resuming_at_random_moments_yields_the_whole_log() {
     const EVENTS: u64 = 3000;
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let world = Arc::new(World::start(Options { event_padding: 300, ..Options::default() }).await);
+    let server = Arc::new(StreamServer::start(Options { event_padding: 300, ..Options::default() }).await);
     let clients: Vec<_> = (0..20)
         .map(|number| {
-            let (world, by_sse) = (Arc::clone(&world), number % 2 == 0);
+            let (server, by_sse) = (Arc::clone(&server), number % 2 == 0);
             let mut random = StdRng::seed_from_u64(random.random());
             tokio::spawn(async move {
                 let (mut log, mut connections) = (Vec::new(), 0);
@@ -146,9 +146,9 @@ async fn what_a_client_gets_in_all_its_connections_is_the_log() {
                     let left = usize::try_from(EVENTS).unwrap() - log.len();
                     let stay = random.random_range(0..=300).min(left);
                     log.extend(if by_sse {
-                        world.listen(&query).await.events(stay).await
+                        server.listen(&query).await.events(stay).await
                     } else {
-                        world.connect(&query).await.events(stay).await
+                        server.connect(&query).await.events(stay).await
                     });
                     connections += 1;
                 }
@@ -161,7 +161,7 @@ async fn what_a_client_gets_in_all_its_connections_is_the_log() {
         })
         .collect();
     for seq in 1..=EVENTS {
-        world.publish();
+        server.publish();
         if seq.is_multiple_of(random.random_range(1..50)) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -169,7 +169,7 @@ async fn what_a_client_gets_in_all_its_connections_is_the_log() {
     for client in clients {
         client.await.unwrap();
     }
-    until("all gone", async || (world.streams.clients() == 0).then_some(())).await;
+    until("all clients to be gone", async || (server.streams.clients() == 0).then_some(())).await;
 }
 
 async fn publish(server: &Process, numbers: std::ops::RangeInclusive<u64>) {
@@ -185,7 +185,7 @@ async fn publish(server: &Process, numbers: std::ops::RangeInclusive<u64>) {
 }
 
 #[tokio::test]
-async fn the_server_streams_resumes_and_says_what_it_cannot_resume() {
+async fn the_server_resumes_or_rejects_cursors_over_http() {
     let server = Process::serve(&[
         ("STREAM_RING_EVENTS", "16"),
         ("STREAM_REPLAY_EVENTS", "20"),
@@ -203,7 +203,7 @@ async fn the_server_streams_resumes_and_says_what_it_cannot_resume() {
     }
     assert!(!client.head.contains_key(CONTENT_ENCODING));
     assert_eq!(client.event().await.event, "snapshot");
-    // longer than a request may take
+    // longer than the request timeout
     tokio::time::sleep(Duration::from_millis(1500)).await;
     publish(&server, 1..=10).await;
     let (mut first, mut last) = (String::new(), String::new());
@@ -222,7 +222,7 @@ async fn the_server_streams_resumes_and_says_what_it_cannot_resume() {
     let older = format!("{url}?cursor={first}");
     let mut back = EventSource::open(&older, Some(&last)).await.expect("a stream");
     for n in 11..=15 {
-        assert_eq!(back.event().await.data["payload"]["n"], n, "the header goes before the query");
+        assert_eq!(back.event().await.data["payload"]["n"], n, "the header takes precedence over the query");
     }
     let replayed = until("the replay to be counted", async || {
         let metrics = reqwest::get(server.url("/metrics")).await.ok()?.text().await.ok()?;
@@ -238,7 +238,7 @@ async fn the_server_streams_resumes_and_says_what_it_cannot_resume() {
         (None, format!("?cursor={epoch}.99999"), "cursor"),
         (None, "?cursor=1.1".to_owned(), "cursor"),
     ] {
-        let gone = until("the ring, and the reach of replay, to have moved on", async || {
+        let gone = until("the cursor to be out of reach of the ring and of replay", async || {
             EventSource::open(&format!("{url}{query}"), header.as_deref()).await.err()
         });
         let gone = gone.await;
@@ -259,7 +259,7 @@ async fn the_server_streams_resumes_and_says_what_it_cannot_resume() {
         let metrics = reqwest::get(server.url("/metrics")).await.ok()?.text().await.ok()?;
         metrics.contains(wanted).then_some(())
     };
-    until("the four to be counted", async || metric("\nsse_cursor_410_total 4\n").await).await;
+    until("four rejections to be counted", async || metric("\nsse_cursor_410_total 4\n").await).await;
     let socket = |cursor: &str| server.ws_url(&format!("/living-map/stream?cursor={cursor}"));
     let _lost = tokio_tungstenite::connect_async(socket(&last)).await.unwrap();
     until("the resync to be counted", async || metric("\nws_cursor_resync_total 1\n").await).await;
@@ -269,11 +269,9 @@ async fn the_server_streams_resumes_and_says_what_it_cannot_resume() {
     let clients = "living_map_stream_clients{transport=\"websocket\"} 2";
     until("clients by transport", async || metric(clients).await).await;
 
-    for (header, query, parameter) in [
-        (Some("nonsense"), "", "Last-Event-ID"),
-        (None, "?cursor=nonsense", "cursor"),
-        (None, "?layers=moon", "layers"),
-    ] {
+    for (header, query, parameter) in
+        [(Some("invalid"), "", "Last-Event-ID"), (None, "?cursor=invalid", "cursor"), (None, "?layers=moon", "layers")]
+    {
         let refused = EventSource::open(&format!("{url}{query}"), header).await.err().expect("no stream");
         assert_eq!(refused.status(), 400);
         assert_eq!(refused.json::<Value>().await.unwrap()["parameter"], parameter);

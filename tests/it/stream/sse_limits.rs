@@ -1,4 +1,4 @@
-//! Server-sent events: signs of life, slow and too many clients, and the shutdown.
+//! Server-sent events: heartbeats, slow and too many clients, and the shutdown.
 
 use std::time::Duration;
 
@@ -6,68 +6,68 @@ use living_map::stream::StreamConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::world::{Options, World};
+use super::server::{Options, StreamServer};
 use crate::support::process::Process;
 use crate::support::wait::until;
 
 #[tokio::test]
-async fn an_idle_stream_carries_comments() {
+async fn an_idle_stream_gets_heartbeat_comments() {
     let stream = StreamConfig { heartbeat_interval: Duration::from_millis(20), ..Options::default().stream };
-    let world = World::start(Options { stream, ..Options::default() }).await;
-    let mut client = world.listen("").await;
+    let server = StreamServer::start(Options { stream, ..Options::default() }).await;
+    let mut client = server.listen("").await;
     assert_eq!(client.snapshot().await, 0);
     for _ in 0..3 {
         assert!(client.next().await.expect("a comment").is_comment());
     }
-    world.publish();
+    server.publish();
     assert_eq!(client.events(1).await, [1]);
 }
 
 #[tokio::test]
-async fn one_that_takes_nothing_is_closed_and_costs_the_others_nothing() {
+async fn a_client_that_does_not_read_is_closed_without_delaying_others() {
     const EVENTS: usize = 1000;
     let stream = StreamConfig {
         stall_timeout: Duration::from_millis(200),
         min_bytes_per_second: usize::MAX,
         ..Options::default().stream
     };
-    let world = World::start(Options { stream, event_padding: 20_000, ..Options::default() }).await;
-    let mut awake = world.listen("").await;
-    awake.snapshot().await;
-    let mut asleep = TcpStream::connect(world.address).await.unwrap();
-    asleep.write_all(b"GET /events?snapshot=false HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    until("both", async || (world.streams.clients() == 2).then_some(())).await;
+    let server = StreamServer::start(Options { stream, event_padding: 20_000, ..Options::default() }).await;
+    let mut reading = server.listen("").await;
+    reading.snapshot().await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled.write_all(b"GET /events?snapshot=false HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    until("both clients", async || (server.streams.clients() == 2).then_some(())).await;
     let reader = tokio::spawn(async move {
-        assert!(awake.events(EVENTS).await.into_iter().eq(1..=EVENTS as u64));
-        awake
+        assert!(reading.events(EVENTS).await.into_iter().eq(1..=EVENTS as u64));
+        reading
     });
     for _ in 0..EVENTS {
-        world.publish();
+        server.publish();
         tokio::task::yield_now().await;
     }
-    let _awake = reader.await.unwrap();
-    until("the slow client's end", async || (world.streams.clients() == 1).then_some(())).await;
+    let _reading = reader.await.unwrap();
+    until("the slow client to be closed", async || (server.streams.clients() == 1).then_some(())).await;
 }
 
 #[tokio::test]
-async fn both_transports_share_the_places() {
+async fn both_transports_share_the_slots() {
     let stream = StreamConfig { max_clients: 2, ..Options::default().stream };
-    let world = World::start(Options { stream, ..Options::default() }).await;
-    let mut by_sse = world.listen("").await;
+    let server = StreamServer::start(Options { stream, ..Options::default() }).await;
+    let mut by_sse = server.listen("").await;
     by_sse.snapshot().await;
-    let mut by_socket = world.connect("").await;
+    let mut by_socket = server.connect("").await;
     by_socket.snapshot().await;
-    let refused = reqwest::get(format!("http://{}/events", world.address)).await.unwrap();
+    let refused = reqwest::get(format!("http://{}/events", server.address)).await.unwrap();
     assert_eq!(refused.status(), 503);
-    let (_, head) = world.connect_raw("").await;
+    let (_, head) = server.connect_raw("").await;
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
     drop(by_sse);
-    until("a place", async || (world.streams.clients() == 1).then_some(())).await;
-    world.listen("").await.snapshot().await;
+    until("a free slot", async || (server.streams.clients() == 1).then_some(())).await;
+    server.listen("").await.snapshot().await;
 }
 
 #[tokio::test]
-async fn a_full_server_says_when_to_come_back() {
+async fn a_full_server_answers_503_with_retry_after() {
     let server = Process::serve(&[("STREAM_MAX_CLIENTS", "1")]).await;
     let url = server.url("/living-map/events/stream");
     let _only = until("the map to be complete", async || {
@@ -82,38 +82,38 @@ async fn a_full_server_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn at_a_shutdown_clients_are_told_when_and_where_to_come_back() {
-    let world = World::start(Options::default()).await;
-    let mut all = world.listen("").await;
+async fn at_a_shutdown_clients_get_a_reconnect_event() {
+    let server = StreamServer::start(Options::default()).await;
+    let mut all = server.listen("").await;
     all.snapshot().await;
-    let mut filtered = world.listen("types=dao.%3E&snapshot=false").await;
+    let mut filtered = server.listen("types=dao.%3E&snapshot=false").await;
     assert_eq!(filtered.event().await.event, "ping");
-    world.publish();
+    server.publish();
     assert_eq!(all.events(1).await, [1]);
-    world.shutdown.cancel();
+    server.shutdown.cancel();
     for mut client in [all, filtered] {
-        let goodbye = client.event().await;
-        assert_eq!((goodbye.event.as_str(), goodbye.id.as_deref()), ("reconnect", Some("5f.1")));
-        assert_eq!(goodbye.data["after_ms"].as_u64(), goodbye.retry);
-        assert!(goodbye.retry.is_some_and(|after_ms| after_ms <= 5000), "{goodbye:?}");
-        assert!(client.next().await.is_none(), "there is more behind a goodbye");
+        let reconnect = client.event().await;
+        assert_eq!((reconnect.event.as_str(), reconnect.id.as_deref()), ("reconnect", Some("5f.1")));
+        assert_eq!(reconnect.data["after_ms"].as_u64(), reconnect.retry);
+        assert!(reconnect.retry.is_some_and(|after_ms| after_ms <= 5000), "{reconnect:?}");
+        assert!(client.next().await.is_none(), "an event follows the reconnect event");
     }
-    world.streams.closed().await;
-    assert_eq!(world.streams.clients(), 0);
+    server.streams.closed().await;
+    assert_eq!(server.streams.clients(), 0);
 }
 
-/// The shutdown waits for a client that takes nothing only as long as for an answer to a close.
+/// The shutdown waits for a client that does not read no longer than the close timeout.
 #[tokio::test]
-async fn a_stuck_client_does_not_hold_up_the_shutdown() {
+async fn a_stuck_client_does_not_delay_the_shutdown() {
     let stream = StreamConfig { close_timeout: Duration::from_millis(100), ..Options::default().stream };
-    let world = World::start(Options { stream, event_padding: 20_000, ..Options::default() }).await;
-    let mut asleep = TcpStream::connect(world.address).await.unwrap();
-    asleep.write_all(b"GET /events?snapshot=false HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    until("the client", async || (world.streams.clients() == 1).then_some(())).await;
+    let server = StreamServer::start(Options { stream, event_padding: 20_000, ..Options::default() }).await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled.write_all(b"GET /events?snapshot=false HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    until("the client to be counted", async || (server.streams.clients() == 1).then_some(())).await;
     for _ in 0..2000 {
-        world.publish();
+        server.publish();
     }
-    world.shutdown.cancel();
-    until("its end", async || (world.streams.clients() == 0).then_some(())).await;
-    world.streams.closed().await;
+    server.shutdown.cancel();
+    until("it to be dropped", async || (server.streams.clients() == 0).then_some(())).await;
+    server.streams.closed().await;
 }

@@ -1,5 +1,5 @@
-//! A child process with a folder of its own: its output is kept, shown when its test panics, and everything goes away
-//! with it, also when the test process itself dies.
+//! A child process with a temporary folder. Its output is recorded and printed if the test panics. Process and folder are
+//! removed with their values, and also if the test process is killed.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,18 +12,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a process may take to stop by itself before it is killed.
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout for a process to stop before the test fails.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A folder that is removed with its value.
+/// A folder that is removed when dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// An empty one under the system's temporary folder.
-    pub fn new(what: &str) -> Self {
+    /// Creates an empty folder in the system's temporary folder, with `name` in its name.
+    pub fn new(name: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("living-map-{what}-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("living-map-{name}-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
         Self(path)
     }
@@ -43,31 +43,31 @@ impl Drop for Folder {
 pub struct Daemon {
     name: &'static str,
     child: Child,
-    leash: Child,
+    watchdog: Child,
     log: PathBuf,
     ended: bool,
 }
 
 impl Daemon {
-    /// Starts `command`; what it writes is appended to `<folder>/<name>.log`. If this test process dies, the child is
-    /// killed and `folder` removed.
+    /// Starts `command` and appends its output to `<folder>/<name>.log`. If this test process dies, the child is killed and
+    /// `folder` removed.
     pub fn spawn(name: &'static str, mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log).expect("the log file can be opened");
         let errors = output.try_clone().expect("the log file can be shared");
-        // a group of its own, so that an interrupt at the terminal reaches the test process first
+        // a separate process group, so that an interrupt at the terminal reaches the test process first
         command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let leash = leash(child.id(), folder);
-        Self { name, child, leash, log, ended: false }
+        let watchdog = watchdog(child.id(), folder);
+        Self { name, child, watchdog, log, ended: false }
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it runs; how it ended if not.
+    /// The exit status; `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().expect("the child can be asked");
         self.ended |= status.is_some();
@@ -80,23 +80,23 @@ impl Daemon {
         assert!(status.is_ok_and(|status| status.success()), "cannot send {signal} to {}", self.name);
     }
 
-    /// Asks it to stop with `signal` and waits until it has.
+    /// Sends `signal` and waits until the process has ended.
     pub async fn stop(&mut self, signal: &str) -> ExitStatus {
         if let Some(status) = self.ended() {
             return status;
         }
         self.signal(signal);
-        let deadline = Instant::now() + STOP_PATIENCE;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
             if let Some(status) = self.ended() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "{} did not stop within {STOP_PATIENCE:?} of SIG{signal}", self.name);
+            assert!(Instant::now() < deadline, "{} did not stop within {STOP_TIMEOUT:?} of SIG{signal}", self.name);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// `SIGKILL`: it has no chance to tidy up.
+    /// Sends `SIGKILL`.
     pub fn kill(&mut self) {
         if !self.ended {
             let _ = self.child.kill();
@@ -105,7 +105,7 @@ impl Daemon {
         }
     }
 
-    /// What it has written so far, over all its starts in this folder.
+    /// The output of all its starts in this folder.
     pub fn output(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
@@ -113,9 +113,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // the leash first: were the child gone before, the leash could kill another process of the same number
-        let _ = self.leash.kill();
-        let _ = self.leash.wait();
+        // first the watchdog: it could otherwise kill a later process with the same id
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
         self.kill();
         if std::thread::panicking() {
             eprintln!("---- {} wrote:\n{}", self.name, self.output());
@@ -123,11 +123,11 @@ impl Drop for Daemon {
     }
 }
 
-/// A shell that waits for the end of its input, which comes when this process ends in whatever way, and then kills the
-/// child. Servers kept in statics, which are never dropped, end this way too.
-fn leash(child: u32, folder: &Path) -> Child {
+/// Starts a shell that waits for the end of its input, which is when this process ends for any reason, and then kills the
+/// child. This also ends servers in statics, which are never dropped.
+fn watchdog(child: u32, folder: &Path) -> Child {
     Command::new("/bin/sh")
-        .args(["-c", r#"read -r _; kill -KILL "$1" 2>/dev/null; sleep 1; rm -rf "$2""#, "leash", &child.to_string()])
+        .args(["-c", r#"read -r _; kill -KILL "$1" 2>/dev/null; sleep 1; rm -rf "$2""#, "watchdog", &child.to_string()])
         .arg(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -137,13 +137,12 @@ fn leash(child: u32, folder: &Path) -> Child {
         .expect("a shell can be started")
 }
 
-/// A loopback port nobody listens on, below the range from which the system takes ports for outgoing connections: a
-/// server that is restarted finds its port free.
+/// A free loopback port, below the range of ephemeral ports, so that a restarted server finds its port free.
 pub fn free_port() -> u16 {
     const FROM: u16 = 20_000;
     const COUNT: u16 = 10_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // tests that run side by side have neighbouring process ids, and must not look at the same ports at one time
+    // concurrent tests have adjacent process ids and must not try the same ports at the same time
     const APART: u32 = 97;
     let start = std::process::id().wrapping_mul(APART) % u32::from(COUNT);
     let start = u16::try_from(start).expect("it is below the count");
@@ -156,18 +155,18 @@ pub fn free_port() -> u16 {
     panic!("no free port on the loopback interface");
 }
 
-/// The program `name`: the file that environment variable `variable` names (or `name` in the folder it names), else
-/// one in `folders`, else one in `PATH`.
+/// The path of program `name`: from the environment variable `variable` (a file, or a folder that contains it), otherwise
+/// in `folders`, otherwise in `PATH`.
 pub fn program(name: &str, variable: &str, folders: &[PathBuf]) -> PathBuf {
     if let Some(value) = std::env::var_os(variable) {
         let path = PathBuf::from(value);
         let path = if path.is_dir() { path.join(name) } else { path };
-        assert!(path.is_file(), "{variable} does not lead to {name}: {}", path.display());
+        assert!(path.is_file(), "{variable} is not the path of {name}: {}", path.display());
         return path;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).collect::<Vec<_>>();
-    // servers are often installed where only the administrator's PATH looks
+    // servers are often installed in folders that are only in root's PATH
     let system = ["/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);
     folders
         .iter()
@@ -178,7 +177,7 @@ pub fn program(name: &str, variable: &str, folders: &[PathBuf]) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is needed: install it, or name it in {variable}"))
 }
 
-/// Whether something accepts connections on a loopback port.
+/// Connects to a loopback port.
 pub async fn accepts(port: u16) -> io::Result<tokio::net::TcpStream> {
     tokio::net::TcpStream::connect(("127.0.0.1", port)).await
 }

@@ -1,4 +1,4 @@
-//! A client of the stream that comes back by cursor whenever it is cut off, and remembers all that it got.
+//! A client of the stream that resumes with its cursor after each disconnect, and records what it receives.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::wait::until;
 
-/// What a follower has got so far.
+/// Everything that a follower has received so far.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// The cursor of the first snapshot.
@@ -20,11 +20,11 @@ pub struct Seen {
     pub payloads: Vec<Value>,
     /// Cursors of every event, in the order of arrival.
     pub cursors: Vec<String>,
-    /// How often it was told that the server is about to stop.
-    pub farewells: usize,
-    /// How often it had to connect again.
+    /// Number of `reconnect` frames.
+    pub reconnect_frames: usize,
+    /// Number of reconnects.
     pub reconnects: usize,
-    /// How often it was given a snapshot instead of what it had missed.
+    /// Number of snapshots received instead of missed events.
     pub resyncs: usize,
 }
 
@@ -35,7 +35,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins to follow `url` (`ws://…/living-map/stream`), and returns once the first snapshot is there.
+    /// Connects to `url` (`ws://…/living-map/stream`) and waits for the first snapshot.
     pub async fn start(url: String) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let task = tokio::spawn(follow(url, Arc::clone(&seen)));
@@ -90,7 +90,7 @@ fn take(frame: &Value, seen: &Mutex<Seen>) {
             seen.cursor = text(&frame["cursor"]);
         }
         Some("ping") => seen.cursor = text(&frame["cursor"]),
-        Some("reconnect") => seen.farewells += 1,
+        Some("reconnect") => seen.reconnect_frames += 1,
         _ => {}
     }
 }

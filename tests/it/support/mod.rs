@@ -1,6 +1,5 @@
-//! What the tests share: processes and waiting for conditions.
+//! Shared test support: server processes, clients, and waiting for conditions.
 
-pub mod cable;
 pub mod daemon;
 pub mod follower;
 pub mod nats;
@@ -8,5 +7,6 @@ pub mod otlp;
 pub mod postgres;
 pub mod process;
 pub mod receiver;
-pub mod roamer;
+pub mod roaming_client;
+pub mod tcp_proxy;
 pub mod wait;

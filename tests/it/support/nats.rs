@@ -11,11 +11,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use super::daemon::{Daemon, Folder, accepts, free_port, program};
 use super::wait::{PATIENCE, until};
 
-/// Where a server keeps its streams.
+/// Folder of the streams in a server's folder.
 const STREAMS: &str = "store/jetstream/$G/streams";
 
-/// A `nats-server` with `JetStream` on a loopback port, in a folder of its own. The binary is `NATS_SERVER_BIN` or the
-/// one in `PATH`. Gone when dropped.
+/// A `nats-server` with `JetStream` on a loopback port and with a temporary folder. The binary is `NATS_SERVER_BIN` or in
+/// `PATH`. Stopped when dropped.
 pub struct NatsServer {
     // before the folder: the process must be gone when its folder is removed
     daemon: Daemon,
@@ -25,12 +25,12 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts one, ready for connections.
+    /// Starts a server that is ready for connections.
     pub async fn start() -> Self {
         Self::start_with("").await
     }
 
-    /// Starts one with more lines in its configuration (`max_payload: 4096`).
+    /// Starts a server with additional lines in its configuration (`max_payload: 4096`).
     pub async fn start_with(more: &str) -> Self {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -41,7 +41,7 @@ impl NatsServer {
             if server.ready().await {
                 return server;
             }
-            // somebody else may have taken a port meanwhile: try others
+            // another process may have taken a port: retry with others
             assert!(Instant::now() < deadline, "nats-server does not start:\n{}", server.daemon.output());
         }
     }
@@ -51,23 +51,23 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// `ws://127.0.0.1:<port>`: its own WebSocket listener, without TLS.
+    /// `ws://127.0.0.1:<port>`: the server's WebSocket listener, without TLS.
     pub fn ws_url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.websocket)
     }
 
-    /// The process, to measure or to signal it.
+    /// The process, for measurements and signals.
     pub fn daemon(&self) -> &Daemon {
         &self.daemon
     }
 
-    /// A client of its own.
+    /// A new client.
     pub async fn client(&self) -> async_nats::Client {
         async_nats::connect(self.url()).await.expect("the server accepts connections")
     }
 
-    /// Publishes bytes as they are, whether or not a client library would send them: with `headers` (a whole block) or
-    /// without. The server has them when this returns.
+    /// Publishes raw bytes, also those that a client library would reject, with or without `headers` (a complete block).
+    /// Returns after the server has received them.
     pub async fn publish_raw(&self, subject: &[u8], headers: Option<&[u8]>, payload: &[u8]) {
         let mut socket = BufReader::new(accepts(self.port).await.expect("the server accepts connections"));
         let mut sent = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n".to_vec();
@@ -88,39 +88,39 @@ impl NatsServer {
         }
     }
 
-    /// Stops it in order; its store stays.
+    /// Stops the server gracefully; its store is kept.
     pub async fn stop(&mut self) {
         self.daemon.stop("TERM").await;
     }
 
-    /// `SIGKILL`; its store stays as it is.
+    /// Sends `SIGKILL`; its store is kept.
     pub fn kill(&mut self) {
         self.daemon.kill();
     }
 
-    /// Starts it again (after killing it, if it runs), on the same port and store.
+    /// Restarts the server (after `SIGKILL` if it runs) with the same port and store.
     pub async fn restart(&mut self) {
         self.daemon.kill();
         self.daemon = spawn(&self.folder);
         assert!(self.ready().await, "nats-server does not start again:\n{}", self.daemon.output());
     }
 
-    /// A copy of its store; stop it before.
+    /// Copies the store. The server must be stopped or paused.
     pub fn save_store(&self) -> Folder {
         let copy = Folder::new("nats-store");
         copy_folder(&self.folder.path().join("store"), &copy.path().join("store"));
         copy
     }
 
-    /// Puts a copy back in the place of its store, as if everything since had never reached the disk; stop it before.
+    /// Replaces the store by a copy, as if all later writes had been lost. The server must be stopped.
     pub fn restore_store(&self, copy: &Folder) {
         let store = self.folder.path().join("store");
         fs::remove_dir_all(&store).expect("the store can be removed");
         copy_folder(&copy.path().join("store"), &store);
     }
 
-    /// Puts the consumers of a copy into its store, as if they had reached the disk and the messages had not; stop it
-    /// before.
+    /// Replaces the consumers in the store by those of a copy, as if only their writes had reached the disk. The server must
+    /// be stopped.
     pub fn restore_consumers(&self, copy: &Folder) {
         for stream in fs::read_dir(copy.path().join(STREAMS)).expect("the copy has streams").flatten() {
             let to = self.folder.path().join(STREAMS).join(stream.file_name()).join("obs");
@@ -129,7 +129,7 @@ impl NatsServer {
         }
     }
 
-    /// Waits until it greets with its `INFO` line; false if it ended instead.
+    /// Waits for the server's `INFO` line. Returns false if the process ended.
     async fn ready(&mut self) -> bool {
         let port = self.port;
         let daemon = std::sync::Mutex::new(&mut self.daemon);

@@ -16,9 +16,8 @@ use tokio::sync::OnceCell;
 use super::daemon::{Daemon, Folder, free_port, program};
 use super::wait::{PATIENCE, until};
 
-/// A `PostgreSQL` server in a folder of its own, with `fsync` on as in production. Its programs are in `PG_BIN`, in
-/// Debian's folder for them or in `PATH`. It refuses to run as root: then it runs as the user `postgres`. Gone when
-/// dropped.
+/// A `PostgreSQL` server with a temporary folder, and with `fsync` on as in production. Its programs are in `PG_BIN`, in
+/// Debian's folder for them, or in `PATH`. Since it rejects root, it then runs as the user `postgres`. Stopped when dropped.
 pub struct Postgres {
     // before the folder: the process must be gone when its folder is removed
     daemon: Daemon,
@@ -27,19 +26,19 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one, ready for connections. Tests that stop or kill it need one of their own; others are faster with
-    /// [`database`].
+    /// Starts a server that is ready for connections. For tests that stop or kill it; others are faster with [`database`].
     pub async fn start() -> Self {
         let folder = Folder::new("postgres");
         if let Some((user, group)) = server_user() {
-            std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("root may give a folder away");
+            std::os::unix::fs::chown(folder.path(), Some(user), Some(group))
+                .expect("root may change the owner of a folder");
         }
         initialise(&folder);
         let port = free_port();
         let mut server = Self { daemon: spawn(&folder, port), folder, port };
         let deadline = Instant::now() + PATIENCE;
         while !server.ready().await {
-            // somebody else may have taken the port meanwhile: try another one
+            // another process may have taken the port: retry with another one
             assert!(Instant::now() < deadline, "postgres does not start:\n{}", server.daemon.output());
             server.port = free_port();
             server.daemon = spawn(&server.folder, server.port);
@@ -47,12 +46,12 @@ impl Postgres {
         server
     }
 
-    /// The URL of its first database.
+    /// The URL of the default database.
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// Creates a database and answers its URL.
+    /// Creates a database. Returns its URL.
     pub async fn create_database(&self, name: &str) -> String {
         let mut connection = PgConnection::connect(&self.url()).await.expect("the server accepts connections");
         let statement = AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
@@ -61,17 +60,17 @@ impl Postgres {
         self.url_of(name)
     }
 
-    /// Stops it in order, ending its clients' connections.
+    /// Stops the server gracefully and closes its connections.
     pub async fn stop(&mut self) {
         self.daemon.stop("INT").await;
     }
 
-    /// `SIGKILL`: it will recover from its log at the next start.
+    /// Sends `SIGKILL`: the next start recovers from the WAL.
     pub fn kill(&mut self) {
         self.daemon.kill();
     }
 
-    /// Starts it again (after killing it, if it runs), on the same port and data.
+    /// Restarts the server (after `SIGKILL` if it runs) with the same port and data.
     pub async fn restart(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -80,7 +79,7 @@ impl Postgres {
             if self.ready().await {
                 return;
             }
-            // after a kill its orphaned children hold the shared memory for a moment
+            // after SIGKILL, orphaned child processes briefly hold the shared memory
             assert!(Instant::now() < deadline, "postgres does not start again:\n{}", self.daemon.output());
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
@@ -90,7 +89,7 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
-    /// Waits until it answers; false if it ended instead.
+    /// Waits until the server answers. Returns false if the process ended.
     async fn ready(&mut self) -> bool {
         let url = self.url();
         let daemon = Mutex::new(&mut self.daemon);
@@ -106,7 +105,7 @@ impl Postgres {
     }
 }
 
-/// The URL of a new, empty database on a server that all tests of this process share.
+/// The URL of a new, empty database on a server shared by all tests of this process.
 pub async fn database() -> String {
     static SHARED: OnceCell<Postgres> = OnceCell::const_new();
     static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -130,7 +129,7 @@ fn spawn(folder: &Folder, port: u16) -> Daemon {
     Daemon::spawn("postgres", as_server_user(command, folder.path()), folder.path())
 }
 
-/// The command, to be run as a user that the server accepts, from a folder which that user may enter.
+/// Makes the command run as a user that the server accepts, in a folder which that user can enter.
 fn as_server_user(mut command: Command, folder: &Path) -> Command {
     command.current_dir(folder);
     if let Some((user, group)) = server_user() {
@@ -139,10 +138,10 @@ fn as_server_user(mut command: Command, folder: &Path) -> Command {
     command
 }
 
-/// The ids of the user `postgres` when we are root; none when we can run it as ourselves.
+/// The ids of the user `postgres` if the test runs as root; otherwise `None`.
 fn server_user() -> Option<(u32, u32)> {
-    let ourselves = fs::metadata("/proc/self").ok()?.uid();
-    if ourselves != 0 {
+    let current_user = fs::metadata("/proc/self").ok()?.uid();
+    if current_user != 0 {
         return None;
     }
     let users = fs::read_to_string("/etc/passwd").expect("the users can be read");
@@ -154,7 +153,7 @@ fn server_user() -> Option<(u32, u32)> {
     Some(ids.expect("postgres does not run as root, and there is no user 'postgres' to run it as"))
 }
 
-/// One of its programs.
+/// The path of a `PostgreSQL` program.
 pub fn binary(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();

@@ -1,11 +1,11 @@
-//! Our own binary as its users run it.
+//! The `living-map` binary as users run it.
 
 use std::process::Command;
 
 use super::daemon::{Daemon, Folder, free_port};
 use super::wait::until;
 
-/// `living-map` in a folder of its own. Killed when dropped.
+/// A `living-map` process with a temporary folder. Killed when dropped.
 pub struct Process {
     // before the folder: the process must be gone when its folder is removed
     daemon: Daemon,
@@ -22,21 +22,21 @@ impl Process {
         Self::start(&["serve"], environment).await
     }
 
-    /// Starts `living-map serve` where no file can be larger than so many KiB, as on a disk that is full: writing beyond
-    /// fails. `more_room` lifts the limit.
-    pub async fn serve_in_little_room(kilobytes: u64, environment: &[(&str, &str)]) -> Self {
+    /// Starts `living-map serve` with a limit on file sizes, to simulate a full disk: writes beyond it fail.
+    /// [`Self::lift_file_limit`] lifts the limit.
+    pub async fn serve_with_file_limit(kilobytes: u64, environment: &[(&str, &str)]) -> Self {
         let limit = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" serve", kilobytes * 2);
         Self::run("/bin/sh", &["-c", &limit, env!("CARGO_BIN_EXE_living-map")], environment).await
     }
 
-    /// See [`Self::serve_in_little_room`].
-    pub fn more_room(&self) {
+    /// See [`Self::serve_with_file_limit`].
+    pub fn lift_file_limit(&self) {
         let pid = self.daemon.id().to_string();
         let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status();
         assert!(status.is_ok_and(|status| status.success()), "prlimit is needed (util-linux)");
     }
 
-    /// Starts it with other arguments, and waits until it is healthy.
+    /// Starts `living-map` with the given arguments and waits until it is healthy.
     pub async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::run(env!("CARGO_BIN_EXE_living-map"), arguments, environment).await
     }
@@ -54,7 +54,7 @@ impl Process {
         let daemon = spawn(&folder, program, &arguments, &environment, port);
         let mut process = Self { daemon, folder, program, arguments, environment, port };
         while !process.healthy().await {
-            // somebody else has taken the port meanwhile: another one
+            // another process has taken the port: retry with another one
             assert!(process.output().contains("Address already in use"), "living-map ended");
             process.port = free_port();
             process.spawn();
@@ -62,37 +62,37 @@ impl Process {
         process
     }
 
-    /// `http://127.0.0.1:<port>`, with `path` behind it.
+    /// `http://127.0.0.1:<port>` followed by `path`.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// `ws://127.0.0.1:<port>`, with `path` behind it.
+    /// `ws://127.0.0.1:<port>` followed by `path`.
     pub fn ws_url(&self, path: &str) -> String {
         format!("ws://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.daemon.id()
     }
 
-    /// What it has written to its standard error and output.
+    /// Its standard output and standard error so far.
     pub fn output(&self) -> String {
         self.daemon.output()
     }
 
-    /// Stops it in order, as a supervisor does.
+    /// Stops the process gracefully, as a supervisor does.
     pub async fn stop(&mut self) -> std::process::ExitStatus {
         self.daemon.stop("TERM").await
     }
 
-    /// `SIGKILL`.
+    /// Sends `SIGKILL`.
     pub fn kill(&mut self) {
         self.daemon.kill();
     }
 
-    /// Starts it again (after killing it, if it runs) with the same settings, folder and port.
+    /// Restarts the process (after `SIGKILL` if it runs) with the same settings, folder and port.
     pub async fn restart(&mut self) {
         self.daemon.kill();
         self.spawn();
@@ -103,7 +103,7 @@ impl Process {
         self.daemon = spawn(&self.folder, self.program, &self.arguments, &self.environment, self.port);
     }
 
-    /// Waits until it is healthy; false if it ended instead.
+    /// Waits until the server is healthy. Returns false if the process ended.
     async fn healthy(&mut self) -> bool {
         let url = self.url("/living-map/health");
         let daemon = std::sync::Mutex::new(&mut self.daemon);

@@ -1,4 +1,4 @@
-//! A webhook's receiver: it verifies signatures as Standard Webhooks says, and answers as it is told.
+//! A webhook receiver: verifies signatures according to Standard Webhooks, and responds as configured.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,28 +19,28 @@ use tokio::time::{Instant, sleep};
 
 use super::wait::until;
 
-/// What came.
+/// A received message.
 #[derive(Debug, Clone)]
 pub struct Got {
     /// `webhook-id`.
     pub id: String,
-    /// The body, whose signature was good.
+    /// The body, with a valid signature.
     pub body: Value,
-    /// When.
+    /// Time of arrival.
     pub at: Instant,
-    /// Whether it was answered 2xx.
+    /// True if the response was 2xx.
     pub taken: bool,
 }
 
 impl Got {
-    /// The alert and `raised` or `cleared`.
+    /// The alert id, and `raised` or `cleared`.
     pub fn what(&self) -> (String, String) {
         let state = self.body["type"].as_str().unwrap().rsplit('.').next().unwrap();
         (self.body["data"]["id"].as_str().unwrap_or_default().to_owned(), state.to_owned())
     }
 }
 
-/// How it answers.
+/// A configured response.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
     pub status: u16,
@@ -62,18 +62,18 @@ struct Inner {
     otherwise: Mutex<Option<Answer>>,
 }
 
-/// A server of the test process.
+/// An HTTP server in the test process.
 #[derive(Clone)]
 pub struct Receiver {
     inner: Arc<Inner>,
-    /// Where it is.
+    /// The URL of the receiver.
     pub url: String,
 }
 
-/// The key of all receivers.
+/// The signing key of all receivers.
 const KEY: [u8; 32] = [7; 32];
 
-/// The key as settings have it.
+/// The key in the format of the settings.
 pub fn secret() -> String {
     format!("whsec_{}", STANDARD.encode(KEY))
 }
@@ -88,27 +88,27 @@ impl Receiver {
         Self { inner, url }
     }
 
-    /// Answers the next requests so, one each; then as before.
+    /// Sets the responses to the next requests, one each.
     pub fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.inner.next.lock().unwrap().extend(answers);
     }
 
-    /// Answers all others so; 204 when nothing is said.
+    /// Sets the response to all other requests; 204 by default.
     pub fn answer_all(&self, answer: Option<Answer>) {
         *self.inner.otherwise.lock().unwrap() = answer;
     }
 
-    /// What came so far.
+    /// The messages received so far.
     pub fn got(&self) -> Vec<Got> {
         self.inner.got.lock().unwrap().clone()
     }
 
-    /// What was taken so far.
+    /// The messages accepted so far.
     pub fn taken(&self) -> Vec<(String, String)> {
         self.got().iter().filter(|got| got.taken).map(Got::what).collect()
     }
 
-    /// Waits until so many came.
+    /// Waits until `count` messages have arrived.
     pub async fn wait_for(&self, count: usize) -> Vec<Got> {
         until(&format!("{count} messages"), async || Some(self.got()).filter(|got| got.len() >= count)).await
     }
@@ -122,7 +122,7 @@ async fn take(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
     let key = hmac::Key::new(hmac::HMAC_SHA256, &KEY);
     let good = signatures.split(' ').filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok());
     if !good.into_iter().any(|tag| hmac::verify(&key, &signed, &tag).is_ok()) {
-        // a test that expects a message sees none
+        // not recorded, so a test that expects the message fails
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let age = chrono::Utc::now().timestamp() - timestamp.parse::<i64>().unwrap();

@@ -1,21 +1,21 @@
-//! Waiting for conditions instead of for time.
+//! Waiting for conditions instead of sleeping.
 
 use std::time::{Duration, Instant};
 
-/// How long a condition may take before its test fails.
+/// Timeout for a condition.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks until the answer is `Some`.
+/// Calls `ask` repeatedly until it returns `Some`.
 ///
 /// # Panics
-/// After [`PATIENCE`], naming what was waited for.
+/// After [`PATIENCE`], with the description `what`.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for: {what}");
+        assert!(Instant::now() < deadline, "timed out after {PATIENCE:?} waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

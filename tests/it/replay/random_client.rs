@@ -1,4 +1,4 @@
-//! A client that leaves at arbitrary points and comes back by its cursor, over either transport.
+//! A client that disconnects at random points and resumes with its cursor, over either transport.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use super::client::{Opened, Transport, open};
 
-/// What one has got.
+/// Everything that a client received.
 #[derive(Debug, Default, Clone)]
-pub struct Got {
+pub struct Received {
     /// The position of the first snapshot.
-    pub began: Option<Cursor>,
-    /// Its position.
+    pub first_snapshot: Option<Cursor>,
+    /// The newest position.
     pub at: Option<Cursor>,
-    /// What came, in the order of arrival.
+    /// Events and resets in the order of arrival.
     pub steps: Vec<Step>,
     pub connects: usize,
 }
@@ -28,45 +28,45 @@ pub struct Got {
 pub enum Step {
     /// An event frame.
     Event(Cursor, String),
-    /// It was told that it could not go on, and began anew.
+    /// The client could not resume and received a snapshot.
     Reset { from: Cursor, to: Cursor, when: Instant },
 }
 
-pub struct Wanderer {
-    got: Arc<Mutex<Got>>,
+pub struct RandomClient {
+    received: Arc<Mutex<Received>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Wanderer {
-    /// `address` is the server's, as host and port.
+impl RandomClient {
+    /// Connects to the server at `address` (host and port).
     pub fn start(address: String, seed: u64) -> Self {
-        let got = Arc::new(Mutex::new(Got::default()));
-        let task = tokio::spawn(wander(address, StdRng::seed_from_u64(seed), Arc::clone(&got)));
-        Self { got, task }
+        let received = Arc::new(Mutex::new(Received::default()));
+        let task = tokio::spawn(run(address, StdRng::seed_from_u64(seed), Arc::clone(&received)));
+        Self { received, task }
     }
 
-    pub fn got(&self) -> Got {
-        self.got.lock().expect("no panic while it is held").clone()
+    pub fn received(&self) -> Received {
+        self.received.lock().expect("no panic while it is held").clone()
     }
 
     pub fn at(&self) -> Option<Cursor> {
-        self.got.lock().expect("no panic while it is held").at
+        self.received.lock().expect("no panic while it is held").at
     }
 
-    /// Whether its task runs; it ends by a panic only.
-    pub fn lives(&self) -> bool {
+    /// Returns false if the client panicked.
+    pub fn is_running(&self) -> bool {
         !self.task.is_finished()
     }
 }
 
-impl Drop for Wanderer {
+impl Drop for RandomClient {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn wander(address: String, mut random: StdRng, got: Arc<Mutex<Got>>) {
-    let lock = || got.lock().expect("no panic while it is held");
+async fn run(address: String, mut random: StdRng, received: Arc<Mutex<Received>>) {
+    let lock = || received.lock().expect("no panic while it is held");
     loop {
         let at = lock().at;
         let transport = if random.random() { Transport::WebSocket } else { Transport::Sse };
@@ -74,9 +74,9 @@ async fn wander(address: String, mut random: StdRng, got: Arc<Mutex<Got>>) {
         match open(&address, transport, cursor.as_deref()).await {
             Opened::Stream(mut frames) => {
                 lock().connects += 1;
-                let life = if random.random_ratio(1, 5) { 1_000 } else { random.random_range(0..120) };
-                for _ in 0..life {
-                    // one in a thousand: it stays away for a while with the socket open
+                let frame_count = if random.random_ratio(1, 5) { 1_000 } else { random.random_range(0..120) };
+                for _ in 0..frame_count {
+                    // one in a thousand: stops reading for a while
                     if random.random_ratio(1, 1_000) {
                         tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
                     }
@@ -85,10 +85,10 @@ async fn wander(address: String, mut random: StdRng, got: Arc<Mutex<Got>>) {
                     take(frame, &mut lock());
                 }
             }
-            // begin anew: what comes is a snapshot
+            // connects without a cursor: the first frame is a snapshot
             Opened::Refused(410, document) => {
                 assert!(document["oldest_cursor"].is_string(), "{document}");
-                anew(&address, transport, &got).await;
+                begin_again(&address, transport, &received).await;
             }
             Opened::Refused(0 | 503, _) => {}
             Opened::Refused(status, document) => panic!("{status} {document}"),
@@ -97,41 +97,41 @@ async fn wander(address: String, mut random: StdRng, got: Arc<Mutex<Got>>) {
     }
 }
 
-async fn anew(address: &str, transport: Transport, got: &Mutex<Got>) {
+async fn begin_again(address: &str, transport: Transport, received: &Mutex<Received>) {
     let Opened::Stream(mut frames) = open(address, transport, None).await else { return };
     if let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(10), frames.next()).await {
-        take(frame, &mut got.lock().expect("no panic while it is held"));
+        take(frame, &mut received.lock().expect("no panic while it is held"));
     }
 }
 
-fn take(frame: String, got: &mut Got) {
+fn take(frame: String, received: &mut Received) {
     let json: Value = serde_json::from_str(&frame).expect("a frame is JSON");
     let cursor = |value: &Value| value.as_str().expect("a cursor").parse::<Cursor>().expect("a cursor");
     let at = match json["kind"].as_str() {
         Some("snapshot") => {
             let to = cursor(&json["data"]["meta"]["cursor"]);
-            match got.at {
-                Some(from) => got.steps.push(Step::Reset { from, to, when: Instant::now() }),
-                None => got.began = Some(to),
+            match received.at {
+                Some(from) => received.steps.push(Step::Reset { from, to, when: Instant::now() }),
+                None => received.first_snapshot = Some(to),
             }
             to
         }
         Some("event") => {
             let at = cursor(&json["cursor"]);
-            got.steps.push(Step::Event(at, frame));
+            received.steps.push(Step::Event(at, frame));
             at
         }
         Some("ping") => cursor(&json["cursor"]),
         Some("reconnect") => return,
         _ => panic!("{frame}"),
     };
-    got.at = Some(at);
+    received.at = Some(at);
 }
 
 /// The frames of each log, by position.
 pub type Logs<'a> = [(Epoch, &'a BTreeMap<u64, String>)];
 
-impl Got {
+impl Received {
     pub fn resets(&self) -> Vec<(Cursor, Cursor, Instant)> {
         let reset = |step: &Step| match step {
             Step::Reset { from, to, when } => Some((*from, *to, *when)),
@@ -140,32 +140,32 @@ impl Got {
         self.steps.iter().filter_map(reset).collect()
     }
 
-    /// The union of what it got is the log, from where it began on, but for what it was told that it would not get.
-    pub fn is_the_log(&self, logs: &Logs<'_>) {
-        let mut at = self.began.expect("a first snapshot");
+    /// Asserts that the client received every frame of the logs since its first snapshot, except those skipped by a reset.
+    pub fn assert_complete(&self, logs: &Logs<'_>) {
+        let mut at = self.first_snapshot.expect("a first snapshot");
         for step in &self.steps {
             match step {
                 Step::Event(cursor, frame) => {
-                    assert!(cursor.epoch == at.epoch && cursor.seq > at.seq, "{cursor} comes after {at}");
-                    nothing_between(at, cursor.seq - 1, logs);
-                    assert_eq!(Some(frame), frames_of(*cursor, logs).get(&cursor.seq), "{cursor} is not as it was");
+                    assert!(cursor.epoch == at.epoch && cursor.seq > at.seq, "{cursor} arrived after {at}");
+                    assert_nothing_between(at, cursor.seq - 1, logs);
+                    assert_eq!(Some(frame), frames_of(*cursor, logs).get(&cursor.seq), "the frame at {cursor} differs");
                     at = *cursor;
                 }
                 Step::Reset { from, to, .. } => {
-                    nothing_between(at, from.seq, logs);
+                    assert_nothing_between(at, from.seq, logs);
                     at = *to;
                 }
             }
         }
-        nothing_between(at, self.at.expect("a position").seq, logs);
+        assert_nothing_between(at, self.at.expect("a position").seq, logs);
     }
 }
 
-/// Nothing that a client would have been shown lies behind `at`, up to `upto`.
-fn nothing_between(at: Cursor, upto: u64, logs: &Logs<'_>) {
+/// Asserts that there is no frame after `at` up to `upto`.
+fn assert_nothing_between(at: Cursor, upto: u64, logs: &Logs<'_>) {
     if upto > at.seq {
         let missed: Vec<u64> = frames_of(at, logs).range(at.seq + 1..=upto).map(|(seq, _)| *seq).collect();
-        assert!(missed.is_empty(), "{missed:?} are missing behind {at}");
+        assert!(missed.is_empty(), "{missed:?} are missing after {at}");
     }
 }
 

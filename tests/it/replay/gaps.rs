@@ -1,4 +1,4 @@
-//! Where replay begins and ends: it gives the frames as they were, or says that they are gone.
+//! The reach of replay: it returns the original frames, or reports that they are gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use living_map::upstream_health::UpstreamHealth;
 use sqlx::{Connection, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
-use super::truth::{Truth, event};
+use super::expected::{ExpectedFrames, event};
 use crate::log_suite::of;
 use crate::support::daemon::Folder;
 
 const EVENTS: u64 = 120;
 const SAVED: [u64; 2] = [40, 80];
 
-/// A log that has dropped its beginning, and some of its middle.
-struct Holed {
+/// A log without its beginning, and without one entry.
+struct GappedLog {
     log: Arc<dyn EventLog>,
     first: u64,
     without: Option<u64>,
 }
 
 #[async_trait]
-impl EventLog for Holed {
+impl EventLog for GappedLog {
     async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
         self.log.append(events).await
     }
@@ -42,22 +42,22 @@ impl EventLog for Holed {
         Ok(Bounds { first: self.first, ..self.log.bounds().await? })
     }
     async fn read(&self, epoch: Epoch, after: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
-        assert!(after + 1 >= self.first, "position {after} was dropped: only the record has what comes next");
+        assert!(after + 1 >= self.first, "position {after} was dropped: only the history has the next entry");
         let without = self.without;
         let entries = self.log.read(epoch, after).await?;
-        let there =
+        let is_present =
             move |entry: &Result<LogEntry, LogError>| entry.as_ref().map(|entry| entry.cursor.seq).ok() != without;
-        Ok(entries.filter(move |entry| std::future::ready(there(entry))).boxed())
+        Ok(entries.filter(move |entry| std::future::ready(is_present(entry))).boxed())
     }
     async fn ready(&self) -> Result<(), LogError> {
         self.log.ready().await
     }
     fn kind(&self) -> &'static str {
-        "holed"
+        "gapped"
     }
 }
 
-struct World {
+struct Fixture {
     folder: Folder,
     database: Database,
     log: Arc<dyn EventLog>,
@@ -65,7 +65,7 @@ struct World {
     frames: BTreeMap<u64, String>,
 }
 
-async fn life() -> World {
+async fn filled_log() -> Fixture {
     let folder = Folder::new("replay");
     let url = format!("sqlite://{}", folder.path().join("map.db").display());
     let database = history::open(&url, &HistoryConfig::default()).await.unwrap();
@@ -84,19 +84,19 @@ async fn life() -> World {
             live::save(live.clone(), Arc::clone(&database.snapshots), SavingConfig::default(), stopped).await;
         }
     }
-    let mut truth = Truth::of_table(database.clone()).await;
-    truth.advance().await;
-    World { folder, database, log, live, frames: truth.frames }
+    let mut expected = ExpectedFrames::of_table(database.clone()).await;
+    expected.advance().await;
+    Fixture { folder, database, log, live, frames: expected.frames }
 }
 
-fn replay(world: &World, first: u64, without: Option<u64>, config: ReplayConfig) -> Replay {
-    let log = Arc::new(Holed { log: Arc::clone(&world.log), first, without });
-    let (history, snapshots) = (Arc::clone(&world.database.history), Arc::clone(&world.database.snapshots));
-    let past = TimeTravel::new(TimeTravelConfig::default(), world.live.clone(), log, history, snapshots);
-    Replay::new(config, world.live.clone(), past)
+fn replay(fixture: &Fixture, first: u64, without: Option<u64>, config: ReplayConfig) -> Replay {
+    let log = Arc::new(GappedLog { log: Arc::clone(&fixture.log), first, without });
+    let (history, snapshots) = (Arc::clone(&fixture.database.history), Arc::clone(&fixture.database.snapshots));
+    let time_travel = TimeTravel::new(TimeTravelConfig::default(), fixture.live.clone(), log, history, snapshots);
+    Replay::new(config, fixture.live.clone(), time_travel)
 }
 
-/// All that follows a position, and the position where there was no more to be had, if it is not the end.
+/// All frames after a position, and the position at which replay ended before the end of the log.
 async fn all(replay: &Replay, from: Cursor) -> (BTreeMap<u64, String>, Option<u64>) {
     let (mut frames, mut at) = (BTreeMap::new(), from);
     while at.seq < EVENTS {
@@ -115,16 +115,16 @@ async fn all(replay: &Replay, from: Cursor) -> (BTreeMap<u64, String>, Option<u6
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_position_is_gone_on_from_with_the_frames_that_were_sent_live() {
-    let world = life().await;
-    let epoch = world.live.cursor().epoch;
+async fn every_position_is_replayed_with_the_original_frames() {
+    let fixture = filled_log().await;
+    let epoch = fixture.live.cursor().epoch;
     for first in [1, 50, EVENTS + 1] {
-        // from the front, so that folds go on from where they stopped, and from the back, so that they cannot
+        // ascending, so that paused folds are resumed, and descending, so that they are not
         let mut order: Vec<u64> = (0..EVENTS).collect();
         for _ in 0..2 {
-            let replay = replay(&world, first, None, ReplayConfig::default());
+            let replay = replay(&fixture, first, None, ReplayConfig::default());
             for seq in &order {
-                let expected = world.frames.range(seq + 1..).map(|(seq, frame)| (*seq, frame.clone())).collect();
+                let expected = fixture.frames.range(seq + 1..).map(|(seq, frame)| (*seq, frame.clone())).collect();
                 assert_eq!(
                     all(&replay, Cursor { epoch, seq: *seq }).await,
                     (expected, None),
@@ -135,52 +135,52 @@ async fn every_position_is_gone_on_from_with_the_frames_that_were_sent_live() {
             order.reverse();
         }
     }
-    let replay = replay(&world, 1, None, ReplayConfig { max_events: 30, ..ReplayConfig::default() });
-    for (cursor, there) in
+    let replay = replay(&fixture, 1, None, ReplayConfig { max_events: 30, ..ReplayConfig::default() });
+    for (cursor, available) in
         [((epoch, 89), false), ((epoch, 90), true), ((epoch, EVENTS), false), ((Epoch(1), 100), false)]
     {
         let cursor = Cursor { epoch: cursor.0, seq: cursor.1 };
         assert_eq!(
             replay.batch_after(cursor).await.map(drop),
-            if there { Ok(()) } else { Err(ReplayError::Gone) },
+            if available { Ok(()) } else { Err(ReplayError::Gone) },
             "{cursor}"
         );
     }
     assert_eq!(replay.oldest().await, Some(Cursor { epoch, seq: 90 }));
-    world.database.history.close().await;
+    fixture.database.history.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hole_in_the_log_is_never_crossed_in_silence() {
-    let world = life().await;
-    let epoch = world.live.cursor().epoch;
-    // of the log; of the record, where the log has dropped it
+async fn a_gap_in_the_log_is_never_skipped_silently() {
+    let fixture = filled_log().await;
+    let epoch = fixture.live.cursor().epoch;
+    // a gap in the log, or in the history where the log has dropped the entry
     for (first, without) in [(1, 60_u64), (90, 30), (90, 100)] {
-        let in_record = without < first;
-        if in_record {
-            let file = format!("sqlite://{}", world.folder.path().join("map.db").display());
+        let in_history = without < first;
+        if in_history {
+            let file = format!("sqlite://{}", fixture.folder.path().join("map.db").display());
             let mut connection = SqliteConnection::connect(&file).await.unwrap();
             let deleted = sqlx::query("DELETE FROM living_map_history WHERE seq = ?1").bind(without.cast_signed());
             assert_eq!(deleted.execute(&mut connection).await.unwrap().rows_affected(), 1);
             connection.close().await.unwrap();
         }
-        let replay = replay(&world, first, (!in_record).then_some(without), ReplayConfig::default());
+        let replay = replay(&fixture, first, (!in_history).then_some(without), ReplayConfig::default());
         for seq in 0..EVENTS {
             let (frames, ended) = all(&replay, Cursor { epoch, seq }).await;
             let base = [0, SAVED[0], SAVED[1]].into_iter().filter(|saved| *saved <= seq).max().unwrap();
             assert_eq!(ended.is_some(), base < without, "from {seq}, without {without}: {ended:?}");
             let upto = ended.unwrap_or(EVENTS);
             assert!(upto >= seq && (ended.is_none() || upto < without || base < without), "from {seq} to {upto}");
-            let given = world.frames.iter().filter(|(at, _)| (seq + 1..=upto).contains(*at));
+            let given = fixture.frames.iter().filter(|(at, _)| (seq + 1..=upto).contains(*at));
             let expected: BTreeMap<u64, String> = given.map(|(at, frame)| (*at, frame.clone())).collect();
             assert_eq!(frames, expected, "from {seq}, without {without}");
         }
-        // what is said to be the oldest is
+        // the reported oldest position can be resumed from
         let oldest = replay.oldest().await.filter(|oldest| oldest.seq < EVENTS);
         assert_eq!(oldest.map(|oldest| oldest.seq), SAVED.into_iter().find(|saved| *saved >= without), "{without}");
         if let Some(oldest) = oldest {
             assert_eq!(all(&replay, oldest).await.1, None);
         }
     }
-    world.database.history.close().await;
+    fixture.database.history.close().await;
 }

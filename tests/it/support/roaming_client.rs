@@ -1,4 +1,4 @@
-//! A client that wanders between equal servers with its cursor, over either transport, and remembers all that it got.
+//! A client that moves between equal servers with its cursor, over either transport, and records what it receives.
 
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -13,69 +13,69 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// How it listens.
+/// Transport of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     WebSocket,
     Sse,
 }
 
-/// What it has got so far.
+/// Everything that a client has received so far.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Where the first snapshot was.
+    /// Position of the first snapshot.
     pub began_at: Option<Cursor>,
     /// The last cursor.
     pub cursor: Option<Cursor>,
-    /// Every event: its cursor, and its frame as it came.
+    /// Cursor and unmodified frame of every event.
     pub events: Vec<(Cursor, String)>,
-    /// How often it came to a server, the first time included.
-    pub arrivals: usize,
-    /// How often it was told that a server is about to stop.
-    pub farewells: usize,
-    /// How often it was given a snapshot, or refused, instead of what it had missed.
+    /// Number of connections.
+    pub connections: usize,
+    /// Number of `reconnect` frames.
+    pub reconnect_frames: usize,
+    /// Snapshots and error responses received instead of missed events.
     pub resyncs: Vec<String>,
 }
 
-/// Wanders until it is dropped.
-pub struct Roamer {
+/// Moves between servers until it is dropped.
+pub struct RoamingClient {
     pub transport: Transport,
     seen: Arc<Mutex<Seen>>,
     move_on: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Roamer {
-    /// Begins to follow one of `servers` (`http://…`).
+impl RoamingClient {
+    /// Connects to one of `servers` (`http://…`).
     pub fn start(servers: Vec<String>, transport: Transport, seed: u64) -> Self {
         let (seen, move_on) = <(Arc<Mutex<Seen>>, Arc<Notify>)>::default();
-        let wandering = Wandering {
+        let task = ClientTask {
             servers,
             transport,
             seen: Arc::clone(&seen),
             move_on: Arc::clone(&move_on),
             random: StdRng::seed_from_u64(seed),
         };
-        Self { transport, seen, move_on, task: tokio::spawn(wandering.run()) }
+        Self { transport, seen, move_on, task: tokio::spawn(task.run()) }
     }
 
     pub fn seen(&self) -> Seen {
         self.seen.lock().expect("no panic while it is held").clone()
     }
 
-    /// Has it hang up and go to another server, or to the same once more.
+    /// Makes the client disconnect and connect to a random server, which may be the same.
     pub fn move_on(&self) {
         self.move_on.notify_one();
     }
 }
 
-impl Drop for Roamer {
+impl Drop for RoamingClient {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-struct Wandering {
+struct ClientTask {
     servers: Vec<String>,
     transport: Transport,
     seen: Arc<Mutex<Seen>>,
@@ -83,14 +83,14 @@ struct Wandering {
     random: StdRng,
 }
 
-impl Wandering {
+impl ClientTask {
     async fn run(mut self) {
         loop {
             let server = self.servers[self.random.random_range(0..self.servers.len())].clone();
             let mut wait = Duration::from_millis(self.random.random_range(1..30));
-            // a server that is being killed may take a connection and never answer
+            // a server that is being killed may accept a connection and never respond
             if let Ok(Some(mut frames)) = timeout(Duration::from_secs(5), self.open(&server)).await {
-                self.with(|seen| seen.arrivals += 1);
+                self.with(|seen| seen.connections += 1);
                 loop {
                     tokio::select! {
                         () = self.move_on.notified() => break,
@@ -105,7 +105,7 @@ impl Wandering {
         }
     }
 
-    /// The frames from where it is; none when the server is not there.
+    /// The frames after its cursor; `None` if the server is unavailable.
     async fn open(&self, server: &str) -> Option<BoxStream<'static, String>> {
         let cursor = self.with(|seen| seen.cursor);
         let refused = match frames(server, self.transport, cursor).await {
@@ -121,7 +121,7 @@ impl Wandering {
         None
     }
 
-    /// How long to stay away, if the frame says so.
+    /// Records a frame. Returns the delay before reconnecting, if the frame contains one.
     fn take(&self, text: &str) -> Option<Duration> {
         let frame: Value = serde_json::from_str(text).expect("a frame is JSON");
         let cursor = |value: &Value| value.as_str().and_then(|text| text.parse::<Cursor>().ok());
@@ -145,8 +145,8 @@ impl Wandering {
                 None
             }
             Some("reconnect") => {
-                seen.farewells += 1;
-                // there are other servers, and tests are impatient
+                seen.reconnect_frames += 1;
+                // there are other servers, and the test should be short
                 frame["after_ms"].as_u64().map(|after| Duration::from_millis(after / 20))
             }
             other => panic!("{other:?}: {text}"),
@@ -158,7 +158,7 @@ impl Wandering {
     }
 }
 
-/// What a server that takes nobody more says.
+/// An error response.
 #[derive(Debug)]
 pub struct Refused {
     pub status: u16,
@@ -172,10 +172,10 @@ impl Refused {
     }
 }
 
-/// The frames behind `cursor`, until the server ends them.
+/// The frames after `cursor`, until the server ends the stream.
 ///
 /// # Errors
-/// How it refuses; none when it is not there, or breaks off.
+/// The error response; `None` if the server is unavailable or the connection breaks.
 pub async fn frames(
     server: &str,
     transport: Transport,
@@ -195,7 +195,7 @@ pub async fn frames(
             Ok(messages.filter(|text| std::future::ready(text.starts_with('{'))).boxed())
         }
         Transport::Sse => {
-            // made once: each one reads the system's certificates; without connections of a test that has ended
+            // created once, since creation reads the system's certificates; without connections of earlier tests
             static CLIENT: LazyLock<reqwest::Client> =
                 LazyLock::new(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client"));
             let url = format!("{server}/living-map/events/stream{query}");
@@ -208,7 +208,7 @@ pub async fn frames(
     }
 }
 
-/// The `data` of the next event; what was cut off in the middle is no event.
+/// The `data` of the next complete event.
 async fn next_data(
     (mut bytes, mut buffer): (BoxStream<'static, reqwest::Result<bytes::Bytes>>, String),
 ) -> Option<(String, (BoxStream<'static, reqwest::Result<bytes::Bytes>>, String))> {
@@ -223,6 +223,6 @@ async fn next_data(
             }
         }
         let more = bytes.next().await?.ok()?;
-        buffer.push_str(std::str::from_utf8(&more).expect("UTF-8, not cut within a character"));
+        buffer.push_str(std::str::from_utf8(&more).expect("UTF-8, not split within a character"));
     }
 }

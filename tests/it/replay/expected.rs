@@ -1,4 +1,4 @@
-//! What every client must have got: the log, folded here once more.
+//! The expected frames: the test folds the log itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::wait::until;
 
-/// An event that can be told from others, and does something to the map.
+/// A distinguishable event that changes the map.
 pub fn event(number: u64) -> Value {
     let agent = format!("agent:a{}", number % 11);
     let (subject, mut payload) = match number % 6 {
@@ -40,8 +40,8 @@ pub fn event(number: u64) -> Value {
     json!({"event_type": subject, "event_id": format!("n{number}"), "payload": payload})
 }
 
-/// The frames of a log, position by position.
-pub struct Truth {
+/// The frames of a log by position.
+pub struct ExpectedFrames {
     state: State,
     pub frames: BTreeMap<u64, String>,
     source: Source,
@@ -52,14 +52,14 @@ enum Source {
     JetStream(Arc<JetStreamLog>),
 }
 
-impl Truth {
-    /// Of the table log in `database`.
+impl ExpectedFrames {
+    /// Reads the table log in `database`.
     pub async fn of_table(database: Database) -> Self {
         let epoch = database.history.table_epoch().await.expect("the database answers");
         Self { state: State::new(epoch), frames: BTreeMap::new(), source: Source::Table(database) }
     }
 
-    /// Of the stream there is now.
+    /// Reads the current JetStream stream.
     pub async fn of_jetstream(url: &str) -> Self {
         let config = NatsConfig { url: url.to_owned(), ..NatsConfig::default() };
         let connection = bus::connect(&config).await.expect("the address can be read");
@@ -70,7 +70,7 @@ impl Truth {
             ..JetStreamConfig::default()
         };
         let log = Arc::new(JetStreamLog::new(config, connection));
-        let bounds = until("the stream to be there", || async { log.bounds().await.ok() }).await;
+        let bounds = until("the stream to exist", || async { log.bounds().await.ok() }).await;
         Self { state: State::new(bounds.epoch), frames: BTreeMap::new(), source: Source::JetStream(log) }
     }
 
@@ -78,12 +78,12 @@ impl Truth {
         self.state.cursor().epoch
     }
 
-    /// Where it is.
+    /// Position of the newest folded entry.
     pub fn at(&self) -> Cursor {
         self.state.cursor()
     }
 
-    /// Folds what the log holds by now. To be called before anything of it is deleted.
+    /// Folds the new entries of the log. Must be called before entries are deleted.
     pub async fn advance(&mut self) {
         match &self.source {
             Source::Table(database) => {
@@ -115,7 +115,7 @@ impl Truth {
     }
 
     fn fold(&mut self, entry: &LogEntry) {
-        assert_eq!(entry.cursor.seq, self.state.cursor().seq + 1, "the log itself has a hole");
+        assert_eq!(entry.cursor.seq, self.state.cursor().seq + 1, "the log itself has a gap");
         let outcome = self.state.apply(entry);
         if !outcome.duplicate {
             let json = Frame::new(entry, &outcome).expect("it can be encoded").json();

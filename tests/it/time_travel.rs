@@ -1,4 +1,4 @@
-//! Time travel: the map of a moment is the one that a client had then.
+//! Time travel: a past map equals the one that clients had at that position.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ use crate::support::postgres::database;
 use crate::support::process::Process;
 use crate::support::wait::until;
 
-/// A log that has dropped its beginning, as JetStream does; the record still has it.
-struct Cut {
+/// A log that has dropped its beginning, as JetStream does; the history still has it.
+struct TruncatedLog {
     log: Arc<dyn EventLog>,
     first: u64,
 }
 
 #[async_trait]
-impl EventLog for Cut {
+impl EventLog for TruncatedLog {
     async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
         self.log.append(events).await
     }
@@ -42,18 +42,18 @@ impl EventLog for Cut {
         Ok(Bounds { first: self.first, ..self.log.bounds().await? })
     }
     async fn read(&self, epoch: Epoch, after: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
-        assert!(after + 1 >= self.first, "position {after} was dropped: only the record has what comes next");
+        assert!(after + 1 >= self.first, "position {after} was dropped: only the history has the next entry");
         self.log.read(epoch, after).await
     }
     async fn ready(&self) -> Result<(), LogError> {
         self.log.ready().await
     }
     fn kind(&self) -> &'static str {
-        "cut"
+        "truncated"
     }
 }
 
-/// Events of a few entities, some of them twice, some of them nonsense.
+/// Random events of a few entities, some of them repeated, some invalid.
 fn events(count: usize, random: &mut StdRng) -> Vec<NewEvent> {
     (0..count)
         .map(|_| {
@@ -75,23 +75,23 @@ fn events(count: usize, random: &mut StdRng) -> Vec<NewEvent> {
         .collect()
 }
 
-fn shown(state: &State) -> Vec<String> {
+fn encoded_layers(state: &State) -> Vec<String> {
     let encoded = state.encode();
     let layers = encoded.layers.iter().map(|layer| String::from_utf8(layer.to_vec()).unwrap());
     layers.chain([encoded.cursor.to_string(), encoded.generated_at.to_string()]).collect()
 }
 
-struct World {
+struct Fixture {
     database: Database,
     log: Arc<dyn EventLog>,
     live: LiveMap,
-    /// What a client had at each position, from 0 on, and the log's time there.
-    seen: Vec<Vec<String>>,
+    /// The encoded map at each position, from 0 on.
+    expected: Vec<Vec<String>>,
     entries: Vec<LogEntry>,
 }
 
-/// A network's life, with the map saved at some of its moments.
-async fn life(url: &str, saved_at: &[usize], seed: u64) -> World {
+/// A log of 120 random events, with snapshots saved at some positions.
+async fn filled_log(url: &str, saved_at: &[usize], seed: u64) -> Fixture {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let database = history::open(url, &HistoryConfig::default()).await.unwrap();
@@ -116,114 +116,117 @@ async fn life(url: &str, saved_at: &[usize], seed: u64) -> World {
     let epoch = log.bounds().await.unwrap().epoch;
     let entries: Vec<LogEntry> = log.read(epoch, 0).await.unwrap().take(total).map(Result::unwrap).collect().await;
     let mut state = State::new(epoch);
-    let mut seen = vec![shown(&state)];
+    let mut expected = vec![encoded_layers(&state)];
     for entry in &entries {
         state.apply(entry);
-        seen.push(shown(&state));
+        expected.push(encoded_layers(&state));
     }
-    assert_eq!(live.with(shown), *seen.last().unwrap());
-    World { database, log, live, seen, entries }
+    assert_eq!(live.with(encoded_layers), *expected.last().unwrap());
+    Fixture { database, log, live, expected, entries }
 }
 
-/// Saves the map as it is now: the last thing that the saver does.
+/// Saves the current map, as the saving task does at shutdown.
 async fn save(live: &LiveMap, snapshots: &Arc<dyn Snapshots>) {
     let stopped = CancellationToken::new();
     stopped.cancel();
     live::save(live.clone(), Arc::clone(snapshots), SavingConfig::default(), stopped).await;
 }
 
-fn past(world: &World, log: &Arc<dyn EventLog>) -> TimeTravel {
-    let (history, snapshots) = (Arc::clone(&world.database.history), Arc::clone(&world.database.snapshots));
-    TimeTravel::new(TimeTravelConfig::default(), world.live.clone(), Arc::clone(log), history, snapshots)
+fn time_travel(fixture: &Fixture, log: &Arc<dyn EventLog>) -> TimeTravel {
+    let (history, snapshots) = (Arc::clone(&fixture.database.history), Arc::clone(&fixture.database.snapshots));
+    TimeTravel::new(TimeTravelConfig::default(), fixture.live.clone(), Arc::clone(log), history, snapshots)
 }
 
-async fn every_moment_is_as_a_client_had_it(url: &str) {
+async fn every_position_equals_the_map_of_that_time(url: &str) {
     let seed = rand::random();
-    let world = life(url, &[30, 31, 77], seed).await;
-    let epoch = world.live.cursor().epoch;
+    let fixture = filled_log(url, &[30, 31, 77], seed).await;
+    let epoch = fixture.live.cursor().epoch;
     for first in [1, 50, 121] {
-        let log: Arc<dyn EventLog> = Arc::new(Cut { log: Arc::clone(&world.log), first });
-        let past = past(&world, &log);
-        for (seq, seen) in world.seen.iter().enumerate() {
-            let state = past.state_at(Cursor { epoch, seq: seq as u64 }).await.unwrap();
-            assert_eq!(shown(&state), *seen, "at {seq}, the log from {first} on");
+        let log: Arc<dyn EventLog> = Arc::new(TruncatedLog { log: Arc::clone(&fixture.log), first });
+        let time_travel = time_travel(&fixture, &log);
+        for (seq, expected) in fixture.expected.iter().enumerate() {
+            let state = time_travel.state_at(Cursor { epoch, seq: seq as u64 }).await.unwrap();
+            assert_eq!(encoded_layers(&state), *expected, "at {seq}, the log from {first} on");
         }
-        for entry in &world.entries {
-            let last = world.entries.iter().rev().find(|other| other.logged_at <= entry.logged_at).unwrap();
-            let state = past.state_at_time(entry.logged_at).await.unwrap();
+        for entry in &fixture.entries {
+            let last = fixture.entries.iter().rev().find(|other| other.logged_at <= entry.logged_at).unwrap();
+            let state = time_travel.state_at_time(entry.logged_at).await.unwrap();
             assert_eq!(
-                (state.cursor(), shown(&state)),
-                (last.cursor, world.seen[usize::try_from(last.cursor.seq).unwrap()].clone())
+                (state.cursor(), encoded_layers(&state)),
+                (last.cursor, fixture.expected[usize::try_from(last.cursor.seq).unwrap()].clone())
             );
         }
-        let (begin, end) = (world.entries[0].logged_at, world.entries[119].logged_at);
-        assert_eq!(past.state_at_time(end + TimeDelta::hours(1)).await.unwrap().cursor().seq, 120);
-        let before = past.state_at_time(begin - TimeDelta::hours(1)).await.unwrap_err();
+        let (begin, end) = (fixture.entries[0].logged_at, fixture.entries[119].logged_at);
+        assert_eq!(time_travel.state_at_time(end + TimeDelta::hours(1)).await.unwrap().cursor().seq, 120);
+        let before = time_travel.state_at_time(begin - TimeDelta::hours(1)).await.unwrap_err();
         assert!(matches!(before, TimeTravelError::Gone { oldest } if oldest.cursor.seq == 0), "{before}");
     }
-    let past = past(&world, &world.log);
-    let ahead = past.state_at(Cursor { epoch, seq: 121 }).await.unwrap_err();
+    let time_travel = time_travel(&fixture, &fixture.log);
+    let ahead = time_travel.state_at(Cursor { epoch, seq: 121 }).await.unwrap_err();
     assert!(matches!(ahead, TimeTravelError::Ahead { newest } if newest.seq == 120), "{ahead}");
-    let other = past.state_at(Cursor { epoch: Epoch(1), seq: 3 }).await.unwrap_err();
+    let other = time_travel.state_at(Cursor { epoch: Epoch(1), seq: 3 }).await.unwrap_err();
     assert!(matches!(other, TimeTravelError::OtherEpoch { .. }), "{other}");
-    world.database.history.close().await;
+    fixture.database.history.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_moment_is_as_a_client_had_it_on_sqlite() {
-    let folder = Folder::new("past");
-    every_moment_is_as_a_client_had_it(&format!("sqlite://{}", folder.path().join("map.db").display())).await;
+async fn every_position_equals_the_map_of_that_time_on_sqlite() {
+    let folder = Folder::new("time-travel");
+    every_position_equals_the_map_of_that_time(&format!("sqlite://{}", folder.path().join("map.db").display())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_moment_is_as_a_client_had_it_on_postgres() {
-    every_moment_is_as_a_client_had_it(&database().await).await;
+async fn every_position_equals_the_map_of_that_time_on_postgres() {
+    every_position_equals_the_map_of_that_time(&database().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_beginning_is_lost_the_past_begins_at_a_saved_map() {
-    let folder = Folder::new("past");
+async fn after_retention_time_travel_begins_at_a_saved_snapshot() {
+    let folder = Folder::new("time-travel");
     let url = format!("sqlite://{}", folder.path().join("map.db").display());
-    let world = life(&url, &[30, 60], rand::random()).await;
-    // the log's own retention takes the first forty
-    let before = world.entries[40].logged_at;
-    let deleted = world.database.history.delete_before(before, 10_000).await.unwrap();
+    let fixture = filled_log(&url, &[30, 60], rand::random()).await;
+    // retention deletes the first forty
+    let before = fixture.entries[40].logged_at;
+    let deleted = fixture.database.history.delete_before(before, 10_000).await.unwrap();
     assert!((30..=40).contains(&deleted), "{deleted}");
-    let past = past(&world, &world.log);
-    let epoch = world.live.cursor().epoch;
-    assert_eq!(past.oldest().await.unwrap().cursor.seq, if deleted == 30 { 30 } else { 60 });
-    let oldest = past.oldest().await.unwrap().cursor;
+    let time_travel = time_travel(&fixture, &fixture.log);
+    let epoch = fixture.live.cursor().epoch;
+    assert_eq!(time_travel.oldest().await.unwrap().cursor.seq, if deleted == 30 { 30 } else { 60 });
+    let oldest = time_travel.oldest().await.unwrap().cursor;
     for seq in 0..=120 {
-        let made = past.state_at(Cursor { epoch, seq }).await;
-        match made {
-            Ok(state) => assert_eq!(shown(&state), world.seen[usize::try_from(seq).unwrap()], "{seq}"),
+        let result = time_travel.state_at(Cursor { epoch, seq }).await;
+        match result {
+            Ok(state) => assert_eq!(encoded_layers(&state), fixture.expected[usize::try_from(seq).unwrap()], "{seq}"),
             Err(error) => {
                 assert!(seq < oldest.seq, "{seq}: {error}");
-                assert!(matches!(error, TimeTravelError::Gone { oldest: told } if told.cursor == oldest), "{error}");
+                assert!(
+                    matches!(error, TimeTravelError::Gone { oldest: reported } if reported.cursor == oldest),
+                    "{error}"
+                );
             }
         }
     }
-    world.database.history.close().await;
+    fixture.database.history.close().await;
 }
 
-/// Events of a class are gone from the record: what is missing is never passed over.
-async fn where_a_class_was_deleted_the_past_is_exact_or_gone(url: &str) {
-    let world = life(url, &[30, 60], rand::random()).await;
-    let (epoch, history) = (world.live.cursor().epoch, &world.database.history);
+/// After retention of one class of events, no map silently lacks them.
+async fn maps_over_deleted_classes_are_exact_or_gone(url: &str) {
+    let fixture = filled_log(url, &[30, 60], rand::random()).await;
+    let (epoch, history) = (fixture.live.cursor().epoch, &fixture.database.history);
     let goes = |subject: &str| subject.starts_with("agent.event.");
     let sweep = Sweep { epoch, after: 0, before: Utc::now() + TimeDelta::hours(1), limit: 40, goes: &goes };
     let deleted = history.sweep(&sweep).await.unwrap().deleted;
-    assert!((1..40).contains(&deleted), "{deleted}: some go and some stay");
+    assert!((1..40).contains(&deleted), "{deleted}: some are deleted and some are kept");
     let held = history.held(epoch).await.unwrap().unwrap();
     assert!(held.first <= 41, "{held:?}");
     let expected = if held.first <= 31 { 30 } else { 60 };
     for first in [held.first, 100] {
-        let log: Arc<dyn EventLog> = Arc::new(Cut { log: Arc::clone(&world.log), first });
-        let past = past(&world, &log);
-        assert_eq!(past.oldest().await.unwrap().cursor.seq, expected);
-        for (seq, seen) in (0_u64..).zip(&world.seen) {
-            match past.state_at(Cursor { epoch, seq }).await {
-                Ok(state) => assert_eq!(shown(&state), *seen, "{seq}"),
+        let log: Arc<dyn EventLog> = Arc::new(TruncatedLog { log: Arc::clone(&fixture.log), first });
+        let time_travel = time_travel(&fixture, &log);
+        assert_eq!(time_travel.oldest().await.unwrap().cursor.seq, expected);
+        for (seq, map) in (0_u64..).zip(&fixture.expected) {
+            match time_travel.state_at(Cursor { epoch, seq }).await {
+                Ok(state) => assert_eq!(encoded_layers(&state), *map, "{seq}"),
                 Err(error) => {
                     assert!(seq < expected, "{seq}: {error}");
                     assert!(
@@ -238,18 +241,18 @@ async fn where_a_class_was_deleted_the_past_is_exact_or_gone(url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_class_was_deleted_the_past_is_exact_or_gone_on_sqlite() {
-    let folder = Folder::new("past");
+async fn maps_over_deleted_classes_are_exact_or_gone_on_sqlite() {
+    let folder = Folder::new("time-travel");
     let url = format!("sqlite://{}", folder.path().join("map.db").display());
-    where_a_class_was_deleted_the_past_is_exact_or_gone(&url).await;
+    maps_over_deleted_classes_are_exact_or_gone(&url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_class_was_deleted_the_past_is_exact_or_gone_on_postgres() {
-    where_a_class_was_deleted_the_past_is_exact_or_gone(&database().await).await;
+async fn maps_over_deleted_classes_are_exact_or_gone_on_postgres() {
+    maps_over_deleted_classes_are_exact_or_gone(&database().await).await;
 }
 
-/// Upstreams that nobody answers for, so that only the events under test move the map.
+/// Upstreams at an unused address, so that only the events of the test change the map.
 const NO_UPSTREAMS: [(&str, &str); 7] = [
     ("AGENTS_SERVICE_URL", "http://127.0.0.1:9"),
     ("MICRODAO_SERVICE_URL", "http://127.0.0.1:9"),
@@ -265,7 +268,7 @@ async fn get(server: &Process, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// The map at the present moment, and its cursor.
+/// The current map and its cursor.
 async fn now(server: &Process) -> (Value, String) {
     until("the map to be complete", || async {
         let (status, snapshot) = get(server, "/living-map/snapshot?fresh=true").await;
@@ -282,7 +285,7 @@ async fn publish(server: &Process, agent: &str, status: &str) {
 }
 
 #[tokio::test]
-async fn a_restarted_server_begins_from_its_saved_map_and_shows_what_was() {
+async fn a_restart_uses_the_saved_snapshot_and_keeps_the_past() {
     let mut server = Process::serve(&NO_UPSTREAMS).await;
     publish(&server, "agent:sofia", "online").await;
     publish(&server, "agent:mira", "online").await;

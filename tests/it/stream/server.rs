@@ -1,4 +1,4 @@
-//! A server with nothing but the stream: a hub, a snapshot source, and a publisher that the test drives.
+//! A server with the stream only: a hub, a snapshot source, and a publisher that the test controls.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,14 +33,15 @@ pub fn at(seq: u64) -> Cursor {
     Cursor { epoch: EPOCH, seq }
 }
 
-/// How the world is made.
+/// Options of a [`StreamServer`].
 pub struct Options {
     pub hub: HubConfig,
     pub stream: StreamConfig,
-    /// Bytes that every snapshot and every event carries beside its position.
+    /// Additional bytes in every snapshot.
     pub snapshot_padding: usize,
+    /// Additional bytes in every event.
     pub event_padding: usize,
-    /// A snapshot is as old as the last multiple of this many events.
+    /// A snapshot has the position of the last multiple of this many events.
     pub snapshot_every: u64,
 }
 
@@ -51,7 +52,7 @@ impl Default for Options {
     }
 }
 
-pub struct World {
+pub struct StreamServer {
     pub address: SocketAddr,
     pub app: Router,
     pub hub: Arc<Hub>,
@@ -61,7 +62,7 @@ pub struct World {
     event_padding: usize,
 }
 
-impl World {
+impl StreamServer {
     pub async fn start(options: Options) -> Self {
         let seq: Arc<Mutex<u64>> = Arc::default();
         let folded = Arc::clone(&seq);
@@ -76,7 +77,7 @@ impl World {
     }
 
     pub async fn start_with(options: Options, source: SnapshotSource, seq: Arc<Mutex<u64>>) -> Self {
-        // what has left the ring is gone
+        // evicted frames are gone
         let replay: ReplaySource = Arc::new(|_| async { Replay::Gone { oldest: None } }.boxed());
         Self::start_of(options, StreamSources { snapshot: source, replay }, seq).await
     }
@@ -96,7 +97,7 @@ impl World {
         Self { address, app, hub, streams, shutdown, seq, event_padding: options.event_padding }
     }
 
-    /// Publishes the next event; returns its position.
+    /// Publishes the next event. Returns its position.
     pub fn publish(&self) -> u64 {
         self.publish_about("node.metrics.update", EntityType::Node, "node:a")
     }
@@ -127,12 +128,12 @@ impl World {
         Client { socket }
     }
 
-    /// Server-sent events.
+    /// Connects with server-sent events.
     pub async fn listen(&self, query: &str) -> EventSource {
         EventSource::open(&format!("http://{}/events?{query}", self.address), None).await.unwrap()
     }
 
-    /// Only the switch to WebSocket, on a bare socket.
+    /// Upgrades a bare socket to WebSocket. Returns the socket and the head of the response.
     pub async fn connect_raw(&self, more_headers: &str) -> (TcpStream, String) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut socket = TcpStream::connect(self.address).await.unwrap();
@@ -164,7 +165,7 @@ async fn upgrade(State(streams): State<Streams>, request: Request) -> Response {
 
 async fn open(State(streams): State<Streams>, request: Request) -> Response {
     let options = StreamOptions::from_query(request.uri().query().unwrap_or_default()).unwrap();
-    let connection = request.extensions().get::<Connection>().expect("the server's").clone();
+    let connection = request.extensions().get::<Connection>().expect("the server provides it").clone();
     match streams.open(options, connection).await {
         Ok(response) => response,
         Err(error) => (http::StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
@@ -176,10 +177,10 @@ pub struct Client<S = MaybeTlsStream<TcpStream>> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// The next message of any kind; none at the end.
+    /// The next message of any kind; `None` at the end.
     pub async fn message(&mut self) -> Option<Message> {
         let next = tokio::time::timeout(PATIENCE, self.socket.next());
-        next.await.expect("a message should have come").and_then(Result::ok)
+        next.await.expect("a message should have arrived").and_then(Result::ok)
     }
 
     /// The next JSON frame.
@@ -193,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// The next `n` events' positions.
+    /// The positions of the next `n` events.
     pub async fn events(&mut self, n: usize) -> Vec<u64> {
         let mut seqs = Vec::new();
         while seqs.len() < n {
@@ -204,20 +205,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         seqs
     }
 
-    /// The position of the snapshot that comes next.
+    /// The position of the next frame, which must be a snapshot.
     pub async fn snapshot(&mut self) -> u64 {
         let frame = self.frame().await;
         assert_eq!(frame["kind"], "snapshot", "{frame}");
         seq_of(&frame["data"]["meta"]["cursor"])
     }
 
-    /// Reads on until the close and the end behind it; the close's code.
+    /// Reads until the close frame and the end of the stream. Returns the close code.
     pub async fn close_code(&mut self) -> u16 {
         loop {
             match self.message().await {
                 Some(Message::Close(Some(frame))) => {
-                    // Reading on is what sends the answer.
-                    assert!(self.message().await.is_none(), "there is more behind a close");
+                    // the library sends its close frame when it is polled again
+                    assert!(self.message().await.is_none(), "a message follows the close frame");
                     return frame.code.into();
                 }
                 Some(_) => {}

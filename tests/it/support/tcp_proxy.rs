@@ -1,4 +1,4 @@
-//! A cable that can be cut.
+//! A TCP proxy that can stop forwarding.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -7,45 +7,45 @@ use tokio::sync::watch;
 
 use super::postgres::Postgres;
 
-/// A cable to a server, which can be cut without either side being told.
-pub struct Cable {
+/// A TCP proxy to a database server. It can stop forwarding while all connections stay open, like a broken network.
+pub struct TcpProxy {
     port: u16,
-    cut: watch::Sender<bool>,
+    blocked: watch::Sender<bool>,
 }
 
-impl Cable {
+impl TcpProxy {
     pub async fn to(server: &Postgres) -> Self {
         let (_, server) = server.url().split_once('@').map(|(user, rest)| (user.to_owned(), rest.to_owned())).unwrap();
         let server = server.split('/').next().unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (cut, watched) = watch::channel(false);
+        let (blocked, watched) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(&server).await else { continue };
                 let (client, server) = (client.into_split(), server.into_split());
-                tokio::spawn(carry(client.0, server.1, watched.clone()));
-                tokio::spawn(carry(server.0, client.1, watched.clone()));
+                tokio::spawn(forward(client.0, server.1, watched.clone()));
+                tokio::spawn(forward(server.0, client.1, watched.clone()));
             }
         });
-        Self { port, cut }
+        Self { port, blocked }
     }
 
-    /// The database at the other end.
+    /// URL of the database through the proxy.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
 
-    /// Cuts it, or mends it.
-    pub fn cut(&self, cut: bool) {
-        self.cut.send_replace(cut);
+    /// Stops or resumes forwarding.
+    pub fn block(&self, blocked: bool) {
+        self.blocked.send_replace(blocked);
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut blocked: watch::Receiver<bool>) {
     let mut buffer = [0; 4_096];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if cut.wait_for(|cut| !cut).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+        if blocked.wait_for(|blocked| !blocked).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }
