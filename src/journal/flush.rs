@@ -10,8 +10,8 @@ use super::{Compacted, Entry, Journal, JournalError};
 const MAX_IN_FILE: usize = 1_000;
 
 impl Journal {
-    /// Reads the newest entries of earlier runs, then writes new ones, when a batch is full and on a timer, and deletes expired
-    /// files. At `shutdown` writes the pending entries and returns.
+    /// Reads the newest entries of earlier runs, then writes new ones, when a batch is full and on a timer, and deletes
+    /// expired files. At `shutdown` writes the pending entries and returns.
     pub async fn run(self, shutdown: CancellationToken) {
         if self.inner.files.is_none() {
             shutdown.cancelled().await;

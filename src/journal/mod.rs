@@ -1,8 +1,8 @@
 //! The error journal: failed operations and fallbacks, for the question "is anything broken?".
 //!
-//! [`Journal::record`] only adds an entry in memory: it does not wait and cannot fail. [`Journal::run`] writes entries to
-//! files in an object store. An unavailable or full store is reported and blocks nothing: entries wait, up to a limit, and
-//! the newest ones remain readable.
+//! [`Journal::record`] only adds an entry in memory: it does not wait and cannot fail. [`Journal::run`] writes entries
+//! to files in an object store. An unavailable or full store is reported and blocks nothing: entries wait, up to a
+//! limit, and the newest ones remain readable.
 //!
 //! Metrics: `living_map_journal_entries_total`, `living_map_journal_dropped_total`, `living_map_journal_pending`,
 //! `living_map_journal_files_total`, `living_map_journal_failures_total`, `living_map_journal_malformed_lines_total`.
@@ -143,8 +143,8 @@ impl Journal {
         }
     }
 
-    /// Records that operation `op` of `target` on `key` failed. Does not wait and cannot fail. Long texts are truncated, and
-    /// recognizable secrets removed.
+    /// Records that operation `op` of `target` on `key` failed. Does not wait and cannot fail. Long texts are
+    /// truncated, and recognizable secrets removed.
     pub fn record(&self, op: &str, target: &str, key: &str, error: &dyn Display) {
         self.add(Entry::new(op, target, key, &error.to_string(), false));
     }
@@ -159,8 +159,8 @@ impl Journal {
         self.add(Entry::new(entry::RESCUE, target, key, &error.to_string(), true));
     }
 
-    /// Marks the latest failed `op` of `target` as served from fallback data, in memory only; files are never rewritten.
-    /// Returns false if there is none.
+    /// Marks the latest failed `op` of `target` as served from fallback data, in memory only; files are never
+    /// rewritten. Returns false if there is none.
     pub fn mark_rescued(&self, op: &str, target: &str) -> bool {
         self.memory().recent.mark_rescued(op, target)
     }

@@ -10,7 +10,7 @@ use super::hub::Hub;
 use super::slots::ClientSlots;
 use super::sources::StreamSources;
 
-/// What a client, a shard and the admission of new clients share.
+/// State shared by clients, shards and the admission of new clients.
 pub struct StreamContext {
     /// The settings.
     pub config: StreamConfig,
@@ -24,4 +24,12 @@ pub struct StreamContext {
     pub slots: ClientSlots,
     /// Tasks that end soon after the shutdown.
     pub tasks: TaskTracker,
+}
+
+impl StreamContext {
+    /// The shared state of a server without clients.
+    pub fn new(config: StreamConfig, hub: Arc<Hub>, sources: StreamSources, shutdown: CancellationToken) -> Self {
+        let slots = ClientSlots::new(config.max_clients, config.shares.clone());
+        Self { config, hub, sources, shutdown, slots, tasks: TaskTracker::new() }
+    }
 }

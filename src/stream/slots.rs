@@ -45,7 +45,7 @@ pub struct ClientSlot {
 }
 
 impl ClientSlots {
-    /// Slots for `max_clients` clients, and for each address as `by_address` says.
+    /// Slots for `max_clients` clients in total, limited for each address by `by_address`.
     pub fn new(max_clients: usize, by_address: AddressQuota) -> Self {
         Self { max_clients, by_address, taken: Arc::default() }
     }

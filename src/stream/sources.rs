@@ -38,7 +38,7 @@ pub enum Replay {
 }
 
 /// Returns a batch of the frames after a position. The source does not block its caller's thread and answers within a
-/// bounded time of its own. Equal requests share one result.
+/// bounded time. Equal requests share one result.
 pub type ReplaySource = Arc<dyn Fn(Cursor) -> BoxFuture<'static, Replay> + Send + Sync>;
 
 /// The sources of one server.

@@ -6,14 +6,12 @@ use axum::body::Body;
 use http::Response;
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::config::StreamConfig;
 use super::connection::Connection;
 use super::context::StreamContext;
 use super::hub::Hub;
 use super::options::StreamOptions;
-use super::slots::ClientSlots;
 use super::sources::StreamSources;
 use super::sse::{self, OpenError};
 use super::websocket::{Shards, UpgradeError};
@@ -34,14 +32,7 @@ impl Streams {
     /// and are closed; [`Streams::closed`] waits for that.
     #[must_use]
     pub fn start(config: StreamConfig, hub: &Arc<Hub>, sources: &StreamSources, shutdown: CancellationToken) -> Self {
-        let context = Arc::new(StreamContext {
-            slots: ClientSlots::new(config.max_clients, config.shares.clone()),
-            config,
-            hub: Arc::clone(hub),
-            sources: sources.clone(),
-            shutdown,
-            tasks: TaskTracker::new(),
-        });
+        let context = Arc::new(StreamContext::new(config, Arc::clone(hub), sources.clone(), shutdown));
         let shards = Shards::start(&context);
         Self { inner: Arc::new(Inner { context, shards }) }
     }

@@ -66,7 +66,8 @@ impl SpanProcessor for SpanQueue {
 }
 
 impl Export {
-    /// Exports spans until `stop`, then the remaining ones. Failures are recorded in the journal, and their spans are lost.
+    /// Exports spans until `stop`, then the remaining ones. Failures are recorded in the journal, and their spans are
+    /// lost.
     pub async fn run(mut self, journal: Journal, stop: CancellationToken) {
         let mut batch = Vec::new();
         while stop.run_until_cancelled(self.collect(&mut batch)).await.is_some() {

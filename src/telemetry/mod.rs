@@ -1,7 +1,7 @@
 //! Export of traces by OTLP, if an endpoint is configured.
 //!
-//! Other modules open `tracing` spans with [`TARGET`]; only this module uses OpenTelemetry. Without an endpoint no subscriber
-//! listens to that target: a span then costs one atomic load, and its fields are not evaluated.
+//! Other modules open `tracing` spans with [`TARGET`]; only this module uses OpenTelemetry. Without an endpoint no
+//! subscriber listens to that target: a span then costs one atomic load, and its fields are not evaluated.
 
 mod export;
 mod setup;
@@ -49,11 +49,13 @@ pub fn current() -> Option<Traceparent> {
 
 /// Sets the remote parent of a span that is not entered yet.
 pub fn set_parent(span: &Span, parent: Traceparent) {
-    // fails only for a span that was entered, which is a bug in the caller; the request must not fail because of its trace
+    // fails only for a span that was entered, which is a bug in the caller; the request must not fail because of its
+    // trace
     let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context(parent)));
 }
 
-/// Sets the first of `parents` as the remote parent of a span that is not entered yet, and links the span to the others.
+/// Sets the first of `parents` as the remote parent of a span that is not entered yet, and links the span to the
+/// others.
 pub fn set_parents(span: &Span, parents: &[Traceparent]) {
     let Some((first, others)) = parents.split_first() else { return };
     set_parent(span, *first);

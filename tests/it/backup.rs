@@ -94,8 +94,8 @@ async fn backed_up_under_traffic() -> (Embedded, Vec<String>) {
     (Embedded { server, _folder: folder, database, copy }, cursors)
 }
 
-/// Asserts that a restored server has each event acknowledged before the backup once, and rejects all earlier cursors: those
-/// from before the backup, and those of lost events, whose positions now belong to other events.
+/// Asserts that a restored server has each event acknowledged before the backup once, and rejects all earlier cursors:
+/// those from before the backup, and those of lost events, whose positions now belong to other events.
 async fn assert_restored(server: &Process, cursors: &[String]) {
     let numbers = recorded(server).await;
     assert!(numbers.len() >= 40 && numbers.iter().copied().eq(0..numbers.len() as u64), "{numbers:?}");
@@ -249,9 +249,9 @@ async fn until_recorded(server: &Process, count: usize) {
     until("the events to be recorded", || async { (recorded(server).await.len() >= count).then_some(()) }).await;
 }
 
-/// The order matters: first the database, then the stream, so that the stream has all events of the database, and more. The
-/// missing ones are recorded from the stream. The consumers' positions in NATS are newer than the database and must not
-/// count.
+/// The order matters: first the database, then the stream, so that the stream has all events of the database, and more.
+/// The missing ones are recorded from the stream. The consumers' positions in NATS are newer than the database and must
+/// not count.
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_postgres_and_nats_have_every_stream_event_once() {
     let (mut nats, before, after) = (NatsServer::start().await, postgres::database().await, postgres::database().await);

@@ -1,6 +1,6 @@
 //! Snapshots and replays that a shard has requested for its clients.
 //!
-//! Each request runs in a task of its own: a source that computes, panics or hangs delays only the clients that wait
+//! Each request runs in a separate task: a source that computes, panics or hangs delays only the clients that wait
 //! for it, not the shard.
 
 use std::collections::{HashMap, VecDeque};

@@ -1,5 +1,5 @@
-//! Regression: after a start from a saved snapshot, the ring was without the events that clients had missed, so that they
-//! got a snapshot, or 410, after every planned restart.
+//! Regression: after a start from a saved snapshot, the ring was without the events that clients had missed, so that
+//! they got a snapshot, or 410, after every planned restart.
 
 use std::time::Duration;
 

@@ -140,7 +140,8 @@ impl Received {
         self.steps.iter().filter_map(reset).collect()
     }
 
-    /// Asserts that the client received every frame of the logs since its first snapshot, except those skipped by a reset.
+    /// Asserts that the client received every frame of the logs since its first snapshot, except those skipped by a
+    /// reset.
     pub fn assert_complete(&self, logs: &Logs<'_>) {
         let mut at = self.first_snapshot.expect("a first snapshot");
         for step in &self.steps {

@@ -89,8 +89,8 @@ async fn read_all(address: String, from: usize, count: usize) -> Vec<Instant> {
     received
 }
 
-/// Publishes `count` events, the first with number `from`, while healthy clients read them. `others` are connected already.
-/// Returns the sorted delivery times.
+/// Publishes `count` events, the first with number `from`, while healthy clients read them. `others` are connected
+/// already. Returns the sorted delivery times.
 async fn deliveries(server: &Process, others: usize, from: usize, count: usize) -> Vec<Duration> {
     let readers: Vec<_> = (0..HEALTHY).map(|_| tokio::spawn(read_all(address_of(server), from, count))).collect();
     clients(server, others + HEALTHY).await;

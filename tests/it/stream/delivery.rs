@@ -31,8 +31,8 @@ async fn the_snapshot_comes_first_then_the_events() {
     }
 }
 
-/// Clients connect at random moments of a busy log, some with a cursor, and get snapshots that are older than the head of
-/// the ring. Each client gets exactly the events that were published after its snapshot or cursor.
+/// Clients connect at random moments of a busy log, some with a cursor, and get snapshots that are older than the head
+/// of the ring. Each client gets exactly the events that were published after its snapshot or cursor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_gap_and_no_duplicate_whenever_a_client_connects() {
     const EVENTS: u64 = 3000;

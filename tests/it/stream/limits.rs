@@ -23,7 +23,7 @@ fn short_timeouts() -> StreamConfig {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_closed_without_delaying_others() {
+async fn a_client_that_does_not_read_is_closed_and_delays_no_other() {
     const EVENTS: usize = 1000;
     // long enough for the client to read the close frame on a slow machine
     let stream = StreamConfig { close_timeout: PATIENCE, ..short_timeouts() };

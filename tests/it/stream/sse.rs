@@ -126,8 +126,8 @@ async fn a_client_behind_the_ring_gets_a_snapshot_and_continues() {
     assert_eq!(slow.events(1).await, [EVENTS + 1]);
 }
 
-/// Clients of both transports disconnect at random moments of a busy log and resume with their last cursor. Over all its
-/// connections, each client gets every event once and in order.
+/// Clients of both transports disconnect at random moments of a busy log and resume with their last cursor. Over all
+/// its connections, each client gets every event once and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn resuming_at_random_moments_yields_the_whole_log() {
     const EVENTS: u64 = 3000;

@@ -24,7 +24,7 @@ async fn an_idle_stream_gets_heartbeat_comments() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_closed_without_delaying_others() {
+async fn a_client_that_does_not_read_is_closed_and_delays_no_other() {
     const EVENTS: usize = 1000;
     let stream = StreamConfig {
         stall_timeout: Duration::from_millis(200),

@@ -1,5 +1,5 @@
-//! A child process with a temporary folder. Its output is recorded and printed if the test panics. Process and folder are
-//! removed with their values, and also if the test process is killed.
+//! A child process with a temporary folder. Its output is recorded and printed if the test panics. Process and folder
+//! are removed with their values, and also if the test process is killed.
 
 use std::fs::{self, File};
 use std::io;
@@ -49,8 +49,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `command` and appends its output to `<folder>/<name>.log`. If this test process dies, the child is killed and
-    /// `folder` removed.
+    /// Starts `command` and appends its output to `<folder>/<name>.log`. If this test process dies, the child is killed
+    /// and `folder` removed.
     pub fn spawn(name: &'static str, mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log).expect("the log file can be opened");
@@ -123,8 +123,8 @@ impl Drop for Daemon {
     }
 }
 
-/// Starts a shell that waits for the end of its input, which is when this process ends for any reason, and then kills the
-/// child. This also ends servers in statics, which are never dropped.
+/// Starts a shell that waits for the end of its input, which is when this process ends for any reason, and then kills
+/// the child. This also ends servers in statics, which are never dropped.
 fn watchdog(child: u32, folder: &Path) -> Child {
     Command::new("/bin/sh")
         .args(["-c", r#"read -r _; kill -KILL "$1" 2>/dev/null; sleep 1; rm -rf "$2""#, "watchdog", &child.to_string()])
@@ -155,8 +155,8 @@ pub fn free_port() -> u16 {
     panic!("no free port on the loopback interface");
 }
 
-/// The path of program `name`: from the environment variable `variable` (a file, or a folder that contains it), otherwise
-/// in `folders`, otherwise in `PATH`.
+/// The path of program `name`: from the environment variable `variable` (a file, or a folder that contains it),
+/// otherwise in `folders`, otherwise in `PATH`.
 pub fn program(name: &str, variable: &str, folders: &[PathBuf]) -> PathBuf {
     if let Some(value) = std::env::var_os(variable) {
         let path = PathBuf::from(value);

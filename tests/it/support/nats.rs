@@ -14,8 +14,8 @@ use super::wait::{PATIENCE, until};
 /// Folder of the streams in a server's folder.
 const STREAMS: &str = "store/jetstream/$G/streams";
 
-/// A `nats-server` with `JetStream` on a loopback port and with a temporary folder. The binary is `NATS_SERVER_BIN` or in
-/// `PATH`. Stopped when dropped.
+/// A `nats-server` with `JetStream` on a loopback port and with a temporary folder. The binary is `NATS_SERVER_BIN` or
+/// in `PATH`. Stopped when dropped.
 pub struct NatsServer {
     // before the folder: the process must be gone when its folder is removed
     daemon: Daemon,
@@ -66,8 +66,8 @@ impl NatsServer {
         async_nats::connect(self.url()).await.expect("the server accepts connections")
     }
 
-    /// Publishes raw bytes, also those that a client library would reject, with or without `headers` (a complete block).
-    /// Returns after the server has received them.
+    /// Publishes raw bytes, also those that a client library would reject, with or without `headers` (a complete
+    /// block). Returns after the server has received them.
     pub async fn publish_raw(&self, subject: &[u8], headers: Option<&[u8]>, payload: &[u8]) {
         let mut socket = BufReader::new(accepts(self.port).await.expect("the server accepts connections"));
         let mut sent = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n".to_vec();
@@ -119,8 +119,8 @@ impl NatsServer {
         copy_folder(&copy.path().join("store"), &store);
     }
 
-    /// Replaces the consumers in the store by those of a copy, as if only their writes had reached the disk. The server must
-    /// be stopped.
+    /// Replaces the consumers in the store by those of a copy, as if only their writes had reached the disk. The server
+    /// must be stopped.
     pub fn restore_consumers(&self, copy: &Folder) {
         for stream in fs::read_dir(copy.path().join(STREAMS)).expect("the copy has streams").flatten() {
             let to = self.folder.path().join(STREAMS).join(stream.file_name()).join("obs");

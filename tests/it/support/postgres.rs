@@ -16,8 +16,9 @@ use tokio::sync::OnceCell;
 use super::daemon::{Daemon, Folder, free_port, program};
 use super::wait::{PATIENCE, until};
 
-/// A `PostgreSQL` server with a temporary folder, and with `fsync` on as in production. Its programs are in `PG_BIN`, in
-/// Debian's folder for them, or in `PATH`. Since it rejects root, it then runs as the user `postgres`. Stopped when dropped.
+/// A `PostgreSQL` server with a temporary folder, and with `fsync` on as in production. Its programs are in `PG_BIN`,
+/// in Debian's folder for them, or in `PATH`. Since it rejects root, it then runs as the user `postgres`. Stopped when
+/// dropped.
 pub struct Postgres {
     // before the folder: the process must be gone when its folder is removed
     daemon: Daemon,
@@ -26,7 +27,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server that is ready for connections. For tests that stop or kill it; others are faster with [`database`].
+    /// Starts a server that is ready for connections. For tests that stop or kill it; others are faster with
+    /// [`database`].
     pub async fn start() -> Self {
         let folder = Folder::new("postgres");
         if let Some((user, group)) = server_user() {
