@@ -15,8 +15,9 @@ use super::{apply, decode};
 /// Number of events about alerts that are remembered to detect duplicates.
 const MAX_KNOWN: usize = 256;
 
-/// The active alerts and silences at a position of the log, for a consumer with a position of its own. It can be saved, and
-/// folds on after loading. Saved as JSON in the webhooks' state: its fields keep their names. Bounded like the map's part.
+/// The active alerts and silences at a position of the log, for a consumer with a position of its own. It can be saved,
+/// and folds on after loading. Saved as JSON in the webhooks' state: its fields keep their names. Bounded like the
+/// map's part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AlertBook {
     alerts: Alerts,

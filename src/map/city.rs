@@ -43,7 +43,7 @@ impl CityUpdate {
         Self { metrics, quests }
     }
 
-    /// Whether it replaces nothing.
+    /// Returns `true` if it replaces nothing.
     pub(super) const fn is_empty(&self) -> bool {
         self.metrics.is_none() && self.quests.is_none()
     }

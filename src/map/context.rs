@@ -17,7 +17,7 @@ pub(super) struct FoldContext<'a> {
     pub(super) state: &'a mut State,
     /// Position of the entry.
     pub(super) seq: u64,
-    /// Whether the entry is a part of an upstream's answer.
+    /// `true` if the entry is a part of an upstream's answer.
     pub(super) polled: bool,
     /// Hour of the log.
     pub(super) hour: i64,

@@ -12,7 +12,8 @@ const MAX_TEXT_BYTES: usize = 16 * 1024;
 /// Most items of one list field; the rest is dropped.
 const MAX_LIST_ITEMS: usize = 1_024;
 
-/// A field of any type of entity. Saved states keep the names of the variants, and the order decides the order of facts.
+/// A field of any type of entity. Saved states keep the names of the variants, and the order decides the order of
+/// facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Field {
@@ -49,7 +50,7 @@ pub(super) enum Field {
 }
 
 impl Field {
-    /// Whether it shows only among an item's live fields, where the item has any.
+    /// Returns `true` if it shows only among an item's live fields, where the item has any.
     pub(super) const fn is_live(self) -> bool {
         matches!(
             self,
@@ -185,8 +186,8 @@ pub(super) fn service_rank(kind: EntityType, field: Field, service: Service) -> 
     u8::try_from(rank + 1).unwrap_or(u8::MAX - 1)
 }
 
-/// Normalizes a field's value, so that equal values compare equal and a value read back from the log is the same; none for
-/// a wrong type or an unknown field. JSON null states that there is no value.
+/// Normalizes a field's value, so that equal values compare equal and a value read back from the log is the same; none
+/// for a wrong type or an unknown field. JSON null states that there is no value.
 pub(super) fn read(kind: EntityType, name: &str, value: &Value) -> Option<(Field, Value)> {
     let spec = specs(kind).iter().find(|spec| spec.name == name)?;
     Some((spec.field, spec.read(value)?))

@@ -8,9 +8,9 @@
 //! 4. `view` derives the items that clients see from the state.
 //! 5. `emit` compares them with the items published before, and emits the changes.
 //!
-//! `names`, `fields`, `usage`, `city` and `status` define the values that the stages exchange, `state` the data that they
-//! change, and `context` the working set of one entry. Beside the stages, `poll` turns an upstream's answer into events,
-//! `persist` saves and loads states, and `alert_book` folds the alerts alone.
+//! `names`, `fields`, `usage`, `city` and `status` define the values that the stages exchange, `state` the data that
+//! they change, and `context` the working set of one entry. Beside the stages, `poll` turns an upstream's answer into
+//! events, `persist` saves and loads states, and `alert_book` folds the alerts alone.
 
 mod alert_book;
 mod apply;

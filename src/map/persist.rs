@@ -18,8 +18,8 @@ use super::state::seen::SeenEvents;
 use super::state::slab::{EntityKey, Slab};
 use super::state::{DEFAULT_MAX_ENTITIES, Index, State};
 
-/// Version of the saved form. To be raised whenever the form changes, or the fold computes a different map from the same
-/// events: a state of another version is not loaded, and the log is folded from the beginning.
+/// Version of the saved form. To be raised whenever the form changes, or the fold computes a different map from the
+/// same events: a state of another version is not loaded, and the log is folded from the beginning.
 pub const STATE_VERSION: i32 = 3;
 
 /// The saved fields of a [`State`] in the same order, because they are identified by position.
@@ -67,8 +67,8 @@ impl State {
         self
     }
 
-    /// Encodes the state for [`State::from_saved`] of a build with the same [`STATE_VERSION`]. The format is `MessagePack`
-    /// with structs as arrays: for a map of 10,000 entities less than half the size of JSON.
+    /// Encodes the state for [`State::from_saved`] of a build with the same [`STATE_VERSION`]. The format is
+    /// `MessagePack` with structs as arrays: for a map of 10,000 entities less than half the size of JSON.
     ///
     /// # Errors
     /// Never in practice: every value can be encoded.

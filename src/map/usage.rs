@@ -77,13 +77,13 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// Whether they report any usage.
+    /// Returns `true` if they report any usage.
     pub(super) fn is_any(&self) -> bool {
         [self.llm_calls, self.tokens, self.messages].into_iter().flatten().any(|figure| figure > 0)
             || self.avg_response_time_ms.is_some()
     }
 
-    /// Whether each reported figure equals the one shown.
+    /// Returns `true` if each reported figure equals the one shown.
     pub(super) fn agree(&self, shown: &AgentUsage) -> bool {
         let same = |reported: Option<u64>, shown| reported.is_none_or(|reported| reported == shown);
         same(self.llm_calls, shown.llm_calls_24h)

@@ -1,8 +1,8 @@
-//! `ops.alert.{severity}` of the network's services, `living_map.alert.raised|cleared` of this service, and operators' actions
-//! (`living_map.alert.acknowledged|silenced|unsilenced`).
+//! `ops.alert.{severity}` of the network's services, `living_map.alert.raised|cleared` of this service, and operators'
+//! actions (`living_map.alert.acknowledged|silenced|unsilenced`).
 //!
-//! An alert is identified by its `alert_id` (or `id`, `fingerprint`), else by its source and title. It is cleared by a `status`
-//! or `state` of `resolved`, `cleared`, `closed` or `ok`, and when its `ttl_seconds` have passed.
+//! An alert is identified by its `alert_id` (or `id`, `fingerprint`), else by its source and title. It is cleared by a
+//! `status` or `state` of `resolved`, `cleared`, `closed` or `ok`, and when its `ttl_seconds` have passed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -57,7 +57,7 @@ impl<'a> Assertion<'a> {
         Self { entity: EntitySelector::Known(names), operations: vec![Operation::Delete] }
     }
 
-    /// The same with more operations.
+    /// Adds operations.
     pub(super) fn with(mut self, operations: impl IntoIterator<Item = Operation<'a>>) -> Self {
         self.operations.extend(operations);
         self
@@ -75,7 +75,7 @@ pub(in crate::map) enum EntitySelector {
     AgentOfRun(Vec<String>),
 }
 
-/// How strongly an event asserts that its entity exists.
+/// Strength of the assertion that an entity exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::map) enum Certainty {
     /// The entity is mentioned: enough to add an unknown one for a time, not to restore a deleted one.

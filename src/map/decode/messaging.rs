@@ -8,8 +8,8 @@ use super::agent::activity;
 use super::assertion::{Assertion, Certainty, Decoded, Operation};
 use super::reader::EventReader;
 
-/// `message.received`, `.processed` and `.sent`. A message counts for its channel when it is received and when it is sent,
-/// and for the agent when the agent sent it.
+/// `message.received`, `.processed` and `.sent`. A message counts for its channel when it is received and when it is
+/// sent, and for the agent when the agent sent it.
 pub(super) fn of_agent<'a>(reader: EventReader<'a>, kind: &str) -> Decoded<'a> {
     if !matches!(kind, "received" | "processed" | "sent") {
         return Decoded::Nothing;

@@ -20,7 +20,7 @@ pub(in crate::map) struct PollPart {
     pub(in crate::map) city: Option<CityUpdate>,
     /// The network's total of model calls, with the events counted when the poll began.
     pub(in crate::map) total_calls: Option<(u64, Counts)>,
-    /// Whether more parts of the same answer follow.
+    /// `true` if more parts of the same answer follow.
     pub(in crate::map) has_more: bool,
 }
 

@@ -54,6 +54,6 @@ fn count(reader: EventReader<'_>, counts: Counts) -> Decoded<'_> {
 
 /// `usage.agent` and `usage.tool`: activity. The model calls within arrive as `usage.llm` too and are counted there.
 pub(super) fn work(reader: EventReader<'_>) -> Option<Assertion<'_>> {
-    // a failed call is not a failure of the agent, which is reported by events of its own
+    // a failed call is not a failure of the agent, which has separate events
     activity(reader, reader.is_true("success").then_some(true))
 }

@@ -16,8 +16,8 @@ use super::state::totals::ShownTotals;
 pub use snapshot::EncodedLayers;
 
 impl FoldContext<'_> {
-    /// Updates items, totals and indexes. Returns the changes, in the order in which clients apply them, and the changes of
-    /// alerts. Without the totals `before`, changes of the map are not computed.
+    /// Updates items, totals and indexes. Returns the changes, in the order in which clients apply them, and the
+    /// changes of alerts. Without the totals `before`, changes of the map are not computed.
     pub(super) fn finalize_changes(mut self, before: Option<&ShownTotals>) -> (Vec<Change>, Vec<AlertChange>) {
         let mut changes = Changes { wanted: before.is_some(), ..Changes::default() };
         for published in std::mem::take(&mut self.orphans) {
@@ -124,7 +124,7 @@ impl FoldContext<'_> {
 
 #[derive(Default)]
 struct Changes {
-    /// Whether changes are to be computed.
+    /// `true` if changes are to be computed.
     wanted: bool,
     removed: Vec<Change>,
     upserted: Vec<Change>,

@@ -16,8 +16,8 @@ const MAX_POLLED_ENTITIES: usize = 1_000_000;
 const MAX_NAMES: usize = 64;
 
 impl FoldContext<'_> {
-    /// The entity with these names, added when it is unknown; assigns it all the names. A deleted entity is restored only
-    /// if `restore` is set.
+    /// The entity with these names, added when it is unknown; assigns it all the names. A deleted entity is restored
+    /// only if `restore` is set.
     pub(in crate::map) fn claim(&mut self, kind: EntityType, claimed: &[Name], restore: bool) -> Option<EntityKey> {
         let first = claimed.first()?;
         let resolution = self.state.resolve_names(claimed);

@@ -65,8 +65,8 @@ impl FoldContext<'_> {
         self.relink.extend(gone.inbound.into_values().flatten());
     }
 
-    /// Merges planets, which the space service numbers, with the DAOs that the DAO service lists: by label, where exactly one
-    /// planet and exactly one DAO have it.
+    /// Merges planets, which the space service numbers, with the DAOs that the DAO service lists: by label, where
+    /// exactly one planet and exactly one DAO have it.
     pub(super) fn merge_planets(&mut self) {
         while let Some(label) = self.labels.pop_first() {
             let Some(keys) = self.state.index.labels.get(&label) else { continue };

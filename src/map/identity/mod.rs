@@ -1,7 +1,7 @@
 //! Identity resolution: the entity behind the names of an assertion.
 //!
-//! An entity has several names. An unknown one is added, entities that turn out to be the same are merged, and references
-//! by name are connected with their targets.
+//! An entity has several names. An unknown one is added, entities that turn out to be the same are merged, and
+//! references by name are connected with their targets.
 
 mod claim;
 mod merge;
@@ -18,7 +18,8 @@ use super::state::entity::Entity;
 use super::state::slab::EntityKey;
 
 impl FoldContext<'_> {
-    /// The entity that an assertion is about. None for an unknown entity that is not to be added, and for a deleted one.
+    /// The entity that an assertion is about. None for an unknown entity that is not to be added, and for a deleted
+    /// one.
     pub(super) fn resolve(&mut self, selector: EntitySelector) -> Option<EntityKey> {
         match selector {
             EntitySelector::Named { kind, names, certainty } => self.assert_exists(kind, &names, certainty),
@@ -65,8 +66,8 @@ impl FoldContext<'_> {
         self.state.entities.get(key).filter(|entity| entity.is_visible()).map(|_| key)
     }
 
-    /// Merges planets with DAOs of the same name. Only when all parts of an answer are folded: the next part may contain
-    /// another DAO of that name.
+    /// Merges planets with DAOs of the same name. Only when all parts of an answer are folded: the next part may
+    /// contain another DAO of that name.
     pub(super) fn match_planets(&mut self, answer_complete: bool) {
         if !answer_complete {
             let labels = std::mem::take(&mut self.labels);

@@ -66,7 +66,7 @@ impl Entity {
         labels
     }
 
-    /// Whether it has a name from the DAO service; the space service has numbers only.
+    /// Returns `true` if it has a name from the DAO service; the space service has numbers only.
     pub(super) fn is_registered_dao(&self) -> bool {
         self.names.iter().any(|name| matches!(name.kind, NameKind::Slug | NameKind::Uuid))
     }

@@ -19,7 +19,7 @@ pub(in crate::map) struct Resolution {
 }
 
 impl Resolution {
-    /// Whether the names change nothing.
+    /// Returns `true` if the names change nothing.
     pub(in crate::map) fn is_known(&self) -> bool {
         self.target.is_some() && self.merge.is_empty() && self.learn.is_empty()
     }
@@ -28,8 +28,8 @@ impl Resolution {
 impl State {
     /// Finds the entity with the `claimed` names.
     ///
-    /// Two entities are the same when names of both are claimed for one entity, unless their uuids differ: then a shared
-    /// slug is a coincidence, and stays with its present owner while that uses it.
+    /// Two entities are the same when names of both are claimed for one entity, unless their uuids differ: then a
+    /// shared slug is a coincidence, and stays with its present owner while that uses it.
     pub(in crate::map) fn resolve_names(&self, claimed: &[Name]) -> Resolution {
         let claims_uuid = claimed.iter().any(|name| name.kind == NameKind::Uuid);
         let differs = |entity: &Entity| {
@@ -70,7 +70,7 @@ impl State {
         Resolution { target: target.map(|(key, _)| key), merge, learn }
     }
 
-    /// Whether the claim refines the kind of an owned name: that it is a slug.
+    /// Returns `true` if the claim refines the kind of an owned name: that it is a slug.
     fn refines_kind(&self, owner: EntityKey, name: &Name) -> bool {
         let known = |entity: &Entity| {
             entity
@@ -82,7 +82,7 @@ impl State {
     }
 }
 
-/// Whether both have uuids and share none.
+/// Returns `true` if both have uuids and share none.
 fn different(a: &Entity, b: &Entity) -> bool {
     let shared = |uuid: &Arc<str>| b.uuids().any(|other| other == uuid);
     a.uuids().next().is_some() && b.uuids().next().is_some() && !a.uuids().any(shared)

@@ -128,7 +128,7 @@ fn layer_changes(state: &State, mark: &PollMark, answer: &Answer) -> Map<String,
 }
 
 impl NormalizedRecord {
-    /// Whether the usage service has no figures left for an agent that only this service lists.
+    /// Returns `true` if the usage service has no figures left for an agent that only this service lists.
     fn ends_usage_of(&self, entity: &Entity) -> bool {
         let only_usage = entity.listed_by.contains(Service::Usage) && entity.last_seen.is_none() && {
             let mut others = entity.listed_by;
@@ -161,7 +161,7 @@ impl NormalizedRecord {
     }
 }
 
-/// Whether the absence of an entity from a full list is new.
+/// Returns `true` if the absence of an entity from a full list is new.
 fn is_gone(entity: &Entity, service: Service, mark: u64) -> bool {
     let was_registered = registry_of(entity.kind) == Some(service) && entity.ever_listed_by.contains(service);
     entity.listed_by.contains(service)

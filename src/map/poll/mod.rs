@@ -9,8 +9,9 @@
 //!  "layers": {"agents": {"total_llm_calls_24h": 123, "counted": {"llm_calls": 2}}}}
 //! ```
 //!
-//! `mark` is the position folded when the poll began; `fields` has the fields that changed, null for those that the service
-//! does not report any more; `counted` is the usage counted from events at the mark. `decode::poll` reads the payloads.
+//! `mark` is the position folded when the poll began; `fields` has the fields that changed, null for those that the
+//! service does not report any more; `counted` is the usage counted from events at the mark. `decode::poll` reads the
+//! payloads.
 
 mod diff;
 mod normalized;

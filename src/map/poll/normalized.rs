@@ -25,8 +25,8 @@ pub(super) struct NormalizedRecord {
 }
 
 impl NormalizedRecord {
-    /// The records of an answer, one for each entity of the map: records that the answer has as separate may be known to
-    /// be the same.
+    /// The records of an answer, one for each entity of the map: records that the answer has as separate may be known
+    /// to be the same.
     pub(super) fn of_answer(state: &State, answer: &Answer) -> Vec<Self> {
         let mut records: Vec<Self> = Vec::new();
         let mut by_entity: HashMap<EntityKey, usize> = HashMap::new();
@@ -42,8 +42,8 @@ impl NormalizedRecord {
         records
     }
 
-    /// The records by id, without duplicates: an upstream that lists an entity twice must not change it with every poll,
-    /// and the order must not depend on the upstream's.
+    /// The records by id, without duplicates: an upstream that lists an entity twice must not change it with every
+    /// poll, and the order must not depend on the upstream's.
     fn distinct(answer: &Answer) -> Vec<Self> {
         let mut records: Vec<Option<Self>> = Vec::new();
         let mut by_name: HashMap<Arc<str>, usize> = HashMap::new();
@@ -101,7 +101,7 @@ impl NormalizedRecord {
         self.names.iter().filter(|name| name.kind == NameKind::Uuid).map(|name| &name.text)
     }
 
-    /// Whether both have uuids and share none.
+    /// Returns `true` if both have uuids and share none.
     fn differs(&self, other: &Self) -> bool {
         self.uuids().next().is_some()
             && other.uuids().next().is_some()

@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::alert::{Alert, AlertChange, AlertState, Silence};
 
-/// Most active alerts. One more replaces the least urgent one if that is less urgent, else it is dropped: a longer list helps
-/// nobody, and each change sends the whole list.
+/// Most active alerts. One more replaces the least urgent one if that is less urgent, else it is dropped: a longer list
+/// helps nobody, and each change sends the whole list.
 const MAX_ACTIVE: usize = 64;
 
 /// Most silences; one more is dropped. Not a setting, because all replicas must fold alike.
 pub const MAX_SILENCES: usize = 256;
 
-/// The active alerts and the silences. Saved maps and the webhooks' state both contain it: its fields keep names and order.
+/// The active alerts and the silences. Saved maps and the webhooks' state both contain it: its fields keep names and
+/// order.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(in crate::map) struct Alerts {
     /// By id.

@@ -3,8 +3,8 @@
 //! A figure of the usage service is as of the moment of its poll: it includes the events before the poll and none after
 //! it. Therefore each counter also keeps a `counted` that only grows; a poll is folded together with the value that
 //! `counted` had when the poll began, and the figure shown is the service's plus the events counted since. For a figure
-//! that the service does not report, or has not reported for 24 hours, events are counted in hourly buckets of the log's
-//! time. Each figure is treated separately, because the service reports only some of them.
+//! that the service does not report, or has not reported for 24 hours, events are counted in hourly buckets of the
+//! log's time. Each figure is treated separately, because the service reports only some of them.
 
 use serde::{Deserialize, Serialize};
 

@@ -64,12 +64,12 @@ impl ServiceSet {
 pub(in crate::map) struct LastSeen {
     pub(in crate::map) seq: u64,
     pub(in crate::map) hour: i64,
-    /// Whether any event stated the existence explicitly. An entity that was only mentioned (by a message, a call) is
+    /// `true` if any event stated the existence explicitly. An entity that was only mentioned (by a message, a call) is
     /// forgotten after [`FORGET_AFTER_HOURS`].
     pub(in crate::map) explicit: bool,
 }
 
-/// Trace of a deletion, kept for [`WINDOW_HOURS`] so that older polls and late events do not restore the entity.
+/// Record of a deletion, kept for [`WINDOW_HOURS`] so that older polls and late events do not restore the entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::map) struct Tombstone {
     pub(in crate::map) seq: u64,
@@ -171,13 +171,13 @@ impl Entity {
         }
     }
 
-    /// Whether it is on the map.
+    /// Returns `true` if it is on the map.
     pub(in crate::map) fn is_visible(&self) -> bool {
         self.tombstone.is_none() && (self.is_listed() || self.last_seen.is_some() || self.offline_since.is_some())
     }
 
-    /// Whether an upstream lists it. The usage service also lists agents that no longer exist: it does not count once
-    /// the agent registry has listed the agent.
+    /// Returns `true` if an upstream lists it. The usage service also lists agents that no longer exist: it does not
+    /// count once the agent registry has listed the agent.
     pub(in crate::map) fn is_listed(&self) -> bool {
         let mut listed_by = self.listed_by;
         if self.ever_listed_by.contains(Service::Agents) {
@@ -186,7 +186,7 @@ impl Entity {
         !listed_by.is_empty()
     }
 
-    /// Whether there is no reason left to keep it.
+    /// Returns `true` if there is no reason left to keep it.
     pub(in crate::map) fn is_forgettable(&self) -> bool {
         !self.is_visible() && self.tombstone.is_none()
     }
@@ -277,8 +277,8 @@ impl Entity {
         }
     }
 
-    /// Whether a listing by `service`, in a poll that began after the deletion, restores the entity: the registry of its
-    /// type does, another upstream only when it did not list it all along.
+    /// Returns `true` if a listing by `service`, in a poll that began after the deletion, restores the entity: the
+    /// registry of its type does, another upstream only when it did not list it all along.
     pub(in crate::map) fn is_restored_by(&self, service: Service) -> bool {
         registry_of(self.kind) == Some(service) || (service != Service::Usage && !self.listed_by.contains(service))
     }
@@ -309,7 +309,7 @@ impl Entity {
         Some(Arc::clone(&best.text))
     }
 
-    /// Whether another entity may take over this name: this one is gone, or the name is a former slug.
+    /// Returns `true` if another entity may take over this name: this one is gone, or the name is a former slug.
     pub(in crate::map) fn releases(&self, name: &str) -> bool {
         let is_former = |slug: String| {
             slug != name && self.names.iter().any(|own| own.kind == NameKind::Slug && *own.text == *name)

@@ -100,13 +100,13 @@ impl Facts {
         self.0.iter().filter(move |fact| fact.origin == Origin::Service(service))
     }
 
-    /// Whether any service has a fact about `field`.
+    /// Returns `true` if any service has a fact about `field`.
     pub(in crate::map) fn has_service(&self, field: Field) -> bool {
         self.0.iter().any(|fact| fact.field == field && matches!(fact.origin, Origin::Service(_)))
     }
 
-    /// Whether a poll of `service` may discard an event's fact about `field`: no service of better rank has a fact.
-    /// Otherwise the value shown would become that other service's, which may be older than the event.
+    /// Returns `true` if a poll of `service` may discard an event's fact about `field`: no service of better rank has a
+    /// fact. Otherwise the value shown would become that other service's, which may be older than the event.
     pub(in crate::map) fn may_overrule(&self, kind: EntityType, field: Field, service: Service) -> bool {
         let own = service_rank(kind, field, service);
         !self.0.iter().any(|fact| {

@@ -124,9 +124,9 @@ impl State {
         }
     }
 
-    /// Replaces [`DEFAULT_MAX_ENTITIES`]. Beyond the limit, events about unknown entities change nothing, so that a flood
-    /// of invented ids cannot fill the memory; entities listed by upstreams are added nevertheless. The limit decides the
-    /// content of the map: all replicas must have the same.
+    /// Replaces [`DEFAULT_MAX_ENTITIES`]. Beyond the limit, events about unknown entities change nothing, so that a
+    /// flood of invented ids cannot fill the memory; entities listed by upstreams are added nevertheless. The limit
+    /// decides the content of the map: all replicas must have the same.
     #[must_use]
     pub fn with_max_entities(self, max_entities: usize) -> Self {
         Self { max_entities, ..self }

@@ -5,8 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// Number of remembered events. Part of the state, so that all replicas decide alike. A producer retries within minutes;
-/// the history detects duplicates of any age.
+/// Number of remembered events. Part of the state, so that all replicas decide alike. A producer retries within
+/// minutes; the history detects duplicates of any age.
 pub(in crate::map) const WINDOW: usize = 131_072;
 
 /// The ids of the latest [`WINDOW`] events.

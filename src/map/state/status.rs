@@ -49,8 +49,8 @@ pub(in crate::map) fn of_microdao(entity: &Entity) -> Status {
     if is_deactivated(entity) { Status::Inactive } else { Status::Active }
 }
 
-/// Whether metrics alone prove that a node is online: nothing reports its status, or it is reported offline. A service
-/// that reports `warn` knows more than metrics do.
+/// Returns `true` if metrics alone prove that a node is online: nothing reports its status, or it is reported offline.
+/// A service that reports `warn` knows more than metrics do.
 pub(in crate::map) fn metrics_imply_online(node: &Entity) -> bool {
     let by_event = node.facts.get(node.kind, Field::Status, Origin::Event).is_some();
     of_node(node) == Status::Offline || (!by_event && !node.facts.has_service(Field::Status))

@@ -1,4 +1,4 @@
-//! Alerts are part of the map: raised and cleared by events, over by the log's time.
+//! Alerts of the map: raised and cleared by events, expired by the log's time.
 
 use chrono::Duration;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn shown(log: &Log) -> Vec<String> {
 }
 
 #[test]
-fn an_alert_is_shown_from_its_raising_to_its_clearing() {
+fn an_alert_is_shown_until_it_is_cleared() {
     let mut log = Log::new();
     assert_eq!(log.client["city"]["alerts"], json!([]));
     let raised = json!({"alert_id": "disk", "title": "disk full", "message": "92 %", "service": "node-exporter"});
@@ -23,19 +23,20 @@ fn an_alert_is_shown_from_its_raising_to_its_clearing() {
         (AlertState::Raised, AlertSeverity::Critical)
     );
     assert_eq!(outcome.changes.len(), 1);
-    assert_eq!(log.push("ops.alert.critical", &raised).changes, [], "the same again is nothing new");
-    let softer = log.push("ops.alert.warning", &raised);
-    assert_eq!(softer.alerts[0].alert.severity, AlertSeverity::Warning);
+    assert_eq!(log.push("ops.alert.critical", &raised).changes, [], "a repetition changes nothing");
+    let lowered = log.push("ops.alert.warning", &raised);
+    assert_eq!(lowered.alerts[0].alert.severity, AlertSeverity::Warning);
     log.push("ops.alert.info", &json!({"summary": "hello", "service": "router"}));
     assert_eq!(shown(&log), ["disk", "router:hello"]);
     assert_eq!(log.client, layers_of(&log.state));
-    let over = log.push("ops.alert.critical", &json!({"alert_id": "disk", "status": "RESOLVED"}));
-    assert_eq!(over.alerts[0].state, AlertState::Cleared);
+    let cleared = log.push("ops.alert.critical", &json!({"alert_id": "disk", "status": "RESOLVED"}));
+    assert_eq!(cleared.alerts[0].state, AlertState::Cleared);
     assert_eq!(shown(&log), ["router:hello"]);
 }
 
+/// By the log's time; an alert of this server stays until it is cleared.
 #[test]
-fn an_alert_of_the_network_runs_out_by_the_logs_time_and_one_of_this_server_does_not() {
+fn alerts_of_the_network_expire() {
     let mut log = Log::new();
     log.push("ops.alert.warning", &json!({"id": "an-hour"}));
     log.push("ops.alert.warning", &json!({"id": "a-minute", "ttl_seconds": 60}));
@@ -52,7 +53,7 @@ fn an_alert_of_the_network_runs_out_by_the_logs_time_and_one_of_this_server_does
 }
 
 #[test]
-fn odd_alerts_do_no_harm_and_dead_letters_are_none() {
+fn malformed_alerts_and_dead_letters_are_harmless() {
     let mut log = Log::new();
     for subject in ["ops.alert.nonsense", "ops.alert.critical.dlq", "ops.alert", "living_map.alert.raised.dlq"] {
         assert_eq!(log.push(subject, &json!({"title": "x"})).alerts, [], "{subject}");
@@ -62,14 +63,14 @@ fn odd_alerts_do_no_harm_and_dead_letters_are_none() {
     }
     let odd = json!({"alert_id": "x".repeat(9_999), "title": 7, "message": {}, "ttl_seconds": -1, "status": []});
     let raised = log.push("ops.alert.critical", &odd).alerts.remove(0).alert;
-    assert_eq!((raised.id.as_str(), raised.message), (":ops.alert.critical", None), "an id too long names nothing");
+    assert_eq!((raised.id.as_str(), raised.message), (":ops.alert.critical", None), "a too long id is ignored");
     assert_eq!(raised.title, "ops.alert.critical");
     log.push("ops.alert.critical", &json!({"ttl_seconds": u64::MAX, "title": "t".repeat(9_999)}));
     assert_eq!(log.client, layers_of(&log.state));
 }
 
 #[test]
-fn a_saved_map_keeps_its_alerts_and_when_they_end() {
+fn a_saved_map_keeps_alerts_and_their_ends() {
     let mut log = Log::new();
     log.push("ops.alert.warning", &json!({"id": "a", "ttl_seconds": 60}));
     let saved = log.state.to_saved().unwrap();
@@ -81,28 +82,36 @@ fn a_saved_map_keeps_its_alerts_and_when_they_end() {
 }
 
 #[test]
-fn an_alert_keeps_who_looks_after_it_until_it_is_over() {
+fn an_acknowledgement_stays_until_the_alert_is_cleared() {
     let mut log = Log::new();
     let raised = json!({"alert_id": "a", "title": "a", "rule": "errors", "group": "agent:x", "entity_id": "agent:x"});
     log.push("living_map.alert.raised", &raised);
-    let said = json!({"alert_id": "a", "by": "olena", "note": "on it"});
-    assert_eq!(log.push("living_map.alert.acknowledged", &said).alerts.len(), 1);
-    assert_eq!(log.push("living_map.alert.acknowledged", &said).alerts, [], "the same again is nothing new");
-    assert_eq!(log.push("living_map.alert.raised", &raised).alerts, [], "raised again it is acknowledged still");
+    let acknowledgement = json!({"alert_id": "a", "by": "olena", "note": "on it"});
+    assert_eq!(log.push("living_map.alert.acknowledged", &acknowledgement).alerts.len(), 1);
+    assert_eq!(log.push("living_map.alert.acknowledged", &acknowledgement).alerts, [], "a repetition changes nothing");
+    assert_eq!(log.push("living_map.alert.raised", &raised).alerts, [], "an alert raised again stays acknowledged");
     let alert = &log.client["city"]["alerts"][0];
     assert_eq!(
         (&alert["acknowledged_by"], &alert["note"], &alert["rule"]),
         (&json!("olena"), &json!("on it"), &json!("errors"))
     );
     log.push("living_map.alert.cleared", &json!({"alert_id": "a"}));
-    assert_eq!(log.push("living_map.alert.acknowledged", &said).alerts, [], "nobody looks after what is over");
+    assert_eq!(
+        log.push("living_map.alert.acknowledged", &acknowledgement).alerts,
+        [],
+        "a cleared alert cannot be acknowledged"
+    );
     log.push("living_map.alert.raised", &raised);
-    assert_eq!(log.client["city"]["alerts"][0]["acknowledged_by"], Value::Null, "another time is another alert");
+    assert_eq!(
+        log.client["city"]["alerts"][0]["acknowledged_by"],
+        Value::Null,
+        "raised after it was cleared, it is a new alert"
+    );
     assert_eq!(log.client, layers_of(&log.state));
 }
 
 #[test]
-fn a_silence_is_shown_on_what_it_covers_until_it_ends() {
+fn a_silence_is_shown_on_matching_alerts_until_it_ends() {
     let mut log = Log::new();
     let raise = |id: &str, rule: &str| json!({"alert_id": id, "title": id, "rule": rule});
     log.push("living_map.alert.raised", &raise("a", "errors"));
@@ -115,7 +124,7 @@ fn a_silence_is_shown_on_what_it_covers_until_it_ends() {
         let alerts = log.client["city"]["alerts"].as_array().unwrap();
         alerts.iter().map(|alert| alert["silenced_until"].is_string()).collect()
     };
-    assert_eq!(silenced(&log), [true, false, true], "also one that is raised later");
+    assert_eq!(silenced(&log), [true, false, true], "also an alert that is raised later");
     for odd in [json!({"silence_id": "n", "until": until}), json!({"silence_id": "n", "rule": "other"}), json!([])] {
         assert_eq!(log.push("living_map.alert.silenced", &odd).alerts, []);
     }

@@ -1,4 +1,4 @@
-//! Random networks: few names, so that things meet, and now and then something odd.
+//! Random networks: few names, so that they collide, and some malformed values.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -6,15 +6,15 @@ use serde_json::{Map, Value, json};
 use super::{answer, facts, listed};
 use crate::model::{Answer, EntityType, Layer, Service};
 
-/// One step of a network's life.
+/// One step of a generated network.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Event(String, Value),
-    /// The last event once more.
+    /// A duplicate of the last event.
     Again,
     Hours(i64),
     PollBegins,
-    /// The answer to the poll that began last, if one did; else a poll that is over at once. The size of its parts.
+    /// The answer to the poll that began last, else to a poll that begins now, and the size of its parts.
     PollEnds(Answer, usize),
 }
 
@@ -34,7 +34,7 @@ fn uuid(number: u8) -> String {
     format!("afd7ae6d-0000-4000-8000-0000000000{number:02}")
 }
 
-/// A name of thing number 1 to 4 of a type: as uuid, external id, slug or number.
+/// A name of entity number 1 to 4 of a type: as uuid, external id, slug or number.
 fn name(kind: EntityType) -> impl Strategy<Value = Value> {
     (1..5_u8, 0..5_u8).prop_map(move |(number, form)| match form {
         0 => json!(uuid(number)),
@@ -45,7 +45,7 @@ fn name(kind: EntityType) -> impl Strategy<Value = Value> {
     })
 }
 
-fn odd() -> impl Strategy<Value = Value> {
+fn malformed() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(json!(null)),
         Just(json!(-1)),
@@ -125,7 +125,7 @@ fn field(kind: EntityType) -> impl Strategy<Value = (String, Value)> {
         2 => any::<bool>().prop_map(|on| ("is_active".to_owned(), json!(on))),
         1 => proptest::collection::vec(name(EntityType::Node), 0..3)
             .prop_map(|orbits| ("orbits".to_owned(), Value::from(orbits))),
-        1 => (any_name, odd()).prop_map(|(field, value)| (field.to_owned(), value)),
+        1 => (any_name, malformed()).prop_map(|(field, value)| (field.to_owned(), value)),
     ]
     .prop_map(move |(field, value)| {
         if kind == EntityType::Node && field == "slug" { ("label".to_owned(), value) } else { (field, value) }
@@ -195,7 +195,7 @@ fn event() -> impl Strategy<Value = Step> {
             "sender_id": format!("agent:x{}", time % 4 + 1), "ts": 1_789_990_000 + time % 20_000});
         let slug = proptest::option::weighted(0.3, (1..4_u8).prop_map(|number| json!(format!("thing-{number}"))));
         let keep = proptest::collection::vec(any::<bool>(), 10);
-        let id = proptest::option::weighted(0.95, prop_oneof![20 => name(kind), 1 => odd()]);
+        let id = proptest::option::weighted(0.95, prop_oneof![20 => name(kind), 1 => malformed()]);
         (id, slug, fields(kind), any::<bool>(), keep).prop_map(move |(id, slug, fields, nested, keep)| {
             let mut body = Map::new();
             for ((field, value), _) in more.as_object().unwrap().iter().zip(&keep).filter(|(_, keep)| **keep) {
@@ -213,11 +213,11 @@ fn event() -> impl Strategy<Value = Step> {
     })
 }
 
-/// An upstream's answer; a consistent one gives each thing names of its own only, which the real ones do.
+/// An upstream's answer. In a consistent one, as of real upstreams, entities share no names.
 pub(super) fn any_answer(consistent: bool) -> impl Strategy<Value = Answer> {
     let service = proptest::sample::select(Service::ALL.to_vec());
     service.prop_flat_map(move |service| {
-        // the usage service counts agents, and lists none
+        // the usage service has figures of agents, and lists none
         let kinds = if service == Service::Usage { vec![EntityType::Agent] } else { listed(service) };
         let one = (proptest::sample::select(kinds), 1..5_u8).prop_flat_map(move |(kind, number)| {
             let usage = (0..50_u64, 0..5_u64).prop_map(|(calls, messages)| {

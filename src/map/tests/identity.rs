@@ -53,7 +53,7 @@ fn every_order_of_the_six_services_gives_the_same_map() {
 }
 
 #[test]
-fn an_event_by_uuid_and_one_by_external_id_meet() {
+fn a_uuid_and_an_external_id_of_one_entity_are_merged() {
     let mut log = Log::new();
     log.push("agent.event.created", &json!({"agent_id": SOFIA, "name": "Sofia"}));
     log.push("usage.llm", &json!({"agent_id": "agent:sofia", "model": "m", "total_tokens": 10}));
@@ -66,7 +66,7 @@ fn an_event_by_uuid_and_one_by_external_id_meet() {
 }
 
 #[test]
-fn a_better_name_renames_and_references_follow() {
+fn a_better_name_becomes_the_id_also_in_references() {
     let mut log = Log::new();
     log.push("microdao.event.created", &json!({"microdao_id": GARDEN, "slug": "quantum-garden", "name": "Q"}));
     log.poll(&recorded::agents());
@@ -90,7 +90,7 @@ fn a_reference_is_resolved_when_its_name_becomes_known() {
 }
 
 #[test]
-fn two_daos_of_one_name_are_not_joined_with_a_planet() {
+fn two_daos_of_one_name_are_not_merged_with_a_planet() {
     let named = |slug: &str, uuid: &str| {
         facts(EntityType::Dao, &format!("dao:{slug}"), &[uuid], json!({"name": "Aurora Circle", "slug": slug}))
     };
@@ -100,7 +100,7 @@ fn two_daos_of_one_name_are_not_joined_with_a_planet() {
         if space_first {
             log.poll(&recorded::space());
         }
-        // one entity in each part: the first part alone would look unmistakable
+        // one entity in each part: in the first part alone the name is unique
         let payloads = log.state.diff(&log.state.mark(), &both, 1);
         assert_eq!(payloads.len(), 2);
         log.push_all(Service::Dao, &payloads);
@@ -112,7 +112,7 @@ fn two_daos_of_one_name_are_not_joined_with_a_planet() {
 }
 
 #[test]
-fn two_daos_that_claim_one_slug_stay_two() {
+fn two_daos_with_the_same_slug_stay_separate() {
     let mut log = Log::new();
     log.push("dao.event.created", &json!({"dao_id": AURORA, "slug": "aurora", "name": "A"}));
     log.push("dao.event.created", &json!({"dao_id": OTHER, "slug": "aurora", "name": "B"}));
@@ -122,7 +122,7 @@ fn two_daos_that_claim_one_slug_stay_two() {
 }
 
 #[test]
-fn a_slug_that_was_given_up_may_be_another_daos() {
+fn a_former_slug_may_become_another_daos() {
     let mut log = Log::new();
     log.push("dao.event.created", &json!({"dao_id": AURORA, "slug": "aurora", "name": "A"}));
     log.push("dao.event.updated", &json!({"dao_id": AURORA, "slug": "aurora", "changes": {"slug": "dawn"}}));
@@ -134,7 +134,7 @@ fn a_slug_that_was_given_up_may_be_another_daos() {
 }
 
 #[test]
-fn an_agent_made_again_under_its_old_name_is_that_agent() {
+fn an_agent_recreated_under_its_name_is_the_same_agent() {
     let mut log = Log::new();
     log.poll(&recorded::agents());
     log.push("agent.event.deleted", &json!({"agent_id": "agent:sofia"}));

@@ -9,13 +9,13 @@ fn empty(service: Service) -> crate::model::Answer {
 }
 
 #[test]
-fn an_agent_that_the_registry_drops_goes_and_comes_back() {
+fn an_agent_dropped_by_the_registry_can_return() {
     let mut log = Log::new();
     log.poll(&recorded::agents());
     log.push("agents.reply", &json!({"agent_id": "agent:sofia"}));
     log.poll(&empty(Service::Agents));
     assert!(log.state.is_empty());
-    // its last calls arrive late: they do not bring it back
+    // late events do not restore it
     log.push("usage.llm", &json!({"agent_id": "agent:sofia", "model": "m"}));
     assert!(log.state.is_empty());
     log.poll(&recorded::agents());
@@ -24,7 +24,7 @@ fn an_agent_that_the_registry_drops_goes_and_comes_back() {
 }
 
 #[test]
-fn what_the_city_does_not_name_any_more_is_as_the_others_say() {
+fn facts_of_the_city_end_when_it_stops_listing() {
     let mut log = Log::new();
     log.poll(&recorded::agents());
     let registered = log.item("agent:sofia");
@@ -33,7 +33,7 @@ fn what_the_city_does_not_name_any_more_is_as_the_others_say() {
     assert_eq!(log.ids(), ["agent:sofia", "node:03"]);
     log.poll(&empty(Service::City));
     assert_eq!(log.item("agent:sofia"), registered);
-    assert_eq!(log.ids(), ["agent:sofia"], "a node that nobody else ever spoke of");
+    assert_eq!(log.ids(), ["agent:sofia"], "no other origin knows the node");
     log.poll(&recorded::city());
     assert_eq!(log.ids(), ["agent:sofia", "node:03"]);
     assert_eq!(log.client, layers_of(&log.state));
@@ -65,7 +65,7 @@ fn a_deletion_is_not_undone_by_a_poll_that_began_before_it() {
 }
 
 #[test]
-fn a_deletion_of_a_stranger_does_nothing() {
+fn a_deletion_of_an_unknown_entity_does_nothing() {
     let mut log = Log::new();
     for subject in ["dao.event.deleted", "microdao.event.deleted", "agent.event.deleted"] {
         let outcome = log.push(subject, &json!({"dao_id": "x", "microdao_id": "x", "agent_id": "x"}));
@@ -74,7 +74,7 @@ fn a_deletion_of_a_stranger_does_nothing() {
 }
 
 #[test]
-fn a_node_that_nobody_names_is_offline_and_comes_back() {
+fn an_unlisted_node_is_offline_and_can_return() {
     let mut log = Log::new();
     log.poll(&recorded::space());
     log.poll(&empty(Service::Space));
@@ -88,8 +88,9 @@ fn a_node_that_nobody_names_is_offline_and_comes_back() {
     assert_eq!(log.client, layers_of(&log.state));
 }
 
+/// Offline without metrics for two hours, forgotten after a week.
 #[test]
-fn a_node_known_by_its_metrics_alone_goes_offline_in_silence_and_is_forgotten_after_a_week() {
+fn an_unlisted_node_expires_without_metrics() {
     let mut log = Log::new();
     log.push("node.metrics.gpu-1", &json!({"cpu": 0.5}));
     log.pass_hours(1);
@@ -105,7 +106,7 @@ fn a_node_known_by_its_metrics_alone_goes_offline_in_silence_and_is_forgotten_af
 }
 
 #[test]
-fn a_mention_in_passing_is_forgotten_after_a_week_and_a_statement_is_not() {
+fn only_mentioned_entities_are_forgotten_after_a_week() {
     let mut log = Log::new();
     log.push("usage.llm", &json!({"agent_id": "agent:ghost", "model": "m"}));
     log.push("agent.event.created", &json!({"agent_id": "agent:real"}));
@@ -115,7 +116,7 @@ fn a_mention_in_passing_is_forgotten_after_a_week_and_a_statement_is_not() {
 }
 
 #[test]
-fn what_is_inactive_is_not_gone() {
+fn inactive_entities_stay_on_the_map() {
     let mut log = Log::new();
     let inactive = facts(EntityType::Agent, "agent:sofia", &[], json!({"is_active": false}));
     log.poll(&answer(Service::Agents, vec![inactive]));
@@ -142,7 +143,7 @@ fn references_to_a_deleted_microdao_are_kept_by_name() {
 }
 
 #[test]
-fn a_second_sending_of_an_event_changes_nothing() {
+fn a_duplicate_event_changes_nothing() {
     let mut log = Log::new();
     let call = json!({"event_id": "e1", "agent_id": "agent:sofia", "model": "m", "total_tokens": 5});
     assert!(!log.push("usage.llm", &call).duplicate);
@@ -162,12 +163,12 @@ fn a_flood_of_invented_ids_does_not_fill_the_map() {
     }
     assert_eq!(log.ids(), ["node:n0", "node:n1", "node:n2"]);
     assert_eq!(log.state.turned_away(), 7);
-    // those it knows live on, and upstreams have room for theirs
+    // known entities are still updated, and upstreams may add entities
     let outcome = log.push("node.metrics.n1", &json!({"cpu": 0.7}));
     assert!(!outcome.changes.is_empty());
     log.poll(&recorded::agents());
     assert!(log.ids().contains(&"agent:sofia".to_owned()));
-    // a poll that said what it knows has nothing more to say
+    // a repeated poll has no further changes
     assert!(log.state.diff(&log.state.mark(), &recorded::agents(), 100_000).is_empty());
     assert_eq!(log.client, layers_of(&log.state));
 }

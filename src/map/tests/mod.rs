@@ -1,4 +1,4 @@
-//! Tests of the whole room: a log, what it does to the map, and what clients make of it.
+//! Tests of the whole module: a log, its map, and a client that applies the changes.
 
 mod alerts;
 mod clocks;
@@ -18,7 +18,7 @@ use crate::model::facts::Facts;
 use crate::model::layers::Layers;
 use crate::model::{Answer, Cursor, EntityType, Epoch, Layer, LogEntry, Service, change};
 
-/// The map is read from many threads.
+/// The map is shared between threads.
 const _: fn() = || {
     const fn shared<T: Send + Sync>() {}
     shared::<State>();
@@ -29,10 +29,10 @@ pub(super) struct Log {
     pub(super) state: State,
     pub(super) client: Map<String, Value>,
     pub(super) now: DateTime<Utc>,
-    /// Alerts alone are the same as those of the map, whatever comes.
+    /// Alerts folded alone, always the same as those of the map.
     book: AlertBook,
     seq: u64,
-    /// What was folded.
+    /// The folded entries.
     entries: Vec<LogEntry>,
 }
 
@@ -44,7 +44,7 @@ impl Log {
         Self { state, client, now, book: AlertBook::default(), seq: 0, entries: Vec::new() }
     }
 
-    /// The next entry, folded and applied.
+    /// Folds the next entry and applies its changes.
     pub(super) fn push(&mut self, subject: &str, body: &Value) -> Outcome {
         self.push_bytes(subject, body.to_string().as_bytes())
     }
@@ -54,7 +54,7 @@ impl Log {
         let cursor = Cursor { epoch: Epoch(1), seq: self.seq };
         let entry = envelope::read(&Message { subject, headers: &[], body, cursor, logged_at: self.now });
         let outcome = self.state.apply(&entry);
-        // what the map passes over does not even let time pass there
+        // duplicates do not advance the time of the map
         if !outcome.duplicate {
             assert_eq!(self.book.apply(&entry), outcome.alerts);
             assert!(self.book.alerts().eq(self.state.alerts()));
@@ -66,7 +66,7 @@ impl Log {
         outcome
     }
 
-    /// A poll whose answer arrives at once.
+    /// A poll with an immediate answer.
     pub(super) fn poll(&mut self, answer: &Answer) -> Vec<Outcome> {
         let mark = self.state.mark();
         let payloads = self.state.diff(&mark, answer, 100_000);
@@ -105,7 +105,7 @@ pub(super) fn layers_of(state: &State) -> Map<String, Value> {
     names.zip(encoded.layers.iter().map(|bytes| parse(bytes))).collect()
 }
 
-/// Fails unless the map's JSON is exactly what the typed layers say.
+/// Fails unless the map's JSON equals that of the typed layers.
 pub(super) fn assert_typed(layers: &Map<String, Value>) {
     let value = Value::Object(layers.clone());
     let typed: Layers = serde_json::from_value(value.clone()).unwrap();
@@ -118,7 +118,7 @@ pub(super) fn facts(kind: EntityType, id: &str, aliases: &[&str], fields: Value)
     Facts { kind, id: id.to_owned(), aliases, fields, partial: false }
 }
 
-/// What a service has the full list of.
+/// The types that a service lists in full.
 pub(super) fn listed(service: Service) -> Vec<EntityType> {
     match service {
         Service::Agents => vec![EntityType::Agent],
@@ -134,7 +134,7 @@ pub(super) fn answer(service: Service, entities: Vec<Facts>) -> Answer {
     Answer { service, entities, complete: listed(service), layers: Vec::new() }
 }
 
-/// The recorded network: uuids, external ids and slugs as the six services gave them.
+/// The recorded network: uuids, external ids and slugs of the six services.
 pub(super) mod recorded {
     use super::*;
 

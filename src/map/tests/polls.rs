@@ -9,7 +9,7 @@ fn agent(fields: Value) -> crate::model::Answer {
 }
 
 #[test]
-fn a_poll_older_than_an_event_does_not_undo_it_and_a_later_one_does() {
+fn only_a_poll_that_began_later_overrules_an_event() {
     let mut log = Log::new();
     log.poll(&agent(json!({"name": "old", "model": "m1"})));
     let before = log.state.mark();
@@ -22,7 +22,7 @@ fn a_poll_older_than_an_event_does_not_undo_it_and_a_later_one_does() {
 }
 
 #[test]
-fn an_answer_that_repeats_itself_still_undoes_an_event_it_saw() {
+fn an_unchanged_answer_overrules_an_earlier_event() {
     let mut log = Log::new();
     log.poll(&agent(json!({"name": "Sofia"})));
     log.push("agent.event.updated", &json!({"agent_id": "agent:sofia", "changes": {"name": "a mistake"}}));
@@ -31,8 +31,9 @@ fn an_answer_that_repeats_itself_still_undoes_an_event_it_saw() {
     assert!(log.poll(&agent(json!({"name": "Sofia"}))).is_empty());
 }
 
+/// Also after a restart.
 #[test]
-fn what_an_upstream_could_not_be_asked_about_stays_also_after_a_restart() {
+fn absent_fields_of_a_partial_record_keep_their_values() {
     let mut log = Log::new();
     log.poll(&recorded::daos());
     let saved = log.state.to_saved().unwrap();
@@ -46,11 +47,15 @@ fn what_an_upstream_could_not_be_asked_about_stays_also_after_a_restart() {
     );
     assert_eq!(planet["treasury"][0]["balance"], "513200.12345678");
     log.poll(&answer(Service::Dao, vec![renamed]));
-    assert_eq!(log.item("dao:aurora-circle")["members"], Value::Null, "a whole answer says that there is none");
+    assert_eq!(
+        log.item("dao:aurora-circle")["members"],
+        Value::Null,
+        "in a complete record an absent field has no value"
+    );
 }
 
 #[test]
-fn a_lesser_service_does_not_undo_an_event() {
+fn a_lower_ranked_service_does_not_overrule_an_event() {
     let mut log = Log::new();
     log.poll(&agent(json!({"name": "Sofia"})));
     log.push("agent.event.updated", &json!({"agent_id": "agent:sofia", "changes": {"name": "Sofia 2"}}));
@@ -59,7 +64,7 @@ fn a_lesser_service_does_not_undo_an_event() {
 }
 
 #[test]
-fn usage_is_the_services_figure_plus_what_came_after_its_mark() {
+fn usage_is_the_services_figure_plus_later_events() {
     let call = json!({"agent_id": "agent:sofia", "model": "m", "total_tokens": 100});
     let mut log = Log::new();
     log.poll(&recorded::agents());
@@ -79,7 +84,7 @@ fn usage_is_the_services_figure_plus_what_came_after_its_mark() {
 }
 
 #[test]
-fn a_poll_that_leaves_a_figure_out_does_not_reset_it() {
+fn an_absent_usage_figure_is_not_reset() {
     let of_sofia = |calls: u64| {
         let usage = json!({"usage": {"llm_calls_24h": calls, "tokens_24h": 10 * calls}});
         answer(Service::Usage, vec![facts(EntityType::Agent, "agent:sofia", &[], usage)])
@@ -100,8 +105,9 @@ fn a_poll_that_leaves_a_figure_out_does_not_reset_it() {
     assert_eq!(log.client, layers_of(&log.state));
 }
 
+/// Also before the first poll of the usage service.
 #[test]
-fn calls_reach_the_totals_before_any_poll_and_leave_them_after_a_day() {
+fn calls_count_in_the_totals_for_a_day() {
     let mut log = Log::new();
     log.push("usage.llm", &json!({"agent_id": "agent:zoe", "tokens_input": 3, "tokens_output": 4, "latency_ms": 50}));
     assert_eq!(
@@ -117,7 +123,7 @@ fn calls_reach_the_totals_before_any_poll_and_leave_them_after_a_day() {
 }
 
 #[test]
-fn the_usage_services_figures_make_no_ghosts() {
+fn usage_figures_of_zero_add_no_agents() {
     let zero = json!({"usage": {"llm_calls_24h": 0, "tokens_24h": 0, "messages_24h": 0}});
     let of_zoe = |figures: Value| answer(Service::Usage, vec![facts(EntityType::Agent, "agent:zoe", &[], figures)]);
     let mut log = Log::new();
@@ -129,7 +135,7 @@ fn the_usage_services_figures_make_no_ghosts() {
 }
 
 #[test]
-fn a_first_poll_of_many_comes_in_parts_of_the_size_asked_for() {
+fn a_large_answer_is_split_into_parts() {
     let many = (0..10_000).map(|n| {
         let fields = json!({"name": format!("Agent {n}"), "model": "m", "microdao_id": GARDEN, "is_active": true});
         facts(EntityType::Agent, &format!("agent:{n}"), &[], fields)
@@ -146,7 +152,7 @@ fn a_first_poll_of_many_comes_in_parts_of_the_size_asked_for() {
 }
 
 #[test]
-fn a_poll_under_way_while_another_was_folded_is_stale() {
+fn a_poll_that_overlaps_a_folded_one_is_stale() {
     let mut log = Log::new();
     let early = log.state.mark();
     log.push("strange", &json!(1));
@@ -169,8 +175,9 @@ fn city_figures_and_quests_are_layer_data() {
     assert_eq!(log.state.encode().services, [Service::City]);
 }
 
+/// A repeated poll with duplicates has no changes.
 #[test]
-fn an_upstream_that_lists_one_thing_twice_does_not_change_it_with_every_poll() {
+fn duplicates_within_an_answer_are_merged() {
     let named = |name: &str| facts(EntityType::Agent, "agent:sofia", &[], json!({"name": name}));
     let twice = answer(Service::Agents, vec![named("one"), named("two")]);
     let mut log = Log::new();
@@ -179,7 +186,7 @@ fn an_upstream_that_lists_one_thing_twice_does_not_change_it_with_every_poll() {
 }
 
 #[test]
-fn garbage_in_a_sync_changes_nothing() {
+fn a_malformed_poll_event_changes_nothing() {
     let mut log = Log::new();
     log.push("strange", &json!(1));
     let before = layers_of(&log.state);

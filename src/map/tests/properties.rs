@@ -1,4 +1,4 @@
-//! What must hold whatever happens.
+//! Properties that hold for every log.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -8,20 +8,20 @@ use super::{Log, answer, assert_typed, facts, layers_of};
 use crate::map::{Outcome, PollMark, State};
 use crate::model::{EntityType, Epoch, Service};
 
-/// A log that lives through random steps.
-struct Life {
+/// A log built from random steps.
+struct Simulation {
     log: Log,
     poll: Option<PollMark>,
     last: Option<(String, Value)>,
     events: u64,
 }
 
-impl Life {
+impl Simulation {
     fn new() -> Self {
         Self { log: Log::new(), poll: None, last: None, events: 0 }
     }
 
-    /// Takes a step; the payloads that were appended, with what each did.
+    /// Takes a step; returns the outcome of each appended entry.
     fn step(&mut self, step: &Step) -> Vec<Outcome> {
         match step {
             Step::Event(subject, body) => {
@@ -59,7 +59,7 @@ fn sum(layer: &Value, list: &str, figure: impl Fn(&Value) -> f64) -> f64 {
     layer[list].as_array().unwrap().iter().map(figure).sum()
 }
 
-/// The totals, counted again from the lists.
+/// Compares the totals with sums over the lists.
 fn assert_totals(layers: &Value) {
     let (city, nodes, agents) = (&layers["city"], &layers["nodes"], &layers["agents"]);
     let count = |layer: &Value| layer["items"].as_array().unwrap().len();
@@ -85,91 +85,91 @@ fn assert_totals(layers: &Value) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
-    /// The promise to clients: a snapshot and the changes after it give the next snapshot, at every position, also
-    /// when the server went on from a saved map in between.
+    /// At every position a snapshot and the changes after it give the next snapshot, also when the map was saved and
+    /// loaded in between.
     #[test]
     fn changes_turn_each_snapshot_into_the_next(steps in steps(40), restart in 0..40_usize) {
-        let mut life = Life::new();
+        let mut simulation = Simulation::new();
         for (at, step) in steps.iter().enumerate() {
             if at == restart {
-                life.log.state = saved_and_restored(&life.log.state);
+                simulation.log.state = saved_and_restored(&simulation.log.state);
             }
-            let outcomes = life.step(step);
-            let layers = layers_of(&life.log.state);
-            prop_assert_eq!(&life.log.client, &layers, "after {:?} did {:?}", step, outcomes);
+            let outcomes = simulation.step(step);
+            let layers = layers_of(&simulation.log.state);
+            prop_assert_eq!(&simulation.log.client, &layers, "after {:?} did {:?}", step, outcomes);
             assert_typed(&layers);
             assert_totals(&Value::Object(layers));
         }
     }
 
-    /// A copy from the saved form is the same map: it shows the same, and does the same ever after.
+    /// A loaded map shows the same and folds on in the same way.
     #[test]
-    fn a_saved_map_folds_on_as_the_original_does(before in steps(30), after in steps(15)) {
-        let mut life = Life::new();
+    fn a_loaded_map_folds_on_like_the_original(before in steps(30), after in steps(15)) {
+        let mut simulation = Simulation::new();
         for step in &before {
-            life.step(step);
+            simulation.step(step);
         }
-        let copy = saved_and_restored(&life.log.state);
-        prop_assert_eq!(layers_of(&copy), layers_of(&life.log.state));
-        let mut twin = Life::new();
-        let (client, book) = (life.log.client.clone(), life.log.book.clone());
-        twin.log = Log { state: copy, client, now: life.log.now, book, seq: life.log.seq, entries: Vec::new() };
-        (twin.poll, twin.last, twin.events) = (life.poll.clone(), life.last.clone(), life.events);
+        let copy = saved_and_restored(&simulation.log.state);
+        prop_assert_eq!(layers_of(&copy), layers_of(&simulation.log.state));
+        let mut twin = Simulation::new();
+        let (client, book) = (simulation.log.client.clone(), simulation.log.book.clone());
+        twin.log = Log { state: copy, client, now: simulation.log.now, book, seq: simulation.log.seq, entries: Vec::new() };
+        (twin.poll, twin.last, twin.events) = (simulation.poll.clone(), simulation.last.clone(), simulation.events);
         for step in &after {
-            prop_assert_eq!(life.step(step), twin.step(step), "{:?}", step);
+            prop_assert_eq!(simulation.step(step), twin.step(step), "{:?}", step);
         }
-        prop_assert!(life.log.state.to_saved().unwrap() == twin.log.state.to_saved().unwrap());
+        prop_assert!(simulation.log.state.to_saved().unwrap() == twin.log.state.to_saved().unwrap());
     }
 
-    /// Who does not want to know the changes gets the same map.
+    /// The map does not depend on whether changes are computed.
     #[test]
-    fn advancing_gives_the_map_that_applying_gives(steps in steps(40)) {
-        let mut life = Life::new();
+    fn advance_gives_the_same_map_as_apply(steps in steps(40)) {
+        let mut simulation = Simulation::new();
         for step in &steps {
-            life.step(step);
+            simulation.step(step);
         }
         let mut state = State::new(Epoch(1));
-        for entry in &life.log.entries {
+        for entry in &simulation.log.entries {
             state.advance(entry);
         }
-        prop_assert_eq!(layers_of(&state), layers_of(&life.log.state));
-        prop_assert!(state.to_saved().unwrap() == life.log.state.to_saved().unwrap());
+        prop_assert_eq!(layers_of(&state), layers_of(&simulation.log.state));
+        prop_assert!(state.to_saved().unwrap() == simulation.log.state.to_saved().unwrap());
     }
 
     #[test]
     fn folding_is_deterministic(steps in steps(40)) {
-        let (mut one, mut two) = (Life::new(), Life::new());
+        let (mut one, mut two) = (Simulation::new(), Simulation::new());
         for step in &steps {
             prop_assert_eq!(one.step(step), two.step(step));
         }
-        let encoded = |life: &Life| life.log.state.encode().layers;
+        let encoded = |simulation: &Simulation| simulation.log.state.encode().layers;
         prop_assert_eq!(encoded(&one), encoded(&two));
     }
 
-    /// What was taken over from an answer is not news any more. It may take two polls: a name that an entity gives up
-    /// by being gone is free for another one from the next poll on.
+    /// A repeated answer has no changes. It may take two polls: the names of an entity that is gone are free for
+    /// another one from the next poll on.
     #[test]
-    fn a_second_poll_with_the_same_answer_says_nothing(steps in steps(30), answer in any_answer(true)) {
-        let mut life = Life::new();
+    fn a_repeated_answer_has_no_changes(steps in steps(30), answer in any_answer(true)) {
+        let mut simulation = Simulation::new();
         for step in &steps {
-            life.step(step);
+            simulation.step(step);
         }
-        life.log.poll(&answer);
-        life.log.poll(&answer);
-        let state = &life.log.state;
+        simulation.log.poll(&answer);
+        simulation.log.poll(&answer);
+        let state = &simulation.log.state;
         prop_assert_eq!(state.diff(&state.mark(), &answer, 100_000), Vec::<Value>::new());
     }
 
-    /// Every name leads to the one entity that has it, and ids lead to themselves.
+    /// Every name resolves to exactly one entity, and every id to itself.
     #[test]
-    fn names_lead_to_one_entity(steps in steps(40)) {
-        let mut life = Life::new();
+    fn names_resolve_to_one_entity(steps in steps(40)) {
+        let mut simulation = Simulation::new();
         for step in &steps {
-            life.step(step);
+            simulation.step(step);
         }
-        let state = &life.log.state;
+        let state = &simulation.log.state;
         let mut taken = std::collections::BTreeMap::new();
-        for id in life.log.ids() {
+        for id in simulation.log.ids() {
             prop_assert_eq!(state.resolve(&id), Some(id.as_str()));
             for alias in state.entity(&id).unwrap().aliases {
                 prop_assert_eq!(state.resolve(&alias), Some(id.as_str()));
@@ -181,26 +181,26 @@ proptest! {
 
     #[test]
     fn a_duplicate_changes_nothing(steps in steps(30)) {
-        let mut life = Life::new();
+        let mut simulation = Simulation::new();
         for step in &steps {
-            life.step(step);
-            let before = layers_of(&life.log.state);
-            for outcome in life.step(&Step::Again) {
+            simulation.step(step);
+            let before = layers_of(&simulation.log.state);
+            for outcome in simulation.step(&Step::Again) {
                 prop_assert!(outcome.duplicate);
                 prop_assert_eq!(outcome.changes, []);
             }
-            prop_assert_eq!(layers_of(&life.log.state), before);
+            prop_assert_eq!(layers_of(&simulation.log.state), before);
         }
     }
 
-    /// Whatever else happened: an event after the mark wins, an event before it loses.
+    /// After any history, an event after the mark wins over the answer, and an event before it does not.
     #[test]
-    fn a_poll_undoes_only_what_is_older_than_it(steps in steps(20)) {
-        let mut life = Life::new();
+    fn a_poll_overrules_only_older_events(steps in steps(20)) {
+        let mut simulation = Simulation::new();
         for step in &steps {
-            life.step(step);
+            simulation.step(step);
         }
-        let log = &mut life.log;
+        let log = &mut simulation.log;
         let named = |name: &str| {
             answer(Service::Agents, vec![facts(EntityType::Agent, "agent:judge", &[], json!({"name": name}))])
         };
@@ -214,7 +214,7 @@ proptest! {
         prop_assert_eq!(&log.item("agent:judge")["name"], "from the last poll");
     }
 
-    /// Random bytes on every subject: no panic, and the client still follows.
+    /// Random bytes as bodies cause no panic and no wrong change.
     #[test]
     fn any_bytes_fold(bodies in proptest::collection::vec((0..6_usize, any::<Vec<u8>>()), 0..20)) {
         let subjects = ["agent.event.created", "dao.event.updated", "node.metrics.x", "usage.llm", "living_map.sync.city",

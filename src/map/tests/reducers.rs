@@ -5,7 +5,7 @@ use super::{Log, assert_typed, layers_of};
 use crate::map::EntityFilter;
 use crate::model::{EntityType, Layer, Status};
 
-/// What the microDAO service really published.
+/// Messages recorded from the microDAO service.
 const CAPTURED: [(&str, &str); 4] = [
     (
         "microdao.event.created",
@@ -44,7 +44,7 @@ fn captured_events_of_the_microdao_service() {
 }
 
 #[test]
-fn a_daos_life() {
+fn events_of_a_dao() {
     let mut log = Log::new();
     log.poll(&recorded::daos());
     let about = |more: Value| {
@@ -73,7 +73,7 @@ fn a_daos_life() {
 }
 
 #[test]
-fn a_nodes_metrics() {
+fn metrics_of_a_node() {
     let mut log = Log::new();
     log.push(
         "node.metrics.node-05",
@@ -97,7 +97,7 @@ fn a_nodes_metrics() {
 }
 
 #[test]
-fn metrics_do_not_hide_a_warning_and_do_undo_offline() {
+fn metrics_overrule_offline_but_not_a_warning() {
     let mut log = Log::new();
     let mut space = recorded::space();
     let mut say = |log: &mut Log, status: &str| {
@@ -112,7 +112,7 @@ fn metrics_do_not_hide_a_warning_and_do_undo_offline() {
 }
 
 #[test]
-fn an_agents_status() {
+fn status_of_an_agent() {
     let mut log = Log::new();
     for (subject, more, status) in [
         ("agent.event.created", json!({"name": "Sofia"}), "active"),
@@ -166,7 +166,7 @@ fn health_follows_nodes_warnings_and_errors() {
 }
 
 #[test]
-fn messages_count_for_their_channel_and_for_agents_that_send_them() {
+fn messages_count_for_channel_and_sending_agent() {
     let mut log = Log::new();
     log.poll(&recorded::microdaos());
     let message = |sender: &str, kind: &str| {
@@ -188,7 +188,7 @@ fn messages_count_for_their_channel_and_for_agents_that_send_them() {
 }
 
 #[test]
-fn every_shape_of_usage_counts() {
+fn every_form_of_usage_counts() {
     let mut log = Log::new();
     for (subject, body) in [
         ("usage.llm", json!({"agent_id": "a", "model": "m", "prompt_tokens": 3, "completion_tokens": 4})),
@@ -209,7 +209,7 @@ fn every_shape_of_usage_counts() {
 }
 
 #[test]
-fn signs_of_life_do_not_run_backwards() {
+fn last_activity_does_not_run_backwards() {
     let mut log = Log::new();
     log.push("agents.reply", &json!({"agent_id": "a", "ts": "2026-01-19T12:00:00Z"}));
     log.push("agents.reply", &json!({"agent_id": "a", "ts": "2026-01-19T11:00:00Z"}));
@@ -217,7 +217,7 @@ fn signs_of_life_do_not_run_backwards() {
 }
 
 #[test]
-fn unknown_subjects_and_odd_payloads_change_nothing() {
+fn unknown_subjects_and_malformed_payloads_are_ignored() {
     let mut log = Log::new();
     for payload in [
         json!(null),
@@ -297,7 +297,7 @@ fn lists_are_filtered_and_paged() {
 }
 
 #[test]
-fn an_agent_is_busy_with_its_run_until_the_run_ends() {
+fn an_agent_shows_its_run_until_it_ends() {
     let mut log = Log::new();
     log.push("agent.event.status", &json!({"agent_id": "sofia", "status": "idle"}));
     assert_eq!(log.item("agent:sofia")["current_run"], Value::Null);
@@ -326,7 +326,7 @@ fn an_agent_is_busy_with_its_run_until_the_run_ends() {
 }
 
 #[test]
-fn an_agent_shows_its_lessons_for_as_long_as_they_count() {
+fn an_agent_shows_its_open_lessons() {
     let mut log = Log::new();
     let mut told = |key: &str, status: &str, supersedes: Option<&str>| {
         let lesson = json!({"lesson_key": key, "status": status, "agent_id": "agent:sofia", "supersedes": supersedes});
@@ -345,7 +345,7 @@ fn an_agent_shows_its_lessons_for_as_long_as_they_count() {
 }
 
 #[test]
-fn what_agents_receive_send_store_and_index_shows() {
+fn messages_memory_and_attachments_are_activity() {
     let mut log = Log::new();
     let body = |minute: u8| json!({"channel_id": "c1", "ts": format!("2026-01-19T12:{minute:02}:00Z")});
     log.push("message.received.agent:sofia", &body(1));

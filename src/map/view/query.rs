@@ -80,7 +80,7 @@ pub struct Relation {
 pub struct EntityPage {
     /// The entities.
     pub items: Vec<EntitySummary>,
-    /// Whether more follow the last one.
+    /// `true` if more follow the last one.
     pub has_more: bool,
 }
 
@@ -185,7 +185,7 @@ impl State {
         self.index.order.len()
     }
 
-    /// Whether the map has no entities.
+    /// Returns `true` if the map has no entities.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -262,7 +262,7 @@ impl Link {
     }
 }
 
-/// Whether id, label or another name contains `q`, given in lower case.
+/// Returns `true` if id, label or another name contains `q`, given in lower case.
 fn contains(entity: &Entity, published: &PublishedItem, q: &str) -> bool {
     published.item.label().to_lowercase().contains(q)
         || entity.id.to_lowercase().contains(q)
