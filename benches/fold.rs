@@ -1,4 +1,4 @@
-//! What folding one event costs, on a small map and on a large one: nothing per event may grow with the map.
+//! Cost of folding one event, on a small map and on a large one: it must not grow with the map.
 //!
 //! `cargo bench --bench fold`
 
@@ -17,7 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SMALL: usize = 1_000;
 const LARGE: usize = 100_000;
-/// Events that are timed at once, and how often: the fastest round counts, since all else the machine does only adds.
+/// Events of one timed round, and the number of rounds. The fastest round counts: other load on the machine only adds time.
 const EVENTS: usize = 20_000;
 const ROUNDS: usize = 15;
 
@@ -60,7 +60,7 @@ impl Network {
                 network.fold("agent.event.created", &agent);
             }
         }
-        // both maps remember as many events as they ever will, and every entity has been busy
+        // fills the window of duplicate detection, and gives every entity some activity
         for _ in 0..150_000 + entities {
             let (subject, body) = network.event();
             network.fold(subject, &body);
@@ -87,7 +87,7 @@ impl Network {
         }
     }
 
-    /// What the agents service says of all agents.
+    /// An answer of the agents service about all agents.
     fn answer(&self) -> Answer {
         let agents = (0..self.entities).filter(|n| !n.is_multiple_of(10)).map(|n| {
             let mut fields = Map::new();
@@ -118,7 +118,7 @@ impl Network {
         black_box(self.state.apply(&entry));
     }
 
-    /// Seconds for [`EVENTS`] events.
+    /// Time for [`EVENTS`] events.
     fn round(&mut self) -> Duration {
         let entries: Vec<LogEntry> = (0..EVENTS)
             .map(|_| {
@@ -142,7 +142,7 @@ fn per_event(rounds: &[Duration]) -> f64 {
 fn main() {
     let mut small = Network::new(SMALL);
     let mut large = Network::new(LARGE);
-    // taken in turns, so that what else the machine does weighs on both
+    // alternating, so that other load on the machine affects both
     let (of_small, of_large): (Vec<Duration>, Vec<Duration>) =
         (0..ROUNDS).map(|_| (small.round(), large.round())).unzip();
     let (of_small, of_large) = (per_event(&of_small), per_event(&of_large));
@@ -162,10 +162,15 @@ fn main() {
     let mark = large.state.mark();
     println!("mark: {:.1?}", start.elapsed());
     let answer = large.answer();
-    for says in ["all of it new", "nothing new"] {
+    for content in ["all of it new", "nothing new"] {
         let start = Instant::now();
         let payloads = large.state.diff(&mark, &answer, 256 * 1024);
-        println!("diff of {} agents, {says}: {:.1?}, {} parts", answer.entities.len(), start.elapsed(), payloads.len());
+        println!(
+            "diff of {} agents, {content}: {:.1?}, {} parts",
+            answer.entities.len(),
+            start.elapsed(),
+            payloads.len()
+        );
         let start = Instant::now();
         for payload in &payloads {
             large.fold("living_map.sync.agents", payload);
