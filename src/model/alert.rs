@@ -1,4 +1,4 @@
-//! Alerts: what somebody should look at, from when it is raised until it is cleared or runs out.
+//! Alerts and silences.
 
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -6,36 +6,35 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 
-/// The subject by which this server, and whoever speaks for it, raises an alert: `{alert_id, severity, title, message,
-/// entity_id, ttl_seconds}`.
+/// Subject that raises an alert of this service: `{alert_id, severity, title, message, entity_id, ttl_seconds}`.
 pub const RAISED: &str = "living_map.alert.raised";
 
-/// The subject by which it clears one: `{alert_id}`.
+/// Subject that clears an alert: `{alert_id}`.
 pub const CLEARED: &str = "living_map.alert.cleared";
 
-/// The subject by which somebody says that they look after one: `{alert_id, by, note}`.
+/// Subject that acknowledges an alert: `{alert_id, by, note}`.
 pub const ACKNOWLEDGED: &str = "living_map.alert.acknowledged";
 
-/// The subject by which alerts are silenced: `{silence_id, rule, alert, entity_id, until, by, note}`.
+/// Subject that adds a silence: `{silence_id, rule, alert, entity_id, until, by, note}`.
 pub const SILENCED: &str = "living_map.alert.silenced";
 
-/// The subject by which a silence ends before its time: `{silence_id, by}`.
+/// Subject that removes a silence before its end: `{silence_id, by}`.
 pub const UNSILENCED: &str = "living_map.alert.unsilenced";
 
-/// How urgent an alert is.
+/// Severity of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertSeverity {
-    /// Worth knowing.
+    /// For information.
     Info,
-    /// Wants a look.
+    /// Needs attention, not immediately.
     Warning,
-    /// Wants somebody now.
+    /// Needs attention immediately.
     Critical,
 }
 
 impl AlertSeverity {
-    /// Its name on the wire.
+    /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +47,7 @@ impl AlertSeverity {
 
 impl FromStr for AlertSeverity {
     type Err = String;
-    /// Also by the names that other systems use.
+    /// Accepts the names of other systems too.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.to_ascii_lowercase().as_str() {
             "critical" | "error" | "fatal" => Ok(Self::Critical),
@@ -59,7 +58,7 @@ impl FromStr for AlertSeverity {
     }
 }
 
-/// An alert that is active.
+/// An active alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "dead_letters", "severity": "warning", "title": "12 dead letters", "message": null, "source": "living-map",
@@ -67,79 +66,79 @@ impl FromStr for AlertSeverity {
     "acknowledged_at": null, "note": null, "silenced_until": null,
 }))]
 pub struct Alert {
-    /// Its name: raised again under the same one it is the same alert.
+    /// Id; an alert raised again with the same id is the same alert.
     pub id: String,
-    /// How urgent it is.
+    /// Severity.
     pub severity: AlertSeverity,
-    /// What it is, in a line.
+    /// Summary in one line.
     pub title: String,
-    /// More of it.
+    /// Details.
     pub message: Option<String>,
-    /// Who raised it.
+    /// The service that raised it.
     pub source: Option<String>,
-    /// The entity it is about, by the name the producer used.
+    /// The affected entity, by the name that the producer used.
     pub entity_id: Option<String>,
-    /// When it was raised first; it stays while the alert is active.
+    /// Time of the first raise while the alert is active.
     pub raised_at: DateTime<Utc>,
     /// The rule that raised it.
     #[serde(default)]
     #[schema(required)]
     pub rule: Option<String>,
-    /// Which of the rule's groups it is about.
+    /// The rule's group that it concerns.
     #[serde(default)]
     #[schema(required)]
     pub group: Option<String>,
-    /// Who looks after it.
+    /// User who acknowledged it.
     #[serde(default)]
     #[schema(required)]
     pub acknowledged_by: Option<String>,
-    /// Since when.
+    /// Time of the acknowledgement.
     #[serde(default)]
     #[schema(required)]
     pub acknowledged_at: Option<DateTime<Utc>>,
-    /// What they say of it.
+    /// Note of the acknowledgement.
     #[serde(default)]
     #[schema(required)]
     pub note: Option<String>,
-    /// Until when it is not to disturb anybody; null when it is not silenced.
+    /// End of the silence that matches it; null when none does.
     #[serde(default)]
     #[schema(required)]
     pub silenced_until: Option<DateTime<Utc>>,
 }
 
-/// Alerts that are not to disturb anybody for a time. They are shown all the same. Which ones: those that are as `rule`, `alert`
-/// and `entity_id` say, as far as these say anything.
+/// A silence: matching alerts cause no notifications until it ends, and are still shown. An alert matches if it equals
+/// all of `rule`, `alert` and `entity_id` that are set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "0199a1de-7a3c-7c51-9d4e-0f8f7f1f5f10", "rule": "agent-errors", "alert": null, "entity_id": "agent:sofia",
     "until": "2026-01-19T13:00:00Z", "by": "olena", "note": "being moved", "created_at": "2026-01-19T12:00:00Z",
 }))]
 pub struct Silence {
-    /// Its name.
+    /// Id.
     pub id: String,
-    /// Alerts of this rule.
+    /// Rule of the alerts.
     #[schema(required)]
     pub rule: Option<String>,
-    /// The alert of this id.
+    /// Id of the alert.
     #[schema(required)]
     pub alert: Option<String>,
-    /// Alerts about this entity, by the name that the alert has.
+    /// Affected entity, by the name in the alert.
     #[schema(required)]
     pub entity_id: Option<String>,
-    /// When it ends.
+    /// End.
     pub until: DateTime<Utc>,
-    /// Who made it.
+    /// User who added it.
     #[schema(required)]
     pub by: Option<String>,
-    /// Why.
+    /// Reason.
     #[schema(required)]
     pub note: Option<String>,
-    /// Since when.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
 }
 
 impl Silence {
-    /// Whether it is about this alert.
+    /// Returns `true` if it matches this alert.
     #[must_use]
     pub fn covers(&self, alert: &Alert) -> bool {
         let agrees = |wanted: Option<&String>, has: Option<&String>| wanted.is_none() || wanted == has;
@@ -150,21 +149,21 @@ impl Silence {
     }
 }
 
-/// What became of an alert.
+/// State of an alert after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertState {
-    /// It is active: new, or not as it was.
+    /// Active: new or changed.
     Raised,
-    /// It is over.
+    /// Cleared or expired.
     Cleared,
 }
 
 /// An alert that was raised or cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertChange {
-    /// What became of it.
+    /// State after the change.
     pub state: AlertState,
-    /// As it is, or was last.
+    /// The alert; once cleared, its last content.
     pub alert: Alert,
 }

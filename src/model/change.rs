@@ -1,4 +1,4 @@
-//! What an event did to the map, and how a client applies it.
+//! Changes of the map, and how a client applies them.
 //!
 //! Patches are JSON Merge Patch (RFC 7396) with one reading fixed: the map has no absent fields, so where the RFC
 //! deletes a field, the field is `null` afterwards. Lists (arrays) inside an entity are replaced whole.
@@ -13,11 +13,11 @@ use super::entity::{EntityType, Layer};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Change {
-    /// An entity appeared or changed. Applied to nothing, the patch is the whole entity.
+    /// An entity was added or changed. Applied to an empty object, the patch is the whole entity.
     Upsert {
         /// The layer whose list holds the entity.
         layer: Layer,
-        /// What it is; layer and type together name the list, see [`list_of`].
+        /// Type of the entity; layer and type determine the list, see [`list_of`].
         #[serde(rename = "type")]
         kind: EntityType,
         /// Canonical id.
@@ -30,7 +30,7 @@ pub enum Change {
     Remove {
         /// The layer whose list held the entity.
         layer: Layer,
-        /// What it was.
+        /// Type of the entity.
         #[serde(rename = "type")]
         kind: EntityType,
         /// Canonical id.

@@ -5,24 +5,24 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The identity of one log, 1 to 16 lower-case hexadecimal digits. A log that is recreated gets a new one, so that a
-/// cursor of the old log is refused instead of silently meaning something else.
+/// Identity of one log, 1 to 16 lower-case hexadecimal digits. A recreated log gets a new epoch, so that a cursor of
+/// the old log is rejected instead of denoting another position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
-/// A position in one log: the event at it is included in everything said "at" this cursor. Clients treat its text form
-/// (`<epoch>.<sequence>`) as opaque.
+/// A position in one log; data at a cursor includes the event at this position. The text form (`<epoch>.<sequence>`) is
+/// opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cursor {
     /// The log this position belongs to.
     pub epoch: Epoch,
-    /// 1 for the first event; 0 is "before everything".
+    /// 1 for the first event; 0 is before the first event.
     pub seq: u64,
 }
 
-/// Text that is not a cursor this server could have given out.
+/// The text is not a cursor of this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a cursor as this server gave it out, for example 5f3a9c.1042")]
+#[error("expected a cursor returned by this server, for example 5f3a9c.1042")]
 pub struct InvalidCursor;
 
 impl fmt::Display for Epoch {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn malformed_cursors_are_rejected() {
         for text in ["", ".", "1", "1.", ".1", "g.1", "1.-1", "1.+1", "A.1", "1.99999999999999999999", "1.1.1", "1.1 "]
         {
             assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text:?}");

@@ -52,7 +52,7 @@ macro_rules! wire_enum {
 pub(crate) use wire_enum;
 
 wire_enum! {
-    /// What an entity is.
+    /// Type of an entity.
     EntityType {
         /// The city itself.
         City = "city",
@@ -86,27 +86,27 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// How an entity is doing.
+    /// Status of an entity.
     Status {
-        /// In use; nothing is known of its presence.
+        /// In use; its presence is unknown.
         Active = "active",
-        /// Switched off by its owner.
+        /// Deactivated by its owner.
         Inactive = "inactive",
-        /// Present and well.
+        /// Present and healthy.
         Online = "online",
-        /// Not to be reached.
+        /// Unreachable.
         Offline = "offline",
-        /// Wants a look.
+        /// Degraded.
         Warning = "warning",
-        /// Broken.
+        /// Failing.
         Error = "error",
-        /// Present, with nothing to do.
+        /// Present, not working.
         Idle = "idle",
     }
 }
 
 impl EntityType {
-    /// The layer whose list an entity of this type is at home in. A node also shows in [`Layer::Space`].
+    /// The home layer of entities of this type. [`Layer::Space`] also lists nodes.
     #[must_use]
     pub const fn layer(self) -> Layer {
         match self {
@@ -117,7 +117,7 @@ impl EntityType {
         }
     }
 
-    /// The type that an id with a type prefix (`agent:sofia`) names, if it has one.
+    /// The type in an id's prefix (`agent:sofia`), if it has one.
     #[must_use]
     pub fn of_id(id: &str) -> Option<Self> {
         let (prefix, rest) = id.split_once(':')?;
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_round_trip_and_strangers_are_told_the_names() {
+    fn names_round_trip_and_errors_list_the_names() {
         for &kind in EntityType::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dao_is_not_found_inside_a_microdao() {
+    fn a_dao_prefix_is_not_found_inside_a_microdao_prefix() {
         assert_eq!(EntityType::of_id("microdao:7"), Some(EntityType::Microdao));
         assert_eq!(EntityType::of_id("dao:7"), Some(EntityType::Dao));
         assert_eq!(EntityType::of_id("agent:"), None);

@@ -1,7 +1,7 @@
-//! Reading what publishers send: the network envelope, the catalogue envelope, `CloudEvents` 1.0 (structured and binary)
-//! and flat payloads.
+//! Parses messages of publishers: the network envelope, the catalogue envelope, `CloudEvents` 1.0 (structured and
+//! binary) and flat payloads.
 //!
-//! Reading never fails: a body that is no JSON is an event all the same, with a null payload and its bytes kept.
+//! Parsing never fails: a body that is not JSON becomes an event with a null payload, and its bytes are kept.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -17,30 +17,30 @@ use super::{json, time};
 mod entity_of;
 pub use entity_of::{EntityRef, entity_of};
 
-/// The namespace of ids that are made from other names.
+/// Namespace of event ids that are derived from other names.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_6576_656e_7473);
 
-/// The longest `event_id`, `idempotency_key`, `source` or `trace_id` that `POST` accepts, in bytes. Off the network, a
-/// longer source, trace or id of an entity names nothing and stays where it was sent: an index of a database takes about
-/// 2,700 bytes, and one publisher's nonsense must not be what everybody's history stumbles over.
+/// Longest `event_id`, `idempotency_key`, `source` or `trace_id` that `POST` accepts, in bytes. In messages of the
+/// network a longer source, trace or entity id is ignored and stays in the payload or envelope: a database index entry
+/// holds about 2,700 bytes, and one publisher's faulty message must not block the history.
 pub const MAX_NAME_BYTES: usize = 512;
 
-/// A message's subject is kept up to this many bytes, for the same reason. The network's are far below, and
-/// [`subject::MAX_SUBJECT_BYTES`] holds for what is published here.
+/// Longest subject that is kept, in bytes, for the same reason; the rest is cut. The network's subjects are far
+/// shorter, and events published here are limited to [`subject::MAX_SUBJECT_BYTES`].
 const MAX_KEPT_SUBJECT_BYTES: usize = 1_024;
 
-/// A message as a log holds it.
+/// A message of a log.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// Its NATS subject.
+    /// NATS subject.
     pub subject: &'a str,
-    /// Its headers, by name as sent.
+    /// Headers, by name as sent.
     pub headers: &'a [(&'a str, &'a str)],
-    /// Its body.
+    /// Body.
     pub body: &'a [u8],
-    /// Where it is.
+    /// Position in the log.
     pub cursor: Cursor,
-    /// When the log took it.
+    /// Time at which the log stored it.
     pub logged_at: DateTime<Utc>,
 }
 
@@ -49,10 +49,10 @@ impl Message<'_> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 
-    /// The name of a message that the log took from another stream: the place it had there, and what it is, since a
-    /// stream that was made again gives the same places to other messages. It stays the same when the log is made again.
+    /// The name of a message that the log sources from another stream: its position there, subject and content, because
+    /// a recreated stream assigns the same positions to other messages. It is the same when the log is recreated.
     fn origin(&self) -> Option<String> {
-        // nats-server 2.9 writes the stream and the position, newer ones more behind it
+        // nats-server 2.9 writes the stream and the position, newer versions append more
         let mut source = self.header("Nats-Stream-Source")?.split_ascii_whitespace();
         let (stream, seq) = (source.next()?, source.next()?);
         let stream = stream.split(':').next().unwrap_or(stream);
@@ -61,7 +61,7 @@ impl Message<'_> {
     }
 }
 
-/// Reads a message of the log.
+/// Parses a message of the log.
 #[must_use]
 pub fn read(message: &Message<'_>) -> LogEntry {
     let logged_at = time::whole_micros(message.logged_at);
@@ -77,12 +77,12 @@ pub fn read(message: &Message<'_>) -> LogEntry {
         parts.message_id = message.header("Nats-Msg-Id").map(clean);
     }
     let event_type = clean(&message.subject[..message.subject.floor_char_boundary(MAX_KEPT_SUBJECT_BYTES)]);
-    // the position and its time, without the epoch: a log that lost its newest entries counts as a new one, and what it
-    // has kept is still the same
-    let place = || {
+    // position and time without the epoch: a log that lost its newest entries gets a new epoch, and the entries that it
+    // kept must keep their ids
+    let fallback = || {
         message.origin().unwrap_or_else(|| format!("position:{}:{}", message.cursor.seq, logged_at.timestamp_micros()))
     };
-    let mut event = parts.into_event(event_type, logged_at, place);
+    let mut event = parts.into_event(event_type, logged_at, fallback);
     if let Some(from) = message.header(Traceparent::NAME).and_then(|text| text.parse().ok()) {
         event.traced(from);
     }
@@ -90,13 +90,13 @@ pub fn read(message: &Message<'_>) -> LogEntry {
     LogEntry { cursor: message.cursor, logged_at, event, raw }
 }
 
-/// What is wrong with one field of a published event.
+/// An invalid field of a published event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct FieldError {
-    /// The field's name.
+    /// Name of the field.
     pub field: &'static str,
-    /// What was expected.
+    /// Expected value.
     pub problem: String,
 }
 
@@ -106,11 +106,11 @@ impl FieldError {
     }
 }
 
-/// Reads one network envelope as `POST /living-map/events` takes it: strict where [`read`] is lenient, since its sender
-/// is there to be told.
+/// Parses one network envelope of `POST /living-map/events`: strict where [`read`] is lenient, because the sender gets
+/// the error.
 ///
 /// # Errors
-/// The first field that is wrong.
+/// The first invalid field.
 pub fn publish(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
     let Value::Object(map) = json::normalise(value) else {
         return Err(FieldError::new("event", "expected a JSON object"));
@@ -142,8 +142,8 @@ pub fn publish(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError>
     Ok(event.into())
 }
 
-/// The network envelope of `event`: [`read`] gives the same event back, at any position of any log. What an envelope of
-/// another form said under the names that this one uses is left out.
+/// The network envelope of `event`: [`read`] returns the same event, at any position of any log. Fields of another
+/// envelope form whose names this form uses are omitted.
 #[must_use]
 pub fn write(event: &Event) -> Value {
     let mut map = event.envelope.clone().unwrap_or_default();
@@ -164,7 +164,7 @@ pub fn write(event: &Event) -> Value {
     Value::Object(map)
 }
 
-/// What an envelope of any form says.
+/// The parts of an envelope of any form.
 #[derive(Debug, Default)]
 struct Parts {
     event_id: Option<String>,
@@ -186,7 +186,7 @@ impl Parts {
         let has = |key: &str| map.contains_key(key);
         let is_named = has("event_type") && has("timestamp") && (has("event_id") || has("idempotency_key"));
         if has("payload") && is_named {
-            // what `write` writes, whatever else the event's envelope said: that may look like another form
+            // written by `write`: further fields of the event's envelope may look like another form
             Self::of_network(map)
         } else if has("specversion") && has("type") && has("source") {
             Self::of_cloud_event(map)
@@ -311,14 +311,14 @@ fn named(name: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
-/// A message's own time where the envelope has none: `messaging.message.created` has it in `created_at`.
+/// The time in the payload, for envelopes without one: `messaging.message.created` has it in `created_at`.
 fn message_time(event_type: &str, payload: &Value) -> Option<DateTime<Utc>> {
     let keys: &[&str] =
         if event_type.starts_with("messaging.") { &["created_at", "ts", "timestamp"] } else { &["ts", "timestamp"] };
     keys.iter().find_map(|key| time::lenient(payload.get(key)?))
 }
 
-/// The service that publishes a family of subjects, for messages that do not name theirs.
+/// The service that publishes a family of subjects, for messages that do not name their service.
 fn family_service(event_type: &str) -> Option<String> {
     let family = event_type.split('.').next()?;
     let service = match family {
@@ -330,7 +330,7 @@ fn family_service(event_type: &str) -> Option<String> {
     Some(service.to_owned())
 }
 
-/// The agent that an envelope names.
+/// The agent in an envelope.
 fn agent(map: &Map<String, Value>) -> Option<String> {
     let actor = map.get("actor").and_then(Value::as_object);
     let actor = actor.filter(|actor| actor.get("kind").is_some_and(|kind| kind == "agent"));
@@ -346,7 +346,7 @@ fn text(value: Option<&Value>) -> Option<String> {
     key(value).filter(|text| text.len() <= MAX_NAME_BYTES)
 }
 
-/// What says which events are the same, at any length; it may be sent as a string or as an integer.
+/// A key that identifies an event, of any length; a string or an integer.
 fn key(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -377,7 +377,7 @@ fn take_time(map: &mut Map<String, Value>, keys: &[&str]) -> Option<DateTime<Utc
     Some(time)
 }
 
-/// Text from outside JSON, as a database can hold it.
+/// Text from outside the JSON body, in a form that a database can store.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! Events in the form in which the fold and the history see them.
+//! Events in the form that the fold and the history use.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -9,40 +9,40 @@ use super::cursor::{Cursor, Epoch};
 use super::entity::EntityType;
 use super::trace::Traceparent;
 
-/// One fact from the network, in its normal form (see [`super::json`]).
+/// One event, normalized (see [`super::json`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Says which events are the same: two with one id are one event. Made from the `idempotency_key`, else from the
-    /// `event_id`, else from the `Nats-Msg-Id`, else from its position and time in the log (see [`super::envelope`]).
+    /// Identity: two events with the same id are one event. Derived from the `idempotency_key`, else the `event_id`,
+    /// else the `Nats-Msg-Id`, else position and time in the log (see [`super::envelope`]).
     pub id: Uuid,
     /// The NATS subject.
     pub event_type: String,
     /// The producer's time, in microseconds; the log's time when the producer gave none.
     pub timestamp: DateTime<Utc>,
-    /// What happened. Any JSON value; null when the body was no JSON at all.
+    /// Payload: any JSON value; null when the body is not JSON.
     pub payload: Value,
-    /// Who sent it.
+    /// The service that sent it.
     pub source_service: Option<String>,
-    /// The entity it is about, with its type's prefix (`agent:sofia`), by the name the producer used; not resolved.
+    /// Its entity with the type's prefix (`agent:sofia`), by the name that the producer used; not resolved.
     pub entity_id: Option<String>,
-    /// What that entity is.
+    /// Type of the entity.
     pub entity_type: Option<EntityType>,
-    /// The trace it belongs to.
+    /// Trace id.
     pub trace_id: Option<String>,
-    /// The key its producer gave it.
+    /// Idempotency key of the producer.
     pub idempotency_key: Option<String>,
-    /// What its envelope said beyond the fields above.
+    /// Further fields of its envelope.
     pub envelope: Option<Map<String, Value>>,
 }
 
 impl Event {
-    /// The span in which it was published, if that is known.
+    /// The span in which it was published, if known.
     #[must_use]
     pub fn traceparent(&self) -> Option<Traceparent> {
         self.envelope.as_ref()?.get(Traceparent::NAME)?.as_str()?.parse().ok()
     }
 
-    /// Says where it was published, unless it says itself which trace it belongs to.
+    /// Sets the span in which it was published, unless it has a trace already.
     pub fn traced(&mut self, from: Traceparent) {
         if self.trace_id.is_none() {
             self.trace_id = Some(from.trace());
@@ -52,30 +52,30 @@ impl Event {
     }
 }
 
-/// An event on its way into the log.
+/// An event to append to the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
     /// The event.
     pub event: Event,
-    /// The original bytes, when normalising lost something.
+    /// The original bytes, if normalizing changed the content.
     pub raw: Option<Bytes>,
 }
 
-/// An event at its place in the log.
+/// An event at a position of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogEntry {
-    /// Its position, from 1, without gaps.
+    /// Position, from 1, without gaps.
     pub cursor: Cursor,
-    /// When the log took it: never runs backwards along the log.
+    /// Time at which the log stored it; never decreases along the log.
     pub logged_at: DateTime<Utc>,
     /// The event.
     pub event: Event,
-    /// The original bytes, when normalising lost something.
+    /// The original bytes, if normalizing changed the content.
     pub raw: Option<Bytes>,
 }
 
 impl LogEntry {
-    /// The log it is in.
+    /// Identity of its log.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.cursor.epoch

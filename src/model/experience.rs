@@ -1,7 +1,7 @@
-//! What an agent lived through once: one task, and how it went.
+//! Experiences: one task of an agent and its outcome.
 //!
-//! Its wire form is versioned and its JSON Schema is `openapi/experience.schema.json`. Fields are added, never renamed;
-//! what a reader does not know it keeps.
+//! The wire form is versioned; its JSON Schema is `openapi/experience.schema.json`. Fields are added, never renamed;
+//! readers keep unknown fields.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,30 +12,30 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::entity::{UnknownName, wire_enum};
 
-/// Experiences have this subject and the agent's id behind it.
+/// Subject of experiences, followed by the agent's id.
 pub const SUBJECT_PREFIX: &str = "agent.experience.v1.";
 
 /// The version of the wire form that this build writes.
 pub const VERSION: u32 = 1;
 
 wire_enum! {
-    /// How it went.
+    /// Outcome of a task.
     Outcome {
-        /// It was done.
+        /// The task was completed.
         Ok = "ok",
-        /// It failed.
+        /// The task failed.
         Error = "error",
-        /// No answer was given: by choice (the agent's policy is SILENT), or because it could not.
+        /// No answer was given, by choice (the agent's policy is SILENT) or because it was impossible.
         Silent = "silent",
-        /// It was given up after too long.
+        /// The task was abandoned after its time limit.
         Timeout = "timeout",
-        /// What this build does not know.
+        /// An outcome unknown to this build.
         Other = "other",
     }
 }
 
 impl Outcome {
-    /// Whether it failed, by itself or by time.
+    /// Returns `true` if it is a failure or a timeout.
     #[must_use]
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Error | Self::Timeout)
@@ -51,34 +51,34 @@ impl Outcome {
     "timestamp": "2026-01-19T12:00:00Z", "version": 1,
 }))]
 pub struct Experience {
-    /// Says which experiences are the same: of two with one id the second is not counted.
+    /// Identity: of two experiences with the same id the second is not counted.
     pub event_id: String,
     /// The agent, `agent:…`.
     pub agent_id: String,
-    /// What it was doing: a task or a route.
+    /// The task or route.
     pub task: Option<String>,
-    /// How it went.
+    /// Outcome.
     pub outcome: Outcome,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub latency_ms: Option<f64>,
-    /// What sort of failure it was, a short name from a small set.
+    /// Class of the failure, a short name from a small set.
     pub error_class: Option<String>,
-    /// What the failure said.
+    /// Message of the failure.
     pub error_message: Option<String>,
     /// The language model that was used.
     pub model: Option<String>,
-    /// Who runs that model.
+    /// Provider of that model.
     pub provider: Option<String>,
     /// The tool that was used.
     pub tool: Option<String>,
-    /// The trace it belongs to.
+    /// Trace id.
     pub trace_id: Option<String>,
-    /// When it happened.
+    /// Time of the experience.
     pub timestamp: DateTime<Utc>,
     /// Version of this form.
     #[serde(default = "version")]
     pub version: u32,
-    /// What else was said.
+    /// Unknown fields.
     #[serde(flatten)]
     #[schema(ignore)]
     pub more: Map<String, Value>,
@@ -88,7 +88,7 @@ const fn version() -> u32 {
     VERSION
 }
 
-/// The JSON Schema (2020-12) of an experience as publishers are asked to send it, pretty-printed, the same at each call.
+/// The JSON Schema (2020-12) of an experience for publishers, pretty-printed; deterministic.
 #[must_use]
 pub fn json_schema() -> String {
     let mut schema = serde_json::to_value(Experience::schema()).unwrap_or_default();
@@ -99,7 +99,7 @@ pub fn json_schema() -> String {
         schema.insert("additionalProperties".into(), json!(true));
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             let mut outcome = serde_json::to_value(Outcome::schema()).unwrap_or_default();
-            // what this server writes of others' words is nothing to send
+            // only this server writes it, for unknown outcomes
             if let Some(Value::Array(values)) = outcome.get_mut("enum") {
                 values.retain(|value| value != Outcome::Other.as_str());
             }

@@ -1,12 +1,12 @@
-//! JSON as every part of the system can hold it.
+//! Normalized JSON, which every part of the system can store.
 //!
-//! A database cannot store all that JSON text can say. So that a replay from the database folds to the same map, a
-//! payload is normalised once, on its way in:
+//! A database cannot store every JSON text. So that a replay from the database folds to the same map, a payload is
+//! normalized once, when it is received:
 //!
 //! | in the text | kept as |
 //! |---|---|
 //! | NUL, lone surrogate, invalid UTF-8 | U+FFFD |
-//! | a key given twice | its last value |
+//! | a duplicate key | its last value |
 //! | a number no 64-bit integer or float can hold (`1e400`) | its digits, as a string |
 //! | an integral float from 1e16, `-0.0` | the integer, `0.0` (`PostgreSQL`'s `jsonb` writes them so) |
 
@@ -16,29 +16,29 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A value in the normal form.
+/// A normalized value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normal {
     /// The value.
     pub value: Value,
-    /// Whether the text said something that the value does not, so that the original is worth keeping.
+    /// `true` if the value differs from the text, so that the original must be kept.
     pub altered: bool,
 }
 
-/// Parses and normalises.
+/// Parses and normalizes.
 ///
 /// # Errors
-/// What is wrong and where, when even with allowances it is no JSON, or it is nested deeper than 128.
+/// Reason and location, for text that is not JSON even after repair, or that is nested deeper than 128 levels.
 pub fn parse(text: &[u8]) -> Result<Normal, String> {
     if let Ok(normal) = parse_strict(text) {
         return Ok(normal);
     }
-    let mended = mend(&String::from_utf8_lossy(text));
-    let normal = parse_strict(mended.as_bytes()).map_err(|error| error.to_string())?;
+    let repaired = repair(&String::from_utf8_lossy(text));
+    let normal = parse_strict(repaired.as_bytes()).map_err(|error| error.to_string())?;
     Ok(Normal { altered: true, ..normal })
 }
 
-/// Normalises a value that was parsed elsewhere.
+/// Normalizes a parsed value.
 #[must_use]
 pub fn normalise(value: Value) -> Value {
     match value {
@@ -72,7 +72,7 @@ fn normal_number(number: Number) -> Number {
     if number.is_f64() { number.as_f64().and_then(normal_float).unwrap_or(number) } else { number }
 }
 
-/// The number that `jsonb` gives back for `float`; none for what JSON has no number for.
+/// The number that `jsonb` returns for `float`; none for a float that JSON cannot represent.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ranges are checked before")]
 fn normal_float(float: f64) -> Option<Number> {
     const FROM: f64 = 1e16;
@@ -145,15 +145,15 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
-/// Rewrites what `serde_json` refuses and the normal form has a place for: lone surrogates, numbers out of range.
-fn mend(text: &str) -> String {
+/// Repairs text that `serde_json` rejects and that can be normalized: lone surrogates, numbers out of range.
+fn repair(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
     let mut in_string = false;
     while let Some(first) = rest.chars().next() {
         let taken = match first {
-            '\\' if in_string => mend_escape(rest, &mut out),
-            '-' | '0'..='9' if !in_string => mend_number(rest, &mut out),
+            '\\' if in_string => repair_escape(rest, &mut out),
+            '-' | '0'..='9' if !in_string => repair_number(rest, &mut out),
             c => {
                 in_string ^= c == '"';
                 out.push(c);
@@ -165,7 +165,7 @@ fn mend(text: &str) -> String {
     out
 }
 
-fn mend_escape(rest: &str, out: &mut String) -> usize {
+fn repair_escape(rest: &str, out: &mut String) -> usize {
     let unit = |text: &str| text.strip_prefix("\\u")?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
     match unit(rest) {
         Some(0xD800..=0xDBFF) if matches!(rest.get(6..).and_then(unit), Some(0xDC00..=0xDFFF)) => copy(rest, 12, out),
@@ -180,7 +180,7 @@ fn mend_escape(rest: &str, out: &mut String) -> usize {
     }
 }
 
-fn mend_number(rest: &str, out: &mut String) -> usize {
+fn repair_number(rest: &str, out: &mut String) -> usize {
     let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | 'e' | 'E' | '+' | '-')).unwrap_or(rest.len());
     let digits = &rest[..end];
     if digits.parse::<f64>().is_ok_and(f64::is_infinite) {
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_database_cannot_hold_is_replaced_and_said_so() {
+    fn content_that_a_database_cannot_store_is_replaced() {
         for (text, value) in [
             (&br#"{"a":"x\u0000y"}"#[..], json!({"a": "x\u{fffd}y"})),
             (br#"{"a\u0000":1}"#, json!({"a\u{fffd}": 1})),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_as_jsonb_writes_them() {
+    fn numbers_are_in_the_form_of_jsonb() {
         for (text, value) in [
             ("1e16", "10000000000000000"),
             ("-0.0", "0.0"),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn text_that_is_not_json_is_rejected() {
         let deep = "[".repeat(100_000);
         for text in [&b""[..], b"{", b"nul", b"{\"a\":\"\\u12\"}", b"1 2", b"\\", deep.as_bytes()] {
             assert!(parse(text).is_err(), "{}", text[..text.len().min(20)].escape_ascii());
@@ -243,7 +243,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_parsed_or_refused_and_the_result_is_stable(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_are_rejected_or_normalized_stably(text in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(normal) = parse(&text) {
                 let again = parse(normal.value.to_string().as_bytes()).unwrap();
                 prop_assert_eq!(again, Normal { value: normal.value.clone(), altered: false });

@@ -1,7 +1,7 @@
-//! The snapshot and its four layers, as they are on the wire.
+//! The snapshot and its four layers, as on the wire.
 //!
 //! Every nullable field is present, as `null`. Loads (`cpu`, `gpu`, `ram`, `memory`, `disk`) are 0 to 1. Lists are
-//! ordered by id. The field names up to each "ours" mark are those of the service this one replaces.
+//! ordered by id. The field names before each "ours" mark are those of the service that this one replaces.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct Snapshot {
     pub generated_at: DateTime<Utc>,
     /// The map.
     pub layers: Layers,
-    /// Where it comes from.
+    /// Origin and position of the snapshot.
     pub meta: Meta,
 }
 
@@ -37,19 +37,19 @@ pub struct Layers {
     pub agents: Option<AgentsLayer>,
 }
 
-/// Where a snapshot comes from.
+/// Origin and position of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Meta {
     /// The upstreams that have contributed data.
     pub source_services: Vec<Service>,
-    /// The same as the snapshot's own.
+    /// Same as in the snapshot.
     pub generated_at: DateTime<Utc>,
     /// Version of the snapshot's shape: `1.0`.
     pub version: String,
-    /// The position this snapshot is exact at; a stream resumed from it continues without a gap.
+    /// Position of the snapshot; a stream resumed from it continues without a gap.
     #[schema(value_type = String)]
     pub cursor: Cursor,
-    /// How each upstream is doing.
+    /// Health of each upstream.
     pub sources: Vec<SourceHealth>,
 }
 
@@ -62,7 +62,7 @@ pub struct CityLayer {
     pub active_users: u64,
     /// Agents that are active or online.
     pub active_agents: u64,
-    /// How the network is doing.
+    /// Overall health of the network.
     pub health: Health,
     /// MicroDAOs.
     pub items: Vec<CityItem>,
@@ -80,18 +80,18 @@ pub struct CityLayer {
 /// warning or an error anywhere else. Green otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-// A name of its own in the OpenAPI document: there, two schemas of one name are one.
+// in the OpenAPI document schemas need distinct names
 #[schema(as = NetworkHealth)]
 pub enum Health {
-    /// All is well.
+    /// No problem.
     Green,
-    /// Something wants a look.
+    /// A warning or an error.
     Yellow,
-    /// Something is broken.
+    /// A node is down, or many agents are in error.
     Red,
 }
 
-/// The city service's figures; null where it has said nothing.
+/// Figures of the city service; null before its first report.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CityMetrics {
     /// 0 to 1.
@@ -117,7 +117,7 @@ pub struct CityItem {
     pub slug: Option<String>,
     /// Display name.
     pub name: String,
-    /// How it is doing.
+    /// Status.
     pub status: Status,
     /// Number of agents.
     pub agents: u64,
@@ -125,7 +125,7 @@ pub struct CityItem {
     pub nodes: u64,
     /// Number of members.
     pub members: u64,
-    /// What it is for.
+    /// Description of its purpose.
     pub description: Option<String>,
     /// Ours: balances as exact decimal strings, by token.
     pub treasury: Vec<Balance>,
@@ -145,15 +145,15 @@ pub struct Balance {
 pub struct ChannelItem {
     /// Canonical id, `channel:…`.
     pub id: String,
-    /// Display name; the id's own part when nobody gave one.
+    /// Display name; the id without prefix when there is none.
     pub name: String,
-    /// How it is doing.
+    /// Status.
     pub status: Status,
     /// The microDAO it belongs to, canonical.
     pub microdao_id: Option<String>,
     /// Messages in the last 24 hours of the log.
     pub messages_24h: u64,
-    /// The last message.
+    /// Time of the last message.
     pub last_active: Option<DateTime<Utc>>,
 }
 
@@ -176,7 +176,7 @@ pub struct Planet {
     /// `dao`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// How it is doing.
+    /// Status.
     pub status: Status,
     /// Canonical ids of the nodes in its orbit, ordered.
     pub orbits: Vec<String>,
@@ -196,11 +196,11 @@ pub struct Planet {
     pub activity: Option<f64>,
     /// Ours: 0 to 1, from the space service.
     pub anomaly_score: Option<f64>,
-    /// Ours: where the space service draws it.
+    /// Ours: position in the scene of the space service.
     pub position: Option<Position>,
 }
 
-/// A place in the space service's scene.
+/// Coordinates in the scene of the space service.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Position {
     /// Scene units.
@@ -218,7 +218,7 @@ pub struct SpaceNode {
     pub id: String,
     /// Display name.
     pub name: String,
-    /// How it is doing.
+    /// Status.
     pub status: Status,
     /// 0 to 1.
     pub cpu: Option<f64>,
@@ -226,7 +226,7 @@ pub struct SpaceNode {
     pub gpu: Option<f64>,
     /// 0 to 1.
     pub memory: Option<f64>,
-    /// What is wrong with it, in words.
+    /// Problems, as text.
     pub alerts: Vec<String>,
 }
 
@@ -252,15 +252,15 @@ pub struct NodeItem {
     pub name: String,
     /// The microDAO that runs it, canonical.
     pub microdao_id: Option<String>,
-    /// How it is doing.
+    /// Status.
     pub status: Status,
-    /// What it measures.
+    /// Metrics.
     pub metrics: NodeMetrics,
-    /// What is wrong with it, in words.
+    /// Problems, as text.
     pub alerts: Vec<String>,
     /// Seconds since it started.
     pub uptime_seconds: Option<u64>,
-    /// When it last sent metrics.
+    /// Time of its last metrics.
     pub last_seen: Option<DateTime<Utc>>,
     /// Ours: number of agents it runs.
     pub agents: Option<u64>,
@@ -307,47 +307,47 @@ pub struct AgentItem {
     pub id: String,
     /// Display name.
     pub name: String,
-    /// What kind of agent.
+    /// Kind of agent.
     pub kind: Option<String>,
     /// The microDAO it works for, canonical.
     pub microdao_id: Option<String>,
-    /// How it is doing.
+    /// Status.
     pub status: Status,
-    /// Its last 24 hours.
+    /// Usage in the last 24 hours.
     pub usage: AgentUsage,
     /// The model it runs on.
     pub model: Option<String>,
-    /// Its last sign of life.
+    /// Time of its last activity.
     pub last_active: Option<DateTime<Utc>>,
-    /// Ours: what it is for.
+    /// Ours: description of its purpose.
     pub description: Option<String>,
-    /// Ours: the run it is busy with.
+    /// Ours: the current run.
     pub current_run: Option<CurrentRun>,
-    /// Ours: what was learned of it and still counts.
+    /// Ours: open lessons about it.
     pub open_lessons: Option<OpenLessons>,
 }
 
-/// An agent's lessons that wait for their review or are handed out.
+/// The open lessons about an agent: candidates and active ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OpenLessons {
-    /// How many, as far as the map counts them: 256.
+    /// Number of open lessons, at most 256.
     pub count: u64,
-    /// The keys of the newest, at most ten, newest first.
+    /// Keys of the newest, at most ten, newest first.
     pub keys: Vec<String>,
 }
 
-/// A run under way.
+/// A run in progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CurrentRun {
     /// The run's id, as its publisher gives it.
     pub id: Option<String>,
-    /// When it began.
+    /// Start time.
     pub started_at: DateTime<Utc>,
-    /// How far it is, 0 to 1; null when its publisher does not say.
+    /// Progress from 0 to 1; null when the publisher does not report it.
     pub progress: Option<f64>,
 }
 
-/// An agent's last 24 hours.
+/// Usage of an agent in the last 24 hours.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentUsage {
     /// Calls of language models.

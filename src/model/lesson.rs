@@ -1,4 +1,4 @@
-//! What is worth remembering of what agents lived through.
+//! Lessons learned from the experiences of agents.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,27 +9,27 @@ use utoipa::ToSchema;
 
 use super::entity::{UnknownName, wire_enum};
 
-/// The subject of the events that tell of lessons.
+/// Subject of events about lessons.
 pub const SUBJECT: &str = "agent.lesson.v1";
 
 wire_enum! {
-    /// Where in its life a lesson is.
+    /// Lifecycle state of a lesson.
     LessonStatus {
-        /// Learned, and not reviewed yet.
+        /// Learned, not reviewed yet.
         Candidate = "candidate",
-        /// Confirmed; it is handed out.
+        /// Confirmed; delivered to agents.
         Active = "active",
         /// Reviewed and found wrong.
         Rejected = "rejected",
-        /// A newer version has taken its place.
+        /// Replaced by a newer version.
         Superseded = "superseded",
-        /// No longer handed out.
+        /// No longer delivered.
         Retired = "retired",
     }
 }
 
 impl LessonStatus {
-    /// Whether it still counts: it waits for its review, or is handed out.
+    /// Returns `true` if it is a candidate or active.
     #[must_use]
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Candidate | Self::Active)
@@ -37,51 +37,51 @@ impl LessonStatus {
 }
 
 wire_enum! {
-    /// How much it matters.
+    /// Severity of a lesson.
     Severity {
-        /// Good to know.
+        /// For information.
         Low = "low",
-        /// Wants care.
+        /// Needs attention.
         Medium = "medium",
-        /// Something is broken.
+        /// Reports a failure.
         High = "high",
     }
 }
 
-/// A lesson as a rule finds it.
+/// A lesson found by a rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewLesson {
-    /// The same whenever the same is learned: made of agent, rule, signature and window.
+    /// Deterministic key, derived from agent, rule, signature and window.
     pub lesson_key: String,
-    /// The agent; none for what holds for all of them.
+    /// The agent; none for a lesson that applies to all agents.
     pub agent_id: Option<String>,
     /// The rule that found it.
     pub rule: String,
-    /// What the rule tells apart: an error class, a model.
+    /// The rule's distinguishing feature: an error class, a model.
     pub signature: String,
-    /// How much it matters.
+    /// Severity.
     pub severity: Severity,
-    /// What happened, in one line.
+    /// Summary in one line.
     pub title: String,
-    /// What happened, how often, since when, and what to do.
+    /// Observation, frequency, period, and recommendation.
     pub text: String,
-    /// Ids of experiences that show it.
+    /// Ids of experiences that support it.
     pub evidence: Vec<String>,
-    /// How often it was seen.
+    /// Number of occurrences.
     pub occurrences: u64,
-    /// The first time.
+    /// Time of the first occurrence.
     pub first_seen: DateTime<Utc>,
-    /// The last time.
+    /// Time of the last occurrence.
     pub last_seen: DateTime<Utc>,
-    /// When the experience that completed it was taken by the log.
+    /// The log's time of the experience that completed it.
     pub ts: DateTime<Utc>,
-    /// The key of the lesson about the cause that this agent has in common with others.
+    /// Key of the lesson about a cause that this agent shares with others.
     pub cause: Option<String>,
-    /// Keys of lessons that were learned before and have this one as their cause.
+    /// Keys of earlier lessons that have this one as their cause.
     pub effects: Vec<String>,
 }
 
-/// A version of a lesson, with what became of it.
+/// A version of a lesson, with its review and feedback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "lesson_key": "error_burst-0f8f7f1f5f105d4e8d4e5b0d7c0e3c43",
@@ -95,54 +95,54 @@ pub struct NewLesson {
     "ts": "2026-01-19T12:04:00Z", "cause": null, "effects": 0,
 }))]
 pub struct Lesson {
-    /// Names this version.
+    /// Key of this version.
     pub lesson_key: String,
-    /// Names the lesson: the key of its first version.
+    /// Key of the lesson, which is the key of its first version.
     pub root_key: String,
-    /// The agent; null for what holds for all of them.
+    /// The agent; null for a lesson that applies to all agents.
     pub agent_id: Option<String>,
     /// The rule that found it.
     pub rule: String,
-    /// What the rule tells apart: an error class, a model.
+    /// The rule's distinguishing feature: an error class, a model.
     pub signature: String,
-    /// Where in its life it is.
+    /// Lifecycle state.
     pub status: LessonStatus,
-    /// From 1; a revision is the next one.
+    /// Version, from 1; each revision increments it.
     pub version: u32,
-    /// How much it matters.
+    /// Severity.
     pub severity: Severity,
-    /// What happened, in one line.
+    /// Summary in one line.
     pub title: String,
-    /// What happened, how often, since when, and what to do.
+    /// Observation, frequency, period, and recommendation.
     pub text: String,
-    /// Ids of experiences that show it.
+    /// Ids of experiences that support it.
     pub evidence: Vec<String>,
-    /// How often it was seen when it was learned.
+    /// Number of occurrences when it was learned.
     pub occurrences: u64,
-    /// The first time.
+    /// Time of the first occurrence.
     pub first_seen: DateTime<Utc>,
-    /// The last time.
+    /// Time of the last occurrence.
     pub last_seen: DateTime<Utc>,
-    /// How often the same was learned again.
+    /// Number of times that it was learned again.
     pub replay_count: u64,
-    /// How often it is said to have helped.
+    /// Number of reports that it helped.
     pub helped: u64,
-    /// How often it is said not to have helped.
+    /// Number of reports that it did not help.
     pub not_helped: u64,
-    /// Whether it never helped so often that it should be retired.
+    /// `true` if it should be retired because of many reports that it did not help.
     pub retirement_proposed: bool,
-    /// Why it was revised, confirmed, rejected or retired.
+    /// Reason of the revision, confirmation, rejection or retirement.
     pub reason: Option<String>,
-    /// The version that took its place.
+    /// Key of the version that replaced it.
     pub superseded_by: Option<String>,
-    /// When it did.
+    /// Time of the replacement.
     pub superseded_at: Option<DateTime<Utc>>,
-    /// When it was learned, or revised.
+    /// Time at which it was learned or revised.
     pub ts: DateTime<Utc>,
     /// The key of the lesson about the cause that this agent has in common with others; null without one.
     #[serde(default)]
     pub cause: Option<String>,
-    /// How many lessons have this one as their cause.
+    /// Number of lessons that have this one as their cause.
     #[serde(default)]
     pub effects: u64,
 }

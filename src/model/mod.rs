@@ -1,4 +1,4 @@
-//! Pure types of the map: what an event, an entity, a layer, a cursor and a change are.
+//! Data types shared by all modules: events, entities, layers, cursors, changes, alerts, lessons.
 //!
 //! Nothing here does I/O or reads a clock.
 

@@ -1,4 +1,4 @@
-//! The six upstream services and how they are doing.
+//! The six upstream services and their health.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +28,7 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Whether a source's data can be trusted to be current.
+    /// Freshness of an upstream's data.
     SourceStatus {
         /// The last poll succeeded.
         Ok = "ok",
@@ -41,17 +41,17 @@ wire_enum! {
     }
 }
 
-/// How one upstream is doing, as `meta.sources` says it.
+/// Health of one upstream, as in `meta.sources`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SourceHealth {
     /// The upstream's name.
     pub service: Service,
-    /// Whether its data is current.
+    /// `true` if its data is current.
     pub status: SourceStatus,
     /// Seconds since the last successful poll; null before the first.
     pub age_seconds: Option<f64>,
-    /// When the last poll succeeded.
+    /// Time of the last successful poll.
     pub last_success_at: Option<DateTime<Utc>>,
-    /// What the last failed poll said; null once a later one succeeds.
+    /// Error of the last failed poll; null once a later one succeeds.
     pub last_error: Option<String>,
 }

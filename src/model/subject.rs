@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest subject that is accepted, in bytes.
+/// Longest subject, in bytes.
 pub const MAX_SUBJECT_BYTES: usize = 256;
 
-/// The subjects that the map is made of; patterns in NATS form.
+/// Subjects of the map's events; NATS patterns.
 pub const MAP_SUBJECTS: &[&str] = &[
     "city.event.>",
     "dao.event.>",
@@ -34,48 +34,48 @@ pub const MAP_SUBJECTS: &[&str] = &[
     "living_map.>",
 ];
 
-/// The network's other subjects, each family in a stream of its own.
+/// The network's other subjects; each family has its own stream.
 pub const NETWORK_SUBJECTS: &[&str] =
     &["message.>", "attachment.>", "agent.run.>", "memory.>", "audit.>", "ops.>", "agent.experience.v1.>"];
 
-/// Whether messages of this subject are dead letters: what was given up, kept for somebody to look at. They are recorded
-/// and mean nothing for the map, or what failed once would come back as if it had just happened.
+/// Returns `true` if messages of this subject are dead letters. They are recorded and have no effect on the map,
+/// otherwise a failed event would reappear as if it had just happened.
 #[must_use]
 pub fn is_dead_letter(subject: &str) -> bool {
     subject.rsplit_once('.').is_some_and(|(_, last)| last == "dlq")
 }
 
-/// The subject of a dead letter that no stream would record under its own.
+/// Subject of a dead letter whose own subject no stream would record.
 pub const OTHER_DEAD_LETTERS: &str = "living_map.dlq";
 
-/// The subject of the dead letters of `subject`.
+/// Subject of the dead letters of `subject`.
 #[must_use]
 pub fn dead_letter(subject: &str) -> String {
     let dead = format!("{subject}.dlq");
     if validate(&dead).is_ok() { dead } else { OTHER_DEAD_LETTERS.to_owned() }
 }
 
-/// Why a subject or a pattern is refused.
+/// Reason for rejecting a subject or a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSubject {
-    /// Nothing there.
+    /// Empty.
     #[error("a subject must not be empty")]
     Empty,
-    /// Over [`MAX_SUBJECT_BYTES`].
+    /// Longer than [`MAX_SUBJECT_BYTES`].
     #[error("a subject must be at most {MAX_SUBJECT_BYTES} bytes")]
     TooLong,
-    /// Two dots in a row, or one at an end.
+    /// Two dots in a row, or a dot at either end.
     #[error("a subject must not have empty tokens")]
     EmptyToken,
-    /// Spaces, tabs, line ends, control characters.
+    /// Contains whitespace or control characters.
     #[error("a subject must not contain blanks or control characters")]
     Blank,
-    /// `*` or `>` where none may be.
+    /// `*` or `>` where it is not allowed.
     #[error(
         "wildcards are not allowed in a subject; in a pattern, '*' stands for one whole token and '>' for the rest"
     )]
     Wildcard,
-    /// The server's own names.
+    /// Reserved by NATS.
     #[error("subjects that begin with '$' or '_INBOX' belong to the message system")]
     Reserved,
 }
@@ -83,7 +83,7 @@ pub enum InvalidSubject {
 /// Checks the subject of one event.
 ///
 /// # Errors
-/// What is wrong with it, fit for the person who sent it.
+/// The reason, as shown to the sender.
 pub fn validate(subject: &str) -> Result<(), InvalidSubject> {
     check(subject, false)
 }
@@ -114,7 +114,7 @@ fn check(subject: &str, wildcards: bool) -> Result<(), InvalidSubject> {
     Ok(())
 }
 
-/// A subject with NATS wildcards: `*` stands for one token, `>` for one or more at the end.
+/// A subject with NATS wildcards: `*` matches one token, `>` one or more tokens at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
 
@@ -125,13 +125,13 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether it has no wildcard, so that it matches itself alone.
+    /// Returns `true` if it has no wildcard and so matches only itself.
     #[must_use]
     pub fn is_literal(&self) -> bool {
         !self.0.split('.').any(|token| token == "*" || token == ">")
     }
 
-    /// Whether `subject` is one of those it stands for.
+    /// Returns `true` if it matches `subject`.
     #[must_use]
     pub fn matches(&self, subject: &str) -> bool {
         let mut tokens = subject.split('.');
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subjects_that_could_do_harm_are_refused() {
+    fn harmful_subjects_are_rejected() {
         use InvalidSubject as E;
         for (subject, error) in [
             ("", E::Empty),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_lists_are_patterns() {
+    fn the_subject_lists_are_valid_patterns() {
         for subject in MAP_SUBJECTS.iter().chain(NETWORK_SUBJECTS) {
             assert!(subject.parse::<Pattern>().is_ok(), "{subject}");
         }

@@ -1,13 +1,13 @@
-//! Reading the times that publishers send.
+//! Parsing of the times that publishers send.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 use serde_json::Value;
 
-/// Unix seconds above this are read as milliseconds (it is the year 5138 in seconds, 1973 in milliseconds).
+/// Larger numbers are milliseconds (as seconds it is the year 5138, as milliseconds 1973).
 const MILLIS_FROM: f64 = 100_000_000_000.0;
 
-/// Reads a time as publishers send it: RFC 3339, ISO 8601 without an offset (taken as UTC), a date alone, unix seconds
-/// or milliseconds, as a number or as digits. Microseconds are kept, finer digits dropped, as the databases do.
+/// Parses a time: RFC 3339, ISO 8601 without an offset (taken as UTC), a date, unix seconds or milliseconds, as a
+/// number or as digits. Truncated to microseconds, like in the databases.
 #[must_use]
 pub fn lenient(value: &Value) -> Option<DateTime<Utc>> {
     match value {
@@ -17,7 +17,7 @@ pub fn lenient(value: &Value) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Reads the text forms of [`lenient`].
+/// Parses the text forms of [`lenient`].
 #[must_use]
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text)
@@ -46,19 +46,19 @@ fn from_unix(number: f64) -> Option<DateTime<Utc>> {
     in_range(DateTime::from_timestamp_micros(micros)?)
 }
 
-/// Times that both databases and RFC 3339 can hold: years 1 to 9999.
+/// Times that both databases and RFC 3339 can represent: years 1 to 9999.
 fn in_range(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
     use chrono::Datelike;
     (1..=9999).contains(&time.year()).then(|| time.trunc_subsecs(6))
 }
 
-/// `time` without the digits that a database drops.
+/// `time` truncated to microseconds, the precision of the databases.
 #[must_use]
 pub fn whole_micros(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(6)
 }
 
-/// The wire form: RFC 3339 with `Z`, microseconds where there are any.
+/// The wire form: RFC 3339 with `Z`, with microseconds unless they are zero.
 #[must_use]
 pub fn text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_that_publishers_send_is_read() {
+    fn every_form_of_publishers_is_parsed() {
         let expected = DateTime::parse_from_rfc3339("2026-01-19T12:00:00Z").unwrap().to_utc();
         for value in [
             json!("2026-01-19T12:00:00Z"),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn other_values_are_not_times() {
         for value in [
             json!("yesterday"),
             json!(""),

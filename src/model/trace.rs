@@ -3,29 +3,29 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Which trace, and which span of it: what `traceparent` says.
+/// Trace id and span id of a `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Traceparent {
-    /// The trace; not zero.
+    /// Trace id; not zero.
     pub trace_id: u128,
-    /// The span; not zero.
+    /// Span id; not zero.
     pub span_id: u64,
-    /// Whether its spans are kept.
+    /// `true` if the trace is sampled.
     pub sampled: bool,
 }
 
 impl Traceparent {
-    /// The name of the header, on HTTP and on NATS, and of the attribute of `CloudEvents`.
+    /// Name of the HTTP and NATS header, and of the `CloudEvents` attribute.
     pub const NAME: &str = "traceparent";
 
-    /// The trace as events name it: 32 lower-case hexadecimal digits.
+    /// The trace id in events: 32 lower-case hexadecimal digits.
     #[must_use]
     pub fn trace(&self) -> String {
         format!("{:032x}", self.trace_id)
     }
 }
 
-/// What is no `traceparent`.
+/// The text is not a `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 00-<32 hexadecimal digits>-<16>-<2>, in lower case")]
 pub struct InvalidTraceparent;
@@ -33,7 +33,7 @@ pub struct InvalidTraceparent;
 impl FromStr for Traceparent {
     type Err = InvalidTraceparent;
 
-    /// By version 00; a later version may have more behind it, and its first fields are the same.
+    /// Parses version 00; later versions may append fields, and start with the same ones.
     fn from_str(text: &str) -> Result<Self, InvalidTraceparent> {
         let mut fields = text.trim_matches([' ', '\t']).split('-');
         let mut field = |digits| hexadecimal(fields.next()?, digits);
@@ -66,7 +66,7 @@ mod tests {
     const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn it_is_written_as_it_was_read() {
+    fn text_form_round_trips() {
         let read: Traceparent = EXAMPLE.parse().unwrap();
         assert_eq!((read.to_string().as_str(), read.sampled), (EXAMPLE, true));
         assert_eq!(read.trace(), "4bf92f3577b34da6a3ce929d0e0e4736");
@@ -74,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn later_versions_may_say_more_and_this_one_may_not() {
+    fn only_later_versions_may_have_more_fields() {
         assert!(EXAMPLE.replacen("00", "cc", 1).parse::<Traceparent>().is_ok());
         assert!(format!("{}-more", EXAMPLE.replacen("00", "cc", 1)).parse::<Traceparent>().is_ok());
         assert!(format!("{EXAMPLE}-more").parse::<Traceparent>().is_err());
     }
 
     #[test]
-    fn what_the_standard_calls_invalid_is_refused() {
+    fn invalid_traceparents_are_rejected() {
         for text in [
             "",
             "00",

@@ -1,4 +1,4 @@
-//! Which entity an event is about.
+//! The entity that an event is about.
 
 use serde_json::Value;
 
@@ -8,9 +8,9 @@ use crate::model::entity::EntityType;
 /// The entity of an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntityRef {
-    /// Its id with the type's prefix, or another thing's id (a message's) as it is.
+    /// Id with the type's prefix; the id of anything else (a message) as sent.
     pub id: Option<String>,
-    /// What it is; none for things that are no entities of the map.
+    /// Type; none for anything that is not an entity of the map.
     pub kind: Option<EntityType>,
 }
 
@@ -20,7 +20,7 @@ pub struct EntityRef {
 /// explicit `entity_id`, then the most specific id there is.
 #[must_use]
 pub fn entity_of(event_type: &str, payload: &Value, agent_id: Option<&str>) -> EntityRef {
-    // a dead letter is about what it was about when it was alive
+    // a dead letter is about the same entity as the original message
     let tokens: Vec<&str> = event_type.strip_suffix(".dlq").unwrap_or(event_type).split('.').collect();
     let field = |key: &str| text(payload.get(key));
     let agent = || field("agent_id").or_else(|| agent_id.map(str::to_owned));

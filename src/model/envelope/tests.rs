@@ -19,7 +19,7 @@ fn event(subject: &str, body: &Value) -> Event {
 }
 
 #[test]
-fn all_four_forms_say_the_same() {
+fn all_forms_give_the_same_event() {
     let payload = json!({"agent_id": "agent:sofia", "status": "online"});
     let flat = json!({"agent_id": "agent:sofia", "status": "online", "ts": "2026-01-19T12:00:00", "event_id": "e1",
         "source": "gateway", "trace_id": "t1"});
@@ -51,8 +51,9 @@ fn all_four_forms_say_the_same() {
     }
 }
 
+/// In this order: idempotency key, event id, message id, position.
 #[test]
-fn sameness_is_the_key_then_the_event_id_then_the_message_id_then_the_position() {
+fn the_id_is_derived_from_the_first_available_name() {
     let id =
         |headers: &[(&str, &str)], body: Value| read(&message("a.b", headers, body.to_string().as_bytes())).event.id;
     let uuid = "0190b8f0-0000-7000-8000-000000000001";
@@ -76,7 +77,7 @@ fn sameness_is_the_key_then_the_event_id_then_the_message_id_then_the_position()
 }
 
 #[test]
-fn odd_bodies_are_events_all_the_same() {
+fn malformed_bodies_are_events() {
     for body in [&b""[..], b"plain text", b"\xff\xfe", b"[1,2]", b"7", b"null", &[b'['; 1000]] {
         let entry = read(&message("city.event.odd", &[], body));
         assert_eq!(entry.event.timestamp, entry.logged_at);
@@ -93,7 +94,7 @@ fn a_message_has_its_time_in_created_at() {
 }
 
 #[test]
-fn publishing_names_the_field_that_is_wrong() {
+fn publishing_names_the_invalid_field() {
     for (body, field) in [
         (json!([]), "event"),
         (json!({}), "event_type"),
@@ -111,7 +112,7 @@ fn publishing_names_the_field_that_is_wrong() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(
+    fn a_written_event_is_read_back(
         key in proptest::option::of("[a-z0-9:]{1,20}"),
         id in proptest::option::of("[a-z0-9-]{1,40}"),
         agent in proptest::option::of("[a-z]{1,8}"),
@@ -130,9 +131,9 @@ proptest! {
     }
 }
 
-/// A dead letter is kept as it is written, and one that was published may look like another form.
+/// A dead letter is kept as written, and a published event may contain the fields of another form.
 #[test]
-fn what_looks_like_another_form_is_written_and_read_as_the_event_it_is() {
+fn an_envelope_that_looks_like_another_form_round_trips() {
     let payload = json!({"status": "online"});
     let cloud = json!({"specversion": "1.0", "id": "e1", "source": "gateway", "type": "status",
         "time": "2026-01-19T12:00:00Z", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -150,7 +151,7 @@ fn what_looks_like_another_form_is_written_and_read_as_the_event_it_is() {
 }
 
 #[test]
-fn a_name_too_long_for_an_index_names_nothing_and_is_kept_where_it_was_sent() {
+fn a_name_too_long_for_an_index_stays_in_the_payload() {
     let long = "x".repeat(200_000);
     let flat = event("agent.event.status", &json!({"agent_id": long, "source": long, "trace_id": long}));
     assert_eq!((flat.entity_id, flat.trace_id), (None, None));
@@ -170,15 +171,15 @@ fn a_name_too_long_for_an_index_names_nothing_and_is_kept_where_it_was_sent() {
 }
 
 #[test]
-fn a_key_of_any_length_tells_events_apart() {
+fn a_key_of_any_length_identifies_an_event() {
     let id = |key: &str| event("a.b", &json!({"idempotency_key": "k".repeat(1_000) + key, "payload": 1})).id;
     assert_eq!(id("1"), id("1"));
     assert_ne!(id("1"), id("2"));
 }
 
-/// A header says it of messages that do not say it themselves, and the span with it.
+/// The header applies to messages without a trace of their own.
 #[test]
-fn a_traceparent_names_the_trace_of_what_names_none() {
+fn a_traceparent_header_sets_a_missing_trace() {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let read_with = |headers: &[(&str, &str)], body: &Value| {
         let body = body.to_string();

@@ -3,13 +3,13 @@
 /** An agent. */
 export interface AgentItem {
   current_run: CurrentRun | null;
-  /** Ours: what it is for. */
+  /** Ours: description of its purpose. */
   description: string | null;
   /** Canonical id, `agent:…`. */
   id: string;
-  /** What kind of agent. */
+  /** Kind of agent. */
   kind: string | null;
-  /** Its last sign of life. */
+  /** Time of its last activity. */
   last_active: string | null;
   /** The microDAO it works for, canonical. */
   microdao_id: string | null;
@@ -18,13 +18,13 @@ export interface AgentItem {
   /** Display name. */
   name: string;
   open_lessons: OpenLessons | null;
-  /** How it is doing. */
+  /** Status. */
   status: Status;
-  /** Its last 24 hours. */
+  /** Usage in the last 24 hours. */
   usage: AgentUsage;
 }
 
-/** An agent's last 24 hours. */
+/** Usage of an agent in the last 24 hours. */
 export interface AgentUsage {
   /** Milliseconds; null before the first call. */
   avg_response_time_ms: number | null;
@@ -48,33 +48,33 @@ export interface AgentsLayer {
   total_llm_calls_24h: number;
 }
 
-/** An alert that is active. */
+/** An active alert. */
 export interface Alert {
-  /** Since when. */
+  /** Time of the acknowledgement. */
   acknowledged_at: string | null;
-  /** Who looks after it. */
+  /** User who acknowledged it. */
   acknowledged_by: string | null;
-  /** The entity it is about, by the name the producer used. */
+  /** The affected entity, by the name that the producer used. */
   entity_id: string | null;
-  /** Which of the rule's groups it is about. */
+  /** The rule's group that it concerns. */
   group: string | null;
-  /** Its name: raised again under the same one it is the same alert. */
+  /** Id; an alert raised again with the same id is the same alert. */
   id: string;
-  /** More of it. */
+  /** Details. */
   message: string | null;
-  /** What they say of it. */
+  /** Note of the acknowledgement. */
   note: string | null;
-  /** When it was raised first; it stays while the alert is active. */
+  /** Time of the first raise while the alert is active. */
   raised_at: string;
   /** The rule that raised it. */
   rule: string | null;
-  /** How urgent it is. */
+  /** Severity. */
   severity: AlertSeverity;
-  /** Until when it is not to disturb anybody; null when it is not silenced. */
+  /** End of the silence that matches it; null when none does. */
   silenced_until: string | null;
-  /** Who raised it. */
+  /** The service that raised it. */
   source: string | null;
-  /** What it is, in a line. */
+  /** Summary in one line. */
   title: string;
 }
 
@@ -86,7 +86,7 @@ export interface AlertList {
   items: Alert[];
 }
 
-/** How urgent an alert is. */
+/** Severity of an alert. */
 export type AlertSeverity = "info" | "warning" | "critical";
 
 /** State of the alert rules file. */
@@ -109,9 +109,9 @@ export interface Balance {
   token_symbol: string;
 }
 
-/** An entity that is different. */
+/** An entity that differs. */
 export type ChangedEntity = EntitySummary & {
-  /** What is different, ordered by field. */
+  /** The fields that differ, ordered by name. */
   fields: FieldChange[];
 };
 
@@ -119,15 +119,15 @@ export type ChangedEntity = EntitySummary & {
 export interface ChannelItem {
   /** Canonical id, `channel:…`. */
   id: string;
-  /** The last message. */
+  /** Time of the last message. */
   last_active: string | null;
   /** Messages in the last 24 hours of the log. */
   messages_24h: number;
   /** The microDAO it belongs to, canonical. */
   microdao_id: string | null;
-  /** Display name; the id's own part when nobody gave one. */
+  /** Display name; the id without prefix when there is none. */
   name: string;
-  /** How it is doing. */
+  /** Status. */
   status: Status;
 }
 
@@ -159,7 +159,7 @@ export interface Checks {
 export interface CityItem {
   /** Number of agents. */
   agents: number;
-  /** What it is for. */
+  /** Description of its purpose. */
   description: string | null;
   /** Canonical id, `microdao:…`. */
   id: string;
@@ -171,7 +171,7 @@ export interface CityItem {
   nodes: number;
   /** Its slug. */
   slug: string | null;
-  /** How it is doing. */
+  /** Status. */
   status: Status;
   /** Ours: balances as exact decimal strings, by token. */
   treasury: Balance[];
@@ -187,7 +187,7 @@ export interface CityLayer {
   alerts: Alert[];
   /** Ours: messaging channels. */
   channels: ChannelItem[];
-  /** How the network is doing. */
+  /** Overall health of the network. */
   health: NetworkHealth;
   /** MicroDAOs. */
   items: CityItem[];
@@ -199,7 +199,7 @@ export interface CityLayer {
   quests: unknown[];
 }
 
-/** The city service's figures; null where it has said nothing. */
+/** Figures of the city service; null before its first report. */
 export interface CityMetrics {
   /** 0 to 1. */
   activity_index: number | null;
@@ -215,23 +215,23 @@ export interface CityMetrics {
   quest_engagement: number | null;
 }
 
-/** What it takes to come from one map to another. Lists are ordered by id. */
+/** Differences between two maps. Lists are ordered by id. */
 export interface Comparison {
   /** Entities that only the second map has. */
   added: EntitySummary[];
-  /** Entities that both have, and that differ. */
+  /** Entities that differ. */
   changed: ChangedEntity[];
-  /** Entities that only the first map has, as they were there. */
+  /** Entities that only the first map has, as in the first map. */
   removed: EntitySummary[];
 }
 
-/** A run under way. */
+/** A run in progress. */
 export interface CurrentRun {
   /** The run's id, as its publisher gives it. */
   id: string | null;
-  /** How far it is, 0 to 1; null when its publisher does not say. */
+  /** Progress from 0 to 1; null when the publisher does not report it. */
   progress: number | null;
-  /** When it began. */
+  /** Start time. */
   started_at: string;
 }
 
@@ -301,17 +301,17 @@ export interface EntitiesQuery {
   cursor?: string;
 }
 
-/** One entity, whole. */
+/** One entity in full. */
 export interface EntityDetail {
-  /** Its other names, ordered. */
+  /** Its other names, sorted. */
   aliases: string[];
-  /** The item as its layer's list shows it. */
+  /** The item in the list of its home layer. */
   data: Record<string, unknown>;
   /** Canonical id. */
   id: string;
-  /** The layer it is at home in. */
+  /** Home layer. */
   layer: Layer;
-  /** What it is. */
+  /** Type of the entity. */
   type: EntityType;
 }
 
@@ -335,35 +335,35 @@ export interface EntityQuery {
 export interface EntitySummary {
   /** Canonical id. */
   id: string;
-  /** Its name. */
+  /** Display name. */
   label: string;
-  /** The layer it shows in. */
+  /** Layer that lists it. */
   layer: Layer;
-  /** How it is doing. */
+  /** Status. */
   status: Status;
-  /** What it is. */
+  /** Type of the entity. */
   type: EntityType;
 }
 
-/** What an entity is. */
+/** Type of an entity. */
 export type EntityType = "city" | "space" | "node" | "agent" | "dao" | "microdao" | "channel";
 
-/** A failed operation, or a rescue. */
+/** A failed operation, or the start of a fallback. */
 export interface Entry {
-  /** Why it failed. */
+  /** The error. */
   error: string;
-  /** Names the entry in all files that hold it. Files of the service we replace have none; there it follows from the
-   * line. */
+  /** Identifies the entry in all files that contain it. For files of the replaced service, which have no ids, it is
+   * derived from the line. */
   id: string;
-  /** What it was about: a path, a subject. */
+  /** The object of the operation: a path, a subject. */
   key: string;
-  /** `read`, `write`, `delete`, `list`…; `rescue` says that from then on last good data stands in. */
+  /** `read`, `write`, `delete`, `list`…; `rescue`: fallback data is served from then on. */
   op: string;
-  /** Whether older data stood in for what was not to be had. */
+  /** True if fallback data was served instead. */
   rescued: boolean;
-  /** What was to do it: a service, `log`, `database`. */
+  /** The component that failed: a service, `log`, `database`. */
   target: string;
-  /** When it happened. */
+  /** When the operation failed. */
   ts: string;
 }
 
@@ -435,13 +435,13 @@ export interface EventSeries {
   total: number;
 }
 
-/** A field that is different. */
+/** A field that differs. */
 export interface FieldChange {
-  /** In the second. */
+  /** Value in the second map; also `null` when it is absent. */
   after: unknown;
-  /** In the first map; `null` also where it has none. */
+  /** Value in the first map; also `null` when it is absent. */
   before: unknown;
-  /** Its name; in an object within the item, names joined by dots. */
+  /** Name; the path of a field within an object, joined by dots. */
   field: string;
 }
 
@@ -544,17 +544,17 @@ export interface JournalCheck {
   status: string;
 }
 
-/** Is anything broken? */
+/** Failed operations in a period, by target. */
 export interface JournalHealth {
   /** Failed operations by target. */
   per_target: Record<string, number>;
-  /** The minutes looked back on. */
+  /** The period in minutes, up to now. */
   period_minutes: number;
-  /** Those of them for which older data stood in. */
+  /** Failed operations served from fallback data. */
   rescued_errors: number;
-  /** Failed operations, those included for which older data stood in. */
+  /** Failed operations, including those served from fallback data. */
   total_errors: number;
-  /** Targets of three or more failed operations. */
+  /** Targets with three or more failed operations. */
   unhealthy_targets: string[];
 }
 
@@ -607,55 +607,55 @@ export interface LeaseCheck {
   token: number | null;
 }
 
-/** A version of a lesson, with what became of it. */
+/** A version of a lesson, with its review and feedback. */
 export interface Lesson {
-  /** The agent; null for what holds for all of them. */
+  /** The agent; null for a lesson that applies to all agents. */
   agent_id: string | null;
   /** The key of the lesson about the cause that this agent has in common with others; null without one. */
   cause: string | null;
-  /** How many lessons have this one as their cause. */
+  /** Number of lessons that have this one as their cause. */
   effects: number;
-  /** Ids of experiences that show it. */
+  /** Ids of experiences that support it. */
   evidence: string[];
-  /** The first time. */
+  /** Time of the first occurrence. */
   first_seen: string;
-  /** How often it is said to have helped. */
+  /** Number of reports that it helped. */
   helped: number;
-  /** The last time. */
+  /** Time of the last occurrence. */
   last_seen: string;
-  /** Names this version. */
+  /** Key of this version. */
   lesson_key: string;
-  /** How often it is said not to have helped. */
+  /** Number of reports that it did not help. */
   not_helped: number;
-  /** How often it was seen when it was learned. */
+  /** Number of occurrences when it was learned. */
   occurrences: number;
-  /** Why it was revised, confirmed, rejected or retired. */
+  /** Reason of the revision, confirmation, rejection or retirement. */
   reason: string | null;
-  /** How often the same was learned again. */
+  /** Number of times that it was learned again. */
   replay_count: number;
-  /** Whether it never helped so often that it should be retired. */
+  /** `true` if it should be retired because of many reports that it did not help. */
   retirement_proposed: boolean;
-  /** Names the lesson: the key of its first version. */
+  /** Key of the lesson, which is the key of its first version. */
   root_key: string;
   /** The rule that found it. */
   rule: string;
-  /** How much it matters. */
+  /** Severity. */
   severity: Severity;
-  /** What the rule tells apart: an error class, a model. */
+  /** The rule's distinguishing feature: an error class, a model. */
   signature: string;
-  /** Where in its life it is. */
+  /** Lifecycle state. */
   status: LessonStatus;
-  /** When it did. */
+  /** Time of the replacement. */
   superseded_at: string | null;
-  /** The version that took its place. */
+  /** Key of the version that replaced it. */
   superseded_by: string | null;
-  /** What happened, how often, since when, and what to do. */
+  /** Observation, frequency, period, and recommendation. */
   text: string;
-  /** What happened, in one line. */
+  /** Summary in one line. */
   title: string;
-  /** When it was learned, or revised. */
+  /** Time at which it was learned or revised. */
   ts: string;
-  /** From 1; a revision is the next one. */
+  /** Version, from 1; each revision increments it. */
   version: number;
 }
 
@@ -689,7 +689,7 @@ export interface LessonQuery {
   key: string;
 }
 
-/** Where in its life a lesson is. */
+/** Lifecycle state of a lesson. */
 export type LessonStatus = "candidate" | "active" | "rejected" | "superseded" | "retired";
 
 /** List lessons */
@@ -762,14 +762,14 @@ export interface LetterList {
   next_cursor: string | null;
 }
 
-/** What becomes of a letter.
+/** Status of a failed message, and its transitions.
  * 
- * | from | a retry succeeds | the last retry fails | replayed | discarded |
+ * | from | a retry succeeds | the last retry fails | replay request | discard request |
  * |---|---|---|---|---|
- * | `retrying` | it is deleted | `dead` | `replayed`; when it fails, as after any retry | `discarded` |
- * | `dead` | `replayed` | `dead` | `replayed`; `dead` when it fails | `discarded` |
- * | `replayed` | | | stays | refused |
- * | `discarded` | | | refused | stays | */
+ * | `retrying` | row deleted | `dead` | `replayed`; on failure, as after any retry | `discarded` |
+ * | `dead` | `replayed` | `dead` | `replayed`; on failure, `dead` | `discarded` |
+ * | `replayed` | | | unchanged | rejected |
+ * | `discarded` | | | rejected | unchanged | */
 export type LetterStatus = "retrying" | "dead" | "replayed" | "discarded";
 
 /** State of the map. */
@@ -786,15 +786,15 @@ export interface MapCheck {
   lag: number | null;
 }
 
-/** Where a snapshot comes from. */
+/** Origin and position of a snapshot. */
 export interface Meta {
-  /** The position this snapshot is exact at; a stream resumed from it continues without a gap. */
+  /** Position of the snapshot; a stream resumed from it continues without a gap. */
   cursor: string;
-  /** The same as the snapshot's own. */
+  /** Same as in the snapshot. */
   generated_at: string;
   /** The upstreams that have contributed data. */
   source_services: Service[];
-  /** How each upstream is doing. */
+  /** Health of each upstream. */
   sources: SourceHealth[];
   /** Version of the snapshot's shape: `1.0`. */
   version: string;
@@ -808,21 +808,21 @@ export type NetworkHealth = "green" | "yellow" | "red";
 export interface NodeItem {
   /** Ours: number of agents it runs. */
   agents: number | null;
-  /** What is wrong with it, in words. */
+  /** Problems, as text. */
   alerts: string[];
   /** Canonical id, `node:…`. */
   id: string;
-  /** When it last sent metrics. */
+  /** Time of its last metrics. */
   last_seen: string | null;
   /** Ours: milliseconds. */
   latency_ms: number | null;
-  /** What it measures. */
+  /** Metrics. */
   metrics: NodeMetrics;
   /** The microDAO that runs it, canonical. */
   microdao_id: string | null;
   /** Display name. */
   name: string;
-  /** How it is doing. */
+  /** Status. */
   status: Status;
   /** Seconds since it started. */
   uptime_seconds: number | null;
@@ -858,11 +858,11 @@ export interface NodesLayer {
   total_ram: number;
 }
 
-/** An agent's lessons that wait for their review or are handed out. */
+/** The open lessons about an agent: candidates and active ones. */
 export interface OpenLessons {
-  /** How many, as far as the map counts them: 256. */
+  /** Number of open lessons, at most 256. */
   count: number;
-  /** The keys of the newest, at most ten, newest first. */
+  /** Keys of the newest, at most ten, newest first. */
   keys: string[];
 }
 
@@ -913,7 +913,7 @@ export interface Planet {
   position: Position | null;
   /** Ours: its slug. */
   slug: string | null;
-  /** How it is doing. */
+  /** Status. */
   status: Status;
   /** Ours: balances as exact decimal strings, by token. */
   treasury: Balance[];
@@ -923,7 +923,7 @@ export interface Planet {
   type: string;
 }
 
-/** A place in the space service's scene. */
+/** Coordinates in the scene of the space service. */
 export interface Position {
   /** Scene units. */
   x: number;
@@ -983,15 +983,15 @@ export interface Ready {
   status: Readiness;
 }
 
-/** How two entities are connected. */
+/** A relation between two entities. */
 export interface Relation {
-  /** The other entity, canonical. */
+  /** Canonical id of the other entity. */
   id: string;
-  /** Its name. */
+  /** Display name. */
   label: string;
   /** `belongs_to`, `has`, `governs`, `governed_by`, `orbits`, `orbited_by`. */
   relation: string;
-  /** What it is. */
+  /** Type of the entity. */
   type: EntityType;
 }
 
@@ -1165,27 +1165,27 @@ export interface SavedSnapshotsQuery {
 /** An upstream service. */
 export type Service = "agents" | "microdao" | "dao" | "usage" | "city" | "space";
 
-/** How much it matters. */
+/** Severity of a lesson. */
 export type Severity = "low" | "medium" | "high";
 
-/** Alerts that are not to disturb anybody for a time. They are shown all the same. Which ones: those that are as `rule`, `alert`
- * and `entity_id` say, as far as these say anything. */
+/** A silence: matching alerts cause no notifications until it ends, and are still shown. An alert matches if it equals
+ * all of `rule`, `alert` and `entity_id` that are set. */
 export interface Silence {
-  /** The alert of this id. */
+  /** Id of the alert. */
   alert: string | null;
-  /** Who made it. */
+  /** User who added it. */
   by: string | null;
-  /** Since when. */
+  /** Time of creation. */
   created_at: string;
-  /** Alerts about this entity, by the name that the alert has. */
+  /** Affected entity, by the name in the alert. */
   entity_id: string | null;
-  /** Its name. */
+  /** Id. */
   id: string;
-  /** Why. */
+  /** Reason. */
   note: string | null;
-  /** Alerts of this rule. */
+  /** Rule of the alerts. */
   rule: string | null;
-  /** When it ends. */
+  /** End. */
   until: string;
 }
 
@@ -1201,7 +1201,7 @@ export interface Snapshot {
   generated_at: string;
   /** The map. */
   layers: Layers;
-  /** Where it comes from. */
+  /** Origin and position of the snapshot. */
   meta: Meta;
 }
 
@@ -1217,21 +1217,21 @@ export interface SnapshotQuery {
   at?: string;
 }
 
-/** How one upstream is doing, as `meta.sources` says it. */
+/** Health of one upstream, as in `meta.sources`. */
 export interface SourceHealth {
   /** Seconds since the last successful poll; null before the first. */
   age_seconds: number | null;
-  /** What the last failed poll said; null once a later one succeeds. */
+  /** Error of the last failed poll; null once a later one succeeds. */
   last_error: string | null;
-  /** When the last poll succeeded. */
+  /** Time of the last successful poll. */
   last_success_at: string | null;
   /** The upstream's name. */
   service: Service;
-  /** Whether its data is current. */
+  /** `true` if its data is current. */
   status: SourceStatus;
 }
 
-/** Whether a source's data can be trusted to be current. */
+/** Freshness of an upstream's data. */
 export type SourceStatus = "ok" | "stale" | "down" | "unknown";
 
 /** Space layer. */
@@ -1244,7 +1244,7 @@ export interface SpaceLayer {
 
 /** A node as the space layer shows it. */
 export interface SpaceNode {
-  /** What is wrong with it, in words. */
+  /** Problems, as text. */
   alerts: string[];
   /** 0 to 1. */
   cpu: number | null;
@@ -1256,11 +1256,11 @@ export interface SpaceNode {
   memory: number | null;
   /** Display name. */
   name: string;
-  /** How it is doing. */
+  /** Status. */
   status: Status;
 }
 
-/** How an entity is doing. */
+/** Status of an entity. */
 export type Status = "active" | "inactive" | "online" | "offline" | "warning" | "error" | "idle";
 
 /** State of the streams. */
