@@ -7,7 +7,7 @@ use super::settings::history_config;
 use super::streams;
 use crate::config::Settings;
 use crate::history;
-use crate::log::{Experiences, JetStreamLog, table};
+use crate::log::{ExperienceStream, JetStreamLog, table};
 use crate::model::Epoch;
 
 /// Gives the log a new epoch, after it was restored from a backup, and prints it. Clients that come with an older cursor get
@@ -28,11 +28,11 @@ pub async fn new_epoch(settings: Settings) -> anyhow::Result<()> {
 
 async fn renew_stream(settings: &Settings, url: &str) -> anyhow::Result<Epoch> {
     let connection = streams::connect(url).await?;
-    let experiences = Experiences::new(experience_config(settings), connection.clone());
+    let experiences = ExperienceStream::new(experience_config(settings), connection.clone());
     let epoch = JetStreamLog::new(jetstream_config(settings), connection.clone()).renew().await;
-    let restarted = if epoch.is_ok() { experiences.begin_anew().await } else { Ok(()) };
+    let deleted = if epoch.is_ok() { experiences.delete_consumer().await } else { Ok(()) };
     connection.close().await;
-    restarted?;
+    deleted?;
     Ok(epoch?)
 }
 

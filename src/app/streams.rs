@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::bus::network::{self, Report};
-use crate::bus::streams::{Difference, Taken};
-use crate::bus::{self, Connection, Declaration, NatsConfig};
+use crate::bus::network::{self, StreamReport};
+use crate::bus::streams::{SettingDifference, SubjectConflict};
+use crate::bus::{self, Connection, NatsConfig, StreamDeclaration};
 use crate::config::Settings;
 
 /// Longest wait for the NATS server.
@@ -33,29 +33,29 @@ pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
 pub(super) async fn connect(url: &str) -> anyhow::Result<Connection> {
     let connection = bus::connect(&NatsConfig { url: url.to_owned(), ..NatsConfig::default() }).await?;
     if !connection.connected(CONNECT_TIMEOUT).await {
-        let trouble = connection.trouble().unwrap_or_else(|| "no answer".to_owned());
-        anyhow::bail!("NATS cannot be reached at NATS_URL: {trouble}");
+        let error = connection.last_error().unwrap_or_else(|| "no answer".to_owned());
+        anyhow::bail!("NATS cannot be reached at NATS_URL: {error}");
     }
     Ok(connection)
 }
 
 /// Declarations of the log's stream and of the network's other streams.
-pub(super) fn declared(settings: &Settings) -> (Declaration, Vec<Declaration>) {
+pub(super) fn declared(settings: &Settings) -> (StreamDeclaration, Vec<StreamDeclaration>) {
     let replicas = settings.storage.nats_stream_replicas;
-    (Declaration::living_map(&settings.extra_subjects(), replicas), Declaration::network(replicas))
+    (StreamDeclaration::living_map(&settings.extra_subjects(), replicas), StreamDeclaration::network(replicas))
 }
 
 async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> usize {
     let (log, mut declared) = declared(settings);
-    let reports = network::survey(connection, &log, &declared, apply).await;
+    let reports = network::reconcile(connection, &log, &declared, apply).await;
     declared.push(log);
     reports.iter().zip(&declared).map(|(report, declaration)| print(report, declaration)).sum()
 }
 
 /// Prints the result for one stream; returns its number of differences.
-fn print(report: &Report, declaration: &Declaration) -> usize {
+fn print(report: &StreamReport, declaration: &StreamDeclaration) -> usize {
     let name = &report.stream;
-    for Taken { subject, stream, circular, .. } in report.taken() {
+    for SubjectConflict { subject, stream, circular, .. } in report.conflicts() {
         let then = match (circular, declaration.in_log) {
             (true, _) => ", which takes its messages from LIVING_MAP: not taken from there",
             (false, true) => "; LIVING_MAP takes it from there",
@@ -63,7 +63,7 @@ fn print(report: &Report, declaration: &Declaration) -> usize {
         };
         println!("{name}: {subject} belongs to stream {stream}{then}");
     }
-    for Difference { setting, declared, found } in report.differences() {
+    for SettingDifference { setting, declared, found } in report.differences() {
         match setting.as_str() {
             "subjects" => println!("{name}: does not record {declared}; `living-map streams apply` adds them"),
             "sources" => println!("{name}: does not take from {declared}; `living-map streams apply` adds them"),
@@ -71,11 +71,11 @@ fn print(report: &Report, declaration: &Declaration) -> usize {
         }
     }
     let missing = report.missing(declaration);
-    match &report.state {
+    match &report.status {
         Err(error) => println!("{name}: {error}"),
         Ok(_) if missing => println!("{name}: missing; `living-map streams apply` creates it"),
-        Ok(_) if report.differences().is_empty() && report.taken().is_empty() => println!("{name}: as declared"),
+        Ok(_) if report.differences().is_empty() && report.conflicts().is_empty() => println!("{name}: as declared"),
         Ok(_) => {}
     }
-    report.differences().len() + usize::from(missing) + usize::from(report.state.is_err())
+    report.differences().len() + usize::from(missing) + usize::from(report.status.is_err())
 }

@@ -1,10 +1,11 @@
-//! Waiting longer after each failure, and not in step with others who failed at the same time.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-/// The wait before attempt `attempt` (from 0): `min` doubled each time up to `max`, of which a random half is taken off.
+/// Delay before attempt number `attempt` (from 0): `min`, doubled for each attempt up to `max`, multiplied by a random factor
+/// from 0.5 to 1 so that clients that failed together do not retry together.
 #[must_use]
 pub fn delay(attempt: u32, min: Duration, max: Duration) -> Duration {
     let doubled = min.saturating_mul(2_u32.saturating_pow(attempt.min(31)));

@@ -1,4 +1,4 @@
-//! The connection: it is made in the background, made again whenever it is lost, and says how it is doing.
+//! The connection to NATS: made in the background, made again whenever it is lost, with its state.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,25 +12,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff;
 
-/// How to reach NATS.
+/// Settings of the connection.
 #[derive(Clone)]
 pub struct NatsConfig {
-    /// One address, or several of one cluster separated by commas: `nats://host:4222`, `tls://…`. The first may carry a
+    /// Address, or several of one cluster separated by commas: `nats://host:4222`, `tls://…`. The first may carry a
     /// token (`nats://token@host`) or a user and a password (`nats://user:password@host`), percent-encoded.
     pub url: String,
-    /// A credentials file (JWT and nkey); none: the address says it all.
+    /// Credentials file (JWT and nkey), if the address does not have the credentials.
     pub credentials_file: Option<PathBuf>,
-    /// The name under which the server lists this connection.
+    /// Name of this connection on the server.
     pub name: String,
-    /// The wait before the first attempt to reconnect; doubled after each failure, with jitter.
+    /// Delay before the first attempt to reconnect; doubled after each failure, with jitter.
     pub reconnect_min: Duration,
-    /// The longest wait between two attempts.
+    /// Maximum delay between two attempts.
     pub reconnect_max: Duration,
-    /// How long one attempt to connect may take.
+    /// Timeout of one attempt to connect.
     pub connect_timeout: Duration,
-    /// How long the server may take to answer a request.
+    /// Timeout of a request.
     pub request_timeout: Duration,
-    /// How often the server is pinged; after two pings without an answer the connection counts as lost.
+    /// Interval of pings; the connection counts as lost after two pings without an answer.
     pub ping_interval: Duration,
 }
 
@@ -49,88 +49,89 @@ impl Default for NatsConfig {
     }
 }
 
-/// Why no connection can be tried.
+/// Why connecting cannot be attempted.
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
-    /// An address that is none. It is not repeated here: it may hold a password.
-    #[error("the address of NATS is not valid, expected nats://host:port: {0}")]
+    /// Invalid address. The message does not repeat it, since it may contain a password.
+    #[error("the NATS address is invalid, expected nats://host:port: {0}")]
     Address(String),
     /// The credentials file cannot be read.
     #[error("the NATS credentials file {path} cannot be used: {problem}")]
     Credentials {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Error of reading it.
         problem: std::io::Error,
     },
-    /// The options contradict each other.
+    /// Contradictory options.
     #[error("the connection to NATS cannot be set up: {0}")]
     Setup(#[from] async_nats::ConnectError),
 }
 
-/// How the connection is doing.
+/// State of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Link {
-    /// Whether there is one now.
+pub struct ConnectionState {
+    /// Whether it is connected.
     pub connected: bool,
-    /// How many times there was a new one. Who depends on what the server remembers looks again when this changes.
+    /// Connections made so far. State that the server keeps for a connection must be set up again when this changes.
     pub connects: u64,
 }
 
 /// A connection to NATS. Cheap to clone; all clones are the same connection.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Another client takes its place when it broke.
-    current: Arc<ArcSwap<Current>>,
-    link: watch::Receiver<Link>,
-    trouble: Trouble,
+    /// Replaced when the client fails.
+    active: Arc<ArcSwap<ActiveClient>>,
+    state: watch::Receiver<ConnectionState>,
+    last_error: LastError,
     closing: CancellationToken,
 }
 
-/// What NATS reported since it was connected last; none when it is.
-type Trouble = Arc<Mutex<Option<String>>>;
+/// The last error that NATS reported; `None` while connected.
+type LastError = Arc<Mutex<Option<String>>>;
 
-/// Begins to connect, and returns without waiting for it: a server that is away at the start is as good as one that goes
-/// away later.
+/// Starts connecting and returns at once: a server that is unavailable at the start is handled like one that becomes
+/// unavailable later.
 ///
 /// # Errors
-/// When the address or the credentials cannot even be tried.
+/// The address is invalid, or the credentials cannot be read.
 pub async fn connect(config: &NatsConfig) -> Result<Connection, NatsError> {
     addresses(&config.url)?;
-    let (sender, link) = watch::channel(Link::default());
-    let trouble = Trouble::default();
+    let (sender, state) = watch::channel(ConnectionState::default());
+    let last_error = LastError::default();
     metrics::gauge!("living_map_nats_connected").set(0.0);
-    let own = Own { config: config.clone(), link: Arc::new(sender), trouble: Arc::clone(&trouble) };
-    let (client, ended) = own.client().await?;
-    let current = Arc::new(ArcSwap::from_pointee(client));
+    let factory =
+        ClientFactory { config: config.clone(), state: Arc::new(sender), last_error: Arc::clone(&last_error) };
+    let (client, ended) = factory.client().await?;
+    let active = Arc::new(ArcSwap::from_pointee(client));
     let closing = CancellationToken::new();
-    tokio::spawn(own.replace(Arc::downgrade(&current), ended, closing.clone()));
-    Ok(Connection { current, link, trouble, closing })
+    tokio::spawn(factory.replace(Arc::downgrade(&active), ended, closing.clone()));
+    Ok(Connection { active, state, last_error, closing })
 }
 
-/// A client and its `JetStream` requests.
+/// A client and its `JetStream` context.
 #[derive(Debug)]
-struct Current {
+struct ActiveClient {
     client: Client,
     jetstream: jetstream::Context,
 }
 
-/// What it takes to make a client.
-struct Own {
+/// Creates clients.
+struct ClientFactory {
     config: NatsConfig,
-    link: Arc<watch::Sender<Link>>,
-    trouble: Trouble,
+    state: Arc<watch::Sender<ConnectionState>>,
+    last_error: LastError,
 }
 
-impl Own {
-    /// A client, and what ends with it.
-    async fn client(&self) -> Result<(Current, CancellationToken), NatsError> {
+impl ClientFactory {
+    /// A client, and a token that is cancelled when the client ends.
+    async fn client(&self) -> Result<(ActiveClient, CancellationToken), NatsError> {
         let config = &self.config;
         let servers = addresses(&config.url)?;
         let (min, max) = (config.reconnect_min, config.reconnect_max);
-        let (link, trouble) = (Arc::clone(&self.link), Arc::clone(&self.trouble));
+        let (state, last_error) = (Arc::clone(&self.state), Arc::clone(&self.last_error));
         let ended = CancellationToken::new();
-        // the client's task owns the callback: when the one is gone, so is the other
+        // the client's task owns the callback and drops it when it ends
         let alive = Arc::new(ended.clone().drop_guard());
         let mut options = ConnectOptions::new()
             .name(&config.name)
@@ -142,9 +143,9 @@ impl Own {
                 backoff::delay(u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX), min, max)
             })
             .event_callback(move |event| {
-                let (link, trouble, alive) = (Arc::clone(&link), Arc::clone(&trouble), Arc::clone(&alive));
+                let (state, last_error, alive) = (Arc::clone(&state), Arc::clone(&last_error), Arc::clone(&alive));
                 async move {
-                    note(&event, &link, &trouble);
+                    note(&event, &state, &last_error);
                     drop(alive);
                 }
             });
@@ -160,72 +161,77 @@ impl Own {
             options = options.credentials_file(path).await.map_err(failed)?;
         }
         let client = options.connect(servers).await?;
-        Ok((Current { jetstream: jetstream::new(client.clone()), client }, ended))
+        Ok((ActiveClient { jetstream: jetstream::new(client.clone()), client }, ended))
     }
 
-    /// Makes another client whenever the one there is has ended by itself: async-nats panics at some messages (0.51: a
-    /// carriage return inside a header value), and the task that keeps the connection is gone with that.
-    async fn replace(self, current: Weak<ArcSwap<Current>>, mut ended: CancellationToken, closing: CancellationToken) {
+    /// Creates a new client whenever the active one has ended by itself: async-nats panics at some messages (0.51: a carriage
+    /// return inside a header value), which ends its connection task.
+    async fn replace(
+        self,
+        active: Weak<ArcSwap<ActiveClient>>,
+        mut ended: CancellationToken,
+        closing: CancellationToken,
+    ) {
         for attempt in 0_u32.. {
             tokio::select! {
                 () = closing.cancelled() => return,
                 () = ended.cancelled() => {}
             }
-            note(&Event::Closed, &self.link, &self.trouble);
+            note(&Event::Closed, &self.state, &self.last_error);
             let delay = backoff::delay(attempt.min(4), self.config.reconnect_min, self.config.reconnect_max);
             if closing.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
                 return;
             }
-            let Some(current) = current.upgrade() else { return };
-            tracing::error!("the NATS client broke; making another one");
+            let Some(active) = active.upgrade() else { return };
+            tracing::error!("the NATS client failed; creating a new one");
             match self.client().await {
                 Ok((client, next)) => {
-                    current.store(Arc::new(client));
+                    active.store(Arc::new(client));
                     ended = next;
                 }
-                Err(error) => tracing::error!(%error, "no other NATS client can be made; trying again"),
+                Err(error) => tracing::error!(%error, "a new NATS client cannot be created; retrying"),
             }
         }
     }
 }
 
 impl Connection {
-    /// The client as it is now; not to be kept.
+    /// The active client; must not be kept, since it may be replaced.
     #[must_use]
     pub fn client(&self) -> Client {
-        self.current.load().client.clone()
+        self.active.load().client.clone()
     }
 
-    /// The client's `JetStream` requests.
+    /// The `JetStream` context of the active client.
     #[must_use]
     pub fn jetstream(&self) -> jetstream::Context {
-        self.current.load().jetstream.clone()
+        self.active.load().jetstream.clone()
     }
 
-    /// How the connection is doing, and every change of that.
+    /// The state of the connection, and its changes.
     #[must_use]
-    pub fn link(&self) -> watch::Receiver<Link> {
-        self.link.clone()
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.state.clone()
     }
 
-    /// Waits for a connection, at most `patience`; whether there is one.
-    pub async fn connected(&self, patience: Duration) -> bool {
-        let mut link = self.link();
-        let connected = link.wait_for(|link| link.connected);
-        matches!(tokio::time::timeout(patience, connected).await, Ok(Ok(_)))
+    /// Waits for the connection, at most `timeout`; returns whether it is connected.
+    pub async fn connected(&self, timeout: Duration) -> bool {
+        let mut state = self.state();
+        let connected = state.wait_for(|state| state.connected);
+        matches!(tokio::time::timeout(timeout, connected).await, Ok(Ok(_)))
     }
 
-    /// Why there is no connection, as far as NATS said: credentials it refuses, a name nobody knows.
+    /// The error that keeps it from connecting, if NATS reported one: rejected credentials, an unknown host name.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends what is waiting to be sent, and ends the connection.
+    /// Sends buffered messages, and closes the connection.
     pub async fn close(&self) {
         self.closing.cancel();
         let client = self.client();
-        // a flush that never comes back is a connection that is gone: nothing left to do
+        // the flush does not end when the connection is lost; then there is nothing to wait for
         let _ = tokio::time::timeout(Duration::from_secs(5), client.flush()).await;
         let _ = client.drain().await;
     }
@@ -234,8 +240,8 @@ impl Connection {
 fn addresses(text: &str) -> Result<Vec<ServerAddr>, NatsError> {
     let read = |address: &str| {
         let server: ServerAddr = address.trim().parse().map_err(|error| NatsError::Address(format!("{error}")))?;
-        // the client takes an address without a host, and looks it up in vain for ever
-        if server.host().is_empty() { Err(NatsError::Address("it names no host".to_owned())) } else { Ok(server) }
+        // the client accepts an address without a host, and tries to resolve it for ever
+        if server.host().is_empty() { Err(NatsError::Address("the host is missing".to_owned())) } else { Ok(server) }
     };
     text.split(',').map(read).collect()
 }
@@ -244,33 +250,36 @@ fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-fn note(event: &Event, link: &watch::Sender<Link>, trouble: &Mutex<Option<String>>) {
-    let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+fn note(event: &Event, state: &watch::Sender<ConnectionState>, last_error: &Mutex<Option<String>>) {
+    let mut last_error = last_error.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
         Event::Connected => {
-            *trouble = None;
-            link.send_modify(|link| *link = Link { connected: true, connects: link.connects + 1 });
+            *last_error = None;
+            state.send_modify(|state| *state = ConnectionState { connected: true, connects: state.connects + 1 });
             metrics::gauge!("living_map_nats_connected").set(1.0);
             metrics::counter!("living_map_nats_connects_total").increment(1);
             tracing::info!("connected to NATS");
         }
         Event::Disconnected | Event::Closed => {
-            link.send_modify(|link| link.connected = false);
+            state.send_modify(|state| state.connected = false);
             metrics::gauge!("living_map_nats_connected").set(0.0);
-            tracing::warn!(event = %event, "no connection to NATS");
+            tracing::warn!(event = %event, "disconnected from NATS");
         }
         Event::SlowConsumer(subscription) => {
             metrics::counter!("living_map_nats_slow_consumer_total").increment(1);
-            tracing::warn!(subscription, "messages of a NATS subscription were dropped; its reader will ask again");
+            tracing::warn!(
+                subscription,
+                "a NATS subscription was too slow and messages were dropped; its reader requests them again"
+            );
         }
-        Event::LameDuckMode | Event::Draining => tracing::info!(event = %event, "the NATS connection is ending"),
+        Event::LameDuckMode | Event::Draining => tracing::info!(event = %event, "the NATS connection is closing"),
         Event::ServerError(_) | Event::ClientError(_) => {
             let report = event.to_string();
-            // each attempt to connect fails alike: once says it
-            if trouble.as_ref() != Some(&report) {
+            // every attempt to connect fails with the same error: log it once
+            if last_error.as_ref() != Some(&report) {
                 tracing::warn!(event = report, "NATS reported an error");
             }
-            *trouble = Some(report).filter(|_| !link.borrow().connected);
+            *last_error = Some(report).filter(|_| !state.borrow().connected);
         }
     }
 }
@@ -280,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_may_be_several_and_carry_secrets() {
+    fn an_address_list_may_have_credentials() {
         let servers = addresses("nats://me:p%40ss@a:4222, b:4223").unwrap();
         assert_eq!(servers.len(), 2);
         assert_eq!(decoded(servers[0].password().unwrap()), "p@ss");
@@ -288,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_without_a_host_is_refused() {
-        for nowhere in ["", ",", "nats://", "nats://:4222", "nats://a:4222,"] {
-            assert!(matches!(addresses(nowhere), Err(NatsError::Address(_))), "{nowhere:?}");
+    fn an_address_without_a_host_is_rejected() {
+        for address in ["", ",", "nats://", "nats://:4222", "nats://a:4222,"] {
+            assert!(matches!(addresses(address), Err(NatsError::Address(_))), "{address:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_wrong_address_is_refused_without_repeating_its_password() {
+    async fn an_address_error_does_not_repeat_the_password() {
         let config = NatsConfig { url: "http://me:secret@host".to_owned(), ..NatsConfig::default() };
         let error = connect(&config).await.unwrap_err().to_string();
         assert!(error.contains("nats://host:port") && !error.contains("secret"), "{error}");

@@ -1,4 +1,4 @@
-//! The streams we declare, as data.
+//! The declared streams, as data.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use super::subjects::union;
 use crate::model::subject::{MAP_SUBJECTS, Pattern};
 
-/// The stream that is the log.
+/// Stream of the event log.
 pub const LIVING_MAP: &str = "LIVING_MAP";
 
-/// The network's streams, by name: subjects, days for which a message is kept, and whether the log takes its messages
-/// from there. The log is for what people look at; experiences are for the learner alone.
+/// The network's streams: name, subjects, days of retention, and whether the log sources messages from the stream. Only the
+/// learner reads experiences, so they are not in the log.
 const NETWORK: [(&str, &[&str], u64, bool); 6] = [
     ("MESSAGES", &["message.>"], 7, true),
     ("ATTACHMENTS", &["attachment.>"], 30, true),
@@ -21,41 +21,41 @@ const NETWORK: [(&str, &[&str], u64, bool); 6] = [
     ("EXPERIENCE", &["agent.experience.v1.>"], 7, false),
 ];
 
-/// Days for which the log keeps an event.
+/// Retention of the log, days.
 const LIVING_MAP_DAYS: u64 = 7;
 
-/// A stream as we want it. Retention is by limits, storage is on disk, the oldest message goes first.
+/// Declaration of a stream. Retention by limits, storage on disk, the oldest message is discarded first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declaration {
-    /// Its name.
+pub struct StreamDeclaration {
+    /// Name.
     pub name: String,
-    /// Its subjects; none covers another.
+    /// Subjects; none covers another.
     pub subjects: Vec<String>,
-    /// Other streams whose messages it takes too; one of each at most.
-    pub sources: Vec<Source>,
-    /// Whether the log takes its messages too.
+    /// Other streams to source messages from, each at most once.
+    pub sources: Vec<StreamSource>,
+    /// Whether the log sources messages from this stream.
     pub in_log: bool,
-    /// How long it keeps a message.
+    /// Retention of a message.
     pub max_age: Duration,
-    /// How many bytes it may hold; none: as many as its age allows.
+    /// Size limit in bytes; `None` for no limit.
     pub max_bytes: Option<u64>,
-    /// How long the server recognises a message id it has seen (its own default is two minutes).
+    /// Time for which the server recognises the id of a stored message (default of nats-server: two minutes).
     pub duplicate_window: Duration,
-    /// Copies in a cluster of servers.
+    /// Replicas in a cluster of NATS servers.
     pub replicas: usize,
 }
 
-/// Another stream from which a stream takes messages. They stay there too, for the consumers of that stream.
+/// Another stream to source messages from. They stay there too, for the consumers of that stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The other stream.
+pub struct StreamSource {
+    /// Name of the other stream.
     pub stream: String,
-    /// The subjects to take; none: all.
+    /// Subjects to source; `None` for all.
     pub filter: Option<String>,
 }
 
-impl Declaration {
-    /// The log's stream: the map's subjects and `extra` ones, with `replicas` copies in a cluster of NATS servers.
+impl StreamDeclaration {
+    /// The stream of the log: the map's subjects and `extra` ones, with `replicas` replicas in a cluster of NATS servers.
     #[must_use]
     pub fn living_map(extra: &[Pattern], replicas: usize) -> Self {
         let own: Vec<String> = MAP_SUBJECTS.iter().map(|subject| (*subject).to_owned()).collect();
@@ -63,7 +63,7 @@ impl Declaration {
         Self::new(LIVING_MAP, union(&own, &extra), LIVING_MAP_DAYS, true, replicas)
     }
 
-    /// The network's other streams, each with `replicas` copies.
+    /// The network's other streams, each with `replicas` replicas.
     #[must_use]
     pub fn network(replicas: usize) -> Vec<Self> {
         let subjects = |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
@@ -105,14 +105,14 @@ impl Declaration {
         config.insert("subjects".to_owned(), json!(self.subjects));
         config.insert("discard".to_owned(), json!("old"));
         if !self.sources.is_empty() {
-            config.insert("sources".to_owned(), self.sources.iter().map(Source::to_config).collect());
+            config.insert("sources".to_owned(), self.sources.iter().map(StreamSource::to_config).collect());
         }
         config
     }
 }
 
-impl Source {
-    pub(super) fn read(config: &Value) -> Option<Self> {
+impl StreamSource {
+    pub(super) fn from_config(config: &Value) -> Option<Self> {
         let text = |name: &str| config.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         Some(Self { stream: text("name")?.to_owned(), filter: text("filter_subject").map(str::to_owned) })
     }
@@ -135,8 +135,9 @@ mod tests {
     use crate::model::subject::NETWORK_SUBJECTS;
 
     #[test]
-    fn every_subject_of_the_network_has_its_stream() {
-        let declared: Vec<String> = Declaration::network(1).into_iter().flat_map(|stream| stream.subjects).collect();
+    fn every_network_subject_has_a_stream() {
+        let declared: Vec<String> =
+            StreamDeclaration::network(1).into_iter().flat_map(|stream| stream.subjects).collect();
         assert_eq!(declared, NETWORK_SUBJECTS);
     }
 }

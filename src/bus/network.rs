@@ -1,113 +1,127 @@
-//! All declared streams at once: the network's, then the log's, which takes their messages too.
+//! All declared streams: the network's, then the log's, which sources their messages.
 //!
-//! A subject that somebody else's stream has is not claimed. The log takes its messages from there, so that they are in
-//! the one order without being taken from anybody's consumer.
+//! A subject that an undeclared stream has is not claimed. The log sources its messages from that stream, so that they are in
+//! the log's order and their other consumers are not disturbed.
 
 use super::connection::Connection;
-use super::declared::{Declaration, LIVING_MAP, Source};
+use super::declared::{LIVING_MAP, StreamDeclaration, StreamSource};
 use super::streams::{
-    Difference, Ensured, StreamError, StreamInfo, Taken, compare, ensure, info, sources_of, taken_by_others,
+    SettingDifference, StreamError, StreamInfo, StreamStatus, SubjectConflict, compare, create_or_extend,
+    find_conflicts, info, sources_of,
 };
 
-/// What was found of one declared stream.
+/// Result for one declared stream.
 #[derive(Debug)]
-pub struct Report {
-    /// The stream.
+pub struct StreamReport {
+    /// Name of the stream.
     pub stream: String,
-    /// How it is, or why that is not known or the server would not have it.
-    pub state: Result<Ensured, StreamError>,
+    /// Status, or why it could not be read or changed.
+    pub status: Result<StreamStatus, StreamError>,
 }
 
-impl Report {
-    /// What differs from the declaration.
+impl StreamReport {
+    /// Differences from the declaration.
     #[must_use]
-    pub fn differences(&self) -> &[Difference] {
-        self.state.as_ref().map_or(&[], |state| &state.differences)
+    pub fn differences(&self) -> &[SettingDifference] {
+        self.status.as_ref().map_or(&[], |status| &status.differences)
     }
 
     /// Subjects that other streams have.
     #[must_use]
-    pub fn taken(&self) -> &[Taken] {
-        self.state.as_ref().map_or(&[], |state| &state.taken)
+    pub fn conflicts(&self) -> &[SubjectConflict] {
+        self.status.as_ref().map_or(&[], |status| &status.conflicts)
     }
 
-    /// Whether it is not there although there would be something for it to hold.
+    /// Whether the stream does not exist although it would have at least one subject.
     #[must_use]
-    pub fn missing(&self, declaration: &Declaration) -> bool {
-        let all_taken =
-            || declaration.subjects.iter().all(|subject| self.taken().iter().any(|one| one.subject == *subject));
-        self.state.as_ref().is_ok_and(|state| state.info.is_none() && !all_taken())
+    pub fn missing(&self, declaration: &StreamDeclaration) -> bool {
+        let all_conflict =
+            || declaration.subjects.iter().all(|subject| self.conflicts().iter().any(|one| one.subject == *subject));
+        self.status.as_ref().is_ok_and(|status| status.info.is_none() && !all_conflict())
     }
 }
 
-/// Compares all declared streams with the server's; when told to `apply`, makes and extends those that differ. The log's
-/// report is the last one. A stream of the network that cannot be had does not stop the others.
-pub async fn survey(connection: &Connection, log: &Declaration, network: &[Declaration], apply: bool) -> Vec<Report> {
+/// Compares all declared streams with the server's, and with `apply` creates and extends those that differ. The log's
+/// report is the last one. A failure of one stream does not stop the others.
+pub async fn reconcile(
+    connection: &Connection,
+    log: &StreamDeclaration,
+    network: &[StreamDeclaration],
+    apply: bool,
+) -> Vec<StreamReport> {
     let mut reports = Vec::with_capacity(network.len() + 1);
     let mut log = log.clone();
     for declaration in network {
-        let state = look_at(connection, declaration, apply).await;
-        if let Ok(state) = &state
+        let status = reconcile_one(connection, declaration, apply).await;
+        if let Ok(status) = &status
             && declaration.in_log
         {
-            add(&mut log.sources, own_source(declaration, state));
-            add(&mut log.sources, sources_of(&state.taken));
+            add(&mut log.sources, source_of(declaration, status));
+            add(&mut log.sources, sources_of(&status.conflicts));
         }
-        reports.push(Report { stream: declaration.name.clone(), state });
+        reports.push(StreamReport { stream: declaration.name.clone(), status });
     }
-    let state = log_of(connection, log, apply).await;
-    reports.push(Report { stream: LIVING_MAP.to_owned(), state });
+    let status = reconcile_log(connection, log, apply).await;
+    reports.push(StreamReport { stream: LIVING_MAP.to_owned(), status });
     reports
 }
 
-async fn log_of(connection: &Connection, mut log: Declaration, apply: bool) -> Result<Ensured, StreamError> {
-    let first = look_at(connection, &log, apply).await?;
-    if first.taken.is_empty() {
+async fn reconcile_log(
+    connection: &Connection,
+    mut log: StreamDeclaration,
+    apply: bool,
+) -> Result<StreamStatus, StreamError> {
+    let first = reconcile_one(connection, &log, apply).await?;
+    if first.conflicts.is_empty() {
         return Ok(first);
     }
-    // what others have of its own subjects comes from them
-    add(&mut log.sources, sources_of(&first.taken));
-    log.subjects.retain(|subject| !first.taken.iter().any(|taken| taken.subject == *subject));
-    let mut second = look_at(connection, &log, apply).await?;
-    second.taken.extend(first.taken);
+    // the log's own subjects that other streams have are sourced from those
+    add(&mut log.sources, sources_of(&first.conflicts));
+    log.subjects.retain(|subject| !first.conflicts.iter().any(|conflict| conflict.subject == *subject));
+    let mut second = reconcile_one(connection, &log, apply).await?;
+    second.conflicts.extend(first.conflicts);
     Ok(second)
 }
 
-async fn look_at(connection: &Connection, declaration: &Declaration, apply: bool) -> Result<Ensured, StreamError> {
+async fn reconcile_one(
+    connection: &Connection,
+    declaration: &StreamDeclaration,
+    apply: bool,
+) -> Result<StreamStatus, StreamError> {
     if apply {
-        return ensure(connection, declaration).await;
+        return create_or_extend(connection, declaration).await;
     }
     let found = info(connection, &declaration.name).await?;
     let complete = |info: &StreamInfo| compare(declaration, info).iter().all(|one| one.setting != "subjects");
     if let Some(info) = found.clone().filter(complete) {
-        return Ok(Ensured { differences: compare(declaration, &info), taken: Vec::new(), info: Some(info) });
+        return Ok(StreamStatus { differences: compare(declaration, &info), conflicts: Vec::new(), info: Some(info) });
     }
-    let taken = taken_by_others(connection, declaration).await?;
-    let mut left = declaration.clone();
-    left.subjects.retain(|subject| !taken.iter().any(|taken| taken.subject == *subject));
-    let differences = found.as_ref().map(|info| compare(&left, info)).unwrap_or_default();
-    Ok(Ensured { info: found, differences, taken })
+    let conflicts = find_conflicts(connection, declaration).await?;
+    let mut available = declaration.clone();
+    available.subjects.retain(|subject| !conflicts.iter().any(|conflict| conflict.subject == *subject));
+    let differences = found.as_ref().map(|info| compare(&available, info)).unwrap_or_default();
+    Ok(StreamStatus { info: found, differences, conflicts })
 }
 
-/// The stream itself as a source, when it is there and has any of its subjects.
-fn own_source(declaration: &Declaration, state: &Ensured) -> Vec<Source> {
+/// The declared stream as a source, when it exists and has any of its subjects.
+fn source_of(declaration: &StreamDeclaration, status: &StreamStatus) -> Vec<StreamSource> {
     let own: Vec<&String> = declaration
         .subjects
         .iter()
-        .filter(|subject| !state.taken.iter().any(|taken| taken.subject == **subject))
+        .filter(|subject| !status.conflicts.iter().any(|conflict| conflict.subject == **subject))
         .collect();
-    if state.info.is_none() {
+    if status.info.is_none() {
         return Vec::new();
     }
     match own.as_slice() {
         [] => Vec::new(),
-        [one] => vec![Source { stream: declaration.name.clone(), filter: Some((*one).clone()) }],
-        _ => vec![Source { stream: declaration.name.clone(), filter: None }],
+        [one] => vec![StreamSource { stream: declaration.name.clone(), filter: Some((*one).clone()) }],
+        _ => vec![StreamSource { stream: declaration.name.clone(), filter: None }],
     }
 }
 
-/// Adds sources; of a stream that is named twice, with different filters, everything is taken.
-fn add(sources: &mut Vec<Source>, more: Vec<Source>) {
+/// Adds sources; a stream named twice with different filters is sourced without a filter.
+fn add(sources: &mut Vec<StreamSource>, more: Vec<StreamSource>) {
     for one in more {
         match sources.iter_mut().find(|has| has.stream == one.stream) {
             Some(has) if has.filter != one.filter => has.filter = None,

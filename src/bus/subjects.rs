@@ -1,6 +1,7 @@
-//! Which subject patterns cover or overlap which. The server refuses a stream with a subject that another stream has.
+//! Whether subject patterns cover or overlap each other. The server rejects a stream with a subject that overlaps one of
+//! another stream.
 
-/// Whether every subject that `narrow` stands for is one that `wide` stands for.
+/// Whether `wide` matches every subject that `narrow` matches.
 #[must_use]
 pub fn covers(wide: &str, narrow: &str) -> bool {
     let mut narrow = narrow.split('.');
@@ -16,7 +17,7 @@ pub fn covers(wide: &str, narrow: &str) -> bool {
     narrow.next().is_none()
 }
 
-/// Whether there is a subject that both stand for.
+/// Whether there is a subject that both patterns match.
 #[must_use]
 pub fn overlap(one: &str, other: &str) -> bool {
     let mut other = other.split('.');
@@ -31,8 +32,8 @@ pub fn overlap(one: &str, other: &str) -> bool {
     other.next().is_none()
 }
 
-/// The shortest list that stands for all that either list stands for: nothing of `existing` is lost, and what another
-/// pattern covers is left out, since a server refuses overlapping subjects in one stream too.
+/// The shortest list that matches all subjects of both lists. Patterns covered by another one are left out, since the server
+/// rejects overlapping subjects in one stream too.
 #[must_use]
 pub fn union(existing: &[String], wanted: &[String]) -> Vec<String> {
     let mut all: Vec<String> = Vec::with_capacity(existing.len() + wanted.len());
@@ -52,7 +53,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn covering_and_overlapping_as_the_server_sees_them() {
+    fn patterns_cover_and_overlap_as_on_the_server() {
         for (wide, narrow, covered, overlapping) in [
             ("a.>", "a.b", true, true),
             ("a.>", "a.*", true, true),
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_streams_do_not_overlap() {
+    fn declared_streams_do_not_overlap() {
         let all: Vec<&str> = MAP_SUBJECTS.iter().chain(NETWORK_SUBJECTS).copied().collect();
         for (at, one) in all.iter().enumerate() {
             for other in &all[at + 1..] {
@@ -91,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_covered_pattern_matches_its_cover_matches(
+        fn a_covering_pattern_matches_all_that_the_covered_one_does(
             wide in "([ab*]\\.){0,2}[ab*>]", narrow in "([ab*]\\.){0,2}[ab*>]", subject in "([ab]\\.){0,3}[ab]",
         ) {
             let matches = |pattern: &str| pattern.parse::<Pattern>().unwrap().matches(&subject);

@@ -12,7 +12,7 @@ use crate::dead_letters::{DeadLetterQueue, FailedMessage};
 use crate::history::{HistoryError, Storage};
 use crate::journal::Journal;
 use crate::lease::Leadership;
-use crate::log::{ExperienceConfig, Experiences, OpenLog};
+use crate::log::{ExperienceConfig, ExperienceStream, OpenLog};
 use crate::tasks::{Stage, Tasks};
 
 /// Settings of the learner and of the stream that it reads.
@@ -70,7 +70,7 @@ fn source(
     let (history, lessons) = (Arc::clone(&storage.history), Arc::clone(&storage.lessons));
     move || -> Box<dyn Source> {
         match &connection {
-            Some(connection) => Box::new(StreamSource::new(Experiences::new(config.clone(), connection.clone()))),
+            Some(connection) => Box::new(StreamSource::new(ExperienceStream::new(config.clone(), connection.clone()))),
             None => Box::new(TableSource::new(
                 Arc::clone(&log),
                 Arc::clone(&history),

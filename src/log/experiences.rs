@@ -1,6 +1,6 @@
-//! The stream of experiences: a durable pull consumer with explicit acknowledgement, and the stream's past to read again.
+//! The stream of experiences: a durable pull consumer with explicit acknowledgements, and reading delivered messages again.
 //!
-//! It is no log: nobody needs its positions but the learner, and what is acknowledged is not delivered again.
+//! It is not part of the event log: only the learner uses its positions, and acknowledged messages are not delivered again.
 
 use std::time::Duration;
 
@@ -18,109 +18,109 @@ use super::writer::is_not_found;
 use crate::bus::Connection;
 use crate::model::{Epoch, LogEntry};
 
-/// Longest wait for connecting when the stream is opened.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for connecting when the consumer is opened.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How the stream is read.
+/// Settings of reading the stream.
 #[derive(Debug, Clone)]
 pub struct ExperienceConfig {
-    /// The stream.
+    /// Name of the stream.
     pub stream: String,
-    /// The subjects in it.
+    /// Subjects to read.
     pub subject: String,
-    /// The durable consumer.
+    /// Name of the durable consumer.
     pub durable: String,
-    /// How long the server waits for an acknowledgement before it delivers again.
+    /// Time after which the server delivers an unacknowledged message again.
     pub ack_wait: Duration,
-    /// How often it delivers at most.
+    /// Maximum number of deliveries of a message.
     pub max_deliver: i64,
     /// Messages fetched at a time.
     pub batch: usize,
-    /// How long a fetch waits.
+    /// Timeout of a fetch.
     pub fetch_timeout: Duration,
-    /// Messages asked for at a time when the past is read.
+    /// Messages requested at a time when delivered messages are read again.
     pub read_batch: usize,
-    /// How often an idle server says that it is there while the past is read.
+    /// Interval of idle heartbeats while delivered messages are read again.
     pub heartbeat: Duration,
 }
 
-/// Where the durable consumer is.
+/// Position of the durable consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// When the stream was made: another one is another stream.
+pub struct ConsumerPosition {
+    /// Time of creation of the stream, which tells streams of the same name apart.
     pub created: DateTime<Utc>,
-    /// Everything up to here is acknowledged.
+    /// All messages up to this sequence are acknowledged.
     pub acked: u64,
-    /// Everything up to here was delivered to somebody.
+    /// All messages up to this sequence were delivered.
     pub delivered: u64,
 }
 
 /// A delivered message.
 pub struct Delivery {
-    /// What it says; the epoch is none.
+    /// The message as an entry, with epoch 0.
     pub entry: LogEntry,
-    /// Its bytes.
+    /// Body of the message.
     pub body: bytes::Bytes,
-    /// How often it was delivered, from 1.
+    /// Number of deliveries, from 1.
     pub attempts: i64,
-    /// Messages behind it in the stream.
+    /// Messages after this one in the stream.
     pub pending: u64,
     acker: Acker,
 }
 
 impl Delivery {
-    /// Its effect is durable: it is not delivered again.
+    /// Acknowledges the message, once its effect is durable.
     ///
     /// # Errors
-    /// There is no connection; it will be delivered again.
+    /// Disconnected; the message will be delivered again.
     pub async fn ack(&self) -> Result<(), LogError> {
         self.acker.ack().await.map_err(|error| unavailable(&error))
     }
 
-    /// Somebody is at work on it: it is not delivered again for now.
+    /// Restarts the timeout of the acknowledgement, while the message is being processed.
     ///
     /// # Errors
-    /// There is no connection.
+    /// Disconnected.
     pub async fn in_progress(&self) -> Result<(), LogError> {
         self.acker.ack_with(AckKind::Progress).await.map_err(|error| unavailable(&error))
     }
 }
 
-/// The stream of experiences.
+/// Stream of experiences.
 #[derive(Debug, Clone)]
-pub struct Experiences {
+pub struct ExperienceStream {
     config: ExperienceConfig,
     connection: Connection,
 }
 
-/// The durable consumer, opened.
+/// The opened durable consumer.
 #[derive(Debug)]
-pub struct Open {
+pub struct ExperienceConsumer {
     consumer: Consumer<pull::Config>,
-    /// Where it is.
-    pub place: Place,
+    /// Position when it was opened.
+    pub position: ConsumerPosition,
 }
 
-impl Experiences {
+impl ExperienceStream {
     /// The stream over `connection`.
     #[must_use]
     pub const fn new(config: ExperienceConfig, connection: Connection) -> Self {
         Self { config, connection }
     }
 
-    /// How it is read.
+    /// The settings.
     #[must_use]
     pub const fn config(&self) -> &ExperienceConfig {
         &self.config
     }
 
-    /// Finds or makes the durable consumer.
+    /// Finds or creates the durable consumer.
     ///
     /// # Errors
-    /// There is no connection, or no such stream.
-    pub async fn open(&self) -> Result<Open, LogError> {
-        if !self.connection.connected(PATIENCE).await {
-            return Err(LogError::Unavailable("no connection to NATS".to_owned()));
+    /// Disconnected, or the stream is missing.
+    pub async fn open_consumer(&self) -> Result<ExperienceConsumer, LogError> {
+        if !self.connection.connected(CONNECT_TIMEOUT).await {
+            return Err(LogError::Unavailable("disconnected from NATS".to_owned()));
         }
         let config = &self.config;
         let jetstream = self.connection.jetstream();
@@ -137,16 +137,20 @@ impl Experiences {
         let made = jetstream.create_consumer_on_stream(declared, &config.stream).await;
         let consumer = made.map_err(|error| unavailable(&error))?;
         let info = consumer.cached_info();
-        let place = Place { created, acked: info.ack_floor.stream_sequence, delivered: info.delivered.stream_sequence };
-        Ok(Open { consumer, place })
+        let position = ConsumerPosition {
+            created,
+            acked: info.ack_floor.stream_sequence,
+            delivered: info.delivered.stream_sequence,
+        };
+        Ok(ExperienceConsumer { consumer, position })
     }
 
-    /// Gives up the durable consumer: the next one to open it begins with the stream. Lessons that are known already are
-    /// known by their keys.
+    /// Deletes the durable consumer, so that the whole stream is delivered again. Lessons learned before are recognised by
+    /// their keys.
     ///
     /// # Errors
-    /// There is no connection.
-    pub async fn begin_anew(&self) -> Result<(), LogError> {
+    /// Disconnected.
+    pub async fn delete_consumer(&self) -> Result<(), LogError> {
         let jetstream = self.connection.jetstream();
         match jetstream.delete_consumer_from_stream(&self.config.durable, &self.config.stream).await {
             Ok(_) => Ok(()),
@@ -155,20 +159,19 @@ impl Experiences {
         }
     }
 
-    /// What was delivered up to `place`, in the stream's order, from `memory` before its first message that is not
-    /// acknowledged.
+    /// Messages delivered up to `position`, in the stream's order, starting `memory` before the last acknowledged one.
     ///
     /// # Errors
     /// The stream cannot be read now.
-    pub async fn past(
+    pub async fn read_delivered(
         &self,
-        place: &Place,
+        position: &ConsumerPosition,
         memory: TimeDelta,
     ) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
         let jetstream = self.connection.jetstream();
         let stream = jetstream.get_stream(&self.config.stream).await.map_err(|error| unavailable(&error))?;
-        // what was acknowledged last may be gone, being old: then all there is comes after it
-        let since = match stream.get_raw_message(place.acked.max(1)).await {
+        // the last acknowledged message may have been deleted by retention: then all messages come after it
+        let since = match stream.get_raw_message(position.acked.max(1)).await {
             Ok(message) => message.time.checked_sub_signed(memory),
             Err(_) => None,
         };
@@ -199,27 +202,27 @@ impl Experiences {
             .messages()
             .await
             .map_err(|error| unavailable(&error))?;
-        let past = Past { messages, delivered: 0, until: place.delivered, ended: false };
-        let entries = futures::stream::unfold(past, |mut past| async {
-            let entry = past.next().await?;
-            Some((entry, past))
+        let delivered = DeliveredEntries { messages, delivered: 0, until: position.delivered, ended: false };
+        let entries = futures::stream::unfold(delivered, |mut delivered| async {
+            let entry = delivered.next().await?;
+            Some((entry, delivered))
         });
         Ok(entries.boxed())
     }
 }
 
-/// The stream's past, up to its end.
-struct Past {
+/// Delivered messages read again.
+struct DeliveredEntries {
     messages: pull::Stream,
-    /// Messages that came.
+    /// Messages received.
     delivered: u64,
-    /// The last position that is wanted.
+    /// Last sequence to return.
     until: u64,
     ended: bool,
 }
 
-impl Past {
-    /// The next entry. Behind the last one nothing is waited for.
+impl DeliveredEntries {
+    /// The next entry; `None` after the last one, without waiting for new messages.
     async fn next(&mut self) -> Option<Result<LogEntry, LogError>> {
         if self.ended {
             return None;
@@ -227,7 +230,7 @@ impl Past {
         let entry = match self.messages.next().await {
             Some(Ok(message)) => self.read(&message),
             Some(Err(error)) => Err(unavailable(&error)),
-            None => Err(LogError::Unavailable("the consumer is gone".to_owned())),
+            None => Err(LogError::Unavailable("the consumer was deleted".to_owned())),
         };
         self.ended |= entry.is_err();
         match entry {
@@ -239,7 +242,7 @@ impl Past {
     fn read(&mut self, message: &Message) -> Result<LogEntry, LogError> {
         let info = message.info().map_err(|error| LogError::Unavailable(error.to_string()))?;
         self.delivered += 1;
-        // a message that is missing in between makes all that follows worthless
+        // learning depends on every message in order
         if info.consumer_sequence != self.delivered {
             return Err(LogError::Unavailable("a delivery was lost".to_owned()));
         }
@@ -248,41 +251,41 @@ impl Past {
     }
 }
 
-impl Open {
-    /// The next messages: those that are there, or the first ones that come in time.
+impl ExperienceConsumer {
+    /// The available messages, or else the first one that arrives before the timeout.
     ///
     /// # Errors
-    /// There is no connection, or the consumer is gone.
+    /// Disconnected, or the consumer was deleted.
     pub async fn fetch(&self, config: &ExperienceConfig) -> Result<Vec<Delivery>, LogError> {
         let ready = self.consumer.fetch().max_messages(config.batch).messages().await;
-        let deliveries = collect(ready.map_err(|error| unavailable(&error))?, PATIENCE).await?;
+        let deliveries = collect(ready.map_err(|error| unavailable(&error))?, CONNECT_TIMEOUT).await?;
         if !deliveries.is_empty() {
             return Ok(deliveries);
         }
-        // one only: a request that is given up would be sent messages that nobody takes
+        // request one only: messages sent to an abandoned request would be lost until redelivery
         let next = self.consumer.batch().max_messages(1).expires(config.fetch_timeout).messages().await;
-        collect(next.map_err(|error| unavailable(&error))?, config.fetch_timeout + PATIENCE).await
+        collect(next.map_err(|error| unavailable(&error))?, config.fetch_timeout + CONNECT_TIMEOUT).await
     }
 }
 
-/// A request's messages, to its end.
-async fn collect(mut messages: pull::Batch, patience: Duration) -> Result<Vec<Delivery>, LogError> {
-    let deadline = tokio::time::Instant::now() + patience;
+/// All messages of a request.
+async fn collect(mut messages: pull::Batch, timeout: Duration) -> Result<Vec<Delivery>, LogError> {
+    let deadline = tokio::time::Instant::now() + timeout;
     let mut deliveries = Vec::new();
     loop {
-        // the server ends a request by itself; one that is away does not
+        // the server ends a request by itself, unless it is unavailable
         match tokio::time::timeout_at(deadline, messages.next()).await {
             Ok(Some(Ok(message))) => deliveries.extend(delivery(message)),
             Ok(None) => return Ok(deliveries),
-            // what came is still good
+            // received messages are valid
             Ok(Some(Err(_))) | Err(_) if !deliveries.is_empty() => return Ok(deliveries),
             Ok(Some(Err(error))) => return Err(LogError::Unavailable(error.to_string())),
-            Err(_) => return Err(LogError::Unavailable("the server did not answer in time".to_owned())),
+            Err(_) => return Err(LogError::Unavailable("the NATS server did not answer in time".to_owned())),
         }
     }
 }
 
-/// What has no position is no message of the stream.
+/// `None` for a message without a position, which is not one of the stream.
 fn delivery(message: Message) -> Option<Delivery> {
     let (entry, attempts, pending) = {
         let info = message.info().ok()?;

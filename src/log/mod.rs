@@ -1,5 +1,5 @@
-//! The one ordered log. Two implementations, one shared test suite: the `JetStream` stream `LIVING_MAP`, and the table log
-//! of one process over its [`crate::history`].
+//! The event log: all events in one order. Two implementations with one shared test suite: the `JetStream` stream
+//! `LIVING_MAP`, and the table log of a single process in its [`crate::history`].
 
 mod dead_letters;
 pub mod experiences;
@@ -18,74 +18,74 @@ use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 use crate::telemetry::{self, TARGET};
 
 pub use dead_letters::dead_letter_publisher;
-pub use experiences::{ExperienceConfig, Experiences};
+pub use experiences::{ExperienceConfig, ExperienceStream};
 pub use jetstream::{JetStreamConfig, JetStreamLog};
 pub use open::{LogConfig, LogHandles, NatsLogConfig, OpenLog};
 pub use table::{LogProcessor, TableLog, TableLogConfig};
 pub use writer::{HistoryProcessor, HistoryWriter, WriterConfig, WriterStatus};
 
-/// Why the log could not do what it was asked.
+/// Error of the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// It is away; the same call may succeed later.
-    #[error("the log is not available: {0}")]
+    /// The log is unavailable; the same call may succeed later.
+    #[error("the event log is unavailable: {0}")]
     Unavailable(String),
-    /// It does not take events of this subject.
-    #[error("no stream of the log records the subject '{0}'")]
+    /// The log does not record this subject.
+    #[error("the event log does not record the subject '{0}'")]
     NotRecorded(String),
-    /// The event is larger than the log takes.
-    #[error("the event is {size} bytes, the log takes at most {limit}")]
+    /// The event is too large.
+    #[error("the event has {size} bytes; the event log accepts at most {limit}")]
     TooLarge {
-        /// Bytes of the event.
+        /// Size of the event, bytes.
         size: usize,
-        /// Bytes the log takes.
+        /// Limit of the log, bytes.
         limit: usize,
     },
-    /// The database behind the log cannot hold this event.
+    /// The database of the log rejected the event.
     #[error("the event cannot be stored: {0}")]
     Refused(String),
-    /// The position asked for was dropped already.
-    #[error("the log begins at {oldest} now")]
+    /// Entries after the requested position were deleted.
+    #[error("the requested entries were deleted; the event log begins at position {oldest}")]
     Truncated {
-        /// The oldest position held.
+        /// First position of the log.
         oldest: u64,
     },
-    /// The log is another one than the caller knew.
-    #[error("the log was recreated; it is {0} now")]
+    /// The log has another epoch than the one requested.
+    #[error("the event log was recreated; its epoch is {0}")]
     EpochChanged(Epoch),
 }
 
-/// What became of one appended event.
+/// Result of appending one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// The event's id.
+    /// Id of the event.
     pub id: Uuid,
-    /// Its position; for a duplicate that of the first one, if it is still known. None for an event that another stream
-    /// took, from which the log takes it in a moment.
+    /// Position of the event; for a duplicate that of the first one, if it is still known. `None` for an event stored in
+    /// another stream, from which the log sources it a moment later.
     pub cursor: Option<Cursor>,
-    /// Whether the log had it already.
+    /// Whether the log had the event already.
     pub duplicate: bool,
 }
 
-/// What the log holds.
+/// Epoch, first and last position of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Its identity.
+    /// Epoch of the log.
     pub epoch: Epoch,
-    /// The oldest position held; `last + 1` when it holds nothing.
+    /// First position; `last + 1` when the log is empty.
     pub first: u64,
-    /// The newest position; 0 before the first event.
+    /// Last position; 0 before the first event.
     pub last: u64,
-    /// When the oldest event was taken.
+    /// Time when the first event was stored.
     pub first_at: Option<DateTime<Utc>>,
 }
 
-/// A span for an append of so many events.
+/// A span for an append of `events` events.
 fn append_span(events: usize) -> Span {
     tracing::info_span!(target: TARGET, "append", otel.kind = "producer", messaging.batch.message_count = events)
 }
 
-/// Says of events of no trace that they belong to the current one.
+/// Adds events without a trace to the current one.
 fn join_trace(events: &mut [NewEvent]) {
     if let Some(here) = telemetry::current() {
         for new in events {
@@ -94,24 +94,24 @@ fn join_trace(events: &mut [NewEvent]) {
     }
 }
 
-/// The ordered log.
+/// The event log.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
-    /// Appends events, in order; durable when it returns. One result for each, since one may be refused and the next
-    /// taken.
+    /// Appends events in order; they are durable when this returns. Returns one result for each event, since one may be
+    /// rejected and the next accepted.
     async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>>;
 
-    /// What the log holds now.
+    /// Current bounds of the log.
     async fn bounds(&self) -> Result<Bounds, LogError>;
 
-    /// Every entry after position `after`, in order, without a gap and without an end: at its end the stream waits for
-    /// more, and over an outage it reconnects by itself.
+    /// A stream of all entries after position `after`, in order and without gaps. At the end of the log it waits for more,
+    /// and after an outage it reconnects.
     ///
-    /// An error item ends the stream: [`LogError::Truncated`] when entries were dropped before they could be read,
-    /// [`LogError::EpochChanged`] when the log is another one.
+    /// An error item ends the stream: [`LogError::Truncated`] when entries were deleted before they could be read,
+    /// [`LogError::EpochChanged`] when the log has another epoch.
     async fn read(&self, epoch: Epoch, after: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError>;
 
-    /// Whether events can be appended and read right now; the reason if not.
+    /// Checks that events can be appended and read now.
     async fn ready(&self) -> Result<(), LogError>;
 
     /// `jetstream` or `table`.

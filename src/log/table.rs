@@ -1,8 +1,7 @@
-//! The log of one process: the history table itself. An append is a row with the next position; a reader reads rows.
+//! The log of one process: the history table. An append inserts a row with the next position; a reader reads rows.
 //!
-//! One task writes: it commits what has come together meanwhile in one transaction, so that many small
-//! appends cost one `fsync`. Positions are given out without a gap, only to new events, and only readers' eyes decide when
-//! they exist: nobody sees an entry before it is durable.
+//! One task writes. It commits all appends that have arrived meanwhile in one transaction, so that many small appends cost
+//! one `fsync`. Positions have no gaps and are assigned only to new events; readers see an entry once it is durable.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +12,10 @@ use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::Instrument;
 
-use self::batch::Append;
-use self::reader::Reader;
-use self::tail::Tail;
-use self::writer::Writer;
+use self::batch::AppendRequest;
+use self::reader::TableReader;
+use self::recent::RecentEntries;
+use self::writer::TableWriter;
 use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
 use crate::dead_letters::DeadLetterQueue;
 use crate::history::{History, HistoryError};
@@ -26,36 +25,36 @@ use crate::model::{Epoch, LogEntry, NewEvent};
 mod batch;
 mod processor;
 mod reader;
-mod tail;
+mod recent;
 mod writer;
 
 pub use processor::LogProcessor;
 
-/// The name of who tries again to append what the database refused.
+/// Name of the processor that appends rejected events again.
 pub const PROCESSOR: &str = "log";
 
 /// Settings of the table log.
 #[derive(Debug, Clone)]
 pub struct TableLogConfig {
-    /// Subjects that are recorded beyond the map's and the network's own.
+    /// Recorded subjects besides the map's and the network's own.
     pub extra_subjects: Vec<Pattern>,
-    /// The largest event, in bytes of its JSON. The default is what NATS takes.
+    /// Maximum size of an event, in bytes of its JSON. The default is that of NATS.
     pub max_event_bytes: usize,
-    /// Appends are committed together until they have this many events; one append is never divided.
+    /// Events after which no more appends are added to a transaction; one append is never divided.
     pub batch_events: usize,
-    /// Or this many bytes.
+    /// Bytes after which no more appends are added to a transaction.
     pub batch_bytes: usize,
-    /// Bytes of events that may wait to be written; further appends wait for room.
+    /// Maximum size of events waiting to be written, bytes; further appends wait.
     pub queue_bytes: usize,
-    /// Appends that may wait to be written.
+    /// Maximum number of appends waiting to be written.
     pub queue_appends: usize,
-    /// Recent entries kept in memory, so that readers at the end need not ask the database.
+    /// Recent entries kept in memory, so that readers at the end of the log do not query the database.
     pub tail_events: usize,
-    /// And their bytes.
+    /// Maximum size of the recent entries, bytes.
     pub tail_bytes: usize,
-    /// Entries that a reader asks the database for at a time.
+    /// Entries that a reader queries at a time.
     pub page_events: u32,
-    /// From one attempt to reach an absent database to the next.
+    /// Delay between two attempts to reach an unavailable database.
     pub retry_interval: Duration,
 }
 
@@ -76,38 +75,38 @@ impl Default for TableLogConfig {
     }
 }
 
-/// The table log. Its writer ends when this is dropped, after what was appended is written.
+/// The table log. Its writer task ends when this is dropped, after it has written pending appends.
 pub struct TableLog {
-    shared: Arc<Shared>,
+    state: Arc<TableState>,
     recorded: Vec<Pattern>,
-    appends: mpsc::Sender<Append>,
-    /// One permit for each KiB that may wait.
+    appends: mpsc::Sender<AppendRequest>,
+    /// One permit for each KiB that may wait to be written.
     room: Arc<Semaphore>,
 }
 
-/// What the writer and the readers share.
-struct Shared {
+/// State shared by the writer and the readers.
+struct TableState {
     history: Arc<dyn History>,
     config: TableLogConfig,
     /// Accepts events that the database rejects; without it only their publisher gets the error.
     dead_letters: Option<DeadLetterQueue>,
     epoch: Epoch,
-    /// The newest durable position.
+    /// The last durable position.
     last: watch::Sender<u64>,
-    tail: Mutex<Tail>,
-    /// Why nothing can be appended just now.
-    trouble: Mutex<Option<String>>,
+    recent: Mutex<RecentEntries>,
+    /// Error that keeps events from being appended.
+    write_error: Mutex<Option<String>>,
 }
 
 impl TableLog {
-    /// Opens the log that is in `history` and starts its writer. In a database that was restored from a backup it is a new
-    /// log with the old one's entries: the restored one would give the positions that it has lost to other events.
+    /// Opens the log in `history` and starts its writer. In a database restored from a backup, the log gets a new epoch, since
+    /// it gives positions that were lost with the old database to other events.
     ///
     /// Metrics: `living_map_log_appends_total` by `result` (`appended`, `duplicate`, `refused`, `unavailable`),
     /// `living_map_log_batch_events`, `living_map_log_commit_seconds`.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`] when the database is away, and when another process has the log open: it has one writer.
+    /// [`LogError::Unavailable`] when the database is unavailable, and when another process has the log open: it has one writer.
     pub async fn open(
         config: TableLogConfig,
         history: Arc<dyn History>,
@@ -120,21 +119,21 @@ impl TableLog {
         lock_alone(&*history).await?;
         if let Some(reason) = history.table_log_copied().await.map_err(unavailable)? {
             let epoch = history.renew_table_log().await.map_err(unavailable)?;
-            tracing::error!(reason, %epoch, "the database is another copy than the one written last; its log counts as a new one");
+            tracing::error!(reason, %epoch, "the database is not the copy that was written last; its log has a new epoch");
         }
-        let shared = Arc::new(Shared {
+        let state = Arc::new(TableState {
             epoch: history.table_epoch().await.map_err(unavailable)?,
             last: watch::Sender::new(0),
-            tail: Mutex::new(Tail::new(config.tail_events, config.tail_bytes)),
-            trouble: Mutex::default(),
+            recent: Mutex::new(RecentEntries::new(config.tail_events, config.tail_bytes)),
+            write_error: Mutex::default(),
             history,
             config,
             dead_letters,
         });
-        let mut writer = Writer::new(Arc::clone(&shared));
+        let mut writer = TableWriter::new(Arc::clone(&state));
         writer.recover().await?;
         tokio::spawn(writer.run(queue));
-        Ok(Self { shared, recorded, appends, room })
+        Ok(Self { state, recorded, appends, room })
     }
 
     fn check(&self, new: &NewEvent) -> Result<usize, LogError> {
@@ -142,22 +141,22 @@ impl TableLog {
         if !self.recorded.iter().any(|pattern| pattern.matches(subject)) {
             return Err(LogError::NotRecorded(subject.clone()));
         }
-        let (size, limit) = (size(new), self.shared.config.max_event_bytes);
+        let (size, limit) = (size(new), self.state.config.max_event_bytes);
         if size > limit { Err(LogError::TooLarge { size, limit }) } else { Ok(size) }
     }
 
-    /// Hands events to the writer; its answers, one for each.
+    /// Passes events to the writer; returns one result for each.
     async fn submit(&self, events: Vec<NewEvent>, sizes: Vec<usize>) -> Vec<Result<Appended, LogError>> {
         let count = events.len();
-        let (answer, answered) = oneshot::channel();
+        let (reply, results) = oneshot::channel();
         let submitted = async {
-            // a single append larger than all the room waits until it has the room for itself
-            let room = kibibytes(sizes.iter().sum()).min(kibibytes(self.shared.config.queue_bytes));
+            // an append larger than the whole limit waits until no other append is pending
+            let room = kibibytes(sizes.iter().sum()).min(kibibytes(self.state.config.queue_bytes));
             let room = Arc::clone(&self.room).acquire_many_owned(room).await.ok()?;
-            self.appends.send(Append { events, sizes, answer, room }).await.ok()?;
-            answered.await.ok()
+            self.appends.send(AppendRequest { events, sizes, reply, room }).await.ok()?;
+            results.await.ok()
         };
-        submitted.await.unwrap_or_else(|| vec![Err(LogError::Unavailable("the log is shut down".into())); count])
+        submitted.await.unwrap_or_else(|| vec![Err(LogError::Unavailable("the log is closed".into())); count])
     }
 
     async fn append_all(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, LogError>> {
@@ -188,25 +187,25 @@ impl EventLog for TableLog {
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
-        let Shared { history, epoch, .. } = &*self.shared;
-        let last = *self.shared.last.borrow();
+        let TableState { history, epoch, .. } = &*self.state;
+        let last = *self.state.last.borrow();
         let first = history.held(*epoch).await.map_err(unavailable)?.map_or(last + 1, |held| held.first);
         let oldest = history.read_log(*epoch, first.saturating_sub(1), 1).await.map_err(unavailable)?;
         Ok(Bounds { epoch: *epoch, first, last, first_at: oldest.first().map(|entry| entry.logged_at) })
     }
 
     async fn read(&self, epoch: Epoch, after: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
-        // a position that was never given out is of another life of this database, say from before a backup was restored
-        if epoch != self.shared.epoch || after > *self.shared.last.borrow() {
-            return Err(LogError::EpochChanged(self.shared.epoch));
+        // a position after the end is from another state of the database, for example from before a restore
+        if epoch != self.state.epoch || after > *self.state.last.borrow() {
+            return Err(LogError::EpochChanged(self.state.epoch));
         }
-        Ok(Reader::new(Arc::clone(&self.shared), after).stream())
+        Ok(TableReader::new(Arc::clone(&self.state), after).stream())
     }
 
     async fn ready(&self) -> Result<(), LogError> {
-        self.shared.history.ping().await.map_err(unavailable)?;
-        let trouble = lock(&self.shared.trouble).clone();
-        trouble.map_or(Ok(()), |reason| Err(LogError::Unavailable(reason)))
+        self.state.history.ping().await.map_err(unavailable)?;
+        let write_error = lock(&self.state.write_error).clone();
+        write_error.map_or(Ok(()), |reason| Err(LogError::Unavailable(reason)))
     }
 
     fn kind(&self) -> &'static str {
@@ -214,7 +213,7 @@ impl EventLog for TableLog {
     }
 }
 
-/// Gives the table log in `history` a new identity: clients that come with cursors from before are given the map anew.
+/// Gives the table log in `history` a new epoch: clients with older cursors get a new snapshot.
 ///
 /// # Errors
 /// See [`TableLog::open`].
@@ -227,26 +226,26 @@ async fn lock_alone(history: &dyn History) -> Result<(), LogError> {
     if history.lock_table_log().await.map_err(unavailable)? {
         return Ok(());
     }
-    let reason = "another process has the table log of this database open, and it can have only one writer";
+    let reason = "another process has the table log of this database open; the table log allows only one writer";
     Err(LogError::Unavailable(reason.into()))
 }
 
-/// Nothing that is locked here is left half-changed by a panic.
+/// Ignores poisoning: a panic leaves no locked value half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands where map_err wants a function")]
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
 fn unavailable(error: HistoryError) -> LogError {
     LogError::Unavailable(error.to_string())
 }
 
-/// At least 1, so that every append takes some room.
+/// Permits for `bytes`, at least 1.
 fn kibibytes(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX).clamp(1, u32::MAX >> 4)
 }
 
-/// Bytes of an event as a message of the network would have them, or nearly so.
+/// Approximate size of an event as a NATS message, bytes.
 fn size(new: &NewEvent) -> usize {
     let event = &new.event;
     let texts = [&event.source_service, &event.entity_id, &event.trace_id, &event.idempotency_key];
@@ -267,6 +266,6 @@ fn json_bytes(value: &impl serde::Serialize) -> usize {
         }
     }
     let mut count = Count(0);
-    // neither counting nor JSON values fail; if they did, the event would be refused as too large
+    // cannot fail; if it did, the event would be rejected as too large
     serde_json::to_writer(&mut count, value).map_or(usize::MAX >> 1, |()| count.0)
 }

@@ -1,16 +1,16 @@
-//! The history writer: from the log into the durable record, in batches, acknowledged after they are committed.
+//! The history writer: copies the log into the history, in batches that are acknowledged after their commit.
 //!
-//! All processes share one durable consumer, so the work is shared and survives any of them. What was delivered to a
-//! process that died is delivered again; the record knows events by their id, so that writing one twice changes nothing.
+//! All replicas share one durable consumer, so they share the work, and any of them may fail. Messages delivered to a failed
+//! process are delivered again; writing an event twice has no effect, since the history identifies events by their id.
 //!
 //! | metric | |
 //! |---|---|
 //! | `living_map_history_rows_total` | rows written |
-//! | `living_map_history_duplicates_total` | events that were there already |
-//! | `living_map_history_refused_total` | times the database refused a row |
+//! | `living_map_history_duplicates_total` | events that were in the history already |
+//! | `living_map_history_refused_total` | times the database rejected a row |
 //! | `living_map_history_batch_rows` | histogram: rows in a batch |
-//! | `living_map_history_write_seconds` | histogram: one committed write |
-//! | `living_map_history_lag` | gauge: events in the log and not in the record; NaN when unknown |
+//! | `living_map_history_write_seconds` | histogram: duration of a committed write |
+//! | `living_map_history_lag` | gauge: events in the log and not yet in the history; NaN when unknown |
 
 mod collect;
 mod processor;
@@ -28,44 +28,46 @@ use tokio_util::sync::CancellationToken;
 
 pub use processor::HistoryProcessor;
 
-use super::jetstream::LogStream;
+use self::collect::Collector;
+use self::store::BatchWriter;
+use super::jetstream::{LogStream, UnreadableMessages};
 use super::{JetStreamLog, LogError};
 use crate::dead_letters::DeadLetterQueue;
 use crate::history::History;
 use crate::journal::Journal;
 use crate::model::Epoch;
 
-/// The name of who tries again to write what the database refused.
+/// Name of the processor that writes rejected events again.
 pub const PROCESSOR: &str = "history";
 
-/// How the history is written.
+/// Settings of the history writer.
 #[derive(Debug, Clone)]
 pub struct WriterConfig {
-    /// The name of the durable consumer.
+    /// Name of the durable consumer.
     pub durable: String,
-    /// Rows in one batch at most.
+    /// Maximum number of rows in a batch.
     pub batch: usize,
-    /// Batches written at the same time: while one waits for its commit, the database works on another.
+    /// Batches written concurrently.
     pub writers: usize,
-    /// Bytes of messages in one batch at most (one message more when it is larger by itself).
+    /// Maximum size of the messages in a batch, bytes; a single larger message is a batch of its own.
     pub batch_bytes: usize,
-    /// How long a batch waits for more rows after its first.
+    /// Time that a batch waits for more rows after its first.
     pub linger: Duration,
-    /// Messages asked for at a time. Up to one and a half times as many wait for their batch.
+    /// Messages requested at a time. Up to one and a half times as many are buffered.
     pub fetch: usize,
-    /// How often an idle server says that it is there.
+    /// Interval of idle heartbeats from the server.
     pub heartbeat: Duration,
-    /// How long the server waits for an acknowledgement before it delivers a message again.
+    /// Time after which the server delivers an unacknowledged message again.
     pub ack_wait: Duration,
-    /// Messages delivered to all processes and not yet acknowledged, at most.
+    /// Maximum number of unacknowledged messages of all replicas.
     pub max_ack_pending: i64,
-    /// After how long a row comes again that the database refused and that is not to be kept as a dead letter either.
+    /// Time after which a rejected message that cannot be stored as a dead letter either is delivered again.
     pub refused_delay: Duration,
-    /// The wait before the first attempt after a failure; doubled after each.
+    /// Delay before the first attempt after a failure; doubled after each failure.
     pub retry_min: Duration,
-    /// The longest wait between two attempts.
+    /// Maximum delay between two attempts.
     pub retry_max: Duration,
-    /// How often the lag is asked for.
+    /// Polling interval for the lag.
     pub lag_interval: Duration,
 }
 
@@ -89,22 +91,23 @@ impl Default for WriterConfig {
     }
 }
 
-/// How the writer is doing.
+/// Status of the writer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriterStatus {
-    /// When a batch was committed last; none before the first.
+    /// Time of the last commit; `None` before the first.
     pub last_success: Option<DateTime<Utc>>,
-    /// Events in the log that are not in the record yet; none when it is not known.
+    /// Events in the log that are not yet in the history; `None` when unknown.
     pub lag: Option<u64>,
-    /// Why the database does not take rows now.
+    /// Error that keeps rows from being written.
     pub database_error: Option<String>,
-    /// Why the log cannot be read now.
+    /// Error that keeps the log from being read.
     pub log_error: Option<String>,
 }
 
-/// Writes the log into the history until it is told to stop.
+/// Copies the log into the history.
 pub struct HistoryWriter {
     stream: Arc<LogStream>,
+    unreadable: Arc<UnreadableMessages>,
     history: Arc<dyn History>,
     config: Arc<WriterConfig>,
     status: watch::Sender<WriterStatus>,
@@ -124,76 +127,80 @@ impl HistoryWriter {
         dead_letters: Option<DeadLetterQueue>,
     ) -> Self {
         let (status, _) = watch::channel(WriterStatus::default());
-        Self { stream: Arc::clone(log.stream()), history, config: Arc::new(config), status, journal, dead_letters }
+        Self {
+            stream: Arc::clone(log.stream()),
+            unreadable: Arc::clone(log.unreadable()),
+            history,
+            config: Arc::new(config),
+            status,
+            journal,
+            dead_letters,
+        }
     }
 
-    /// How the writer is doing, and every change of that.
+    /// The status, and its changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<WriterStatus> {
         self.status.subscribe()
     }
 
-    /// Writes until `stop`; then finishes the batch at hand, unless the database is away, and returns.
+    /// Runs until `stop`; then finishes the current batch, unless the database is unavailable.
     pub async fn run(self, stop: CancellationToken) {
         // one batch is written while the next one is collected
         let (sender, receiver) = mpsc::channel(1);
-        let collector = collect::Collector {
-            stream: Arc::clone(&self.stream),
-            config: Arc::clone(&self.config),
-            status: self.status.clone(),
-        };
+        let collector =
+            Collector::new(Arc::clone(&self.config), Arc::clone(&self.stream), self.unreadable, self.status.clone());
         let lag = watch_lag(Arc::clone(&self.stream), Arc::clone(&self.config), self.status.clone(), stop.clone());
         let collecting = tokio::spawn(collector.run(sender, stop.clone()));
         let watching = tokio::spawn(lag);
         let writers = self.config.writers.max(1);
-        let store = store::Store {
-            history: self.history,
-            config: self.config,
-            status: self.status,
-            journal: self.journal,
-            dead_letters: self.dead_letters,
-            stream: self.stream.name().into(),
+        let writer = BatchWriter::new(
+            self.config,
+            self.history,
+            self.status,
+            self.journal,
+            self.dead_letters,
+            self.stream.name().into(),
             stop,
-        };
+        );
         let receiver = Arc::new(Mutex::new(receiver));
-        let storing = (0..writers).map(|_| tokio::spawn(store.clone().run(Arc::clone(&receiver))));
-        let tasks: Vec<_> = storing.collect();
-        // when the last of them gives up, so does the collector
+        let writing = (0..writers).map(|_| tokio::spawn(writer.clone().run(Arc::clone(&receiver))));
+        let tasks: Vec<_> = writing.collect();
+        // the collector ends when the last receiver is dropped
         drop(receiver);
         for task in tasks.into_iter().chain([collecting, watching]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the history writer failed");
             }
         }
-        // the last acknowledgements; when they do not arrive, the rows are delivered again and known
+        // send the last acknowledgements; if they are lost, the rows are delivered again as duplicates
         let _ = tokio::time::timeout(Duration::from_secs(5), self.stream.connection().client().flush()).await;
     }
 }
 
-/// The shared durable consumer, found or made, and the log it delivers.
+/// Finds or creates the shared durable consumer; also returns the epoch of the log that it delivers.
 ///
-/// It belongs to one epoch, which its description names. One that has been further than the log goes, or that belongs to
-/// what the log was before it lost entries, would hide what comes now: it is made again and delivers all there is, which
-/// the record mostly knows.
-async fn consumer(stream: &LogStream, config: &WriterConfig) -> Result<(Consumer<pull::Config>, Epoch), LogError> {
+/// The consumer belongs to one epoch, which is in its description. A consumer of another epoch, or one beyond the end of the
+/// log, would skip new entries, so it is created again and delivers the whole log; most of it is in the history already.
+async fn open_consumer(stream: &LogStream, config: &WriterConfig) -> Result<(Consumer<pull::Config>, Epoch), LogError> {
     let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
     let jetstream = stream.connection().jetstream();
-    // before the log's end is asked for: then this one cannot rightly be ahead of it
+    // read before the end of the log, so that it cannot be ahead of the end unless the log lost entries
     let existing = jetstream.get_consumer_from_stream::<pull::Config, _, _>(&config.durable, stream.name()).await;
     let existing = match existing {
         Ok(consumer) => Some(consumer),
         Err(error) if is_not_found(&error.kind()) => None,
         Err(error) => return Err(failed(&error)),
     };
-    let seen = stream.look().await?;
-    let mut epoch = seen.bounds.epoch;
+    let state = stream.fetch_state().await?;
+    let mut epoch = state.bounds.epoch;
     if let Some(existing) = existing {
         let info = existing.cached_info();
-        if info.delivered.stream_sequence > seen.bounds.last {
-            epoch = stream.new_generation(&seen).await?;
+        if info.delivered.stream_sequence > state.bounds.last {
+            epoch = stream.new_generation(&state).await?;
         }
         if info.config.description.as_deref() != Some(&description(epoch)) {
-            tracing::warn!(consumer = config.durable, %epoch, "the log is another one: its history is written from its start");
+            tracing::warn!(consumer = config.durable, %epoch, "the log has another epoch; writing its history from the start");
             let deleted = jetstream.delete_consumer_from_stream(&config.durable, stream.name()).await;
             deleted.map_err(|error| failed(&error))?;
         }
@@ -213,13 +220,13 @@ fn description(epoch: Epoch) -> String {
     format!("Living Map writes the history of log {epoch}")
 }
 
-/// Whether there is no such consumer, or not even its stream.
+/// Whether the consumer or its stream does not exist.
 pub(super) fn is_not_found(error: &ConsumerErrorKind) -> bool {
     matches!(error, ConsumerErrorKind::JetStream(error)
         if matches!(error.error_code(), ErrorCode::CONSUMER_NOT_FOUND | ErrorCode::STREAM_NOT_FOUND))
 }
 
-/// Keeps the lag in the status.
+/// Updates the lag in the status.
 async fn watch_lag(
     stream: Arc<LogStream>,
     config: Arc<WriterConfig>,

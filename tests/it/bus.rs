@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer, stream};
 use futures::StreamExt;
-use living_map::bus::{Declaration, NatsConfig, connect, network};
+use living_map::bus::{NatsConfig, StreamDeclaration, connect, network};
 use living_map::history::{self, HistoryConfig};
 use living_map::journal::Journal;
 use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, LogError, WriterConfig};
@@ -30,7 +30,7 @@ const SOURCED: [&str; 6] = [
     "ops.health.gateway",
 ];
 
-async fn open(server: &NatsServer, manage: bool, network: Vec<Declaration>) -> JetStreamLog {
+async fn open(server: &NatsServer, manage: bool, network: Vec<StreamDeclaration>) -> JetStreamLog {
     let config = NatsConfig { url: server.url(), reconnect_max: Duration::from_millis(200), ..NatsConfig::default() };
     let config_of_log =
         JetStreamConfig { manage, network, retry_max: Duration::from_millis(200), ..JetStreamConfig::default() };
@@ -38,7 +38,7 @@ async fn open(server: &NatsServer, manage: bool, network: Vec<Declaration>) -> J
 }
 
 async fn open_network(server: &NatsServer) -> JetStreamLog {
-    open(server, true, Declaration::network(1)).await
+    open(server, true, StreamDeclaration::network(1)).await
 }
 
 async fn jetstream_of(server: &NatsServer) -> jetstream::Context {
@@ -213,7 +213,7 @@ async fn an_event_sent_to_its_stream_and_through_the_log_is_one_event() {
 async fn a_server_that_may_not_make_streams_makes_none_and_says_which_is_missing() {
     let server = NatsServer::start().await;
     let jetstream = jetstream_of(&server).await;
-    let log = open(&server, false, Declaration::network(1)).await;
+    let log = open(&server, false, StreamDeclaration::network(1)).await;
     let Err(LogError::Unavailable(problem)) = log.bounds().await else { panic!("there is no stream") };
     assert!(problem.contains("LIVING_MAP is missing") && problem.contains("streams apply"), "{problem}");
     assert_eq!(jetstream.stream_names().count().await, 0);
@@ -240,10 +240,15 @@ async fn a_stream_that_is_made_from_the_log_is_not_taken_from() {
     };
     jetstream.create_stream(archive).await.unwrap();
     let connection = connect(&NatsConfig { url: server.url(), ..NatsConfig::default() }).await.unwrap();
-    let reports = network::survey(&connection, &Declaration::living_map(&[], 1), &Declaration::network(1), true).await;
+    let reports =
+        network::reconcile(&connection, &StreamDeclaration::living_map(&[], 1), &StreamDeclaration::network(1), true)
+            .await;
     let log = reports.last().unwrap();
-    assert!(log.taken().iter().all(|taken| taken.circular && taken.stream == "ARCHIVE") && !log.taken().is_empty());
-    let sources = log.state.as_ref().unwrap().info.as_ref().unwrap().sources();
+    assert!(
+        log.conflicts().iter().all(|conflict| conflict.circular && conflict.stream == "ARCHIVE")
+            && !log.conflicts().is_empty()
+    );
+    let sources = log.status.as_ref().unwrap().info.as_ref().unwrap().sources();
     assert_eq!(sources.len(), 5, "{sources:?}");
 }
 

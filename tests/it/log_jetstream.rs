@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream};
 use async_trait::async_trait;
 use futures::StreamExt;
-use living_map::bus::{Connection, Declaration, NatsConfig, connect, streams};
+use living_map::bus::{Connection, NatsConfig, StreamDeclaration, connect, streams};
 use living_map::journal::Journal;
 use living_map::live::{self, LiveConfig, LiveMap};
 use living_map::log::{EventLog, JetStreamConfig, JetStreamLog, LogError};
@@ -376,11 +376,11 @@ async fn a_stream_that_is_there_already_is_extended_and_otherwise_left_as_it_is(
     };
     jetstream.create_stream(existing).await.unwrap();
     let connection = connection(&server).await;
-    let declared = Declaration::living_map(&["wallet.>".parse().unwrap(), "agents.reply".parse().unwrap()], 1);
+    let declared = StreamDeclaration::living_map(&["wallet.>".parse().unwrap(), "agents.reply".parse().unwrap()], 1);
     let info = streams::info(&connection, "LIVING_MAP").await.unwrap();
     assert!(info.is_none() || streams::compare(&declared, &info.unwrap()).iter().any(|one| one.setting == "subjects"));
 
-    let ensured = streams::ensure(&connection, &declared).await.unwrap();
+    let ensured = streams::create_or_extend(&connection, &declared).await.unwrap();
     let info = ensured.info.unwrap();
     let subjects = info.subjects();
     for subject in ["city.event.>", "other.>", "usage.llm.>", "wallet.>", "agents.>", "living_map.>"] {
@@ -390,7 +390,7 @@ async fn a_stream_that_is_there_already_is_extended_and_otherwise_left_as_it_is(
     assert_eq!(info.description(), "of the operator");
     let settings: Vec<&str> = ensured.differences.iter().map(|one| one.setting.as_str()).collect();
     assert_eq!(settings, ["max_age"]);
-    let again = streams::ensure(&connection, &declared).await.unwrap();
+    let again = streams::create_or_extend(&connection, &declared).await.unwrap();
     assert_eq!(again.info.unwrap().subjects(), subjects);
 }
 
@@ -398,11 +398,14 @@ async fn a_stream_that_is_there_already_is_extended_and_otherwise_left_as_it_is(
 async fn a_new_stream_is_exactly_as_declared() {
     let server = NatsServer::start().await;
     let connection = connection(&server).await;
-    let declared = Declaration { max_bytes: Some(1 << 30), ..Declaration::living_map(&[], 1) };
-    let (one, two) = tokio::join!(streams::ensure(&connection, &declared), streams::ensure(&connection, &declared));
+    let declared = StreamDeclaration { max_bytes: Some(1 << 30), ..StreamDeclaration::living_map(&[], 1) };
+    let (one, two) = tokio::join!(
+        streams::create_or_extend(&connection, &declared),
+        streams::create_or_extend(&connection, &declared)
+    );
     for ensured in [one.unwrap(), two.unwrap()] {
         assert_eq!(ensured.differences, []);
-        assert_eq!(ensured.taken, []);
+        assert_eq!(ensured.conflicts, []);
     }
 }
 

@@ -4,44 +4,44 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Batch, Opened, Source};
-use crate::log::experiences::{Delivery, Open};
-use crate::log::{Experiences, LogError};
+use crate::log::experiences::{Delivery, ExperienceConsumer};
+use crate::log::{ExperienceStream, LogError};
 use crate::model::Cursor;
 
 /// Experiences of the stream.
 pub struct StreamSource {
-    experiences: Experiences,
-    open: Option<Open>,
+    experiences: ExperienceStream,
+    consumer: Option<ExperienceConsumer>,
     created: Option<DateTime<Utc>>,
 }
 
 impl StreamSource {
     /// Those of `experiences`.
     #[must_use]
-    pub const fn new(experiences: Experiences) -> Self {
-        Self { experiences, open: None, created: None }
+    pub const fn new(experiences: ExperienceStream) -> Self {
+        Self { experiences, consumer: None, created: None }
     }
 }
 
 #[async_trait]
 impl Source for StreamSource {
     async fn open(&mut self, fresh: bool, memory: TimeDelta) -> Result<Opened, LogError> {
-        let open = self.experiences.open().await?;
-        let place = open.place.clone();
-        let another = self.created.is_some_and(|created| created != place.created);
-        let past = if (fresh || another) && place.delivered > 0 {
-            Some(self.experiences.past(&place, memory).await?)
+        let consumer = self.experiences.open_consumer().await?;
+        let position = consumer.position.clone();
+        let another = self.created.is_some_and(|created| created != position.created);
+        let past = if (fresh || another) && position.delivered > 0 {
+            Some(self.experiences.read_delivered(&position, memory).await?)
         } else {
             None
         };
-        self.created = Some(place.created);
-        self.open = Some(open);
-        Ok(Opened { another, past, settled: place.acked, handed_out: place.delivered })
+        self.created = Some(position.created);
+        self.consumer = Some(consumer);
+        Ok(Opened { another, past, settled: position.acked, handed_out: position.delivered })
     }
 
     async fn fetch(&mut self) -> Result<Batch, LogError> {
-        let Some(open) = &self.open else { return Err(LogError::Unavailable("not open".to_owned())) };
-        let deliveries = open.fetch(self.experiences.config()).await?;
+        let Some(consumer) = &self.consumer else { return Err(LogError::Unavailable("not open".to_owned())) };
+        let deliveries = consumer.fetch(self.experiences.config()).await?;
         let again = deliveries.iter().filter(|delivery| delivery.attempts > 1).count() as u64;
         metrics::counter!("js_messages_redelivered_total").increment(again);
         Ok(Batch {

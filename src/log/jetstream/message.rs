@@ -1,4 +1,4 @@
-//! From a message of the stream to an entry of the log.
+//! Reading messages of the stream as log entries, and the headers of dead letter events.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::Info;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::subject::is_dead_letter;
 use crate::model::{Cursor, Epoch, Event, LogEntry, envelope};
 
-/// Reads a message that the server delivered with `info`.
+/// The log entry of a message delivered with `info`.
 pub fn entry_of(message: &async_nats::Message, info: &Info<'_>, epoch: Epoch) -> LogEntry {
     let headers = message.headers.as_ref().map(pairs).unwrap_or_default();
     envelope::read(&envelope::Message {
@@ -20,8 +20,7 @@ pub fn entry_of(message: &async_nats::Message, info: &Info<'_>, epoch: Epoch) ->
     })
 }
 
-/// The headers by name, a repeated one by its first value; ordered, since the map they come in is not and every replica
-/// must read the same.
+/// The first value of each header, sorted by name: a `HeaderMap` has no order, and every replica must read the same entry.
 fn pairs(headers: &HeaderMap) -> Vec<(&str, &str)> {
     let mut pairs: Vec<(&str, &str)> = headers
         .iter()
@@ -31,7 +30,7 @@ fn pairs(headers: &HeaderMap) -> Vec<(&str, &str)> {
     pairs
 }
 
-/// The headers of a dead letter, by the fields of its envelope's `dead_letter`: for consumers that do not read bodies.
+/// Headers of a dead letter event, by the fields of `dead_letter` in its envelope, for consumers that do not read bodies.
 const DEAD_LETTER_HEADERS: [(&str, &str); 7] = [
     ("id", "Living-Map-Dead-Letter"),
     ("processor", "Living-Map-Processor"),
@@ -42,7 +41,7 @@ const DEAD_LETTER_HEADERS: [(&str, &str); 7] = [
     ("origin_cursor", "Living-Map-Origin-Cursor"),
 ];
 
-/// What the headers of an event say, if it is a dead letter of this server.
+/// The headers of an event, if it is a dead letter event of this server.
 pub fn dead_letter_headers(event: &Event) -> Vec<(&'static str, String)> {
     let about = event.envelope.as_ref().and_then(|envelope| envelope.get("dead_letter")?.as_object());
     let Some(about) = about.filter(|_| is_dead_letter(&event.event_type)) else { return Vec::new() };
@@ -51,7 +50,7 @@ pub fn dead_letter_headers(event: &Event) -> Vec<(&'static str, String)> {
         Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
     };
-    // a header is one line of plain characters
+    // a header value is one line of printable ASCII
     let plain = |text: String| text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).take(500).collect();
     let header = |(field, name): (&str, &'static str)| Some((name, about.get(field).and_then(text).map(plain)?));
     DEAD_LETTER_HEADERS.into_iter().filter_map(header).collect()

@@ -1,9 +1,8 @@
-//! One reader of the log: every entry in order, without a gap and without an end.
+//! A reader of the log: every entry in order, without a gap and without an end.
 //!
-//! A reader has a consumer of its own on the server, without acknowledgements. Its position is its own affair: whenever
-//! anything is odd (the connection was made anew, a heartbeat is missing, the consumer is gone, a delivery was lost) it
-//! asks for a new consumer behind the last entry it has handed on. Before that it makes sure that the log is still the
-//! one it was reading.
+//! A reader has its own consumer on the server, without acknowledgements, and keeps its position itself. Whenever the consumer
+//! may be incomplete (reconnected, a heartbeat is missing, the consumer is gone, a delivery was lost), it creates a new
+//! consumer after the last entry it has sent. Before that it checks that the log is still the same one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,93 +14,96 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::Sender;
 
-use super::stream::{LogStream, Seen};
-use super::unreadable::Stalled;
+use super::stream::{LogState, LogStream};
+use super::unreadable::{StallDetector, UnreadableMessages};
 use super::{JetStreamConfig, entry_of};
 use crate::bus::backoff;
 use crate::log::LogError;
 use crate::model::{Epoch, LogEntry, time};
 
-/// The wait before the first attempt to read again; doubled after each failure.
+/// Delay before the first attempt to read again; doubled after each failure.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 
-/// Entries in order, or why there are no more.
-pub type Batch = Result<Vec<LogEntry>, LogError>;
+/// Entries in order, or the error that ends the stream.
+pub type EntryBatch = Result<Vec<LogEntry>, LogError>;
 
-/// A reader at its position.
-pub struct Reader {
+/// A reader and its position.
+pub struct JetStreamReader {
     stream: Arc<LogStream>,
+    unreadable: Arc<UnreadableMessages>,
     config: Arc<JetStreamConfig>,
     epoch: Epoch,
-    position: Position,
+    position: ReadPosition,
     messages: pull::Stream,
-    /// The sequence within the consumer of the last message it delivered.
+    /// Consumer sequence of the last delivered message.
     delivered: u64,
-    /// The connection that the consumer was made over.
+    /// Number of the connection over which the consumer was created.
     connects: u64,
-    stalled: Stalled,
+    stalls: StallDetector,
 }
 
-/// The last entry that was handed on.
+/// Position of the last entry sent.
 #[derive(Debug, Clone, Copy)]
-struct Position {
-    /// 0 before the first entry: then the log's beginning is wherever it is.
+struct ReadPosition {
+    /// 0 before the first entry: reading starts at the first entry of the log, whatever its position.
     seq: u64,
-    /// When the log took it; none when this reader did not see it itself.
+    /// Time when the log stored the entry; `None` when this reader has not read the entry itself.
     logged_at: Option<DateTime<Utc>>,
 }
 
-/// Why a consumer is of no more use.
-enum Broken {
-    /// It must be made again; the reason, as a metric's label.
-    Again(&'static str),
-    /// The caller must know.
+/// Why a consumer cannot be used any longer.
+enum Interruption {
+    /// A new consumer is needed; the reason, as a metric label.
+    Reopen(&'static str),
+    /// An error for the caller.
     Ended(LogError),
 }
 
-impl Reader {
-    /// A reader of the entries after `after`.
+impl JetStreamReader {
+    /// A reader of the entries after position `after`.
     pub async fn open(
         stream: Arc<LogStream>,
+        unreadable: Arc<UnreadableMessages>,
         config: Arc<JetStreamConfig>,
         epoch: Epoch,
         after: u64,
     ) -> Result<Self, LogError> {
-        let position = Position { seq: after, logged_at: None };
-        let (messages, connects) = consume(&stream, &config, epoch, position).await?;
-        Ok(Self { stream, config, epoch, position, messages, delivered: 0, connects, stalled: Stalled::default() })
+        let position = ReadPosition { seq: after, logged_at: None };
+        let (messages, connects) = create_consumer(&stream, &config, epoch, position).await?;
+        let stalls = StallDetector::default();
+        Ok(Self { stream, unreadable, config, epoch, position, messages, delivered: 0, connects, stalls })
     }
 
-    /// Hands entries to `sender` until nobody takes them, or the log is not the one that was asked for.
-    pub async fn run(mut self, sender: Sender<Batch>) {
-        let mut link = self.stream.connection().link();
+    /// Sends entries to `sender` until the receiver is dropped or the log is another one.
+    pub async fn run(mut self, sender: Sender<EntryBatch>) {
+        let mut connection = self.stream.connection().state();
         loop {
             let connects = self.connects;
-            let broken = tokio::select! {
+            let interruption = tokio::select! {
                 () = sender.closed() => return,
-                // what the server knew of the consumer may be gone with the connection
-                Ok(_) = link.wait_for(|link| link.connects != connects) => Broken::Again("reconnected"),
-                broken = self.hand_on(&sender) => broken,
+                // the server may have lost the consumer together with the connection
+                Ok(_) = connection.wait_for(|state| state.connects != connects) => Interruption::Reopen("reconnected"),
+                interruption = self.forward(&sender) => interruption,
             };
-            let ended = match broken {
-                Broken::Again(reason) => tokio::select! {
+            let ended = match interruption {
+                Interruption::Reopen(reason) => tokio::select! {
                     () = sender.closed() => return,
                     ended = self.reopen(reason) => ended,
                 },
-                Broken::Ended(error) => Some(error),
+                Interruption::Ended(error) => Some(error),
             };
             if let Some(error) = ended {
-                // the receiver may be gone: then nobody needs to know
+                // a dropped receiver does not need the error
                 let _ = sender.send(Err(error)).await;
                 return;
             }
         }
     }
 
-    async fn hand_on(&mut self, sender: &Sender<Batch>) -> Broken {
+    async fn forward(&mut self, sender: &Sender<EntryBatch>) -> Interruption {
         let size = self.config.read_batch.max(1);
         loop {
-            let Some(first) = self.messages.next().await else { return Broken::Again("ended") };
+            let Some(first) = self.messages.next().await else { return Interruption::Reopen("ended") };
             let mut items = Vec::with_capacity(16);
             items.push(first);
             while items.len() < size
@@ -109,33 +111,33 @@ impl Reader {
             {
                 items.push(next);
             }
-            let (entries, broken) = self.take(items);
-            if let Err(broken) = self.check_gaps(&entries).await {
-                return broken;
+            let (entries, interruption) = self.parse(items);
+            if let Err(interruption) = self.check_gaps(&entries).await {
+                return interruption;
             }
             if let Some(last) = entries.last() {
                 let seq = last.cursor.seq;
                 let logged_at = Some(last.logged_at);
                 if sender.send(Ok(entries)).await.is_err() {
-                    // `run` sees that the receiver is gone
+                    // `run` returns when the receiver is dropped
                     std::future::pending::<()>().await;
                 }
-                self.position = Position { seq, logged_at };
+                self.position = ReadPosition { seq, logged_at };
             }
-            if let Some(broken) = broken {
-                return broken;
+            if let Some(interruption) = interruption {
+                return interruption;
             }
         }
     }
 
-    /// The entries of `items`, up to the first that shows the consumer to be broken.
-    fn take(&mut self, items: Vec<Result<Message, MessagesError>>) -> (Vec<LogEntry>, Option<Broken>) {
+    /// The entries of `items`, up to the first item that makes the consumer unusable.
+    fn parse(&mut self, items: Vec<Result<Message, MessagesError>>) -> (Vec<LogEntry>, Option<Interruption>) {
         let mut entries = Vec::with_capacity(items.len());
         for item in items {
-            let Ok(message) = item else { return (entries, Some(Broken::Again("consumer_lost"))) };
-            let Ok(info) = message.info() else { return (entries, Some(Broken::Again("unreadable"))) };
+            let Ok(message) = item else { return (entries, Some(Interruption::Reopen("consumer_lost"))) };
+            let Ok(info) = message.info() else { return (entries, Some(Interruption::Reopen("unreadable"))) };
             if info.consumer_sequence != self.delivered + 1 {
-                return (entries, Some(Broken::Again("delivery_lost")));
+                return (entries, Some(Interruption::Reopen("delivery_lost")));
             }
             self.delivered = info.consumer_sequence;
             entries.push(entry_of(&message, &info, self.epoch));
@@ -143,9 +145,9 @@ impl Reader {
         (entries, None)
     }
 
-    /// Positions may be missing where single messages were deleted from the middle of the log. When it was its beginning
-    /// that went, entries may have gone that this reader should have handed on.
-    async fn check_gaps(&self, entries: &[LogEntry]) -> Result<(), Broken> {
+    /// Positions may be missing where single messages were deleted from the middle of the log. If its beginning was deleted
+    /// instead, entries that this reader has not sent yet may be among them.
+    async fn check_gaps(&self, entries: &[LogEntry]) -> Result<(), Interruption> {
         let mut previous = self.position.seq;
         let gap = entries.iter().any(|entry| {
             let gap = previous != 0 && entry.cursor.seq != previous + 1;
@@ -155,21 +157,21 @@ impl Reader {
         if !gap {
             return Ok(());
         }
-        let Ok(seen) = self.stream.look().await else { return Err(Broken::Again("unreachable")) };
-        if self.position.seq != 0 && seen.bounds.first > self.position.seq + 1 {
-            return Err(Broken::Ended(LogError::Truncated { oldest: seen.bounds.first }));
+        let Ok(state) = self.stream.fetch_state().await else { return Err(Interruption::Reopen("unreachable")) };
+        if self.position.seq != 0 && state.bounds.first > self.position.seq + 1 {
+            return Err(Interruption::Ended(LogError::Truncated { oldest: state.bounds.first }));
         }
         Ok(())
     }
 
-    /// Makes a new consumer, however long it takes; an error when the log is not the one it was.
+    /// Creates a new consumer, retrying while the log is unavailable; returns an error when the log is another one.
     async fn reopen(&mut self, reason: &'static str) -> Option<LogError> {
         metrics::counter!("living_map_log_reader_reopened_total", "reason" => reason).increment(1);
-        tracing::info!(reason, after = self.position.seq, "reading the log again");
+        tracing::info!(reason, after = self.position.seq, "reading the log with a new consumer");
         for attempt in 0_u32.. {
-            let cleared = self.clear_the_way().await;
+            let cleared = self.clear_unreadable_if_stalled().await;
             let opened = match cleared {
-                Ok(()) => consume(&self.stream, &self.config, self.epoch, self.position).await,
+                Ok(()) => create_consumer(&self.stream, &self.config, self.epoch, self.position).await,
                 Err(error) => Err(error),
             };
             match opened {
@@ -179,7 +181,7 @@ impl Reader {
                 }
                 Err(LogError::Unavailable(problem)) => {
                     if attempt == 0 {
-                        tracing::warn!(problem, after = self.position.seq, "the log cannot be read; trying again");
+                        tracing::warn!(problem, after = self.position.seq, "the log cannot be read; retrying");
                     }
                     tokio::time::sleep(backoff::delay(attempt, RETRY_MIN, self.config.retry_max)).await;
                 }
@@ -189,34 +191,34 @@ impl Reader {
         None
     }
 
-    /// What makes the client drop the connection must go before it is asked for once more.
-    async fn clear_the_way(&mut self) -> Result<(), LogError> {
-        if self.stalled.again(self.position.seq) {
+    /// Moves messages that make the client drop the connection, once reading has stopped at the same position repeatedly.
+    async fn clear_unreadable_if_stalled(&mut self) -> Result<(), LogError> {
+        if self.stalls.is_stalled(self.position.seq) {
             let ahead = u64::try_from(self.config.read_batch).unwrap_or(u64::MAX).saturating_mul(2);
-            self.stream.clear_unreadable(self.position.seq.saturating_add(1), ahead).await?;
-            self.stalled.reset();
+            self.unreadable.clear(self.position.seq.saturating_add(1), ahead).await?;
+            self.stalls.reset();
         }
         Ok(())
     }
 }
 
-/// A new consumer behind `position`, and the number of the connect it was made at.
-async fn consume(
+/// A new consumer after `position`, and the number of the connection over which it was created.
+async fn create_consumer(
     stream: &LogStream,
     config: &JetStreamConfig,
     epoch: Epoch,
-    position: Position,
+    position: ReadPosition,
 ) -> Result<(pull::Stream, u64), LogError> {
-    let connects = stream.connection().link().borrow().connects;
-    let seen = stream.look().await?;
-    if seen.bounds.epoch != epoch {
-        return Err(LogError::EpochChanged(seen.bounds.epoch));
+    let connects = stream.connection().state().borrow().connects;
+    let state = stream.fetch_state().await?;
+    if state.bounds.epoch != epoch {
+        return Err(LogError::EpochChanged(state.bounds.epoch));
     }
-    if !still_there(stream, &seen, position).await? {
-        return Err(LogError::EpochChanged(stream.new_generation(&seen).await?));
+    if !is_same_log(stream, &state, position).await? {
+        return Err(LogError::EpochChanged(stream.new_generation(&state).await?));
     }
-    if position.seq != 0 && seen.bounds.first > position.seq + 1 {
-        return Err(LogError::Truncated { oldest: seen.bounds.first });
+    if position.seq != 0 && state.bounds.first > position.seq + 1 {
+        return Err(LogError::Truncated { oldest: state.bounds.first });
     }
     let unavailable = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
     let consumer_config = pull::Config {
@@ -243,13 +245,13 @@ async fn consume(
     Ok((messages, connects))
 }
 
-/// Whether the log still has what was read up to `position`: its end is not before it, and what it has there now is what
-/// it had (or was dropped meanwhile, being old).
-async fn still_there(stream: &LogStream, seen: &Seen, position: Position) -> Result<bool, LogError> {
-    if seen.bounds.last < position.seq {
+/// Whether the log still has the entries read up to `position`: it does not end before, and the entry at the position is
+/// the one that was read, or was deleted by retention.
+async fn is_same_log(stream: &LogStream, state: &LogState, position: ReadPosition) -> Result<bool, LogError> {
+    if state.bounds.last < position.seq {
         return Ok(false);
     }
-    let Some(logged_at) = position.logged_at.filter(|_| seen.bounds.first <= position.seq) else { return Ok(true) };
+    let Some(logged_at) = position.logged_at.filter(|_| state.bounds.first <= position.seq) else { return Ok(true) };
     let found = stream.logged_at(position.seq).await?;
     Ok(found.is_none_or(|found| time::whole_micros(found) == logged_at))
 }

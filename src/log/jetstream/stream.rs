@@ -1,4 +1,4 @@
-//! The stream behind the log: found or made, and told apart from others of the same name.
+//! The stream of the log: found or created, and its identity.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,81 +9,78 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::JetStreamConfig;
-use super::unreadable::Unreadable;
-use crate::bus::{Connection, Declaration, Sourced, StreamError, StreamInfo, network, streams};
+use crate::bus::{Connection, SourcedSubjects, StreamDeclaration, StreamError, StreamInfo, network, streams};
 use crate::log::{Bounds, LogError};
 use crate::model::Epoch;
 use crate::model::subject::Pattern;
 
-/// The namespace of epochs.
+/// UUID namespace of epochs.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_6570_6f63_6873);
 
-/// What stands in the stream's description before its generation.
+/// Text before the generation in the description of the stream.
 const GENERATION: &str = "living-map generation ";
 
-/// The stream, its connection, and what is known about it.
+/// The stream, its connection, and a cache of its state.
 #[derive(Debug)]
 pub struct LogStream {
     connection: Connection,
-    declaration: Declaration,
-    network: Vec<Declaration>,
+    declaration: StreamDeclaration,
+    network: Vec<StreamDeclaration>,
     manage: bool,
-    /// How long callers wait for a connection.
-    patience: Duration,
-    /// How long a stream that was there must be gone before it is made again.
+    /// Time that callers wait for a connection.
+    connect_timeout: Duration,
+    /// Time for which a deleted stream must be missing before it is created again.
     recreate_after: Duration,
-    memory: Mutex<Memory>,
-    /// Held while the stream is compared with its declaration: several parts of the server look at once at the start.
-    ensuring: tokio::sync::Mutex<()>,
-    /// The identity seen last; none before the first look.
+    cache: Mutex<StreamCache>,
+    /// Held while the streams are reconciled with their declarations: several tasks do so at the start.
+    reconciling: tokio::sync::Mutex<()>,
+    /// The last known epoch; `None` before the first answer of the server.
     epoch: watch::Sender<Option<Epoch>>,
-    /// What is in the readers' way.
-    unreadable: Unreadable,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
-    /// What the server said, and at which connect it said it; none when it must be asked.
-    known: Option<(u64, Arc<Known>)>,
-    /// What it took from other streams when it was looked at last.
-    sourced: Arc<[Sourced]>,
-    /// Since when the stream is gone.
+struct StreamCache {
+    /// Context for appends, with the number of the connection it was fetched over; `None` when it must be fetched.
+    append_context: Option<(u64, Arc<AppendContext>)>,
+    /// Subjects sourced from other streams at the last reconciliation.
+    sourced: Arc<[SourcedSubjects]>,
+    /// Time since which the stream is missing.
     missing_since: Option<Instant>,
 }
 
-/// What an append needs to know of the stream.
+/// Properties of the stream that an append depends on.
 #[derive(Debug)]
-pub struct Known {
-    /// Its identity.
+pub struct AppendContext {
+    /// Identity of the log.
     pub epoch: Epoch,
-    /// What it records.
+    /// Subjects of the stream.
     pub subjects: Vec<Pattern>,
-    /// What it records from other streams.
-    pub sourced: Arc<[Sourced]>,
-    /// The largest message, headers included, that server and stream take; bytes.
+    /// Subjects sourced from other streams.
+    pub sourced: Arc<[SourcedSubjects]>,
+    /// Maximum size of a message that server and stream accept, including headers, in bytes.
     pub max_message: usize,
 }
 
-impl Known {
-    /// Whether an event of this subject gets into the log.
+impl AppendContext {
+    /// Whether an event with this subject gets into the log.
     pub fn records(&self, subject: &str) -> bool {
         let sourced = self.sourced.iter().flat_map(|sourced| &sourced.subjects);
         self.subjects.iter().chain(sourced).any(|pattern| pattern.matches(subject))
     }
 
-    /// Whether an event of this subject that `stream` took gets into the log from there.
+    /// Whether the log sources an event with this subject from `stream`.
     pub fn sources(&self, stream: &str, subject: &str) -> bool {
         let of_stream = self.sourced.iter().filter(|sourced| sourced.stream == stream);
         of_stream.flat_map(|sourced| &sourced.subjects).any(|pattern| pattern.matches(subject))
     }
 }
 
-/// What the server says about the stream now.
+/// State of the stream, as answered by the server.
 #[derive(Debug)]
-pub struct Seen {
-    /// What the log holds.
+pub struct LogState {
+    /// First and last position.
     pub bounds: Bounds,
-    /// All it says.
+    /// The complete answer.
     pub info: StreamInfo,
 }
 
@@ -94,12 +91,11 @@ impl LogStream {
             declaration: config.stream.clone(),
             network: config.network.clone(),
             manage: config.manage,
-            patience: config.append_timeout,
+            connect_timeout: config.append_timeout,
             recreate_after: config.recreate_after,
-            memory: Mutex::new(Memory::default()),
-            ensuring: tokio::sync::Mutex::new(()),
+            cache: Mutex::new(StreamCache::default()),
+            reconciling: tokio::sync::Mutex::new(()),
             epoch: watch::Sender::new(None),
-            unreadable: Unreadable::default(),
         }
     }
 
@@ -107,85 +103,87 @@ impl LogStream {
         &self.connection
     }
 
-    /// The identity seen last, and every change of it.
+    /// The last known epoch, and its changes.
     pub fn epoch(&self) -> watch::Receiver<Option<Epoch>> {
         self.epoch.subscribe()
-    }
-
-    pub fn unreadable(&self) -> &Unreadable {
-        &self.unreadable
     }
 
     pub fn name(&self) -> &str {
         &self.declaration.name
     }
 
-    /// What was found out at this connect; asks only once for each.
-    pub async fn known(&self) -> Result<Arc<Known>, LogError> {
+    /// The context for appends; fetched once for each connection.
+    pub async fn append_context(&self) -> Result<Arc<AppendContext>, LogError> {
         self.connected().await?;
         let connects = self.connects();
-        let known = self.memory().known.clone();
-        match known {
-            Some((at, known)) if at == connects => Ok(known),
+        let cached = self.cache().append_context.clone();
+        match cached {
+            Some((at, context)) if at == connects => Ok(context),
             _ => {
-                let seen = self.look().await?;
-                Ok(self.learn(connects, &seen))
+                let state = self.fetch_state().await?;
+                Ok(self.append_context_of(connects, &state))
             }
         }
     }
 
-    /// Asks the server. The stream is made when it is missing; after each connect it is compared with its declaration.
-    pub async fn look(&self) -> Result<Seen, LogError> {
+    /// Fetches the state from the server. A missing stream is created; after each connect, all streams are reconciled with
+    /// their declarations.
+    pub async fn fetch_state(&self) -> Result<LogState, LogError> {
         self.connected().await?;
         let connects = self.connects();
         if self.epoch.borrow().is_some() {
             let info = streams::info(&self.connection, self.name()).await.map_err(|error| unavailable(&error))?;
             match info {
-                Some(info) if self.memory().known.as_ref().is_some_and(|(at, _)| *at == connects) => {
-                    let seen = self.seen(info);
-                    // it may have been made anew, or given other subjects, while the connection stood
-                    self.learn(connects, &seen);
-                    return Ok(seen);
+                Some(info) if self.cache().append_context.as_ref().is_some_and(|(at, _)| *at == connects) => {
+                    let state = self.state_of(info);
+                    // another process may have recreated or changed the stream on the same connection
+                    self.append_context_of(connects, &state);
+                    return Ok(state);
                 }
                 Some(_) => {}
-                None => self.mourn()?,
+                None => self.check_recreate_delay()?,
             }
         }
-        let _alone = self.ensuring.lock().await;
-        let done_meanwhile = self.memory().known.as_ref().is_some_and(|(at, _)| *at == connects);
-        if done_meanwhile
+        let _guard = self.reconciling.lock().await;
+        let already_reconciled = self.cache().append_context.as_ref().is_some_and(|(at, _)| *at == connects);
+        if already_reconciled
             && let Some(info) =
                 streams::info(&self.connection, self.name()).await.map_err(|error| unavailable(&error))?
         {
-            return Ok(self.seen(info));
+            return Ok(self.state_of(info));
         }
-        let info = self.survey().await?;
-        let sourced = streams::sourced(&self.connection, &info).await.map_err(|error| unavailable(&error))?;
-        self.memory().sourced = sourced.into();
-        let seen = self.seen(info);
-        self.learn(connects, &seen);
-        Ok(seen)
+        let info = self.reconcile().await?;
+        let sourced = streams::sourced_subjects(&self.connection, &info).await.map_err(|error| unavailable(&error))?;
+        self.cache().sourced = sourced.into();
+        let state = self.state_of(info);
+        self.append_context_of(connects, &state);
+        Ok(state)
     }
 
-    /// Compares all declared streams with the server's, makes and extends what it may, and says what differs.
-    async fn survey(&self) -> Result<StreamInfo, LogError> {
+    /// Compares all declared streams with the server's, creates and extends them if allowed, and logs differences.
+    async fn reconcile(&self) -> Result<StreamInfo, LogError> {
         let mut reports =
-            network::survey(&self.connection, &self.declaration, &self.network, self.manage).await.into_iter();
-        let Some(log) = reports.next_back() else { return Err(LogError::Unavailable("no stream".to_owned())) };
+            network::reconcile(&self.connection, &self.declaration, &self.network, self.manage).await.into_iter();
+        let Some(log) = reports.next_back() else {
+            return Err(LogError::Unavailable("no stream is declared".to_owned()));
+        };
         for (report, declaration) in reports.zip(&self.network) {
-            tell(&report);
+            log_report(&report);
             if report.missing(declaration) {
-                tracing::warn!(stream = report.stream, "a declared stream is missing: `living-map streams apply`");
+                tracing::warn!(
+                    stream = report.stream,
+                    "a declared stream is missing; `living-map streams apply` creates it"
+                );
             }
         }
-        tell(&log);
-        let info = log.state.map_err(|error| unavailable(&error))?.info;
+        log_report(&log);
+        let info = log.status.map_err(|error| unavailable(&error))?.info;
         info.ok_or_else(|| {
-            LogError::Unavailable(format!("stream {} is missing: `living-map streams apply`", self.name()))
+            LogError::Unavailable(format!("stream {} is missing; `living-map streams apply` creates it", self.name()))
         })
     }
 
-    /// When the log took the message at `seq`; none when there is no such message.
+    /// Time when the message at `seq` was stored; `None` when there is no such message.
     pub async fn logged_at(&self, seq: u64) -> Result<Option<DateTime<Utc>>, LogError> {
         let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
         let stream = self.connection.jetstream().get_stream_no_info(self.name()).await;
@@ -196,70 +194,77 @@ impl LogStream {
         }
     }
 
-    /// Asks the server anew at the next use.
-    pub fn forget(&self) {
-        self.memory().known = None;
+    /// Drops the cached context, so that the next use fetches it.
+    pub fn invalidate(&self) {
+        self.cache().append_context = None;
     }
 
-    /// A stream that was there and is gone is not made again at once: whoever deleted it may be about to make another
-    /// one, and nats-server 2.9 loses what a stream takes that is made while its namesake is still being deleted.
-    fn mourn(&self) -> Result<(), LogError> {
-        let mut memory = self.memory();
-        memory.known = None;
-        let since = *memory.missing_since.get_or_insert_with(Instant::now);
+    /// Fails until the stream has been missing for `recreate_after`. It is not created again at once, since whoever deleted it
+    /// may be about to create another one, and nats-server 2.9 loses messages of a stream that is created while one of the
+    /// same name is still being deleted.
+    fn check_recreate_delay(&self) -> Result<(), LogError> {
+        let mut cache = self.cache();
+        cache.append_context = None;
+        let since = *cache.missing_since.get_or_insert_with(Instant::now);
         if since.elapsed() < self.recreate_after {
-            return Err(LogError::Unavailable("the stream is gone".to_owned()));
+            return Err(LogError::Unavailable("the stream was deleted".to_owned()));
         }
         Ok(())
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, StreamCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks the stream as another one, because it lost entries that were read before: a server that lost power may lose
-    /// what it had not yet written to disk, and will give the same positions to other events. `seen` is what showed it.
-    /// Processes that find out at the same time make the same mark.
-    pub async fn new_generation(&self, seen: &Seen) -> Result<Epoch, LogError> {
-        let next = generation(&seen.info) + 1;
-        let text = seen.info.description();
-        let own = text.find(GENERATION).map_or(text, |at| &text[..at]).trim_end();
-        let text = if own.is_empty() { format!("{GENERATION}{next}") } else { format!("{own} {GENERATION}{next}") };
-        let info = streams::describe(&self.connection, &seen.info, &text).await.map_err(|error| unavailable(&error))?;
-        self.forget();
-        tracing::error!(stream = self.name(), generation = next, "the stream counts as a new log");
-        Ok(self.seen(info).bounds.epoch)
+    /// Gives the stream a new generation, because it lost entries that had been read: a NATS server that lost power may lose
+    /// messages not yet written to disk, and gives their positions to other events. `state` is the state that showed the
+    /// loss; processes that detect it at the same time set the same generation.
+    pub async fn new_generation(&self, state: &LogState) -> Result<Epoch, LogError> {
+        let next = generation(&state.info) + 1;
+        let text = state.info.description();
+        let operator_text = text.find(GENERATION).map_or(text, |at| &text[..at]).trim_end();
+        let text = if operator_text.is_empty() {
+            format!("{GENERATION}{next}")
+        } else {
+            format!("{operator_text} {GENERATION}{next}")
+        };
+        let info = streams::set_description(&self.connection, &state.info, &text)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        self.invalidate();
+        tracing::error!(stream = self.name(), generation = next, "the stream lost entries; its log has a new epoch");
+        Ok(self.state_of(info).bounds.epoch)
     }
 
-    fn seen(&self, info: StreamInfo) -> Seen {
+    fn state_of(&self, info: StreamInfo) -> LogState {
         let bounds = bounds(&info);
-        self.memory().missing_since = None;
+        self.cache().missing_since = None;
         self.epoch.send_if_modified(|epoch| epoch.replace(bounds.epoch) != Some(bounds.epoch));
-        Seen { bounds, info }
+        LogState { bounds, info }
     }
 
     async fn connected(&self) -> Result<(), LogError> {
-        if self.connection.connected(self.patience).await {
+        if self.connection.connected(self.connect_timeout).await {
             return Ok(());
         }
-        let trouble = self.connection.trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
-        Err(LogError::Unavailable(format!("no connection to NATS{trouble}")))
+        let error = self.connection.last_error().map_or_else(String::new, |error| format!(": {error}"));
+        Err(LogError::Unavailable(format!("disconnected from NATS{error}")))
     }
 
     fn connects(&self) -> u64 {
-        self.connection.link().borrow().connects
+        self.connection.state().borrow().connects
     }
 
-    fn learn(&self, connects: u64, seen: &Seen) -> Arc<Known> {
-        let subjects = seen.info.subjects().iter().filter_map(|subject| subject.parse().ok()).collect();
-        let own_limit = seen.info.config.get("max_msg_size").and_then(serde_json::Value::as_u64);
-        let own_limit = own_limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    fn append_context_of(&self, connects: u64, state: &LogState) -> Arc<AppendContext> {
+        let subjects = state.info.subjects().iter().filter_map(|subject| subject.parse().ok()).collect();
+        let stream_limit = state.info.config.get("max_msg_size").and_then(serde_json::Value::as_u64);
+        let stream_limit = stream_limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
         let server_limit = self.connection.client().max_payload();
-        let max_message = own_limit.map_or(server_limit, |limit| limit.min(server_limit));
-        let sourced = Arc::clone(&self.memory().sourced);
-        let known = Arc::new(Known { epoch: seen.bounds.epoch, subjects, sourced, max_message });
-        self.memory().known = Some((connects, Arc::clone(&known)));
-        known
+        let max_message = stream_limit.map_or(server_limit, |limit| limit.min(server_limit));
+        let sourced = Arc::clone(&self.cache().sourced);
+        let context = Arc::new(AppendContext { epoch: state.bounds.epoch, subjects, sourced, max_message });
+        self.cache().append_context = Some((connects, Arc::clone(&context)));
+        context
     }
 }
 
@@ -271,39 +276,49 @@ fn bounds(info: &StreamInfo) -> Bounds {
     Bounds { epoch: epoch(info), first, last, first_at }
 }
 
-/// The stream's identity: made of its name, of when it was created and of its generation.
+/// The identity, derived from the name, the time of creation and the generation of the stream.
 fn epoch(info: &StreamInfo) -> Epoch {
     let name = info.config.get("name").and_then(serde_json::Value::as_str).unwrap_or_default();
     let text = format!("{name}:{}:{}", info.created.to_rfc3339(), generation(info));
     Epoch(Uuid::new_v5(&NAMESPACE, text.as_bytes()).as_u64_pair().0.max(1))
 }
 
-/// How often the stream lost entries; 0 when it never did.
+/// Number of times that the stream lost entries.
 fn generation(info: &StreamInfo) -> u64 {
     let text = info.description();
     let number = text.find(GENERATION).map(|at| &text[at + GENERATION.len()..]);
     number.and_then(|number| number.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Says what is not as declared.
-fn tell(report: &network::Report) {
+/// Logs differences from the declaration.
+fn log_report(report: &network::StreamReport) {
     let stream = report.stream.as_str();
-    for taken in report.taken() {
-        let (subject, owner) = (taken.subject.as_str(), taken.stream.as_str());
-        if taken.circular {
-            tracing::error!(stream, subject, owner, "events do not reach the map: a stream made from the log has them");
+    for conflict in report.conflicts() {
+        let (subject, owner) = (conflict.subject.as_str(), conflict.stream.as_str());
+        if conflict.circular {
+            tracing::error!(
+                stream,
+                subject,
+                owner,
+                "events of this subject do not reach the map: they are stored in a stream that sources from the log"
+            );
         } else {
-            tracing::warn!(stream, subject, owner, "another stream has the subject; its events come from there");
+            tracing::warn!(
+                stream,
+                subject,
+                owner,
+                "another stream has this subject; the log sources its events from there"
+            );
         }
     }
     for difference in report.differences() {
         tracing::warn!(
             stream, setting = %difference.setting, declared = %difference.declared, found = %difference.found,
-            "the stream is not as declared; it is left as it is",
+            "the stream differs from its declaration; it is left unchanged",
         );
     }
-    if let Err(error) = &report.state {
-        tracing::error!(stream, %error, "a declared stream cannot be had");
+    if let Err(error) = &report.status {
+        tracing::error!(stream, %error, "a declared stream cannot be read or changed");
     }
 }
 
@@ -327,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_is_of_one_stream_and_one_generation() {
+    fn the_epoch_depends_on_creation_and_generation() {
         let one = info("2026-11-21T00:00:00.000000001Z", "");
         assert_eq!(epoch(&one), epoch(&info("2026-11-21T00:00:00.000000001Z", "of the operator")));
         assert_ne!(epoch(&one), epoch(&info("2026-11-21T00:00:00.000000002Z", "")));
@@ -336,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_stream_begins_behind_its_last_position() {
+    fn an_empty_stream_begins_after_its_last_position() {
         let bounds = bounds(&info("2026-11-21T00:00:00Z", ""));
         assert_eq!((bounds.first, bounds.last, bounds.first_at), (8, 7, None));
     }

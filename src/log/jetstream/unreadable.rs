@@ -1,13 +1,13 @@
-//! Messages of the stream that the client library cannot read, and how they are got out of the way.
+//! Messages that the client library cannot read, and moving them out of the way.
 //!
-//! Whoever may publish can put bytes into a subject or a header that async-nats takes for a broken connection: it drops
-//! it, connects again, is given the same message, and so on for ever. The server's own JSON answer has the same message
-//! in base64, whatever is in it. So whoever has come to the same position again and again looks ahead that way, and moves
-//! what is unreadable: a copy that can be read goes to the end of the log, the original is deleted. The copy has an id
-//! made of the position, so that processes that find the same message at the same time make one copy.
+//! A publisher can put bytes into a subject or a header that async-nats takes for a broken connection: it disconnects,
+//! connects again, receives the same message, and so on for ever. The server's JSON API returns the same message in base64,
+//! whatever its bytes. So after several stops at the same position, the messages ahead are read that way, and unreadable ones
+//! are moved: a readable copy is appended to the log, the original is deleted. The id of the copy is derived from the
+//! position, so that processes that find the same message at the same time create one copy.
 
 use std::str::{FromStr, from_utf8};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::HeaderName;
@@ -21,82 +21,68 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::stream::{Known, LogStream};
+use super::stream::{AppendContext, LogStream};
 use crate::log::LogError;
 use crate::model::subject;
 
-/// How many times in a row one may come to the same position before it is looked at. A lost connection costs one or two;
-/// with nothing there, a look costs one request.
-const FRUITLESS: u32 = 3;
+/// Times in a row that reading may start at the same position before the messages ahead are checked. A lost connection costs
+/// one or two; a check that finds nothing costs one request.
+const MAX_REPEATS: u32 = 3;
 
-/// How long one answer is waited for, and how many times it is asked for: another reader may drop the connection.
-const ANSWER: Duration = Duration::from_secs(2);
+/// Timeout of one request, and number of attempts: another reader may make the client disconnect.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 5;
 
-/// What a description of a subject or of headers takes at most, bytes. The server takes 64 KiB of headers.
-const DESCRIBED_MAX: usize = 24 * 1024;
+/// Maximum size of the escaped subject or headers in a copy, bytes. The server accepts 64 KiB of headers.
+const MAX_ESCAPED: usize = 24 * 1024;
 
-/// The subject of copies whose own one the log does not record.
+/// Subject of copies whose own subject the log does not record.
 const SUBJECT: &str = "living_map.unreadable";
 
-/// What the client puts where bytes are no UTF-8, and the server in its JSON.
-const GARBLED: char = char::REPLACEMENT_CHARACTER;
+/// What the client and the server's JSON show in place of bytes that are not UTF-8.
+const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// What is known about such messages of one stream.
-#[derive(Debug, Default)]
-pub struct Unreadable {
-    /// Held while messages are looked at, so that this process disturbs itself no more; in it the position whose copy is
-    /// made and whose original may still be there.
+/// Finds and moves unreadable messages of one stream.
+#[derive(Debug)]
+pub struct UnreadableMessages {
+    stream: Arc<LogStream>,
+    /// Locked while messages are moved, so that the tasks of this process do not interfere. Holds the position of a message
+    /// that was copied and may not be deleted yet.
     copied: tokio::sync::Mutex<Option<u64>>,
-    /// Why one cannot be moved.
+    /// Why an unreadable message cannot be moved.
     stuck: Mutex<Option<String>>,
 }
 
-impl Unreadable {
-    /// Why reading stops in front of such a message; none when it does not.
-    pub fn stuck(&self) -> Option<String> {
-        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn note(&self, problem: Option<String>) {
-        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(problem) = problem.as_ref().filter(|problem| stuck.as_ref() != Some(problem)) {
-            tracing::error!(problem, "a message that cannot be read is in the way, and cannot be moved");
-        }
-        *stuck = problem;
-    }
-}
-
-/// Counts how often somebody began at the same position.
+/// Detects that reading starts at the same position again and again.
 #[derive(Debug, Default)]
-pub struct Stalled {
-    at: Option<u64>,
-    times: u32,
+pub struct StallDetector {
+    position: Option<u64>,
+    starts: u32,
 }
 
-impl Stalled {
-    /// Begins at `position`; whether that was so too many times in a row.
-    pub fn again(&mut self, position: u64) -> bool {
-        self.times = if self.at == Some(position) { self.times.saturating_add(1) } else { 1 };
-        self.at = Some(position);
-        self.times > FRUITLESS
+impl StallDetector {
+    /// Counts a start at `position`; returns whether there were more than [`MAX_REPEATS`] in a row.
+    pub fn is_stalled(&mut self, position: u64) -> bool {
+        self.starts = if self.position == Some(position) { self.starts.saturating_add(1) } else { 1 };
+        self.position = Some(position);
+        self.starts > MAX_REPEATS
     }
 
-    /// Counts from the start.
+    /// Resets the count.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
 }
 
-/// The server's answer to `STREAM.MSG.GET`.
+/// Response to `STREAM.MSG.GET`.
 #[derive(Debug, Deserialize)]
-struct Found {
-    message: Stored,
+struct GetResponse {
+    message: RawMessage,
 }
 
-/// A message as the server's JSON has it.
+/// A message in the server's JSON.
 #[derive(Debug, Deserialize)]
-struct Stored {
+struct RawMessage {
     subject: String,
     seq: u64,
     #[serde(default)]
@@ -105,159 +91,183 @@ struct Stored {
     data: String,
 }
 
-/// Why a message stays where it is.
-enum Stays {
-    /// Nobody answers now.
-    Unanswered(LogError),
-    /// The server does not want it moved.
-    Refused(String),
+/// Why a message was not moved.
+enum MoveError {
+    /// The server does not answer now.
+    Unavailable(LogError),
+    /// The server rejected a request.
+    Rejected(String),
 }
 
-impl LogStream {
-    /// Looks at the messages from position `from` on, and moves those that the client cannot read to the end. Ends
-    /// `ahead` messages behind the last of them, or at the log's end as it was.
-    pub async fn clear_unreadable(&self, from: u64, ahead: u64) -> Result<(), LogError> {
-        let mut copied = self.unreadable().copied.lock().await;
-        match self.sweep(from, ahead, &mut copied).await {
+impl UnreadableMessages {
+    pub fn new(stream: Arc<LogStream>) -> Self {
+        Self { stream, copied: tokio::sync::Mutex::default(), stuck: Mutex::default() }
+    }
+
+    /// Why reading has stopped before an unreadable message that cannot be moved; `None` when it has not.
+    pub fn stuck(&self) -> Option<String> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_stuck(&self, problem: Option<String>) {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(problem) = problem.as_ref().filter(|problem| stuck.as_ref() != Some(problem)) {
+            tracing::error!(problem, "an unreadable message stops the log's readers and cannot be moved");
+        }
+        *stuck = problem;
+    }
+
+    /// Checks the messages from position `from` on, and moves unreadable ones to the end of the log. Stops `ahead` messages
+    /// after the last unreadable one, or at the end that the log had when it started.
+    pub async fn clear(&self, from: u64, ahead: u64) -> Result<(), LogError> {
+        let mut copied = self.copied.lock().await;
+        match self.move_from(from, ahead, &mut copied).await {
             Ok(()) => {
-                self.unreadable().note(None);
+                self.set_stuck(None);
                 Ok(())
             }
-            Err(Stays::Unanswered(error)) => Err(error),
-            Err(Stays::Refused(problem)) => {
-                self.unreadable().note(Some(problem.clone()));
+            Err(MoveError::Unavailable(error)) => Err(error),
+            Err(MoveError::Rejected(problem)) => {
+                self.set_stuck(Some(problem.clone()));
                 Err(LogError::Unavailable(problem))
             }
         }
     }
 
-    async fn sweep(&self, from: u64, ahead: u64, copied: &mut Option<u64>) -> Result<(), Stays> {
-        let seen = self.look().await.map_err(Stays::Unanswered)?;
-        let known = self.known().await.map_err(Stays::Unanswered)?;
-        let keeps = seen.info.config.get("deny_delete") == Some(&Value::Bool(true));
+    async fn move_from(&self, from: u64, ahead: u64, copied: &mut Option<u64>) -> Result<(), MoveError> {
+        let state = self.stream.fetch_state().await.map_err(MoveError::Unavailable)?;
+        let context = self.stream.append_context().await.map_err(MoveError::Unavailable)?;
+        let deny_delete = state.info.config.get("deny_delete") == Some(&Value::Bool(true));
         let (mut next, mut until) = (from, from.saturating_add(ahead));
-        while next <= until.min(seen.bounds.last) {
+        while next <= until.min(state.bounds.last) {
             let wanted = json!({"seq": next, "next_by_subj": ">"});
-            let stored = match self.ask::<Found>("STREAM.MSG.GET", &wanted).await? {
-                Response::Ok(found) => found.message,
+            let message = match self.request::<GetResponse>("STREAM.MSG.GET", &wanted).await? {
+                Response::Ok(response) => response.message,
                 Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => return Ok(()),
-                Response::Err { error } => return Err(Stays::Refused(error.to_string())),
+                Response::Err { error } => return Err(MoveError::Rejected(error.to_string())),
             };
-            next = stored.seq + 1;
-            let headers = decoded(&stored.hdrs)?;
-            if is_readable(&stored.subject, &headers) {
+            next = message.seq + 1;
+            let headers = decode(&message.hdrs)?;
+            if is_readable(&message.subject, &headers) {
                 continue;
             }
-            if keeps {
-                return Err(Stays::Refused(format!(
-                    "the client cannot read the message at {}, and the stream does not let messages be deleted (deny_delete)",
-                    stored.seq
+            if deny_delete {
+                return Err(MoveError::Rejected(format!(
+                    "the message at {} is unreadable, and the stream does not allow deleting messages (deny_delete)",
+                    message.seq
                 )));
             }
-            if *copied != Some(stored.seq) {
-                self.copy(&stored, &headers, &known).await?;
-                *copied = Some(stored.seq);
+            if *copied != Some(message.seq) {
+                self.copy(&message, &headers, &context).await?;
+                *copied = Some(message.seq);
             }
-            self.delete(stored.seq).await?;
+            self.delete(message.seq).await?;
             *copied = None;
             until = next.saturating_add(ahead);
         }
         Ok(())
     }
 
-    /// Puts what can be read of `stored` at the end of the log, unless it is there.
-    async fn copy(&self, stored: &Stored, headers: &[u8], known: &Known) -> Result<(), Stays> {
-        let mut payload = decoded(&stored.data)?;
-        let plain = plain(&stored.subject);
-        let recorded = known.subjects.iter().any(|pattern| pattern.matches(&plain));
+    /// Appends a readable copy of `original` to the log, unless it is there already.
+    async fn copy(&self, original: &RawMessage, headers: &[u8], context: &AppendContext) -> Result<(), MoveError> {
+        let mut payload = decode(&original.data)?;
+        let plain = plain(&original.subject);
+        let recorded = context.subjects.iter().any(|pattern| pattern.matches(&plain));
         let subject = if recorded && subject::validate(&plain).is_ok() { plain } else { SUBJECT.to_owned() };
-        let mut described = [
-            ("Nats-Msg-Id", format!("unreadable:{}:{}", self.name(), stored.seq)),
-            ("Living-Map-Unreadable-Subject", stored.subject.escape_default().to_string()),
+        let mut copy_headers = [
+            ("Nats-Msg-Id", format!("unreadable:{}:{}", self.stream.name(), original.seq)),
+            ("Living-Map-Unreadable-Subject", original.subject.escape_default().to_string()),
             ("Living-Map-Unreadable-Headers", headers.escape_ascii().to_string()),
         ];
         let frame =
-            "NATS/1.0\r\n\r\n".len() + described.iter().map(|(name, _)| name.len() + ": \r\n".len()).sum::<usize>();
-        let mut room = known.max_message.saturating_sub(frame);
-        for (nth, (_, value)) in described.iter_mut().enumerate() {
-            // what describes gives way to the payload; the id does not
-            let most = if nth == 0 { room } else { room.saturating_sub(payload.len()).min(DESCRIBED_MAX) };
-            // what is escaped is ASCII: cut anywhere
+            "NATS/1.0\r\n\r\n".len() + copy_headers.iter().map(|(name, _)| name.len() + ": \r\n".len()).sum::<usize>();
+        let mut room = context.max_message.saturating_sub(frame);
+        for (nth, (_, value)) in copy_headers.iter_mut().enumerate() {
+            // the payload has priority over the escaped subject and headers, the id over the payload
+            let most = if nth == 0 { room } else { room.saturating_sub(payload.len()).min(MAX_ESCAPED) };
+            // escaped text is ASCII: it can be cut anywhere
             value.truncate(most);
             room -= value.len();
         }
         if payload.len() > room {
             tracing::warn!(
-                seq = stored.seq,
+                seq = original.seq,
                 bytes = payload.len(),
                 room,
-                "a message is cut: its copy would be too large"
+                "the copy of an unreadable message is truncated to the size limit"
             );
             payload.truncate(room);
         }
-        let message = described
+        let message = copy_headers
             .into_iter()
             .fold(PublishMessage::build(), |message, (name, value)| message.header(name, value.as_str()))
             .payload(payload.into());
-        let refused = |error: &dyn std::fmt::Display| Stays::Refused(format!("its copy was not taken: {error}"));
-        let unanswered = || Stays::Unanswered(LogError::Unavailable("the server did not answer in time".to_owned()));
-        let jetstream = self.connection().jetstream();
+        let rejected = |error: &dyn std::fmt::Display| {
+            MoveError::Rejected(format!("the copy of an unreadable message was rejected: {error}"))
+        };
+        let timed_out =
+            || MoveError::Unavailable(LogError::Unavailable("the server did not answer in time".to_owned()));
+        let jetstream = self.stream.connection().jetstream();
         let sent = jetstream.send_publish(subject, message);
-        let sent = timeout(ANSWER, sent).await.map_err(|_| unanswered())?.map_err(|error| refused(&error))?;
-        // unanswered is not refused: the copy is known by its id when it is sent again
-        let ack =
-            timeout(ANSWER, sent.into_future()).await.map_err(|_| unanswered())?.map_err(|error| refused(&error))?;
-        if ack.stream != self.name() {
-            return Err(refused(&format!("stream '{}' has it", ack.stream)));
+        let sent = timeout(REQUEST_TIMEOUT, sent).await.map_err(|_| timed_out())?.map_err(|error| rejected(&error))?;
+        // a timeout may be retried: the server recognises the copy by its id
+        let ack = timeout(REQUEST_TIMEOUT, sent.into_future())
+            .await
+            .map_err(|_| timed_out())?
+            .map_err(|error| rejected(&error))?;
+        if ack.stream != self.stream.name() {
+            return Err(rejected(&format!("stream '{}' stored it", ack.stream)));
         }
         Ok(())
     }
 
-    async fn delete(&self, seq: u64) -> Result<(), Stays> {
-        match self.ask::<Value>("STREAM.MSG.DELETE", &json!({"seq": seq, "no_erase": true})).await? {
+    async fn delete(&self, seq: u64) -> Result<(), MoveError> {
+        match self.request::<Value>("STREAM.MSG.DELETE", &json!({"seq": seq, "no_erase": true})).await? {
             Response::Ok(_) => {
                 metrics::counter!("living_map_log_unreadable_total").increment(1);
-                tracing::warn!(seq, "a message that the client cannot read was moved to the end of the log");
+                tracing::warn!(seq, "an unreadable message was moved to the end of the log");
                 Ok(())
             }
-            Response::Err { error } => match self.ask::<Value>("STREAM.MSG.GET", &json!({"seq": seq})).await? {
-                // another process was faster
+            Response::Err { error } => match self.request::<Value>("STREAM.MSG.GET", &json!({"seq": seq})).await? {
+                // another process deleted it
                 Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(()),
-                _ => Err(Stays::Refused(format!("the client cannot read the message at {seq}: {error}"))),
+                _ => Err(MoveError::Rejected(format!("the unreadable message at {seq} cannot be deleted: {error}"))),
             },
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<Response<T>, Stays> {
+    async fn request<T: DeserializeOwned>(&self, operation: &str, body: &Value) -> Result<Response<T>, MoveError> {
         let mut problem = "the server did not answer in time".to_owned();
         for _ in 0..ATTEMPTS {
-            let subject = format!("{what}.{}", self.name());
-            match timeout(ANSWER, self.connection().jetstream().request(subject, body)).await {
-                Ok(Ok(answer)) => return Ok(answer),
+            let subject = format!("{operation}.{}", self.stream.name());
+            match timeout(REQUEST_TIMEOUT, self.stream.connection().jetstream().request(subject, body)).await {
+                Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => problem = error.to_string(),
                 Err(_) => {}
             }
         }
-        Err(Stays::Unanswered(LogError::Unavailable(problem)))
+        Err(MoveError::Unavailable(LogError::Unavailable(problem)))
     }
 }
 
-fn decoded(base64: &str) -> Result<Vec<u8>, Stays> {
-    BASE64_STANDARD.decode(base64).map_err(|error| Stays::Refused(format!("the server's answer is no base64: {error}")))
+fn decode(base64: &str) -> Result<Vec<u8>, MoveError> {
+    BASE64_STANDARD
+        .decode(base64)
+        .map_err(|error| MoveError::Rejected(format!("the server's response is not valid base64: {error}")))
 }
 
-/// The subject, with a plain character for each that is not.
+/// The subject, with `_` in place of whitespace, control and replacement characters.
 fn plain(subject: &str) -> String {
-    let odd = |c: char| c == GARBLED || c.is_whitespace() || c.is_control();
-    subject.chars().map(|c| if odd(c) { '_' } else { c }).collect()
+    let invalid = |c: char| c == REPLACEMENT || c.is_whitespace() || c.is_control();
+    subject.chars().map(|c| if invalid(c) { '_' } else { c }).collect()
 }
 
-/// Whether the client reads a message with this header block (empty: none), as its `try_read_op` does. A status makes it
-/// take the message for a word of the server's, which is lost to the reader.
+/// Whether the client can read a message with this header block (may be empty), by the rules of its `try_read_op`. A message
+/// with a status line is treated as a control message of the server, so the reader does not get it.
 ///
-/// A subject with the character that stands for broken ones may be broken; it counts as if it were.
+/// A subject with a replacement character counts as unreadable, since it may contain invalid bytes.
 fn is_readable(subject: &str, headers: &[u8]) -> bool {
-    if subject.contains(GARBLED) {
+    if subject.contains(REPLACEMENT) {
         return false;
     }
     if headers.is_empty() {
@@ -278,7 +288,7 @@ fn is_readable(subject: &str, headers: &[u8]) -> bool {
         while let Some(more) = lines.next_if(|line| line.starts_with(char::is_whitespace)) {
             value.push_str(more);
         }
-        // in the middle of a value, a return is more than the client bears
+        // the client panics at a carriage return inside a value
         if HeaderName::from_str(name).is_err() || value.trim_end().contains('\r') {
             return false;
         }
@@ -291,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_client_reads_is_left_where_it_is() {
+    fn valid_messages_are_readable() {
         for headers in
             ["", "NATS/1.0\r\n\r\n", "NATS/1.0\r\na: b\r\n  more\r\nc:\r\n\r\n", "NATS/1.0\r\na: \u{e9}:\t\r\n\r\n"]
         {
@@ -300,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_breaks_at_is_not_readable() {
+    fn messages_that_the_client_cannot_parse_are_unreadable() {
         for headers in [
             &b"NATS/1.0\r\na: \xff\r\n\r\n"[..],
             b"NATS/1.0\r\nno colon\r\n\r\n",
@@ -314,18 +324,18 @@ mod tests {
         }
         assert!(!is_readable("city.event.\u{fffd}", b""));
         assert!(!is_readable("city.event.\u{2003}x", b"NATS/1.0\r\n\r\n"));
-        assert!(is_readable("city.event.\u{2003}x", b""), "without headers only blanks separate");
+        assert!(is_readable("city.event.\u{2003}x", b""), "without headers only ASCII blanks separate");
         assert_eq!(plain("city.event.\u{fffd}\u{2003}x"), "city.event.__x");
     }
 
     #[test]
-    fn only_the_same_position_again_and_again_is_a_stall() {
-        let mut stalled = Stalled::default();
+    fn starting_repeatedly_at_one_position_is_a_stall() {
+        let mut stalls = StallDetector::default();
         for position in [7, 7, 7, 8, 8, 8] {
-            assert!(!stalled.again(position));
+            assert!(!stalls.is_stalled(position));
         }
-        assert!(stalled.again(8) && stalled.again(8));
-        stalled.reset();
-        assert!(!stalled.again(8));
+        assert!(stalls.is_stalled(8) && stalls.is_stalled(8));
+        stalls.reset();
+        assert!(!stalls.is_stalled(8));
     }
 }

@@ -1,4 +1,4 @@
-//! Appends that are written together, and their answers.
+//! Appends written in one transaction, and their results.
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -8,30 +8,36 @@ use crate::model::NewEvent;
 type Results = Vec<Result<Appended, LogError>>;
 
 /// Events to be appended together.
-pub struct Append {
+pub struct AppendRequest {
     pub events: Vec<NewEvent>,
-    /// Of each event, in bytes.
+    /// Size of each event, bytes.
     pub sizes: Vec<usize>,
-    /// Where the results go, one for each event.
-    pub answer: oneshot::Sender<Results>,
-    /// Given back when it is answered.
+    /// Receives one result for each event.
+    pub reply: oneshot::Sender<Results>,
+    /// Released when the results are sent.
     pub room: OwnedSemaphorePermit,
 }
 
-/// The events of some appends, one after the other.
+/// The events of several appends.
 #[derive(Default)]
-pub struct Batch {
+pub struct AppendBatch {
     pub events: Vec<NewEvent>,
     pub sizes: Vec<usize>,
-    /// What became of each event.
+    /// Result of each event; `None` while it has none.
     pub results: Vec<Option<Result<Appended, LogError>>>,
-    /// Who waits for how many of them, in order.
+    /// The appends in order: number of events, receiver of the results, permit.
     waiting: Vec<(usize, oneshot::Sender<Results>, OwnedSemaphorePermit)>,
 }
 
-impl Batch {
-    /// Takes `first` and what else is there already, until there are `events` events or `bytes` bytes.
-    pub fn collect(&mut self, first: Append, queue: &mut mpsc::Receiver<Append>, events: usize, bytes: usize) {
+impl AppendBatch {
+    /// Adds `first` and queued appends, up to `events` events or `bytes` bytes.
+    pub fn collect(
+        &mut self,
+        first: AppendRequest,
+        queue: &mut mpsc::Receiver<AppendRequest>,
+        events: usize,
+        bytes: usize,
+    ) {
         let mut collected: usize = first.sizes.iter().sum();
         self.push(first);
         while self.events.len() < events
@@ -43,34 +49,34 @@ impl Batch {
         }
     }
 
-    /// Takes everything that is there already.
-    pub fn collect_all(&mut self, queue: &mut mpsc::Receiver<Append>) {
+    /// Adds all queued appends.
+    pub fn collect_all(&mut self, queue: &mut mpsc::Receiver<AppendRequest>) {
         while let Ok(append) = queue.try_recv() {
             self.push(append);
         }
     }
 
-    fn push(&mut self, append: Append) {
-        let Append { events, sizes, answer, room } = append;
-        self.waiting.push((events.len(), answer, room));
+    fn push(&mut self, append: AppendRequest) {
+        let AppendRequest { events, sizes, reply, room } = append;
+        self.waiting.push((events.len(), reply, room));
         self.events.extend(events);
         self.sizes.extend(sizes);
         self.results.resize_with(self.sizes.len(), || None);
     }
 
-    /// Nothing was written.
+    /// Sets all results to `error`.
     pub fn fail(&mut self, error: &LogError) {
         self.results.fill(Some(Err(error.clone())));
     }
 
-    /// Tells everybody. What has no result yet was not reached when the log became unavailable.
-    pub fn answer(self, interrupted: &LogError) {
+    /// Sends the results; events without one get the error `interrupted`.
+    pub fn reply(self, interrupted: &LogError) {
         let mut results = self.results.into_iter().map(|result| result.unwrap_or_else(|| Err(interrupted.clone())));
-        for (count, answer, room) in self.waiting {
+        for (count, reply, room) in self.waiting {
             let results: Results = results.by_ref().take(count).collect();
             results.iter().for_each(count_result);
-            // who does not wait any more does not want to know
-            let _ = answer.send(results);
+            // the caller may have stopped waiting
+            let _ = reply.send(results);
             drop(room);
         }
     }

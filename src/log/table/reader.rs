@@ -1,4 +1,4 @@
-//! Reading: pages from the database until the end is near, then from memory.
+//! Reading: pages from the database, and from memory near the end of the log.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,28 +7,28 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
 
-use super::{LogError, Shared, lock};
+use super::{LogError, TableState, lock};
 use crate::history::HistoryError;
 use crate::model::LogEntry;
 
-/// A reader at its place in the log.
-pub struct Reader {
-    shared: Arc<Shared>,
+/// A reader and its position.
+pub struct TableReader {
+    state: Arc<TableState>,
     last: watch::Receiver<u64>,
-    /// The position handed out last.
+    /// The last position returned.
     after: u64,
-    /// Whether `after` is a place in the log. Otherwise it begins with the log, wherever that is by now.
-    begun: bool,
+    /// Whether `after` is a position in the log. Otherwise reading starts at the first entry, whatever its position.
+    started: bool,
     page: VecDeque<LogEntry>,
     ended: bool,
-    /// Whether the database was away at the last attempt, so that it is said once.
-    away: bool,
+    /// Whether the database was unavailable at the last attempt, so that it is logged once.
+    unavailable: bool,
 }
 
-impl Reader {
-    pub fn new(shared: Arc<Shared>, after: u64) -> Self {
-        let last = shared.last.subscribe();
-        Self { shared, last, after, begun: after > 0, page: VecDeque::new(), ended: false, away: false }
+impl TableReader {
+    pub fn new(state: Arc<TableState>, after: u64) -> Self {
+        let last = state.last.subscribe();
+        Self { state, last, after, started: after > 0, page: VecDeque::new(), ended: false, unavailable: false }
     }
 
     pub fn stream(self) -> BoxStream<'static, Result<LogEntry, LogError>> {
@@ -42,7 +42,7 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<LogEntry, LogError>> {
         loop {
             if let Some(entry) = self.page.pop_front() {
-                (self.after, self.begun) = (entry.cursor.seq, true);
+                (self.after, self.started) = (entry.cursor.seq, true);
                 return Some(Ok(entry));
             }
             if self.ended {
@@ -54,38 +54,38 @@ impl Reader {
                 continue;
             }
             match self.fill(last).await {
-                Ok(()) => self.away = false,
-                Err(Stop::Truncated { oldest }) => {
+                Ok(()) => self.unavailable = false,
+                Err(FillError::Truncated { oldest }) => {
                     self.ended = true;
                     return Some(Err(LogError::Truncated { oldest }));
                 }
-                Err(Stop::Away(error)) => {
-                    if !self.away {
-                        tracing::warn!(%error, after = self.after, "cannot read the log; will try again");
+                Err(FillError::Unavailable(error)) => {
+                    if !self.unavailable {
+                        tracing::warn!(%error, after = self.after, "the log cannot be read; retrying");
                     }
-                    self.away = true;
-                    tokio::time::sleep(self.shared.config.retry_interval).await;
+                    self.unavailable = true;
+                    tokio::time::sleep(self.state.config.retry_interval).await;
                 }
             }
         }
     }
 
-    /// Gets the next page of a log that ends at `last`.
-    async fn fill(&mut self, last: u64) -> Result<(), Stop> {
-        let Shared { history, config, epoch, tail, .. } = &*self.shared;
-        let recent = lock(tail).after(self.after, config.page_events as usize);
-        if let Some(page) = recent {
+    /// Reads the next page of a log that ends at `last`.
+    async fn fill(&mut self, last: u64) -> Result<(), FillError> {
+        let TableState { history, config, epoch, recent, .. } = &*self.state;
+        let in_memory = lock(recent).after(self.after, config.page_events as usize);
+        if let Some(page) = in_memory {
             self.page = page;
             return Ok(());
         }
         let page = history.read_log(*epoch, self.after, config.page_events.max(1)).await?;
-        // asked afterwards: from here on nothing was deleted when the page was read
+        // queried afterwards: no entry from this position on was deleted when the page was read
         let oldest = history.held(*epoch).await?.map_or(last + 1, |held| held.first);
         if oldest > self.after + 1 {
-            if self.begun {
-                return Err(Stop::Truncated { oldest });
+            if self.started {
+                return Err(FillError::Truncated { oldest });
             }
-            // the log begins later: with the page after this one
+            // the log begins later: read the page from there
             self.after = oldest - 1;
             return Ok(());
         }
@@ -97,14 +97,14 @@ impl Reader {
     }
 }
 
-/// Why there is no page.
-enum Stop {
+/// Why a page could not be read.
+enum FillError {
     Truncated { oldest: u64 },
-    Away(HistoryError),
+    Unavailable(HistoryError),
 }
 
-impl From<HistoryError> for Stop {
+impl From<HistoryError> for FillError {
     fn from(error: HistoryError) -> Self {
-        Self::Away(error)
+        Self::Unavailable(error)
     }
 }

@@ -1,4 +1,4 @@
-//! Collecting: from the durable consumer into batches.
+//! Collecting messages of the durable consumer into batches.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{WriterConfig, WriterStatus, consumer};
+use super::{WriterConfig, WriterStatus, open_consumer};
 use crate::bus::backoff;
 use crate::log::LogError;
-use crate::log::jetstream::{LogStream, Stalled, entry_of};
+use crate::log::jetstream::{LogStream, StallDetector, UnreadableMessages, entry_of};
 use crate::model::{Epoch, LogEntry};
 
-/// Entries, and the acknowledgement of each.
+/// Entries to insert, and the acker of each.
 #[derive(Default)]
-pub struct Batch {
+pub struct InsertBatch {
     pub entries: Vec<LogEntry>,
     pub ackers: Vec<Acker>,
     bytes: usize,
@@ -25,43 +25,53 @@ pub struct Batch {
 
 /// Collects batches.
 pub struct Collector {
-    pub stream: Arc<LogStream>,
-    pub config: Arc<WriterConfig>,
-    pub status: watch::Sender<WriterStatus>,
+    config: Arc<WriterConfig>,
+    stream: Arc<LogStream>,
+    unreadable: Arc<UnreadableMessages>,
+    status: watch::Sender<WriterStatus>,
 }
 
-/// A consumer that delivers.
-struct Source {
+/// The messages of an opened consumer.
+struct ConsumerStream {
     messages: pull::Stream,
     epoch: Epoch,
-    /// The connection it was made over.
+    /// Number of the connection over which it was opened.
     connects: u64,
 }
 
 impl Collector {
-    /// Hands batches to `sender` until `stop`.
-    pub async fn run(self, sender: mpsc::Sender<Batch>, stop: CancellationToken) {
+    pub fn new(
+        config: Arc<WriterConfig>,
+        stream: Arc<LogStream>,
+        unreadable: Arc<UnreadableMessages>,
+        status: watch::Sender<WriterStatus>,
+    ) -> Self {
+        Self { config, stream, unreadable, status }
+    }
+
+    /// Sends batches to `sender` until `stop`.
+    pub async fn run(self, sender: mpsc::Sender<InsertBatch>, stop: CancellationToken) {
         let mut attempt = 0;
-        let mut stalled = Stalled::default();
+        let mut stalls = StallDetector::default();
         while !stop.is_cancelled() {
-            let Some(opened) = stop.run_until_cancelled(self.open(&mut stalled)).await else { return };
+            let Some(opened) = stop.run_until_cancelled(self.open(&mut stalls)).await else { return };
             match opened {
                 Ok(mut source) => {
                     attempt = 0;
-                    self.note(None);
+                    self.set_log_error(None);
                     let batch = self.collect(&mut source, &sender, &stop).await;
-                    // what was collected is still good, whatever ended it; when nobody takes it, it is delivered again
+                    // a started batch is valid, whatever ended collecting; if it is not sent, its messages are delivered again
                     if !batch.entries.is_empty() && sender.send(batch).await.is_err() {
                         return;
                     }
-                    // nats-server 2.9 harms a consumer that is made while its namesake is still being deleted
+                    // nats-server 2.9 damages a consumer created while one of the same name is still being deleted
                     self.pause(0, &stop).await;
                 }
                 Err(error) => {
                     if attempt == 0 {
-                        tracing::warn!(%error, "the history writer cannot read the log; trying again");
+                        tracing::warn!(%error, "the history writer cannot read the log; retrying");
                     }
-                    self.note(Some(error.to_string()));
+                    self.set_log_error(Some(error.to_string()));
                     self.pause(attempt, &stop).await;
                     attempt = attempt.saturating_add(1);
                 }
@@ -74,21 +84,21 @@ impl Collector {
         stop.run_until_cancelled(tokio::time::sleep(delay)).await;
     }
 
-    async fn open(&self, stalled: &mut Stalled) -> Result<Source, LogError> {
+    async fn open(&self, stalls: &mut StallDetector) -> Result<ConsumerStream, LogError> {
         let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
-        // not before there is a connection: the first one would look like a new one, and what this source asked for
-        // would be delivered to nobody
-        let mut link = self.stream.connection().link();
-        let connects = link.wait_for(|link| link.connected).await.map_err(|error| failed(&error))?.connects;
-        let (consumer, epoch) = consumer(&self.stream, &self.config).await?;
+        // wait for the connection: otherwise the first connect would look like a reconnect, and messages requested before
+        // would be lost
+        let mut connection = self.stream.connection().state();
+        let connects = connection.wait_for(|state| state.connected).await.map_err(|error| failed(&error))?.connects;
+        let (consumer, epoch) = open_consumer(&self.stream, &self.config).await?;
         let info = consumer.cached_info();
         let (floor, delivered) = (info.ack_floor.stream_sequence, info.delivered.stream_sequence);
-        if stalled.again(floor) {
-            // what was delivered and could not be read comes again and again, between others
+        if stalls.is_stalled(floor) {
+            // unreadable messages are delivered again and again, between others
             let fetch = u64::try_from(self.config.fetch).unwrap_or(u64::MAX);
             let ahead = delivered.saturating_sub(floor).saturating_add(fetch.saturating_mul(2));
-            self.stream.clear_unreadable(floor.saturating_add(1), ahead).await?;
-            stalled.reset();
+            self.unreadable.clear(floor.saturating_add(1), ahead).await?;
+            stalls.reset();
         }
         let messages = consumer
             .stream()
@@ -97,23 +107,27 @@ impl Collector {
             .messages()
             .await
             .map_err(|error| failed(&error))?;
-        Ok(Source { messages, epoch, connects })
+        Ok(ConsumerStream { messages, epoch, connects })
     }
 
-    /// Collects from `source` until it must be made again, nobody takes batches any more, or `stop`. Returns what was not
-    /// handed on.
-    async fn collect(&self, source: &mut Source, sender: &mpsc::Sender<Batch>, stop: &CancellationToken) -> Batch {
-        let mut link = self.stream.connection().link();
+    /// Collects from `source` until it must be opened again, the receiver is dropped, or `stop`. Returns the unsent batch.
+    async fn collect(
+        &self,
+        source: &mut ConsumerStream,
+        sender: &mpsc::Sender<InsertBatch>,
+        stop: &CancellationToken,
+    ) -> InsertBatch {
+        let mut connection = self.stream.connection().state();
         let mut epoch = self.stream.epoch();
         let (connects, own_epoch) = (source.connects, source.epoch);
-        let mut batch = Batch::default();
+        let mut batch = InsertBatch::default();
         let mut flush_at = Instant::now();
         loop {
             let has_rows = !batch.entries.is_empty();
             let full = self.is_full(&batch);
             let due = has_rows && (full || flush_at <= Instant::now());
             tokio::select! {
-                // a batch goes when it has waited long enough or is full, as soon as the one before is taken
+                // send a batch when it is full or has waited long enough, once the previous one is received
                 permit = sender.reserve(), if due => match permit {
                     Ok(permit) => permit.send(std::mem::take(&mut batch)),
                     Err(_) => return batch,
@@ -124,13 +138,13 @@ impl Collector {
                     if !has_rows {
                         flush_at = Instant::now() + self.config.linger;
                     }
-                    batch.take(message, own_epoch);
+                    batch.push(message, own_epoch);
                     if !self.take_ready(source, &mut batch) {
                         return batch;
                     }
                 }
-                // what the server knew of the consumer may be gone with the connection
-                Ok(_) = link.wait_for(|link| link.connects != connects) => return batch,
+                // the server may have lost the consumer together with the connection
+                Ok(_) = connection.wait_for(|state| state.connects != connects) => return batch,
                 Ok(_) = epoch.wait_for(|epoch| *epoch != Some(own_epoch)) => return batch,
                 () = stop.cancelled() => {
                     self.take_ready(source, &mut batch);
@@ -140,22 +154,22 @@ impl Collector {
         }
     }
 
-    /// Takes what was delivered already, without waiting; false when the source is of no more use.
-    fn take_ready(&self, source: &mut Source, batch: &mut Batch) -> bool {
+    /// Adds messages delivered already, without waiting; false when the source cannot be used any longer.
+    fn take_ready(&self, source: &mut ConsumerStream, batch: &mut InsertBatch) -> bool {
         while !self.is_full(batch)
             && let Some(message) = source.messages.next().now_or_never()
         {
             let Some(Ok(message)) = message else { return false };
-            batch.take(message, source.epoch);
+            batch.push(message, source.epoch);
         }
         true
     }
 
-    fn is_full(&self, batch: &Batch) -> bool {
+    fn is_full(&self, batch: &InsertBatch) -> bool {
         batch.entries.len() >= self.config.batch || batch.bytes >= self.config.batch_bytes
     }
 
-    fn note(&self, error: Option<String>) {
+    fn set_log_error(&self, error: Option<String>) {
         self.status.send_if_modified(|status| {
             let changed = status.log_error != error;
             status.log_error = error;
@@ -164,9 +178,9 @@ impl Collector {
     }
 }
 
-impl Batch {
-    fn take(&mut self, message: Message, epoch: Epoch) {
-        // what has no position is no message of the stream
+impl InsertBatch {
+    fn push(&mut self, message: Message, epoch: Epoch) {
+        // without a position, it is not a message of the stream
         let Ok(info) = message.info() else { return };
         self.entries.push(entry_of(&message, &info, epoch));
         self.bytes += message.length;

@@ -1,4 +1,4 @@
-//! Storing: batches into the record, acknowledged once they are committed.
+//! Writing batches to the history and acknowledging them after the commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use super::collect::Batch;
+use super::collect::InsertBatch;
 use super::{PROCESSOR, WriterConfig, WriterStatus};
 use crate::bus::backoff;
 use crate::dead_letters::{DeadLetterQueue, Enqueued, FailedMessage};
@@ -20,39 +20,51 @@ use crate::journal::Journal;
 use crate::model::LogEntry;
 use crate::telemetry::{self, TARGET};
 
-/// How long acknowledgements may wait for a connection that takes no more bytes. Unsent ones cost a second delivery.
-const ACK_PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for sending acknowledgements. Messages with unsent ones are delivered again.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Stores batches.
+/// Writes batches.
 #[derive(Clone)]
-pub struct Store {
-    pub history: Arc<dyn History>,
-    pub config: Arc<WriterConfig>,
-    pub status: watch::Sender<WriterStatus>,
-    pub journal: Journal,
-    pub dead_letters: Option<DeadLetterQueue>,
-    /// The stream that the entries come from.
-    pub stream: Arc<str>,
-    pub stop: CancellationToken,
+pub struct BatchWriter {
+    config: Arc<WriterConfig>,
+    history: Arc<dyn History>,
+    status: watch::Sender<WriterStatus>,
+    journal: Journal,
+    dead_letters: Option<DeadLetterQueue>,
+    /// Name of the stream that the entries come from.
+    stream: Arc<str>,
+    stop: CancellationToken,
 }
 
-/// The writer was told to stop while the database was away.
-struct Stopped;
+/// The writer was stopped while the database was unavailable.
+struct StopRequested;
 
-impl Store {
-    /// Stores what comes, until nothing comes any more. Several may take from one channel: the record has no order.
-    pub async fn run(self, batches: Arc<Mutex<mpsc::Receiver<Batch>>>) {
+impl BatchWriter {
+    pub fn new(
+        config: Arc<WriterConfig>,
+        history: Arc<dyn History>,
+        status: watch::Sender<WriterStatus>,
+        journal: Journal,
+        dead_letters: Option<DeadLetterQueue>,
+        stream: Arc<str>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { config, history, status, journal, dead_letters, stream, stop }
+    }
+
+    /// Writes batches until the channel is closed. Several writers may share a channel: the order of inserts does not matter.
+    pub async fn run(self, batches: Arc<Mutex<mpsc::Receiver<InsertBatch>>>) {
         loop {
             let next = batches.lock().await.recv().await;
             let Some(batch) = next else { return };
-            if self.store(batch).await.is_err() {
+            if self.write_batch(batch).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Stores a batch whole, or in the largest parts that the database takes.
-    async fn store(&self, batch: Batch) -> Result<(), Stopped> {
+    /// Writes a batch as a whole; if the database rejects it, in halves, until the rejected entries are found.
+    async fn write_batch(&self, batch: InsertBatch) -> Result<(), StopRequested> {
         metrics::histogram!("living_map_history_batch_rows")
             .record(u32::try_from(batch.entries.len()).unwrap_or(u32::MAX));
         let mut parts = Vec::from([(0, batch.entries.len())]);
@@ -66,7 +78,7 @@ impl Store {
                     acknowledge(&batch.ackers[part], AckKind::Ack).await;
                 }
                 Err(error) if rows == 1 => {
-                    let kind = self.refused(&batch.entries[from], &error).await?;
+                    let kind = self.handle_rejected(&batch.entries[from], &error).await?;
                     acknowledge(&batch.ackers[part], kind).await;
                 }
                 Err(_) => {
@@ -78,13 +90,13 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps an entry that the database refuses for further attempts; how its message is acknowledged.
-    async fn refused(&self, entry: &LogEntry, error: &HistoryError) -> Result<AckKind, Stopped> {
+    /// Passes a rejected entry to the dead letters; returns how to acknowledge its message.
+    async fn handle_rejected(&self, entry: &LogEntry, error: &HistoryError) -> Result<AckKind, StopRequested> {
         metrics::counter!("living_map_history_refused_total").increment(1);
         self.journal.record("write", "database", &entry.event.event_type, error);
         tracing::warn!(
             cursor = %entry.cursor, event_type = %entry.event.event_type, id = %entry.event.id, %error,
-            "the database refuses an event; the others are written",
+            "the database rejected an event; the others are written",
         );
         let again = AckKind::Nak(Some(self.config.refused_delay));
         let Some(dead_letters) = &self.dead_letters else { return Ok(again) };
@@ -92,7 +104,7 @@ impl Store {
             let failed = FailedMessage::of_entry(PROCESSOR, &self.stream, entry, error.to_string());
             match dead_letters.enqueue(failed).await {
                 Ok(Enqueued::Dropped) => {
-                    tracing::error!(cursor = %entry.cursor, "the database refuses a dead letter; it is in the stream alone");
+                    tracing::error!(cursor = %entry.cursor, "the database rejected a dead letter event; it is stored in the stream only");
                     break;
                 }
                 Ok(Enqueued::Retrying | Enqueued::Dead) => break,
@@ -100,12 +112,12 @@ impl Store {
                     tracing::error!(
                         cursor = %entry.cursor, id = %entry.event.id, %error,
                         retry_seconds = self.config.refused_delay.as_secs(),
-                        "an event that the database refuses cannot be kept as a dead letter either",
+                        "a rejected event cannot be stored as a dead letter either",
                     );
                     return Ok(again);
                 }
                 Err(error) => {
-                    self.note(Some(error.to_string()));
+                    self.set_database_error(Some(error.to_string()));
                     self.pause(attempt).await?;
                 }
             }
@@ -113,20 +125,20 @@ impl Store {
         Ok(AckKind::Ack)
     }
 
-    /// Waits before the next attempt.
-    async fn pause(&self, attempt: u32) -> Result<(), Stopped> {
+    /// Waits for the delay before the next attempt.
+    async fn pause(&self, attempt: u32) -> Result<(), StopRequested> {
         let delay = backoff::delay(attempt, self.config.retry_min, self.config.retry_max);
-        self.stop.run_until_cancelled(tokio::time::sleep(delay)).await.ok_or(Stopped)
+        self.stop.run_until_cancelled(tokio::time::sleep(delay)).await.ok_or(StopRequested)
     }
 
-    /// Writes until the database has an opinion: the rows are in, or it refuses them.
-    async fn write(&self, entries: &[LogEntry]) -> Result<Result<Written, HistoryError>, Stopped> {
+    /// Writes entries, retrying while the database is unavailable; the inner error is a rejection.
+    async fn write(&self, entries: &[LogEntry]) -> Result<Result<Written, HistoryError>, StopRequested> {
         for attempt in 0_u32.. {
             let started = Instant::now();
             let error = match self.history.write(entries).await {
                 Ok(written) => {
                     metrics::histogram!("living_map_history_write_seconds").record(started.elapsed().as_secs_f64());
-                    self.note(None);
+                    self.set_database_error(None);
                     return Ok(Ok(written));
                 }
                 Err(error @ HistoryError::Refused(_)) => return Ok(Err(error)),
@@ -134,15 +146,15 @@ impl Store {
             };
             self.journal.record("write", "database", "living_map_history", &error);
             if attempt == 0 {
-                tracing::warn!(%error, rows = entries.len(), "the history cannot be written; trying again");
+                tracing::warn!(%error, rows = entries.len(), "the history cannot be written; retrying");
             }
-            self.note(Some(error.to_string()));
+            self.set_database_error(Some(error.to_string()));
             self.pause(attempt).await?;
         }
-        Err(Stopped)
+        Err(StopRequested)
     }
 
-    fn note(&self, error: Option<String>) {
+    fn set_database_error(&self, error: Option<String>) {
         self.status.send_modify(|status| {
             if error.is_none() {
                 status.last_success = Some(Utc::now());
@@ -152,7 +164,7 @@ impl Store {
     }
 }
 
-/// A span in the traces in which the entries were published; none where there are no such traces.
+/// A span linked to the traces in which the entries were published; disabled when there are none.
 fn span_of(entries: &[LogEntry]) -> Span {
     let published = telemetry::publishers(entries.iter().map(|entry| &entry.event));
     if published.is_empty() {
@@ -167,15 +179,15 @@ async fn acknowledge(ackers: &[Acker], kind: AckKind) {
     let all = async {
         for acker in ackers {
             if let Err(error) = acker.ack_with(kind).await {
-                tracing::debug!(%error, "an acknowledgement was not sent; its event will come again");
+                tracing::debug!(%error, "an acknowledgement was not sent; its event will be delivered again");
                 return;
             }
         }
     };
-    if tokio::time::timeout(ACK_PATIENCE, all).await.is_err() {
+    if tokio::time::timeout(ACK_TIMEOUT, all).await.is_err() {
         tracing::debug!(
             events = ackers.len(),
-            "the connection takes no acknowledgements; their events will come again"
+            "acknowledgements were not sent in time; their events will be delivered again"
         );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use living_map::bus::{self, Declaration, NatsConfig};
+use living_map::bus::{self, NatsConfig, StreamDeclaration};
 use living_map::history::Database;
 use living_map::log::{EventLog, JetStreamConfig, JetStreamLog};
 use living_map::map::State;
@@ -64,8 +64,8 @@ impl ExpectedFrames {
         let config = NatsConfig { url: url.to_owned(), ..NatsConfig::default() };
         let connection = bus::connect(&config).await.expect("the address can be read");
         let config = JetStreamConfig {
-            stream: Declaration::living_map(&[], 1),
-            network: Declaration::network(1),
+            stream: StreamDeclaration::living_map(&[], 1),
+            network: StreamDeclaration::network(1),
             manage: false,
             ..JetStreamConfig::default()
         };

@@ -1,23 +1,23 @@
-//! The newest entries, in memory.
+//! Recent entries in memory.
 
 use std::collections::VecDeque;
 
 use crate::model::LogEntry;
 
-/// The end of the log without a hole, bounded by number and bytes.
-pub struct Tail {
+/// The end of the log without gaps, bounded by number and size.
+pub struct RecentEntries {
     entries: VecDeque<(LogEntry, usize)>,
     bytes: usize,
     max_events: usize,
     max_bytes: usize,
 }
 
-impl Tail {
+impl RecentEntries {
     pub fn new(max_events: usize, max_bytes: usize) -> Self {
         Self { entries: VecDeque::new(), bytes: 0, max_events, max_bytes }
     }
 
-    /// Adds the entry after the last one.
+    /// Appends the entry after the last one.
     pub fn push(&mut self, entry: LogEntry, size: usize) {
         debug_assert!(self.entries.back().is_none_or(|(last, _)| last.cursor.seq + 1 == entry.cursor.seq));
         self.bytes += size;
@@ -28,13 +28,13 @@ impl Tail {
         }
     }
 
-    /// Forgets everything: the log has entries that came past this.
+    /// Removes all entries, since the log has newer ones that were not pushed.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.bytes = 0;
     }
 
-    /// Up to `limit` entries after position `after`; none if the next one is not here.
+    /// Up to `limit` entries after position `after`; `None` if the next one is not in memory.
     pub fn after(&self, after: u64, limit: usize) -> Option<VecDeque<LogEntry>> {
         let first = self.entries.front()?.0.cursor.seq;
         let skipped = usize::try_from((after + 1).checked_sub(first)?).ok()?;
@@ -62,19 +62,19 @@ mod tests {
     }
 
     #[test]
-    fn only_what_it_holds_without_a_hole_is_answered() {
-        let mut tail = Tail::new(3, 100);
-        assert_eq!(tail.after(0, 10), None);
-        (5..=9).for_each(|seq| tail.push(entry(seq), 10));
-        assert_eq!(seqs(tail.after(6, 10)), Some(vec![7, 8, 9]));
-        assert_eq!(seqs(tail.after(6, 2)), Some(vec![7, 8]));
-        assert_eq!(seqs(tail.after(8, 10)), Some(vec![9]));
-        assert_eq!(tail.after(5, 10), None, "6 is gone");
-        assert_eq!(tail.after(9, 10), None, "10 is not there yet");
-        tail.push(entry(10), 95);
-        assert_eq!(seqs(tail.after(9, 10)), Some(vec![10]), "bytes are bounded as well");
-        assert_eq!(tail.after(8, 10), None);
-        tail.clear();
-        assert_eq!(tail.after(9, 10), None);
+    fn returns_entries_only_without_a_gap() {
+        let mut recent = RecentEntries::new(3, 100);
+        assert_eq!(recent.after(0, 10), None);
+        (5..=9).for_each(|seq| recent.push(entry(seq), 10));
+        assert_eq!(seqs(recent.after(6, 10)), Some(vec![7, 8, 9]));
+        assert_eq!(seqs(recent.after(6, 2)), Some(vec![7, 8]));
+        assert_eq!(seqs(recent.after(8, 10)), Some(vec![9]));
+        assert_eq!(recent.after(5, 10), None, "6 was removed");
+        assert_eq!(recent.after(9, 10), None, "10 does not exist yet");
+        recent.push(entry(10), 95);
+        assert_eq!(seqs(recent.after(9, 10)), Some(vec![10]), "the size is bounded too");
+        assert_eq!(recent.after(8, 10), None);
+        recent.clear();
+        assert_eq!(recent.after(9, 10), None);
     }
 }
