@@ -71,7 +71,7 @@ pub enum NatsError {
 /// State of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionState {
-    /// Whether it is connected.
+    /// True while connected.
     pub connected: bool,
     /// Connections made so far. State that the server keeps for a connection must be set up again when this changes.
     pub connects: u64,

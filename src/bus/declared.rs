@@ -33,7 +33,7 @@ pub struct StreamDeclaration {
     pub subjects: Vec<String>,
     /// Other streams to source messages from, each at most once.
     pub sources: Vec<StreamSource>,
-    /// Whether the log sources messages from this stream.
+    /// True if the log sources messages from this stream.
     pub in_log: bool,
     /// Retention of a message.
     pub max_age: Duration,

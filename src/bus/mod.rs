@@ -6,7 +6,7 @@
 //! | [`declared`] | the declared streams, as data |
 //! | [`streams`] | comparing one stream with its declaration, creating and extending it |
 //! | [`network`] | all declared streams together; the log sources the others' messages |
-//! | [`subjects`] | whether subject patterns cover or overlap each other |
+//! | [`subjects`] | covering and overlapping of subject patterns |
 //!
 //! Works with nats-server 2.9 and newer: streams are read and updated as the server's own JSON, so that settings unknown to
 //! this program survive an update, and no key-value bucket is used.

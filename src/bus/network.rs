@@ -32,7 +32,7 @@ impl StreamReport {
         self.status.as_ref().map_or(&[], |status| &status.conflicts)
     }
 
-    /// Whether the stream does not exist although it would have at least one subject.
+    /// Returns true if the stream does not exist although it would have at least one subject.
     #[must_use]
     pub fn missing(&self, declaration: &StreamDeclaration) -> bool {
         let all_conflict =

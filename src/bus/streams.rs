@@ -82,7 +82,7 @@ pub struct SubjectConflict {
     pub stream: String,
     /// Subjects of the other stream that overlap it.
     pub overlapping: Vec<String>,
-    /// Whether the other stream sources its messages from the log, which therefore cannot source from it.
+    /// True if the other stream sources its messages from the log, which therefore cannot source from it.
     pub circular: bool,
 }
 

@@ -1,7 +1,7 @@
-//! Whether subject patterns cover or overlap each other. The server rejects a stream with a subject that overlaps one of
+//! Covering and overlapping of subject patterns. The server rejects a stream with a subject that overlaps one of
 //! another stream.
 
-/// Whether `wide` matches every subject that `narrow` matches.
+/// Returns true if `wide` matches every subject that `narrow` matches.
 #[must_use]
 pub fn covers(wide: &str, narrow: &str) -> bool {
     let mut narrow = narrow.split('.');
@@ -17,7 +17,7 @@ pub fn covers(wide: &str, narrow: &str) -> bool {
     narrow.next().is_none()
 }
 
-/// Whether there is a subject that both patterns match.
+/// Returns true if there is a subject that both patterns match.
 #[must_use]
 pub fn overlap(one: &str, other: &str) -> bool {
     let mut other = other.split('.');

@@ -56,7 +56,7 @@ pub struct DeadLetterConfig {
     /// Messages held in memory at a time, with their content. Default 16.
     pub batch: u32,
     /// Delay after an attempt that could not be made because a service was unavailable. Default 5 s.
-    pub away_delay: Duration,
+    pub unavailable_delay: Duration,
     /// Interval for counting dead letters. Default 5 s.
     pub count_interval: Duration,
     /// More dead letters than this raise an alert. Default 10.
@@ -72,7 +72,7 @@ impl Default for DeadLetterConfig {
         Self {
             interval: Duration::from_millis(500),
             batch: 16,
-            away_delay: Duration::from_secs(5),
+            unavailable_delay: Duration::from_secs(5),
             count_interval: Duration::from_secs(5),
             alert_threshold: 10,
             archive_after: Duration::from_hours(7 * 24),
@@ -141,7 +141,7 @@ impl DeadLetterService {
     /// A page of dead letters, newest first.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The database failed.
     pub async fn list(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
         self.store().list(query).await
     }
@@ -149,7 +149,7 @@ impl DeadLetterService {
     /// One dead letter with its content.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The database failed.
     pub async fn get(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         self.store().get(id).await
     }

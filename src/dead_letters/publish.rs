@@ -85,7 +85,7 @@ pub(super) enum RoundError {
     Publish(#[from] PublishError),
 }
 
-/// The event of a dead letter: the original payload, and the failure beside it. It has an id of its own, since with the
+/// The event of a dead letter: the original payload, and the failure beside it. Its id differs from the original one, since with the
 /// original's id the log would take it for a duplicate.
 fn event_of(stored: &StoredDeadLetter) -> Event {
     let letter = &stored.letter;

@@ -120,7 +120,7 @@ impl DeadLetterQueue {
     /// Stores a failed message, to be retried. It is durable when this returns, so the message may be acknowledged.
     ///
     /// # Errors
-    /// Those of the database; the message must not be acknowledged then.
+    /// The database failed; the message must not be acknowledged.
     pub async fn enqueue(&self, message: FailedMessage) -> Result<Enqueued, HistoryError> {
         let processor = message.processor;
         if is_dead_letter(&message.subject) {
@@ -138,7 +138,7 @@ impl DeadLetterQueue {
     /// Stores a message as a dead letter at once: its processor has made all its attempts already.
     ///
     /// # Errors
-    /// Those of the database; the message must not be dropped then.
+    /// The database failed; the message must not be dropped.
     pub async fn enqueue_dead(&self, message: FailedMessage) -> Result<(), HistoryError> {
         let stored = self.row(message, None, time::whole_micros(Utc::now()));
         self.store.insert(&stored).await.map(drop)

@@ -68,7 +68,7 @@ impl DeadLetterService {
             // postpone it, so that it does not hold up the messages behind it
             Err(error) => {
                 tracing::debug!(id = %letter.id, %error, "a failed message cannot be retried now");
-                let later = DeadLetter { next_at: Some(now() + self.inner.config.away_delay), ..stored.letter };
+                let later = DeadLetter { next_at: Some(now() + self.inner.config.unavailable_delay), ..stored.letter };
                 return self.store().update(&later).await.map(drop);
             }
         };

@@ -103,7 +103,7 @@ pub struct DeadLetter {
     pub last_failed_at: DateTime<Utc>,
     /// Time of the next automatic attempt; `None` when there is none.
     pub next_at: Option<DateTime<Utc>>,
-    /// Whether `{subject}.dlq` was published to the event log.
+    /// True once `{subject}.dlq` is published to the event log.
     pub published: bool,
     /// Raised by each update: of two concurrent updates, the second fails.
     pub version: i64,
@@ -155,7 +155,7 @@ pub struct DeadLetterQuery {
 pub struct DeadLetterPage {
     /// Rows.
     pub items: Vec<DeadLetter>,
-    /// Whether more rows follow the last one.
+    /// True if more rows follow the last one.
     pub has_more: bool,
 }
 

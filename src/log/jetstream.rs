@@ -55,7 +55,7 @@ pub struct JetStreamConfig {
     pub stream: StreamDeclaration,
     /// The network's other streams, reconciled together with it; it sources messages from those with `in_log`.
     pub network: Vec<StreamDeclaration>,
-    /// Whether streams may be created and extended; otherwise they are only compared, and a log without a stream is
+    /// Allows creating and extending streams; otherwise they are only compared, and a log without a stream is
     /// unavailable.
     pub manage: bool,
     /// Timeout of an append, including waiting for a connection. An event whose append timed out may be in the log; sent

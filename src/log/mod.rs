@@ -63,7 +63,7 @@ pub struct Appended {
     /// Position of the event; for a duplicate that of the first one, if it is still known. `None` for an event stored in
     /// another stream, from which the log sources it a moment later.
     pub cursor: Option<Cursor>,
-    /// Whether the log had the event already.
+    /// True if the log had the event already.
     pub duplicate: bool,
 }
 

@@ -49,7 +49,7 @@ pub struct WriterConfig {
     pub batch: usize,
     /// Batches written concurrently.
     pub writers: usize,
-    /// Maximum size of the messages in a batch, bytes; a single larger message is a batch of its own.
+    /// Maximum size of the messages in a batch, bytes; a single larger message makes a batch alone.
     pub batch_bytes: usize,
     /// Time that a batch waits for more rows after its first.
     pub linger: Duration,
@@ -220,7 +220,7 @@ fn description(epoch: Epoch) -> String {
     format!("Living Map writes the history of log {epoch}")
 }
 
-/// Whether the consumer or its stream does not exist.
+/// Returns true if the consumer or its stream does not exist.
 pub(super) fn is_not_found(error: &ConsumerErrorKind) -> bool {
     matches!(error, ConsumerErrorKind::JetStream(error)
         if matches!(error.error_code(), ErrorCode::CONSUMER_NOT_FOUND | ErrorCode::STREAM_NOT_FOUND))

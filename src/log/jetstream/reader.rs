@@ -245,7 +245,7 @@ async fn create_consumer(
     Ok((messages, connects))
 }
 
-/// Whether the log still has the entries read up to `position`: it does not end before, and the entry at the position is
+/// Checks that the log still has the entries read up to `position`: it does not end before, and the entry at the position is
 /// the one that was read, or was deleted by retention.
 async fn is_same_log(stream: &LogStream, state: &LogState, position: ReadPosition) -> Result<bool, LogError> {
     if state.bounds.last < position.seq {

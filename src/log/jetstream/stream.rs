@@ -62,13 +62,13 @@ pub struct AppendContext {
 }
 
 impl AppendContext {
-    /// Whether an event with this subject gets into the log.
+    /// Returns true if an event with this subject gets into the log.
     pub fn records(&self, subject: &str) -> bool {
         let sourced = self.sourced.iter().flat_map(|sourced| &sourced.subjects);
         self.subjects.iter().chain(sourced).any(|pattern| pattern.matches(subject))
     }
 
-    /// Whether the log sources an event with this subject from `stream`.
+    /// Returns true if the log sources an event with this subject from `stream`.
     pub fn sources(&self, stream: &str, subject: &str) -> bool {
         let of_stream = self.sourced.iter().filter(|sourced| sourced.stream == stream);
         of_stream.flat_map(|sourced| &sourced.subjects).any(|pattern| pattern.matches(subject))

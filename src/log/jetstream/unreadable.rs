@@ -39,7 +39,7 @@ const MAX_ESCAPED: usize = 24 * 1024;
 /// Subject of copies whose own subject the log does not record.
 const SUBJECT: &str = "living_map.unreadable";
 
-/// What the client and the server's JSON show in place of bytes that are not UTF-8.
+/// Replaces bytes that are not UTF-8, in the client and in the server's JSON.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 /// Finds and moves unreadable messages of one stream.
@@ -262,7 +262,7 @@ fn plain(subject: &str) -> String {
     subject.chars().map(|c| if invalid(c) { '_' } else { c }).collect()
 }
 
-/// Whether the client can read a message with this header block (may be empty), by the rules of its `try_read_op`. A message
+/// Returns true if the client can read a message with this header block (may be empty), by the rules of its `try_read_op`. A message
 /// with a status line is treated as a control message of the server, so the reader does not get it.
 ///
 /// A subject with a replacement character counts as unreadable, since it may contain invalid bytes.

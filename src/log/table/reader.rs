@@ -17,11 +17,11 @@ pub struct TableReader {
     last: watch::Receiver<u64>,
     /// The last position returned.
     after: u64,
-    /// Whether `after` is a position in the log. Otherwise reading starts at the first entry, whatever its position.
+    /// True if `after` is a position in the log. Otherwise reading starts at the first entry, whatever its position.
     started: bool,
     page: VecDeque<LogEntry>,
     ended: bool,
-    /// Whether the database was unavailable at the last attempt, so that it is logged once.
+    /// True if the database was unavailable at the last attempt, so that an outage is logged once.
     unavailable: bool,
 }
 

@@ -29,7 +29,7 @@ pub struct TableWriter {
     state: Arc<TableState>,
     /// `None` after a failed write that may have been committed: the end must be read from the database.
     end: Option<LogEnd>,
-    /// Whether writes fail, which was logged; recovery is logged too.
+    /// True from the first failed write, which is logged, to the next successful one, which is logged too.
     failing: bool,
 }
 
