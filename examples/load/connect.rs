@@ -1,4 +1,4 @@
-//! Many clients at once.
+//! Many clients connecting at the same time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,22 +12,22 @@ use crate::wire::Target;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The stream; with `?snapshot=false`, the first frame is a small one.
+    /// URL of the stream; with `?snapshot=false`, the first frame is small.
     #[arg(long, default_value = "ws://127.0.0.1:7017/living-map/stream")]
     url: String,
     /// WebSocket clients.
     #[arg(long, default_value_t = 2000)]
     clients: usize,
-    /// Threads that receive.
+    /// Receiving threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Connections opened at a time by each thread; 0 is all at once.
+    /// Concurrent handshakes of each thread; 0 for no limit.
     #[arg(long, default_value_t = 0)]
     at_once: usize,
-    /// Seconds after which the memory of idle connections is looked at.
+    /// Seconds until the memory of idle connections is measured.
     #[arg(long, default_value = "5", value_parser = seconds)]
     settle: Duration,
-    /// Process id of the server, for its CPU and memory.
+    /// Process id of the server, to measure its CPU and memory.
     #[arg(long)]
     server_pid: u32,
 }
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let [p50, p99] = first.percentiles([0.5, 0.99]);
     row(&[
         ("clients", clients.to_string()),
-        ("all have their first frame after s", format!("{seconds:.2}")),
+        ("last first frame after s", format!("{seconds:.2}")),
         ("p50 ms", format!("{p50:.0}")),
         ("p99 ms", format!("{p99:.0}")),
         ("server CPU s", format!("{:.2}", connected.cpu - before.cpu)),
@@ -66,13 +66,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ("server RSS MiB before", mib(before.rss)),
         ("peak", mib(peak.0)),
         ("idle", mib(idle.rss)),
-        ("bytes for each idle connection", (idle.rss.saturating_sub(before.rss) / clients.max(1)).to_string()),
-        ("peak of all TCP buffers MiB", mib(peak.1)),
+        ("bytes per idle connection", (idle.rss.saturating_sub(before.rss) / clients.max(1)).to_string()),
+        ("peak TCP buffers MiB", mib(peak.1)),
     ]);
     Ok(())
 }
 
-/// The most memory that the server held, and the kernel in TCP buffers.
+/// Peak memory of the server, and of the TCP buffers in the kernel, bytes.
 fn peak(pid: u32, done: &AtomicBool) -> (u64, u64) {
     let mut peak = (0, 0);
     while !done.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! The comparison for ingest: COPY of the same rows into a table with the same columns and indexes.
+//! Comparison for ingest: COPY of the same rows into a table with the same columns and indexes.
 
 use std::time::Instant;
 
@@ -11,13 +11,13 @@ use crate::report::{per, row};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A database that the server has written to: its rows are what is copied.
+    /// Database with the rows to copy, written by the server.
     #[arg(long)]
     database_url: String,
     /// Rows to copy.
     #[arg(long, default_value_t = 200_000)]
     rows: u64,
-    /// Rows for each COPY and commit; 0 is all in one.
+    /// Rows per COPY and commit; 0 for all in one.
     #[arg(long, default_value_t = 0)]
     batch: usize,
 }
@@ -27,7 +27,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let select = format!("COPY (SELECT * FROM living_map_history LIMIT {}) TO STDOUT", arguments.rows);
     let parts: Vec<_> = pool.copy_out_raw(&select).await?.try_collect().await?;
     let text = parts.concat();
-    // In COPY's text form, line ends inside values are escaped.
+    // in COPY's text format, line ends inside values are escaped
     let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
     ensure!(!lines.is_empty(), "living_map_history is empty: run `load ingest` first");
     let batch = if arguments.batch == 0 { lines.len() } else { arguments.batch };
@@ -52,7 +52,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let rows = lines.len() as u64;
     row(&[
         ("COPY rows", rows.to_string()),
-        ("rows for each commit", batch.to_string()),
+        ("rows per commit", batch.to_string()),
         ("s", format!("{seconds:.2}")),
         ("rows/s", format!("{:.0}", per(seconds, rows).recip())),
     ]);

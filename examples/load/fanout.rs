@@ -12,55 +12,55 @@ use crate::wire::{self, Target};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The stream.
+    /// URL of the stream.
     #[arg(long, default_value = "ws://127.0.0.1:7017/living-map/stream")]
     url: String,
-    /// Where events are posted; not used with --nats-url.
+    /// URL to post events to; not used with --nats-url.
     #[arg(long, default_value = "http://127.0.0.1:7017/living-map/events")]
     events_url: String,
     /// Publish to this NATS server instead.
     #[arg(long)]
     nats_url: Option<String>,
-    /// The events' subject.
+    /// Subject of the events.
     #[arg(long, default_value = "city.event.load")]
     subject: String,
     #[command(flatten)]
     load: Load,
 }
 
-/// What both fan-outs have in common.
+/// Options shared by both fan-out commands.
 #[derive(clap::Args, Clone)]
 pub struct Load {
     /// WebSocket clients.
     #[arg(long, default_value_t = 2000)]
     pub clients: usize,
-    /// Events a second, each to every client.
+    /// Events per second, each delivered to every client.
     #[arg(long, default_value_t = 10.0)]
     pub rate: f64,
     /// Events published together.
     #[arg(long, default_value_t = 1)]
     pub batch: u64,
-    /// Bytes of each event's payload.
+    /// Size of the payload of each event, bytes.
     #[arg(long, default_value_t = 200)]
     pub bytes: usize,
-    /// Seconds of publishing.
+    /// Duration of publishing, seconds.
     #[arg(long, default_value = "20", value_parser = seconds)]
     pub duration: Duration,
-    /// Threads that receive.
+    /// Receiving threads.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// Process id of the server, for its CPU and memory.
+    /// Process id of the server, to measure its CPU and memory.
     #[arg(long)]
     pub server_pid: u32,
 }
 
-/// Where events are published.
+/// Publishes events.
 pub enum Publisher {
     /// By `POST /living-map/events`.
     Http {
-        /// The client.
+        /// HTTP client.
         client: reqwest::Client,
-        /// The address.
+        /// URL of the events route.
         url: String,
     },
     /// By core NATS.
@@ -112,7 +112,7 @@ pub async fn measure(
     let plan = Plan { target, clients: load.clients, threads: load.threads, at_once: 100, subscribe };
     let receivers = Receivers::start(&plan);
     receivers.wait_ready(clients, Duration::from_mins(1))?;
-    // What connecting left to do is not part of the measurement.
+    // work left from connecting is not part of the measurement
     tokio::time::sleep(Duration::from_secs(2)).await;
 
     let (server, own, start) = (Usage::of(load.server_pid)?, Usage::own()?, Instant::now());
@@ -125,8 +125,8 @@ pub async fn measure(
         published += load.batch;
     }
     let expected = published * clients;
-    let patience = Instant::now() + Duration::from_secs(10);
-    while receivers.progress.received.load(Ordering::Relaxed) < expected && Instant::now() < patience {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while receivers.progress.received.load(Ordering::Relaxed) < expected && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let seconds = start.elapsed().as_secs_f64();

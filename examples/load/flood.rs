@@ -1,4 +1,4 @@
-//! Good events at a steady rate, without and with a flood of messages that make no sense.
+//! Valid events at a steady rate, without and with a flood of invalid messages.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::machine::Usage;
 use crate::report::{mib, row};
 use crate::wire::now_micros;
 
-/// Messages of which the server makes nothing: no JSON, wrong types, numbers out of range, deep nesting.
+/// Invalid bodies: no JSON, wrong types, numbers out of range, deep nesting.
 const BODIES: [&[u8]; 8] = [
     b"",
     b"\xff\xfe\x00\x80 not text",
@@ -30,25 +30,25 @@ const SUBJECTS: [&str; 6] =
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The NATS server that the Living Map server reads from.
+    /// NATS server of the Living Map server.
     #[arg(long, default_value = "nats://127.0.0.1:4222")]
     nats_url: String,
-    /// The database it writes to.
+    /// Database of the Living Map server.
     #[arg(long)]
     database_url: String,
-    /// Good events a second.
+    /// Valid events per second.
     #[arg(long, default_value_t = 2_000)]
     rate: u32,
-    /// Seconds without the flood.
+    /// Duration without the flood, seconds.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Bad messages of the flood.
+    /// Invalid messages in the flood.
     #[arg(long, default_value_t = 1_000_000)]
     bad: u64,
-    /// Bad messages that may wait for their acknowledgement at a time.
+    /// Maximum number of unacknowledged invalid messages.
     #[arg(long, default_value_t = 4096)]
     window: usize,
-    /// Process id of the Living Map server, for its memory.
+    /// Process id of the Living Map server, to measure its memory.
     #[arg(long)]
     server_pid: u32,
 }
@@ -70,18 +70,18 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     good.abort();
     let usage = Usage::of(arguments.server_pid)?;
     row(&[
-        ("good events/s offered", arguments.rate.to_string()),
+        ("valid events/s offered", arguments.rate.to_string()),
         ("committed/s without", format!("{quiet:.0}")),
         ("committed/s during", format!("{during:.0}")),
         ("ratio", format!("{:.2}", during / quiet)),
-        ("bad messages", arguments.bad.to_string()),
+        ("invalid messages", arguments.bad.to_string()),
         ("in s", format!("{seconds:.1}")),
         ("server RSS MiB", mib(usage.rss)),
     ]);
     Ok(())
 }
 
-/// Rows of `subject` that are committed in each second until `end`.
+/// Rows of `subject` committed per second until `end`.
 async fn committed_a_second(pool: &PgPool, subject: &str, end: impl Future<Output = ()>) -> Result<f64> {
     let count = async || {
         let sql = "SELECT count(*) FROM living_map_history WHERE event_type = $1";
@@ -94,7 +94,7 @@ async fn committed_a_second(pool: &PgPool, subject: &str, end: impl Future<Outpu
     Ok((after - before) as f64 / seconds)
 }
 
-/// Publishes without end, so many a second; what is late is made up for.
+/// Publishes `rate` events per second for ever; catches up after a delay.
 async fn steady(jetstream: JetStream, subject: String, rate: u32) -> Result<()> {
     let (start, mut acks) = (Instant::now(), VecDeque::new());
     for n in 0_u32.. {
@@ -117,7 +117,7 @@ async fn flood_with(jetstream: JetStream, bad: u64, window: usize) -> Result<()>
             && let Some(ack) = acks.pop_front()
         {
             let ack: async_nats::jetstream::context::PublishAckFuture = ack;
-            ack.await.context("JetStream did not take a message")?;
+            ack.await.context("JetStream did not acknowledge a message")?;
         }
         acks.push_back(jetstream.publish(*subject, bytes::Bytes::from_static(body)).await?);
     }

@@ -14,25 +14,25 @@ use crate::wire::now_micros;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The NATS server that the Living Map server reads from.
+    /// NATS server of the Living Map server.
     #[arg(long, default_value = "nats://127.0.0.1:4222")]
     nats_url: String,
-    /// The database it writes to.
+    /// Database of the Living Map server.
     #[arg(long)]
     database_url: String,
     /// Events to publish.
     #[arg(long, default_value_t = 200_000)]
     events: u64,
-    /// Published events that may wait for their acknowledgement at a time.
+    /// Maximum number of unacknowledged events.
     #[arg(long, default_value_t = 4096)]
     window: usize,
-    /// Process id of the Living Map server, for its CPU and memory.
+    /// Process id of the Living Map server, to measure its CPU and memory.
     #[arg(long)]
     server_pid: u32,
 }
 
 pub async fn run(arguments: Arguments) -> Result<()> {
-    // A subject of its own tells this run's rows from all others, by an index that the table has.
+    // a unique subject identifies the rows of this run, by an index of the table
     let subject = format!("node.metrics.load-{:x}", now_micros());
     let pool = PgPoolOptions::new().max_connections(1).connect(&arguments.database_url).await?;
     let jetstream = async_nats::jetstream::new(async_nats::connect(&arguments.nats_url).await?);
@@ -43,7 +43,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             && let Some(ack) = acks.pop_front()
         {
             let ack: async_nats::jetstream::context::PublishAckFuture = ack;
-            ack.await.context("JetStream did not take an event: does the stream record node.metrics.>?")?;
+            ack.await.context("JetStream did not acknowledge an event: does the stream record node.metrics.>?")?;
         }
         let payload = json!({"node_id": format!("load-{}", n % 100), "cpu": 0.5, "gpu": 0.25, "ram": 0.75,
             "disk": 0.1, "net_in": n, "net_out": n, "temperature": 61.5});
@@ -55,11 +55,11 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     }
     let published = start.elapsed().as_secs_f64();
     wait_for(&pool, last).await?;
-    // batches are written side by side: the last one may be committed before the one before it
+    // batches are written concurrently: the last one may be committed before earlier ones
     let count = "SELECT count(*) FROM living_map_history WHERE event_type = $1";
     while sqlx::query_scalar::<_, i64>(count).bind(&subject).fetch_one(&pool).await? < i64::try_from(arguments.events)?
     {
-        ensure!(start.elapsed() < Duration::from_mins(2), "some of the events do not arrive");
+        ensure!(start.elapsed() < Duration::from_mins(2), "some events were not written within two minutes");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -77,7 +77,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the row of position `seq` is committed; asked by an index, so that asking costs the database nothing.
+/// Waits until the row of position `seq` is committed. The query uses an index, so it does not load the database.
 async fn wait_for(pool: &PgPool, seq: u64) -> Result<()> {
     let (mut reached, mut moved) = (0, Instant::now());
     while reached < seq {
@@ -90,7 +90,7 @@ async fn wait_for(pool: &PgPool, seq: u64) -> Result<()> {
         if newest > reached {
             (reached, moved) = (newest, Instant::now());
         } else if moved.elapsed() > Duration::from_mins(1) {
-            bail!("position {reached} of {seq} is reached, and no more for a minute");
+            bail!("no new row for a minute; reached position {reached} of {seq}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -1,4 +1,4 @@
-//! The machine and its processes, as `/proc` tells of them.
+//! The machine and its processes, from `/proc`.
 
 use std::fs;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The unit of the times in `/proc/<pid>/stat`; Linux has it at 100 a second everywhere that we run.
+/// Unit of the times in `/proc/<pid>/stat`: 100 per second on all supported platforms.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// One line: processor, cores, memory, kernel.
@@ -26,20 +26,20 @@ pub fn describe() -> String {
     )
 }
 
-/// What a process has used, and holds.
+/// Resources of a process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
-    /// CPU seconds, user and system, of all its threads.
+    /// CPU time of all threads, user and system, seconds.
     pub cpu: f64,
-    /// Resident bytes.
+    /// Resident memory, bytes.
     pub rss: u64,
 }
 
 impl Usage {
-    /// Of the process `pid`.
+    /// Usage of the process `pid`.
     pub fn of(pid: u32) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("no process {pid}"))?;
-        // The second field is the name in parentheses, which may contain anything.
+        // the second field is the name in parentheses, which may contain spaces
         let fields: Vec<_> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -47,20 +47,20 @@ impl Usage {
         Ok(Self { cpu: (number(11) + number(12)) / TICKS_PER_SECOND, rss: rss.unwrap_or(0_u64) * 1024 })
     }
 
-    /// Of this process.
+    /// Usage of this process.
     pub fn own() -> Result<Self> {
         Self::of(std::process::id())
     }
 }
 
-/// Bytes of kernel memory in all TCP buffers of the machine.
+/// Kernel memory of all TCP buffers of the machine, bytes.
 pub fn tcp_memory() -> u64 {
     let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
     let pages = text.lines().find_map(|line| line.strip_prefix("TCP:")?.split_once(" mem ")?.1.parse::<u64>().ok());
     pages.unwrap_or(0) * 4096
 }
 
-/// Lets this process open `files` files, or says what to do about it.
+/// Raises the limit of open files to at least `files`.
 pub fn need_files(files: usize) -> Result<()> {
     let wanted = files as u64 + 64;
     let limit = getrlimit(Resource::Nofile);
@@ -69,7 +69,7 @@ pub fn need_files(files: usize) -> Result<()> {
     }
     if limit.maximum.is_some_and(|maximum| maximum < wanted) {
         bail!(
-            "{wanted} open files are needed, the hard limit is {}: raise it (ulimit -Hn, LimitNOFILE=), or ask for fewer clients",
+            "{wanted} open files are needed, the hard limit is {}: raise it (ulimit -Hn, LimitNOFILE=), or use fewer clients",
             limit.maximum.unwrap_or_default()
         );
     }

@@ -1,4 +1,4 @@
-//! The load generator: measures a running server, and what it is compared with, from outside.
+//! Load generator: measures a running server, and the servers it is compared with, from outside.
 //!
 //! Every subcommand prints one Markdown table with a row for its run, after a line that describes the machine. Servers
 //! are measured by process id through `/proc`, so this runs on Linux.
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(about = "Measures a running Living Map server, and what it is compared with", version)]
+#[command(about = "Measures a running Living Map server, and the servers it is compared with", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -28,17 +28,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Events to many WebSocket clients: latency, losses, and the server's CPU for each delivery.
+    /// Events to many WebSocket clients: latency, losses, and CPU of the server per delivery.
     Fanout(fanout::Arguments),
-    /// The same through nats-server's own WebSocket listener.
+    /// Events to many clients through the WebSocket listener of nats-server.
     NatsWs(nats_ws::Arguments),
-    /// Many clients at once: the time until all have their first frame, and the memory they cost.
+    /// Many clients connecting: time until all have their first frame, and memory per client.
     Connect(connect::Arguments),
-    /// Requests a second against any URL over kept-alive connections.
+    /// Requests per second for any URL over keep-alive connections.
     Snapshot(requests::Arguments),
     /// Events from NATS to committed rows.
     Ingest(ingest::Arguments),
-    /// Good events at a steady rate, without and with a flood of messages that make no sense.
+    /// Valid events at a steady rate, without and with a flood of invalid messages.
     Flood(flood::Arguments),
     /// COPY of the same rows into a table with the same columns and indexes.
     Copy(copy::Arguments),
@@ -68,7 +68,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// One thread for what publishes; the receivers have threads of their own.
+/// A single-threaded runtime for publishing; receivers have their own threads.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -1,4 +1,4 @@
-//! The comparison: the same events through nats-server's own WebSocket listener.
+//! Comparison: the same events through the WebSocket listener of nats-server.
 
 use anyhow::Result;
 
@@ -7,13 +7,13 @@ use crate::wire::{self, Target};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// nats-server's WebSocket listener.
+    /// WebSocket listener of nats-server.
     #[arg(long, default_value = "ws://127.0.0.1:8080/")]
     url: String,
-    /// The same server's port for clients; events are published there.
+    /// Client port of the same server, to publish events.
     #[arg(long, default_value = "nats://127.0.0.1:4222")]
     nats_url: String,
-    /// The events' subject.
+    /// Subject of the events.
     #[arg(long, default_value = "load.fanout")]
     subject: String,
     #[command(flatten)]

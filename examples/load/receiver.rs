@@ -1,7 +1,7 @@
 //! Many WebSocket clients in a few threads.
 //!
-//! Raw sockets, one read a delivery and a search for two numbers, so that the generator takes as little as possible of
-//! the processors that the server runs on too.
+//! Uses raw sockets, one read per delivery and a search for two numbers, so that the generator takes as little CPU as possible
+//! from the server on the same machine.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -16,53 +16,53 @@ use mio::{Events, Interest, Poll, Token};
 use crate::report::Latencies;
 use crate::wire::{self, Target};
 
-/// Bytes read at a time, and the longest frame that is looked into.
+/// Bytes read at a time; longer frames are skipped without parsing.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// What is asked of all clients.
+/// Settings of all clients.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where they connect.
+    /// Server to connect to.
     pub target: Target,
-    /// How many.
+    /// Number of clients.
     pub clients: usize,
-    /// Threads that serve them.
+    /// Number of threads.
     pub threads: usize,
-    /// Handshakes under way at a time in each thread.
+    /// Concurrent handshakes of each thread.
     pub at_once: usize,
-    /// With NATS, the frame that subscribes; ready is who got the PONG to its PING.
+    /// With NATS, the frame that subscribes; a client is ready after the PONG to its PING.
     pub subscribe: Option<Vec<u8>>,
 }
 
-/// How it is going, for whoever drives the measurement.
+/// Progress of all clients.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Clients that have their first frame, whole.
+    /// Clients that have received their complete first frame.
     pub ready: AtomicU64,
     /// Events received by all clients.
     pub received: AtomicU64,
-    /// Connections that ended.
+    /// Closed connections.
     pub lost: AtomicU64,
-    /// To be set when the receivers shall stop.
+    /// Set to stop the receivers.
     pub stop: AtomicBool,
 }
 
-/// What all clients saw.
+/// Measurements of all clients.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// From the publisher's clock to the receiver's.
+    /// From publishing to receiving.
     pub latencies: Latencies,
-    /// From the start to the first whole frame.
+    /// From the start to the complete first frame.
     pub first_frames: Latencies,
-    /// Events that were passed over: their number lies between two that came.
+    /// Events missing between two received ones.
     pub missing: u64,
-    /// Events that came again, or late.
+    /// Events received again, or out of order.
     pub repeated: u64,
 }
 
-/// The receivers' threads.
+/// Receiver threads.
 pub struct Receivers {
-    /// How it is going.
+    /// Progress.
     pub progress: Arc<Progress>,
     threads: Vec<JoinHandle<Result<Tally>>>,
 }
@@ -82,8 +82,8 @@ impl Receivers {
     }
 
     /// Waits until `number` clients have their first frame.
-    pub fn wait_ready(&self, number: u64, patience: Duration) -> Result<()> {
-        let deadline = Instant::now() + patience;
+    pub fn wait_ready(&self, number: u64, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
         while self.progress.ready.load(Ordering::Relaxed) < number {
             if Instant::now() > deadline || self.threads.iter().any(JoinHandle::is_finished) {
                 bail!("{} of {number} clients have their first frame", self.progress.ready.load(Ordering::Relaxed));
@@ -93,7 +93,7 @@ impl Receivers {
         Ok(())
     }
 
-    /// Ends all clients; what they saw.
+    /// Stops all clients; returns their measurements.
     pub fn finish(self) -> Result<Tally> {
         self.progress.stop.store(true, Ordering::Relaxed);
         let mut sum = Tally::default();
@@ -109,22 +109,22 @@ impl Receivers {
 }
 
 enum Stage {
-    /// The answer to the upgrade is awaited.
+    /// Waiting for the response to the upgrade.
     Head,
-    /// The first frame is awaited.
+    /// Waiting for the first frame.
     First,
-    /// Events come.
+    /// Receiving events.
     Events,
 }
 
 struct Client {
     socket: TcpStream,
     stage: Stage,
-    /// The beginning of what did not come whole.
+    /// Beginning of an incomplete frame.
     carry: Vec<u8>,
-    /// Bytes left of a frame that is too long to look into.
+    /// Remaining bytes of a frame that is too long to parse.
     skip: usize,
-    /// The number of the next event.
+    /// Number of the next event.
     next: Option<u64>,
 }
 
@@ -192,7 +192,7 @@ impl Thread {
         Ok(())
     }
 
-    /// Reads all that is there; false at the connection's end.
+    /// Reads all available bytes; false when the connection is closed.
     fn read(&mut self, client: &mut Client, buffer: &mut [u8]) -> Result<bool> {
         loop {
             let carried = client.carry.len();
@@ -209,23 +209,23 @@ impl Thread {
                 Err(error) => return Err(error.into()),
             };
             let full = carried + read == buffer.len();
-            let used = self.take(client, &buffer[..carried + read])?;
+            let used = self.process(client, &buffer[..carried + read])?;
             client.carry.extend_from_slice(&buffer[used..carried + read]);
-            // A short read has emptied the socket (epoll(7), question 9), so the next read would be for nothing.
+            // a short read has emptied the socket (epoll(7), question 9)
             if !full {
                 return Ok(true);
             }
         }
     }
 
-    /// Takes whole frames out of `bytes`; how many bytes that are.
-    fn take(&mut self, client: &mut Client, bytes: &[u8]) -> Result<usize> {
+    /// Processes complete frames in `bytes`; returns their length.
+    fn process(&mut self, client: &mut Client, bytes: &[u8]) -> Result<usize> {
         let mut used = 0;
         if matches!(client.stage, Stage::Head) {
             let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(0) };
             let status = String::from_utf8_lossy(&bytes[..end.min(60)]).into_owned();
             if !status.starts_with("HTTP/1.1 101") {
-                bail!("the server refused a client: {status}");
+                bail!("the server rejected a client: {status}");
             }
             client.stage = Stage::First;
             self.opening -= 1;
@@ -254,7 +254,10 @@ impl Thread {
             };
             used += start + length;
             match opcode {
-                0x8 => bail!("the server closed: {}", String::from_utf8_lossy(payload.get(2..).unwrap_or_default())),
+                0x8 => bail!(
+                    "the server closed a connection: {}",
+                    String::from_utf8_lossy(payload.get(2..).unwrap_or_default())
+                ),
                 0x9 => client.socket.write_all(&wire::masked(0xa, payload))?,
                 _ => self.frame(client, payload)?,
             }

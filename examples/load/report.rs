@@ -5,22 +5,22 @@
 pub struct Latencies(Vec<u32>);
 
 impl Latencies {
-    /// Adds one.
+    /// Adds one latency.
     pub fn add(&mut self, micros: u64) {
         self.0.push(u32::try_from(micros).unwrap_or(u32::MAX));
     }
 
-    /// Adds those of another thread.
+    /// Adds the latencies of another thread.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
-    /// How many there are.
+    /// Number of latencies.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Milliseconds under which the `fraction`s of them are, for example 0.99.
+    /// Percentiles in milliseconds, by fraction, for example 0.99.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -46,13 +46,13 @@ pub fn row(cells: &[(&str, String)]) {
 }
 
 /// Bytes as MiB.
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+#[expect(clippy::cast_precision_loss, reason = "for display")]
 pub fn mib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1_048_576.0)
 }
 
 /// A quotient of counts.
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+#[expect(clippy::cast_precision_loss, reason = "for display")]
 pub fn per(total: f64, number: u64) -> f64 {
     total / (number.max(1) as f64)
 }

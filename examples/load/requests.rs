@@ -1,4 +1,4 @@
-//! Requests a second over kept-alive connections.
+//! Requests per second over keep-alive connections.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -15,22 +15,22 @@ const BUFFER_BYTES: usize = 512 * 1024;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What is asked for; the answer must have a Content-Length.
+    /// URL to request; the response must have a Content-Length.
     #[arg(long, default_value = "http://127.0.0.1:7017/living-map/snapshot")]
     url: String,
-    /// What the table calls it.
+    /// Name in the table.
     #[arg(long, default_value = "living-map")]
     name: String,
-    /// Connections, each with one request under way.
+    /// Connections, each with one request at a time.
     #[arg(long, default_value_t = 32)]
     connections: usize,
     /// `Accept-Encoding`: identity, gzip, zstd.
     #[arg(long, default_value = "identity")]
     encoding: String,
-    /// Seconds of asking.
+    /// Duration, seconds.
     #[arg(long, default_value = "10", value_parser = seconds)]
     duration: Duration,
-    /// Process ids of the server (of nginx: its workers), for CPU and memory.
+    /// Process ids of the server (of nginx: its workers), to measure CPU and memory.
     #[arg(long, required = true, value_delimiter = ',')]
     server_pid: Vec<u32>,
 }
@@ -39,11 +39,11 @@ struct Connection {
     socket: TcpStream,
     sent_at: Instant,
     head: Vec<u8>,
-    /// Bytes of the body still to come; none while the head comes.
+    /// Remaining bytes of the body; `None` while the head is read.
     left: Option<usize>,
 }
 
-/// What was received so far.
+/// Measurements so far.
 #[derive(Default)]
 struct Tally {
     latencies: Latencies,
@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (mut tally, mut buffer, mut events) = (Tally::default(), vec![0; BUFFER_BYTES], Events::with_capacity(1024));
     let (before, own, start) = (usage()?, Usage::own()?, Instant::now());
     for connection in &mut connections {
-        connection.ask(&request)?;
+        connection.send(&request)?;
     }
     while start.elapsed() < arguments.duration {
         match poll.poll(&mut events, Some(Duration::from_millis(100))) {
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     let (after, own_after) = (usage()?, Usage::own()?);
     let requests = tally.latencies.len() as u64;
-    ensure!(requests > 0, "no answer came");
+    ensure!(requests > 0, "no response was received");
     let [p50, p99, p999] = tally.latencies.percentiles([0.5, 0.99, 0.999]);
     row(&[
         ("server", arguments.name.clone()),
@@ -109,12 +109,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 impl Connection {
-    fn ask(&mut self, request: &str) -> Result<()> {
+    fn send(&mut self, request: &str) -> Result<()> {
         self.sent_at = Instant::now();
         Ok(self.socket.write_all(request.as_bytes())?)
     }
 
-    /// Reads all that is there; at the end of an answer, asks again.
+    /// Reads all available bytes; after a complete response, sends the next request.
     fn read(&mut self, request: &str, buffer: &mut [u8], tally: &mut Tally) -> Result<()> {
         loop {
             let read = match self.socket.read(buffer) {
@@ -131,24 +131,25 @@ impl Connection {
                     None => continue,
                 },
             };
-            let left = self.left.unwrap_or(0).checked_sub(body).context("more came than was announced")?;
+            let left =
+                self.left.unwrap_or(0).checked_sub(body).context("the body is longer than its Content-Length")?;
             self.left = Some(left);
             if left == 0 {
                 tally.latencies.add(u64::try_from(self.sent_at.elapsed().as_micros()).unwrap_or(u64::MAX));
                 self.left = None;
-                self.ask(request)?;
+                self.send(request)?;
             }
         }
     }
 
-    /// Reads the head; how many bytes of the body came with it.
+    /// Reads the head; returns the number of body bytes read with it.
     fn take_head(&mut self, bytes: &[u8], tally: &mut Tally) -> Result<Option<usize>> {
         self.head.extend_from_slice(bytes);
         let Some(end) = self.head.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
         let head = String::from_utf8_lossy(&self.head[..end]).to_lowercase();
-        ensure!(head.starts_with("http/1.1 200"), "the server answered: {}", head.lines().next().unwrap_or_default());
+        ensure!(head.starts_with("http/1.1 200"), "the server responded: {}", head.lines().next().unwrap_or_default());
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        tally.body = length.context("the answer has no Content-Length")?;
+        tally.body = length.context("the response has no Content-Length")?;
         self.left = Some(tally.body);
         let body = self.head.len() - end - 4;
         self.head.clear();

@@ -1,15 +1,15 @@
-//! The client's side of a WebSocket, as little of it as the measurement needs.
+//! The client side of a WebSocket, as far as the measurement needs it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A server that is spoken to without TLS.
+/// A server without TLS.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// For `Host`.
+    /// Value of `Host`.
     pub host: String,
     /// Path and query.
     pub path: String,
-    /// Where to connect.
+    /// Address to connect to.
     pub address: std::net::SocketAddr,
 }
 
@@ -36,7 +36,7 @@ impl Target {
     }
 }
 
-/// A frame's opcode, where its payload begins, and how long that is; none while the header is incomplete.
+/// Opcode of a frame, offset and length of its payload; `None` while the header is incomplete.
 pub fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (length, start) = match second & 0x7f {
@@ -47,7 +47,7 @@ pub fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     Some((first & 0x0f, start, usize::try_from(length).ok()?))
 }
 
-/// A short frame, masked with zeros, which leave the payload as it is.
+/// A frame of at most 64 KiB, masked with zeros, which leave the payload unchanged.
 pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match u8::try_from(payload.len()) {
@@ -62,9 +62,9 @@ pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What the publisher puts into each event, as the receivers look for it.
+/// Key of the event number, as the receivers search for it.
 pub const NUMBER: &[u8] = b"\"load_n\":";
-/// When it was published.
+/// Key of the time of publishing.
 pub const MICROS: &[u8] = b"\"load_us\":";
 
 /// Event `n` of a run, of about `bytes` bytes.
@@ -72,7 +72,7 @@ pub fn payload(n: u64, bytes: usize) -> serde_json::Value {
     serde_json::json!({"load_n": n, "load_pad": "x".repeat(bytes.saturating_sub(60)), "load_us": now_micros()})
 }
 
-/// The number behind `key`, and where it ends.
+/// The number after `key`, and the offset of its end.
 pub fn number_after(bytes: &[u8], key: &[u8]) -> Option<(u64, usize)> {
     let start = find(bytes, key)? + key.len();
     let digits = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
