@@ -1,4 +1,4 @@
-//! The network's streams and the log that takes their messages, beside streams and consumers of other people.
+//! The network's streams and the log that sources their messages, with streams and consumers of others.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::support::daemon::Folder;
 use crate::support::nats::NatsServer;
 use crate::support::wait::{PATIENCE, until};
 
-/// One subject of each stream that the log takes messages from.
+/// One subject of each stream that the log sources.
 const SOURCED: [&str; 6] = [
     "message.received.agent:sofia",
     "attachment.created.pdf",
@@ -51,7 +51,7 @@ async fn create(jetstream: &jetstream::Context, name: &str, subjects: &[&str]) -
     jetstream.create_stream(config).await.unwrap()
 }
 
-/// The subjects of the next messages of somebody's durable consumer.
+/// The subjects of the next messages of a durable consumer of another service.
 async fn consume(stream: &stream::Stream, filter: &str, count: usize) -> Vec<String> {
     let config = consumer::pull::Config {
         durable_name: Some("theirs".to_owned()),
@@ -65,7 +65,7 @@ async fn consume(stream: &stream::Stream, filter: &str, count: usize) -> Vec<Str
         message.ack().await.unwrap();
         message.subject.to_string()
     });
-    tokio::time::timeout(PATIENCE, subjects.collect()).await.expect("their consumer gets its messages")
+    tokio::time::timeout(PATIENCE, subjects.collect()).await.expect("the consumer did not receive its messages")
 }
 
 async fn publish(jetstream: &jetstream::Context, subject: &str, body: &Value) -> String {
@@ -86,7 +86,7 @@ fn sorted(subjects: &[&'static str]) -> Vec<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_takes_what_the_networks_streams_take_and_leaves_it_to_their_consumers() {
+async fn network_streams_are_sourced_and_keep_their_consumers() {
     let server = NatsServer::start().await;
     let log = open_network(&server).await;
     log.bounds().await.unwrap();
@@ -103,24 +103,24 @@ async fn the_log_takes_what_the_networks_streams_take_and_leaves_it_to_their_con
     assert_eq!(types(&entries), sorted(&expected));
     let memory = jetstream.get_stream("MEMORY").await.unwrap();
     assert_eq!(consume(&memory, "memory.store.>", 1).await, ["memory.store.agent:sofia"]);
-    assert_eq!(log.bounds().await.unwrap().last, entries.len() as u64, "and nothing else came");
+    assert_eq!(log.bounds().await.unwrap().last, entries.len() as u64, "and no other entries");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subject_of_somebody_elses_stream_is_taken_from_there_and_not_from_them() {
+async fn a_subject_of_an_undeclared_stream_is_sourced_from_it() {
     let server = NatsServer::start().await;
     let jetstream = jetstream_of(&server).await;
     let chat = create(&jetstream, "CHAT", &["message.>", "chat.>"]).await;
     create(&jetstream, "METERING", &["usage.>", "billing.>"]).await;
     let log = open_network(&server).await;
     let before = epoch(&log).await;
-    assert!(jetstream.get_stream("MESSAGES").await.is_err(), "there is nothing left for it");
+    assert!(jetstream.get_stream("MESSAGES").await.is_err(), "it has no subjects left");
     for subject in ["chat.x", "billing.x"] {
         publish(&jetstream, subject, &json!({})).await;
     }
     assert_eq!(publish(&jetstream, "message.received.agent:sofia", &json!({"n": 1})).await, "CHAT");
     assert_eq!(publish(&jetstream, "usage.llm", &json!({"agent_id": "sofia"})).await, "METERING");
-    // through the log too, which knows it by its id although another stream took it
+    // appended through the log too, which recognises the id although another stream stores the event
     let sent = of(json!({"event_type": "message.sent.agent:sofia", "event_id": "one", "payload": {}}));
     let first = append(&log, vec![sent.clone()]).await.remove(0);
     let again = append(&log, vec![sent]).await.remove(0);
@@ -130,13 +130,13 @@ async fn a_subject_of_somebody_elses_stream_is_taken_from_there_and_not_from_the
     assert!(entries.iter().any(|entry| entry.event.id == first.id));
     let theirs = consume(&chat, "message.>", 2).await;
     assert_eq!(theirs, ["message.received.agent:sofia", "message.sent.agent:sofia"]);
-    // a second server finds the same and changes nothing
+    // a second replica finds the streams as declared and changes nothing
     let second = open_network(&server).await;
     assert_eq!((epoch(&second).await, second.bounds().await.unwrap().last), (before, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_begins_to_take_from_other_streams_stays_the_same_log() {
+async fn a_log_keeps_its_epoch_when_sources_are_added() {
     let server = NatsServer::start().await;
     let jetstream = jetstream_of(&server).await;
     let alone = open(&server, true, Vec::new()).await;
@@ -148,11 +148,11 @@ async fn a_log_that_begins_to_take_from_other_streams_stays_the_same_log() {
     assert_eq!(epoch(&log).await, before);
     let entries = read(&log, 0, 2).await;
     assert_gapless(&entries, 1);
-    assert_eq!(entries[1].event.event_type, "message.received.agent:old", "what was there already comes too");
+    assert_eq!(entries[1].event.event_type, "message.received.agent:old", "existing messages are sourced too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_without_an_id_has_the_same_one_when_the_log_is_made_again() {
+async fn an_event_without_an_id_gets_the_same_id_in_a_recreated_log() {
     let server = NatsServer::start().await;
     let jetstream = jetstream_of(&server).await;
     let log = open_network(&server).await;
@@ -164,13 +164,13 @@ async fn an_event_without_an_id_has_the_same_one_when_the_log_is_made_again() {
     assert_ne!(before[0].id, before[1].id);
     jetstream.delete_stream("LIVING_MAP").await.unwrap();
     let again =
-        until("the log to be there again", || async { log.bounds().await.ok().filter(|bounds| bounds.last >= 2) });
+        until("the log to be created again", || async { log.bounds().await.ok().filter(|bounds| bounds.last >= 2) });
     assert_eq!(again.await.last, 2);
     let after: Vec<_> = read(&log, 0, 2).await.into_iter().map(|entry| entry.event.id).collect();
     assert_eq!(after, before.iter().map(|event| event.id).collect::<Vec<_>>());
 }
 
-/// The publisher's own message id differs from the one that the log gives an event: only its key says that both are one.
+/// The publisher's message id differs from the one that the log sets; only the idempotency key identifies the event.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_sent_to_its_stream_and_through_the_log_is_one_event() {
     let server = NatsServer::start().await;
@@ -190,7 +190,7 @@ async fn an_event_sent_to_its_stream_and_through_the_log_is_one_event() {
 
     let mut state = State::new(epoch(&log).await);
     assert!(!state.apply(&entries[0]).duplicate);
-    assert!(state.apply(&entries[1]).duplicate, "the map takes it in once");
+    assert!(state.apply(&entries[1]).duplicate, "the map applies it once");
 
     let folder = Folder::new("bus");
     let url = format!("sqlite://{}", folder.path().join("map.db").display());
@@ -204,30 +204,30 @@ async fn an_event_sent_to_its_stream_and_through_the_log_is_one_event() {
     })
     .await;
     let page = history.query(&history::HistoryQuery::default()).await.unwrap();
-    assert_eq!(page.records.len(), 1, "the record keeps it once");
+    assert_eq!(page.records.len(), 1, "the history stores it once");
     stop.cancel();
     writing.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_may_not_make_streams_makes_none_and_says_which_is_missing() {
+async fn without_permission_no_stream_is_created_and_it_is_reported() {
     let server = NatsServer::start().await;
     let jetstream = jetstream_of(&server).await;
     let log = open(&server, false, StreamDeclaration::network(1)).await;
-    let Err(LogError::Unavailable(problem)) = log.bounds().await else { panic!("there is no stream") };
+    let Err(LogError::Unavailable(problem)) = log.bounds().await else { panic!("the log is available") };
     assert!(problem.contains("LIVING_MAP is missing") && problem.contains("streams apply"), "{problem}");
     assert_eq!(jetstream.stream_names().count().await, 0);
     create(&jetstream, "LIVING_MAP", &["agent.event.>"]).await;
-    until("the log to be found", || async { log.bounds().await.ok() }).await;
+    until("the log to be available", || async { log.bounds().await.ok() }).await;
     append(&log, vec![event(1)]).await;
-    let refused = log.append(vec![of(json!({"event_type": "message.sent.x", "payload": {}}))]).await.remove(0);
-    assert!(matches!(refused, Err(LogError::NotRecorded(_))), "{refused:?}");
+    let rejected = log.append(vec![of(json!({"event_type": "message.sent.x", "payload": {}}))]).await.remove(0);
+    assert!(matches!(rejected, Err(LogError::NotRecorded(_))), "{rejected:?}");
     assert_eq!(jetstream.stream_names().count().await, 1);
 }
 
-/// Each would take from the other for ever.
+/// Otherwise each would source from the other in a circle.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_made_from_the_log_is_not_taken_from() {
+async fn a_stream_that_sources_the_log_is_not_sourced() {
     let server = NatsServer::start().await;
     let jetstream = jetstream_of(&server).await;
     create(&jetstream, "LIVING_MAP", &["city.event.>"]).await;
@@ -253,7 +253,7 @@ async fn a_stream_that_is_made_from_the_log_is_not_taken_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_check_and_apply_go_over_all_streams() {
+async fn streams_check_and_apply_process_all_streams() {
     let server = NatsServer::start().await;
     let jetstream = jetstream_of(&server).await;
     create(&jetstream, "CHAT", &["message.>"]).await;
@@ -276,7 +276,7 @@ async fn streams_check_and_apply_go_over_all_streams() {
     ] {
         assert!(said.contains(line), "{line}\n{said}");
     }
-    assert_eq!(jetstream.stream_names().count().await, 2, "it only looked");
+    assert_eq!(jetstream.stream_names().count().await, 2, "check changes nothing");
     let (_, said) = run("apply");
     for stream in ["ATTACHMENTS", "AGENT_RUNS", "MEMORY", "EXPERIENCE", "LIVING_MAP"] {
         assert!(said.contains(&format!("{stream}: as declared")), "{stream}\n{said}");
@@ -290,12 +290,12 @@ async fn streams_check_and_apply_go_over_all_streams() {
     config.max_age = Duration::from_hours(90 * 24);
     jetstream.update_stream(&config).await.unwrap();
     let (good, said) = run("check");
-    assert!(good, "a subject that comes from another stream is no difference\n{said}");
+    assert!(good, "a sourced subject is no difference\n{said}");
 }
 
-/// A server that hangs up, or answers nothing more, while streams are made.
+/// A server that stops answering or closes connections while streams are created.
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_apply_over_a_server_that_goes_away_ends_and_is_done_when_it_is_there_again() {
+async fn streams_apply_survives_a_server_that_becomes_unavailable() {
     let mut server = NatsServer::start().await;
     let run = |url: String| {
         tokio::task::spawn_blocking(move || {
@@ -306,18 +306,18 @@ async fn streams_apply_over_a_server_that_goes_away_ends_and_is_done_when_it_is_
             (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
         })
     };
-    // stopped in its tracks: it accepts connections, and never says a word
+    // suspended: it accepts connections, and never answers
     server.daemon().signal("STOP");
     let applying = run(server.url());
     tokio::time::sleep(Duration::from_millis(300)).await;
     server.kill();
-    let (good, said) = tokio::time::timeout(PATIENCE, applying).await.expect("it ends").unwrap();
+    let (good, said) = tokio::time::timeout(PATIENCE, applying).await.expect("it did not end").unwrap();
     assert!(!good && said.contains("NATS"), "{said}");
     server.restart().await;
     let (good, said) = run(server.url()).await.unwrap();
     assert!(good, "{said}");
 
-    // killed at any moment of it: what was made stays, and the next run makes the rest
+    // killed at any moment: created streams stay, and the next run creates the others
     let jetstream = jetstream_of(&server).await;
     for pause in [0, 5, 15, 40, 100] {
         for name in ["LIVING_MAP", "MESSAGES", "MEMORY", "AUDIT"] {
@@ -328,7 +328,7 @@ async fn streams_apply_over_a_server_that_goes_away_ends_and_is_done_when_it_is_
         server.kill();
         tokio::time::sleep(Duration::from_millis(50)).await;
         server.restart().await;
-        tokio::time::timeout(PATIENCE * 2, applying).await.expect("it ends").unwrap();
+        tokio::time::timeout(PATIENCE * 2, applying).await.expect("it did not end").unwrap();
         let (good, said) = run(server.url()).await.unwrap();
         assert!(good, "after {pause} ms: {said}");
     }

@@ -1,4 +1,4 @@
-//! The history writer, against a record that can be away, slow or of its own opinion.
+//! The history writer, with a history that can be unavailable or reject rows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,18 +27,18 @@ use crate::log_unreadable;
 use crate::support::nats::NatsServer;
 use crate::support::wait::until;
 
-/// A record in memory.
+/// A history in memory.
 #[derive(Default)]
-struct Record {
+struct MemoryHistory {
     rows: Mutex<BTreeMap<Uuid, LogEntry>>,
-    away: AtomicBool,
-    /// Writes that were asked for, whatever became of them.
+    unavailable: AtomicBool,
+    /// Number of calls of `write`, including failed ones.
     writes: AtomicUsize,
     largest: AtomicUsize,
     duplicates: AtomicUsize,
 }
 
-impl Record {
+impl MemoryHistory {
     fn rows(&self) -> MutexGuard<'_, BTreeMap<Uuid, LogEntry>> {
         self.rows.lock().unwrap()
     }
@@ -50,14 +50,14 @@ impl Record {
 }
 
 #[async_trait]
-impl History for Record {
+impl History for MemoryHistory {
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
         Ok(true)
     }
 
     async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
-        if self.away.load(Ordering::SeqCst) {
+        if self.unavailable.load(Ordering::SeqCst) {
             return Err(HistoryError::Unavailable(sqlx::Error::PoolTimedOut));
         }
         if entries.iter().any(|entry| entry.event.payload["poison"] == true) {
@@ -75,47 +75,47 @@ impl History for Record {
     }
 
     async fn known(&self, _: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn query(&self, _: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn read_log(&self, _: Epoch, _: u64, _: u32) -> Result<Vec<LogEntry>, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn held(&self, _: Epoch) -> Result<Option<Held>, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn aggregate(&self, _: &AggregateQuery) -> Result<Aggregate, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn delete_before(&self, _: DateTime<Utc>, _: u32) -> Result<u64, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn sweep(&self, _: &Sweep<'_>) -> Result<Swept, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
-        unimplemented!("the writer does not ask")
+        unimplemented!("not used by the writer")
     }
 
     async fn ping(&self) -> Result<(), HistoryError> {
@@ -153,8 +153,8 @@ struct Running {
 }
 
 impl Running {
-    fn start(log: &JetStreamLog, record: &Arc<Record>, config: WriterConfig) -> Self {
-        let writer = HistoryWriter::new(config, log, Arc::clone(record) as Arc<dyn History>, Journal::default(), None);
+    fn start(log: &JetStreamLog, history: &Arc<MemoryHistory>, config: WriterConfig) -> Self {
+        let writer = HistoryWriter::new(config, log, Arc::clone(history) as Arc<dyn History>, Journal::default(), None);
         let (status, stop) = (writer.status(), CancellationToken::new());
         Self { status, task: tokio::spawn(writer.run(stop.clone())), stop }
     }
@@ -182,103 +182,103 @@ fn poison() -> NewEvent {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_is_written_once_in_batches() {
     let server = NatsServer::start().await;
-    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    let (log, history) = (log_of(&server).await, Arc::new(MemoryHistory::default()));
     append(&log, (0..1000).map(event).collect()).await;
-    let mut writer = Running::start(&log, &record, config());
-    record.holds(1000).await;
+    let mut writer = Running::start(&log, &history, config());
+    history.holds(1000).await;
     append(&log, (0..500).map(event).collect()).await;
-    record.holds(1500).await;
+    history.holds(1500).await;
     let status = writer.status("no lag", |status| status.lag == Some(0)).await;
     assert!(status.last_success.is_some() && status.database_error.is_none() && status.log_error.is_none());
-    let positions: HashSet<u64> = record.rows().values().map(|entry| entry.cursor.seq).collect();
+    let positions: HashSet<u64> = history.rows().values().map(|entry| entry.cursor.seq).collect();
     assert_eq!(positions, (1..=1500).collect());
-    assert!(record.largest.load(Ordering::SeqCst) <= 100);
-    assert!(record.writes.load(Ordering::SeqCst) < 200, "rows are written in batches");
+    assert!(history.largest.load(Ordering::SeqCst) <= 100);
+    assert!(history.writes.load(Ordering::SeqCst) < 200, "rows are written in batches");
     writer.stop().await;
     assert_eq!(unacknowledged(&server).await, 0);
-    assert_eq!(record.duplicates.load(Ordering::SeqCst), 0);
+    assert_eq!(history.duplicates.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_absent_database_is_waited_for_and_nothing_is_acknowledged_meanwhile() {
+async fn nothing_is_acknowledged_while_the_database_is_unavailable() {
     let server = NatsServer::start().await;
-    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
-    record.away.store(true, Ordering::SeqCst);
-    let mut writer = Running::start(&log, &record, config());
+    let (log, history) = (log_of(&server).await, Arc::new(MemoryHistory::default()));
+    history.unavailable.store(true, Ordering::SeqCst);
+    let mut writer = Running::start(&log, &history, config());
     append(&log, (0..500).map(event).collect()).await;
     let status = writer.status("the error", |status| status.database_error.is_some()).await;
     assert!(status.database_error.unwrap().contains("not available") && status.last_success.is_none());
     writer.status("the lag", |status| status.lag == Some(500)).await;
     assert_eq!(unacknowledged(&server).await, 500);
-    // long enough for the server to deliver again what it delivered first
-    let writes = record.writes.load(Ordering::SeqCst);
-    until("some more attempts", || async { (record.writes.load(Ordering::SeqCst) > writes + 30).then_some(()) }).await;
-    record.away.store(false, Ordering::SeqCst);
-    record.holds(500).await;
-    writer.status("all is well", |status| status.lag == Some(0) && status.database_error.is_none()).await;
+    // long enough for the server to deliver the first messages again
+    let writes = history.writes.load(Ordering::SeqCst);
+    until("some more attempts", || async { (history.writes.load(Ordering::SeqCst) > writes + 30).then_some(()) }).await;
+    history.unavailable.store(false, Ordering::SeqCst);
+    history.holds(500).await;
+    writer.status("the recovery", |status| status.lag == Some(0) && status.database_error.is_none()).await;
     writer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_row_is_singled_out_and_tried_again_later() {
+async fn a_rejected_row_is_isolated_and_retried_later() {
     let server = NatsServer::start().await;
-    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    let (log, history) = (log_of(&server).await, Arc::new(MemoryHistory::default()));
     let mut events: Vec<NewEvent> = (0..300).map(event).collect();
     for at in [0, 77, 150, 151, 299] {
         events[at] = poison();
     }
     append(&log, events).await;
-    let mut writer = Running::start(&log, &record, config());
-    record.holds(295).await;
-    writer.status("the refused rows to be left", |status| status.lag == Some(5)).await;
-    let writes = record.writes.load(Ordering::SeqCst);
-    until("another attempt", || async { (record.writes.load(Ordering::SeqCst) > writes).then_some(()) }).await;
+    let mut writer = Running::start(&log, &history, config());
+    history.holds(295).await;
+    writer.status("only the rejected rows to be left", |status| status.lag == Some(5)).await;
+    let writes = history.writes.load(Ordering::SeqCst);
+    until("another attempt", || async { (history.writes.load(Ordering::SeqCst) > writes).then_some(()) }).await;
     append(&log, vec![event(300)]).await;
-    record.holds(296).await;
+    history.holds(296).await;
     writer.stop().await;
     assert_eq!(unacknowledged(&server).await, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_share_the_work_and_a_dead_ones_share_is_taken_over() {
+async fn a_replica_takes_over_the_messages_of_a_failed_one() {
     let server = NatsServer::start().await;
-    let record = Arc::new(Record::default());
+    let history = Arc::new(MemoryHistory::default());
     let logs = [log_of(&server).await, log_of(&server).await];
-    let one = Running::start(&logs[0], &record, config());
-    let two = Running::start(&logs[1], &record, config());
+    let one = Running::start(&logs[0], &history, config());
+    let two = Running::start(&logs[1], &history, config());
     append(&logs[0], (0..2000).map(event).collect()).await;
-    // dies without a word, with deliveries on their way to it
+    // fails without closing its consumer, with deliveries under way
     one.task.abort();
     append(&logs[1], (0..2000).map(event).collect()).await;
-    record.holds(4000).await;
+    history.holds(4000).await;
     two.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_writer_has_finished_its_batch_and_the_next_one_goes_on() {
+async fn a_stopped_writer_finishes_its_batch_and_the_next_continues() {
     let server = NatsServer::start().await;
-    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    let (log, history) = (log_of(&server).await, Arc::new(MemoryHistory::default()));
     for round in 1..=5 {
-        let writer = Running::start(&log, &record, config());
+        let writer = Running::start(&log, &history, config());
         append(&log, (0..500).map(event).collect()).await;
-        until("some rows", || async { (record.rows().len() > (round - 1) * 500).then_some(()) }).await;
+        until("some rows", || async { (history.rows().len() > (round - 1) * 500).then_some(()) }).await;
         writer.stop().await;
     }
-    let writer = Running::start(&log, &record, config());
-    record.holds(2500).await;
+    let writer = Running::start(&log, &history, config());
+    history.holds(2500).await;
     writer.stop().await;
     assert_eq!(unacknowledged(&server).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_stops_at_once_when_the_database_is_away() {
+async fn a_writer_stops_at_once_while_the_database_is_unavailable() {
     let server = NatsServer::start().await;
-    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
-    record.away.store(true, Ordering::SeqCst);
+    let (log, history) = (log_of(&server).await, Arc::new(MemoryHistory::default()));
+    history.unavailable.store(true, Ordering::SeqCst);
     append(&log, (0..500).map(event).collect()).await;
     let mut writer = Running::start(
         &log,
-        &record,
+        &history,
         WriterConfig { retry_min: Duration::from_mins(1), retry_max: Duration::from_mins(1), ..config() },
     );
     writer.status("the error", |status| status.database_error.is_some()).await;
@@ -287,36 +287,36 @@ async fn a_writer_stops_at_once_when_the_database_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_writer_goes_on_after_the_server_was_killed_and_after_its_consumer_was_deleted() {
+async fn the_writer_survives_a_server_kill_and_a_deleted_consumer() {
     let mut server = NatsServer::start().await;
-    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
-    let writer = Running::start(&log, &record, config());
+    let (log, history) = (log_of(&server).await, Arc::new(MemoryHistory::default()));
+    let writer = Running::start(&log, &history, config());
     append(&log, (0..500).map(event).collect()).await;
-    record.holds(500).await;
+    history.holds(500).await;
     server.kill();
     server.restart().await;
-    until("the log to be back", || async { log.ready().await.ok() }).await;
+    until("the log to be available", || async { log.ready().await.ok() }).await;
     append(&log, (0..500).map(event).collect()).await;
-    record.holds(1000).await;
+    history.holds(1000).await;
     let stream = jetstream::new(server.client().await).get_stream("LIVING_MAP").await.unwrap();
     stream.delete_consumer("living-map-history").await.unwrap();
     append(&log, (0..500).map(event).collect()).await;
-    record.holds(1500).await;
+    history.holds(1500).await;
     writer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_forgot_does_not_hide_what_comes_after() {
+async fn new_entries_are_written_after_the_server_lost_entries() {
     let mut server = NatsServer::start().await;
-    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    let (log, history) = (log_of(&server).await, Arc::new(MemoryHistory::default()));
     append(&log, (0..100).map(event).collect()).await;
     server.stop().await;
     let saved = server.save_store();
     server.restart().await;
-    let writer = Running::start(&log, &record, config());
-    until("the log to be back", || async { log.ready().await.ok() }).await;
+    let writer = Running::start(&log, &history, config());
+    until("the log to be available", || async { log.ready().await.ok() }).await;
     append(&log, (0..400).map(event).collect()).await;
-    record.holds(500).await;
+    history.holds(500).await;
     writer.stop().await;
     // the stream ends at 100 again, and its consumer has been at 500
     server.stop().await;
@@ -324,34 +324,34 @@ async fn what_a_server_forgot_does_not_hide_what_comes_after() {
     server.restore_store(&saved);
     server.restore_consumers(&consumers);
     server.restart().await;
-    until("the log to be back", || async { log.ready().await.ok() }).await;
-    let writer = Running::start(&log, &record, config());
+    until("the log to be available", || async { log.ready().await.ok() }).await;
+    let writer = Running::start(&log, &history, config());
     append(&log, (0..50).map(event).collect()).await;
-    record.holds(550).await;
+    history.holds(550).await;
     writer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changed_settings_are_taken_over_by_the_consumer_that_is_there() {
+async fn an_existing_consumer_gets_changed_settings() {
     let server = NatsServer::start().await;
-    let (log, record) = (log_of(&server).await, Arc::new(Record::default()));
+    let (log, history) = (log_of(&server).await, Arc::new(MemoryHistory::default()));
     for ack_wait in [2, 3] {
         append(&log, vec![event(1)]).await;
         let mut writer =
-            Running::start(&log, &record, WriterConfig { ack_wait: Duration::from_secs(ack_wait), ..config() });
+            Running::start(&log, &history, WriterConfig { ack_wait: Duration::from_secs(ack_wait), ..config() });
         writer.status("a row", |status| status.last_success.is_some()).await;
         writer.stop().await;
         let stream = jetstream::new(server.client().await).get_stream("LIVING_MAP").await.unwrap();
         let consumer: PullConsumer = stream.get_consumer("living-map-history").await.unwrap();
         assert_eq!(consumer.cached_info().config.ack_wait, Duration::from_secs(ack_wait));
     }
-    record.holds(2).await;
+    history.holds(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_lies_behind_messages_that_the_client_cannot_read_is_written_and_so_are_they() {
+async fn unreadable_messages_and_the_ones_after_them_are_written() {
     let server = NatsServer::start().await;
-    let record = Arc::new(Record::default());
+    let history = Arc::new(MemoryHistory::default());
     let logs = [log_of(&server).await, log_of(&server).await];
     append(&logs[0], (0..100).map(event).collect()).await;
     let unreadable = log_unreadable::UNREADABLE.len();
@@ -359,11 +359,11 @@ async fn what_lies_behind_messages_that_the_client_cannot_read_is_written_and_so
         log_unreadable::publish(&server, nth).await;
     }
     append(&logs[0], (0..100).map(event).collect()).await;
-    let mut one = Running::start(&logs[0], &record, config());
-    let two = Running::start(&logs[1], &record, config());
-    record.holds(200 + unreadable).await;
+    let mut one = Running::start(&logs[0], &history, config());
+    let two = Running::start(&logs[1], &history, config());
+    history.holds(200 + unreadable).await;
     one.status("no lag", |status| status.lag == Some(0)).await;
-    let copies = record.rows().values().filter(|entry| entry.event.payload["unreadable"].is_u64()).count();
+    let copies = history.rows().values().filter(|entry| entry.event.payload["unreadable"].is_u64()).count();
     assert_eq!(copies, unreadable);
     one.stop().await;
     two.stop().await;

@@ -1,4 +1,4 @@
-//! The log in `JetStream`: the shared suite, and what can only happen there.
+//! The log in `JetStream`: the shared suite, and tests of the stream and its server.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::log_suite::{
-    Fixture, a_refused_event_does_not_stop_the_others, append, assert_gapless, epoch, event, log_suite, of, read,
+    Fixture, a_rejected_event_does_not_stop_the_others, append, assert_gapless, epoch, event, log_suite, of, read,
     read_error,
 };
 use crate::support::nats::NatsServer;
@@ -56,16 +56,16 @@ async fn stream_of(server: &NatsServer) -> stream::Stream {
 type Entries = futures::stream::BoxStream<'static, Result<LogEntry, LogError>>;
 
 async fn next(entries: &mut Entries) -> Result<LogEntry, LogError> {
-    let next = tokio::time::timeout(PATIENCE, entries.next()).await.expect("an item comes");
-    next.expect("the stream does not just end")
+    let next = tokio::time::timeout(PATIENCE, entries.next()).await.expect("no item in time");
+    next.expect("the stream ended")
 }
 
 #[tokio::test]
-async fn events_outside_the_stream_and_too_large_ones_are_refused() {
+async fn unrecorded_and_too_large_events_are_rejected() {
     let server = NatsServer::start_with("max_payload: 16384").await;
     let log = open(&server).await;
     let outside = of(json!({"event_type": "elsewhere.x", "payload": {}}));
-    let error = a_refused_event_does_not_stop_the_others(&log, outside).await;
+    let error = a_rejected_event_does_not_stop_the_others(&log, outside).await;
     assert!(matches!(error, LogError::NotRecorded(subject) if subject == "elsewhere.x"));
 
     let large = |bytes: usize| of(json!({"event_type": "city.event.x", "payload": "x".repeat(bytes)}));
@@ -79,12 +79,12 @@ async fn events_outside_the_stream_and_too_large_ones_are_refused() {
 }
 
 #[tokio::test]
-async fn a_message_recorded_by_another_stream_only_is_not_recorded() {
+async fn an_event_of_an_unsourced_stream_is_not_recorded() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     let unknown = of(json!({"event_type": "elsewhere.x", "payload": {}}));
-    assert!(log.append(vec![unknown]).await[0].is_err(), "and it has learned what the stream records");
-    // an operator gives one of the log's subjects to another stream
+    assert!(log.append(vec![unknown]).await[0].is_err(), "and the subjects of the stream are cached");
+    // an operator moves one of the log's subjects to another stream
     let jetstream = jetstream::new(server.client().await);
     let mut config = stream_of(&server).await.cached_info().config.clone();
     config.subjects.retain(|subject| !subject.starts_with("usage."));
@@ -92,12 +92,12 @@ async fn a_message_recorded_by_another_stream_only_is_not_recorded() {
     let other = stream::Config { name: "OTHER".into(), subjects: vec!["usage.>".into()], ..Default::default() };
     jetstream.create_stream(other).await.unwrap();
     let usage = of(json!({"event_type": "usage.llm", "payload": {}}));
-    let error = a_refused_event_does_not_stop_the_others(&log, usage).await;
+    let error = a_rejected_event_does_not_stop_the_others(&log, usage).await;
     assert!(matches!(error, LogError::NotRecorded(_)), "{error}");
 }
 
 #[tokio::test]
-async fn plain_publishers_are_read_as_they_are() {
+async fn messages_of_plain_publishers_are_read_unchanged() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     let epoch = epoch(&log).await;
@@ -136,11 +136,11 @@ async fn plain_publishers_are_read_as_they_are() {
     assert_ne!(odd.event.id, empty.event.id);
     let ids: Vec<_> = entries.iter().map(|entry| entry.event.id).collect();
     let again = log.read(epoch, 0).await.unwrap().take(ids.len()).map(|entry| entry.unwrap().event.id);
-    assert_eq!(again.collect::<Vec<_>>().await, ids, "ids made from positions are the same for every reader");
+    assert_eq!(again.collect::<Vec<_>>().await, ids, "ids derived from positions are the same for every reader");
 }
 
 #[tokio::test]
-async fn a_log_can_be_opened_before_its_server_is_there() {
+async fn a_log_can_be_opened_before_its_server_starts() {
     let mut server = NatsServer::start().await;
     server.stop().await;
     let log = JetStreamLog::new(
@@ -154,8 +154,8 @@ async fn a_log_can_be_opened_before_its_server_is_there() {
     append(&log, vec![event(1)]).await;
 }
 
-/// Appends under load while `disturb` is at work. Everything acknowledged is read once, in order, by a reader that was
-/// there all the time and by one that comes afterwards.
+/// Appends under load while `disturb` runs. Every acknowledged event is read once and in order, by a reader that was
+/// open all the time and by one opened afterwards.
 async fn nothing_is_lost(disturb: impl AsyncFn(&mut NatsServer, &JetStreamLog)) {
     let mut server = NatsServer::start().await;
     let log = open(&server).await;
@@ -200,7 +200,7 @@ async fn nothing_is_lost(disturb: impl AsyncFn(&mut NatsServer, &JetStreamLog)) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_when_the_server_is_stopped_and_started() {
+async fn nothing_is_lost_when_the_server_is_restarted() {
     nothing_is_lost(async |server, _| {
         server.stop().await;
         server.restart().await;
@@ -241,7 +241,7 @@ async fn nothing_is_lost_when_readers_consumers_are_deleted() {
 }
 
 #[tokio::test]
-async fn a_stream_made_again_is_another_log() {
+async fn a_recreated_stream_is_another_log() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     append(&log, (0..3).map(event).collect()).await;
@@ -251,7 +251,7 @@ async fn a_stream_made_again_is_another_log() {
         next(&mut entries).await.unwrap();
     }
     jetstream::new(server.client().await).delete_stream("LIVING_MAP").await.unwrap();
-    let Err(LogError::EpochChanged(after)) = next(&mut entries).await else { panic!("the log is another one") };
+    let Err(LogError::EpochChanged(after)) = next(&mut entries).await else { panic!("the epoch did not change") };
     assert_ne!(after, before);
     assert_eq!(epoch(&log).await, after);
     assert!(entries.next().await.is_none());
@@ -261,7 +261,7 @@ async fn a_stream_made_again_is_another_log() {
 }
 
 #[tokio::test]
-async fn what_an_operator_changes_about_the_stream_is_noticed_without_a_new_connection() {
+async fn changes_by_an_operator_are_detected_without_reconnecting() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     append(&log, vec![event(0)]).await;
@@ -269,27 +269,27 @@ async fn what_an_operator_changes_about_the_stream_is_noticed_without_a_new_conn
     let mut config = stream_of(&server).await.cached_info().config.clone();
     operator.delete_stream("LIVING_MAP").await.unwrap();
     config.subjects.push("parser.document.>".into());
-    // nats-server 2.9 may still be deleting its namesake
-    until("the stream to be there again", || async { operator.create_stream(config.clone()).await.ok() }).await;
-    let after = until("the log to be there", || async { log.bounds().await.ok() }).await.epoch;
+    // nats-server 2.9 may still be deleting the stream of the same name
+    until("the stream to be created again", || async { operator.create_stream(config.clone()).await.ok() }).await;
+    let after = until("the log to be available", || async { log.bounds().await.ok() }).await.epoch;
     let added = of(json!({"event_type": "parser.document.parsed", "payload": {}}));
     let appended = append(&log, vec![added]).await;
     assert_eq!(appended[0].cursor.map(|cursor| cursor.epoch), Some(after));
 }
 
 #[tokio::test]
-async fn an_append_makes_a_deleted_stream_again() {
+async fn an_append_recreates_a_deleted_stream() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     append(&log, vec![event(0)]).await;
     jetstream::new(server.client().await).delete_stream("LIVING_MAP").await.unwrap();
     let missing = log.append(vec![event(1)]).await;
     assert!(matches!(missing[..], [Err(LogError::Unavailable(_))]), "{missing:?}");
-    until("the stream to be there again", || async { log.append(vec![event(1)]).await.remove(0).ok() }).await;
+    until("the stream to be created again", || async { log.append(vec![event(1)]).await.remove(0).ok() }).await;
 }
 
 #[tokio::test]
-async fn entries_dropped_before_they_were_read_are_reported() {
+async fn entries_deleted_before_they_are_read_are_reported() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     append(&log, (0..10).map(event).collect()).await;
@@ -308,7 +308,7 @@ async fn entries_dropped_before_they_were_read_are_reported() {
 }
 
 #[tokio::test]
-async fn a_map_over_a_log_whose_entries_are_all_gone_is_complete_and_goes_on() {
+async fn the_map_of_a_purged_log_is_complete_and_continues() {
     let server = NatsServer::start().await;
     let log: Arc<dyn EventLog> = Arc::new(open(&server).await);
     append(&*log, (0..3).map(event).collect()).await;
@@ -340,7 +340,7 @@ async fn entries_deleted_from_the_middle_do_not_stop_a_reader() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_its_newest_entries_is_another_log() {
+async fn a_server_that_lost_recent_entries_is_another_log() {
     let mut server = NatsServer::start().await;
     let log = open(&server).await;
     append(&log, (1..=5).map(event).collect()).await;
@@ -364,7 +364,7 @@ async fn a_server_that_forgot_its_newest_entries_is_another_log() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_there_already_is_extended_and_otherwise_left_as_it_is() {
+async fn an_existing_stream_is_extended_and_otherwise_unchanged() {
     let server = NatsServer::start().await;
     let jetstream = jetstream::new(server.client().await);
     let existing = stream::Config {
@@ -380,15 +380,15 @@ async fn a_stream_that_is_there_already_is_extended_and_otherwise_left_as_it_is(
     let info = streams::info(&connection, "LIVING_MAP").await.unwrap();
     assert!(info.is_none() || streams::compare(&declared, &info.unwrap()).iter().any(|one| one.setting == "subjects"));
 
-    let ensured = streams::create_or_extend(&connection, &declared).await.unwrap();
-    let info = ensured.info.unwrap();
+    let status = streams::create_or_extend(&connection, &declared).await.unwrap();
+    let info = status.info.unwrap();
     let subjects = info.subjects();
     for subject in ["city.event.>", "other.>", "usage.llm.>", "wallet.>", "agents.>", "living_map.>"] {
         assert!(subjects.iter().any(|has| has == subject), "{subject} in {subjects:?}");
     }
     assert!(!subjects.iter().any(|has| has == "usage.llm.increment" || has == "agents.reply"), "{subjects:?}");
     assert_eq!(info.description(), "of the operator");
-    let settings: Vec<&str> = ensured.differences.iter().map(|one| one.setting.as_str()).collect();
+    let settings: Vec<&str> = status.differences.iter().map(|one| one.setting.as_str()).collect();
     assert_eq!(settings, ["max_age"]);
     let again = streams::create_or_extend(&connection, &declared).await.unwrap();
     assert_eq!(again.info.unwrap().subjects(), subjects);
@@ -403,9 +403,9 @@ async fn a_new_stream_is_exactly_as_declared() {
         streams::create_or_extend(&connection, &declared),
         streams::create_or_extend(&connection, &declared)
     );
-    for ensured in [one.unwrap(), two.unwrap()] {
-        assert_eq!(ensured.differences, []);
-        assert_eq!(ensured.conflicts, []);
+    for status in [one.unwrap(), two.unwrap()] {
+        assert_eq!(status.differences, []);
+        assert_eq!(status.conflicts, []);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What every log does, whatever holds it. [`log_suite!`] makes a test of each function here for one implementation.
+//! Tests of every log implementation. [`log_suite!`] makes a test of each function here for one implementation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::support::wait::PATIENCE;
 /// A private, empty log.
 #[async_trait]
 pub trait Fixture: Send + Sync {
-    /// A handle on the log, as another process (or the same after a restart) would get it.
+    /// Opens the log, as another process (or the same one after a restart) would.
     async fn open(&self) -> Arc<dyn EventLog>;
 }
 
@@ -26,15 +26,15 @@ macro_rules! log_suite {
     ($start:path) => {
         $crate::log_suite::log_suite!(
             $start:
-            entries_come_in_order_and_without_gaps,
-            an_event_sent_twice_is_one_entry_and_reports_the_first_position,
-            a_reader_may_begin_anywhere_and_follows_what_comes,
-            appenders_at_the_same_time_make_one_order_for_all_readers,
-            an_entry_is_there_when_its_append_returns,
-            events_come_back_exactly_as_they_went_in,
-            bounds_tell_what_the_log_holds,
-            an_opened_again_log_is_the_same_log,
-            a_position_of_another_log_is_refused,
+            entries_are_in_order_and_without_gaps,
+            a_duplicate_event_reports_the_first_position,
+            a_reader_starts_anywhere_and_follows_new_entries,
+            concurrent_appends_have_one_order_for_all_readers,
+            an_entry_is_readable_when_its_append_returns,
+            events_are_read_exactly_as_appended,
+            bounds_are_the_first_and_last_position,
+            a_reopened_log_is_the_same_log,
+            a_position_of_another_log_is_rejected,
         );
     };
     ($start:path: $($name:ident),+ $(,)?) => {
@@ -48,25 +48,25 @@ macro_rules! log_suite {
 }
 pub(crate) use log_suite;
 
-/// An event that can be told from others.
+/// An event with a number that identifies it.
 pub fn event(number: usize) -> NewEvent {
     of(
         json!({"event_type": "agent.event.created", "event_id": Uuid::new_v4(), "payload": {"agent_id": "agent:a", "number": number}}),
     )
 }
 
-/// The event of a network envelope.
+/// The event in a network envelope.
 pub fn of(body: Value) -> NewEvent {
     envelope::publish(body, Utc::now()).expect("the envelope is valid")
 }
 
-/// Appends, expecting every event to be taken.
+/// Appends, expecting every event to be accepted.
 pub async fn append(log: &dyn EventLog, events: Vec<NewEvent>) -> Vec<Appended> {
     let results = log.append(events).await;
-    results.into_iter().map(|result| result.expect("the event is taken")).collect()
+    results.into_iter().map(|result| result.expect("the event is accepted")).collect()
 }
 
-/// The log's identity.
+/// The epoch of the log.
 pub async fn epoch(log: &dyn EventLog) -> Epoch {
     log.bounds().await.expect("the log answers").epoch
 }
@@ -76,16 +76,16 @@ pub async fn read(log: &dyn EventLog, after: u64, count: usize) -> Vec<LogEntry>
     let entries = log.read(epoch(log).await, after).await.expect("the log can be read");
     tokio::time::timeout(PATIENCE, entries.take(count).map(|entry| entry.expect("an entry")).collect())
         .await
-        .unwrap_or_else(|_| panic!("{count} entries after {after} did not come"))
+        .unwrap_or_else(|_| panic!("{count} entries after {after} did not arrive"))
 }
 
-/// Why a read does not go on: at once, or as its first item.
+/// The error of a read: at once, or as its first item.
 pub async fn read_error(log: &dyn EventLog, epoch: Epoch, after: u64) -> LogError {
     match log.read(epoch, after).await {
         Err(error) => error,
         Ok(mut entries) => {
-            let first = tokio::time::timeout(PATIENCE, entries.next()).await.expect("an answer comes");
-            first.expect("the stream does not just end").expect_err("the read is refused")
+            let first = tokio::time::timeout(PATIENCE, entries.next()).await.expect("no item in time");
+            first.expect("the stream ended").expect_err("the read did not fail")
         }
     }
 }
@@ -94,15 +94,15 @@ fn number(entry: &LogEntry) -> u64 {
     entry.event.payload["number"].as_u64().expect("a number")
 }
 
-/// That positions rise one by one from `first`, and times never fall.
+/// Asserts that positions rise one by one from `first`, and times never go back.
 pub fn assert_gapless(entries: &[LogEntry], first: u64) {
     let positions: Vec<u64> = entries.iter().map(|entry| entry.cursor.seq).collect();
     let expected: Vec<u64> = (first..).take(entries.len()).collect();
     assert_eq!(positions, expected);
-    assert!(entries.is_sorted_by_key(|entry| entry.logged_at), "the log's time ran backwards");
+    assert!(entries.is_sorted_by_key(|entry| entry.logged_at), "the log's time went back");
 }
 
-pub async fn entries_come_in_order_and_without_gaps(fixture: &impl Fixture) {
+pub async fn entries_are_in_order_and_without_gaps(fixture: &impl Fixture) {
     let log = fixture.open().await;
     let events: Vec<NewEvent> = (0..300).map(event).collect();
     let appended = append(&*log, events.clone()).await;
@@ -114,7 +114,7 @@ pub async fn entries_come_in_order_and_without_gaps(fixture: &impl Fixture) {
     }
 }
 
-pub async fn an_event_sent_twice_is_one_entry_and_reports_the_first_position(fixture: &impl Fixture) {
+pub async fn a_duplicate_event_reports_the_first_position(fixture: &impl Fixture) {
     let log = fixture.open().await;
     let (first, second) = (event(1), event(2));
     let appended = append(&*log, vec![first.clone(), second.clone(), first.clone()]).await;
@@ -123,7 +123,7 @@ pub async fn an_event_sent_twice_is_one_entry_and_reports_the_first_position(fix
     let again = append(&*fixture.open().await, vec![second.clone(), event(3)]).await;
     assert!(again[0].duplicate && !again[1].duplicate);
     assert_eq!(again[0].cursor, appended[1].cursor);
-    // one key is one event, whatever else it says
+    // one key identifies one event, whatever its other fields
     let keyed = |n: u8| of(json!({"event_type": "city.event.x", "idempotency_key": "k", "payload": {"number": n}}));
     let keyed = append(&*log, vec![keyed(4), keyed(5)]).await;
     assert_eq!(keyed.iter().map(|one| one.duplicate).collect::<Vec<_>>(), [false, true]);
@@ -132,7 +132,7 @@ pub async fn an_event_sent_twice_is_one_entry_and_reports_the_first_position(fix
     assert_eq!(log.bounds().await.unwrap().last, 4);
 }
 
-pub async fn a_reader_may_begin_anywhere_and_follows_what_comes(fixture: &impl Fixture) {
+pub async fn a_reader_starts_anywhere_and_follows_new_entries(fixture: &impl Fixture) {
     let log = fixture.open().await;
     append(&*log, (1..=10).map(event).collect()).await;
     for after in [0, 4, 9] {
@@ -156,7 +156,7 @@ pub async fn a_reader_may_begin_anywhere_and_follows_what_comes(fixture: &impl F
     }
 }
 
-pub async fn appenders_at_the_same_time_make_one_order_for_all_readers(fixture: &impl Fixture) {
+pub async fn concurrent_appends_have_one_order_for_all_readers(fixture: &impl Fixture) {
     const APPENDERS: usize = 8;
     const BATCHES: usize = 25;
     const BATCH: usize = 10;
@@ -186,11 +186,11 @@ pub async fn appenders_at_the_same_time_make_one_order_for_all_readers(fixture: 
     assert_eq!(by_appender.len(), APPENDERS);
     for (appender, numbers) in by_appender {
         let expected: Vec<u64> = (0..(BATCHES * BATCH) as u64).collect();
-        assert_eq!(numbers, expected, "events of appender {appender} in the order in which it sent them, each once");
+        assert_eq!(numbers, expected, "events of appender {appender} in their order, each once");
     }
 }
 
-pub async fn an_entry_is_there_when_its_append_returns(fixture: &impl Fixture) {
+pub async fn an_entry_is_readable_when_its_append_returns(fixture: &impl Fixture) {
     let log = fixture.open().await;
     let other = fixture.open().await;
     for n in 0..20 {
@@ -201,7 +201,7 @@ pub async fn an_entry_is_there_when_its_append_returns(fixture: &impl Fixture) {
     }
 }
 
-pub async fn events_come_back_exactly_as_they_went_in(fixture: &impl Fixture) {
+pub async fn events_are_read_exactly_as_appended(fixture: &impl Fixture) {
     let log = fixture.open().await;
     let payloads = [
         json!(null),
@@ -232,12 +232,12 @@ pub async fn events_come_back_exactly_as_they_went_in(fixture: &impl Fixture) {
     let entries = read(&*log, 0, events.len()).await;
     let expected: Vec<&Event> = events.iter().map(|new| &new.event).collect();
     assert_eq!(entries.iter().map(|entry| &entry.event).collect::<Vec<_>>(), expected);
-    // a log may keep the original bytes, never other ones
+    // a log may store the original bytes or none
     assert!(entries.last().unwrap().raw.as_ref().is_none_or(|kept| *kept == raw));
-    assert_eq!(entries, read(&*fixture.open().await, 0, events.len()).await, "every reader sees the same");
+    assert_eq!(entries, read(&*fixture.open().await, 0, events.len()).await, "every reader gets the same entries");
 }
 
-pub async fn bounds_tell_what_the_log_holds(fixture: &impl Fixture) {
+pub async fn bounds_are_the_first_and_last_position(fixture: &impl Fixture) {
     let log = fixture.open().await;
     let empty = log.bounds().await.unwrap();
     assert_eq!((empty.first, empty.last, empty.first_at), (1, 0, None));
@@ -245,11 +245,11 @@ pub async fn bounds_tell_what_the_log_holds(fixture: &impl Fixture) {
     let bounds = log.bounds().await.unwrap();
     assert_eq!((bounds.epoch, bounds.first, bounds.last), (empty.epoch, 1, 3));
     let age = Utc::now() - bounds.first_at.expect("a time");
-    assert!(age.num_seconds().abs() < 60, "taken {age} ago");
+    assert!(age.num_seconds().abs() < 60, "stored {age} ago");
     assert!(log.ready().await.is_ok());
 }
 
-pub async fn an_opened_again_log_is_the_same_log(fixture: &impl Fixture) {
+pub async fn a_reopened_log_is_the_same_log(fixture: &impl Fixture) {
     let (before, entries) = {
         let log = fixture.open().await;
         append(&*log, (0..5).map(event).collect()).await;
@@ -262,7 +262,7 @@ pub async fn an_opened_again_log_is_the_same_log(fixture: &impl Fixture) {
     assert_eq!(next[0].cursor, Some(Cursor { epoch: before.epoch, seq: 6 }));
 }
 
-pub async fn a_position_of_another_log_is_refused(fixture: &impl Fixture) {
+pub async fn a_position_of_another_log_is_rejected(fixture: &impl Fixture) {
     let log = fixture.open().await;
     append(&*log, vec![event(1)]).await;
     let own = epoch(&*log).await;
@@ -272,10 +272,10 @@ pub async fn a_position_of_another_log_is_refused(fixture: &impl Fixture) {
     }
 }
 
-/// An event that the log refuses says why, and the others of its batch are taken.
-pub async fn a_refused_event_does_not_stop_the_others(log: &dyn EventLog, refused: NewEvent) -> LogError {
-    let mut results = log.append(vec![event(1), refused, event(2)]).await;
+/// A rejected event has an error, and the other events of its batch are accepted.
+pub async fn a_rejected_event_does_not_stop_the_others(log: &dyn EventLog, rejected: NewEvent) -> LogError {
+    let mut results = log.append(vec![event(1), rejected, event(2)]).await;
     assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
     assert_eq!(read(log, 0, 2).await.iter().map(number).collect::<Vec<_>>(), [1, 2]);
-    results.swap_remove(1).expect_err("the event is refused")
+    results.swap_remove(1).expect_err("the event was accepted")
 }

@@ -1,4 +1,4 @@
-//! The table log: the shared suite over both databases, and what can only happen here.
+//! The table log: the shared suite with both databases, and tests of the table.
 
 mod disturbed;
 
@@ -20,14 +20,14 @@ use crate::log_suite::{Fixture, append, assert_gapless, epoch, event, log_suite,
 use crate::support::postgres::Postgres;
 use crate::support::wait::{PATIENCE, until};
 
-/// A log of one process: while it is open, opening it again gives the same.
+/// A log of one process: while it is open, opening it again returns the same log.
 struct OneProcess {
     private: Private,
     log: Mutex<Weak<TableLog>>,
 }
 
 impl OneProcess {
-    fn over(private: Private) -> Self {
+    fn new(private: Private) -> Self {
         Self { private, log: Mutex::default() }
     }
 }
@@ -47,19 +47,19 @@ impl Fixture for OneProcess {
 
 mod on_sqlite {
     async fn start() -> super::OneProcess {
-        super::OneProcess::over(super::sqlite(&super::HistoryConfig::default()).await)
+        super::OneProcess::new(super::sqlite(&super::HistoryConfig::default()).await)
     }
     super::log_suite!(start);
 }
 
 mod on_postgres {
     async fn start() -> super::OneProcess {
-        super::OneProcess::over(super::postgres(&super::HistoryConfig::default()).await)
+        super::OneProcess::new(super::postgres(&super::HistoryConfig::default()).await)
     }
     super::log_suite!(start);
 }
 
-/// Small limits, so that readers leave the memory for the database and come back.
+/// Small limits, so that readers switch between memory and database.
 fn small() -> TableLogConfig {
     TableLogConfig { batch_events: 50, queue_appends: 16, tail_events: 20, page_events: 7, ..TableLogConfig::default() }
 }
@@ -69,7 +69,7 @@ async fn table_log(history: &Arc<dyn History>, config: TableLogConfig) -> Arc<Ta
 }
 
 #[tokio::test]
-async fn events_that_it_does_not_record_or_cannot_hold_are_refused_alone() {
+async fn events_that_cannot_be_recorded_are_rejected_individually() {
     let private = postgres(&HistoryConfig::default()).await;
     let config = TableLogConfig {
         extra_subjects: vec!["parser.document.>".parse().unwrap()],
@@ -82,7 +82,7 @@ async fn events_that_it_does_not_record_or_cannot_hold_are_refused_alone() {
     let large = with_payload("city.event.x", json!("x".repeat(100_000)));
     let mut large_raw = with_payload("city.event.x", json!({}));
     large_raw.raw = Some(Bytes::from(vec![0; 100_000]));
-    // more than an index of PostgreSQL can hold: only the database knows
+    // larger than an index entry of PostgreSQL may be: only the database detects it
     let endless: String = (0..300).map(|_| Uuid::new_v4().to_string()).collect();
     let mut indexed = with_payload("agent.event.created", json!({}));
     indexed.event.entity_id = Some(endless);
@@ -102,7 +102,7 @@ async fn events_that_it_does_not_record_or_cannot_hold_are_refused_alone() {
 }
 
 #[tokio::test]
-async fn a_second_server_on_the_same_database_does_not_start() {
+async fn a_second_writer_of_the_same_database_is_rejected() {
     for private in [sqlite(&HistoryConfig::default()).await, postgres(&HistoryConfig::default()).await] {
         let log = table_log(&private.history, small()).await;
         append(&*log, vec![event(1)]).await;
@@ -114,14 +114,14 @@ async fn a_second_server_on_the_same_database_does_not_start() {
         drop(log);
         private.history.close().await;
         let log =
-            until("the log to be free", || async { TableLog::open(small(), Arc::clone(&other), None).await.ok() })
+            until("the log to be unlocked", || async { TableLog::open(small(), Arc::clone(&other), None).await.ok() })
                 .await;
         assert_eq!(append(&log, vec![event(2)]).await[0].cursor.unwrap().seq, 2);
     }
 }
 
 #[tokio::test]
-async fn entries_dropped_before_they_were_read_are_reported() {
+async fn entries_deleted_before_they_are_read_are_reported() {
     for private in [sqlite(&HistoryConfig::default()).await, postgres(&HistoryConfig::default()).await] {
         let log = table_log(&private.history, small()).await;
         append(&*log, (1..=60).map(event).collect()).await;
@@ -134,7 +134,7 @@ async fn entries_dropped_before_they_were_read_are_reported() {
         assert_eq!(read_error(&*log, own, 5).await, LogError::Truncated { oldest: 31 });
         assert_gapless(&read(&*log, 30, 30).await, 31);
         assert_gapless(&read(&*log, 0, 30).await, 31);
-        // what it had read ahead, and then the truth
+        // the entries it had read ahead, then the error
         let rest: Vec<_> = slow.collect().await;
         assert_eq!(rest.last(), Some(&Err(LogError::Truncated { oldest: 31 })));
         assert!(rest.len() <= 7);
@@ -142,14 +142,14 @@ async fn entries_dropped_before_they_were_read_are_reported() {
 }
 
 #[tokio::test]
-async fn a_log_that_lost_events_of_a_class_begins_behind_them() {
+async fn a_log_begins_after_events_deleted_by_class() {
     for private in [sqlite(&HistoryConfig::default()).await, postgres(&HistoryConfig::default()).await] {
         let log = table_log(&private.history, small()).await;
         append(&*log, (1..=60).map(event).collect()).await;
         let own = epoch(&*log).await;
         let mut slow = log.read(own, 0).await.unwrap();
         assert_eq!(slow.next().await.unwrap().unwrap().cursor.seq, 1);
-        // every second one of those up to 31 goes, and the first stays
+        // every second event up to 31 is deleted, and the first stays
         let turn = std::sync::atomic::AtomicUsize::new(0);
         let goes = move |_: &str| turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 1;
         let before = Utc::now() + TimeDelta::hours(1);
@@ -165,7 +165,7 @@ async fn a_log_that_lost_events_of_a_class_begins_behind_them() {
         assert_eq!(rest.last(), Some(&Err(LogError::Truncated { oldest: 31 })));
         let read_ahead: Vec<_> = rest.into_iter().filter_map(Result::ok).collect();
         assert_gapless(&read_ahead, 2);
-        // the newest stays, whatever its class
+        // the newest event stays, whatever its class
         let sweep = Sweep { after: 0, limit: 100, goes: &|_| true, ..sweep };
         while private.history.sweep(&sweep).await.unwrap().last.is_some() {}
         let bounds = log.bounds().await.unwrap();
@@ -174,8 +174,8 @@ async fn a_log_that_lost_events_of_a_class_begins_behind_them() {
 }
 
 #[tokio::test]
-async fn positions_go_on_when_everything_else_was_forgotten() {
-    let fixture = OneProcess::over(sqlite(&HistoryConfig::default()).await);
+async fn positions_continue_after_all_other_events_were_deleted() {
+    let fixture = OneProcess::new(sqlite(&HistoryConfig::default()).await);
     let log = fixture.open().await;
     append(&*log, (1..=5).map(event).collect()).await;
     while fixture.private.history.delete_before(Utc::now() + TimeDelta::hours(1), 100).await.unwrap() > 0 {}
@@ -187,7 +187,7 @@ async fn positions_go_on_when_everything_else_was_forgotten() {
 }
 
 #[tokio::test]
-async fn a_position_that_was_never_given_out_is_of_another_log() {
+async fn a_position_after_the_end_is_of_another_log() {
     let private = sqlite(&HistoryConfig::default()).await;
     let log = table_log(&private.history, small()).await;
     append(&*log, vec![event(1)]).await;
@@ -196,7 +196,7 @@ async fn a_position_that_was_never_given_out_is_of_another_log() {
 }
 
 #[tokio::test]
-async fn an_event_recorded_before_there_was_this_log_is_a_duplicate_without_a_position() {
+async fn an_event_older_than_the_log_is_a_duplicate_without_position() {
     let private = postgres(&HistoryConfig::default()).await;
     let adopted = event(1);
     let mut foreign = crate::history::entry(77);
@@ -209,7 +209,7 @@ async fn an_event_recorded_before_there_was_this_log_is_a_duplicate_without_a_po
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_under_load_postgres_loses_nothing_and_readers_go_on() {
+async fn killing_postgres_under_load_loses_nothing() {
     let mut server = Postgres::start().await;
     let config = HistoryConfig { acquire_timeout: std::time::Duration::from_secs(1), ..HistoryConfig::default() };
     let history = open(&server.url(), &config).await;
@@ -225,7 +225,7 @@ async fn killed_under_load_postgres_loses_nothing_and_readers_go_on() {
                 while !*stopped.borrow() {
                     let new = event(sent.len());
                     sent.push(new.event.id);
-                    append_until_taken(&log, new).await;
+                    append_until_accepted(&log, new).await;
                 }
                 sent
             })
@@ -234,7 +234,7 @@ async fn killed_under_load_postgres_loses_nothing_and_readers_go_on() {
     let mut seen = Vec::new();
     for _ in 0..3 {
         for _ in 0..100 {
-            let next = tokio::time::timeout(PATIENCE, live.next()).await.expect("entries go on coming");
+            let next = tokio::time::timeout(PATIENCE, live.next()).await.expect("no entry in time");
             seen.push(next.unwrap().unwrap());
         }
         server.kill();
@@ -246,7 +246,7 @@ async fn killed_under_load_postgres_loses_nothing_and_readers_go_on() {
         sent.extend(appender.await.unwrap());
     }
     while seen.len() < sent.len() {
-        let next = tokio::time::timeout(PATIENCE, live.next()).await.expect("what was acknowledged comes");
+        let next = tokio::time::timeout(PATIENCE, live.next()).await.expect("an acknowledged entry is missing");
         seen.push(next.unwrap().unwrap());
     }
     assert_gapless(&seen, 1);
@@ -254,14 +254,14 @@ async fn killed_under_load_postgres_loses_nothing_and_readers_go_on() {
     recorded.sort();
     sent.sort();
     assert_eq!(recorded, sent, "each event once");
-    // a connection that the kill broke may be handed out once more before that is known
+    // the pool may return a connection closed by the kill once more
     let again = until("the log to be read again", || async { log.read(own, 0).await.ok() }).await;
     let again: Vec<_> = again.take(seen.len()).map(|entry| entry.expect("an entry")).collect().await;
     assert_eq!(again, seen);
     assert_eq!(log.bounds().await.unwrap().last, seen.len() as u64);
 }
 
-async fn append_until_taken(log: &TableLog, event: NewEvent) {
+async fn append_until_accepted(log: &TableLog, event: NewEvent) {
     loop {
         match log.append(vec![event.clone()]).await.swap_remove(0) {
             Ok(_) => return,

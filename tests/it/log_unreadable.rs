@@ -1,4 +1,4 @@
-//! Messages that the client library cannot read: they come from any publisher, and must not stop the log.
+//! Messages that the client library cannot read: any publisher can send them, and they must not stop the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::log_suite::{append, epoch, event, read};
 use crate::support::nats::NatsServer;
 use crate::support::wait::{PATIENCE, until};
 
-/// What breaks the client's connection, or is lost in it: subject and headers.
+/// Subjects and headers that make the client disconnect, or that it drops.
 pub const UNREADABLE: [(&[u8], Option<&[u8]>); 8] = [
     (b"city.event.\xff", None),
     (b"city.event.\xff\xfe", Some(b"NATS/1.0\r\na: b\r\n\r\n")),
@@ -27,7 +27,7 @@ pub const UNREADABLE: [(&[u8], Option<&[u8]>); 8] = [
     (b"city.event.x", Some(b"NATS/1.0 100 Idle Heartbeat\r\n\r\n")),
 ];
 
-/// A log with a connection of its own, as another process has it.
+/// A log with its own connection, as in another process.
 pub async fn open(server: &NatsServer) -> JetStreamLog {
     let config = NatsConfig { url: server.url(), reconnect_max: Duration::from_millis(200), ..NatsConfig::default() };
     let log = JetStreamConfig { retry_max: Duration::from_millis(200), ..JetStreamConfig::default() };
@@ -49,15 +49,15 @@ fn number(entry: &LogEntry) -> Option<u64> {
     entry.event.payload["unreadable"].as_u64()
 }
 
-/// Reads until `wanted` copies and the event `last` have come.
+/// Reads until `wanted` copies and the event `last` have arrived.
 async fn read_until(log: &JetStreamLog, after: u64, wanted: usize, last: &Value) -> Vec<LogEntry> {
-    // another reader may make the client drop the connection just now
+    // another reader may make the client disconnect
     let own = until("the log to answer", || async { log.bounds().await.ok() }).await.epoch;
     let mut entries = until("the log to be read", || async { log.read(own, after).await.ok() }).await;
     let (mut read, mut seen) = (Vec::new(), false);
     while !seen || read.iter().filter_map(number).count() < wanted {
-        let next = tokio::time::timeout(PATIENCE, entries.next()).await.expect("reading goes on");
-        let entry = next.expect("the stream does not end").unwrap();
+        let next = tokio::time::timeout(PATIENCE, entries.next()).await.expect("reading stopped");
+        let entry = next.expect("the stream ended").unwrap();
         seen |= entry.event.payload == *last;
         read.push(entry);
     }
@@ -65,19 +65,19 @@ async fn read_until(log: &JetStreamLog, after: u64, wanted: usize, last: &Value)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_go_on_behind_messages_that_the_client_cannot_read_and_each_is_kept_once() {
+async fn readers_pass_unreadable_messages_and_each_is_copied_once() {
     let server = NatsServer::start().await;
     let logs = [open(&server).await, open(&server).await];
     append(&logs[0], (0..3).map(event).collect()).await;
     for nth in 0..UNREADABLE.len() {
         publish(&server, nth).await;
         let plain = server.client().await;
-        plain.publish("city.event.x", json!({"behind": nth}).to_string().into()).await.unwrap();
+        plain.publish("city.event.x", json!({"after": nth}).to_string().into()).await.unwrap();
         plain.flush().await.unwrap();
     }
     let wanted = UNREADABLE.len();
-    let last = json!({"behind": wanted - 1});
-    // two processes at once, and one of them with two readers
+    let last = json!({"after": wanted - 1});
+    // two processes concurrently, one of them with two readers
     let (one, two, three) = tokio::join!(
         read_until(&logs[0], 0, wanted, &last),
         read_until(&logs[1], 0, wanted, &last),
@@ -87,12 +87,12 @@ async fn readers_go_on_behind_messages_that_the_client_cannot_read_and_each_is_k
     assert_eq!(one[2..], three);
     let mut copies: Vec<u64> = one.iter().filter_map(number).collect();
     copies.sort_unstable();
-    assert_eq!(copies, (0..wanted as u64).collect::<Vec<_>>(), "each once");
-    assert_eq!(one.iter().filter(|entry| entry.event.payload["behind"].is_u64()).count(), wanted);
+    assert_eq!(copies, (0..wanted as u64).collect::<Vec<_>>(), "each copied once");
+    assert_eq!(one.iter().filter(|entry| entry.event.payload["after"].is_u64()).count(), wanted);
     let subjects = |nth| one.iter().find(|entry| number(entry) == Some(nth)).unwrap().event.event_type.clone();
     assert_eq!(["city.event._", "city.event.__", "city.event.x"], [subjects(0), subjects(1), subjects(2)]);
 
-    // nothing is in anybody's way any more
+    // no unreadable message is left
     assert_eq!(stream_of(&server).await.cached_info().state.messages, one.len() as u64);
     assert_eq!(read(&open(&server).await, 0, one.len()).await, one);
     logs[0].ready().await.unwrap();
@@ -100,7 +100,7 @@ async fn readers_go_on_behind_messages_that_the_client_cannot_read_and_each_is_k
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_says_what_the_message_was() {
+async fn a_copy_describes_the_original_message() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     append(&log, vec![event(0)]).await;
@@ -116,7 +116,7 @@ async fn a_copy_says_what_the_message_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_the_largest_message_is_cut_to_what_the_server_takes() {
+async fn a_copy_of_the_largest_message_is_truncated() {
     let server = NatsServer::start_with("max_payload: 4096").await;
     let log = open(&server).await;
     append(&log, vec![event(0)]).await;
@@ -127,7 +127,7 @@ async fn a_copy_of_the_largest_message_is_cut_to_what_the_server_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_lets_nothing_be_deleted_is_said_not_to_be_ready_until_the_message_is_gone() {
+async fn unready_while_an_unreadable_message_cannot_be_deleted() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     append(&log, vec![event(0)]).await;
@@ -135,18 +135,18 @@ async fn a_stream_that_lets_nothing_be_deleted_is_said_not_to_be_ready_until_the
     let mut config = stream_of(&server).await.cached_info().config.clone();
     operator.delete_stream("LIVING_MAP").await.unwrap();
     config.deny_delete = true;
-    // nats-server 2.9 may still be deleting its namesake
-    until("the stream to be there again", || async { operator.create_stream(config.clone()).await.ok() }).await;
-    until("the log to be there", || async { log.append(vec![event(0)]).await.remove(0).ok() }).await;
+    // nats-server 2.9 may still be deleting the stream of the same name
+    until("the stream to be created again", || async { operator.create_stream(config.clone()).await.ok() }).await;
+    until("the log to be available", || async { log.append(vec![event(0)]).await.remove(0).ok() }).await;
     publish(&server, 0).await;
     let last = append(&log, vec![event(1)]).await[0].cursor.unwrap().seq;
     let mut entries = log.read(epoch(&log).await, 0).await.unwrap();
     assert!(matches!(entries.next().await, Some(Ok(_))));
     let problem = until("the reason", || async {
-        // while the connection is dropped again and again, that is the reason
+        // while the client disconnects repeatedly, that is the reason
         log.ready().await.err().map(|error| error.to_string()).filter(|problem| problem.contains("deny_delete"))
     });
-    // the reader works only while somebody listens
+    // the reader runs only while its stream is polled
     let problem = tokio::select! {
         problem = problem => problem,
         next = entries.next() => panic!("{next:?}"),
@@ -158,7 +158,7 @@ async fn a_stream_that_lets_nothing_be_deleted_is_said_not_to_be_ready_until_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_at_once_are_moved_in_one_go() {
+async fn many_unreadable_messages_are_moved_together() {
     let server = NatsServer::start().await;
     let log: Arc<dyn EventLog> = Arc::new(open(&server).await);
     append(&*log, vec![event(0)]).await;
@@ -171,11 +171,11 @@ async fn many_at_once_are_moved_in_one_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_broke_at_a_message_is_replaced_and_reading_goes_on() {
+async fn a_client_that_panicked_is_replaced_and_reading_continues() {
     let server = NatsServer::start().await;
     let log = open(&server).await;
     append(&log, vec![event(0)]).await;
-    // on its own: nothing else makes the reader look ahead before the client has it
+    // alone, so that no other message makes the reader check ahead before the client receives it
     server.publish_raw(b"city.event.x", Some(b"NATS/1.0\r\na: b\rc\r\n\r\n"), b"{}").await;
     let positions: Vec<u64> = read(&log, 0, 2).await.iter().map(|entry| entry.cursor.seq).collect();
     assert_eq!(positions, [1, 3]);

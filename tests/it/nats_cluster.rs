@@ -1,4 +1,4 @@
-//! A cluster of NATS servers with replicated streams: the loss of one of them is not noticed.
+//! A cluster of NATS servers with replicated streams tolerates the loss of one of them.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::support::postgres::Postgres;
 use super::support::process::Process;
 use super::support::wait::until;
 
-/// Three servers that know each other.
+/// A cluster of three servers.
 async fn cluster() -> Vec<NatsServer> {
     let ports = [free_port(), free_port(), free_port()];
     let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
@@ -24,7 +24,7 @@ async fn cluster() -> Vec<NatsServer> {
     servers
 }
 
-/// Publishes until the server has taken it; the same event once, however often it is sent.
+/// Publishes an event until it is accepted; retries are recognised as duplicates.
 async fn publish(server: &Process, number: u64) {
     let event = serde_json::json!({
         "event_type": "agent.event.status", "event_id": format!("n{number}"), "source": "test",
@@ -42,17 +42,17 @@ async fn publish(server: &Process, number: u64) {
 async fn the_loss_of_any_one_nats_server_loses_no_event() {
     let (mut nats, postgres) = (cluster().await, Postgres::start().await);
     let urls = nats.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
-    let nobody = "http://127.0.0.1:9";
+    let unreachable = "http://127.0.0.1:9";
     let server = Process::serve(&[
         ("NATS_URL", &urls),
         ("NATS_STREAM_REPLICAS", "3"),
         ("DATABASE_URL", &postgres.url()),
-        ("AGENTS_SERVICE_URL", nobody),
-        ("MICRODAO_SERVICE_URL", nobody),
-        ("DAO_SERVICE_URL", nobody),
-        ("USAGE_ENGINE_URL", nobody),
-        ("CITY_SERVICE_URL", nobody),
-        ("SPACE_SERVICE_URL", nobody),
+        ("AGENTS_SERVICE_URL", unreachable),
+        ("MICRODAO_SERVICE_URL", unreachable),
+        ("DAO_SERVICE_URL", unreachable),
+        ("USAGE_ENGINE_URL", unreachable),
+        ("CITY_SERVICE_URL", unreachable),
+        ("SPACE_SERVICE_URL", unreachable),
     ])
     .await;
     let mut number = 0;
@@ -61,7 +61,7 @@ async fn the_loss_of_any_one_nats_server_loses_no_event() {
             publish(&server, number).await;
             number += 1;
         }
-        // one of the three is the stream's leader, and one is what our server is connected to
+        // one of the three leads the stream, and the server under test is connected to one
         lost.kill();
         for _ in 0..20 {
             publish(&server, number).await;
@@ -74,9 +74,9 @@ async fn the_loss_of_any_one_nats_server_loses_no_event() {
         let url = server.url("/living-map/history?event_type=agent.event.status&limit=1000");
         let page: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
         let items = page["items"].as_array()?;
-        let held: BTreeSet<u64> = items.iter().filter_map(|item| item["payload"]["n"].as_u64()).collect();
+        let stored: BTreeSet<u64> = items.iter().filter_map(|item| item["payload"]["n"].as_u64()).collect();
         assert!(items.len() <= wanted.len(), "an event is in history twice");
-        (held == wanted).then_some(())
+        (stored == wanted).then_some(())
     })
     .await;
 }

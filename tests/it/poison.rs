@@ -1,7 +1,7 @@
-//! Messages that make no sense: of every family, and very many of them. The good ones keep flowing, and nothing grows
-//! without bound.
+//! Invalid messages with every subject family, and a flood of them. Valid ones are still processed, and memory and files
+//! stay bounded.
 //!
-//! `FLOOD_MESSAGES` says how many bad messages the flood has (default 20,000; the page of benchmarks tells of a million).
+//! `FLOOD_MESSAGES` is the number of invalid messages in the flood (default 20,000; the benchmarks report one million).
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::support::nats::NatsServer;
 use crate::support::process::Process;
 use crate::support::wait::until;
 
-/// A subject of every family that the log records.
+/// A subject of every recorded family.
 const FAMILIES: [&str; 42] = [
     "city.event.x",
     "dao.event.created",
@@ -59,7 +59,7 @@ const FAMILIES: [&str; 42] = [
     "ops.alert.critical",
 ];
 
-/// Bodies of all kinds of wrong. `n` makes each message another one.
+/// Invalid bodies of different kinds; `n` makes each message unique.
 fn bodies(n: u64) -> Vec<Vec<u8>> {
     let ids =
         ["agent_id", "dao_id", "microdao_id", "node_id", "channel_id", "run_id", "alert_id", "slug", "id", "name"];
@@ -103,17 +103,17 @@ async fn get(server: &Process, path: &str) -> Value {
 async fn serve(nats: &NatsServer, folder: &Folder) -> Process {
     let database = format!("sqlite://{}", folder.path().join("map.db").display());
     let journal = folder.path().join("journal").display().to_string();
-    let nowhere = "http://127.0.0.1:9";
+    let unreachable = "http://127.0.0.1:9";
     let server = Process::serve(&[
         ("DATABASE_URL", database.as_str()),
         ("JOURNAL_URL", journal.as_str()),
         ("NATS_URL", nats.url().as_str()),
-        ("AGENTS_SERVICE_URL", nowhere),
-        ("MICRODAO_SERVICE_URL", nowhere),
-        ("DAO_SERVICE_URL", nowhere),
-        ("USAGE_ENGINE_URL", nowhere),
-        ("CITY_SERVICE_URL", nowhere),
-        ("SPACE_SERVICE_URL", nowhere),
+        ("AGENTS_SERVICE_URL", unreachable),
+        ("MICRODAO_SERVICE_URL", unreachable),
+        ("DAO_SERVICE_URL", unreachable),
+        ("USAGE_ENGINE_URL", unreachable),
+        ("CITY_SERVICE_URL", unreachable),
+        ("SPACE_SERVICE_URL", unreachable),
         ("SYNC_INTERVAL_SECONDS", "3600"),
         ("LOG_LEVEL", "warn"),
     ])
@@ -146,13 +146,13 @@ async fn recorded(server: &Process, filter: &str, expected: u64) {
         if total["total"].as_u64() == Some(expected) {
             return;
         }
-        assert!(Instant::now() < deadline, "{} of {expected} in the record, lag {lag:?}", total["total"]);
+        assert!(Instant::now() < deadline, "{} of {expected} in the history, lag {lag:?}", total["total"]);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nonsense_in_every_family_is_recorded_and_stops_nothing() {
+async fn invalid_messages_of_every_family_are_recorded() {
     let (nats, folder) = (NatsServer::start().await, Folder::new("poison"));
     let server = serve(&nats, &folder).await;
     let client = nats.client().await;
@@ -166,22 +166,22 @@ async fn nonsense_in_every_family_is_recorded_and_stops_nothing() {
     client.flush().await.unwrap();
     good(&server, 0, 1).await;
     get(&server, "/living-map/snapshot").await;
-    // each is in the record; an entry with a text body of a thousand digits is one like any other
+    // every message is in the history
     recorded(&server, "", sent + 1).await;
-    until("the good one to be on the map", || async {
+    until("the valid one to be on the map", || async {
         let answer = reqwest::get(server.url("/living-map/entities/node:good")).await.unwrap();
         answer.status().is_success().then_some(())
     })
     .await;
-    let letters = get(&server, "/living-map/dead-letters").await;
-    assert_eq!(letters["items"], json!([]), "nothing of it is more than a database takes");
+    let dead_letters = get(&server, "/living-map/dead-letters").await;
+    assert_eq!(dead_letters["items"], json!([]), "the database accepts every message");
     let checks = get(&server, "/living-map/ready").await["checks"].clone();
     for check in ["log", "history", "writer", "map"] {
         assert!(checks[check]["error"].is_null(), "{checks}");
     }
 }
 
-/// Kilobytes of memory that a process has used at most.
+/// Peak memory of a process, KiB.
 fn peak_kilobytes(server: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -189,7 +189,7 @@ fn peak_kilobytes(server: &Process) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn good_events_keep_flowing_in_a_flood_of_bad_ones() {
+async fn valid_events_are_processed_in_a_flood_of_invalid_ones() {
     let flood: u64 = std::env::var("FLOOD_MESSAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
     let (nats, folder) = (NatsServer::start().await, Folder::new("flood"));
     let server = serve(&nats, &folder).await;
@@ -201,7 +201,7 @@ async fn good_events_keep_flowing_in_a_flood_of_bad_ones() {
             for (body, subject) in
                 bodies.into_iter().zip(FAMILIES.iter().cycle().skip(usize::try_from(sent % 41).unwrap()))
             {
-                // large ones are in the test above: here it is their number that counts
+                // large bodies are in the test above; here the number counts
                 if body.len() < 1_000 && sent < flood {
                     client.publish(*subject, body.into()).await.unwrap();
                     sent += 1;
@@ -220,7 +220,7 @@ async fn good_events_keep_flowing_in_a_flood_of_bad_ones() {
     }
     flooding.await.unwrap();
     recorded(&server, "&source_service=good", sent).await;
-    until("the last good one to be on the map", || async {
+    until("the last valid one to be on the map", || async {
         let entity = reqwest::get(server.url("/living-map/entities/node:good")).await.unwrap();
         entity.status().is_success().then_some(())
     })
@@ -229,12 +229,12 @@ async fn good_events_keep_flowing_in_a_flood_of_bad_ones() {
     assert!(errors["items"].as_array().unwrap().len() <= 2_000);
     let journal = walk(&folder.path().join("journal"));
     let peak = peak_kilobytes(&server);
-    println!("{flood} bad messages, {sent} good ones: peak {} MiB, journal {} KiB", peak / 1024, journal / 1024);
-    assert!(peak < 900 * 1024, "{peak} kilobytes of memory");
+    println!("{flood} invalid messages, {sent} valid ones: peak {} MiB, journal {} KiB", peak / 1024, journal / 1024);
+    assert!(peak < 900 * 1024, "{peak} KiB of memory");
     assert!(journal < 8 << 20, "{journal} bytes of journal");
 }
 
-/// Bytes of all files under a folder.
+/// Total size of all files in a folder, bytes.
 fn walk(folder: &std::path::Path) -> u64 {
     std::fs::read_dir(folder)
         .into_iter()

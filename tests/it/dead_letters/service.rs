@@ -106,7 +106,7 @@ impl Drop for TestService {
 fn quick() -> DeadLetterConfig {
     DeadLetterConfig {
         interval: Duration::from_millis(5),
-        away_delay: Duration::from_millis(10),
+        unavailable_delay: Duration::from_millis(10),
         ..DeadLetterConfig::default()
     }
 }

@@ -1,4 +1,4 @@
-//! The table log over a database whose writes fail before or after they are committed, as the connection's end decides.
+//! The table log with a database whose writes fail before or after their commit, as when a connection is lost.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,20 +25,20 @@ use crate::history::sqlite;
 use crate::log_suite::{append, assert_gapless, epoch, event, read};
 use crate::support::wait::until;
 
-/// What becomes of a write.
+/// Outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Works,
+enum Outcome {
+    Succeeds,
     FailsBefore,
     FailsAfter,
-    /// The server commits it when we have given it up and asked where the log ends.
-    FailsAndComesLate,
+    /// Committed by the database after the writer has read the end of the log again.
+    FailsAndCommitsLate,
 }
 
-/// A record whose writes have a fate each; those after the last work.
-struct Disturbed {
+/// A history whose writes have the given outcomes; later writes succeed.
+struct FaultyHistory {
     inner: Arc<dyn History>,
-    fates: Mutex<Vec<Fate>>,
+    outcomes: Mutex<Vec<Outcome>>,
     late: Mutex<Vec<LogEntry>>,
     writes: Mutex<Vec<usize>>,
     /// Writes wait for a permit.
@@ -46,12 +46,12 @@ struct Disturbed {
     arrived: Notify,
 }
 
-impl Disturbed {
-    fn over(inner: &Arc<dyn History>, mut fates: Vec<Fate>) -> Arc<Self> {
-        fates.reverse();
+impl FaultyHistory {
+    fn new(inner: &Arc<dyn History>, mut outcomes: Vec<Outcome>) -> Arc<Self> {
+        outcomes.reverse();
         Arc::new(Self {
             inner: Arc::clone(inner),
-            fates: Mutex::new(fates),
+            outcomes: Mutex::new(outcomes),
             late: Mutex::default(),
             writes: Mutex::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -60,29 +60,29 @@ impl Disturbed {
     }
 }
 
-fn broken() -> HistoryError {
+fn connection_lost() -> HistoryError {
     HistoryError::Unavailable(io::Error::from(io::ErrorKind::ConnectionReset).into())
 }
 
 #[async_trait]
-impl History for Disturbed {
+impl History for FaultyHistory {
     async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
         self.arrived.notify_one();
         let _passed = self.gate.acquire().await.expect("the gate is never closed");
         self.writes.lock().unwrap().push(entries.len());
-        let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Works);
+        let outcome = self.outcomes.lock().unwrap().pop().unwrap_or(Outcome::Succeeds);
         let late = std::mem::take(&mut *self.late.lock().unwrap());
         self.inner.write(&late).await?;
-        match fate {
-            Fate::FailsBefore => return Err(broken()),
-            Fate::FailsAndComesLate => {
+        match outcome {
+            Outcome::FailsBefore => return Err(connection_lost()),
+            Outcome::FailsAndCommitsLate => {
                 *self.late.lock().unwrap() = entries.to_vec();
-                return Err(broken());
+                return Err(connection_lost());
             }
-            Fate::Works | Fate::FailsAfter => {}
+            Outcome::Succeeds | Outcome::FailsAfter => {}
         }
         let written = self.inner.write(entries).await?;
-        if fate == Fate::FailsAfter { Err(broken()) } else { Ok(written) }
+        if outcome == Outcome::FailsAfter { Err(connection_lost()) } else { Ok(written) }
     }
     async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
         self.inner.known(ids).await
@@ -124,20 +124,20 @@ impl History for Disturbed {
         self.inner.ping().await
     }
     fn kind(&self) -> &'static str {
-        "disturbed"
+        "faulty"
     }
     async fn close(&self) {
         self.inner.close().await;
     }
 }
 
-async fn open(history: &Arc<Disturbed>) -> TableLog {
+async fn open(history: &Arc<FaultyHistory>) -> TableLog {
     let config = TableLogConfig { retry_interval: Duration::from_millis(5), ..small() };
     TableLog::open(config, Arc::clone(history) as Arc<dyn History>, None).await.unwrap()
 }
 
-/// Appends until every event is taken, as a producer does that gets no answer.
-async fn insist(log: &TableLog, mut events: Vec<NewEvent>) {
+/// Appends until every event is accepted, as a producer without an answer does.
+async fn append_until_accepted(log: &TableLog, mut events: Vec<NewEvent>) {
     while !events.is_empty() {
         let results = log.append(events.clone()).await;
         let mut results = results.into_iter();
@@ -150,24 +150,24 @@ async fn insist(log: &TableLog, mut events: Vec<NewEvent>) {
 }
 
 #[test]
-fn whatever_fails_each_event_is_there_once_and_in_one_order() {
+fn each_event_is_stored_once_whichever_writes_fail() {
     let runtime = Runtime::new().unwrap();
-    let fate = prop_oneof![2 => Just(Fate::Works), 1 => Just(Fate::FailsBefore), 2 => Just(Fate::FailsAfter), 2 => Just(Fate::FailsAndComesLate)];
+    let outcome = prop_oneof![2 => Just(Outcome::Succeeds), 1 => Just(Outcome::FailsBefore), 2 => Just(Outcome::FailsAfter), 2 => Just(Outcome::FailsAndCommitsLate)];
     let appends = prop::collection::vec(prop::collection::vec(0..40_usize, 1..6), 1..12);
-    proptest!(ProptestConfig::with_cases(32), |(fates in prop::collection::vec(fate, 0..20), appends in appends)| {
+    proptest!(ProptestConfig::with_cases(32), |(outcomes in prop::collection::vec(outcome, 0..20), appends in appends)| {
         runtime.block_on(async {
             let private = sqlite(&HistoryConfig::default()).await;
-            let history = Disturbed::over(&private.history, fates);
+            let history = FaultyHistory::new(&private.history, outcomes);
             let log = open(&history).await;
             let own = epoch(&log).await;
             let live = log.read(own, 0).await.unwrap();
-            // numbers come more than once: producers that send twice
+            // numbers may repeat: producers that send twice
             let all: Vec<NewEvent> = (0..40).map(event).collect();
             let mut sent: Vec<Uuid> = appends.iter().flatten().map(|number| all[*number].event.id).collect();
             sent.sort();
             sent.dedup();
             let appending = appends.iter().map(|numbers| {
-                insist(&log, numbers.iter().map(|number| all[*number].clone()).collect())
+                append_until_accepted(&log, numbers.iter().map(|number| all[*number].clone()).collect())
             });
             futures::future::join_all(appending).await;
             let seen: Vec<LogEntry> = live.take(sent.len()).map(Result::unwrap).collect().await;
@@ -182,9 +182,9 @@ fn whatever_fails_each_event_is_there_once_and_in_one_order() {
 }
 
 #[tokio::test]
-async fn what_a_failed_write_committed_is_shown_even_if_nobody_appends_again() {
+async fn entries_of_a_failed_write_become_visible_without_an_append() {
     let private = sqlite(&HistoryConfig::default()).await;
-    let history = Disturbed::over(&private.history, vec![Fate::FailsAfter]);
+    let history = FaultyHistory::new(&private.history, vec![Outcome::FailsAfter]);
     let log = open(&history).await;
     let results = log.append(vec![event(1), event(2)]).await;
     assert!(matches!(results[..], [Err(LogError::Unavailable(_)), Err(LogError::Unavailable(_))]), "{results:?}");
@@ -193,9 +193,9 @@ async fn what_a_failed_write_committed_is_shown_even_if_nobody_appends_again() {
 }
 
 #[tokio::test]
-async fn appends_that_wait_are_committed_together() {
+async fn waiting_appends_are_committed_together() {
     let private = sqlite(&HistoryConfig::default()).await;
-    let history = Disturbed::over(&private.history, Vec::new());
+    let history = FaultyHistory::new(&private.history, Vec::new());
     let log = Arc::new(open(&history).await);
     let permits = history.gate.forget_permits(Semaphore::MAX_PERMITS);
     let appending: Vec<_> = (0..11)
@@ -204,7 +204,7 @@ async fn appends_that_wait_are_committed_together() {
             tokio::spawn(async move { append(&*log, vec![event(number)]).await })
         })
         .collect();
-    // one is at the gate; this test has one thread, so the others are in the queue when it opens
+    // one append waits at the gate; this test has one thread, so the others are queued when it opens
     history.arrived.notified().await;
     history.gate.add_permits(permits);
     for append in appending {
@@ -215,9 +215,9 @@ async fn appends_that_wait_are_committed_together() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_the_log_says_so_and_gives_out_no_position() {
+async fn no_position_is_assigned_while_the_database_is_unavailable() {
     let private = sqlite(&HistoryConfig::default()).await;
-    let history = Disturbed::over(&private.history, vec![Fate::FailsBefore; 3]);
+    let history = FaultyHistory::new(&private.history, vec![Outcome::FailsBefore; 3]);
     let log = open(&history).await;
     for _ in 0..3 {
         assert!(matches!(log.append(vec![event(1)]).await[..], [Err(LogError::Unavailable(_))]));
