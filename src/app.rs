@@ -95,7 +95,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let access = access::start(&settings, journal, &mut tasks)?;
 
     let storage = &Storage::open(storage_config(&settings)).await?;
-    let queue = &DeadLetterQueue::new(Arc::clone(&storage.dead_letters), retry_config(&settings));
+    let queue = &DeadLetterQueue::new(retry_config(&settings), Arc::clone(&storage.dead_letters));
     let upstream_health = &UpstreamHealth::default();
     let lease = lease_config(&settings, LEASE);
     let leadership = &Leadership::start(lease, &storage.leases, upstream_health, &mut tasks);

@@ -82,7 +82,7 @@ pub(super) struct UpstreamClient {
 }
 
 impl UpstreamClient {
-    pub fn new(http: reqwest::Client, service: Service, config: &AdaptersConfig, journal: Journal) -> Self {
+    pub fn new(config: &AdaptersConfig, service: Service, http: reqwest::Client, journal: Journal) -> Self {
         Self {
             http,
             service,

@@ -16,7 +16,7 @@ pub(super) struct Dao {
 }
 
 impl Dao {
-    pub fn new(client: UpstreamClient, config: &AdaptersConfig) -> Self {
+    pub fn new(config: &AdaptersConfig, client: UpstreamClient) -> Self {
         Self { client, concurrency: config.concurrency.max(1) }
     }
 

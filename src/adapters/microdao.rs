@@ -22,7 +22,7 @@ pub(super) struct Microdao {
 }
 
 impl Microdao {
-    pub fn new(client: UpstreamClient, config: &AdaptersConfig) -> Self {
+    pub fn new(config: &AdaptersConfig, client: UpstreamClient) -> Self {
         Self {
             client,
             concurrency: config.concurrency.max(1),

@@ -106,13 +106,13 @@ impl Upstreams {
     /// When TLS cannot be initialised.
     pub fn new(config: &AdaptersConfig, journal: &Journal) -> Result<Self, SetupError> {
         let http = client::pool(config)?;
-        let client = |service| UpstreamClient::new(http.clone(), service, config, journal.clone());
+        let client = |service| UpstreamClient::new(config, service, http.clone(), journal.clone());
         Ok(Self {
             adapters: Arc::new(Adapters {
                 agents: agents::Agents::new(client(Service::Agents)),
-                microdao: microdao::Microdao::new(client(Service::Microdao), config),
-                dao: dao::Dao::new(client(Service::Dao), config),
-                usage: usage::Usage::new(client(Service::Usage), config),
+                microdao: microdao::Microdao::new(config, client(Service::Microdao)),
+                dao: dao::Dao::new(config, client(Service::Dao)),
+                usage: usage::Usage::new(config, client(Service::Usage)),
                 city: city::City::new(client(Service::City)),
                 space: space::Space::new(client(Service::Space)),
             }),

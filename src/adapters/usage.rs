@@ -46,7 +46,7 @@ struct AgentUsage {
 }
 
 impl Usage {
-    pub fn new(client: UpstreamClient, config: &AdaptersConfig) -> Self {
+    pub fn new(config: &AdaptersConfig, client: UpstreamClient) -> Self {
         Self {
             client,
             concurrency: config.concurrency.max(1),

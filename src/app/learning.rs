@@ -37,7 +37,7 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     let process = Process::start(&settings, settings.learner.learner_port, "LEARNER_PORT")?;
     let journal = start_journal(&settings, traces, &mut tasks)?;
     let storage = Storage::open(storage_config(&settings)).await?;
-    let dead_letters = DeadLetterQueue::new(Arc::clone(&storage.dead_letters), retry_config(&settings));
+    let dead_letters = DeadLetterQueue::new(retry_config(&settings), Arc::clone(&storage.dead_letters));
     let lease = lease_config(&settings, LEASE);
     let leadership = Leadership::start(lease, &storage.leases, &UpstreamHealth::default(), &mut tasks);
     let handles = LogHandles { storage: &storage, dead_letters: &dead_letters, journal: &journal };

@@ -88,8 +88,8 @@ pub enum Enqueued {
 /// Accepts failed messages. Cheap to clone.
 #[derive(Clone)]
 pub struct DeadLetterQueue {
-    store: Arc<dyn DeadLetterStore>,
     retries: RetryConfig,
+    store: Arc<dyn DeadLetterStore>,
 }
 
 impl fmt::Debug for DeadLetterQueue {
@@ -101,8 +101,8 @@ impl fmt::Debug for DeadLetterQueue {
 impl DeadLetterQueue {
     /// A queue over `store`.
     #[must_use]
-    pub fn new(store: Arc<dyn DeadLetterStore>, retries: RetryConfig) -> Self {
-        Self { store, retries }
+    pub fn new(retries: RetryConfig, store: Arc<dyn DeadLetterStore>) -> Self {
+        Self { retries, store }
     }
 
     /// The store.

@@ -34,7 +34,7 @@ fn services() -> Services {
         Poller::new(SyncConfig::default(), upstreams, sources.clone(), live.clone(), log.clone(), Journal::default());
     let hub = Arc::new(Hub::new(HubConfig::default(), Epoch(7)));
     let history = Arc::new(FakeHistory::default());
-    let letters = DeadLetterQueue::new(history.clone(), RetryConfig::default());
+    let letters = DeadLetterQueue::new(RetryConfig::default(), history.clone());
     let dead_letters = DeadLetterService::new(
         DeadLetterConfig::default(),
         letters,

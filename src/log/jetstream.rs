@@ -107,7 +107,7 @@ impl JetStreamLog {
     /// A log over `connection`. The server is contacted at the first use, not now.
     #[must_use]
     pub fn new(config: JetStreamConfig, connection: Connection) -> Self {
-        let stream = Arc::new(LogStream::new(connection, &config));
+        let stream = Arc::new(LogStream::new(&config, connection));
         let unreadable = Arc::new(UnreadableMessages::new(Arc::clone(&stream)));
         Self { stream, unreadable, config: Arc::new(config) }
     }

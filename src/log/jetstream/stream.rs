@@ -85,7 +85,7 @@ pub struct LogState {
 }
 
 impl LogStream {
-    pub fn new(connection: Connection, config: &JetStreamConfig) -> Self {
+    pub fn new(config: &JetStreamConfig, connection: Connection) -> Self {
         Self {
             connection,
             declaration: config.stream.clone(),

@@ -69,7 +69,7 @@ impl TestService {
         let database = history::open(&url, &HistoryConfig::default()).await.unwrap();
         let log = TableLog::open(TableLogConfig::default(), database.history, None).await.unwrap();
         let retries = RetryConfig { delays: [10, 20, 30].map(Duration::from_millis).to_vec(), last_delay };
-        let queue = DeadLetterQueue::new(database.dead_letters, retries);
+        let queue = DeadLetterQueue::new(retries, database.dead_letters);
         let journal = Journal::default();
         let service = DeadLetterService::new(
             config,

@@ -54,7 +54,7 @@ fn kept(seq: u64, subject: &str, status: DeadLetterStatus) -> StoredDeadLetter {
 
 async fn a_failed_event_comes_back_as_it_was(private: Private) {
     let store = letters(&private).await;
-    let handle = DeadLetterQueue::new(Arc::clone(&store), RetryConfig::default());
+    let handle = DeadLetterQueue::new(RetryConfig::default(), Arc::clone(&store));
     let entry = of(7, "agent.event.status");
     let failure = FailedMessage::of_entry("history", "LIVING_MAP", &entry, "refused\0".into());
     assert_eq!(handle.enqueue(failure).await.unwrap(), Enqueued::Retrying);
@@ -69,7 +69,7 @@ async fn a_failed_event_comes_back_as_it_was(private: Private) {
 
 async fn the_same_message_is_one_letter_and_a_dead_letter_none(private: Private) {
     let store = letters(&private).await;
-    let handle = DeadLetterQueue::new(Arc::clone(&store), RetryConfig::default());
+    let handle = DeadLetterQueue::new(RetryConfig::default(), Arc::clone(&store));
     let failure = FailedMessage::of_entry("history", "LIVING_MAP", &of(1, "a.b"), "no".into());
     handle.enqueue(failure.clone()).await.unwrap();
     handle.enqueue(failure.clone()).await.unwrap();
