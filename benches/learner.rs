@@ -1,4 +1,4 @@
-//! How many experiences a second one core folds, and what the memory of it is bounded by.
+//! Experiences folded per second on one core, and the growth of memory.
 //!
 //! `cargo bench --bench learner`
 
@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta};
-use living_map::learner::{Fold, Folded, RuleConfig, experience};
+use living_map::learner::{Fold, FoldResult, RuleConfig, experience};
 use living_map::model::envelope::{self, Message};
 use living_map::model::{Cursor, Epoch, Experience, LogEntry};
 use serde_json::json;
@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BEGIN: i64 = 1_767_571_200_000;
 const ROUNDS: usize = 5;
 
-/// Experiences of so many agents, a thousand of them in a second; four of a hundred are no success.
+/// Experiences of so many agents, a thousand per second; 4 % are not successful.
 fn messages(count: usize, agents: usize) -> Vec<(String, Vec<u8>, i64)> {
     (0..count)
         .map(|n| {
@@ -53,7 +53,7 @@ fn entry((subject, body, at): &(String, Vec<u8>, i64)) -> LogEntry {
     })
 }
 
-/// Resident memory in bytes; Linux alone says it so.
+/// Resident memory in bytes, on Linux.
 fn resident() -> f64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: f64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
@@ -72,9 +72,9 @@ fn fastest(count: usize, mut run: impl FnMut() -> usize) -> f64 {
 
 fn main() {
     const COUNT: usize = 500_000;
-    // first: what the rounds take and give back would hide it
+    // first: memory freed by the rounds would hide growth
     memory();
-    println!("floor 50,000 experiences/s on one core, aim 500,000; the fastest of {ROUNDS} rounds of {COUNT}");
+    println!("minimum 50,000 experiences/s on one core, target 500,000; fastest of {ROUNDS} rounds of {COUNT}");
     for agents in [1_000, 100_000] {
         let messages = messages(COUNT, agents);
         let read: Vec<(Experience, i64)> = messages
@@ -83,7 +83,7 @@ fn main() {
             .collect();
         let folded = fastest(COUNT, || {
             let mut fold = Fold::new(RuleConfig::default());
-            read.iter().filter(|(read, at)| matches!(fold.fold(read, *at), Folded::Counted(_))).count()
+            read.iter().filter(|(read, at)| matches!(fold.fold(read, *at), FoldResult::Counted(_))).count()
         });
         let whole = fastest(COUNT, || {
             let mut fold = Fold::new(RuleConfig::default());
@@ -96,12 +96,12 @@ fn main() {
     }
 }
 
-/// A thousand agents, then ten times as many experiences: the memory must not grow with them.
+/// A thousand agents, then ten times as many experiences: memory must not grow.
 fn memory() {
     let mut fold = Fold::new(RuleConfig { max_ids: 10_000, ..RuleConfig::default() });
     let template: Vec<Experience> =
         messages(10_000, 1_000).iter().filter_map(|message| experience::read(&entry(message).event).ok()).collect();
-    let mut marks = Vec::new();
+    let mut sizes = Vec::new();
     for round in 0..100_i64 {
         for (n, one) in template.iter().enumerate() {
             let mut one = one.clone();
@@ -110,8 +110,8 @@ fn memory() {
             black_box(fold.fold(&one, one.timestamp.timestamp_millis()));
         }
         if round == 9 || round == 99 {
-            marks.push(resident() / f64::from(1 << 20));
+            sizes.push(resident() / f64::from(1 << 20));
         }
     }
-    println!("{} agents, resident memory after 100,000 and 1,000,000 experiences: {marks:.1?} MiB", fold.agents());
+    println!("{} agents, resident memory after 100,000 and 1,000,000 experiences: {sizes:.1?} MiB", fold.agents());
 }

@@ -1,4 +1,4 @@
-//! How well the learner's rules find incidents in a simulated week: precision and recall of each.
+//! Precision and recall of the learner's rules on a simulated week with planted incidents.
 //!
 //! `cargo run --release --example learner` (a week of 1,000 agents; `--agents`, `--hours`, `--per-hour`, `--seed`)
 
@@ -21,7 +21,7 @@ struct Options {
     per_hour: i64,
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// Show lessons that no incident explains, and incidents that were not found
+    /// List lessons that no incident explains, and incidents that were not found
     #[arg(long)]
     verbose: bool,
 }
@@ -44,7 +44,7 @@ fn main() {
     };
     week.rules.iter().for_each(|(name, score)| line(name, *score));
     line("overall", week.overall());
-    println!("{} keys; made, read and folded in {:.1} s", week.keys.len(), started.elapsed().as_secs_f64());
+    println!("{} keys; generated, decoded and folded in {:.1} s", week.keys.len(), started.elapsed().as_secs_f64());
     if verbose {
         week.noise.iter().for_each(|lesson| println!("noise: {lesson:?}"));
         week.missed.iter().for_each(|incident| println!("missed: {incident}"));

@@ -1,13 +1,13 @@
-//! A simulated week of what agents live through, with incidents planted in it, and how many of them the rules find.
+//! A simulated week of agents' experiences with planted incidents, and a score of the rules that should find them.
 //!
-//! Every experience is JSON that is read as the learner reads it. Besides the incidents there is noise: single failures,
-//! silences and slow answers all the time.
+//! Each experience is generated as JSON and decoded as the learner does. Besides the incidents there is constant noise: single
+//! failures, missing answers and slow answers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::DateTime;
 use living_map::learner::rules::{NAMES, drift, error_burst, latency, recovery, shared, sibling, silent};
-use living_map::learner::{Fold, Folded, RuleConfig, experience};
+use living_map::learner::{Fold, FoldResult, RuleConfig, experience};
 use living_map::model::envelope::{self, Message};
 use living_map::model::{Cursor, Epoch, NewLesson};
 use rand::rngs::StdRng;
@@ -22,26 +22,26 @@ const MODELS: [&str; 4] = ["m-small", "m-large", "m-fast", "m-deep"];
 const TOOLS: [&str; 4] = ["search", "calendar", "browser", "payments"];
 const CLASSES: [&str; 5] = ["rate_limited", "tool_failed", "refused", "no_context", "network"];
 
-/// How large it is.
+/// Size of the simulation.
 #[derive(Debug, Clone)]
 pub struct WeekConfig {
     pub agents: usize,
     pub hours: i64,
-    /// Experiences of one agent in an hour.
+    /// Experiences of one agent per hour.
     pub per_hour: i64,
     pub seed: u64,
 }
 
-/// How well one rule did.
+/// Score of one rule.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Score {
     pub planted: usize,
     pub found: usize,
     pub lessons: usize,
-    /// Lessons that no incident explains, and lessons about what follows from an incident with many agents that do not name
-    /// it as their cause: nobody wants to read hundreds of those.
+    /// Lessons that no incident explains, and lessons about effects of a shared incident that do not name it as their cause:
+    /// those would flood the reader.
     pub noise: usize,
-    /// Lessons that name the cause that an agent has in common with others: a list shows one line for all of them.
+    /// Lessons that name a shared cause, which a list shows as one line.
     pub folded: usize,
 }
 
@@ -59,12 +59,12 @@ fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
 }
 
-/// What a week showed.
+/// Results of a simulated week.
 #[derive(Debug)]
 pub struct Week {
     pub experiences: u64,
     pub rules: BTreeMap<&'static str, Score>,
-    /// Lessons that no incident explains, for people to look at.
+    /// Lessons that no incident explains.
     pub noise: Vec<NewLesson>,
     /// Incidents that were not found.
     pub missed: Vec<String>,
@@ -83,17 +83,17 @@ impl Week {
     }
 }
 
-/// Something that a rule is to find.
+/// An incident that a rule should find.
 #[derive(Debug, Clone)]
 struct Incident {
     rule: &'static str,
-    /// None: all agents.
+    /// None for incidents of all agents.
     agent: Option<usize>,
     signature: String,
     from: i64,
     to: i64,
-    /// What follows from another one: a lesson about it is right if it names its cause, and none is missing without it.
-    follows: bool,
+    /// An effect of another incident: a lesson about it is correct if it names its cause, and is not required.
+    is_effect: bool,
 }
 
 impl Incident {
@@ -106,9 +106,9 @@ impl Incident {
     }
 }
 
-/// What goes wrong with one agent for a time.
+/// A symptom of one agent for a time.
 #[derive(Debug, Clone)]
-enum Trouble {
+enum Symptom {
     Errors {
         class: &'static str,
     },
@@ -121,15 +121,15 @@ enum Trouble {
 }
 
 struct Plan {
-    troubles: HashMap<usize, Vec<(i64, i64, Trouble)>>,
+    symptoms: HashMap<usize, Vec<(i64, i64, Symptom)>>,
     incidents: Vec<Incident>,
-    /// The model that is bad, from when to when.
+    /// The failing model, and the beginning and end of its failure.
     bad_model: (usize, i64, i64),
 }
 
 fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
     let end = BEGIN + config.hours * HOUR;
-    let mut plan = Plan { troubles: HashMap::new(), incidents: Vec::new(), bad_model: (3, end - 20 * HOUR, end) };
+    let mut plan = Plan { symptoms: HashMap::new(), incidents: Vec::new(), bad_model: (3, end - 20 * HOUR, end) };
     for agent in 0..config.agents {
         let mut add = |kind: usize, from: i64| {
             let minutes = rng.random_range(20..90);
@@ -140,28 +140,28 @@ fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
                 signature: signature.to_owned(),
                 from,
                 to,
-                follows: false,
+                is_effect: false,
             };
-            let trouble = match kind {
+            let symptom = match kind {
                 0 => {
                     let class = CLASSES[rng.random_range(0..CLASSES.len())];
                     plan.incidents.push(incident(error_burst::NAME, class, from, to));
-                    // a few answers after its end the agent has recovered
+                    // the agent recovers a few answers after the end
                     plan.incidents.push(incident(recovery::NAME, class, to, to + HOUR));
-                    Trouble::Errors { class }
+                    Symptom::Errors { class }
                 }
                 1 => {
                     plan.incidents.push(incident(silent::NAME, "", from, to));
-                    Trouble::Silence
+                    Symptom::Silence
                 }
                 _ => {
                     plan.incidents.push(incident(latency::NAME, "", from, to));
-                    Trouble::Slowness
+                    Symptom::Slowness
                 }
             };
-            plan.troubles.entry(agent).or_default().push((from, to, trouble));
+            plan.symptoms.entry(agent).or_default().push((from, to, symptom));
         };
-        // one of each sort at most, in different thirds of the time, well before the bad model
+        // at most one of each kind, in different thirds of the time, well before the failing model
         let usable = (config.hours - 24) * HOUR;
         for kind in 0..3 {
             if agent % 4 == kind {
@@ -179,9 +179,9 @@ fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
                 signature: String::new(),
                 from: slow_from,
                 to,
-                follows: false,
+                is_effect: false,
             });
-            plan.troubles.entry(agent).or_default().push((from, to, Trouble::Drift { hourly: 1.02 }));
+            plan.symptoms.entry(agent).or_default().push((from, to, Symptom::Drift { hourly: 1.02 }));
         }
     }
     let (bad, from, to) = plan.bad_model;
@@ -191,8 +191,8 @@ fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
         signature: format!("model:{}:worse", MODELS[bad]),
         from,
         to,
-        // in the next period, the same is said again
-        follows: false,
+        // reported again in the next period
+        is_effect: false,
     });
     plan.incidents.push(Incident {
         rule: shared::NAME,
@@ -200,34 +200,34 @@ fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
         signature: format!("{}:model_failed", error_burst::NAME),
         from,
         to,
-        follows: false,
+        is_effect: false,
     });
     for agent in (0..config.agents).filter(|agent| agent % MODELS.len() == bad) {
         for rule in [error_burst::NAME, recovery::NAME] {
             let signature = String::new();
-            plan.incidents.push(Incident { rule, agent: Some(agent), signature, from, to, follows: true });
+            plan.incidents.push(Incident { rule, agent: Some(agent), signature, from, to, is_effect: true });
         }
     }
     plan
 }
 
-/// A place in a span of time that does not depend on what else was drawn.
+/// A random offset within `span` that is independent of the other random numbers.
 fn rng_in(agent: usize, kind: usize, span: i64) -> i64 {
     let mut rng = StdRng::seed_from_u64((agent * 31 + kind) as u64);
     rng.random_range(0..span.max(1))
 }
 
-/// A standard normal number.
+/// A sample of the standard normal distribution.
 fn normal(rng: &mut StdRng) -> f64 {
     let (u, v): (f64, f64) = (rng.random_range(f64::EPSILON..1.0), rng.random());
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
-/// One experience as JSON, and when the log takes it.
-fn tell(agent: usize, number: u64, at: i64, plan: &Plan, rng: &mut StdRng) -> (String, Vec<u8>) {
+/// One experience: its subject, and its JSON.
+fn generate(agent: usize, number: u64, at: i64, plan: &Plan, rng: &mut StdRng) -> (String, Vec<u8>) {
     let model = agent % MODELS.len();
-    let now = |(from, to, _): &&(i64, i64, Trouble)| (*from..*to).contains(&at);
-    let trouble = plan.troubles.get(&agent).and_then(|all| all.iter().find(now));
+    let now = |(from, to, _): &&(i64, i64, Symptom)| (*from..*to).contains(&at);
+    let symptom = plan.symptoms.get(&agent).and_then(|all| all.iter().find(now));
     let mut latency = 600.0 * (0.45 * normal(rng)).exp();
     let (mut outcome, mut class) = ("ok", None);
     let noise: f64 = rng.random();
@@ -242,17 +242,17 @@ fn tell(agent: usize, number: u64, at: i64, plan: &Plan, rng: &mut StdRng) -> (S
     if model == bad && (from..to).contains(&at) && rng.random_bool(0.3) {
         (outcome, class) = ("error", Some("model_failed"));
     }
-    match trouble {
-        Some((_, _, Trouble::Errors { class: planted })) if rng.random_bool(0.9) => {
+    match symptom {
+        Some((_, _, Symptom::Errors { class: planted })) if rng.random_bool(0.9) => {
             (outcome, class) = ("error", Some(*planted));
         }
-        Some((_, _, Trouble::Silence)) if rng.random_bool(0.9) => outcome = "silent",
-        Some((_, _, Trouble::Slowness)) if rng.random_bool(0.9) => {
+        Some((_, _, Symptom::Silence)) if rng.random_bool(0.9) => outcome = "silent",
+        Some((_, _, Symptom::Slowness)) if rng.random_bool(0.9) => {
             (outcome, latency) = ("ok", rng.random_range(5_500.0..20_000.0));
         }
-        Some((from, _, Trouble::Drift { hourly })) => {
+        Some((from, _, Symptom::Drift { hourly })) => {
             let hours = (at - from) as f64 / HOUR as f64;
-            // it stays below what the rule for slow answers looks for
+            // stays below the threshold of the rule for slow answers
             latency = latency.min(1_500.0) * hourly.powf(hours).min(2.8);
         }
         _ => {}
@@ -266,7 +266,7 @@ fn tell(agent: usize, number: u64, at: i64, plan: &Plan, rng: &mut StdRng) -> (S
     (format!("agent.experience.v1.agent:{agent}"), body.to_string().into_bytes())
 }
 
-/// Lives through the week.
+/// Runs the simulation.
 pub fn run(config: &WeekConfig) -> Week {
     let mut rng = StdRng::seed_from_u64(config.seed);
     let plan = plan(config, &mut rng);
@@ -276,9 +276,9 @@ pub fn run(config: &WeekConfig) -> Week {
     for number in 0..config.hours * config.per_hour {
         let slot = BEGIN + number * step;
         for agent in 0..config.agents {
-            // spread over the slot, in the order of the agents, so that the log's time never runs backwards
+            // spread over the slot in the order of the agents, so that log times never decrease
             let at = slot + step * i64::try_from(agent).unwrap() / i64::try_from(config.agents).unwrap();
-            let (subject, body) = tell(agent, number.unsigned_abs(), at, &plan, &mut rng);
+            let (subject, body) = generate(agent, number.unsigned_abs(), at, &plan, &mut rng);
             experiences += 1;
             let entry = envelope::read(&Message {
                 subject: &subject,
@@ -288,7 +288,7 @@ pub fn run(config: &WeekConfig) -> Week {
                 logged_at: DateTime::from_timestamp_millis(at).unwrap(),
             });
             let read = experience::read(&entry.event).expect("a documented experience");
-            if let Folded::Counted(found) = fold.fold(&read, at) {
+            if let FoldResult::Counted(found) = fold.fold(&read, at) {
                 lessons.extend(found);
             }
         }
@@ -306,8 +306,8 @@ fn score(plan: &Plan, experiences: u64, lessons: Vec<NewLesson>) -> Week {
     };
     let mut found = vec![false; plan.incidents.len()];
     let mut of_agent: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
-    for (place, incident) in plan.incidents.iter().enumerate() {
-        of_agent.entry(incident.agent).or_default().push(place);
+    for (index, incident) in plan.incidents.iter().enumerate() {
+        of_agent.entry(incident.agent).or_default().push(index);
     }
     let rules: HashMap<&str, &'static str> = NAMES.iter().map(|name| (*name, *name)).collect();
     let earlier: HashSet<String> = lessons.iter().flat_map(|lesson| lesson.effects.iter().cloned()).collect();
@@ -315,20 +315,20 @@ fn score(plan: &Plan, experiences: u64, lessons: Vec<NewLesson>) -> Week {
         let agent = lesson.agent_id.as_ref().and_then(|id| id.strip_prefix("agent:")?.parse().ok());
         let candidates = of_agent.get(&agent).map(Vec::as_slice).unwrap_or_default();
         let explained: Vec<usize> =
-            candidates.iter().copied().filter(|place| plan.incidents[*place].explains(&lesson, agent)).collect();
+            candidates.iter().copied().filter(|index| plan.incidents[*index].explains(&lesson, agent)).collect();
         let score = week.rules.entry(rules[&*lesson.rule]).or_default();
         let folded = lesson.cause.is_some() || earlier.contains(&lesson.lesson_key);
         score.lessons += 1;
         score.folded += usize::from(folded);
-        for place in &explained {
-            found[*place] = true;
+        for index in &explained {
+            found[*index] = true;
         }
-        if explained.iter().all(|place| plan.incidents[*place].follows && !folded) {
+        if explained.iter().all(|index| plan.incidents[*index].is_effect && !folded) {
             score.noise += 1;
             week.noise.push(lesson);
         }
     }
-    for (incident, found) in plan.incidents.iter().zip(found).filter(|(incident, _)| !incident.follows) {
+    for (incident, found) in plan.incidents.iter().zip(found).filter(|(incident, _)| !incident.is_effect) {
         let score = week.rules.entry(incident.rule).or_default();
         score.planted += 1;
         score.found += usize::from(found);

@@ -162,7 +162,7 @@ pub(super) async fn run(config: DemoConfig, world: SharedWorld, log: Arc<dyn Eve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learner::{Fold, Folded, RuleConfig, experience};
+    use crate::learner::{Fold, FoldResult, RuleConfig, experience};
 
     #[test]
     fn there_is_something_to_learn_of_every_incident_within_a_minute() {
@@ -175,7 +175,7 @@ mod tests {
             let now = now + TICK * tick;
             for event in lives.troubled(&world, now).into_iter().chain(lives.ordinary(&world, now)) {
                 let read = experience::read(&event.event).unwrap();
-                if let Folded::Counted(lessons) = fold.fold(&read, now.timestamp_millis()) {
+                if let FoldResult::Counted(lessons) = fold.fold(&read, now.timestamp_millis()) {
                     rules.extend(lessons.into_iter().map(|lesson| lesson.rule));
                 }
             }

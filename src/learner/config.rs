@@ -29,7 +29,7 @@ pub struct RuleConfig {
     pub max_ids: usize,
     /// How many agents are remembered at most: those not heard of for longest go first.
     pub max_agents: usize,
-    /// See [`crate::learner::usual`].
+    /// See [`crate::learner::baseline_rates`].
     pub chance: ChanceConfig,
     /// See [`crate::learner::rules::shared`].
     pub shared: SharedConfig,

@@ -1,7 +1,7 @@
-//! Reading what publishers send as an experience.
+//! Decodes the experiences that publishers send.
 //!
-//! Tolerant: an envelope or none, older names of fields, numbers as text. What is needed is who it was and how it went;
-//! what lacks that is [`Unreadable`].
+//! Tolerant: with or without an envelope, older field names, numbers as text. Only the agent and the outcome are
+//! required; without them an event is [`Unreadable`].
 
 use chrono::SubsecRound;
 use serde_json::{Map, Value};
@@ -9,26 +9,26 @@ use serde_json::{Map, Value};
 use crate::model::experience::{SUBJECT_PREFIX, VERSION};
 use crate::model::{EntityType, Event, Experience, Outcome};
 
-/// Bytes of a name that are kept.
+/// The longest name, in bytes; longer ones are cut.
 const MAX_NAME_BYTES: usize = 256;
-/// Bytes of an error's message that are kept.
+/// The longest error message, in bytes; longer ones are cut.
 const MAX_MESSAGE_BYTES: usize = 2_000;
 
-/// Why an event is no experience.
+/// An event that cannot be read as an experience.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no JSON object.
+    /// It is not a JSON object.
     #[error("expected a JSON object")]
     NoObject,
-    /// It names no agent, and its subject does not either.
+    /// Neither its fields nor its subject name an agent.
     #[error("agent_id: is required")]
     NoAgent,
-    /// It does not say how it went.
+    /// It has no outcome.
     #[error("outcome: expected ok, error, silent or timeout")]
     NoOutcome,
 }
 
-/// Whether an event is one to learn from: dead letters are about experiences, and are none.
+/// True for subjects of experiences; false for their dead letters.
 #[must_use]
 pub fn is_experience(subject: &str) -> bool {
     subject.starts_with(SUBJECT_PREFIX) && !crate::model::subject::is_dead_letter(subject)
@@ -37,7 +37,7 @@ pub fn is_experience(subject: &str) -> bool {
 /// Reads an event of the log.
 ///
 /// # Errors
-/// What is missing.
+/// A required field is missing.
 pub fn read(event: &Event) -> Result<Experience, Unreadable> {
     let Value::Object(fields) = &event.payload else { return Err(Unreadable::NoObject) };
     let mut more = fields.clone();
@@ -52,7 +52,7 @@ pub fn read(event: &Event) -> Result<Experience, Unreadable> {
     let agent = agent.or_else(|| Some(event.event_type.strip_prefix(SUBJECT_PREFIX)?.to_owned()));
     let agent_id = agent.filter(|agent| !agent.is_empty()).ok_or(Unreadable::NoAgent)?;
     let event_id = name(&["event_id", "id"]).unwrap_or_else(|| event.id.to_string());
-    let said = name(&["outcome", "status", "result"]);
+    let status = name(&["outcome", "status", "result"]);
     let task = name(&["task", "route", "task_type"]);
     let model = name(&["model", "model_name"]);
     let provider = name(&["provider"]);
@@ -64,8 +64,8 @@ pub fn read(event: &Event) -> Result<Experience, Unreadable> {
     let error_class =
         class.or_else(|| ["class", "type", "code"].iter().find_map(|key| nested(key)).map(|t| cut(t, MAX_NAME_BYTES)));
     let error_message = message.or_else(|| nested("message").map(|text| cut(text, MAX_MESSAGE_BYTES)));
-    let outcome = match said {
-        Some(said) => outcome(&said),
+    let outcome = match status {
+        Some(status) => parse_outcome(&status),
         None => match fields.get("success").or_else(|| fields.get("ok")) {
             Some(Value::Bool(true)) => Outcome::Ok,
             Some(Value::Bool(false)) => Outcome::Error,
@@ -96,9 +96,9 @@ pub fn read(event: &Event) -> Result<Experience, Unreadable> {
     })
 }
 
-/// How it went, in the words that publishers use.
-fn outcome(said: &str) -> Outcome {
-    match said.to_ascii_lowercase().as_str() {
+/// Parses the outcome in the various forms that publishers use.
+fn parse_outcome(text: &str) -> Outcome {
+    match text.to_ascii_lowercase().as_str() {
         "ok" | "success" | "succeeded" | "completed" | "done" => Outcome::Ok,
         "error" | "failed" | "failure" | "exception" => Outcome::Error,
         "silent" | "no_reply" | "empty" => Outcome::Silent,
@@ -138,7 +138,7 @@ mod tests {
     use crate::model::envelope::{self, Message};
     use crate::model::{Cursor, Epoch};
 
-    fn of(subject: &str, body: &[u8]) -> Result<Experience, Unreadable> {
+    fn decode(subject: &str, body: &[u8]) -> Result<Experience, Unreadable> {
         let entry = envelope::read(&Message {
             subject,
             headers: &[],
@@ -150,12 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_form_is_read_with_or_without_an_envelope_and_strangers_are_kept() {
+    fn the_documented_form_is_read_and_unknown_fields_are_kept() {
         let flat = json!({"event_id": "e1", "agent_id": "agent:sofia", "task": "answer", "outcome": "timeout",
             "latency_ms": 5210, "error_class": "slow", "error_message": "too late", "model": "m", "provider": "p",
             "tool": "t", "trace_id": "x", "timestamp": "2026-01-19T12:00:00Z", "version": 1, "mood": {"x": 1}});
         let subject = "agent.experience.v1.agent:sofia";
-        let read = of(subject, flat.to_string().as_bytes()).unwrap();
+        let read = decode(subject, flat.to_string().as_bytes()).unwrap();
         assert_eq!((&*read.event_id, &*read.agent_id, read.outcome), ("e1", "agent:sofia", Outcome::Timeout));
         assert_eq!(
             (read.latency_ms, read.model.as_deref(), read.tool.as_deref()),
@@ -164,14 +164,14 @@ mod tests {
         assert_eq!(Value::Object(read.more.clone()), json!({"mood": {"x": 1}}));
         assert_eq!(serde_json::to_value(&read).unwrap()["mood"], json!({"x": 1}));
         let envelope = json!({"event_type": subject, "event_id": "other", "payload": flat});
-        let mut inside = of(subject, envelope.to_string().as_bytes()).unwrap();
+        let mut inside = decode(subject, envelope.to_string().as_bytes()).unwrap();
         inside.timestamp = read.timestamp;
         assert_eq!(inside, read);
     }
 
     #[test]
-    fn older_names_are_read_and_what_lacks_the_essential_is_refused() {
-        let read = |value: Value| of("agent.experience.v1.sofia", value.to_string().as_bytes());
+    fn older_names_are_read_and_missing_fields_rejected() {
+        let read = |value: Value| decode("agent.experience.v1.sofia", value.to_string().as_bytes());
         let old =
             read(json!({"status": "FAILED", "duration_ms": "12.5", "error": {"type": "x", "message": "y"}})).unwrap();
         assert_eq!((old.outcome, old.latency_ms, &*old.agent_id), (Outcome::Error, Some(12.5), "agent:sofia"));
@@ -180,16 +180,16 @@ mod tests {
         assert_eq!(read(json!({"outcome": "puzzled"})).unwrap().outcome, Outcome::Other);
         assert_eq!(read(json!({"latency_ms": 3})), Err(Unreadable::NoOutcome));
         assert_eq!(read(json!([1])), Err(Unreadable::NoObject));
-        assert_eq!(of("agent.experience.v1.a", b"{no json"), Err(Unreadable::NoObject));
-        assert_eq!(of("somewhere", br#"{"outcome": "ok"}"#), Err(Unreadable::NoAgent));
+        assert_eq!(decode("agent.experience.v1.a", b"{no json"), Err(Unreadable::NoObject));
+        assert_eq!(decode("somewhere", br#"{"outcome": "ok"}"#), Err(Unreadable::NoAgent));
         assert!(is_experience("agent.experience.v1.a") && !is_experience("agent.experience.v1.a.dlq"));
     }
 
     proptest! {
         #[test]
-        fn nothing_that_is_sent_panics(key in "outcome|agent_id|error|latency_ms|status", text in ".{0,300}") {
-            let _ = of("agent.experience.v1.a", json!({key.clone(): text}).to_string().as_bytes());
-            let _ = of("agent.experience.v1.a", json!({key: {"type": 1}}).to_string().as_bytes());
+        fn no_input_panics(key in "outcome|agent_id|error|latency_ms|status", text in ".{0,300}") {
+            let _ = decode("agent.experience.v1.a", json!({key.clone(): text}).to_string().as_bytes());
+            let _ = decode("agent.experience.v1.a", json!({key: {"type": 1}}).to_string().as_bytes());
         }
     }
 }

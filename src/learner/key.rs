@@ -1,21 +1,21 @@
-//! The key of a lesson: the same whenever the same is learned.
+//! Keys of lessons: learning the same lesson again gives the same key.
 
 use uuid::Uuid;
 
-/// The namespace of lesson keys.
+/// Namespace of lesson keys (UUID v5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_6c65_7373_6f6e);
 
-/// The key of what `rule` says of `agent` (none: of all agents) and `signature`, in the window in which it began: windows
-/// are counted from 1970, so that they do not depend on when somebody began to look.
+/// Key of a lesson of `rule` about `agent` (none: all agents) with `signature`, for the window in which it began.
+/// Windows are counted from 1970, so that they do not depend on the start of the learner.
 #[must_use]
 pub fn lesson_key(agent: Option<&str>, rule: &str, signature: &str, began_ms: i64, window_ms: i64) -> String {
     let window = began_ms.div_euclid(window_ms.max(1)).saturating_mul(window_ms);
-    // no name has a unit separator in it that means anything
+    // the unit separator does not occur in names
     let name = format!("{}\u{1f}{rule}\u{1f}{signature}\u{1f}{window}", agent.unwrap_or("*"));
     format!("{rule}-{}", Uuid::new_v5(&NAMESPACE, name.as_bytes()).simple())
 }
 
-/// The key of a later version of the lesson `root`.
+/// Key of a later version of the lesson `root`.
 #[must_use]
 pub fn version_key(root: &str, version: u32) -> String {
     format!("{root}.{version}")
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_the_same_within_a_window_and_another_for_anything_else() {
+    fn a_key_depends_on_all_parts_and_the_window() {
         let key = lesson_key(Some("agent:a"), "error_burst", "timeout", 1_800_000, 1_800_000);
         assert_eq!(key, lesson_key(Some("agent:a"), "error_burst", "timeout", 3_599_999, 1_800_000));
         for (agent, rule, signature, at) in [

@@ -1,51 +1,51 @@
-//! What to put before an agent's next prompt: the lessons that matter for it, the best first, within a budget.
+//! Preamble for an agent's next prompt: the most relevant lessons, within a budget of tokens.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::history::lessons::Found;
 use crate::model::{Lesson, Severity};
 
-/// After this time a lesson is half as fresh.
+/// Half-life of recency.
 const HALF_LIFE: TimeDelta = TimeDelta::days(3);
 
-/// What counts how much; together 1.
+/// Weights of the score; their sum is 1.
 const RELEVANCE: f64 = 0.45;
 const RECENCY: f64 = 0.25;
 const SEVERITY: f64 = 0.2;
 const OWN: f64 = 0.1;
 
-/// Characters of one token, about, in the languages that models were made for.
+/// Approximate characters of one token in common languages.
 const CHARS_PER_TOKEN: usize = 4;
 
-/// A lesson and how much it matters.
+/// A lesson with its score.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ranked {
+pub struct RankedLesson {
     /// The lesson.
     pub lesson: Lesson,
-    /// How much it matters, 0 to 1.
+    /// Score, 0 to 1.
     pub score: f64,
 }
 
-/// What is put before a prompt.
+/// Text to put before a prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preamble {
     /// The text; empty without lessons.
     pub markdown: String,
-    /// About how many tokens it takes.
+    /// Approximate number of tokens.
     pub tokens: usize,
-    /// The lessons in it.
-    pub lessons: Vec<Ranked>,
+    /// The lessons in the text.
+    pub lessons: Vec<RankedLesson>,
 }
 
-/// Ranks lessons by relevance, recency, severity and confirmed use. What was used and never helped sinks.
+/// Ranks lessons by relevance, recency, severity and confirmed use. Lessons that were used and never helped come last.
 #[must_use]
-pub fn rank(found: Vec<Found>, now: DateTime<Utc>) -> Vec<Ranked> {
-    let most = found.iter().map(|found| found.relevance).fold(0.0, f64::max);
-    let mut ranked: Vec<Ranked> = found
+pub fn rank(found: Vec<Found>, now: DateTime<Utc>) -> Vec<RankedLesson> {
+    let max = found.iter().map(|found| found.relevance).fold(0.0, f64::max);
+    let mut ranked: Vec<RankedLesson> = found
         .into_iter()
         .map(|Found { lesson, relevance }| {
-            let relevance = if most > 0.0 { relevance / most } else { 0.0 };
-            Ranked { score: score(&lesson, relevance, now), lesson }
+            let relevance = if max > 0.0 { relevance / max } else { 0.0 };
+            RankedLesson { score: score(&lesson, relevance, now), lesson }
         })
         .collect();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.lesson.lesson_key.cmp(&b.lesson.lesson_key)));
@@ -66,14 +66,14 @@ fn score(lesson: &Lesson, relevance: f64, now: DateTime<Utc>) -> f64 {
     };
     let own = if lesson.agent_id.is_some() { 1.0 } else { 0.0 };
     let sum = RELEVANCE * relevance + RECENCY * 0.5_f64.powf(age) + SEVERITY * severity + OWN * own;
-    // how likely it helps, by the rule of succession: a half while nobody has said anything
-    let use_of_it = (helped + 1.0) / (used + 2.0);
-    sum * (0.5 + use_of_it).min(1.0) * if used >= 3.0 && helped == 0.0 { use_of_it } else { 1.0 }
+    // probability that it helps, by the rule of succession: 0.5 without reports
+    let usefulness = (helped + 1.0) / (used + 2.0);
+    sum * (0.5 + usefulness).min(1.0) * if used >= 3.0 && helped == 0.0 { usefulness } else { 1.0 }
 }
 
-/// The text for `agent`, of as many of the best lessons as fit into `max_tokens`.
+/// Renders the text for `agent` with as many of the best lessons as fit into `max_tokens`.
 #[must_use]
-pub fn render(agent: &str, ranked: Vec<Ranked>, max_tokens: usize) -> Preamble {
+pub fn render(agent: &str, ranked: Vec<RankedLesson>, max_tokens: usize) -> Preamble {
     let heading = format!("## Lessons from earlier runs of {}\n\n", one_line(agent));
     let budget = max_tokens.saturating_mul(CHARS_PER_TOKEN);
     let (mut markdown, mut chars) = (heading.clone(), heading.chars().count());
@@ -83,7 +83,7 @@ pub fn render(agent: &str, ranked: Vec<Ranked>, max_tokens: usize) -> Preamble {
         let seen = last_seen.format("%Y-%m-%d");
         let line = format!("- **{}** ({seen}): {} `{lesson_key}`\n", one_line(title), one_line(text));
         let length = line.chars().count();
-        // a long one must not keep shorter ones out
+        // a long lesson does not exclude shorter ones after it
         if chars + length <= budget {
             chars += length;
             markdown.push_str(&line);
@@ -96,7 +96,7 @@ pub fn render(agent: &str, ranked: Vec<Ranked>, max_tokens: usize) -> Preamble {
     Preamble { markdown, tokens: chars.div_ceil(CHARS_PER_TOKEN), lessons }
 }
 
-/// A lesson stays in its line: what an error said must not become a heading of the prompt.
+/// Joins lines, so that the text of an error cannot become a heading of the prompt.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_comes_first_and_what_never_helps_last() {
+    fn the_most_relevant_come_first_and_the_useless_last() {
         let found = vec![
             lesson("useless", |lesson| (lesson.severity, lesson.not_helped) = (Severity::High, 5)),
             lesson("old", |lesson| lesson.last_seen -= TimeDelta::days(30)),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_keeps_to_its_budget_and_each_lesson_to_its_line() {
+    fn the_text_fits_its_budget_with_one_line_for_each_lesson() {
         let found = vec![
             lesson("long", |lesson| (lesson.text, lesson.severity) = ("x".repeat(4_000), Severity::High)),
             lesson("short", |_| {}),

@@ -1,4 +1,4 @@
-//! What is no experience, for those who try again what could not be processed.
+//! Dead letters: events that could not be read as experiences.
 
 use async_trait::async_trait;
 
@@ -6,11 +6,11 @@ use super::experience;
 use crate::dead_letters::{ProcessError, Processor};
 use crate::history::dead_letters::StoredDeadLetter;
 
-/// The name of who reads it again.
+/// Name of the processor in dead letters.
 pub const PROCESSOR: &str = "learner";
 
-/// Reads once more what was no experience. Learning is by the order of the stream, so what can be read after all (by a
-/// build that knows its form) is to be sent again, not learned from out of its turn.
+/// Reads the event of a dead letter again. It never learns from it, since learning needs the order of the stream: an
+/// event that a newer build can read must be published again.
 #[derive(Debug, Clone, Copy)]
 pub struct ExperienceProcessor;
 
@@ -22,7 +22,9 @@ impl Processor for ExperienceProcessor {
 
     async fn process(&self, stored: &StoredDeadLetter) -> Result<(), ProcessError> {
         match experience::read(&stored.entry().event) {
-            Ok(_) => Err(ProcessError::Failed("it can be read now: send it again, to be learned from".to_owned())),
+            Ok(_) => Err(ProcessError::Failed(
+                "the experience can be read now; publish it again to learn from it".to_owned(),
+            )),
             Err(error) => Err(ProcessError::Failed(error.to_string())),
         }
     }

@@ -1,8 +1,8 @@
-//! Reviewing what nobody has reviewed in time.
+//! Heuristic review of candidates that no operator has reviewed in time.
 //!
-//! The heuristic is careful with a person's word and trusts the rules otherwise: a rule says nothing without its evidence.
-//! What is like something that a person rejected (the same agent, rule and signature) is rejected again; so is what shows
-//! no evidence; all else is confirmed.
+//! It respects the decisions of operators and trusts the rules otherwise, which base lessons on evidence. A candidate
+//! like one that an operator rejected (same agent, rule and signature) is rejected, and so is one without evidence; all
+//! others are confirmed.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::history::lessons::{Change, ChangeRequest, Changed, Decision};
 use crate::history::{HistoryError, Lessons};
 use crate::journal::Journal;
 
-/// Who reviews here.
+/// Actor recorded with these reviews.
 const BY: &str = "heuristic";
 
-/// Reviews until it is dropped.
+/// Reviews candidates until it is dropped.
 pub async fn run(config: Arc<LearnerConfig>, lessons: Arc<dyn Lessons>, journal: Journal) {
     let mut failing = false;
     loop {
@@ -25,7 +25,7 @@ pub async fn run(config: Arc<LearnerConfig>, lessons: Arc<dyn Lessons>, journal:
             Ok(_) => failing = false,
             Err(error) => {
                 if !failing {
-                    tracing::warn!(%error, "lessons cannot be reviewed now; trying again");
+                    tracing::warn!(%error, "lessons cannot be reviewed; retrying");
                     journal.record("read", "lessons", "", &error);
                 }
                 failing = true;
@@ -35,16 +35,16 @@ pub async fn run(config: Arc<LearnerConfig>, lessons: Arc<dyn Lessons>, journal:
     }
 }
 
-/// Reviews those that have waited long enough; how many it looked at.
+/// Reviews one batch of candidates that have waited long enough, and returns its size.
 async fn review(config: &LearnerConfig, lessons: &dyn Lessons, now: DateTime<Utc>) -> Result<usize, HistoryError> {
     let candidates = lessons.unreviewed(now - config.review_after, config.batch).await?;
     for candidate in &candidates {
         let (decision, reason) = if lessons.was_rejected(candidate, now - config.rejection_counts).await? {
-            (Decision::Reject, "one like it was rejected by an operator")
+            (Decision::Reject, "a similar lesson was rejected by an operator")
         } else if candidate.evidence.is_empty() {
-            (Decision::Reject, "it shows no evidence")
+            (Decision::Reject, "it has no evidence")
         } else {
-            (Decision::Confirm, "nobody reviewed it in time, and it has its evidence")
+            (Decision::Confirm, "not reviewed in time, and it has evidence")
         };
         let request = ChangeRequest {
             change: Change::Review(decision),
@@ -53,7 +53,7 @@ async fn review(config: &LearnerConfig, lessons: &dyn Lessons, now: DateTime<Utc
             actor: BY,
             at: now,
         };
-        // one that an operator changed meanwhile is as they want it
+        // an operator's change in the meantime takes precedence
         if let Changed::Done(_) = lessons.change(&candidate.lesson_key, &request).await? {
             let decision = if decision == Decision::Confirm { "confirm" } else { "reject" };
             metrics::counter!("lessons_reviewed_total", "decision" => decision, "by" => BY).increment(1);

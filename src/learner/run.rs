@@ -1,4 +1,4 @@
-//! The learner at work: experiences in, lessons into the database, and only then the word that they need not come again.
+//! The learner's task: folds experiences, stores the lessons, and only then acknowledges the experiences.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,44 +6,45 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::config::LearnerConfig;
-use super::memory::{Memory, Taken};
-use super::source::{Batch, READER, Source};
-use super::{announce, review};
+use super::source::{ExperienceBatch, READER, Source};
+use super::state::{EntryResult, LearnerState};
+use super::{publisher, review};
 use crate::bus::backoff;
 use crate::history::{HistoryError, Lessons};
 use crate::journal::Journal;
 use crate::log::{EventLog, LogError};
 use crate::model::{Cursor, LogEntry, NewLesson};
 
-/// How often the server is told that a batch is still worked on while the database is away.
+/// Interval of in-progress acknowledgements of a batch while the database is unavailable.
 const IN_PROGRESS: Duration = Duration::from_millis(500);
 
-/// Takes what is no experience, durably; the reason when it cannot just now.
+/// Stores an unreadable event as a dead letter, durably. Errors are temporary.
 pub type Reject = Arc<dyn Fn(LogEntry, String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// How the learner is doing.
+/// Status of the learner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LearnerStatus {
-    /// Where its experiences come from: `jetstream` or `table`; empty before the first run.
+    /// Source of its experiences: `jetstream` or `table`; empty before the first run.
     pub source: &'static str,
-    /// Whether it learns: false while it is not its turn, or its windows are being made again.
+    /// True while it learns; false on replicas that do not lead, and while the state is rebuilt.
     pub learning: bool,
-    /// Experiences in the stream that were not learned from yet; none when it is not known.
+    /// Experiences in the stream that are not yet folded; none when unknown.
     pub lag: Option<u64>,
-    /// Agents that are remembered.
+    /// Agents in the state.
     pub agents: usize,
-    /// When a batch was settled last, or there was nothing to do.
+    /// Time of the last committed batch, or of the last check without new experiences.
     pub last_success: Option<DateTime<Utc>>,
-    /// Why it cannot learn.
+    /// Current error.
     pub error: Option<String>,
 }
 
-/// The learner's parts. Cheap to clone.
+/// Learns lessons from experiences, reviews and publishes them. Cheap to clone.
 #[derive(Clone)]
 pub struct Learner {
     config: Arc<LearnerConfig>,
@@ -55,7 +56,7 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// A learner that keeps lessons in `lessons` and tells of them on `log`.
+    /// A learner that stores lessons in `lessons` and publishes them on `log`.
     #[must_use]
     pub fn new(
         config: LearnerConfig,
@@ -68,133 +69,154 @@ impl Learner {
         Self { config: Arc::new(config), lessons, log, journal, reject, status }
     }
 
-    /// How it is doing, and every change of that.
+    /// Receives the status and each change of it.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<LearnerStatus> {
         self.status.subscribe()
     }
 
-    /// Learns, reviews and tells until `stop`. One process at a time: what it remembers is its own.
+    /// Learns, reviews and publishes until `stop`. Only one process at a time may run this: the state is not shared.
     pub async fn run(self, source: Box<dyn Source>, stop: CancellationToken) {
         let learning = self.clone().learn(source, stop.clone());
         let config = &self.config;
-        let telling =
-            announce::run(Arc::clone(config), Arc::clone(&self.lessons), Arc::clone(&self.log), self.journal.clone());
+        let publishing =
+            publisher::run(Arc::clone(config), Arc::clone(&self.lessons), Arc::clone(&self.log), self.journal.clone());
         let reviewing = review::run(Arc::clone(config), Arc::clone(&self.lessons), self.journal.clone());
-        tokio::join!(learning, stop.run_until_cancelled(telling), stop.run_until_cancelled(reviewing));
-        self.note(|status| status.learning = false);
+        tokio::join!(learning, stop.run_until_cancelled(publishing), stop.run_until_cancelled(reviewing));
+        self.update_status(|status| status.learning = false);
     }
 
     async fn learn(self, mut source: Box<dyn Source>, stop: CancellationToken) {
-        let mut memory = None;
+        let mut state = None;
         let mut attempt = 0;
-        self.note(|status| status.source = source.kind());
+        self.update_status(|status| status.source = source.kind());
         while !stop.is_cancelled() {
-            let Some(ended) =
-                stop.run_until_cancelled(self.until_broken(&mut *source, &mut memory, &mut attempt)).await
+            let Some(ended) = stop.run_until_cancelled(self.until_error(&mut *source, &mut state, &mut attempt)).await
             else {
                 return;
             };
             let problem = ended.to_string();
             if attempt == 0 {
-                tracing::warn!(problem, "the learner cannot read experiences; trying again");
+                tracing::warn!(problem, "the learner cannot read experiences; retrying");
                 self.journal.record("read", "experiences", "", &problem);
             }
-            self.note(|status| (status.learning, status.error) = (false, Some(problem)));
+            self.update_status(|status| (status.learning, status.error) = (false, Some(problem)));
             let delay = backoff::delay(attempt, self.config.retry_min, self.config.retry_max);
             stop.run_until_cancelled(tokio::time::sleep(delay)).await;
             attempt = attempt.saturating_add(1);
         }
     }
 
-    /// Learns until the source is of no more use.
-    async fn until_broken(&self, source: &mut dyn Source, kept: &mut Option<Memory>, attempt: &mut u32) -> LogError {
-        let memory_ms = TimeDelta::milliseconds(self.config.rules.memory_ms());
-        // a stream that is missing is made when the log is looked at; whether that worked, the source will say
+    /// Learns until the source fails. Keeps the state in `saved` for the next attempt.
+    async fn until_error(
+        &self,
+        source: &mut dyn Source,
+        saved: &mut Option<LearnerState>,
+        attempt: &mut u32,
+    ) -> LogError {
+        let lookback = TimeDelta::milliseconds(self.config.rules.memory_ms());
+        // creates a missing stream; if that fails, so does opening the source
         let _ = self.log.ready().await;
-        let opened = match source.open(kept.is_none(), memory_ms).await {
+        let opened = match source.open(saved.is_none(), lookback).await {
             Ok(opened) => opened,
             Err(error) => return error,
         };
-        if opened.another {
-            *kept = None;
+        if opened.replaced {
+            *saved = None;
         }
-        let mut memory = kept.take().unwrap_or_else(|| Memory::new(self.config.rules.clone()));
-        if let Some(mut past) = opened.past {
-            while let Some(entry) = past.next().await {
-                let entry = match entry {
-                    Ok(entry) => entry,
-                    // half a past is none
-                    Err(error) => return error,
-                };
-                let taken = memory.recall(&entry);
-                if entry.cursor.seq > opened.settled {
-                    self.keep(&[(entry, taken)], None, None).await;
-                }
-            }
-            memory.skip_to(opened.handed_out);
-            tracing::info!(agents = memory.fold().agents(), "the learner's windows are made again from the stream");
+        let mut state = saved.take().unwrap_or_else(|| LearnerState::new(self.config.rules.clone()));
+        if let Some(past) = opened.past
+            && let Err(error) = self.rebuild(&mut state, past, opened.committed, opened.delivered).await
+        {
+            return error;
         }
         *attempt = 0;
-        let mut kept_at = Instant::now();
+        let mut stored_at = Instant::now();
         let ended = loop {
-            self.note_progress(&memory);
+            self.report_progress(&state);
             let batch = match source.fetch().await {
                 Ok(batch) => batch,
                 Err(error) => break error,
             };
-            let taken: Vec<(LogEntry, Taken)> =
-                batch.entries.iter().map(|entry| (entry.clone(), memory.take(entry))).collect();
-            let learned =
-                taken.iter().any(|(_, taken)| *taken != Taken::Nothing && *taken != Taken::Folded(Vec::new()));
-            let due = learned || kept_at.elapsed() >= self.config.position_interval;
+            let results: Vec<(LogEntry, EntryResult)> =
+                batch.entries.iter().map(|entry| (entry.clone(), state.apply(entry))).collect();
+            let has_effect = results
+                .iter()
+                .any(|(_, result)| *result != EntryResult::Ignored && *result != EntryResult::Folded(Vec::new()));
+            let due = has_effect || stored_at.elapsed() >= self.config.position_interval;
             let position = source.position(&batch).filter(|_| due);
-            if learned || position.is_some() {
-                self.keep(&taken, position, Some((&*source, &batch))).await;
-                kept_at = Instant::now();
+            if has_effect || position.is_some() {
+                self.store(&results, position, Some((&*source, &batch))).await;
+                stored_at = Instant::now();
             }
-            self.note(|status| status.lag = batch.lag);
+            self.update_status(|status| status.lag = batch.lag);
             if !batch.entries.is_empty() {
-                source.settle(batch).await;
+                source.commit(batch).await;
             }
         };
-        *kept = Some(memory);
+        *saved = Some(state);
         ended
     }
 
-    /// Makes durable what follows from entries; goes on trying for as long as the database is away.
-    async fn keep(&self, taken: &[(LogEntry, Taken)], position: Option<Cursor>, batch: Option<(&dyn Source, &Batch)>) {
-        for (entry, taken) in taken {
-            if let Taken::Unreadable(error) = taken {
+    /// Rebuilds the state from the past, and stores the effects of entries after `committed`. A past with a missing
+    /// part is useless, so an error ends the attempt.
+    async fn rebuild(
+        &self,
+        state: &mut LearnerState,
+        mut past: BoxStream<'static, Result<LogEntry, LogError>>,
+        committed: u64,
+        delivered: u64,
+    ) -> Result<(), LogError> {
+        while let Some(entry) = past.next().await {
+            let entry = entry?;
+            let result = state.replay(&entry);
+            if entry.cursor.seq > committed {
+                self.store(&[(entry, result)], None, None).await;
+            }
+        }
+        state.skip_to(delivered);
+        tracing::info!(agents = state.fold().agents(), "the learner's state is rebuilt from the stream");
+        Ok(())
+    }
+
+    /// Stores the effects of entries; retries until the database is available.
+    async fn store(
+        &self,
+        results: &[(LogEntry, EntryResult)],
+        position: Option<Cursor>,
+        batch: Option<(&dyn Source, &ExperienceBatch)>,
+    ) {
+        for (entry, result) in results {
+            if let EntryResult::Unreadable(error) = result {
                 let mut attempt = 0;
                 while let Err(problem) = (self.reject)(entry.clone(), error.to_string()).await {
                     self.wait(&mut attempt, &problem, batch).await;
                 }
             }
         }
-        let lessons: Vec<NewLesson> = taken
+        let lessons: Vec<NewLesson> = results
             .iter()
-            .flat_map(|(_, taken)| if let Taken::Folded(lessons) = taken { lessons.as_slice() } else { &[] })
+            .flat_map(|(_, result)| if let EntryResult::Folded(lessons) = result { lessons.as_slice() } else { &[] })
             .cloned()
             .collect();
         if !self.write(&lessons, position, batch).await {
-            // one that the database cannot hold must not take the others with it
+            // one by one, so that a lesson that the database rejects does not block the others
             for lesson in &lessons {
                 if !self.write(std::slice::from_ref(lesson), None, batch).await {
                     metrics::counter!("lessons_refused_total").increment(1);
-                    tracing::error!(lesson.lesson_key, "the database refused a lesson; it is left out");
+                    tracing::error!(lesson.lesson_key, "the database rejected a lesson; it is skipped");
                 }
             }
             self.write(&[], position, batch).await;
         }
     }
 
-    /// Writes; false when the database refused it.
+    /// Writes lessons and position; false when the database rejected them.
     async fn write(
         &self,
         lessons: &[NewLesson],
         position: Option<Cursor>,
-        batch: Option<(&dyn Source, &Batch)>,
+        batch: Option<(&dyn Source, &ExperienceBatch)>,
     ) -> bool {
         let mut attempt = 0;
         loop {
@@ -217,14 +239,14 @@ impl Learner {
         }
     }
 
-    /// Waits before another attempt; meanwhile the batch is not delivered again.
-    async fn wait(&self, attempt: &mut u32, problem: &str, batch: Option<(&dyn Source, &Batch)>) {
+    /// Waits before the next attempt; meanwhile keeps the batch from being delivered again.
+    async fn wait(&self, attempt: &mut u32, problem: &str, batch: Option<(&dyn Source, &ExperienceBatch)>) {
         if *attempt == 0 {
-            tracing::warn!(problem, "lessons cannot be kept now; trying again");
+            tracing::warn!(problem, "lessons cannot be stored; retrying");
             self.journal.record("write", "lessons", "", &problem);
         }
         metrics::counter!("lessons_write_failures_total").increment(1);
-        self.note(|status| status.error = Some(problem.to_owned()));
+        self.update_status(|status| status.error = Some(problem.to_owned()));
         let until = Instant::now() + backoff::delay(*attempt, self.config.retry_min, self.config.retry_max);
         *attempt = attempt.saturating_add(1);
         while Instant::now() < until {
@@ -235,17 +257,17 @@ impl Learner {
         }
     }
 
-    fn note_progress(&self, memory: &Memory) {
-        let agents = memory.fold().agents();
+    fn report_progress(&self, state: &LearnerState) {
+        let agents = state.fold().agents();
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("lessons_agents").set(agents as f64);
-        self.note(|status| {
+        self.update_status(|status| {
             (status.learning, status.error, status.agents) = (true, None, agents);
             status.last_success = Some(Utc::now());
         });
     }
 
-    fn note(&self, change: impl FnOnce(&mut LearnerStatus)) {
+    fn update_status(&self, change: impl FnOnce(&mut LearnerStatus)) {
         self.status.send_modify(change);
         let lag = self.status.borrow().lag;
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]

@@ -1,4 +1,4 @@
-//! Sampling, and hashes of ids: the same for the same id, on every machine.
+//! Sampling by hashes of ids: the same result for the same id on every machine.
 
 /// FNV-1a with a final mix (splitmix64), so that ids that differ in their last digit are far apart.
 #[must_use]
@@ -11,13 +11,13 @@ pub fn hash(id: &str) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Whether the experience with this hash is one of the sample of `pct` percent.
+/// Selects `pct` percent of all hashes.
 #[must_use]
 pub fn is_sampled(hash: u64, pct: f64) -> bool {
     const STEPS: u64 = 1_000_000;
     #[expect(clippy::cast_precision_loss, reason = "below 2^52")]
-    let place = (hash % STEPS) as f64 / STEPS as f64;
-    place * 100.0 < pct
+    let fraction = (hash % STEPS) as f64 / STEPS as f64;
+    fraction * 100.0 < pct
 }
 
 #[cfg(test)]
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_has_its_share_of_ids_that_differ_little() {
+    fn similar_ids_are_sampled_at_the_given_rate() {
         let ids = || (0..100_000).map(|n| hash(&format!("event-{n}")));
         let sampled = ids().filter(|hash| is_sampled(*hash, 10.0)).count();
         assert!((9_600..=10_400).contains(&sampled), "{sampled}");

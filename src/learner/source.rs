@@ -1,4 +1,4 @@
-//! Where experiences come from: the stream of experiences, or the table log.
+//! Sources of experiences: the JetStream stream of experiences, or the table log.
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -14,47 +14,48 @@ mod table;
 pub use stream::StreamSource;
 pub use table::{READER, TableSource};
 
-/// What was there before.
+/// State of a source when it is opened.
 pub struct Opened {
-    /// Whether it is another stream than before: what is remembered of that one is of no use.
-    pub another: bool,
-    /// What was handed out before, in order, to be folded again. None: the memory goes on.
+    /// The stream is a different one than before: the learner's state is invalid.
+    pub replaced: bool,
+    /// Entries that were delivered before, in order, to rebuild the state from. None: the state is still valid.
     pub past: Option<BoxStream<'static, Result<LogEntry, LogError>>>,
-    /// Everything up to here has had its effect: what follows from it is durable.
-    pub settled: u64,
-    /// Everything up to here was handed out.
-    pub handed_out: u64,
+    /// Last position whose effects are durable.
+    pub committed: u64,
+    /// Last position that was delivered.
+    pub delivered: u64,
 }
 
-/// Some experiences.
-pub struct Batch {
-    /// They, in order.
+/// A batch of experiences.
+pub struct ExperienceBatch {
+    /// The experiences, in order.
     pub entries: Vec<LogEntry>,
-    /// The last position looked at, which may be of no experience.
+    /// The last position read, which may not be an experience.
     pub last: u64,
-    /// Entries behind it, as far as that is known.
+    /// Number of entries after it, if known.
     pub lag: Option<u64>,
-    /// What the stream wants back.
+    /// Deliveries to acknowledge.
     deliveries: Vec<Delivery>,
 }
 
-/// A source of experiences, in order, each until it is settled.
+/// A source of experiences in order. It delivers each again until it is committed.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Opens it. `fresh`: nothing is remembered, so the past is needed from `memory` before what was not settled.
-    async fn open(&mut self, fresh: bool, memory: TimeDelta) -> Result<Opened, LogError>;
+    /// Opens the source. `fresh`: the state is empty, so the past is needed from `lookback` before the uncommitted
+    /// entries on.
+    async fn open(&mut self, fresh: bool, lookback: TimeDelta) -> Result<Opened, LogError>;
 
-    /// The next ones; empty when none came in time.
-    async fn fetch(&mut self) -> Result<Batch, LogError>;
+    /// The next batch; empty after a timeout.
+    async fn fetch(&mut self) -> Result<ExperienceBatch, LogError>;
 
-    /// Somebody is still at work on a batch.
-    async fn in_progress(&self, batch: &Batch);
+    /// Extends the time until a batch is delivered again.
+    async fn in_progress(&self, batch: &ExperienceBatch);
 
-    /// What follows from a batch is durable.
-    async fn settle(&mut self, batch: Batch);
+    /// Acknowledges a batch, whose effects are durable.
+    async fn commit(&mut self, batch: ExperienceBatch);
 
-    /// The position to be kept with what was learned; none where the source keeps it itself.
-    fn position(&self, batch: &Batch) -> Option<Cursor>;
+    /// The position to store with the lessons; none if the source stores it itself.
+    fn position(&self, batch: &ExperienceBatch) -> Option<Cursor>;
 
     /// `jetstream` or `table`.
     fn kind(&self) -> &'static str;

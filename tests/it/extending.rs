@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 const EXAMPLES: [(&str, &str); 3] = [
     ("upstream", "demo::upstreams::the_rooms_service_is_polled"),
     ("reducer", "map::decode::presence::tests::a_gateway_reports_presence"),
-    ("rule", "learner::rules::attempts::the_fourth_answer_that_took_three_attempts_is_worth_a_lesson"),
+    ("rule", "learner::rules::attempts::the_fourth_answer_with_three_attempts_gives_a_lesson"),
 ];
 
 /// What an example may take, its test aside.

@@ -1,57 +1,63 @@
-//! An agent fails again and again in the same way: so many failures of one class within the window.
+//! Repeated failures of an agent in the same way: a number of failures of one class within the window.
 
-use super::{Case, Finding, RuleConfig, during, name, span, when, with};
-use crate::learner::usual::{Kind, Usual};
-use crate::learner::window::{Reached, Tally};
+use super::{Case, Finding, RuleConfig, duration_text, normalized, task_text, time_text, with_text};
+use crate::learner::baseline_rates::{BaselineRates, Symptom};
+use crate::learner::occurrences::{OccurrenceWindow, Occurrences};
 use crate::model::{Experience, NewLesson, Outcome, Severity};
 
-/// Its name.
+/// Name of the rule.
 pub const NAME: &str = "error_burst";
 
-/// Classes that are told apart for one agent at a time.
+/// Distinct classes of one agent at a time.
 const MAX_CLASSES: usize = 8;
 
 /// The failures of one agent, by class.
 #[derive(Debug, Default)]
-pub struct Errors(Vec<(Box<str>, Tally)>);
+pub struct Errors(Vec<(Box<str>, OccurrenceWindow)>);
 
 impl Errors {
-    /// Takes in a failure of an agent with so many experiences in the window; the lesson it completes.
-    pub fn add(&mut self, case: Case<'_>, pace: f64, usual: &mut Usual, config: &RuleConfig) -> Option<NewLesson> {
+    /// Adds a failure; `experiences` is the agent's number in the window. Returns the lesson that it completes.
+    pub fn add(
+        &mut self,
+        case: Case<'_>,
+        experiences: f64,
+        rates: &mut BaselineRates,
+        config: &RuleConfig,
+    ) -> Option<NewLesson> {
         let class = class(case.experience);
-        let reached = usual.add_to(self.tally(&class), Kind::Failure(&class), case, pace, config);
-        reached.map(|reached| lesson(case, &class, reached, config))
+        let reached = rates.add_to(self.window(&class), Symptom::Failure(&class), case, experiences, config);
+        reached.map(|occurrences| lesson(case, &class, occurrences, config))
     }
 
-    /// They are over.
+    /// Drops all failures.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    fn tally(&mut self, class: &str) -> &mut Tally {
-        let place = self.0.iter().position(|(known, _)| **known == *class).unwrap_or_else(|| {
+    fn window(&mut self, class: &str) -> &mut OccurrenceWindow {
+        let index = self.0.iter().position(|(known, _)| **known == *class).unwrap_or_else(|| {
             if self.0.len() < MAX_CLASSES {
-                self.0.push((class.into(), Tally::default()));
+                self.0.push((class.into(), OccurrenceWindow::default()));
                 return self.0.len() - 1;
             }
-            // the one that has not happened for longest
-            let oldest = self.0.iter().enumerate().min_by_key(|(_, (_, tally))| tally.newest());
-            let place = oldest.map_or(0, |(place, _)| place);
-            self.0[place] = (class.into(), Tally::default());
-            place
+            // replaces the class whose last failure is oldest
+            let oldest = self.0.iter().enumerate().min_by_key(|(_, (_, window))| window.newest());
+            let index = oldest.map_or(0, |(index, _)| index);
+            self.0[index] = (class.into(), OccurrenceWindow::default());
+            index
         });
-        &mut self.0[place].1
+        &mut self.0[index].1
     }
 }
 
-/// The class of a failure: what it says, else what its message begins with, without the numbers in it.
+/// The class of a failure: its error class, or else the beginning of its message with numbers masked.
 #[must_use]
 pub fn class(experience: &Experience) -> String {
-    let named = experience.error_class.as_deref().map(name).filter(|class| !class.is_empty());
+    let named = experience.error_class.as_deref().map(normalized).filter(|class| !class.is_empty());
     let message = || {
         let text = experience.error_message.as_deref()?;
         let mut masked = String::new();
-        for c in name(text).chars() {
+        for c in normalized(text).chars() {
             match c {
                 '0'..='9' if masked.ends_with('#') => {}
                 '0'..='9' => masked.push('#'),
@@ -64,7 +70,7 @@ pub fn class(experience: &Experience) -> String {
     named.or_else(message).unwrap_or_else(fallback)
 }
 
-fn lesson(case: Case<'_>, class: &str, reached: Reached, config: &RuleConfig) -> NewLesson {
+fn lesson(case: Case<'_>, class: &str, occurrences: Occurrences, config: &RuleConfig) -> NewLesson {
     let experience = case.experience;
     let agent = &*experience.agent_id;
     let message = experience.error_message.as_deref().map(|text| {
@@ -74,11 +80,11 @@ fn lesson(case: Case<'_>, class: &str, reached: Reached, config: &RuleConfig) ->
     let text = format!(
         "{agent} failed {} times with '{class}' within {}, since {}{}{}.{} Expect this failure to come again: check what \
          it depends on before the next try, wait longer between tries, or take another way.",
-        reached.count,
-        span(reached.last - reached.first),
-        when(reached.first),
-        during(experience),
-        with(experience),
+        occurrences.count,
+        duration_text(occurrences.last - occurrences.first),
+        time_text(occurrences.first),
+        task_text(experience),
+        with_text(experience),
         message.unwrap_or_default(),
     );
     let finding = Finding {
@@ -88,36 +94,36 @@ fn lesson(case: Case<'_>, class: &str, reached: Reached, config: &RuleConfig) ->
         severity: Severity::High,
         title: format!("Repeated failures: {class}"),
         text,
-        began: reached.first,
-        reached,
+        began: occurrences.first,
+        occurrences,
     };
     finding.lesson(case.logged, config)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{case, experience};
     use super::*;
+    use crate::learner::testing::{case, experience};
 
     #[test]
-    fn three_of_one_class_are_a_burst_and_of_three_classes_are_none() {
+    fn three_failures_of_one_class_are_a_burst() {
         let (config, mut errors) = (RuleConfig::default(), Errors::default());
         let mut lessons = Vec::new();
         for (n, class) in ["a", "b", "c", "A ", "b", "a"].into_iter().enumerate() {
             let mut failure = experience(Outcome::Error, i64::try_from(n).unwrap() * 60);
             failure.error_class = Some(class.into());
-            lessons.extend(errors.add(case(&failure), 1.0, &mut Usual::default(), &config));
+            lessons.extend(errors.add(case(&failure), 1.0, &mut BaselineRates::default(), &config));
         }
         let [lesson] = &lessons[..] else { panic!("{lessons:?}") };
         assert_eq!((&*lesson.signature, lesson.occurrences, lesson.evidence.len()), ("a", 3, 3));
         assert_eq!(lesson.evidence, ["error-0", "error-180", "error-300"]);
-        for said in ["agent:a failed 3 times with 'a'", "5 minutes", "1970-01-01T00:00:00Z", "model m1", "at answer"] {
-            assert!(lesson.text.contains(said), "{said}: {}", lesson.text);
+        for part in ["agent:a failed 3 times with 'a'", "5 minutes", "1970-01-01T00:00:00Z", "model m1", "at answer"] {
+            assert!(lesson.text.contains(part), "{part}: {}", lesson.text);
         }
     }
 
     #[test]
-    fn a_failure_without_a_class_goes_by_its_message_without_numbers() {
+    fn a_failure_without_a_class_uses_its_masked_message() {
         let mut failure = experience(Outcome::Timeout, 0);
         failure.error_class = None;
         assert_eq!(class(&failure), "timeout");
@@ -126,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_bounded_and_the_oldest_goes() {
+    fn classes_are_bounded_and_the_oldest_is_replaced() {
         let (config, mut errors) = (RuleConfig::default(), Errors::default());
         let mut lessons = 0;
         for n in 0..1_000 {
             let mut failure = experience(Outcome::Error, n);
             failure.error_class = Some(if n % 100 == 0 { "often".into() } else { format!("class {n}") });
-            lessons += usize::from(errors.add(case(&failure), 1.0, &mut Usual::default(), &config).is_some());
+            lessons += usize::from(errors.add(case(&failure), 1.0, &mut BaselineRates::default(), &config).is_some());
         }
         assert_eq!((errors.0.len(), lessons), (MAX_CLASSES, 0));
     }

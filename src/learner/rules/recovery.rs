@@ -1,19 +1,20 @@
-//! A burst of failures is over: so many successes without a failure between. What was different then is worth knowing.
+//! The end of a burst of failures: a number of successes without a failure in between. The lesson says what had
+//! changed.
 //!
-//! The longer the burst, the more successes it takes, up to [`MOST_SUCCESSES`]: what fails half of the time has not
-//! recovered each time it works for a moment.
+//! The longer the burst, the more successes it takes, up to [`MAX_SUCCESSES`]: an agent that fails half of the time has
+//! not recovered after each success.
 
-use super::{Case, Finding, RuleConfig, span, when};
-use crate::learner::window::{EVIDENCE, Reached};
+use super::{Case, Finding, RuleConfig, duration_text, time_text};
+use crate::learner::occurrences::{EVIDENCE, Occurrences};
 use crate::model::{Experience, NewLesson, Severity};
 
-/// Its name.
+/// Name of the rule.
 pub const NAME: &str = "recovery";
 
-/// No burst takes more successes than this to be over, unless the threshold is higher.
-pub const MOST_SUCCESSES: u32 = 10;
+/// Maximum number of successes that end a burst, unless the threshold is higher.
+pub const MAX_SUCCESSES: u32 = 10;
 
-/// A burst that is not over yet.
+/// A current burst.
 #[derive(Debug, Clone)]
 pub struct Burst {
     class: String,
@@ -28,9 +29,9 @@ pub struct Burst {
 }
 
 impl Burst {
-    /// A lesson of a burst was learned with this failure.
+    /// The burst of a lesson that this failure has completed.
     #[must_use]
-    pub fn of(lesson: &NewLesson, case: Case<'_>) -> Self {
+    pub fn new(lesson: &NewLesson, case: Case<'_>) -> Self {
         Self {
             class: lesson.signature.clone(),
             began: lesson.first_seen.timestamp_millis(),
@@ -43,13 +44,13 @@ impl Burst {
         }
     }
 
-    /// When it began, by the producer's clock.
+    /// Its beginning by the producer's clock, unix milliseconds.
     #[must_use]
     pub const fn began(&self) -> i64 {
         self.began
     }
 
-    /// One more failure.
+    /// Adds a failure.
     pub fn fail(&mut self, case: Case<'_>) {
         self.failures += 1;
         self.last = self.last.max(case.at);
@@ -59,7 +60,7 @@ impl Burst {
         self.tool.clone_from(&case.experience.tool);
     }
 
-    /// A success; the lesson if the burst is over with it. What happened before the last failure says nothing.
+    /// Adds a success, unless it is older than the last failure. Returns the lesson if it ends the burst.
     pub fn succeed(&mut self, case: Case<'_>, config: &RuleConfig) -> Option<NewLesson> {
         if case.at < self.last {
             return None;
@@ -70,7 +71,7 @@ impl Burst {
         }
         let threshold = config.recovery_threshold.max(1);
         let failures = u32::try_from(self.failures).unwrap_or(u32::MAX);
-        if self.count < failures.clamp(threshold, threshold.max(MOST_SUCCESSES)) {
+        if self.count < failures.clamp(threshold, threshold.max(MAX_SUCCESSES)) {
             return None;
         }
         let agent = &*case.experience.agent_id;
@@ -79,9 +80,9 @@ impl Burst {
              last about as long, and try {} first.",
             self.failures,
             self.class,
-            when(self.began),
-            when(self.last),
-            span(self.last - self.began),
+            time_text(self.began),
+            time_text(self.last),
+            duration_text(self.last - self.began),
             self.difference(case.experience).unwrap_or_default(),
             if self.difference(case.experience).is_some() { "that change" } else { "waiting" },
         );
@@ -93,7 +94,7 @@ impl Burst {
             title: format!("Recovered from: {}", self.class),
             text,
             began: case.at,
-            reached: Reached {
+            occurrences: Occurrences {
                 first: self.began,
                 last: case.at,
                 count: usize::try_from(self.failures).unwrap_or(usize::MAX),
@@ -103,7 +104,7 @@ impl Burst {
         Some(finding.lesson(case.logged, config))
     }
 
-    /// What the success was made with that the last failure was not.
+    /// The model or tool that changed between the last failure and the success, as a sentence.
     fn difference(&self, success: &Experience) -> Option<String> {
         let change = |what: &str, before: &Option<String>, now: &Option<String>| match (before, now) {
             (Some(before), Some(now)) if before != now => Some(format!(" The {what} is {now} now, it was {before}.")),
@@ -116,9 +117,9 @@ impl Burst {
 #[cfg(test)]
 mod tests {
     use super::super::error_burst::Errors;
-    use super::super::testing::{case, experience};
     use super::*;
-    use crate::learner::usual::Usual;
+    use crate::learner::baseline_rates::BaselineRates;
+    use crate::learner::testing::{case, experience};
     use crate::model::Outcome;
 
     fn burst(config: &RuleConfig) -> Burst {
@@ -126,10 +127,10 @@ mod tests {
         let failures: Vec<Experience> = (0..3).map(|n| experience(Outcome::Error, n * 60)).collect();
         let lesson = failures
             .iter()
-            .filter_map(|failure| errors.add(case(failure), 1.0, &mut Usual::default(), config))
+            .filter_map(|failure| errors.add(case(failure), 1.0, &mut BaselineRates::default(), config))
             .next_back()
             .unwrap();
-        Burst::of(&lesson, case(&failures[2]))
+        Burst::new(&lesson, case(&failures[2]))
     }
 
     #[test]
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_different_is_said() {
+    fn the_lesson_says_what_changed() {
         let config = RuleConfig { recovery_threshold: 1, ..RuleConfig::default() };
         let mut success = experience(Outcome::Ok, 500);
         success.model = Some("m2".into());

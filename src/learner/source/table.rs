@@ -1,4 +1,4 @@
-//! The table log, with a position of our own in it.
+//! The table log, with a position stored with the lessons.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,19 +8,19 @@ use chrono::TimeDelta;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
-use super::{Batch, Opened, Source};
+use super::{ExperienceBatch, Opened, Source};
 use crate::history::{History, HistoryError, Lessons};
 use crate::learner::experience::is_experience;
 use crate::log::{EventLog, LogError};
 use crate::model::{Cursor, Epoch, LogEntry};
 
-/// The name of the position.
+/// Name of the stored position.
 pub const READER: &str = "learner";
 
-/// Entries looked at for one batch, whatever they are.
-const LOOK: usize = 1_024;
+/// Maximum number of entries of all kinds read for one batch.
+const MAX_READ: usize = 1_024;
 
-/// Experiences of the table log.
+/// Reads the experiences of the table log.
 pub struct TableSource {
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
@@ -28,12 +28,12 @@ pub struct TableSource {
     batch: usize,
     fetch_timeout: Duration,
     epoch: Epoch,
-    /// A stream is not to be shared between threads; its lock is never waited for.
+    /// The mutex makes the source `Sync`; it is never contended.
     entries: Mutex<Option<BoxStream<'static, Result<LogEntry, LogError>>>>,
 }
 
 impl TableSource {
-    /// Those of `log`, which is the table log over `history`; its position is kept in `lessons`.
+    /// A source of the experiences in `log`, the table log over `history`. Its position is stored in `lessons`.
     #[must_use]
     pub fn new(
         log: Arc<dyn EventLog>,
@@ -45,11 +45,11 @@ impl TableSource {
         Self { log, history, lessons, batch: batch.max(1), fetch_timeout, epoch: Epoch(0), entries: Mutex::default() }
     }
 
-    /// The first position whose entry the log took at the earliest `memory` before that at `seq`: times never run backwards
-    /// along the log, so it is found by halving.
-    async fn begin(&self, first: u64, seq: u64, memory: TimeDelta) -> Result<u64, LogError> {
+    /// The first position whose entry was logged at most `lookback` before that at `seq`. A binary search: log times
+    /// never decrease.
+    async fn begin(&self, first: u64, seq: u64, lookback: TimeDelta) -> Result<u64, LogError> {
         let Some(until) = self.logged_at(seq).await? else { return Ok(first) };
-        let Some(since) = until.checked_sub_signed(memory) else { return Ok(first) };
+        let Some(since) = until.checked_sub_signed(lookback) else { return Ok(first) };
         let (mut low, mut high) = (first, seq);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -69,16 +69,16 @@ impl TableSource {
 
 #[async_trait]
 impl Source for TableSource {
-    async fn open(&mut self, fresh: bool, memory: TimeDelta) -> Result<Opened, LogError> {
+    async fn open(&mut self, fresh: bool, lookback: TimeDelta) -> Result<Opened, LogError> {
         let bounds = self.log.bounds().await?;
-        let another = self.epoch != Epoch(0) && self.epoch != bounds.epoch;
+        let replaced = self.epoch != Epoch(0) && self.epoch != bounds.epoch;
         self.epoch = bounds.epoch;
         let position = self.lessons.position(READER).await.map_err(|error| unavailable(&error))?;
         let position = position.filter(|at| at.epoch == bounds.epoch && at.seq <= bounds.last).map_or(0, |at| at.seq);
-        // entries that went before they were read are lost for every reader alike
+        // skips entries that were deleted before they were read
         let position = position.max(bounds.first.saturating_sub(1));
-        let past = if (fresh || another) && position >= bounds.first && position > 0 {
-            let begin = self.begin(bounds.first, position, memory).await?;
+        let past = if (fresh || replaced) && position >= bounds.first && position > 0 {
+            let begin = self.begin(bounds.first, position, lookback).await?;
             let entries = self.log.read(bounds.epoch, begin.saturating_sub(1)).await?;
             let count = usize::try_from((position + 1).saturating_sub(begin)).unwrap_or(usize::MAX);
             Some(entries.take(count).boxed())
@@ -87,15 +87,15 @@ impl Source for TableSource {
         };
         let entries = self.log.read(bounds.epoch, position).await?;
         *self.entries.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(entries);
-        Ok(Opened { another, past, settled: position, handed_out: position })
+        Ok(Opened { replaced, past, committed: position, delivered: position })
     }
 
-    async fn fetch(&mut self) -> Result<Batch, LogError> {
+    async fn fetch(&mut self) -> Result<ExperienceBatch, LogError> {
         let entries = self.entries.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut();
         let Some(entries) = entries else { return Err(LogError::Unavailable("not open".to_owned())) };
-        let mut batch = Batch { entries: Vec::new(), last: 0, lag: None, deliveries: Vec::new() };
+        let mut batch = ExperienceBatch { entries: Vec::new(), last: 0, lag: None, deliveries: Vec::new() };
         let Ok(mut next) = tokio::time::timeout(self.fetch_timeout, entries.next()).await else { return Ok(batch) };
-        for _ in 0..LOOK {
+        for _ in 0..MAX_READ {
             let Some(entry) = next else { return Err(LogError::Unavailable("the log's reader ended".to_owned())) };
             let entry = entry?;
             batch.last = entry.cursor.seq;
@@ -113,13 +113,13 @@ impl Source for TableSource {
         Ok(batch)
     }
 
-    async fn in_progress(&self, _batch: &Batch) {}
+    async fn in_progress(&self, _batch: &ExperienceBatch) {}
 
-    async fn settle(&mut self, batch: Batch) {
+    async fn commit(&mut self, batch: ExperienceBatch) {
         metrics::counter!("js_messages_acked_total").increment(batch.entries.len() as u64);
     }
 
-    fn position(&self, batch: &Batch) -> Option<Cursor> {
+    fn position(&self, batch: &ExperienceBatch) -> Option<Cursor> {
         (batch.last > 0).then_some(Cursor { epoch: self.epoch, seq: batch.last })
     }
 

@@ -1,4 +1,4 @@
-//! Learners that run alone (`living-map learn`), beside a server that does not learn.
+//! Standalone learners (`living-map learn`) beside a server that does not learn.
 
 use std::process::Command;
 
@@ -13,15 +13,15 @@ use crate::support::postgres::database;
 use crate::support::process::Process;
 use crate::support::wait::until;
 
-/// `living-map learn`.
-struct Alone {
-    // before the folder: the process must be gone when its folder is removed
+/// A `living-map learn` process.
+struct Standalone {
+    // declared before the folder, so that the process ends before its folder is removed
     daemon: Daemon,
     _folder: Folder,
     port: u16,
 }
 
-impl Alone {
+impl Standalone {
     fn start(environment: &[(&str, &str)]) -> Self {
         let (folder, port) = (Folder::new("learner"), free_port());
         let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
@@ -30,8 +30,8 @@ impl Alone {
         Self { daemon: Daemon::spawn("learner", command, folder.path()), _folder: folder, port }
     }
 
-    /// Waits until it says so of itself.
-    async fn is(&self, status: &str) -> Value {
+    /// Waits until its health endpoint reports the status.
+    async fn wait_for(&self, status: &str) -> Value {
         until(&format!("a learner that is {status}"), || async {
             let answer = reqwest::get(format!("http://127.0.0.1:{}/health", self.port)).await.ok()?;
             answer.json::<Value>().await.ok().filter(|health| health["learner"]["status"] == status)
@@ -45,7 +45,7 @@ impl Alone {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn learners_alone_take_over_from_one_another_beside_a_server_that_does_not_learn() {
+async fn standalone_learners_take_over_from_each_other() {
     let (nats, url) = (NatsServer::start().await, database().await);
     let nats_url = nats.url();
     let shared = [("DATABASE_URL", &*url), ("NATS_URL", &*nats_url)];
@@ -57,36 +57,36 @@ async fn learners_alone_take_over_from_one_another_beside_a_server_that_does_not
     })
     .await;
     let environment = [&shared[..], &[("LEASE_SECONDS", "2"), ("EXPERIENCE_ACK_WAIT_SECONDS", "1")]].concat();
-    let mut first = Alone::start(&environment);
+    let mut first = Standalone::start(&environment);
     let client = nats.client().await;
     let jetstream = async_nats::jetstream::new(client.clone());
     until("the stream of experiences", || async { jetstream.get_stream("EXPERIENCE").await.ok() }).await;
     publish(&client, &burst("agent:one")).await;
     wait_for_rows(&url, 1).await;
-    assert_eq!(first.is("ok").await["service"], "living-map-learner");
+    assert_eq!(first.wait_for("ok").await["service"], "living-map-learner");
     assert!(first.metrics().await.contains("js_messages_acked_total"));
     until("the lesson on the map", || async { (open_lessons(&server).await?["count"] == 1).then_some(()) }).await;
 
-    // another one waits, and goes on in the middle of a burst when the first one is gone
-    let mut second = Alone::start(&environment);
-    second.is("waiting").await;
+    // a second learner waits, and continues in the middle of a burst when the first is killed
+    let mut second = Standalone::start(&environment);
+    second.wait_for("waiting").await;
     publish(&client, &burst("agent:two")[..2]).await;
-    until("two experiences more", || async {
+    until("two more experiences", || async {
         first.metrics().await.lines().any(|line| line == "js_messages_acked_total 5").then_some(())
     })
     .await;
     first.daemon.kill();
     publish(&client, &burst("agent:two")[2..]).await;
     wait_for_rows(&url, 2).await;
-    second.is("ok").await;
+    second.wait_for("ok").await;
 
-    // somebody takes experiences and does not acknowledge them
+    // another client fetches experiences and does not acknowledge them
     assert!(second.daemon.stop("TERM").await.success());
     publish(&client, &burst("agent:three")).await;
     let consumer: Consumer<pull::Config> = jetstream.get_consumer_from_stream(DURABLE, "EXPERIENCE").await.unwrap();
     let mut withheld = consumer.fetch().max_messages(3).messages().await.unwrap();
     while let Some(Ok(_)) = withheld.next().await {}
-    let mut third = Alone::start(&environment);
+    let mut third = Standalone::start(&environment);
     wait_for_rows(&url, 3).await;
     until("redeliveries", || async {
         let metrics = third.metrics().await;
@@ -94,6 +94,6 @@ async fn learners_alone_take_over_from_one_another_beside_a_server_that_does_not
     })
     .await;
     let lessons = get(&server, "/living-map/lessons").await["items"].as_array().unwrap().len();
-    assert_eq!(lessons, 3, "the server shows what others learned");
+    assert_eq!(lessons, 3, "the server shows the lessons of the learners");
     assert!(third.daemon.stop("TERM").await.success());
 }

@@ -1,4 +1,4 @@
-//! Servers that take over from one another while experiences flow: no lesson twice, none lost.
+//! Leader changes while experiences arrive: no lesson is lost or learned twice.
 
 use std::collections::BTreeSet;
 
@@ -12,21 +12,21 @@ use crate::support::postgres::database;
 use crate::support::process::Process;
 use crate::support::wait::until;
 
-/// The server that learns; none while no one or everyone thinks that it does.
+/// Index of the server that learns; none while none or several report that they do.
 async fn leader(servers: &[Process]) -> Option<usize> {
     let mut leading = Vec::new();
-    for (place, server) in servers.iter().enumerate() {
+    for (index, server) in servers.iter().enumerate() {
         let Ok(answer) = reqwest::get(server.url("/living-map/ready")).await else { continue };
         let ready: Value = answer.json().await.ok()?;
         if ready["checks"]["lease"]["role"] == "leading" && ready["checks"]["learner"]["status"] == "ok" {
-            leading.push(place);
+            leading.push(index);
         }
     }
     <[usize; 1]>::try_from(leading).ok().map(|[leader]| leader)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_takes_over_in_mid_stream_learns_every_lesson_once() {
+async fn every_lesson_is_learned_once_over_leader_changes() {
     const AGENTS: usize = 60;
     let (nats, url) = (NatsServer::start().await, database().await);
     let nats_url = nats.url();
@@ -44,9 +44,9 @@ async fn whoever_takes_over_in_mid_stream_learns_every_lesson_once() {
     let client = nats.client().await;
     let mut led = BTreeSet::new();
     let bursts: Vec<Vec<Value>> = (0..AGENTS).map(|agent| burst(&format!("agent:{agent:02}"))).collect();
-    // three bursts are under way at any time
+    // three bursts overlap at any time
     for step in 0..AGENTS + 2 {
-        // a kill, a planned stop, a kill: with experiences taken and not acknowledged, and others to come
+        // a kill, a planned stop, a kill, with unacknowledged experiences and more to come
         if [10, 25, 40].contains(&step) {
             let leader = until("one server to learn", || leader(&servers)).await;
             led.insert(leader);
@@ -69,7 +69,7 @@ async fn whoever_takes_over_in_mid_stream_learns_every_lesson_once() {
             }
         }
     }
-    assert_eq!(led.len(), 2, "both have learned");
+    assert_eq!(led.len(), 2, "both servers have learned");
     let jetstream = async_nats::jetstream::new(client);
     until("every experience to be acknowledged", || async {
         let mut consumer: Consumer<pull::Config> =
@@ -90,9 +90,9 @@ async fn whoever_takes_over_in_mid_stream_learns_every_lesson_once() {
             None => assert_eq!(rule, "shared_cause"),
         }
     }
-    assert_eq!((agents.len(), rows.len()), (AGENTS, AGENTS + 1), "each agent's, and what they have in common");
+    assert_eq!((agents.len(), rows.len()), (AGENTS, AGENTS + 1), "one of each agent, and their shared cause");
 
-    // an operator reads one line, and those of the agents behind it
+    // an operator sees one lesson, which leads to those of the agents
     let server = &servers[until("one server to learn", || leader(&servers)).await];
     let lines = get(server, "/living-map/lessons?cause=none").await["items"].clone();
     let [cause] = &lines.as_array().unwrap()[..] else { panic!("{lines}") };

@@ -1,4 +1,4 @@
-//! The whole of it: real NATS and PostgreSQL, our own binary; and one binary with a file.
+//! The learner in our own binary, with real NATS and PostgreSQL, and with SQLite alone.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub(super) async fn publish(client: &async_nats::Client, experiences: &[Value]) 
     let jetstream = async_nats::jetstream::new(client.clone());
     for experience in experiences {
         let subject = format!("agent.experience.v1.{}", experience["agent_id"].as_str().unwrap());
-        let sent = jetstream.publish(subject, experience.to_string().into()).await.expect("the server takes it");
-        sent.await.expect("the stream takes it");
+        let sent = jetstream.publish(subject, experience.to_string().into()).await.expect("the server accepts it");
+        sent.await.expect("the stream accepts it");
     }
 }
 
@@ -56,14 +56,14 @@ async fn post(server: &Process, path: &str, body: &Value) -> (StatusCode, Value)
     (answer.status(), answer.json().await.unwrap())
 }
 
-/// What the map shows of an agent's lessons; none while it does not know the agent.
+/// The open lessons of an agent on the map; none while the agent is unknown.
 pub(super) async fn open_lessons(server: &Process) -> Option<Value> {
     let answer = reqwest::get(server.url("/living-map/entities/agent:one")).await.ok()?;
     let agent: Value = answer.error_for_status().ok()?.json().await.ok()?;
     Some(agent["data"]["open_lessons"].clone())
 }
 
-/// Rows of the last 30 minutes, and how many keys they have.
+/// Number of rows of the last 30 minutes, and of distinct keys.
 pub(super) async fn rows(connection: &mut PgConnection) -> (i64, i64) {
     let sql = "SELECT count(*), count(distinct lesson_key) FROM agent_lessons WHERE ts > now() - interval '30 minutes'";
     let row = connection.fetch_one(sql).await.unwrap();
@@ -75,14 +75,14 @@ pub(super) async fn wait_for_rows(url: &str, wanted: i64) {
     let connection = tokio::sync::Mutex::new(&mut connection);
     until(&format!("{wanted} lessons"), || async {
         let (rows, keys) = rows(&mut **connection.lock().await).await;
-        assert_eq!(rows, keys, "a key is there twice");
+        assert_eq!(rows, keys, "a key occurs twice");
         (rows >= wanted).then_some(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
+async fn lessons_are_learned_once_over_kills_and_redeliveries() {
     let (nats, url) = (NatsServer::start().await, database().await);
     let environment = [
         ("DATABASE_URL", &*url),
@@ -95,7 +95,7 @@ async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
     let jetstream = async_nats::jetstream::new(client.clone());
     until("the stream of experiences", || async { jetstream.get_stream("EXPERIENCE").await.ok() }).await;
 
-    // two agents, two kinds of trouble
+    // two agents with different symptoms
     publish(&client, &burst("agent:one")).await;
     publish(&client, &(0..5).map(|n| experience("agent:two", n, "silent")).collect::<Vec<_>>()).await;
     wait_for_rows(&url, 2).await;
@@ -111,23 +111,23 @@ async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
     })
     .await;
 
-    // what is no experience does not stop the others
+    // an unreadable event does not block others
     client.publish("agent.experience.v1.agent:bad", "{no json".into()).await.unwrap();
     client.flush().await.unwrap();
-    until("the poison to be counted", || async {
+    until("the unreadable event to be counted", || async {
         (metric(&server, "lessons_unreadable_total").await >= 1.0).then_some(())
     })
     .await;
-    until("it to be kept as what could not be processed", || async {
+    until("its dead letter", || async {
         let letters = get(&server, "/living-map/dead-letters?subject=agent.experience.v1.%3E").await;
         let letter = letters["items"][0].clone();
         (letter["processor"] == "learner" && letter["origin_stream"] == "EXPERIENCE").then_some(())
     })
     .await;
 
-    // kill -9 between the second and the third failure: the windows are made again
+    // kill -9 between the second and the third failure: the state is rebuilt
     publish(&client, &burst("agent:three")[..2]).await;
-    until("two experiences more", || async {
+    until("two more experiences", || async {
         (metric(&server, "js_messages_acked_total").await >= 11.0).then_some(())
     })
     .await;
@@ -136,7 +136,7 @@ async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
     server.restart().await;
     wait_for_rows(&url, 3).await;
 
-    // somebody takes experiences and does not acknowledge them: they are delivered again, and learned from
+    // another client fetches experiences and does not acknowledge them: they are delivered again
     server.stop().await;
     publish(&client, &burst("agent:four")).await;
     let consumer: async_nats::jetstream::consumer::Consumer<pull::Config> =
@@ -148,7 +148,7 @@ async fn traffic_becomes_lessons_once_whatever_happens_in_between() {
     until("redeliveries", || async { (metric(&server, "js_messages_redelivered_total").await >= 3.0).then_some(()) })
         .await;
 
-    // all over again from the beginning of the stream: nothing is doubled
+    // again from the beginning of the stream: no duplicates
     server.stop().await;
     jetstream.delete_consumer_from_stream(DURABLE, "EXPERIENCE").await.unwrap();
     server.restart().await;
@@ -185,7 +185,7 @@ async fn lessons(server: &Process, query: &str, wanted: usize) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_file_learns_too_and_people_and_agents_use_what_it_learned() {
+async fn lessons_on_sqlite_are_reviewed_revised_and_handed_out() {
     let mut server = Process::start(&["serve"], &[("LESSON_REVIEW_SECONDS", "86400")]).await;
     send(&server, &burst("agent:one")[..2]).await;
     until("two experiences", || async { (metric(&server, "js_messages_acked_total").await >= 2.0).then_some(()) })
@@ -201,7 +201,7 @@ async fn one_file_learns_too_and_people_and_agents_use_what_it_learned() {
     assert_eq!(lesson["evidence"].as_array().unwrap().len(), 3);
     let path = format!("/living-map/lessons/{}", lesson["lesson_key"].as_str().unwrap());
 
-    // a candidate is not handed out before its review
+    // a candidate is not in the preamble before its review
     let preamble = reqwest::get(server.url("/living-map/agents/one/preamble?task=answer")).await.unwrap();
     assert_eq!(preamble.headers()["content-type"], "text/markdown; charset=utf-8");
     assert_eq!(preamble.text().await.unwrap(), "");
@@ -215,7 +215,7 @@ async fn one_file_learns_too_and_people_and_agents_use_what_it_learned() {
     let preamble = preamble.await.unwrap().text().await.unwrap();
     assert!(preamble.starts_with("## Lessons") && preamble.contains("rate_limited"), "{preamble}");
 
-    // revised: the old version is superseded, and its key leads to the new one
+    // revise: the old version is superseded, and its key returns the new one
     let revision = json!({"version": 1, "text": "Ask the other provider.", "reason": "it was the provider"});
     let (status, second) = post(&server, &format!("{path}/revise"), &revision).await;
     assert_eq!((status, &second["version"], &second["status"]), (StatusCode::OK, &json!(2), &json!("active")));
@@ -234,7 +234,7 @@ async fn one_file_learns_too_and_people_and_agents_use_what_it_learned() {
         life["operations"].as_array().unwrap().iter().map(|o| o["operation"].as_str().unwrap()).collect();
     assert_eq!(done, ["upsert", "confirm", "revise"]);
 
-    // told whether it helped, and asked for as JSON
+    // report an outcome, and request JSON
     let outcome = json!({"lesson_key": second["lesson_key"], "helped": true, "outcome_id": "run-1"});
     for _ in 0..2 {
         let (status, lesson) = post(&server, "/living-map/agents/one/outcomes", &outcome).await;
@@ -246,7 +246,7 @@ async fn one_file_learns_too_and_people_and_agents_use_what_it_learned() {
     let preamble: Value = request.header("Accept", "application/json").send().await.unwrap().json().await.unwrap();
     assert_eq!(preamble["items"][0]["lesson"]["lesson_key"], second["lesson_key"]);
 
-    // retired: it is gone from the preamble and from the map, not from the memory
+    // retire: removed from the preamble and from the map, not from the database
     until("the lesson on the map", || async {
         let shown = open_lessons(&server).await?;
         (shown == json!({"count": 1, "keys": [second["lesson_key"]]})).then_some(())
@@ -262,7 +262,7 @@ async fn one_file_learns_too_and_people_and_agents_use_what_it_learned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_reviews_in_time_is_reviewed_and_a_persons_word_counts() {
+async fn candidates_not_reviewed_in_time_are_reviewed_by_heuristic() {
     let server = Process::start(&["serve"], &[("LESSON_REVIEW_SECONDS", "1.5")]).await;
     send(&server, &burst("agent:one")).await;
     let candidate = lessons(&server, "agent=agent:one&status=candidate,active", 1).await.remove(0);
@@ -280,18 +280,18 @@ async fn what_nobody_reviews_in_time_is_reviewed_and_a_persons_word_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lessons_are_not_told_where_that_is_switched_off() {
+async fn lessons_are_not_published_when_that_is_disabled() {
     let settings = [("LESSON_PUBLISH_ENABLED", "false"), ("LESSON_REVIEW_SECONDS", "1.5")];
     let server = Process::start(&["serve"], &settings).await;
     send(&server, &burst("agent:one")).await;
-    // it would have been told when it was learned, and again when it was reviewed
+    // otherwise it is published when it is learned and when it is reviewed
     lessons(&server, "agent=agent:one&status=active", 1).await;
     let history = get(&server, "/living-map/history?event_type=agent.lesson.v1").await;
     assert_eq!((&history["items"], metric(&server, "lessons_published_total").await), (&json!([]), 0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_has_learned_something_within_a_minute() {
+async fn the_demo_learns_a_lesson_within_a_minute() {
     let server = Process::start(&["demo"], &[]).await;
     lessons(&server, "limit=10", 1).await;
 }

@@ -1,4 +1,4 @@
-//! The memory of lessons, in both databases.
+//! The lessons store, on both databases.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crate::history::{Private, at, on_both, postgres, sqlite};
 use crate::support::postgres::database;
 
 on_both!(
-    what_is_learned_again_is_counted_and_not_doubled,
+    a_lesson_learned_again_is_counted_not_duplicated,
     a_lesson_is_revised_once_for_each_version,
-    a_review_decides_once_and_a_retired_lesson_stays_so,
-    what_never_helps_is_proposed_for_retirement_and_an_outcome_counts_once,
+    a_lesson_is_reviewed_once_and_stays_retired,
+    useless_lessons_are_proposed_for_retirement,
     lists_are_filtered_ranked_and_paged,
-    two_who_revise_at_once_make_one_version,
-    what_is_to_be_told_is_kept_until_it_was,
-    a_cause_counts_its_effects_once_and_a_list_shows_it_for_them,
+    concurrent_revisions_make_one_version,
+    announcements_are_kept_until_published,
+    a_cause_counts_and_represents_its_effects_once,
 );
 
 async fn open(private: &Private) -> Arc<dyn Lessons> {
@@ -62,7 +62,7 @@ fn done(changed: Changed) -> Lesson {
     }
 }
 
-async fn what_is_learned_again_is_counted_and_not_doubled(private: Private) {
+async fn a_lesson_learned_again_is_counted_not_duplicated(private: Private) {
     let lessons = open(&private).await;
     let both = [new(1, Some("agent:a"), "one"), new(2, None, "two")];
     let position = Cursor { epoch: Epoch(u64::MAX - 5), seq: 7 };
@@ -95,10 +95,10 @@ async fn a_lesson_is_revised_once_for_each_version(private: Private) {
     assert_eq!(links, [Some(second.lesson_key.clone()), Some(third.lesson_key.clone()), None]);
     assert!(chain[..2].iter().all(|old| old.status == LessonStatus::Superseded && old.superseded_at == Some(at(99))));
     assert_eq!(lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap().replayed, 1);
-    assert_eq!(lessons.versions(key).await.unwrap().len(), 3, "the old text does not come back");
+    assert_eq!(lessons.versions(key).await.unwrap().len(), 3, "the old text is not restored");
 }
 
-async fn a_review_decides_once_and_a_retired_lesson_stays_so(private: Private) {
+async fn a_lesson_is_reviewed_once_and_stays_retired(private: Private) {
     let lessons = open(&private).await;
     lessons.learn(&[new(1, None, "one"), new(2, None, "two")], None).await.unwrap();
     let review = |decision| request(Change::Review(decision), 1);
@@ -123,7 +123,7 @@ async fn a_review_decides_once_and_a_retired_lesson_stays_so(private: Private) {
     assert_eq!(operations.iter().map(|one| &*one.operation).collect::<Vec<_>>(), ["confirm", "retire"]);
 }
 
-async fn what_never_helps_is_proposed_for_retirement_and_an_outcome_counts_once(private: Private) {
+async fn useless_lessons_are_proposed_for_retirement(private: Private) {
     let lessons = open(&private).await;
     lessons.learn(&[new(1, None, "one")], None).await.unwrap();
     let used = |helped, id: &str| Used {
@@ -177,15 +177,15 @@ async fn lists_are_filtered_ranked_and_paged(private: Private) {
     assert_eq!(keys(LessonQuery { with_shared: true, ..of_a }).await, [8, 6, 5, 3, 2, 0]);
     let words = |words| LessonQuery { words, ..LessonQuery::default() };
     assert_eq!(keys(words(Words::all("Payment, LATE"))).await, [5, 4, 3]);
-    assert_eq!(keys(words(Words::all("pay refused"))).await.len(), 6, "a word stands for what begins with it");
+    assert_eq!(keys(words(Words::all("pay refused"))).await.len(), 6, "a word matches as a prefix");
     let any = keys(LessonQuery { unrelated: true, ..words(Words::any("late nonsense")) }).await;
-    assert_eq!((&any[..3], any.len()), (&[5, 4, 3][..], 9), "the others come behind");
+    assert_eq!((&any[..3], any.len()), (&[5, 4, 3][..], 9), "the others follow");
     assert_eq!(keys(LessonQuery { rule: Some("drift".into()), ..LessonQuery::default() }).await, [] as [i64; 0]);
     let active = LessonQuery { statuses: vec![LessonStatus::Active], ..LessonQuery::default() };
     assert_eq!(keys(active).await, [] as [i64; 0]);
 }
 
-async fn a_cause_counts_its_effects_once_and_a_list_shows_it_for_them(private: Private) {
+async fn a_cause_counts_and_represents_its_effects_once(private: Private) {
     let lessons = open(&private).await;
     let cause = NewLesson {
         rule: "shared_cause".into(),
@@ -196,7 +196,7 @@ async fn a_cause_counts_its_effects_once_and_a_list_shows_it_for_them(private: P
     lessons.learn(&[new(1, Some("agent:a"), "one"), new(5, None, "alone")], None).await.unwrap();
     done(lessons.change("error_burst-1", &revise("revised", 1)).await.unwrap());
     lessons.learn(&[new(2, Some("agent:b"), "two"), cause.clone()], None).await.unwrap();
-    // a position of its own, and everything once more
+    // with a position, and all lessons a second time
     lessons.learn(std::slice::from_ref(&later), None).await.unwrap();
     lessons.learn(&[new(2, Some("agent:b"), "two"), cause, later], None).await.unwrap();
 
@@ -213,10 +213,14 @@ async fn a_cause_counts_its_effects_once_and_a_list_shows_it_for_them(private: P
     let [cause] = &lessons.versions("error_burst-3").await.unwrap()[..] else { panic!("one version") };
     assert_eq!((cause.effects, cause.replay_count), (3, 1));
     done(lessons.change("error_burst-3", &request(Change::Review(Decision::Reject), 1)).await.unwrap());
-    assert_eq!(keys(Some(CauseFilter::None)).await.len(), 4, "of a cause that is none, the lessons show by themselves");
+    assert_eq!(
+        keys(Some(CauseFilter::None)).await.len(),
+        4,
+        "lessons whose cause does not exist are listed themselves"
+    );
 }
 
-async fn two_who_revise_at_once_make_one_version(private: Private) {
+async fn concurrent_revisions_make_one_version(private: Private) {
     let lessons = open(&private).await;
     lessons.learn(&[new(1, None, "one")], None).await.unwrap();
     let texts = ["a", "b", "c", "d"];
@@ -229,7 +233,7 @@ async fn two_who_revise_at_once_make_one_version(private: Private) {
     assert_eq!(lessons.versions("error_burst-1").await.unwrap().len(), 2);
 }
 
-async fn what_is_to_be_told_is_kept_until_it_was(private: Private) {
+async fn announcements_are_kept_until_published(private: Private) {
     let lessons = open(&private).await;
     lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
     let second = done(lessons.change("error_burst-1", &revise("two", 1)).await.unwrap());
@@ -243,7 +247,7 @@ async fn what_is_to_be_told_is_kept_until_it_was(private: Private) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_of_an_older_learner_is_taken_over() {
+async fn a_table_of_an_older_learner_is_migrated() {
     let url = database().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     let old = "CREATE TABLE agent_lessons (lesson_id uuid PRIMARY KEY, lesson_key text UNIQUE NOT NULL, ts timestamptz

@@ -1,4 +1,4 @@
-//! The learner: its rules in a simulated network, its memory in both databases, and the whole of it with real servers.
+//! The learner: its rules on simulated experiences, its lessons in both databases, and the whole with real servers.
 
 mod alone;
 mod handover;

@@ -1,4 +1,4 @@
-//! The lessons' own database, and what happens while it is away.
+//! A separate database for lessons, and its outage.
 
 use async_nats::jetstream::consumer::{Consumer, pull};
 use serde_json::Value;
@@ -16,7 +16,7 @@ async fn count(url: &str, sql: &'static str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lessons_have_a_database_of_their_own_and_survive_its_outage() {
+async fn lessons_in_a_separate_database_survive_its_outage() {
     let (nats, record, mut lessons) = (NatsServer::start().await, database().await, Postgres::start().await);
     let (nats_url, lessons_url) = (nats.url(), lessons.url());
     let environment = [
@@ -34,11 +34,11 @@ async fn lessons_have_a_database_of_their_own_and_survive_its_outage() {
     };
     let learner = async || get(&server, "/living-map/ready").await["checks"]["learner"].clone();
 
-    // lessons are there, and only there; that they were told is in the record
+    // lessons are only in their own database; their events are in the history
     publish(&client, &burst("agent:one")).await;
     wait_for_rows(&lessons_url, 1).await;
     assert_eq!(count(&record, "SELECT count(*) FROM agent_lessons").await, 0);
-    until("the lesson in the record of events", || async {
+    until("the lesson in the history", || async {
         let history = get(&server, "/living-map/history?event_type=agent.lesson.v1").await;
         (history["items"].as_array()?.len() == 1).then_some(())
     })
@@ -49,16 +49,16 @@ async fn lessons_have_a_database_of_their_own_and_survive_its_outage() {
     })
     .await;
 
-    // it is away while experiences come: the one that completes a lesson is not acknowledged, and everybody can see why
+    // outage: the experience that completes a lesson is not acknowledged, and readiness, metrics and journal show the cause
     lessons.stop().await;
     publish(&client, &burst("agent:two")).await;
-    until("the learner to say that it is down", || async {
+    until("the learner to report an error", || async {
         let ready: Value = reqwest::get(server.url("/living-map/ready")).await.ok()?.json().await.ok()?;
         let check = &ready["checks"]["learner"];
         (check["status"] == "down" && check["error"].is_string()).then_some(())
     })
     .await;
-    until("two attempts more", || async {
+    until("two more attempts", || async {
         (metric(&server, "lessons_write_failures_total").await >= 3.0).then_some(())
     })
     .await;
@@ -72,13 +72,13 @@ async fn lessons_have_a_database_of_their_own_and_survive_its_outage() {
     assert_eq!((answer.status().as_u16(), answer.headers().contains_key("retry-after")), (503, true));
     assert!(
         reqwest::get(server.url("/living-map/history")).await.unwrap().status().is_success(),
-        "the record is there"
+        "the history is available"
     );
 
-    // a kill -9 meanwhile loses nothing either: the server waits for the database, or is started again when it is there
+    // kill -9 during an outage: nothing is lost
     lessons.restart().await;
     wait_for_rows(&lessons_url, 2).await;
-    until("the learner to be well", || async { (learner().await["status"] == "ok").then_some(()) }).await;
+    until("the learner to recover", || async { (learner().await["status"] == "ok").then_some(()) }).await;
     until("every acknowledgement", || async {
         let mut consumer = consumer().await?;
         let info = consumer.info().await.ok()?;

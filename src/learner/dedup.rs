@@ -1,16 +1,17 @@
-//! Which experiences were counted already.
+//! Deduplication of experiences.
 
 use std::collections::{HashSet, VecDeque};
 
-/// Ids (by their hash) for a time, and not more than so many.
+/// Remembers hashes of ids for a limited time, up to a maximum number.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Deduplicator {
     known: HashSet<u64>,
     order: VecDeque<(i64, u64)>,
 }
 
-impl Seen {
-    /// Notes an id that came at `now_ms`; false if it was known. Two ids have one hash about once in 10^7 full memories.
+impl Deduplicator {
+    /// Remembers an id that came at `now_ms`; false if it is known. Two ids have the same hash about once in 10^7 full
+    /// memories.
     pub fn insert(&mut self, hash: u64, now_ms: i64, ttl_ms: i64, max: usize) -> bool {
         while let Some((at, old)) = self.order.front().copied() {
             if now_ms.saturating_sub(at) <= ttl_ms && self.order.len() < max.max(1) {
@@ -26,13 +27,13 @@ impl Seen {
         new
     }
 
-    /// How many are remembered.
+    /// Number of remembered ids.
     #[must_use]
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether none is.
+    /// True when no id is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
@@ -44,15 +45,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_known_for_its_time_and_as_long_as_there_is_room() {
-        let mut seen = Seen::default();
-        assert!(seen.insert(1, 0, 100, 10));
-        assert!(!seen.insert(1, 100, 100, 10));
-        assert!(seen.insert(1, 101, 100, 10), "its time is over");
+    fn an_id_is_known_until_it_expires_or_is_evicted() {
+        let mut dedup = Deduplicator::default();
+        assert!(dedup.insert(1, 0, 100, 10));
+        assert!(!dedup.insert(1, 100, 100, 10));
+        assert!(dedup.insert(1, 101, 100, 10), "expired");
         for id in 2..100 {
-            assert!(seen.insert(id, 102, 100, 10));
+            assert!(dedup.insert(id, 102, 100, 10));
         }
-        assert_eq!(seen.len(), 10);
-        assert!(seen.insert(1, 103, 100, 10), "there was no room for it");
+        assert_eq!(dedup.len(), 10);
+        assert!(dedup.insert(1, 103, 100, 10), "evicted");
     }
 }

@@ -1,4 +1,4 @@
-//! The fold with its place in the stream: what was folded, and what was passed over.
+//! The fold with its position in the stream.
 
 use std::collections::BTreeMap;
 
@@ -6,36 +6,36 @@ use chrono::{DateTime, Utc};
 
 use super::config::RuleConfig;
 use super::experience::{self, Unreadable};
-use super::fold::{Fold, Folded};
+use super::fold::{Fold, FoldResult};
 use crate::model::{LogEntry, NewLesson};
 
-/// Gaps that are remembered at most; of more the oldest are taken for filled.
+/// Maximum number of gaps; of further ones the oldest count as filled.
 const MAX_GAPS: usize = 4_096;
 
-/// What became of an entry.
+/// Result of applying an entry.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Taken {
-    /// It was folded; the lessons it completes.
+pub enum EntryResult {
+    /// Folded; the lessons that it completes.
     Folded(Vec<NewLesson>),
-    /// It is no experience that can be read.
+    /// Not a readable experience.
     Unreadable(Unreadable),
-    /// It was folded before, or is none to learn from.
-    Nothing,
+    /// Folded before, late, or not an experience.
+    Ignored,
 }
 
-/// The fold, and how far it has come. An entry that is delivered again is not folded again; one that was passed over,
-/// having been delivered to somebody else before, is folded when it comes.
+/// The fold and its position. An entry that is delivered again is not folded again; one that was skipped, because it
+/// had been delivered to another consumer, is folded when it arrives.
 #[derive(Debug)]
-pub struct Memory {
+pub struct LearnerState {
     fold: Fold,
     /// The next position.
     next: u64,
-    /// Positions that were passed over: the first of each gap, and the one behind its last.
+    /// Skipped positions: the first of each gap, and the one after its last.
     gaps: BTreeMap<u64, u64>,
 }
 
-impl Memory {
-    /// An empty one.
+impl LearnerState {
+    /// An empty state.
     #[must_use]
     pub fn new(rules: RuleConfig) -> Self {
         Self { fold: Fold::new(rules), next: 1, gaps: BTreeMap::new() }
@@ -47,49 +47,50 @@ impl Memory {
         &self.fold
     }
 
-    /// Takes in an entry of the past: what is missing between its entries is no experience, or gone.
-    pub fn recall(&mut self, entry: &LogEntry) -> Taken {
+    /// Applies an entry from the past. Positions between such entries are not gaps: they hold no experiences, or are
+    /// deleted.
+    pub fn replay(&mut self, entry: &LogEntry) -> EntryResult {
         self.next = self.next.max(entry.cursor.seq.saturating_add(1));
         self.learn(entry)
     }
 
-    /// What comes next is behind this position.
+    /// Continues after this position.
     pub fn skip_to(&mut self, seq: u64) {
         self.next = self.next.max(seq.saturating_add(1));
     }
 
-    /// Takes in an entry as it is delivered.
-    pub fn take(&mut self, entry: &LogEntry) -> Taken {
-        if self.is_new(entry.cursor.seq) { self.learn(entry) } else { Taken::Nothing }
+    /// Applies a delivered entry.
+    pub fn apply(&mut self, entry: &LogEntry) -> EntryResult {
+        if self.is_new(entry.cursor.seq) { self.learn(entry) } else { EntryResult::Ignored }
     }
 
-    fn learn(&mut self, entry: &LogEntry) -> Taken {
+    fn learn(&mut self, entry: &LogEntry) -> EntryResult {
         let event = &entry.event;
         if !experience::is_experience(&event.event_type) {
-            return Taken::Nothing;
+            return EntryResult::Ignored;
         }
         let read = match experience::read(event) {
             Ok(read) => read,
             Err(error) => {
                 metrics::counter!("lessons_unreadable_total").increment(1);
-                return Taken::Unreadable(error);
+                return EntryResult::Unreadable(error);
             }
         };
         metrics::counter!("lessons_experiences_total", "outcome" => read.outcome.as_str()).increment(1);
         match self.fold.fold(&read, millis(entry.logged_at)) {
-            Folded::Counted(lessons) => Taken::Folded(lessons),
-            Folded::Duplicate => {
+            FoldResult::Counted(lessons) => EntryResult::Folded(lessons),
+            FoldResult::Duplicate => {
                 metrics::counter!("lessons_duplicates_total").increment(1);
-                Taken::Nothing
+                EntryResult::Ignored
             }
-            Folded::Late => {
+            FoldResult::Late => {
                 metrics::counter!("lessons_late_total").increment(1);
-                Taken::Nothing
+                EntryResult::Ignored
             }
         }
     }
 
-    /// Notes a position; whether it was not folded yet.
+    /// Marks a position as folded; false if it was marked before.
     fn is_new(&mut self, seq: u64) -> bool {
         if seq >= self.next {
             if seq > self.next {
@@ -127,19 +128,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_position_is_new_once_in_whatever_order(order in prop::collection::vec(1_u64..60, 0..200)) {
-            let mut memory = Memory::new(RuleConfig::default());
+        fn every_position_is_new_once_in_any_order(order in prop::collection::vec(1_u64..60, 0..200)) {
+            let mut state = LearnerState::new(RuleConfig::default());
             let mut seen = std::collections::BTreeSet::new();
             for seq in order {
-                prop_assert_eq!(memory.is_new(seq), seen.insert(seq), "{}", seq);
+                prop_assert_eq!(state.is_new(seq), seen.insert(seq), "{}", seq);
             }
         }
     }
 
     #[test]
     fn gaps_are_bounded() {
-        let mut memory = Memory::new(RuleConfig::default());
-        (1..20_000).for_each(|n| assert!(memory.is_new(n * 2)));
-        assert!(memory.gaps.len() <= MAX_GAPS && memory.is_new(39_997) && !memory.is_new(1));
+        let mut state = LearnerState::new(RuleConfig::default());
+        (1..20_000).for_each(|n| assert!(state.is_new(n * 2)));
+        assert!(state.gaps.len() <= MAX_GAPS && state.is_new(39_997) && !state.is_new(1));
     }
 }
