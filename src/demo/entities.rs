@@ -1,4 +1,4 @@
-//! What the simulated network consists of.
+//! Entities of the simulated network.
 
 use chrono::{DateTime, Utc};
 use rand::Rng;
@@ -41,7 +41,7 @@ pub(super) struct Microdao {
     pub description: &'static str,
     pub members: Vec<Uuid>,
     pub balance: Amount,
-    /// Its main channel.
+    /// Id of its main channel.
     pub channel: String,
 }
 
@@ -75,14 +75,14 @@ pub(super) struct Node {
     pub id: String,
     pub name: String,
     pub microdao: usize,
-    /// The DAO in whose orbit it is.
+    /// The DAO that it is a satellite of.
     pub dao: Option<usize>,
     pub load: Load,
     pub memory_total_gb: f64,
     pub condition: Condition,
 }
 
-/// What a node measures; loads from 0 to 1.
+/// Metrics of a node; loads from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Load {
     pub cpu: f64,
@@ -129,8 +129,8 @@ impl Amount {
         Self(tokens * Self::UNIT)
     }
 
-    /// For services that say amounts as numbers.
-    #[expect(clippy::cast_precision_loss, reason = "those services are as inexact")]
+    /// The amount as a float, for services that report amounts as numbers.
+    #[expect(clippy::cast_precision_loss, reason = "the real services round in the same way")]
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / Self::UNIT as f64
     }
@@ -154,7 +154,7 @@ fn uuids(rng: &mut StdRng, number: usize) -> Vec<Uuid> {
 }
 
 impl Presence {
-    /// As the city service says it.
+    /// Name in the city service.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Online => "online",
@@ -165,7 +165,7 @@ impl Presence {
 }
 
 impl Condition {
-    /// As the space service says it.
+    /// Name in the space service.
     pub const fn as_space(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -174,7 +174,7 @@ impl Condition {
         }
     }
 
-    /// As the city service says it.
+    /// Name in the city service.
     pub const fn as_city(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",

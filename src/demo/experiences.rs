@@ -1,5 +1,5 @@
-//! What the simulated agents live through, and incidents planted in it: one agent after the other fails, is slow or falls
-//! silent for a time, and then works again. So there is something to learn within a minute.
+//! Publishes the experiences of the simulated agents, with incidents: one agent after the other fails, is slow or gives
+//! no answer for a time, and then recovers. So the learner finds lessons within a minute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,43 +14,45 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::names;
-use super::world::World;
-use super::{DemoConfig, SharedWorld};
+use super::network_state::NetworkState;
+use super::{DemoConfig, SharedState};
 use crate::log::EventLog;
 use crate::model::envelope::{FieldError, publish};
 use crate::model::{NewEvent, experience};
 
-/// How often experiences are sent.
+/// Publishing interval.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Experiences for each other event.
-const SHARE: f64 = 0.25;
+/// Experiences per event of the other traffic.
+const EXPERIENCES_PER_EVENT: f64 = 0.25;
 
-/// Experiences of an incident, and of the time after it.
-const TROUBLED: u32 = 12;
-const RECOVERED: u32 = 14;
+/// Experiences during an incident.
+const DURING_INCIDENT: u32 = 12;
+/// Experiences of the same agent after it.
+const AFTER_INCIDENT: u32 = 14;
 
-/// What is wrong with an agent.
+/// The symptom of an incident.
 #[derive(Debug, Clone, Copy)]
-enum Trouble {
+enum Symptom {
     Failing,
     Slow,
     Silent,
 }
 
-const TROUBLES: [Trouble; 3] = [Trouble::Failing, Trouble::Slow, Trouble::Silent];
+const SYMPTOMS: [Symptom; 3] = [Symptom::Failing, Symptom::Slow, Symptom::Silent];
 
-/// An agent in trouble, and after it.
+/// An incident of an agent, and its recovery.
 #[derive(Debug)]
 struct Incident {
     agent: String,
-    trouble: Trouble,
+    symptom: Symptom,
     error: usize,
-    told: u32,
+    /// Experiences so far.
+    count: u32,
 }
 
-/// The agents' experiences, without a clock of their own.
-struct Lives {
+/// Generates the agents' experiences. Reads no clock.
+struct ExperienceGenerator {
     rng: StdRng,
     run: Uuid,
     number: u64,
@@ -58,53 +60,53 @@ struct Lives {
     incident: Option<Incident>,
 }
 
-impl Lives {
+impl ExperienceGenerator {
     fn new(seed: u64, run: Uuid) -> Self {
-        // the world and the traffic have drawn from the seeds before
+        // the two seeds before generate the network state and the traffic
         let rng = StdRng::seed_from_u64(seed.wrapping_add(2));
         Self { rng, run, number: 0, incidents: 0, incident: None }
     }
 
-    /// Something that an agent lived through on an ordinary day.
-    fn ordinary(&mut self, world: &World, now: DateTime<Utc>) -> Option<NewEvent> {
-        let agent = world.agents().choose(&mut self.rng)?;
+    /// An experience outside incidents.
+    fn ordinary(&mut self, state: &NetworkState, now: DateTime<Utc>) -> Option<NewEvent> {
+        let agent = state.agents().choose(&mut self.rng)?;
         let outcome = if self.rng.random_bool(0.005) { "error" } else { "ok" };
         let error = self.rng.random_range(0..names::ERRORS.len());
         let latency = self.rng.random_range(300..2_500);
         let (id, model) = (agent.id.clone(), agent.model);
-        self.tell(&id, model, outcome, Some(error).filter(|_| outcome == "error"), latency, now).ok()
+        self.event(&id, model, outcome, Some(error).filter(|_| outcome == "error"), latency, now).ok()
     }
 
-    /// What the agent in trouble lives through next.
-    fn troubled(&mut self, world: &World, now: DateTime<Utc>) -> Option<NewEvent> {
-        let over = self.incident.as_ref().is_none_or(|incident| incident.told >= TROUBLED + RECOVERED);
+    /// The next experience of the current incident.
+    fn incident(&mut self, state: &NetworkState, now: DateTime<Utc>) -> Option<NewEvent> {
+        let over = self.incident.as_ref().is_none_or(|incident| incident.count >= DURING_INCIDENT + AFTER_INCIDENT);
         if over {
-            let agent = world.agents().choose(&mut self.rng)?.id.clone();
-            let (trouble, error) =
-                (TROUBLES[self.incidents % TROUBLES.len()], self.rng.random_range(0..names::ERRORS.len()));
+            let agent = state.agents().choose(&mut self.rng)?.id.clone();
+            let (symptom, error) =
+                (SYMPTOMS[self.incidents % SYMPTOMS.len()], self.rng.random_range(0..names::ERRORS.len()));
             self.incidents += 1;
-            self.incident = Some(Incident { agent, trouble, error, told: 0 });
+            self.incident = Some(Incident { agent, symptom, error, count: 0 });
         }
         let incident = self.incident.as_mut()?;
-        incident.told += 1;
-        let (trouble, error) = (Some(incident.trouble).filter(|_| incident.told <= TROUBLED), incident.error);
+        incident.count += 1;
+        let (symptom, error) = (Some(incident.symptom).filter(|_| incident.count <= DURING_INCIDENT), incident.error);
         let id = incident.agent.clone();
-        let Some(agent) = world.agent(&id) else {
+        let Some(agent) = state.agent(&id) else {
             self.incident = None;
             return None;
         };
         let model = agent.model;
         let latency = self.rng.random_range(400..2_000);
-        let told = match trouble {
-            Some(Trouble::Failing) => self.tell(&id, model, "error", Some(error), latency, now),
-            Some(Trouble::Slow) => self.tell(&id, model, "ok", None, latency + 5_500, now),
-            Some(Trouble::Silent) => self.tell(&id, model, "silent", None, latency, now),
-            None => self.tell(&id, model, "ok", None, latency, now),
+        let event = match symptom {
+            Some(Symptom::Failing) => self.event(&id, model, "error", Some(error), latency, now),
+            Some(Symptom::Slow) => self.event(&id, model, "ok", None, latency + 5_500, now),
+            Some(Symptom::Silent) => self.event(&id, model, "silent", None, latency, now),
+            None => self.event(&id, model, "ok", None, latency, now),
         };
-        told.ok()
+        event.ok()
     }
 
-    fn tell(
+    fn event(
         &mut self,
         agent: &str,
         model: usize,
@@ -130,12 +132,12 @@ impl Lives {
     }
 }
 
-/// Sends experiences until `stop`.
-pub(super) async fn run(config: DemoConfig, world: SharedWorld, log: Arc<dyn EventLog>, stop: CancellationToken) {
+/// Publishes experiences until `stop`.
+pub(super) async fn run(config: DemoConfig, state: SharedState, log: Arc<dyn EventLog>, stop: CancellationToken) {
     if config.events_per_second <= 0.0 {
         return;
     }
-    let mut lives = Lives::new(config.seed, Uuid::new_v4());
+    let mut generator = ExperienceGenerator::new(config.seed, Uuid::new_v4());
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due = 0.0;
@@ -144,17 +146,17 @@ pub(super) async fn run(config: DemoConfig, world: SharedWorld, log: Arc<dyn Eve
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        due += config.events_per_second.min(10_000.0) * SHARE * TICK.as_secs_f64();
+        due += config.events_per_second.min(10_000.0) * EXPERIENCES_PER_EVENT * TICK.as_secs_f64();
         let batch: Vec<NewEvent> = {
-            let (world, now) = (world.lock(), Utc::now());
-            let mut batch: Vec<NewEvent> = lives.troubled(&world, now).into_iter().collect();
+            let (state, now) = (state.lock(), Utc::now());
+            let mut batch: Vec<NewEvent> = generator.incident(&state, now).into_iter().collect();
             while due >= 1.0 {
                 due -= 1.0;
-                batch.extend(lives.ordinary(&world, now));
+                batch.extend(generator.ordinary(&state, now));
             }
             batch
         };
-        // what the log does not take now is said by the other traffic, and not worth keeping
+        // errors are logged by the other traffic; lost experiences do not matter
         let _ = log.append(batch).await;
     }
 }
@@ -165,15 +167,16 @@ mod tests {
     use crate::learner::{Fold, FoldResult, RuleConfig, experience};
 
     #[test]
-    fn there_is_something_to_learn_of_every_incident_within_a_minute() {
+    fn every_kind_of_incident_gives_a_lesson_within_a_minute() {
         let now: DateTime<Utc> = "2026-11-21T10:00:00Z".parse().unwrap();
         let config = DemoConfig::default();
-        let (world, mut lives) = (World::new(&config, now), Lives::new(config.seed, Uuid::nil()));
+        let (state, mut generator) =
+            (NetworkState::new(&config, now), ExperienceGenerator::new(config.seed, Uuid::nil()));
         let mut fold = Fold::new(RuleConfig::default());
         let mut rules = std::collections::BTreeSet::new();
         for tick in 0..120 {
             let now = now + TICK * tick;
-            for event in lives.troubled(&world, now).into_iter().chain(lives.ordinary(&world, now)) {
+            for event in generator.incident(&state, now).into_iter().chain(generator.ordinary(&state, now)) {
                 let read = experience::read(&event.event).unwrap();
                 if let FoldResult::Counted(lessons) = fold.fold(&read, now.timestamp_millis()) {
                     rules.extend(lessons.into_iter().map(|lesson| lesson.rule));

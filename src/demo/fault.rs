@@ -1,4 +1,4 @@
-//! Misbehaviour of simulated services, on request.
+//! Fault injection for the simulated services.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,27 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::Service;
 
-/// How a simulated service misbehaves.
+/// A fault of a simulated service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Answers, but so late that nobody waits for it.
+    /// Responds later than any client waits.
     Slow,
-    /// Answers 500 with a text, as the real services do when their database is gone.
+    /// Responds with 500 and a text, as the real services do when their database is unavailable.
     Down,
-    /// Answers 200 with something that is no JSON.
+    /// Responds with 200 and a body that is not JSON.
     Garbage,
 }
 
-/// One service's fault, as the command line says it: `agents=slow`.
+/// A service and its fault, from the command line: `agents=slow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultSetting {
-    /// Which service.
+    /// The service.
     pub service: Service,
-    /// What is wrong with it.
+    /// Its fault.
     pub fault: Fault,
 }
 
-/// Text that names no fault.
+/// Text that is not a valid fault setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected <service>=<fault> with one of agents microdao dao usage city space and one of slow down garbage")]
 pub struct InvalidFault;
@@ -55,7 +55,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What is wrong with each service right now. Cheap to clone; all clones are one.
+/// The current fault of each service. Cheap to clone; clones share their state.
 #[derive(Debug, Clone)]
 pub struct Faults(Arc<Mutex<[Option<Fault>; Service::ALL.len()]>>);
 
@@ -68,12 +68,12 @@ impl Faults {
         faults
     }
 
-    /// Makes a service misbehave from the next request on; `None` makes it behave.
+    /// Sets or removes the fault of a service from the next request on.
     pub fn set(&self, service: Service, fault: Option<Fault>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)[service as usize] = fault;
     }
 
-    /// What is wrong with a service.
+    /// The current fault of a service.
     #[must_use]
     pub fn get(&self, service: Service) -> Option<Fault> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)[service as usize]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_set_as_the_command_line_says_them() {
+    fn fault_settings_are_parsed_and_displayed() {
         for fault in [Fault::Slow, Fault::Down, Fault::Garbage] {
             let setting = format!("dao={fault}").parse();
             assert_eq!(setting, Ok(FaultSetting { service: Service::Dao, fault }));

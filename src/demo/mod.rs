@@ -1,9 +1,9 @@
-//! A simulated network: six upstream services over real HTTP and event traffic through the real log, both over one
-//! world, so that a poll agrees with the events before it.
+//! A simulated network: six upstream services over real HTTP, and events in the real log. Both share one network state,
+//! so that a poll agrees with the events before it.
 //!
-//! Seeded: with the same seed and size the same entities live through the same events in the same order; times are the
-//! clock's, and event ids differ from start to start, since a log that outlives the demo would take repeated ids for
-//! repeated events.
+//! Seeded: the same seed and size give the same entities and the same events in the same order. Times come from the
+//! clock, and event ids differ between starts, since a log that outlives the demo would treat repeated ids as
+//! duplicates.
 
 use std::fmt;
 use std::io;
@@ -16,21 +16,21 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::Endpoints;
 use crate::log::EventLog;
 
-mod beat;
 mod entities;
+mod event;
 mod experiences;
 mod fault;
-mod ledger;
+mod hourly_usage;
 mod names;
-mod scene;
+mod network_state;
+mod scenario;
 mod traffic;
 mod upstreams;
-mod world;
 
 pub use fault::{Fault, FaultSetting, Faults, InvalidFault};
-use world::World;
+use network_state::NetworkState;
 
-/// Alert rules for the simulated network, where no others are set.
+/// Default alert rules of the demo.
 pub const ALERT_RULES: &str = include_str!("alerts.toml");
 
 /// How large and how lively the network is.
@@ -58,12 +58,12 @@ impl Default for DemoConfig {
     }
 }
 
-/// The world that all simulated services and the traffic share.
+/// The network state that the simulated services and the traffic share.
 #[derive(Clone)]
-struct SharedWorld(Arc<Mutex<World>>);
+struct SharedState(Arc<Mutex<NetworkState>>);
 
-impl SharedWorld {
-    fn lock(&self) -> MutexGuard<'_, World> {
+impl SharedState {
+    fn lock(&self) -> MutexGuard<'_, NetworkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,20 +76,20 @@ impl Demo {
     /// Starts the services on free ports of the loopback interface, and the traffic into `log`.
     ///
     /// # Errors
-    /// When a port cannot be bound.
+    /// A port cannot be bound.
     pub async fn start(config: &DemoConfig, log: Arc<dyn EventLog>) -> io::Result<DemoHandle> {
-        let world = SharedWorld(Arc::new(Mutex::new(World::new(config, Utc::now()))));
+        let state = SharedState(Arc::new(Mutex::new(NetworkState::new(config, Utc::now()))));
         let faults = Faults::new(&config.faults);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let endpoints = upstreams::start(&world, &faults, &stop, &mut tasks).await?;
-        tasks.spawn(experiences::run(config.clone(), world.clone(), Arc::clone(&log), stop.clone()));
-        tasks.spawn(traffic::run(config.clone(), world, log, stop.clone()));
+        let endpoints = upstreams::start(&state, &faults, &stop, &mut tasks).await?;
+        tasks.spawn(experiences::run(config.clone(), state.clone(), Arc::clone(&log), stop.clone()));
+        tasks.spawn(traffic::run(config.clone(), state, log, stop.clone()));
         Ok(DemoHandle { endpoints, faults, stop, tasks })
     }
 }
 
-/// The running network; it stops when this is dropped.
+/// The running network. Dropping the handle stops it.
 pub struct DemoHandle {
     endpoints: Endpoints,
     faults: Faults,
@@ -98,19 +98,19 @@ pub struct DemoHandle {
 }
 
 impl DemoHandle {
-    /// Where the simulated services are, with the tokens that they ask for.
+    /// The URLs and tokens of the simulated services.
     #[must_use]
     pub const fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }
 
-    /// To make services misbehave and behave again.
+    /// Controls the faults of the services.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.faults.clone()
     }
 
-    /// Stops the traffic and the services, and waits until they have.
+    /// Stops the traffic and the services, and waits for their end.
     pub async fn stop(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}

@@ -1,4 +1,4 @@
-//! What things are called. Lists that are used up begin again with a number.
+//! Names of the simulated entities. When a list is exhausted it is used again with numbers appended.
 
 /// Slug and display name.
 pub(super) type Named = (&'static str, &'static str);

@@ -1,4 +1,4 @@
-//! Six services on loopback ports, in the shapes of the real ones.
+//! Six services on loopback ports, with the interfaces of the real ones.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, Faults, SharedWorld};
+use super::{Fault, Faults, SharedState};
 use crate::adapters::{Endpoint, Endpoints, Secret};
 use crate::model::Service;
 
@@ -24,15 +24,15 @@ mod microdao;
 mod space;
 mod usage;
 
-/// What the services that ask for a token accept.
+/// Token of the services that require one.
 const TOKEN: &str = "demo-token";
 
-/// How late a slow service is.
-const SLOWNESS: Duration = Duration::from_secs(30);
+/// Delay of a slow service.
+const SLOW_DELAY: Duration = Duration::from_secs(30);
 
 /// Starts the six services; they run in `tasks` until `stop`.
 pub(super) async fn start(
-    world: &SharedWorld,
+    state: &SharedState,
     faults: &Faults,
     stop: &CancellationToken,
     tasks: &mut JoinSet<()>,
@@ -43,15 +43,15 @@ pub(super) async fn start(
         let token = needs_token(service).then(|| Secret::new(TOKEN));
         let url = format!("http://{}", listener.local_addr()?);
         endpoints.set(service, Endpoint::new(&url, token).map_err(io::Error::other)?);
-        let router = router(service, world.clone(), faults.clone());
+        let router = router(service, state.clone(), faults.clone());
         let stop = stop.clone();
         tasks.spawn(async move {
             let stopped = stop.clone().cancelled_owned();
-            // a slow answer is not waited for at the end
+            // does not wait for slow responses at the end
             let served =
                 stop.run_until_cancelled(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future());
             if let Some(Err(error)) = served.await {
-                tracing::error!(%service, %error, "a simulated service ended");
+                tracing::error!(%service, %error, "a simulated service failed");
             }
         });
     }
@@ -62,7 +62,7 @@ const fn needs_token(service: Service) -> bool {
     matches!(service, Service::Microdao | Service::Dao)
 }
 
-fn router(service: Service, world: SharedWorld, faults: Faults) -> Router {
+fn router(service: Service, state: SharedState, faults: Faults) -> Router {
     let routes = match service {
         Service::Agents => agents::routes(),
         Service::Microdao => microdao::routes(),
@@ -71,13 +71,13 @@ fn router(service: Service, world: SharedWorld, faults: Faults) -> Router {
         Service::City => city::routes(),
         Service::Space => space::routes(),
     };
-    let routes = routes.fallback(|| async { refusal(StatusCode::NOT_FOUND, "Not Found") }).with_state(world);
+    let routes = routes.fallback(|| async { error_response(StatusCode::NOT_FOUND, "Not Found") }).with_state(state);
     let routes = if needs_token(service) { routes.layer(middleware::from_fn(check_token)) } else { routes };
-    routes.layer(middleware::from_fn_with_state((service, faults), misbehave))
+    routes.layer(middleware::from_fn_with_state((service, faults), inject_fault))
 }
 
-/// A refusal in the services' form.
-fn refusal(status: StatusCode, detail: &str) -> Response {
+/// An error response in the services' format.
+fn error_response(status: StatusCode, detail: &str) -> Response {
     (status, Json(json!({"detail": detail}))).into_response()
 }
 
@@ -85,16 +85,16 @@ async fn check_token(request: Request, next: Next) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     match authorization.and_then(|value| value.strip_prefix("Bearer ")) {
         Some(TOKEN) => next.run(request).await,
-        Some(_) => refusal(StatusCode::UNAUTHORIZED, "Invalid or expired token"),
-        None => refusal(StatusCode::UNAUTHORIZED, "Missing or invalid authorization header"),
+        Some(_) => error_response(StatusCode::UNAUTHORIZED, "Invalid or expired token"),
+        None => error_response(StatusCode::UNAUTHORIZED, "Missing or invalid authorization header"),
     }
 }
 
-async fn misbehave(State((service, faults)): State<(Service, Faults)>, request: Request, next: Next) -> Response {
+async fn inject_fault(State((service, faults)): State<(Service, Faults)>, request: Request, next: Next) -> Response {
     match faults.get(service) {
         None => next.run(request).await,
         Some(Fault::Slow) => {
-            tokio::time::sleep(SLOWNESS).await;
+            tokio::time::sleep(SLOW_DELAY).await;
             next.run(request).await
         }
         Some(Fault::Down) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error").into_response(),

@@ -8,13 +8,13 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal;
-use crate::demo::SharedWorld;
+use super::error_response;
+use crate::demo::SharedState;
 use crate::demo::entities::Agent;
 use crate::demo::names;
-use crate::demo::world::World;
+use crate::demo::network_state::NetworkState;
 
-pub(super) fn routes() -> Router<SharedWorld> {
+pub(super) fn routes() -> Router<SharedState> {
     Router::new().route("/agents", get(list)).route("/agents/{id}", get(one))
 }
 
@@ -24,34 +24,34 @@ struct ListQuery {
     is_active: bool,
 }
 
-/// Without the parameter the real service lists the active ones.
+/// The real service's default: it lists active agents.
 const fn default_is_active() -> bool {
     true
 }
 
-async fn list(State(world): State<SharedWorld>, Query(query): Query<ListQuery>) -> Json<Value> {
-    let world = world.lock();
-    let wanted = world.agents().iter().filter(|agent| agent.is_active == query.is_active);
-    Json(wanted.map(|agent| body(&world, agent)).collect())
+async fn list(State(state): State<SharedState>, Query(query): Query<ListQuery>) -> Json<Value> {
+    let state = state.lock();
+    let wanted = state.agents().iter().filter(|agent| agent.is_active == query.is_active);
+    Json(wanted.map(|agent| body(&state, agent)).collect())
 }
 
-async fn one(State(world): State<SharedWorld>, Path(id): Path<String>) -> Response {
-    let world = world.lock();
-    let agent = world.agents().iter().find(|agent| agent.id == id || agent.uuid.to_string() == id);
+async fn one(State(state): State<SharedState>, Path(id): Path<String>) -> Response {
+    let state = state.lock();
+    let agent = state.agents().iter().find(|agent| agent.id == id || agent.uuid.to_string() == id);
     match agent {
-        Some(agent) => Json(body(&world, agent)).into_response(),
-        None => refusal(StatusCode::NOT_FOUND, &format!("Agent '{id}' not found")),
+        Some(agent) => Json(body(&state, agent)).into_response(),
+        None => error_response(StatusCode::NOT_FOUND, &format!("Agent '{id}' not found")),
     }
 }
 
-fn body(world: &World, agent: &Agent) -> Value {
+fn body(state: &NetworkState, agent: &Agent) -> Value {
     json!({
         "id": agent.uuid,
         "external_id": agent.id,
         "name": agent.name,
         "kind": agent.kind,
         "description": agent.description,
-        "microdao_id": world.microdaos[agent.microdao].uuid,
+        "microdao_id": state.microdaos[agent.microdao].uuid,
         "owner_user_id": null,
         "blueprint_id": null,
         "model": names::MODELS[agent.model].0,

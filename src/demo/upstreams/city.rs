@@ -1,4 +1,4 @@
-//! The simulated city service: the city as one of its users sees it.
+//! The simulated city service: a snapshot of the city for one of its users.
 
 use axum::extract::State;
 use axum::routing::get;
@@ -6,20 +6,20 @@ use axum::{Json, Router};
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use crate::demo::SharedWorld;
+use crate::demo::SharedState;
 use crate::demo::entities::{Load, Presence};
-use crate::demo::world::World;
+use crate::demo::network_state::NetworkState;
 
-pub(super) fn routes() -> Router<SharedWorld> {
+pub(super) fn routes() -> Router<SharedState> {
     Router::new().route("/api/city/snapshot", get(snapshot))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-async fn snapshot(State(world): State<SharedWorld>) -> Json<Value> {
-    let world = world.lock();
-    let microdao = &world.microdaos[0];
-    let agents = world.agents_of(0);
-    let present = world.agents().iter().filter(|agent| agent.presence != Presence::Offline).count();
+async fn snapshot(State(state): State<SharedState>) -> Json<Value> {
+    let state = state.lock();
+    let microdao = &state.microdaos[0];
+    let agents = state.agents_of(0);
+    let present = state.agents().iter().filter(|agent| agent.presence != Presence::Offline).count();
     let body = json!({
         "user": {"id": "user:93", "handle": "@alice:daarion.city", "archetype": "Explorer", "microdaoId": microdao.id},
         "microdao": {
@@ -31,23 +31,23 @@ async fn snapshot(State(world): State<SharedWorld>) -> Json<Value> {
             "balanceDcr": microdao.balance.as_f64(),
             "activity24h": 0.84,
         },
-        "metrics": metrics(&world, present as f64 / world.agents().len() as f64),
-        "nodes": world.nodes.iter().enumerate().map(|(index, node)| json!({
+        "metrics": metrics(&state, present as f64 / state.agents().len() as f64),
+        "nodes": state.nodes.iter().enumerate().map(|(index, node)| json!({
             "id": node.id,
             "label": node.name,
             "gpuLoad": node.load.gpu,
             "latencyMs": node.load.latency_ms,
-            "agents": world.agents_on(index),
+            "agents": state.agents_on(index),
             "status": node.condition.as_city(),
         })).collect::<Value>(),
-        "agents": world.agents().iter().filter(|agent| agent.is_active).map(|agent| json!({
+        "agents": state.agents().iter().filter(|agent| agent.is_active).map(|agent| json!({
             "id": agent.id,
             "name": agent.name,
             "role": agent.kind,
             "status": agent.presence.as_str(),
             "lastAction": agent.last_action,
         })).collect::<Value>(),
-        "quests": world.quests.iter().map(|quest| {
+        "quests": state.quests.iter().map(|quest| {
             json!({"id": quest.id, "label": quest.label, "progress": quest.progress})
         }).collect::<Value>(),
         "events": [],
@@ -56,19 +56,19 @@ async fn snapshot(State(world): State<SharedWorld>) -> Json<Value> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-fn metrics(world: &World, present: f64) -> Value {
-    let nodes = world.nodes.len() as f64;
-    let mean = |of: fn(&Load) -> f64| world.nodes.iter().map(|node| of(&node.load)).sum::<f64>() / nodes;
-    let age_seconds = (Utc::now() - world.born).as_seconds_f64().max(1.0);
-    let active = world.agents().iter().filter(|agent| agent.is_active);
+fn metrics(state: &NetworkState, present: f64) -> Value {
+    let nodes = state.nodes.len() as f64;
+    let mean = |value: fn(&Load) -> f64| state.nodes.iter().map(|node| value(&node.load)).sum::<f64>() / nodes;
+    let age_seconds = (Utc::now() - state.created_at).as_seconds_f64().max(1.0);
+    let active = state.agents().iter().filter(|agent| agent.is_active);
     let failing = active.filter(|agent| agent.presence == Presence::Offline).count() as f64;
     json!({
         "activityIndex": rounded(present),
         "avgAgentLatencyMs": rounded(mean(|load| load.latency_ms)),
-        "natsTps": rounded(world.events as f64 / age_seconds),
+        "natsTps": rounded(state.events as f64 / age_seconds),
         "nodeAvgLoad": rounded(mean(|load| load.cpu)),
-        "errorRate": rounded(failing / world.agents().len() as f64),
-        "questEngagement": rounded(world.quests.iter().map(|quest| quest.progress).sum::<f64>() / world.quests.len() as f64),
+        "errorRate": rounded(failing / state.agents().len() as f64),
+        "questEngagement": rounded(state.quests.iter().map(|quest| quest.progress).sum::<f64>() / state.quests.len() as f64),
     })
 }
 

@@ -8,12 +8,12 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal;
-use crate::demo::SharedWorld;
+use super::error_response;
+use crate::demo::SharedState;
 use crate::demo::entities::Dao;
-use crate::demo::world::World;
+use crate::demo::network_state::NetworkState;
 
-pub(super) fn routes() -> Router<SharedWorld> {
+pub(super) fn routes() -> Router<SharedState> {
     Router::new()
         .route("/dao", get(list))
         .route("/dao/{slug}", get(overview))
@@ -25,19 +25,19 @@ struct ProposalsQuery {
     status: Option<String>,
 }
 
-async fn list(State(world): State<SharedWorld>) -> Json<Value> {
-    let world = world.lock();
-    Json(world.daos.iter().map(|dao| body(&world, dao)).collect())
+async fn list(State(state): State<SharedState>) -> Json<Value> {
+    let state = state.lock();
+    Json(state.daos.iter().map(|dao| body(&state, dao)).collect())
 }
 
-async fn overview(State(world): State<SharedWorld>, Path(slug): Path<String>) -> Response {
-    let world = world.lock();
-    let Some(dao) = world.daos.iter().find(|dao| dao.slug == slug) else { return not_found(&slug) };
+async fn overview(State(state): State<SharedState>, Path(slug): Path<String>) -> Response {
+    let state = state.lock();
+    let Some(dao) = state.daos.iter().find(|dao| dao.slug == slug) else { return not_found(&slug) };
     let treasury = dao.treasury.iter().map(|(symbol, contract, balance)| {
         json!({"token_symbol": symbol, "contract_address": contract, "balance": balance.to_string()})
     });
     let overview = json!({
-        "dao": body(&world, dao),
+        "dao": body(&state, dao),
         "members_count": dao.members.len(),
         "active_proposals_count": dao.proposals.iter().filter(|proposal| proposal.status == "active").count(),
         "total_proposals_count": dao.proposals.len(),
@@ -47,12 +47,12 @@ async fn overview(State(world): State<SharedWorld>, Path(slug): Path<String>) ->
 }
 
 async fn proposals(
-    State(world): State<SharedWorld>,
+    State(state): State<SharedState>,
     Path(slug): Path<String>,
     Query(query): Query<ProposalsQuery>,
 ) -> Response {
-    let world = world.lock();
-    let Some(dao) = world.daos.iter().find(|dao| dao.slug == slug) else { return not_found(&slug) };
+    let state = state.lock();
+    let Some(dao) = state.daos.iter().find(|dao| dao.slug == slug) else { return not_found(&slug) };
     let wanted = dao.proposals.iter().filter(|proposal| query.status.as_deref().is_none_or(|s| s == proposal.status));
     let proposals = wanted.map(|proposal| {
         json!({
@@ -74,22 +74,22 @@ async fn proposals(
 }
 
 fn not_found(slug: &str) -> Response {
-    refusal(StatusCode::NOT_FOUND, &format!("DAO '{slug}' not found"))
+    error_response(StatusCode::NOT_FOUND, &format!("DAO '{slug}' not found"))
 }
 
-fn body(world: &World, dao: &Dao) -> Value {
+fn body(state: &NetworkState, dao: &Dao) -> Value {
     json!({
         "slug": dao.slug,
         "name": dao.name,
         "description": dao.description,
         "id": dao.uuid,
-        "microdao_id": world.microdaos[dao.microdao].uuid,
+        "microdao_id": state.microdaos[dao.microdao].uuid,
         "owner_user_id": dao.members[0],
         "governance_model": "simple",
         "voting_period_seconds": 259_200,
         "quorum_percent": 20,
         "is_active": true,
-        "created_at": world.born,
-        "updated_at": world.born,
+        "created_at": state.created_at,
+        "updated_at": state.created_at,
     })
 }

@@ -7,36 +7,36 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::refusal;
-use crate::demo::SharedWorld;
+use super::error_response;
+use crate::demo::SharedState;
 use crate::demo::entities::Microdao;
-use crate::demo::world::World;
+use crate::demo::network_state::NetworkState;
 
-pub(super) fn routes() -> Router<SharedWorld> {
+pub(super) fn routes() -> Router<SharedState> {
     Router::new()
         .route("/microdao", get(list))
         .route("/microdao/{slug}", get(one))
         .route("/microdao/{slug}/treasury", get(treasury))
 }
 
-async fn list(State(world): State<SharedWorld>) -> Json<Value> {
-    let world = world.lock();
-    let microdaos = world.microdaos.iter().enumerate();
+async fn list(State(state): State<SharedState>) -> Json<Value> {
+    let state = state.lock();
+    let microdaos = state.microdaos.iter().enumerate();
     // the real service joins the caller's own membership only, so it counts one member everywhere
-    Json(microdaos.map(|(index, microdao)| body(&world, index, microdao, 1)).collect())
+    Json(microdaos.map(|(index, microdao)| body(&state, index, microdao, 1)).collect())
 }
 
-async fn one(State(world): State<SharedWorld>, Path(slug): Path<String>) -> Response {
-    let world = world.lock();
-    match world.microdaos.iter().enumerate().find(|(_, microdao)| microdao.slug == slug) {
-        Some((index, microdao)) => Json(body(&world, index, microdao, microdao.members.len())).into_response(),
+async fn one(State(state): State<SharedState>, Path(slug): Path<String>) -> Response {
+    let state = state.lock();
+    match state.microdaos.iter().enumerate().find(|(_, microdao)| microdao.slug == slug) {
+        Some((index, microdao)) => Json(body(&state, index, microdao, microdao.members.len())).into_response(),
         None => not_found(&slug),
     }
 }
 
-async fn treasury(State(world): State<SharedWorld>, Path(slug): Path<String>) -> Response {
-    let world = world.lock();
-    match world.microdaos.iter().find(|microdao| microdao.slug == slug) {
+async fn treasury(State(state): State<SharedState>, Path(slug): Path<String>) -> Response {
+    let state = state.lock();
+    match state.microdaos.iter().find(|microdao| microdao.slug == slug) {
         Some(microdao) => {
             Json(json!([{"token_symbol": "DCR", "balance": microdao.balance.to_string()}])).into_response()
         }
@@ -45,10 +45,10 @@ async fn treasury(State(world): State<SharedWorld>, Path(slug): Path<String>) ->
 }
 
 fn not_found(slug: &str) -> Response {
-    refusal(StatusCode::NOT_FOUND, &format!("MicroDAO '{slug}' not found"))
+    error_response(StatusCode::NOT_FOUND, &format!("MicroDAO '{slug}' not found"))
 }
 
-fn body(world: &World, index: usize, microdao: &Microdao, members: usize) -> Value {
+fn body(state: &NetworkState, index: usize, microdao: &Microdao, members: usize) -> Value {
     json!({
         "slug": microdao.slug,
         "name": microdao.name,
@@ -57,9 +57,9 @@ fn body(world: &World, index: usize, microdao: &Microdao, members: usize) -> Val
         "external_id": microdao.id,
         "owner_user_id": microdao.members[0],
         "is_active": true,
-        "created_at": world.born,
-        "updated_at": world.born,
+        "created_at": state.created_at,
+        "updated_at": state.created_at,
         "member_count": members,
-        "agent_count": world.agents_of(index),
+        "agent_count": state.agents_of(index),
     })
 }

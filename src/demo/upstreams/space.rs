@@ -5,32 +5,32 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::demo::SharedWorld;
+use crate::demo::SharedState;
 use crate::demo::entities::Condition;
-use crate::demo::world::World;
+use crate::demo::network_state::NetworkState;
 
-pub(super) fn routes() -> Router<SharedWorld> {
+pub(super) fn routes() -> Router<SharedState> {
     Router::new().route("/space/planets", get(planets)).route("/space/nodes", get(nodes))
 }
 
-async fn planets(State(world): State<SharedWorld>) -> Json<Value> {
-    let world = world.lock();
-    Json((0..world.daos.len()).map(|dao| planet(&world, dao)).collect())
+async fn planets(State(state): State<SharedState>) -> Json<Value> {
+    let state = state.lock();
+    Json((0..state.daos.len()).map(|dao| planet(&state, dao)).collect())
 }
 
-fn planet(world: &World, index: usize) -> Value {
-    let dao = &world.daos[index];
-    let worst = world.nodes_of(index).map(|(_, node)| node.condition).fold(Condition::Healthy, worse);
+fn planet(state: &NetworkState, index: usize) -> Value {
+    let dao = &state.daos[index];
+    let worst = state.nodes_of(index).map(|(_, node)| node.condition).fold(Condition::Healthy, worse);
     let (health, anomaly) = match worst {
         Condition::Healthy => ("good", 0.04),
         Condition::Warm => ("warn", 0.31),
         Condition::Critical | Condition::Offline => ("critical", 0.78),
     };
-    let satellites: Vec<Value> = world
+    let satellites: Vec<Value> = state
         .nodes_of(index)
         .map(|(number, node)| {
             json!({"node_id": node.id, "gpu_load": node.load.gpu, "latency": node.load.latency_ms,
-                "agents": world.agents_on(number)})
+                "agents": state.agents_on(number)})
         })
         .collect();
     let active = dao.proposals.iter().any(|proposal| proposal.status == "active");
@@ -59,21 +59,21 @@ fn worse(one: Condition, other: Condition) -> Condition {
     if rank(other) > rank(one) { other } else { one }
 }
 
-async fn nodes(State(world): State<SharedWorld>) -> Json<Value> {
-    let world = world.lock();
-    let nodes = world.nodes.iter().enumerate().map(|(index, node)| {
+async fn nodes(State(state): State<SharedState>) -> Json<Value> {
+    let state = state.lock();
+    let nodes = state.nodes.iter().enumerate().map(|(index, node)| {
         let load = node.load;
         json!({
             "node_id": node.id,
             "name": node.name,
-            "microdao": world.microdaos[node.microdao].id,
+            "microdao": state.microdaos[node.microdao].id,
             "gpu": {"load": load.gpu, "vram_used": 40.0 * load.gpu, "vram_total": 40.0,
                 "temperature": load.temperature},
             "cpu": {"load": load.cpu, "temperature": load.temperature - 8.0},
             "memory": {"used": node.memory_total_gb * load.ram, "total": node.memory_total_gb},
             "network": {"latency": load.latency_ms, "bandwidth_in": load.net_in, "bandwidth_out": load.net_out,
                 "packet_loss": 0.01},
-            "agents": world.agents_on(index),
+            "agents": state.agents_on(index),
             "status": node.condition.as_space(),
         })
     });

@@ -1,5 +1,5 @@
-//! The simulated usage service, with the real one's habits: a top list of 20, breakdowns that no agent filter narrows,
-//! and everybody's messages in an agent's summary.
+//! The simulated usage service, with the quirks of the real one: it lists at most 20 agents, the breakdowns ignore the
+//! agent filter, and an agent's summary counts the messages of all agents.
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -10,18 +10,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::demo::SharedWorld;
-use crate::demo::ledger::Counts;
+use crate::demo::SharedState;
+use crate::demo::hourly_usage::UsageCounts;
 use crate::demo::names;
-use crate::demo::world::World;
+use crate::demo::network_state::NetworkState;
 
-/// How many agents the breakdown lists.
+/// Agents in the breakdown.
 const TOP: usize = 20;
 
-/// The longest period the real service takes, in hours.
+/// The longest period that the real service accepts, in hours.
 const MAX_PERIOD_HOURS: i64 = 720;
 
-pub(super) fn routes() -> Router<SharedWorld> {
+pub(super) fn routes() -> Router<SharedState> {
     Router::new().route("/internal/usage/summary", get(summary))
 }
 
@@ -37,24 +37,27 @@ const fn default_period() -> i64 {
     24
 }
 
-async fn summary(State(world): State<SharedWorld>, Query(query): Query<SummaryQuery>) -> Response {
+async fn summary(State(state): State<SharedState>, Query(query): Query<SummaryQuery>) -> Response {
     if !(1..=MAX_PERIOD_HOURS).contains(&query.period_hours) {
         return out_of_range(query.period_hours);
     }
-    let (now, world) = (Utc::now(), world.lock());
-    let period = |id: &str| world.usage.get(id).map(|ledger| ledger.sum(now, query.period_hours)).unwrap_or_default();
-    let mut by_agent: Vec<(&String, Counts)> = world
+    let (now, state) = (Utc::now(), state.lock());
+    let period = |id: &str| state.usage.get(id).map(|usage| usage.sum(now, query.period_hours)).unwrap_or_default();
+    let mut by_agent: Vec<(&String, UsageCounts)> = state
         .usage
         .keys()
-        .filter(|id| is_in(&world, id, query.microdao_id.as_deref()))
+        .filter(|id| is_in(&state, id, query.microdao_id.as_deref()))
         .map(|id| (id, period(id)))
         .collect();
-    let mut everybody =
-        if query.microdao_id.is_none() { world.human_messages.sum(now, query.period_hours) } else { Counts::default() };
+    let mut everybody = if query.microdao_id.is_none() {
+        state.human_messages.sum(now, query.period_hours)
+    } else {
+        UsageCounts::default()
+    };
     for (_, counts) in &by_agent {
         everybody += *counts;
     }
-    let one = query.agent_id.as_deref().map(|id| Counts {
+    let one = query.agent_id.as_deref().map(|id| UsageCounts {
         messages: everybody.messages,
         message_chars: everybody.message_chars,
         ..period(id)
@@ -64,18 +67,18 @@ async fn summary(State(world): State<SharedWorld>, Query(query): Query<SummaryQu
     by_agent.truncate(TOP);
     let body = json!({
         "summary": totals(&query, one.unwrap_or(everybody), now),
-        "models": models(&world, now, query.period_hours),
+        "models": models(&state, now, query.period_hours),
         "agents": by_agent.iter().map(|(id, counts)| agent(id, counts)).collect::<Value>(),
-        "tools": tools(&world),
+        "tools": tools(&state),
     });
     Json(body).into_response()
 }
 
-fn is_in(world: &World, agent: &str, microdao: Option<&str>) -> bool {
-    microdao.is_none_or(|wanted| world.agent(agent).is_some_and(|agent| world.microdaos[agent.microdao].id == wanted))
+fn is_in(state: &NetworkState, agent: &str, microdao: Option<&str>) -> bool {
+    microdao.is_none_or(|wanted| state.agent(agent).is_some_and(|agent| state.microdaos[agent.microdao].id == wanted))
 }
 
-fn totals(query: &SummaryQuery, counts: Counts, now: DateTime<Utc>) -> Value {
+fn totals(query: &SummaryQuery, counts: UsageCounts, now: DateTime<Utc>) -> Value {
     let start = now - TimeDelta::hours(query.period_hours);
     let naive = |at: DateTime<Utc>| at.naive_utc().format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
     json!({
@@ -100,7 +103,7 @@ fn totals(query: &SummaryQuery, counts: Counts, now: DateTime<Utc>) -> Value {
     })
 }
 
-fn agent(id: &str, counts: &Counts) -> Value {
+fn agent(id: &str, counts: &UsageCounts) -> Value {
     json!({
         "agent_id": id,
         "invocations": counts.invocations,
@@ -111,12 +114,12 @@ fn agent(id: &str, counts: &Counts) -> Value {
     })
 }
 
-/// By the model that an agent has now.
-fn models(world: &World, now: DateTime<Utc>, hours: i64) -> Value {
-    let mut by_model = vec![Counts::default(); names::MODELS.len()];
-    for (id, ledger) in &world.usage {
-        if let Some(agent) = world.agent(id) {
-            by_model[agent.model] += ledger.sum(now, hours);
+/// Usage by the current model of each agent.
+fn models(state: &NetworkState, now: DateTime<Utc>, hours: i64) -> Value {
+    let mut by_model = vec![UsageCounts::default(); names::MODELS.len()];
+    for (id, usage) in &state.usage {
+        if let Some(agent) = state.agent(id) {
+            by_model[agent.model] += usage.sum(now, hours);
         }
     }
     let used = names::MODELS.iter().zip(by_model).filter(|(_, counts)| counts.llm_calls > 0);
@@ -127,8 +130,8 @@ fn models(world: &World, now: DateTime<Utc>, hours: i64) -> Value {
     .collect()
 }
 
-fn tools(world: &World) -> Value {
-    let rows = world.tools.iter().map(|(id, used)| {
+fn tools(state: &NetworkState) -> Value {
+    let rows = state.tools.iter().map(|(id, used)| {
         json!({"tool_id": id, "tool_name": used.name, "calls": used.calls,
             "success_rate": mean(used.calls_ok, used.calls), "avg_latency_ms": mean(used.latency_ms, used.calls)})
     });

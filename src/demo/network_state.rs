@@ -1,4 +1,4 @@
-//! The simulated network's truth.
+//! The state of the simulated network.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,28 +9,28 @@ use rand::{Rng, SeedableRng};
 
 use super::DemoConfig;
 use super::entities::{self, Agent, Dao, Microdao, Node, Presence, Quest, ToolUse};
-use super::ledger::{Counts, Ledger};
+use super::hourly_usage::{HourlyUsage, UsageCounts};
 use super::names;
 
-/// Everything there is. Entities refer to each other by index; only agents are ever removed.
+/// All entities of the network. Entities refer to each other by index; only agents are ever removed.
 #[derive(Debug)]
-pub(super) struct World {
-    pub born: DateTime<Utc>,
+pub(super) struct NetworkState {
+    pub created_at: DateTime<Utc>,
     pub microdaos: Vec<Microdao>,
     pub daos: Vec<Dao>,
     pub nodes: Vec<Node>,
     pub quests: Vec<Quest>,
     agents: Vec<Agent>,
     by_id: HashMap<String, usize>,
-    /// Also of agents that are gone.
-    pub usage: BTreeMap<String, Ledger>,
-    /// Messages that people sent.
-    pub human_messages: Ledger,
+    /// By agent id; includes deleted agents.
+    pub usage: BTreeMap<String, HourlyUsage>,
+    /// Messages sent by people.
+    pub human_messages: HourlyUsage,
     pub tools: BTreeMap<&'static str, ToolUse>,
     pub events: u64,
 }
 
-impl World {
+impl NetworkState {
     pub fn new(config: &DemoConfig, now: DateTime<Utc>) -> Self {
         let rng = &mut StdRng::seed_from_u64(config.seed);
         let microdaos: Vec<_> = (0..config.microdaos.max(1)).map(|index| entities::microdao(index, rng)).collect();
@@ -40,8 +40,8 @@ impl World {
             (0..config.nodes.max(1)).map(|index| entities::node(index, microdaos.len(), daos.len(), rng)).collect();
         let quests =
             names::QUESTS.iter().map(|(id, label)| Quest { id, label, progress: rng.random_range(0.0..0.6) }).collect();
-        let mut world = Self {
-            born: now,
+        let mut state = Self {
+            created_at: now,
             microdaos,
             daos,
             nodes,
@@ -49,24 +49,24 @@ impl World {
             agents: Vec::new(),
             by_id: HashMap::new(),
             usage: BTreeMap::new(),
-            human_messages: Ledger::default(),
+            human_messages: HourlyUsage::default(),
             tools: BTreeMap::new(),
             events: 0,
         };
         for index in 0..config.agents.max(1) {
-            let mut agent = world.new_agent(index, now - TimeDelta::days(rng.random_range(1..300)), rng);
-            // every eighth is retired, but the first ones are the familiar faces
+            let mut agent = state.new_agent(index, now - TimeDelta::days(rng.random_range(1..300)), rng);
+            // every eighth agent is inactive
             agent.is_active = index % 8 != 7;
             if !agent.is_active {
                 agent.presence = Presence::Offline;
             }
-            world.seed_usage(&agent, now, rng);
-            world.insert(agent);
+            state.seed_usage(&agent, now, rng);
+            state.insert(agent);
         }
-        world
+        state
     }
 
-    /// An agent that is not there yet; `index` says which one.
+    /// A new agent, not yet inserted. Name and kind follow from `index`.
     pub fn new_agent(&self, index: usize, created_at: DateTime<Utc>, rng: &mut StdRng) -> Agent {
         let (slug, name, kind, description) = names::AGENTS[index % names::AGENTS.len()];
         let (slug, name) = names::numbered(index, names::AGENTS.len(), slug, name);
@@ -87,16 +87,16 @@ impl World {
         }
     }
 
-    /// What an agent did before the demo began.
+    /// Generates the usage of an agent before the start of the demo.
     fn seed_usage(&mut self, agent: &Agent, now: DateTime<Utc>, rng: &mut StdRng) {
         if !agent.is_active || rng.random_bool(0.2) {
             return;
         }
-        let ledger = self.usage.entry(agent.id.clone()).or_default();
+        let usage = self.usage.entry(agent.id.clone()).or_default();
         for hours_ago in (1..24).rev() {
             let invocations = rng.random_range(0..6);
             let calls = invocations * 2;
-            let counts = Counts {
+            let counts = UsageCounts {
                 llm_calls: calls,
                 prompt_tokens: calls * rng.random_range(200..600),
                 completion_tokens: calls * rng.random_range(40..200),
@@ -106,9 +106,9 @@ impl World {
                 invocation_llm_calls: calls,
                 messages: invocations,
                 message_chars: invocations * 60,
-                ..Counts::default()
+                ..UsageCounts::default()
             };
-            ledger.add(now - TimeDelta::hours(hours_ago), counts);
+            usage.add(now - TimeDelta::hours(hours_ago), counts);
         }
     }
 
@@ -150,7 +150,7 @@ impl World {
         self.nodes.iter().enumerate().filter(move |(_, node)| node.dao == Some(dao))
     }
 
-    pub fn count(&mut self, agent: &str, at: DateTime<Utc>, counts: Counts) {
+    pub fn count(&mut self, agent: &str, at: DateTime<Utc>, counts: UsageCounts) {
         self.usage.entry(agent.to_owned()).or_default().add(at, counts);
     }
 }
@@ -160,30 +160,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_makes_one_world() {
+    fn a_seed_determines_the_network() {
         let config = DemoConfig { agents: 200, nodes: 30, microdaos: 10, daos: 8, ..DemoConfig::default() };
         let now = Utc::now();
-        let world = |seed| format!("{:?}", World::new(&DemoConfig { seed, ..config.clone() }, now).agents());
-        assert_eq!(world(1), world(1));
-        assert_ne!(world(1), world(2));
+        let state = |seed| format!("{:?}", NetworkState::new(&DemoConfig { seed, ..config.clone() }, now).agents());
+        assert_eq!(state(1), state(1));
+        assert_ne!(state(1), state(2));
     }
 
     #[test]
-    fn names_do_not_repeat_however_large_the_network() {
+    fn names_are_unique_in_a_large_network() {
         let config = DemoConfig { agents: 500, nodes: 100, microdaos: 30, daos: 30, ..DemoConfig::default() };
-        let world = World::new(&config, Utc::now());
-        assert_eq!(world.by_id.len(), 500);
-        let slugs: std::collections::HashSet<_> = world.daos.iter().map(|dao| &dao.slug).collect();
+        let state = NetworkState::new(&config, Utc::now());
+        assert_eq!(state.by_id.len(), 500);
+        let slugs: std::collections::HashSet<_> = state.daos.iter().map(|dao| &dao.slug).collect();
         assert_eq!(slugs.len(), 30);
     }
 
     #[test]
-    fn removing_an_agent_leaves_the_others_where_they_are_found() {
-        let mut world = World::new(&DemoConfig::default(), Utc::now());
-        assert_eq!(world.remove("agent:alex").map(|agent| agent.id), Some("agent:alex".to_owned()));
-        assert!(world.agent("agent:alex").is_none());
-        for id in world.agents().iter().map(|agent| agent.id.clone()).collect::<Vec<_>>() {
-            assert_eq!(world.agent(&id).map(|agent| &agent.id), Some(&id));
+    fn removing_an_agent_keeps_the_index_of_the_others() {
+        let mut state = NetworkState::new(&DemoConfig::default(), Utc::now());
+        assert_eq!(state.remove("agent:alex").map(|agent| agent.id), Some("agent:alex".to_owned()));
+        assert!(state.agent("agent:alex").is_none());
+        for id in state.agents().iter().map(|agent| agent.id.clone()).collect::<Vec<_>>() {
+            assert_eq!(state.agent(&id).map(|agent| &agent.id), Some(&id));
         }
     }
 }

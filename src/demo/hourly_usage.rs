@@ -1,17 +1,17 @@
-//! What agents used, hour by hour, as the usage service keeps it.
+//! Usage counts by hour, as the usage service keeps them.
 
 use std::collections::VecDeque;
 use std::ops::AddAssign;
 
 use chrono::{DateTime, Utc};
 
-/// The longest period that the usage service is asked for, in hours.
+/// Hours that are kept: the longest period that clients request.
 const MAX_HOURS: i64 = 24;
 
-/// Sums over some time. As in the real service, calls of models are counted twice over: as they happen, and as an
-/// invocation reports them when it ends.
+/// Usage in a period. As in the real service, model calls are counted in two ways: when they happen, and as reported at
+/// the end of an invocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct UsageCounts {
     pub llm_calls: u64,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
@@ -27,13 +27,13 @@ pub(super) struct Counts {
     pub message_chars: u64,
 }
 
-impl Counts {
+impl UsageCounts {
     pub const fn tokens(&self) -> u64 {
         self.prompt_tokens + self.completion_tokens
     }
 }
 
-impl AddAssign for Counts {
+impl AddAssign for UsageCounts {
     fn add_assign(&mut self, other: Self) {
         self.llm_calls += other.llm_calls;
         self.prompt_tokens += other.prompt_tokens;
@@ -51,13 +51,13 @@ impl AddAssign for Counts {
     }
 }
 
-/// Counts of the last 24 hours, to the hour.
+/// Usage of the last 24 hours, with a resolution of one hour.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ledger(VecDeque<(i64, Counts)>);
+pub(super) struct HourlyUsage(VecDeque<(i64, UsageCounts)>);
 
-impl Ledger {
-    /// Adds to the hour of `at`, which is not before the hour added to last.
-    pub fn add(&mut self, at: DateTime<Utc>, counts: Counts) {
+impl HourlyUsage {
+    /// Adds to the hour of `at`, which must not be before the hour of the last call.
+    pub fn add(&mut self, at: DateTime<Utc>, counts: UsageCounts) {
         let hour = hour_of(at);
         match self.0.back_mut() {
             Some((last, sum)) if *last >= hour => *sum += counts,
@@ -68,9 +68,9 @@ impl Ledger {
         }
     }
 
-    /// The sum of the last hours before `now`.
-    pub fn sum(&self, now: DateTime<Utc>, hours: i64) -> Counts {
-        let mut sum = Counts::default();
+    /// Sum of the last `hours` before `now`.
+    pub fn sum(&self, now: DateTime<Utc>, hours: i64) -> UsageCounts {
+        let mut sum = UsageCounts::default();
         for (_, counts) in self.0.iter().filter(|(hour, _)| *hour > hour_of(now) - hours) {
             sum += *counts;
         }
@@ -89,17 +89,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_older_than_a_day_is_forgotten() {
-        let mut ledger = Ledger::default();
-        let one = Counts { llm_calls: 1, ..Counts::default() };
+    fn usage_older_than_a_day_is_dropped() {
+        let mut usage = HourlyUsage::default();
+        let one = UsageCounts { llm_calls: 1, ..UsageCounts::default() };
         let start = DateTime::UNIX_EPOCH;
         for hour in 0..48 {
-            ledger.add(start + TimeDelta::hours(hour), one);
-            ledger.add(start + TimeDelta::hours(hour) + TimeDelta::minutes(59), one);
+            usage.add(start + TimeDelta::hours(hour), one);
+            usage.add(start + TimeDelta::hours(hour) + TimeDelta::minutes(59), one);
         }
         let now = start + TimeDelta::hours(47);
-        assert_eq!(ledger.sum(now, 24).llm_calls, 48);
-        assert_eq!(ledger.sum(now, 1).llm_calls, 2);
-        assert_eq!(ledger.0.len(), 24);
+        assert_eq!(usage.sum(now, 24).llm_calls, 48);
+        assert_eq!(usage.sum(now, 1).llm_calls, 2);
+        assert_eq!(usage.0.len(), 24);
     }
 }
