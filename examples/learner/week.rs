@@ -131,84 +131,87 @@ fn plan(config: &WeekConfig, rng: &mut StdRng) -> Plan {
     let end = BEGIN + config.hours * HOUR;
     let mut plan = Plan { symptoms: HashMap::new(), incidents: Vec::new(), bad_model: (3, end - 20 * HOUR, end) };
     for agent in 0..config.agents {
-        let mut add = |kind: usize, from: i64| {
-            let minutes = rng.random_range(20..90);
-            let to = from + minutes * MINUTE;
-            let incident = |rule, signature: &str, from, to| Incident {
-                rule,
-                agent: Some(agent),
-                signature: signature.to_owned(),
-                from,
-                to,
-                is_effect: false,
-            };
-            let symptom = match kind {
-                0 => {
-                    let class = CLASSES[rng.random_range(0..CLASSES.len())];
-                    plan.incidents.push(incident(error_burst::NAME, class, from, to));
-                    // the agent recovers a few answers after the end
-                    plan.incidents.push(incident(recovery::NAME, class, to, to + HOUR));
-                    Symptom::Errors { class }
-                }
-                1 => {
-                    plan.incidents.push(incident(silent::NAME, "", from, to));
-                    Symptom::Silence
-                }
-                _ => {
-                    plan.incidents.push(incident(latency::NAME, "", from, to));
-                    Symptom::Slowness
-                }
-            };
-            plan.symptoms.entry(agent).or_default().push((from, to, symptom));
-        };
         // at most one of each kind, in different thirds of the time, well before the failing model
         let usable = (config.hours - 24) * HOUR;
         for kind in 0..3 {
             if agent % 4 == kind {
                 let slot = usable / 3;
                 let from = BEGIN + slot * i64::try_from(kind).unwrap() + rng_in(agent, kind, slot - 3 * HOUR);
-                add(kind, from);
+                plan.add_symptom(agent, kind, from, rng);
             }
         }
         if agent % 8 == 1 {
-            let from = BEGIN + 30 * HOUR;
-            let (slow_from, to) = (from + 12 * HOUR, end);
-            plan.incidents.push(Incident {
-                rule: drift::NAME,
-                agent: Some(agent),
-                signature: String::new(),
-                from: slow_from,
-                to,
-                is_effect: false,
-            });
-            plan.symptoms.entry(agent).or_default().push((from, to, Symptom::Drift { hourly: 1.02 }));
+            plan.add_drift(agent, end);
         }
     }
-    let (bad, from, to) = plan.bad_model;
-    plan.incidents.push(Incident {
-        rule: sibling::NAME,
-        agent: None,
-        signature: format!("model:{}:worse", MODELS[bad]),
-        from,
-        to,
-        // reported again in the next period
-        is_effect: false,
-    });
-    plan.incidents.push(Incident {
-        rule: shared::NAME,
-        agent: None,
-        signature: format!("{}:model_failed", error_burst::NAME),
-        from,
-        to,
-        is_effect: false,
-    });
-    for agent in (0..config.agents).filter(|agent| agent % MODELS.len() == bad) {
-        for rule in [error_burst::NAME, recovery::NAME] {
-            let signature = String::new();
-            plan.incidents.push(Incident { rule, agent: Some(agent), signature, from, to, is_effect: true });
-        }
-    }
+    plan.add_bad_model(config.agents);
     plan
+}
+
+impl Plan {
+    /// Plants one kind of symptom: 0 failures and their recovery, 1 missing answers, 2 slow answers.
+    fn add_symptom(&mut self, agent: usize, kind: usize, from: i64, rng: &mut StdRng) {
+        let minutes = rng.random_range(20..90);
+        let to = from + minutes * MINUTE;
+        let incident = |rule, signature: &str, from, to| Incident {
+            rule,
+            agent: Some(agent),
+            signature: signature.to_owned(),
+            from,
+            to,
+            is_effect: false,
+        };
+        let symptom = match kind {
+            0 => {
+                let class = CLASSES[rng.random_range(0..CLASSES.len())];
+                self.incidents.push(incident(error_burst::NAME, class, from, to));
+                // the agent recovers a few answers after the end
+                self.incidents.push(incident(recovery::NAME, class, to, to + HOUR));
+                Symptom::Errors { class }
+            }
+            1 => {
+                self.incidents.push(incident(silent::NAME, "", from, to));
+                Symptom::Silence
+            }
+            _ => {
+                self.incidents.push(incident(latency::NAME, "", from, to));
+                Symptom::Slowness
+            }
+        };
+        self.symptoms.entry(agent).or_default().push((from, to, symptom));
+    }
+
+    /// Plants latencies that grow until the end.
+    fn add_drift(&mut self, agent: usize, to: i64) {
+        let from = BEGIN + 30 * HOUR;
+        self.incidents.push(Incident {
+            rule: drift::NAME,
+            agent: Some(agent),
+            signature: String::new(),
+            from: from + 12 * HOUR,
+            to,
+            is_effect: false,
+        });
+        self.symptoms.entry(agent).or_default().push((from, to, Symptom::Drift { hourly: 1.02 }));
+    }
+
+    /// Adds the incidents of the failing model: of the model itself, and their effects on its agents. The first is reported
+    /// again in the next period.
+    fn add_bad_model(&mut self, agents: usize) {
+        let (bad, from, to) = self.bad_model;
+        for (rule, signature) in [
+            (sibling::NAME, format!("model:{}:worse", MODELS[bad])),
+            (shared::NAME, format!("{}:model_failed", error_burst::NAME)),
+        ] {
+            self.incidents.push(Incident { rule, agent: None, signature, from, to, is_effect: false });
+        }
+        for agent in (0..agents).filter(|agent| agent % MODELS.len() == bad) {
+            for rule in [error_burst::NAME, recovery::NAME] {
+                let signature = String::new();
+                self.incidents.push(Incident { rule, agent: Some(agent), signature, from, to, is_effect: true });
+            }
+        }
+    }
 }
 
 /// A random offset within `span` that is independent of the other random numbers.

@@ -109,7 +109,7 @@ impl BaselineRates {
         }
     }
 
-    /// The threshold for an agent with so many `experiences` in the window.
+    /// The threshold for an agent with `experiences` in the window.
     fn threshold(&self, symptom: Symptom<'_>, experiences: f64, config: &RuleConfig) -> Threshold {
         let (min_count, classes) = match symptom {
             Symptom::Failure(_) => (config.error_threshold, self.current.failed.len().max(self.previous.failed.len())),

@@ -16,7 +16,7 @@ use crate::support::wait::until;
 
 pub(super) const DURABLE: &str = "experience-learner-v1";
 
-/// An experience of so many seconds ago.
+/// An experience of one minute ago, plus `number` seconds.
 pub(super) fn experience(agent: &str, number: i64, outcome: &str) -> Value {
     json!({
         "event_id": format!("{agent}-{outcome}-{number}"), "agent_id": agent, "task": "answer", "outcome": outcome,

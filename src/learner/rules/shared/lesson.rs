@@ -40,6 +40,14 @@ fn common_names(affected: &[&AffectedAgent], counts: &AgentCounts) -> Vec<Common
     common
 }
 
+fn problem_text(rule: &str, signature: &str) -> String {
+    match rule {
+        error_burst::NAME => format!("fail again and again with '{signature}'"),
+        silent::NAME => "give no answer again and again".to_owned(),
+        _ => "are slow again and again".to_owned(),
+    }
+}
+
 /// The lesson about the cause of the problem of these agents. None when they are too few of all agents and of those
 /// with a common name.
 pub(super) fn cause_lesson(
@@ -68,11 +76,7 @@ pub(super) fn cause_lesson(
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let problem = match rule.as_str() {
-        error_burst::NAME => format!("fail again and again with '{signature}'"),
-        silent::NAME => "give no answer again and again".to_owned(),
-        _ => "are slow again and again".to_owned(),
-    };
+    let problem = problem_text(rule, signature);
     let advice = if common.is_empty() {
         let all = counts.agents();
         format!("They are {count} of all {all} agents: look at what all of them depend on.")
