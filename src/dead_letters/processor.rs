@@ -18,7 +18,7 @@ pub enum ProcessError {
 /// Processes messages of one kind again. Must be idempotent: a message may have been processed before.
 #[async_trait]
 pub trait Processor: Send + Sync + 'static {
-    /// Name, as in [`FailedMessage::processor`](super::FailedMessage::processor).
+    /// Name, as in the `processor` of failed messages.
     fn name(&self) -> &'static str;
 
     /// Makes one attempt.

@@ -13,8 +13,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::LogError;
-use super::jetstream::entry_of;
-use super::writer::is_not_found;
+use super::jetstream::{entry_of, is_not_found};
 use crate::bus::Connection;
 use crate::model::{Epoch, LogEntry};
 

@@ -24,8 +24,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self as streams, BoxStream};
@@ -257,6 +259,12 @@ impl EventLog for JetStreamLog {
     fn kind(&self) -> &'static str {
         "jetstream"
     }
+}
+
+/// Returns true if the consumer or its stream does not exist.
+pub(super) fn is_not_found(error: &ConsumerErrorKind) -> bool {
+    matches!(error, ConsumerErrorKind::JetStream(error)
+        if matches!(error.error_code(), ErrorCode::CONSUMER_NOT_FOUND | ErrorCode::STREAM_NOT_FOUND))
 }
 
 fn count(results: &[Result<Appended, LogError>]) {

@@ -19,9 +19,7 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{Consumer, pull};
-use async_nats::jetstream::stream::ConsumerErrorKind;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +28,7 @@ pub use processor::HistoryProcessor;
 
 use self::collect::Collector;
 use self::store::BatchWriter;
-use super::jetstream::{LogStream, UnreadableMessages};
+use super::jetstream::{LogStream, UnreadableMessages, is_not_found};
 use super::{JetStreamLog, LogError};
 use crate::dead_letters::DeadLetterQueue;
 use crate::history::History;
@@ -218,12 +216,6 @@ async fn open_consumer(stream: &LogStream, config: &WriterConfig) -> Result<(Con
 
 fn description(epoch: Epoch) -> String {
     format!("Living Map writes the history of log {epoch}")
-}
-
-/// Returns true if the consumer or its stream does not exist.
-pub(super) fn is_not_found(error: &ConsumerErrorKind) -> bool {
-    matches!(error, ConsumerErrorKind::JetStream(error)
-        if matches!(error.error_code(), ErrorCode::CONSUMER_NOT_FOUND | ErrorCode::STREAM_NOT_FOUND))
 }
 
 /// Updates the lag in the status.
