@@ -26,14 +26,14 @@ use crate::stream::{FrameBatch, Replay as ReplayResult, ReplaySource};
 use batch_builder::{BATCH_EVENTS, BatchBuilder, FoldError};
 use folds::{Fold, Folds, Lookup};
 
-/// How far a fold continues beyond the request, in positions and in bytes, since the client will read on.
+/// Distance that a fold continues beyond the request, in positions and in bytes, since the client will read on.
 const AHEAD_EVENTS: u64 = 4 * BATCH_EVENTS;
 const AHEAD_BYTES: usize = 1024 * 1024;
 
-/// How long unused batches and paused folds are kept.
+/// Retention of unused batches and paused folds.
 const IDLE_TTL: Duration = Duration::from_secs(30);
 
-/// How long the oldest position is cached.
+/// Lifetime of the cached oldest position.
 const OLDEST_TTL: Duration = Duration::from_secs(1);
 
 /// How far and how fast replay goes.

@@ -12,7 +12,7 @@ use crate::stream::FrameBatch;
 /// A paused fold is resumed for a position at most this far ahead; for a longer distance there may be a saved state.
 const MAX_RESUME_DISTANCE: u64 = 16 * BATCH_EVENTS;
 
-/// How long a missing entry is assumed to stay missing: it may still be recorded.
+/// Time for which a missing entry is assumed to stay missing. Afterwards it may have been recorded.
 const MISSING_TTL: Duration = Duration::from_mins(1);
 
 /// A running fold.
