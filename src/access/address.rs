@@ -1,4 +1,4 @@
-//! Where a request comes from, and how many of something one address may have.
+//! Client addresses behind proxies, and quotas per address.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Whether an address is in one of them.
+    /// Returns true if an address is in one of the networks.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
@@ -25,8 +25,8 @@ impl FromIterator<IpNet> for Networks {
     }
 }
 
-/// The client's address: the peer's, or, when that is a proxy that is trusted, the last one of `X-Forwarded-For` that is
-/// not. What stands before it was said by the client, and is not believed.
+/// Address of the client: the peer, or, if the peer is a trusted proxy, the last address in `X-Forwarded-For` that is not a
+/// trusted proxy. Addresses before it come from the client and could be forged.
 #[must_use]
 pub fn client_address(peer: IpAddr, forwarded: Option<&str>, proxies: &Networks) -> IpAddr {
     let mut client = peer.to_canonical();
@@ -43,16 +43,16 @@ pub fn client_address(peer: IpAddr, forwarded: Option<&str>, proxies: &Networks)
     client
 }
 
-/// Whom an address stands for where limits are counted: a host with IPv6 has 2^64 addresses, which are one.
+/// Address by which limits are counted. For IPv6 that is the /64 network, since a host has all its 2^64 addresses.
 #[must_use]
-pub fn party(address: IpAddr) -> IpAddr {
+pub fn limit_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
 
-/// How many of something each address has. As many entries as there are things, at most.
+/// A quota of permits for each address, such as connections. Holds no entry for addresses without permits.
 #[derive(Debug, Clone)]
 pub struct AddressQuota {
     max: u32,
@@ -61,44 +61,44 @@ pub struct AddressQuota {
 }
 
 impl AddressQuota {
-    /// At most `max` for each address that is not in `unlimited`.
+    /// A quota of `max` for each address, except those in `unlimited`.
     #[must_use]
     pub fn new(max: u32, unlimited: Networks) -> Self {
         Self { max, unlimited, taken: Arc::default() }
     }
 
-    /// One more for this address; none if it has as many as it may.
+    /// A permit for this address; `None` if its quota is exhausted.
     #[must_use]
     pub fn acquire(&self, address: IpAddr) -> Option<AddressPermit> {
         if self.unlimited.contains(address.to_canonical()) {
             return Some(AddressPermit(None));
         }
-        let party = party(address);
-        let mut taken = self.taken.entry(party).or_insert(0);
+        let key = limit_key(address);
+        let mut taken = self.taken.entry(key).or_insert(0);
         if *taken >= self.max {
             return None;
         }
         *taken += 1;
         drop(taken);
-        Some(AddressPermit(Some((Arc::clone(&self.taken), party))))
+        Some(AddressPermit(Some((Arc::clone(&self.taken), key))))
     }
 }
 
 impl Default for AddressQuota {
-    /// Without a limit.
+    /// No limit.
     fn default() -> Self {
         Self::new(u32::MAX, Networks::default())
     }
 }
 
-/// One of something, given back when dropped.
+/// A permit, released when dropped.
 #[derive(Debug)]
 pub struct AddressPermit(Option<(Arc<DashMap<IpAddr, u32>>, IpAddr)>);
 
 impl Drop for AddressPermit {
     fn drop(&mut self) {
-        let Some((taken, party)) = self.0.take() else { return };
-        if let Entry::Occupied(mut entry) = taken.entry(party) {
+        let Some((taken, key)) = self.0.take() else { return };
+        if let Entry::Occupied(mut entry) = taken.entry(key) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_say_where_a_request_comes_from() {
+    fn only_trusted_proxies_can_forward_an_address() {
         let proxies = networks(&["10.0.0.0/8", "::1/128"]);
         for (peer, forwarded, expected) in [
             ("192.0.2.1", Some("198.51.100.7"), "192.0.2.1"),
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_many_addresses_of_ipv6_are_one_party() {
-        assert_eq!(party(ip("2001:db8:1:2:3::4")), party(ip("2001:db8:1:2:ffff::9")));
-        assert_ne!(party(ip("2001:db8:1:2::4")), party(ip("2001:db8:1:3::4")));
-        assert_eq!(party(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+    fn the_ipv6_addresses_of_a_host_have_one_key() {
+        assert_eq!(limit_key(ip("2001:db8:1:2:3::4")), limit_key(ip("2001:db8:1:2:ffff::9")));
+        assert_ne!(limit_key(ip("2001:db8:1:2::4")), limit_key(ip("2001:db8:1:3::4")));
+        assert_eq!(limit_key(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
     }
 
     #[test]
-    fn each_address_has_its_share_and_gives_it_back() {
+    fn each_address_has_a_quota_and_releases_permits() {
         let quota = AddressQuota::new(2, networks(&["127.0.0.0/8"]));
         let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
         let held: Vec<_> = (0..2).map(|_| quota.acquire(one).unwrap()).collect();
@@ -155,6 +155,6 @@ mod tests {
         drop(held);
         assert!(quota.acquire(one).is_some());
         assert!((0..10).all(|_| quota.acquire(ip("127.0.0.1")).is_some()));
-        assert!(quota.taken.is_empty(), "nothing is remembered of those who left");
+        assert!(quota.taken.is_empty(), "no entry remains without permits");
     }
 }

@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519): whose they are, checked with one secret or with an issuer's public keys.
+//! JSON Web Tokens (RFC 7519), verified with a shared secret or an issuer's public keys.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use super::jwks::{KeySource, Keys};
 use super::{Denied, Identity, InvalidAccess, Role};
 use crate::journal::Journal;
 
-/// A shorter secret can be found by trying (RFC 7518, 3.2).
+/// Minimum length of a secret, in bytes (RFC 7518, section 3.2); a shorter one is open to brute force.
 const MIN_SECRET_BYTES: usize = 32;
 
-/// What tokens are checked with.
+/// Keys that verify tokens.
 #[derive(Clone)]
 pub enum Verification {
-    /// HS256 with this secret, and nothing else.
+    /// HS256 with this secret.
     Secret(String),
-    /// RS256, ES256 or `EdDSA`, as each of the issuer's keys is made for.
+    /// RS256, ES256, or `EdDSA`, as each of the issuer's keys specifies.
     Keys {
-        /// Where they are.
+        /// Location of the keys.
         source: KeySource,
-        /// How often they are read anew.
+        /// Interval of fetches.
         refresh: Duration,
     },
 }
@@ -53,30 +53,30 @@ impl std::fmt::Debug for JwtConfig {
     }
 }
 
-/// Checks tokens.
+/// Verifies tokens.
 pub struct Jwt {
-    with: With,
-    /// All but the algorithm.
+    verifier: Verifier,
+    /// Validation of the claims, without the algorithm.
     rules: Validation,
     leeway: Duration,
     role_claim: String,
 }
 
-enum With {
+enum Verifier {
     Secret(DecodingKey),
     Keys(Keys),
 }
 
 impl Jwt {
-    /// Gets ready.
+    /// Reads the keys if they are in a file.
     ///
     /// # Errors
-    /// A secret that can be guessed, a file of keys that cannot be read.
+    /// The secret is too short, or the file of keys cannot be used.
     pub fn new(config: JwtConfig, journal: Journal) -> Result<Self, InvalidAccess> {
-        let with = match config.verification {
+        let verifier = match config.verification {
             Verification::Secret(secret) if secret.len() < MIN_SECRET_BYTES => return Err(InvalidAccess::ShortSecret),
-            Verification::Secret(secret) => With::Secret(DecodingKey::from_secret(secret.as_bytes())),
-            Verification::Keys { source, refresh } => With::Keys(Keys::new(source, refresh, journal)?),
+            Verification::Secret(secret) => Verifier::Secret(DecodingKey::from_secret(secret.as_bytes())),
+            Verification::Keys { source, refresh } => Verifier::Keys(Keys::new(source, refresh, journal)?),
         };
         let mut required = vec!["exp"];
         let mut rules = Validation {
@@ -94,37 +94,37 @@ impl Jwt {
             required.push("iss");
         }
         rules.set_required_spec_claims(&required);
-        Ok(Self { with, rules, leeway: config.leeway, role_claim: config.role_claim })
+        Ok(Self { verifier, rules, leeway: config.leeway, role_claim: config.role_claim })
     }
 
-    /// The issuer's keys, if that is what tokens are checked with.
+    /// The issuer's keys; `None` with a shared secret.
     pub const fn keys(&self) -> Option<&Keys> {
-        match &self.with {
-            With::Secret(_) => None,
-            With::Keys(keys) => Some(keys),
+        match &self.verifier {
+            Verifier::Secret(_) => None,
+            Verifier::Keys(keys) => Some(keys),
         }
     }
 
-    /// Whose token it is.
+    /// Verifies a token and returns its identity.
     ///
     /// # Errors
-    /// Why it is not taken.
+    /// The reason for the rejection.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, Denied> {
         let header = decode_header(token).map_err(|_| Denied::Malformed)?;
-        let claims = match &self.with {
-            With::Secret(key) => self.claims(token, key, Algorithm::HS256)?,
-            With::Keys(keys) => {
+        let claims = match &self.verifier {
+            Verifier::Secret(key) => self.claims(token, key, Algorithm::HS256)?,
+            Verifier::Keys(keys) => {
                 let key = keys.find(header.kid.as_deref(), header.alg).await?;
-                // the key's algorithm, not the token's: what a key is made for is not up to whoever made the token
+                // the key's algorithm, not the one that the token claims
                 self.claims(token, &key.decoding, key.algorithm)?
             }
         };
         let role = role(&claims, &self.role_claim).ok_or(Denied::NoRole)?;
         let end = claims.get("exp").and_then(Value::as_f64).ok_or(Denied::Malformed)?;
-        #[expect(clippy::cast_possible_truncation, reason = "a time beyond what a date holds has none")]
+        #[expect(clippy::cast_possible_truncation, reason = "a time out of range becomes the latest date")]
         let end = DateTime::from_timestamp(end as i64, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let expires_at = end.checked_add_signed(chrono::TimeDelta::from_std(self.leeway).unwrap_or_default());
-        // the library takes it until the second is over; a stream that it opens would end at once (RFC 7519, 4.1.4)
+        // the library accepts a token until the end of its last second (RFC 7519, 4.1.4); its stream would end at once
         if expires_at.is_some_and(|end| end <= Utc::now()) {
             return Err(Denied::Expired);
         }
@@ -138,16 +138,16 @@ impl Jwt {
         decode::<Map<String, Value>>(token, key, &rules).map(|token| token.claims).map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => Denied::Expired,
             ErrorKind::ImmatureSignature => Denied::NotYet,
-            ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => Denied::WrongRecipient,
-            ErrorKind::MissingRequiredClaim(claim) if claim != "exp" => Denied::WrongRecipient,
+            ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => Denied::WrongIssuerOrAudience,
+            ErrorKind::MissingRequiredClaim(claim) if claim != "exp" => Denied::WrongIssuerOrAudience,
             ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => Denied::Unknown,
             _ => Denied::Malformed,
         })
     }
 }
 
-/// The highest role that a claim gives: a text, texts separated by blanks, or a list of texts. What is no role of ours is
-/// passed over: an issuer has roles for others too.
+/// Highest role in a claim: a string, strings separated by spaces, or a list of strings. Other values are skipped, since an
+/// issuer may have roles for other services.
 fn role(claims: &Map<String, Value>, claim: &str) -> Option<Role> {
     let value = claims.get(claim).or_else(|| {
         let (first, rest) = claim.split_once('.')?;

@@ -1,8 +1,8 @@
-//! Who somebody is, and what they may do: API tokens, JSON Web Tokens, and tickets for a stream.
+//! Authentication: API tokens, JSON Web Tokens, and tickets for streams.
 //!
-//! This room reads credentials and says whose they are. Which route wants which role is `http`'s; when a stream ends
-//! because a token did, `stream`'s. Nothing here keeps or shows a token: only hashes, public keys and one secret, which has
-//! no `Debug` form.
+//! This module verifies credentials and returns identities. `http` defines which role a route requires, and `stream` ends
+//! a stream when its token expires. No token is stored or logged: the module holds only hashes, public keys, and one
+//! secret, which has no `Debug` output.
 
 pub mod address;
 pub mod rate;
@@ -30,19 +30,19 @@ use jwks::Keys;
 use jwt::Jwt;
 use ticket::Tickets;
 
-/// The longest credential that is looked at, in bytes. RS256 tokens of common issuers have one to three thousand.
+/// Maximum length of a credential, in bytes. RS256 tokens of common issuers have 1,000 to 3,000.
 const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
-/// The longest name of somebody, in bytes; the rest is cut off.
+/// Maximum length of an identity's name, in bytes; longer ones are truncated.
 const MAX_NAME_BYTES: usize = 128;
 
-/// Somebody who showed a credential.
+/// Identity that a credential proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The API token's name, or the JSON Web Token's subject.
+    /// Name of the API token, or subject of the JSON Web Token.
     pub name: Arc<str>,
-    /// What they may do.
+    /// Role.
     pub role: Role,
-    /// Until when; none for API tokens, which are good until they are taken out.
+    /// Expiry; `None` for API tokens, which are valid until they are removed from the configuration.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -52,17 +52,17 @@ impl Identity {
     }
 }
 
-/// Who sent a request, where that is asked at all.
+/// Sender of a request, if the server requires tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
-    /// Somebody without a credential, on a route that takes them.
+    /// A request without a credential, on a route that does not require one.
     Anonymous,
-    /// Somebody known.
+    /// An authenticated request.
     Known(Identity),
 }
 
 impl Caller {
-    /// Who it is, if that is known.
+    /// Identity of an authenticated request.
     #[must_use]
     pub const fn identity(&self) -> Option<&Identity> {
         match self {
@@ -72,40 +72,40 @@ impl Caller {
     }
 }
 
-/// Why a credential is not taken. What it says is for whoever sent it, and never has the credential in it.
+/// Reason for the rejection of a credential. The message is sent to the client and does not contain the credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// None was sent.
-    #[error("expected 'Authorization: Bearer …' with a token of this server")]
+    /// The request has no credential.
+    #[error("expected the header 'Authorization: Bearer …' with a token for this server")]
     Missing,
-    /// What was sent is none.
-    #[error("the token cannot be read")]
+    /// The credential has an invalid format.
+    #[error("the token is malformed")]
     Malformed,
-    /// Nobody here made it.
-    #[error("the token is not known, or its signature is not right")]
+    /// Unknown token, or invalid signature.
+    #[error("the token is unknown or its signature is invalid")]
     Unknown,
-    /// It was good.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// It will be good.
+    /// The token's `nbf` is in the future.
     #[error("the token is not valid yet")]
     NotYet,
-    /// It is for somebody else, or of somebody else.
-    #[error("the token is not for this server: its audience or issuer is another")]
-    WrongRecipient,
-    /// It says who somebody is, not what they may do here.
-    #[error("the token gives no role here")]
+    /// Wrong audience or issuer.
+    #[error("the token is not for this server: its audience or issuer does not match")]
+    WrongIssuerOrAudience,
+    /// The token is valid but has no role of this server.
+    #[error("the token has no role of this server")]
     NoRole,
-    /// The ticket was used before, is too old, or is none.
-    #[error("the ticket is not known, was used already, or has expired; get another one")]
+    /// The ticket is invalid, used, or expired.
+    #[error("the ticket is invalid, was used already, or has expired; request a new one")]
     Ticket,
-    /// The issuer's keys are away.
-    #[error("the keys that tokens are checked with are not available right now")]
+    /// The issuer's keys could not be fetched yet.
+    #[error("the keys that verify tokens are unavailable")]
     KeysUnavailable,
 }
 
 impl Denied {
-    /// Its name in metrics.
+    /// Label in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -114,7 +114,7 @@ impl Denied {
             Self::Unknown => "unknown",
             Self::Expired => "expired",
             Self::NotYet => "not_yet",
-            Self::WrongRecipient => "elsewhere",
+            Self::WrongIssuerOrAudience => "elsewhere",
             Self::NoRole => "no_role",
             Self::Ticket => "ticket",
             Self::KeysUnavailable => "keys_away",
@@ -122,79 +122,79 @@ impl Denied {
     }
 }
 
-/// What tokens are taken.
+/// Authentication scheme.
 #[derive(Debug)]
 pub enum Scheme {
-    /// Those of a list.
+    /// API tokens of a list.
     Tokens(Tokens),
-    /// Those that an issuer has signed.
+    /// JSON Web Tokens.
     Jwt(JwtConfig),
 }
 
-/// Why tokens could not be checked with what was set.
+/// Invalid configuration of the authentication scheme.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidAccess {
-    /// The secret can be guessed.
+    /// The secret is too short.
     #[error("expected a secret of at least 32 bytes")]
     ShortSecret,
-    /// The keys cannot be read.
+    /// The keys cannot be used.
     #[error("{0}")]
     Keys(String),
 }
 
-/// Knows credentials. Cheap to clone.
+/// Verifies credentials and issues tickets. Cheap to clone.
 #[derive(Clone)]
-pub struct Access(Arc<Inner>);
+pub struct Access(Arc<AccessInner>);
 
-struct Inner {
-    checked: Checked,
+struct AccessInner {
+    verifier: TokenVerifier,
     tickets: Tickets,
 }
 
-enum Checked {
+enum TokenVerifier {
     Tokens(Tokens),
     Jwt(Box<Jwt>),
 }
 
 impl Access {
-    /// Gets ready; a file of keys is read, keys of an address are not fetched yet.
+    /// Reads the keys if they are in a file. [`Access::keep_keys`] fetches those of a URL.
     ///
     /// # Errors
-    /// What was set cannot work.
+    /// The configuration is invalid.
     pub fn new(scheme: Scheme, tickets: TicketConfig, journal: Journal) -> Result<Self, InvalidAccess> {
-        let checked = match scheme {
-            Scheme::Tokens(tokens) => Checked::Tokens(tokens),
-            Scheme::Jwt(config) => Checked::Jwt(Box::new(Jwt::new(config, journal)?)),
+        let verifier = match scheme {
+            Scheme::Tokens(tokens) => TokenVerifier::Tokens(tokens),
+            Scheme::Jwt(config) => TokenVerifier::Jwt(Box::new(Jwt::new(config, journal)?)),
         };
-        Ok(Self(Arc::new(Inner { checked, tickets: Tickets::new(tickets) })))
+        Ok(Self(Arc::new(AccessInner { verifier, tickets: Tickets::new(tickets) })))
     }
 
-    /// Whose token it is.
+    /// Verifies a token and returns its identity.
     ///
     /// # Errors
-    /// Why it is not taken.
+    /// The reason for the rejection.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, Denied> {
         if token.is_empty() || token.len() > MAX_CREDENTIAL_BYTES {
             return Err(Denied::Malformed);
         }
-        match &self.0.checked {
-            Checked::Tokens(tokens) => tokens.find(token).ok_or(Denied::Unknown),
-            Checked::Jwt(jwt) => jwt.authenticate(token).await,
+        match &self.0.verifier {
+            TokenVerifier::Tokens(tokens) => tokens.find(token).ok_or(Denied::Unknown),
+            TokenVerifier::Jwt(jwt) => jwt.authenticate(token).await,
         }
     }
 
-    /// A ticket for somebody, good for one stream that begins soon.
+    /// Issues a ticket for one stream.
     ///
     /// # Errors
-    /// As many are outstanding as there may be; when the next one ends.
+    /// Too many tickets are outstanding; returns the time until the next one expires.
     pub fn ticket(&self, identity: &Identity) -> Result<Ticket, Duration> {
         self.0.tickets.issue(identity, Utc::now())
     }
 
-    /// Whose ticket it is; it is used up by that.
+    /// Verifies a ticket and returns its identity. A ticket can be redeemed once.
     ///
     /// # Errors
-    /// Why it is not taken.
+    /// The reason for the rejection.
     pub fn redeem(&self, ticket: &str) -> Result<Identity, Denied> {
         if ticket.len() > MAX_CREDENTIAL_BYTES {
             return Err(Denied::Ticket);
@@ -202,24 +202,24 @@ impl Access {
         self.0.tickets.redeem(ticket, Utc::now())
     }
 
-    /// How the issuer's keys are; none where there are none to fetch.
+    /// Status of the issuer's keys; `None` if the scheme has none.
     #[must_use]
     pub fn keys(&self) -> Option<KeysStatus> {
-        self.keyring().map(Keys::status)
+        self.issuer_keys().map(Keys::status)
     }
 
-    /// Keeps the issuer's keys current until `stop`.
+    /// Fetches the issuer's keys periodically until `stop`.
     pub async fn keep_keys(self, stop: tokio_util::sync::CancellationToken) {
-        match self.keyring() {
-            Some(keys) => keys.keep(stop).await,
+        match self.issuer_keys() {
+            Some(keys) => keys.run(stop).await,
             None => stop.cancelled().await,
         }
     }
 
-    fn keyring(&self) -> Option<&Keys> {
-        match &self.0.checked {
-            Checked::Tokens(_) => None,
-            Checked::Jwt(jwt) => jwt.keys(),
+    fn issuer_keys(&self) -> Option<&Keys> {
+        match &self.0.verifier {
+            TokenVerifier::Tokens(_) => None,
+            TokenVerifier::Jwt(jwt) => jwt.keys(),
         }
     }
 }

@@ -1,40 +1,40 @@
-//! How often somebody may do something: the generic cell rate algorithm over a table of fixed size.
+//! Rate limiter: the generic cell rate algorithm (GCRA) over a table of fixed size.
 //!
-//! A table of keys would grow with them and had to be swept. Here each key has two cells of a table, found by hashes that
-//! nobody outside knows, and is refused only when both say so. Two keys that share a cell are harmless as long as one of
-//! them has its other cell to itself; with a thousand busy keys about one in a thousand meets another one in both.
+//! A map of keys would grow and need cleanup. Instead, each key has two cells of a table, selected by two secret hashes, and
+//! is rejected only if both cells are exhausted. Keys that share one cell do not affect each other as long as their other
+//! cells differ; with 1,000 busy keys about one in 1,000 shares both cells with other keys.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Cells of a table: half a mebibyte.
+/// Number of cells: 512 KiB.
 const CELLS: usize = 1 << 16;
 
-/// A rate: so many in a time, and so many at once after a rest.
+/// A rate limit with a burst.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// A second. Must be positive.
+    /// Operations per second. Must be positive.
     pub per_second: f64,
-    /// At once; at least 1.
+    /// Operations at once after a pause; at least 1.
     pub burst: u32,
 }
 
-/// Who does it how often.
+/// Rate limiter over keys.
 #[derive(Debug)]
 pub struct Limiter {
-    /// Nanoseconds since `start` at which a key would be rested again.
+    /// Theoretical arrival time of GCRA: nanoseconds since `start` at which the cell is fully replenished.
     cells: Box<[AtomicU64]>,
     hashes: [RandomState; 2],
     start: Instant,
-    /// Nanoseconds that one costs.
+    /// Nanoseconds per operation.
     cost: u64,
-    /// Nanoseconds that may be owed.
+    /// Burst tolerance in nanoseconds.
     credit: u64,
 }
 
 impl Limiter {
-    /// Nobody has done anything yet.
+    /// A limiter without any operation counted.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         let cost = Duration::from_secs_f64(1.0 / rate.per_second.max(1e-6)).as_nanos();
@@ -48,18 +48,18 @@ impl Limiter {
         }
     }
 
-    /// Whether `key` may do `count` more, which are noted then.
+    /// Counts `count` operations of `key`, if the limit permits all of them.
     ///
     /// # Errors
-    /// How long to wait. More than fit at once are never allowed.
+    /// The time to wait. A `count` above the burst is never permitted.
     pub fn take(&self, key: &impl Hash, count: u32) -> Result<(), Duration> {
         self.take_at(key, count, self.start.elapsed())
     }
 
-    /// Whether `key` may do one more, without noting it.
+    /// Checks whether the limit permits one more operation of `key`, without counting it.
     ///
     /// # Errors
-    /// How long to wait.
+    /// The time to wait.
     pub fn check(&self, key: &impl Hash) -> Result<(), Duration> {
         let now = nanoseconds(self.start.elapsed());
         self.wait(self.cells_of(key), self.cost, now)
@@ -70,17 +70,17 @@ impl Limiter {
         let cells = self.cells_of(key);
         self.wait(cells, price, now)?;
         for cell in cells {
-            // never beyond what may be owed: a neighbour's excess must not cost more than a full cell
-            let add = |rested: u64| Some(rested.max(now).saturating_add(price).min(now.saturating_add(self.credit)));
+            // capped at the burst: keys that share the cell cannot push it beyond exhaustion
+            let add = |full: u64| Some(full.max(now).saturating_add(price).min(now.saturating_add(self.credit)));
             let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         }
         Ok(())
     }
 
-    /// The shorter wait of the two cells.
+    /// The shorter one of both cells' waiting times.
     fn wait(&self, cells: [&AtomicU64; 2], price: u64, now: u64) -> Result<(), Duration> {
-        let rested = cells.map(|cell| cell.load(Ordering::Relaxed)).into_iter().min().unwrap_or(0).max(now);
-        match rested.saturating_add(price).saturating_sub(now).saturating_sub(self.credit) {
+        let full = cells.map(|cell| cell.load(Ordering::Relaxed)).into_iter().min().unwrap_or(0).max(now);
+        match full.saturating_add(price).saturating_sub(now).saturating_sub(self.credit) {
             0 => Ok(()),
             wait => Err(Duration::from_nanos(wait)),
         }
@@ -88,9 +88,9 @@ impl Limiter {
 
     fn cells_of(&self, key: &impl Hash) -> [&AtomicU64; 2] {
         self.hashes.each_ref().map(|hash| {
-            #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash will do")]
-            let place = hash.hash_one(key) as usize % CELLS;
-            &self.cells[place]
+            #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are random")]
+            let index = hash.hash_one(key) as usize % CELLS;
+            &self.cells[index]
         })
     }
 }
@@ -116,18 +116,18 @@ mod tests {
         assert_eq!(limiter.take_at(&"a", 1, at(0)), Err(Duration::from_millis(100)));
         assert_eq!(limiter.take_at(&"a", 1, at(60)), Err(Duration::from_millis(40)));
         assert_eq!(limiter.take_at(&"a", 1, at(100)), Ok(()));
-        assert_eq!(limiter.take_at(&"a", 1, at(100)), Err(Duration::from_millis(100)), "a refusal costs nothing");
-        assert_eq!(limiter.take_at(&"b", 3, at(100)), Ok(()), "others are others");
-        assert_eq!(limiter.take_at(&"a", 3, at(10_000)), Ok(()), "rested");
-        assert_eq!(limiter.take_at(&"c", 4, at(10_000)), Err(Duration::from_millis(100)), "never so many at once");
+        assert_eq!(limiter.take_at(&"a", 1, at(100)), Err(Duration::from_millis(100)), "a rejection is not counted");
+        assert_eq!(limiter.take_at(&"b", 3, at(100)), Ok(()), "keys are independent");
+        assert_eq!(limiter.take_at(&"a", 3, at(10_000)), Ok(()), "replenished");
+        assert_eq!(limiter.take_at(&"c", 4, at(10_000)), Err(Duration::from_millis(100)), "more than the burst");
     }
 
     #[test]
-    fn ten_thousand_keys_do_not_get_in_each_others_way() {
+    fn ten_thousand_keys_rarely_affect_each_other() {
         let limiter = Limiter::new(Rate { per_second: 1.0, burst: 2 });
-        let refused = (0..10_000).filter(|key| (0..2).any(|_| limiter.take_at(key, 1, at(0)).is_err()));
-        // two full cells of 65,536 that hold 20,000 entries: less than one in ten, by far
-        let refused = refused.count();
-        assert!(refused < 1_000, "{refused} of 10,000 were refused for what others did");
+        let rejected = (0..10_000).filter(|key| (0..2).any(|_| limiter.take_at(key, 1, at(0)).is_err()));
+        // 20,000 entries in 65,536 cells: far less than one key in ten finds both its cells exhausted
+        let rejected = rejected.count();
+        assert!(rejected < 1_000, "{rejected} of 10,000 were rejected because of other keys");
     }
 }

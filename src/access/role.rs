@@ -1,28 +1,28 @@
-//! What somebody may do.
+//! Roles.
 
 use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
 
-/// What somebody may do. Each role may do all that those before it may.
+/// A role. Each role includes the permissions of the roles before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum Role {
-    /// Reads everything: the map, its past, the stream, errors, metrics
+    /// Reads everything: the map, history, streams, errors, metrics
     Viewer,
-    /// Tells what happens: publishes events
+    /// Also publishes events
     Publisher,
-    /// Runs the network: acts on what the server found or could not do
+    /// Also operates the network: handles alerts, lessons, and dead letters
     Operator,
-    /// Runs the server: rewrites what it keeps
+    /// Also administers the server: changes its stored data
     Admin,
 }
 
 impl Role {
-    /// From the least to the most.
+    /// All roles in ascending order.
     pub const ALL: [Self; 4] = [Self::Viewer, Self::Publisher, Self::Operator, Self::Admin];
 
-    /// Its name in tokens, settings and documents.
+    /// Name in tokens, settings, and documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A word that is no role.
+/// Not a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected viewer, publisher, operator or admin")]
 pub struct UnknownRole;

@@ -1,9 +1,9 @@
-//! Tickets: what a browser gives in place of a token when it opens a stream, since it cannot set a header there and a
-//! token in an address ends in logs.
+//! Tickets, which replace tokens when a browser opens a stream: browsers cannot set a header there, and a token in a URL
+//! would end up in logs.
 //!
-//! A ticket says itself whose it is, until when, and is signed, so that any server with the same key knows it. That it was
-//! used is remembered by the server that took it: on several servers with one key, somebody who steals a ticket could
-//! use it once on each of the others, within its 30 seconds.
+//! A ticket contains its identity and expiry and is signed, so that every replica with the same key can verify it. Only the
+//! replica that redeems a ticket remembers that: a stolen ticket could be used once on each other replica with the same
+//! key, within its 30 seconds.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Mutex;
@@ -16,12 +16,12 @@ use chrono::{DateTime, Utc};
 
 use super::{Denied, Identity, Role};
 
-/// How long a ticket is good for.
+/// Validity of a ticket.
 pub const LIFETIME: Duration = Duration::from_secs(30);
 
 const ID_BYTES: usize = 16;
 const SIGNATURE_BYTES: usize = 32;
-/// Id, end, role, the identity's end.
+/// Id, expiry, role, and expiry of the identity.
 const HEAD_BYTES: usize = ID_BYTES + 8 + 1 + 8;
 
 /// How tickets are made.
@@ -42,31 +42,31 @@ impl Default for TicketConfig {
 /// A ticket.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// What goes into `?ticket=`.
+    /// Value of the `ticket` query parameter.
     pub text: String,
-    /// Until when it can be used.
+    /// Expiry.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Makes and takes tickets.
+/// Issues and redeems tickets.
 pub struct Tickets {
     key: hmac::Key,
     max: usize,
     state: Mutex<State>,
 }
 
-/// Times are unix seconds.
+/// Tickets in use. Times are Unix seconds.
 #[derive(Default)]
 struct State {
-    /// When those that were issued end, in order.
+    /// Expiry of issued tickets, ascending.
     issued: VecDeque<i64>,
     used: HashSet<[u8; ID_BYTES]>,
-    /// When those that were used can be forgotten, in order of their use.
+    /// Expiry of redeemed tickets, in the order of redemption.
     used_until: VecDeque<(i64, [u8; ID_BYTES])>,
 }
 
 impl State {
-    fn forget_until(&mut self, now: i64) {
+    fn remove_expired(&mut self, now: i64) {
         while self.issued.front().is_some_and(|end| *end < now) {
             self.issued.pop_front();
         }
@@ -78,7 +78,7 @@ impl State {
 }
 
 impl Tickets {
-    /// None outstanding.
+    /// No tickets issued.
     pub fn new(config: TicketConfig) -> Self {
         let key = match config.key {
             Some(text) => hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()),
@@ -87,16 +87,16 @@ impl Tickets {
         Self { key, max: config.max, state: Mutex::default() }
     }
 
-    /// A ticket for `identity`.
+    /// Issues a ticket for `identity`.
     ///
     /// # Errors
-    /// When there is room for the next one.
+    /// The maximum is reached; returns the time until the next one expires.
     pub fn issue(&self, identity: &Identity, now: DateTime<Utc>) -> Result<Ticket, Duration> {
         let expires_at = now + LIFETIME;
         let end = expires_at.timestamp();
         {
             let mut state = self.lock();
-            state.forget_until(now.timestamp());
+            state.remove_expired(now.timestamp());
             if state.issued.len() >= self.max {
                 let wait = state.issued.front().map_or(1, |first| first + 1 - now.timestamp());
                 return Err(Duration::from_secs(u64::try_from(wait).unwrap_or(1).max(1)));
@@ -114,10 +114,10 @@ impl Tickets {
         Ok(Ticket { text: BASE64_URL_SAFE_NO_PAD.encode(bytes), expires_at })
     }
 
-    /// Whose ticket it is. From then on it is used.
+    /// Verifies a ticket, marks it as used, and returns its identity.
     ///
     /// # Errors
-    /// It is none, or not any more.
+    /// The ticket is invalid, used, or expired.
     pub fn redeem(&self, ticket: &str, now: DateTime<Utc>) -> Result<Identity, Denied> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(ticket).map_err(|_| Denied::Ticket)?;
         let content = bytes.len().checked_sub(SIGNATURE_BYTES).filter(|content| *content > HEAD_BYTES);
@@ -125,12 +125,12 @@ impl Tickets {
         hmac::verify(&self.key, content, signature).map_err(|_| Denied::Ticket)?;
         let read = Content::read(content).ok_or(Denied::Ticket)?;
         let seconds = now.timestamp();
-        // a server whose clock is ahead of this one's made it; one from further in the future is not good for longer
+        // an expiry beyond now + LIFETIME is accepted: the clock of the issuing replica may be ahead
         if read.end < seconds || read.identity.expires_at.is_some_and(|end| end <= now) {
             return Err(Denied::Ticket);
         }
         let mut state = self.lock();
-        state.forget_until(seconds);
+        state.remove_expired(seconds);
         if state.used.len() >= self.max || !state.used.insert(read.id) {
             return Err(Denied::Ticket);
         }
@@ -185,11 +185,11 @@ mod tests {
     }
 
     fn shared(max: usize) -> Tickets {
-        Tickets::new(TicketConfig { key: Some("one key for all".into()), max })
+        Tickets::new(TicketConfig { key: Some("a key of all replicas".into()), max })
     }
 
     #[test]
-    fn a_ticket_is_good_once_and_for_30_seconds() {
+    fn a_ticket_is_valid_once_and_for_30_seconds() {
         let tickets = Tickets::new(TicketConfig::default());
         let ticket = tickets.issue(&sofia(), now()).unwrap();
         assert_eq!(tickets.redeem(&ticket.text, now() + LIFETIME), Ok(sofia()));
@@ -199,30 +199,30 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_does_not_outlive_the_token_it_was_got_with() {
+    fn a_ticket_does_not_outlive_its_token() {
         let tickets = shared(10);
         let ticket = tickets.issue(&Identity { expires_at: Some(now() + Duration::from_secs(5)), ..sofia() }, now());
         assert_eq!(tickets.redeem(&ticket.unwrap().text, now() + Duration::from_secs(6)), Err(Denied::Ticket));
     }
 
     #[test]
-    fn servers_with_one_key_take_each_others_tickets_and_no_others() {
-        let (one, other, stranger) = (shared(10), shared(10), Tickets::new(TicketConfig::default()));
+    fn replicas_with_one_key_redeem_each_others_tickets() {
+        let (one, other, other_key) = (shared(10), shared(10), Tickets::new(TicketConfig::default()));
         let ticket = one.issue(&sofia(), now()).unwrap().text;
-        assert_eq!(stranger.redeem(&ticket, now()), Err(Denied::Ticket));
+        assert_eq!(other_key.redeem(&ticket, now()), Err(Denied::Ticket));
         assert_eq!(other.redeem(&ticket, now()), Ok(sofia()));
         assert_eq!(other.redeem(&ticket, now()), Err(Denied::Ticket));
     }
 
     #[test]
-    fn a_changed_ticket_is_none() {
+    fn a_modified_ticket_is_rejected() {
         let tickets = shared(10);
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(tickets.issue(&sofia(), now()).unwrap().text).unwrap();
-        for place in 0..bytes.len() {
+        for index in 0..bytes.len() {
             let mut changed = bytes.clone();
-            changed[place] ^= 1;
+            changed[index] ^= 1;
             let text = BASE64_URL_SAFE_NO_PAD.encode(changed);
-            assert_eq!(tickets.redeem(&text, now()), Err(Denied::Ticket), "byte {place}");
+            assert_eq!(tickets.redeem(&text, now()), Err(Denied::Ticket), "byte {index}");
         }
         for text in ["", "x", "ticket", &"A".repeat(80)] {
             assert_eq!(tickets.redeem(text, now()), Err(Denied::Ticket));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_passes() {
+    fn remembered_tickets_are_bounded_and_expire() {
         let tickets = shared(2);
         let first = tickets.issue(&sofia(), now()).unwrap();
         tickets.issue(&sofia(), now()).unwrap();

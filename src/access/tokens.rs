@@ -1,4 +1,4 @@
-//! API tokens: random texts, of which only the hash is kept.
+//! API tokens: random strings of which only the hashes are stored.
 
 use std::fmt::Write;
 
@@ -9,72 +9,72 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::{Identity, Role};
 
-/// The most tokens: each is compared with each that comes, so that the time tells nothing.
+/// Maximum number of tokens. Each request compares all of them in constant time, to prevent timing attacks.
 const MAX_TOKENS: usize = 1_000;
-/// What a token begins with, so that scanners of repositories and logs know it.
+/// Prefix of every token, by which secret scanners recognize it.
 const PREFIX: &str = "lm_";
-/// Random bytes of a token: as hard to guess as an AES key, which is why a plain hash will do.
+/// Random bytes of a token: 256 bits of entropy, so that a plain hash without salt is safe.
 const RANDOM_BYTES: usize = 32;
 const HASH_BYTES: usize = 32;
 
-/// A list of tokens that cannot be used. It names the line, never what is in it: that may be a token.
+/// Invalid list of tokens. Names the line without its content, which may be a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTokens {
-    /// A line that is none.
+    /// Invalid line.
     #[error("line {line}: {expected}; `living-map token` prints one")]
     Line {
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// What it should have been.
+        /// Expected content.
         expected: &'static str,
     },
-    /// More than one.
-    #[error("line {0}: the name is there already")]
-    Twice(usize),
-    /// More than can be compared with each request.
+    /// Duplicate name.
+    #[error("line {0}: an earlier line has the same name")]
+    Duplicate(usize),
+    /// Too many tokens.
     #[error("expected at most {MAX_TOKENS} tokens")]
     TooMany,
-    /// Nobody could come in.
-    #[error("expected at least one token; `living-map token` makes one")]
+    /// No token.
+    #[error("expected at least one token; `living-map token` creates one")]
     None,
 }
 
-struct Known {
+struct StoredToken {
     identity: Identity,
     hash: [u8; HASH_BYTES],
 }
 
-/// The tokens that are known.
-pub struct Tokens(Vec<Known>);
+/// Accepted tokens.
+pub struct Tokens(Vec<StoredToken>);
 
 impl Tokens {
-    /// Reads lines of `name:role:sha256`, the hash in hexadecimal. Empty ones and those that begin with `#` are passed over.
+    /// Parses lines of `name:role:sha256` with a hexadecimal hash. Empty lines and lines starting with `#` are skipped.
     ///
     /// # Errors
-    /// The line that is wrong.
+    /// The number of the invalid line.
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidTokens> {
-        let mut known: Vec<Known> = Vec::new();
+        let mut known: Vec<StoredToken> = Vec::new();
         for (index, line) in lines.into_iter().enumerate() {
             let (text, line) = (line.trim(), index + 1);
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            let wrong = |expected| InvalidTokens::Line { line, expected };
+            let invalid = |expected| InvalidTokens::Line { line, expected };
             let mut parts = text.rsplitn(3, ':');
             let (Some(hash), Some(role), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-                return Err(wrong("expected name:role:sha256"));
+                return Err(invalid("expected name:role:sha256"));
             };
             let role: Role =
-                role.parse().map_err(|_| wrong("expected the role viewer, publisher, operator or admin"))?;
-            let hash = read_hash(hash).ok_or_else(|| wrong("expected the hash as 64 hexadecimal digits"))?;
+                role.parse().map_err(|_| invalid("expected the role viewer, publisher, operator or admin"))?;
+            let hash = read_hash(hash).ok_or_else(|| invalid("expected the hash as 64 hexadecimal digits"))?;
             if name.is_empty() || name.chars().any(char::is_control) {
-                return Err(wrong("expected a name before the first colon"));
+                return Err(invalid("expected a name before the first colon"));
             }
             let identity = Identity::new(name, role, None);
             if known.iter().any(|other| other.identity.name == identity.name) {
-                return Err(InvalidTokens::Twice(line));
+                return Err(InvalidTokens::Duplicate(line));
             }
-            known.push(Known { identity, hash });
+            known.push(StoredToken { identity, hash });
         }
         match known.len() {
             0 => Err(InvalidTokens::None),
@@ -83,7 +83,7 @@ impl Tokens {
         }
     }
 
-    /// Whose token it is. Takes as long for any that is not known.
+    /// Identity of a token. Takes constant time.
     #[must_use]
     pub fn find(&self, token: &str) -> Option<Identity> {
         let hash = digest(&SHA256, token.as_bytes());
@@ -115,19 +115,19 @@ fn read_hash(text: &str) -> Option<[u8; HASH_BYTES]> {
     Some(hash)
 }
 
-/// A token that was just made.
+/// A new token.
 pub struct NewToken {
-    /// What its owner sends.
+    /// The token, for its owner.
     pub token: String,
-    /// What the server is told.
+    /// Line with its hash, for the server's configuration.
     pub line: String,
 }
 
 impl NewToken {
-    /// Makes one.
+    /// Generates a token.
     ///
     /// # Errors
-    /// The name cannot be in a line.
+    /// The name contains characters that a line cannot have.
     pub fn make(name: &str, role: Role) -> Result<Self, &'static str> {
         if name.is_empty()
             || name.chars().any(|c| c.is_control() || matches!(c, ':' | ',' | '#'))
@@ -141,7 +141,7 @@ impl NewToken {
         let hash = digest(&SHA256, token.as_bytes());
         let mut line = format!("{name}:{role}:");
         for byte in hash.as_ref() {
-            // writing to a text does not fail
+            // writing to a string cannot fail
             let _ = write!(line, "{byte:02x}");
         }
         Ok(Self { token, line })
@@ -153,24 +153,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_known_by_the_line_that_was_made_with_it() {
+    fn a_token_matches_the_line_generated_with_it() {
         let (one, other) =
             (NewToken::make("grafana", Role::Viewer).unwrap(), NewToken::make("bot", Role::Admin).unwrap());
         assert_ne!(one.token, other.token);
-        let tokens = Tokens::parse(["# who may come", "", &format!("  {} ", one.line), &other.line]).unwrap();
+        let tokens = Tokens::parse(["# comment", "", &format!("  {} ", one.line), &other.line]).unwrap();
         let found = tokens.find(&one.token).unwrap();
         assert_eq!((&*found.name, found.role, found.expires_at), ("grafana", Role::Viewer, None));
         assert_eq!(tokens.find(&other.token).unwrap().role, Role::Admin);
-        for stranger in ["", "lm_", &one.line, &one.token[1..], &format!("{} ", one.token)] {
-            assert_eq!(tokens.find(stranger), None);
+        for unknown in ["", "lm_", &one.line, &one.token[1..], &format!("{} ", one.token)] {
+            assert_eq!(tokens.find(unknown), None);
         }
-        assert!(!one.line.contains(&one.token), "the line can be shown");
+        assert!(!one.line.contains(&one.token), "the line does not reveal the token");
     }
 
     #[test]
-    fn a_wrong_line_is_named_by_its_number_alone() {
+    fn an_invalid_line_is_named_by_its_number_only() {
         let good = NewToken::make("a", Role::Viewer).unwrap().line;
-        for wrong in [
+        for invalid in [
             "hunter2",
             "a:b",
             "a:king:00",
@@ -179,11 +179,11 @@ mod tests {
             &format!("{good}0"),
             &good.replace(":viewer:", ":viewer:++"),
         ] {
-            let error = Tokens::parse(["# first", wrong]).unwrap_err().to_string();
-            assert!(error.starts_with("line 2: expected"), "{wrong}: {error}");
+            let error = Tokens::parse(["# first", invalid]).unwrap_err().to_string();
+            assert!(error.starts_with("line 2: expected"), "{invalid}: {error}");
             assert!(!error.contains("hunter2"));
         }
-        assert_eq!(Tokens::parse([&*good, &good]).unwrap_err(), InvalidTokens::Twice(2));
+        assert_eq!(Tokens::parse([&*good, &good]).unwrap_err(), InvalidTokens::Duplicate(2));
         assert_eq!(Tokens::parse(["", "# none"]).unwrap_err(), InvalidTokens::None);
         for name in ["", "a:b", "a,b", "#a", "a\nb", " a"] {
             assert!(NewToken::make(name, Role::Viewer).is_err(), "{name:?}");

@@ -38,49 +38,49 @@ fn signed(algorithm: Algorithm, secret: &[u8], changes: &Value) -> String {
     encode(&Header::new(algorithm), &claims(changes), &EncodingKey::from_secret(secret)).unwrap()
 }
 
-async fn verdict(changes: Value) -> Result<Identity, Denied> {
+async fn verify(changes: Value) -> Result<Identity, Denied> {
     by_secret().authenticate(&signed(Algorithm::HS256, SECRET.as_bytes(), &changes)).await
 }
 
 #[tokio::test]
-async fn a_token_says_who_with_which_role_until_when() {
+async fn a_token_has_a_name_a_role_and_an_expiry() {
     let end = Utc::now().timestamp() + 60;
-    let sofia = verdict(json!({"exp": end})).await.unwrap();
+    let sofia = verify(json!({"exp": end})).await.unwrap();
     assert_eq!((&*sofia.name, sofia.role), ("sofia", Role::Operator));
-    assert_eq!(sofia.expires_at.unwrap().timestamp(), end + 10, "until the leeway is over");
+    assert_eq!(sofia.expires_at.unwrap().timestamp(), end + 10, "including the leeway");
 }
 
 #[tokio::test]
-async fn what_a_token_must_not_be() {
+async fn invalid_tokens_are_denied() {
     let now = Utc::now().timestamp();
     for (changes, expected) in [
         (json!({"exp": now - 11}), Denied::Expired),
         (json!({"exp": null}), Denied::Malformed),
         (json!({"exp": "tomorrow"}), Denied::Malformed),
         (json!({"nbf": now + 60}), Denied::NotYet),
-        (json!({"aud": "somebody-else"}), Denied::WrongRecipient),
-        (json!({"aud": null}), Denied::WrongRecipient),
-        (json!({"iss": "https://evil.example"}), Denied::WrongRecipient),
-        (json!({"iss": null}), Denied::WrongRecipient),
+        (json!({"aud": "somebody-else"}), Denied::WrongIssuerOrAudience),
+        (json!({"aud": null}), Denied::WrongIssuerOrAudience),
+        (json!({"iss": "https://evil.example"}), Denied::WrongIssuerOrAudience),
+        (json!({"iss": null}), Denied::WrongIssuerOrAudience),
         (json!({"role": null}), Denied::NoRole),
         (json!({"role": "king"}), Denied::NoRole),
         (json!({"role": {"admin": true}}), Denied::NoRole),
     ] {
-        assert_eq!(verdict(changes.clone()).await, Err(expected), "{changes}");
+        assert_eq!(verify(changes.clone()).await, Err(expected), "{changes}");
     }
-    assert!(verdict(json!({"exp": now - 5})).await.is_ok(), "within the leeway");
+    assert!(verify(json!({"exp": now - 5})).await.is_ok(), "within the leeway");
     for text in ["", "a.b.c", "lm_abc", "eyJhbGciOiJub25lIn0.e30."] {
         assert_eq!(by_secret().authenticate(text).await, Err(Denied::Malformed), "{text}");
     }
 }
 
 #[tokio::test]
-async fn the_highest_role_of_a_list_counts_and_strange_ones_do_not() {
+async fn the_highest_known_role_of_a_list_counts() {
     for (value, expected) in [
         (json!(["viewer", "publisher", "offline_access"]), Role::Publisher),
         (json!("profile viewer admin"), Role::Admin),
     ] {
-        assert_eq!(verdict(json!({"role": value})).await.unwrap().role, expected);
+        assert_eq!(verify(json!({"role": value})).await.unwrap().role, expected);
     }
     let nested = claims(&json!({"realm_access": {"roles": ["viewer"]}, "https://x.example/role": "admin"}));
     let nested = nested.as_object().unwrap();
@@ -90,7 +90,7 @@ async fn the_highest_role_of_a_list_counts_and_strange_ones_do_not() {
 }
 
 #[tokio::test]
-async fn another_secret_or_algorithm_is_not_taken() {
+async fn another_secret_or_algorithm_is_denied() {
     for (algorithm, secret) in [
         (Algorithm::HS256, "another secret".as_bytes()),
         (Algorithm::HS384, SECRET.as_bytes()),
@@ -105,7 +105,7 @@ async fn another_secret_or_algorithm_is_not_taken() {
     ));
 }
 
-/// Private keys in PKCS #8, made for these tests alone, as base64 of DER.
+/// Private keys, generated for each test.
 fn private_keys() -> [(Algorithm, EncodingKey); 3] {
     use aws_lc_rs::encoding::AsDer;
     use aws_lc_rs::rsa::KeySize;
@@ -122,7 +122,7 @@ fn private_keys() -> [(Algorithm, EncodingKey); 3] {
     ]
 }
 
-/// The RSA key inside its PKCS #8 wrapping: the last field of the outer sequence.
+/// The PKCS #1 key inside a PKCS #8 structure: the last field of the outer sequence.
 fn pkcs1(pkcs8: &[u8]) -> &[u8] {
     let inner = pkcs8.windows(4).skip(4).position(|bytes| matches!(bytes, [0x30, 0x82, ..])).unwrap() + 4;
     &pkcs8[inner..]
@@ -154,7 +154,7 @@ fn signed_by(key: &EncodingKey, algorithm: Algorithm, id: Option<&str>) -> Strin
 }
 
 #[tokio::test]
-async fn tokens_of_an_issuers_keys_are_taken_and_no_others() {
+async fn only_tokens_of_the_issuers_keys_are_accepted() {
     let keys = private_keys();
     let public: Vec<Jwk> = keys.iter().map(|(alg, key)| Jwk::from_encoding_key(key, *alg).unwrap()).collect();
     let (jwt, _file) = by_file(&set(&[("rsa", &public[0]), ("ec", &public[1]), ("ed", &public[2])]));
@@ -173,7 +173,7 @@ async fn tokens_of_an_issuers_keys_are_taken_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_public_key_is_no_secret_and_an_algorithm_is_not_the_tokens_choice() {
+async fn public_keys_and_other_algorithms_cannot_sign() {
     let keys = private_keys();
     let rsa = Jwk::from_encoding_key(&keys[0].1, Algorithm::RS256).unwrap();
     let mut with_secret = set(&[("rsa", &rsa)]);
@@ -181,7 +181,7 @@ async fn a_public_key_is_no_secret_and_an_algorithm_is_not_the_tokens_choice() {
     with_secret["keys"].as_array_mut().unwrap().push(secret);
     let (jwt, _file) = by_file(&with_secret);
     let modulus = with_secret["keys"][0]["n"].as_str().unwrap().to_owned();
-    // what everybody knows, as the secret of HS256
+    // public values used as the secret of HS256
     for known in [modulus.as_bytes(), with_secret["keys"][0].to_string().as_bytes(), b"secretsecretsecretsecretsecret"]
     {
         for id in [Some("rsa"), Some("oct"), None] {
@@ -189,7 +189,7 @@ async fn a_public_key_is_no_secret_and_an_algorithm_is_not_the_tokens_choice() {
             assert_eq!(jwt.authenticate(&token).await, Err(Denied::Unknown));
         }
     }
-    // another algorithm of the same key
+    // another algorithm with the same key
     for algorithm in [Algorithm::RS512, Algorithm::PS256] {
         let token = signed_by(&keys[0].1, algorithm, Some("rsa"));
         assert_eq!(jwt.authenticate(&token).await, Err(Denied::Unknown), "{algorithm:?}");
@@ -197,7 +197,7 @@ async fn a_public_key_is_no_secret_and_an_algorithm_is_not_the_tokens_choice() {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_used_do_not_spoil_the_others() {
+async fn unusable_keys_are_skipped() {
     let keys = private_keys();
     let ed = Jwk::from_encoding_key(&keys[2].1, Algorithm::EdDSA).unwrap();
     let mut set = set(&[("ed", &ed)]);
@@ -210,7 +210,7 @@ async fn keys_that_cannot_be_used_do_not_spoil_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_key_is_found_when_a_token_names_it_and_an_old_one_goes() {
+async fn a_token_with_an_unknown_key_id_triggers_a_fetch() {
     let (old, new) = (private_keys(), private_keys());
     let public = |keys: &[(Algorithm, EncodingKey); 3]| Jwk::from_encoding_key(&keys[2].1, Algorithm::EdDSA).unwrap();
     let (jwt, file) = by_file(&set(&[("old", &public(&old))]));
@@ -222,9 +222,9 @@ async fn a_new_key_is_found_when_a_token_names_it_and_an_old_one_goes() {
     tokio::time::advance(Duration::from_secs(11)).await;
     let unheard = jwt.authenticate(&signed_by(&old[2].1, Algorithm::EdDSA, Some("unheard of"))).await;
     assert_eq!(unheard, Err(Denied::Unknown));
-    assert!(jwt.keys().unwrap().status().error.is_some(), "the failure is told");
+    assert!(jwt.keys().unwrap().status().error.is_some(), "the failure is reported");
     assert!(
         jwt.authenticate(&signed_by(&new[2].1, Algorithm::EdDSA, Some("new"))).await.is_ok(),
-        "the last good keys stay"
+        "the last good keys stay in use"
     );
 }
