@@ -139,7 +139,7 @@ impl From<DeadLetter> for DeadLetterItem {
 pub struct DeadLetterList {
     /// Dead letters, newest first by their first failure.
     items: Vec<DeadLetterItem>,
-    /// Whether there are further pages.
+    /// True if there are further pages.
     has_more: bool,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,

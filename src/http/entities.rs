@@ -67,7 +67,7 @@ pub struct EntityList {
     items: Vec<EntitySummary>,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
-    /// Whether there are further pages.
+    /// True if there are further pages.
     has_more: bool,
 }
 

@@ -46,7 +46,7 @@ pub struct Document {
     #[serde(serialize_with = "as_number")]
     #[schema(value_type = u16)]
     status: StatusCode,
-    /// What is wrong with this request and what was expected.
+    /// Description of the error, with what was expected.
     #[schema(value_type = String)]
     detail: Cow<'static, str>,
     /// Path of the request.

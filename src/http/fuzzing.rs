@@ -29,7 +29,7 @@ pub const QUERIES: [(&str, &[&str]); 12] = [
 pub struct Rejection {
     /// HTTP status.
     pub status: u16,
-    /// What is invalid and what was expected.
+    /// Description of the error.
     pub detail: String,
     /// Parameter that is invalid.
     pub parameter: Option<String>,

@@ -141,9 +141,9 @@ pub struct EventList {
     items: Vec<HistoryItem>,
     /// Number of matching events on all pages.
     total: u64,
-    /// Whether `total` is exact; otherwise it is an estimate, or the point at which counting stopped.
+    /// True if `total` is exact; otherwise it is an estimate, or the point at which counting stopped.
     total_exact: bool,
-    /// Whether there are further pages.
+    /// True if there are further pages.
     has_more: bool,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,

@@ -66,7 +66,7 @@ pub struct ReviewBody {
     /// Version to review; must be the newest one.
     #[schema(minimum = 1, maximum = 2_147_483_647)]
     version: u32,
-    /// Whether the lesson is correct.
+    /// Confirms or rejects the lesson.
     decision: Decision,
     /// Reason for the decision.
     #[schema(nullable, min_length = 1, max_length = 1000)]

@@ -75,7 +75,7 @@ pub struct LessonList {
     items: Vec<Lesson>,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
-    /// Whether there are further pages.
+    /// True if there are further pages.
     has_more: bool,
 }
 

@@ -17,7 +17,7 @@ use crate::access::rate::{Limiter, Rate};
 /// Request header in which proxies forward the client's address.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What rates there are; none is no limit. Each holds for every address, and once more for every token.
+/// Rate limits; `None` is unlimited. Each applies per address and, independently, per token.
 #[derive(Debug, Clone, Default)]
 pub struct LimitsConfig {
     /// Requests, but for those that publish.
@@ -159,7 +159,7 @@ fn take_by_token(
 }
 
 fn key_of(address: IpAddr) -> Key<'static> {
-    Key::Address(address::party(address))
+    Key::Address(address::limit_key(address))
 }
 
 /// Counts a request that was rejected because of its size, number, or rate. `limit` is one of a fixed set of labels.

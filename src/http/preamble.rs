@@ -80,7 +80,7 @@ pub struct OutcomeBody {
     /// Key of the lesson that the agent was given.
     #[schema(min_length = 1, max_length = 512)]
     lesson_key: String,
-    /// Whether the lesson helped.
+    /// True if the lesson helped.
     helped: bool,
     /// Id of this outcome, such as the id of the agent's run. Outcomes with the same id count once.
     #[schema(nullable, min_length = 1, max_length = 512)]

@@ -59,7 +59,7 @@ pub struct Services {
     pub upstreams: UpstreamHealth,
     /// Polls the upstreams on request, for `fresh=true`.
     pub refresher: Refresher,
-    /// Whether this replica is the leader.
+    /// Leader election: the role of this replica.
     pub leadership: Leadership,
     /// Status of the history writer; `None` if the log is the history table itself.
     pub writer: Option<watch::Receiver<WriterStatus>>,

@@ -116,7 +116,7 @@ impl FromParams for SavedQuery {
 pub struct SavedList {
     /// Saved snapshots, newest first.
     items: Vec<SavedItem>,
-    /// Whether there are further pages.
+    /// True if there are further pages.
     has_more: bool,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,

@@ -42,7 +42,7 @@ impl FromParams for ReplayQuery {
 /// Result of a bulk replay.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BulkReplay {
-    /// Whether this was a dry run, which changes nothing.
+    /// True for a dry run, which changes nothing.
     dry_run: bool,
     /// Number of dead letters on this page that match.
     matched: usize,
@@ -52,7 +52,7 @@ pub struct BulkReplay {
     failed: usize,
     /// The dead letters in their present state.
     items: Vec<DeadLetterItem>,
-    /// Whether there are further matches, also if the time limit ended this page early.
+    /// True if there are further matches, also if the time limit ended this page early.
     has_more: bool,
     /// Pass it as `cursor` to continue; null if there are no further matches.
     next_cursor: Option<String>,

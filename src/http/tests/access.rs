@@ -1,4 +1,4 @@
-//! Who gets in.
+//! Authorization of requests.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,13 @@ use crate::access::{Access, NewToken, Role, Scheme, TicketConfig, Tokens};
 use crate::http::rules::RULES;
 use crate::journal::Journal;
 
-struct Door {
+/// Token verification with one token of each role.
+struct Credentials {
     access: Access,
     tokens: Vec<(Role, String)>,
 }
 
-impl Door {
+impl Credentials {
     fn new(tickets: TicketConfig) -> Self {
         let made: Vec<_> = Role::ALL.iter().map(|role| NewToken::make(role.as_str(), *role).unwrap()).collect();
         let known = Tokens::parse(made.iter().map(|token| token.line.as_str())).unwrap();
@@ -43,13 +44,13 @@ async fn ask(router: &Router, method: &str, uri: &str, token: Option<&str>) -> A
     }
     let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     let (head, body) = response.into_parts();
-    // streams do not end
+    // streams are endless
     let endless = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
     let body = if endless { Vec::new() } else { to_bytes(body, 64 * 1024 * 1024).await.unwrap().to_vec() };
     Answer { status: head.status, headers: head.headers, body }
 }
 
-/// Every method of every route that the router has.
+/// Method and path of every route.
 fn routes() -> BTreeSet<(String, String)> {
     let document: Value = serde_json::from_str(&openapi_json()).unwrap();
     let mut routes = BTreeSet::new();
@@ -65,24 +66,26 @@ fn routes() -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn every_route_is_in_the_table_and_nothing_else_is() {
+fn the_table_has_exactly_the_routes() {
     let known: BTreeSet<_> = RULES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
-    assert_eq!(known.len(), RULES.len(), "a route is there twice");
+    assert_eq!(known.len(), RULES.len(), "a route is listed twice");
     let routes = routes();
     let missing: Vec<_> = routes.difference(&known).collect();
     let unknown: Vec<_> = known.difference(&routes).collect();
     assert!(
         missing.is_empty() && unknown.is_empty(),
-        "RULES in src/http/rules.rs lacks {missing:?}, and has {unknown:?} which no route has"
+        "RULES in src/http/rules.rs: {missing:?} is missing, {unknown:?} has no route"
     );
 }
 
 #[tokio::test]
-async fn a_method_that_a_route_does_not_have_is_answered_405_to_everybody() {
-    let door = Door::new(TicketConfig::default());
-    let router = door.router(|_| ()).await;
+async fn an_unsupported_method_returns_405_for_any_role() {
+    let credentials = Credentials::new(TicketConfig::default());
+    let router = credentials.router(|_| ()).await;
     for (method, path) in [("DELETE", "/living-map/events"), ("TRACE", "/living-map/health"), ("PUT", "/docs/")] {
-        for token in [None, Some("lm_stranger"), Some(door.token(Role::Viewer)), Some(door.token(Role::Admin))] {
+        for token in
+            [None, Some("lm_unknown"), Some(credentials.token(Role::Viewer)), Some(credentials.token(Role::Admin))]
+        {
             let answer = ask(&router, method, path, token).await;
             assert_eq!(answer.status, 405, "{method} {path}");
             assert!(!answer.headers["allow"].is_empty(), "{method} {path}");
@@ -93,10 +96,10 @@ async fn a_method_that_a_route_does_not_have_is_answered_405_to_everybody() {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_one_stream_and_nothing_else() {
-    let door = Door::new(TicketConfig::default());
-    let router = door.router(|_| ()).await;
-    let viewer = Some(door.token(Role::Viewer));
+async fn a_ticket_opens_one_stream_only() {
+    let credentials = Credentials::new(TicketConfig::default());
+    let router = credentials.router(|_| ()).await;
+    let viewer = Some(credentials.token(Role::Viewer));
     let got = ask(&router, "POST", "/living-map/stream/ticket", viewer).await;
     assert_eq!(got.status, 200);
     assert_eq!(got.headers["cache-control"], "no-store");
@@ -108,14 +111,14 @@ async fn a_ticket_opens_one_stream_and_nothing_else() {
     let again = ask(&router, "GET", &stream, None).await;
     assert_eq!(again.status, 401);
     assert!(!again.problem().to_string().contains(&ticket));
-    assert_eq!(ask(&router, "GET", &stream, viewer).await.status, 200, "a header goes before a ticket");
+    assert_eq!(ask(&router, "GET", &stream, viewer).await.status, 200, "a token takes precedence over a ticket");
 }
 
 #[tokio::test]
-async fn tickets_that_nobody_uses_are_bounded() {
-    let door = Door::new(TicketConfig { max: 1, ..TicketConfig::default() });
-    let router = door.router(|_| ()).await;
-    let viewer = Some(door.token(Role::Viewer));
+async fn unused_tickets_are_limited() {
+    let credentials = Credentials::new(TicketConfig { max: 1, ..TicketConfig::default() });
+    let router = credentials.router(|_| ()).await;
+    let viewer = Some(credentials.token(Role::Viewer));
     assert_eq!(ask(&router, "POST", "/living-map/stream/ticket", viewer).await.status, 200);
     let full = ask(&router, "POST", "/living-map/stream/ticket", viewer).await;
     assert_eq!(full.status, 503);
@@ -123,7 +126,7 @@ async fn tickets_that_nobody_uses_are_bounded() {
 }
 
 #[tokio::test]
-async fn where_nobody_is_asked_there_are_no_tickets_and_everybody_gets_everything() {
+async fn without_authentication_everything_is_public() {
     let router = router(AppState::from(services_with_map().await)).unwrap();
     let ticket = ask(&router, "POST", "/living-map/stream/ticket", None).await;
     assert_eq!((ticket.status.as_u16(), ticket.json()), (200, json!({"ticket": null, "expires_at": null})));
@@ -132,21 +135,21 @@ async fn where_nobody_is_asked_there_are_no_tickets_and_everybody_gets_everythin
 }
 
 #[tokio::test]
-async fn those_without_a_token_are_told_whether_it_is_ready_and_not_what_it_rests_on() {
-    let door = Door::new(TicketConfig::default());
-    let router = door.router(|_| ()).await;
-    for token in [None, Some("lm_stranger")] {
+async fn readiness_checks_are_hidden_without_a_token() {
+    let credentials = Credentials::new(TicketConfig::default());
+    let router = credentials.router(|_| ()).await;
+    for token in [None, Some("lm_unknown")] {
         let ready = ask(&router, "GET", "/living-map/ready", token).await.json();
         assert!(ready["status"].is_string() && ready["checks"].is_null(), "{ready}");
     }
-    let ready = ask(&router, "GET", "/living-map/ready", Some(door.token(Role::Viewer))).await.json();
+    let ready = ask(&router, "GET", "/living-map/ready", Some(credentials.token(Role::Viewer))).await.json();
     assert!(ready["checks"]["log"].is_object(), "{ready}");
 }
 
 #[tokio::test]
-async fn the_public_snapshot_has_figures_and_nobody() {
-    let (door, log) = (Door::new(TicketConfig::default()), Arc::new(FakeLog::default()));
-    let router = door
+async fn the_public_snapshot_has_totals_and_no_entities() {
+    let (credentials, log) = (Credentials::new(TicketConfig::default()), Arc::new(FakeLog::default()));
+    let router = credentials
         .router(|services| {
             services.config.public_snapshot = true;
             let live = LiveMap::new(LiveConfig::default(), services.upstreams.clone(), Journal::default());
@@ -158,7 +161,7 @@ async fn the_public_snapshot_has_figures_and_nobody() {
         .await;
     let seq = append(&*log).await;
     log.readable.send_replace(seq);
-    let viewer = Some(door.token(Role::Viewer));
+    let viewer = Some(credentials.token(Role::Viewer));
     let full = loop {
         let answer = ask(&router, "GET", "/living-map/snapshot", viewer).await;
         if answer.json()["layers"]["agents"]["total_agents"] == 1 {
@@ -173,7 +176,8 @@ async fn the_public_snapshot_has_figures_and_nobody() {
     assert_eq!(public.json()["layers"]["agents"]["total_agents"], 1);
     assert_eq!(public.json()["meta"]["sources"], json!([]));
     assert_ne!(public.headers["etag"], full.headers["etag"]);
-    let read: crate::model::Snapshot = serde_json::from_slice(&public.body).expect("it is a snapshot like any other");
+    let read: crate::model::Snapshot =
+        serde_json::from_slice(&public.body).expect("a public snapshot has the same schema");
     assert!(read.layers.agents.unwrap().items.is_empty());
     for query in ["?at=7.1", "?fresh=true"] {
         let answer = ask(&router, "GET", &format!("/living-map/snapshot{query}"), None).await;
@@ -182,13 +186,13 @@ async fn the_public_snapshot_has_figures_and_nobody() {
     for path in ["/living-map/history", "/living-map/events/stream", "/living-map/entities"] {
         assert_eq!(ask(&router, "GET", path, None).await.status, 401, "{path}");
     }
-    assert_eq!(ask(&router, "GET", "/living-map/snapshot", Some("lm_stranger")).await.status, 401);
+    assert_eq!(ask(&router, "GET", "/living-map/snapshot", Some("lm_unknown")).await.status, 401);
 }
 
 #[tokio::test]
-async fn a_page_of_an_allowed_origin_may_send_a_token_and_reads_why_it_was_refused() {
-    let door = Door::new(TicketConfig::default());
-    let router = door.router(|services| services.config.cors_origins = vec!["https://map.example".into()]).await;
+async fn cors_lets_a_page_send_a_token_and_read_a_401() {
+    let credentials = Credentials::new(TicketConfig::default());
+    let router = credentials.router(|services| services.config.cors_origins = vec!["https://map.example".into()]).await;
     let preflight = Request::options("/living-map/history")
         .header("origin", "https://map.example")
         .header("access-control-request-method", "GET")
@@ -203,9 +207,9 @@ async fn a_page_of_an_allowed_origin_may_send_a_token_and_reads_why_it_was_refus
 }
 
 #[tokio::test]
-async fn odd_credentials_are_answered_401_and_not_repeated() {
-    let door = Door::new(TicketConfig::default());
-    let router = door.router(|_| ()).await;
+async fn malformed_credentials_return_401_and_are_not_quoted() {
+    let credentials = Credentials::new(TicketConfig::default());
+    let router = credentials.router(|_| ()).await;
     let long = format!("Bearer {}", "x".repeat(20_000));
     for value in ["", "Bearer", "Bearer ", "Basic aHVudGVyMg==", "hunter2", "Bearer hunter2 hunter2", &long] {
         let request = Request::get("/living-map/history").header("authorization", value).body(Body::empty()).unwrap();
@@ -214,17 +218,17 @@ async fn odd_credentials_are_answered_401_and_not_repeated() {
         let body = to_bytes(response.into_body(), 10_000).await.unwrap();
         assert!(!String::from_utf8_lossy(&body).contains("hunter2"));
     }
-    let token = door.token(Role::Viewer);
+    let token = credentials.token(Role::Viewer);
     let twice = Request::get("/living-map/history").header("authorization", format!("Bearer {token}"));
     let twice = twice.header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
-    assert_eq!(router.clone().oneshot(twice).await.unwrap().status(), 401, "which one is meant?");
+    assert_eq!(router.clone().oneshot(twice).await.unwrap().status(), 401, "two headers are ambiguous");
     let other_case = Request::get("/living-map/history").header("authorization", format!("bearer {token}"));
     assert_eq!(router.oneshot(other_case.body(Body::empty()).unwrap()).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn a_token_that_is_used_too_much_waits_and_others_do_not() {
-    let door = Door::new(TicketConfig::default());
+async fn rate_limits_apply_per_token() {
+    let credentials = Credentials::new(TicketConfig::default());
     let rate = Some(Rate { per_second: 0.1, burst: 3 });
     let config = LimitsConfig {
         requests: rate,
@@ -232,8 +236,8 @@ async fn a_token_that_is_used_too_much_waits_and_others_do_not() {
         unlimited: "0.0.0.0/0".parse().into_iter().collect(),
         ..Default::default()
     };
-    let router = door.router(|services| services.limits = Limits::new(config)).await;
-    let (one, other) = (Some(door.token(Role::Viewer)), Some(door.token(Role::Publisher)));
+    let router = credentials.router(|services| services.limits = Limits::new(config)).await;
+    let (one, other) = (Some(credentials.token(Role::Viewer)), Some(credentials.token(Role::Publisher)));
     for _ in 0..3 {
         assert_eq!(ask(&router, "GET", "/living-map/history", one).await.status, 200);
     }
@@ -246,7 +250,7 @@ async fn a_token_that_is_used_too_much_waits_and_others_do_not() {
         let event = json!({"event_type": "agent.event.created", "payload": {"agent_id": "agent:x"}});
         let request = Request::post("/living-map/events")
             .header("content-type", "application/json")
-            .header("authorization", format!("Bearer {}", door.token(Role::Publisher)));
+            .header("authorization", format!("Bearer {}", credentials.token(Role::Publisher)));
         router.clone().oneshot(request.body(Body::from(json!(vec![event; count]).to_string())).unwrap())
     };
     assert_eq!(publish(4).await.unwrap().status(), 429, "one request, four events");
