@@ -1,5 +1,5 @@
-"""What Schemathesis cannot know from the OpenAPI document: things to be found on the server, the words of the document's own
-formats, and what must hold between parameters, which no schema can say."""
+"""Schemathesis hooks for what the OpenAPI document cannot express: objects that exist on the server, values of custom formats,
+and constraints between parameters."""
 
 import base64
 import datetime
@@ -23,16 +23,16 @@ def ask(method, path, body=None):
     return answer.json()
 
 
-def wait_for(path, patience_seconds=60):
-    for _ in range(patience_seconds * 10):
+def wait_for(path, timeout_seconds=60):
+    for _ in range(timeout_seconds * 10):
         if ask("GET", path)["items"]:
             return
         time.sleep(0.1)
-    raise SystemExit(f"check-api: nothing in {path} after {patience_seconds} s")
+    raise SystemExit(f"check-api: nothing in {path} after {timeout_seconds} s")
 
 
 def fill():
-    """Puts on the server what the demo's network leaves out."""
+    """Creates objects that the demo network does not have."""
     subject = "agent.experience.v1.agent:sofia"
     failure = {"agent_id": "agent:sofia", "outcome": "error", "error_class": "rate_limited", "task": "answer"}
     events = [{"event_type": "agent.event.created", "payload": {"agent_id": "agent:sofia"}}]
@@ -65,7 +65,7 @@ def lesson(relevance, at, key):
 
 fill()
 
-# The log begins with the demo: times before that are answered 410.
+# The log begins with the demo; earlier times are answered with 410.
 cursors = st.sampled_from([item["cursor"] for item in ask("GET", "/living-map/history?limit=100")["items"]])
 seconds = st.integers(0, int(time.time()))
 utc = seconds.map(lambda at: datetime.datetime.fromtimestamp(at, datetime.timezone.utc))
@@ -101,12 +101,12 @@ for name, strategy in {
 
 @schemathesis.hook
 def map_case(context, case):
-    """Takes out of what is to be accepted what contradicts the rest."""
+    """Removes contradictory parameters from requests that must be accepted."""
     if case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
         return case
     query = case.query
     if query:
-        # 'since' is not after 'until', and the time between them has at most 1,000 buckets
+        # 'since' must not be after 'until', and the period may have at most 1,000 buckets
         for name in ["since", "until", "bucket"] if case.operation.path.endswith("/aggregate") else ["until"]:
             if "since" in query or "bucket" in query:
                 query.pop(name, None)

@@ -1,5 +1,5 @@
-//! A client of the service we replace, written from that service's wire alone, against this server in its place: its
-//! upstreams answer what they were recorded to, its database is an existing one, its events come over plain NATS.
+//! Compatibility with the service that this one replaces: a client of its protocol, recorded answers of its upstreams, its
+//! existing database, and events over core NATS.
 
 use std::collections::BTreeSet;
 
@@ -17,16 +17,16 @@ use crate::support::wait::until;
 
 const OLD_SCHEMA: &str = include_str!("../fixtures/old_schema.sql");
 
-struct Place {
+struct Installation {
     server: Process,
     nats: NatsServer,
     adopted: i64,
     _upstreams: Vec<Upstream>,
 }
 
-impl Place {
-    /// The old service's environment, with this server behind it.
-    async fn taken() -> Self {
+impl Installation {
+    /// This server in the environment of the old service.
+    async fn start() -> Self {
         let (nats, database) = (NatsServer::start().await, postgres::database().await);
         let mut connection = PgConnection::connect(&database).await.unwrap();
         connection.execute(AssertSqlSafe(OLD_SCHEMA)).await.unwrap();
@@ -49,26 +49,26 @@ impl Place {
         }
         let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let server = Process::serve(&environment).await;
-        let place = Self { server, nats, adopted: adopted.unwrap(), _upstreams: upstreams };
+        let installation = Self { server, nats, adopted: adopted.unwrap(), _upstreams: upstreams };
         until("all six services to be on the map", || async {
-            let snapshot = place.get("/living-map/snapshot").await?;
+            let snapshot = installation.get("/living-map/snapshot").await?;
             (snapshot["meta"]["source_services"].as_array()?.len() == 6).then_some(())
         })
         .await;
-        place
+        installation
     }
 
-    /// The answer's JSON; none when it is no success.
+    /// JSON of a successful response.
     async fn get(&self, path: &str) -> Option<Value> {
         let answer = reqwest::get(self.server.url(path)).await.ok()?;
         if answer.status().is_success() { answer.json().await.ok() } else { None }
     }
 
     async fn json(&self, path: &str) -> Value {
-        self.get(path).await.unwrap_or_else(|| panic!("GET {path} does not succeed"))
+        self.get(path).await.unwrap_or_else(|| panic!("GET {path} failed"))
     }
 
-    /// As the network's services publish: core NATS, flat JSON.
+    /// Publishes as the network's services do: core NATS, flat JSON.
     async fn publish(&self, subject: &'static str, payload: Value) {
         let client = self.nats.client().await;
         client.publish(subject, payload.to_string().into()).await.unwrap();
@@ -76,8 +76,8 @@ impl Place {
     }
 }
 
-/// Fails unless `value` has exactly these types, by a picture: `"s"` a string, `"n"` a number, `"s?"` one or null,
-/// another string itself, `[x]` a list of such, an object field by field (more fields may be there).
+/// Asserts that `value` has the types in `shape`: `"s"` is a string, `"n"` a number, `"s?"` a string or null, another string
+/// itself, `[x]` a list, and an object is compared field by field. `value` may have additional fields.
 fn has_shape(value: &Value, shape: &Value, path: &str) {
     match shape {
         Value::String(kind) => {
@@ -94,13 +94,13 @@ fn has_shape(value: &Value, shape: &Value, path: &str) {
             assert!(fits || (kind.ends_with('?') && value.is_null()), "{path} is {value}, expected {kind}");
         }
         Value::Array(items) => {
-            let list = value.as_array().unwrap_or_else(|| panic!("{path} is no list: {value}"));
+            let list = value.as_array().unwrap_or_else(|| panic!("{path} is not a list: {value}"));
             for (index, item) in list.iter().enumerate() {
                 has_shape(item, &items[0], &format!("{path}[{index}]"));
             }
         }
         Value::Object(fields) => {
-            let object = value.as_object().unwrap_or_else(|| panic!("{path} is no object: {value}"));
+            let object = value.as_object().unwrap_or_else(|| panic!("{path} is not an object: {value}"));
             for (name, field) in fields {
                 let inner = object.get(name).unwrap_or_else(|| panic!("{path}.{name} is missing"));
                 has_shape(inner, field, &format!("{path}.{name}"));
@@ -150,24 +150,24 @@ fn item<'a>(list: &'a Value, id: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn every_field_is_where_the_old_service_put_it_and_filled() {
-    let place = Place::taken().await;
+async fn every_field_of_the_old_service_is_present() {
+    let installation = Installation::start().await;
 
-    let root = place.json("/").await;
+    let root = installation.json("/").await;
     let names = json!({"health": "s", "snapshot": "s", "entities": "s", "history": "s", "stream": "s"});
     has_shape(&root, &json!({"service": "s", "version": "s", "phase": "s", "endpoints": names}), "root");
-    let health = place.json("/living-map/health").await;
+    let health = installation.json("/living-map/health").await;
     has_shape(
         &health,
         &json!({"status": "ok", "service": "living-map-service", "version": "s", "time": "time"}),
         "health",
     );
 
-    let snapshot = place.json("/living-map/snapshot").await;
+    let snapshot = installation.json("/living-map/snapshot").await;
     has_shape(&snapshot, &snapshot_shape(), "snapshot");
     let layers = &snapshot["layers"];
 
-    // one thing has several names: all services' words are about the same entities
+    // entities are identified across services, which use different ids and aliases
     let agents = &layers["agents"]["items"];
     assert_eq!(agents.as_array().unwrap().len(), 6, "{agents}");
     let sofia = item(agents, "agent:sofia");
@@ -190,34 +190,34 @@ async fn every_field_is_where_the_old_service_put_it_and_filled() {
     assert_eq!(node["microdao_id"], "microdao:7");
     assert!(layers["nodes"]["total_cpu"].as_f64().unwrap() > 0.0, "{layers}");
 
-    // every layer's entities, and one of each type
-    let entities = place.json("/living-map/entities?limit=500").await;
+    // entities of every layer and type
+    let entities = installation.json("/living-map/entities?limit=500").await;
     let summary = json!({"id": "s", "type": "s", "label": "s", "status": "status", "layer": "s"});
     has_shape(&entities, &json!({"items": [summary]}), "entities");
     let types: BTreeSet<&str> =
         entities["items"].as_array().unwrap().iter().filter_map(|entity| entity["type"].as_str()).collect();
     assert!(types.is_superset(&BTreeSet::from(["agent", "dao", "microdao", "node"])), "{types:?}");
     for (query, all) in [("type=dao", "dao"), ("layer=nodes", "node"), ("layer=agents&type=agent", "agent")] {
-        let answer = place.json(&format!("/living-map/entities?{query}")).await;
+        let answer = installation.json(&format!("/living-map/entities?{query}")).await;
         let items = answer["items"].as_array().unwrap();
         assert!(!items.is_empty() && items.iter().all(|entity| entity["type"] == all), "{query}: {answer}");
     }
-    let one = place.json("/living-map/entities/agent:sofia").await;
+    let one = installation.json("/living-map/entities/agent:sofia").await;
     has_shape(
         &one,
         &json!({"id": "agent:sofia", "type": "agent", "layer": "agents", "data": {"name": "Sofia"}}),
         "entity",
     );
-    let by_uuid = place.json("/living-map/entities/afd7ae6d-a9fe-4a65-a41b-326be0e23f2c").await;
+    let by_uuid = installation.json("/living-map/entities/afd7ae6d-a9fe-4a65-a41b-326be0e23f2c").await;
     assert_eq!(by_uuid["id"], "agent:sofia");
 }
 
 #[tokio::test]
-async fn an_existing_history_is_adopted_and_new_events_join_it_once() {
-    let place = Place::taken().await;
+async fn an_existing_history_is_adopted_and_extended() {
+    let installation = Installation::start().await;
     let payload = json!({"agent_id": "agent:sofia", "status": "offline", "event_id": "drop-in-1"});
-    place.publish("agent.event.status", payload.clone()).await;
-    place.publish("agent.event.status", payload).await;
+    installation.publish("agent.event.status", payload.clone()).await;
+    installation.publish("agent.event.status", payload).await;
     let row = json!({"id": "s", "timestamp": "time", "event_type": "s", "payload": {}, "source_service": "s?",
         "entity_id": "s?", "entity_type": "s?"});
     let ours = |page: &Value| {
@@ -225,14 +225,14 @@ async fn an_existing_history_is_adopted_and_new_events_join_it_once() {
         items.iter().filter(|item| item["payload"]["event_id"] == "drop-in-1").count()
     };
     let page = until("the event to be in history", || async {
-        let page = place.get("/living-map/history?limit=1000&offset=0&event_type=agent.event.status").await?;
+        let page = installation.get("/living-map/history?limit=1000&offset=0&event_type=agent.event.status").await?;
         (ours(&page) > 0).then_some(page)
     })
     .await;
     has_shape(&page, &json!({"items": [row], "total": "n", "has_more": false}), "history");
     assert_eq!(ours(&page), 1, "{page}");
 
-    let everything = place.json("/living-map/history?limit=1000").await;
+    let everything = installation.json("/living-map/history?limit=1000").await;
     let items = everything["items"].as_array().unwrap();
     let times: Vec<_> = items
         .iter()
@@ -240,14 +240,15 @@ async fn an_existing_history_is_adopted_and_new_events_join_it_once() {
         .collect();
     assert!(times.is_sorted_by(|newer, older| newer >= older), "newest first");
     let old = items.iter().filter(|item| item["cursor"].is_null()).count();
-    assert_eq!(i64::try_from(old).unwrap(), place.adopted, "no row of the old service is lost");
+    assert_eq!(i64::try_from(old).unwrap(), installation.adopted, "no row of the old service is lost");
     assert!(items.iter().any(|item| item["event_type"] == "living_map.initialized"));
 }
 
 #[tokio::test]
-async fn the_stream_is_as_old_clients_expect_it() {
-    let place = Place::taken().await;
-    let (mut stream, _) = tokio_tungstenite::connect_async(place.server.ws_url("/living-map/stream")).await.unwrap();
+async fn the_stream_is_compatible_with_old_clients() {
+    let installation = Installation::start().await;
+    let (mut stream, _) =
+        tokio_tungstenite::connect_async(installation.server.ws_url("/living-map/stream")).await.unwrap();
     let first = next_frame(&mut stream).await;
     has_shape(&first, &json!({"kind": "snapshot", "data": snapshot_shape()}), "frame");
 
@@ -264,7 +265,7 @@ async fn the_stream_is_as_old_clients_expect_it() {
     has_shape(&event, &json!({"kind": "event", "event_type": "s", "timestamp": "time", "payload": payload}), "event");
     assert_eq!((&event["entity_id"], &event["entity_type"]), (&json!("agent:alex"), &json!("agent")));
 
-    // old clients send any text as a sign of life; it must not cost them the connection
+    // old clients send arbitrary text as a keepalive, which must not close the connection
     stream.send(Message::text("ping")).await.unwrap();
     let answer = loop {
         let frame = next_frame(&mut stream).await;
@@ -273,7 +274,7 @@ async fn the_stream_is_as_old_clients_expect_it() {
         }
     };
     assert!(answer["timestamp"].is_string() && (answer["kind"] == "ping" || answer["kind"] == "error"), "{answer}");
-    place.publish("agents.reply", json!({"agent_id": "agent:alex", "tokens_used": 3, "latency_ms": 5})).await;
+    installation.publish("agents.reply", json!({"agent_id": "agent:alex", "tokens_used": 3, "latency_ms": 5})).await;
     while next_frame(&mut stream).await["event_type"] != "agents.reply" {}
 }
 

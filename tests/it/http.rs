@@ -1,4 +1,4 @@
-//! The REST side of a running server, from the outside.
+//! REST API of a running server.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ struct Api {
 
 impl Api {
     async fn start() -> Self {
-        // plain: a test sees the bytes that were sent
+        // no automatic decompression: the tests check the bytes on the wire
         let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         Self { server: Process::serve(&[]).await, client }
     }
@@ -83,7 +83,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_root_health_and_readiness_answer_a_newcomer() {
+async fn root_health_and_readiness_respond_without_data() {
     let api = Api::start().await;
     let root = api.json("/").await;
     assert_eq!(root["service"], "living-map-service");
@@ -108,7 +108,7 @@ async fn the_root_health_and_readiness_answer_a_newcomer() {
 }
 
 #[tokio::test]
-async fn the_page_the_explorer_and_the_metrics_are_there() {
+async fn the_page_the_explorer_and_the_metrics_are_served() {
     let api = Api::start().await;
     let page = api.request("/").header("accept", "text/html").send().await.unwrap();
     assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
@@ -126,7 +126,7 @@ async fn the_page_the_explorer_and_the_metrics_are_there() {
 async fn a_snapshot_is_negotiated_and_validated() {
     let api = Api::with_network().await;
     let path = "/living-map/snapshot";
-    // a snapshot is built at most once in an interval: wait for one that has everything
+    // snapshots are built at intervals: wait for one with all entities
     let plain = until("the snapshot to show every agent", || async {
         let snapshot: Value = api.get(path).await.json().await.ok()?;
         (snapshot["layers"]["agents"]["total_agents"] == 25).then_some(snapshot)
@@ -167,7 +167,7 @@ async fn a_snapshot_is_negotiated_and_validated() {
         tags.push(etag);
     }
     tags.dedup();
-    assert_eq!(tags.len(), 3, "each encoding has a tag of its own");
+    assert_eq!(tags.len(), 3, "each encoding has its own etag");
 
     let some = api.json("/living-map/snapshot?layers=agents").await;
     assert!(some["layers"]["agents"].is_object() && some["layers"]["city"].is_null());
@@ -177,7 +177,7 @@ async fn a_snapshot_is_negotiated_and_validated() {
 }
 
 #[tokio::test]
-async fn entities_are_found_by_any_name_and_page_by_page() {
+async fn entities_are_found_by_alias_and_listed_in_pages() {
     let api = Api::with_network().await;
     let mut seen = Vec::new();
     let mut path = "/living-map/entities?type=agent&limit=10".to_owned();
@@ -211,7 +211,7 @@ async fn entities_are_found_by_any_name_and_page_by_page() {
     let relations = api.json("/living-map/entities/aurora/relations").await;
     assert_eq!(relations["id"], "dao:aurora");
     assert!(relations["relations"].as_array().unwrap().iter().any(|relation| relation["id"] == "microdao:7"));
-    for path in ["/living-map/entities/agent:nobody", "/living-map/entities/agent:nobody/relations"] {
+    for path in ["/living-map/entities/agent:unknown", "/living-map/entities/agent:unknown/relations"] {
         let (status, problem) = api.problem(api.request(path)).await;
         assert_eq!((status.as_u16(), &problem["parameter"]), (404, &json!("id")));
     }
@@ -264,14 +264,14 @@ async fn published_events_are_in_the_history_once() {
     for name in ["dao:aurora", "aurora", "710f"] {
         assert_eq!(ids(&api.json(&format!("/living-map/history?entity_id={name}")).await).len(), 1, "{name}");
     }
-    let behind = all["items"][3]["cursor"].as_str().unwrap();
-    let page = api.json(&format!("/living-map/history?event_type=%3E&limit=1&cursor={behind}")).await;
-    assert_eq!(page["items"][0], all["items"][4], "an event's own cursor continues behind it");
+    let after = all["items"][3]["cursor"].as_str().unwrap();
+    let page = api.json(&format!("/living-map/history?event_type=%3E&limit=1&cursor={after}")).await;
+    assert_eq!(page["items"][0], all["items"][4], "the cursor of an event continues after it");
     assert_eq!(ids(&api.json("/living-map/history?since=2099-01-01T00:00:00%2B02:00").await).len(), 0);
 }
 
 #[tokio::test]
-async fn what_was_accepted_is_still_there_after_a_kill() {
+async fn accepted_events_survive_a_kill() {
     let mut api = Api::with_network().await;
     api.server.kill();
     api.server.restart().await;
@@ -286,7 +286,7 @@ async fn what_was_accepted_is_still_there_after_a_kill() {
 }
 
 #[tokio::test]
-async fn bad_input_is_always_told_why_and_leaves_nothing_behind() {
+async fn invalid_input_is_rejected_and_not_stored() {
     let api = Api::start().await;
     let events = || api.client.post(api.server.url("/living-map/events")).header("content-type", "application/json");
     let deep = format!(r#"{{"event_type":"a.b","payload":{}{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
@@ -327,7 +327,7 @@ async fn bad_input_is_always_told_why_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_huge_body_without_a_length_gets_its_answer() {
+async fn a_huge_chunked_body_receives_413() {
     let api = Api::start().await;
     let address = api.server.url("").trim_start_matches("http://").to_owned();
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -1,4 +1,4 @@
-//! Too much of everything, from many addresses, against a real server.
+//! Limits of size, time, number, and rate, tested against a real server from many addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::process::Process;
 use crate::support::wait::{PATIENCE, until};
 
-/// Whoever asks from here is not limited by address: the tests' own questions.
+/// Address without limits, for the tests' own queries.
 const UNLIMITED: (&str, &str) = ("UNLIMITED_ADDRESSES", "127.0.0.1");
 
 const HEALTH: &str = "GET /living-map/health HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -31,7 +31,7 @@ async fn get(server: &Process, address: IpAddr, path: &str) -> Response {
     client(address).get(server.url(path)).send().await.unwrap()
 }
 
-/// A connection from this address, on which `text` was sent.
+/// Opens a connection from this address and sends `text`.
 async fn send(server: &Process, address: IpAddr, text: &[u8]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((address, 0).into()).unwrap();
@@ -41,28 +41,29 @@ async fn send(server: &Process, address: IpAddr, text: &[u8]) -> TcpStream {
     socket
 }
 
-/// What comes until the server hangs up.
-async fn rest(mut socket: TcpStream) -> String {
+/// Reads until the server closes the connection.
+async fn read_to_end(mut socket: TcpStream) -> String {
     let mut text = Vec::new();
-    // a reset after the answer is an end as well
-    let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut text)).await.expect("the server hangs up");
+    // a reset after the response is an end too
+    let _ =
+        tokio::time::timeout(PATIENCE, socket.read_to_end(&mut text)).await.expect("the server closes the connection");
     String::from_utf8_lossy(&text).into_owned()
 }
 
-async fn refusals(server: &Process, limit: &str) -> u64 {
+async fn rejections(server: &Process, limit: &str) -> u64 {
     let metrics = reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap();
     let name = format!(r#"living_map_limits_refused_total{{limit="{limit}"}} "#);
     metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |value| value.parse().unwrap())
 }
 
 async fn counted(server: &Process, limit: &str) {
-    until(&format!("a refusal for {limit}"), || async { (refusals(server, limit).await > 0).then_some(()) }).await;
+    until(&format!("a rejection by {limit}"), || async { (rejections(server, limit).await > 0).then_some(()) }).await;
 }
 
 #[tokio::test]
-async fn what_comes_too_slowly_is_not_waited_for() {
+async fn slow_heads_and_bodies_time_out() {
     let server = Process::serve(&[("IDLE_TIMEOUT_SECONDS", "1"), ("BODY_TIMEOUT_SECONDS", "0.5")]).await;
-    // heads that trickle in, as many of them as there may be
+    // 50 connections that send their head slowly
     let slow: Vec<_> = (0..50)
         .map(|_| async {
             let mut socket = send(&server, from(1), b"GET / HTTP/1.1\r\n").await;
@@ -72,7 +73,7 @@ async fn what_comes_too_slowly_is_not_waited_for() {
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            rest(socket).await
+            read_to_end(socket).await
         })
         .collect();
     let all = futures::future::join_all(slow);
@@ -86,7 +87,7 @@ async fn what_comes_too_slowly_is_not_waited_for() {
     counted(&server, "head_time").await;
 
     let head = "POST /living-map/events HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[";
-    let answer = rest(send(&server, from(1), head.as_bytes()).await).await;
+    let answer = read_to_end(send(&server, from(1), head.as_bytes()).await).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     counted(&server, "body_time").await;
 }
@@ -102,12 +103,12 @@ async fn one_address_cannot_take_all_connections() {
         assert_eq!(&answer, b"HTTP/1.1 200");
         held.push(socket);
     }
-    let refused = rest(send(&server, from(1), b"").await).await;
+    let refused = read_to_end(send(&server, from(1), b"").await).await;
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("Retry-After"), "{refused:?}");
-    assert!(refusals(&server, "connections_address").await >= 1);
+    assert!(rejections(&server, "connections_address").await >= 1);
     assert_eq!(get(&server, from(2), "/living-map/health").await.status(), 200);
     held.pop();
-    until("a place", || async {
+    until("a free slot", || async {
         let answer = client(from(1)).get(server.url("/living-map/health")).send().await;
         answer.is_ok_and(|answer| answer.status() == 200).then_some(())
     })
@@ -128,13 +129,13 @@ async fn one_address_cannot_take_all_streams() {
     assert_eq!(third.status(), 503);
     assert!(third.headers().contains_key("retry-after"));
     assert_eq!(get(&server, from(2), path).await.status(), 200);
-    assert!(refusals(&server, "streams_address").await >= 1);
+    assert!(rejections(&server, "streams_address").await >= 1);
     drop(first);
-    until("a place", || async { (get(&server, from(1), path).await.status() == 200).then_some(()) }).await;
+    until("a free slot", || async { (get(&server, from(1), path).await.status() == 200).then_some(()) }).await;
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_and_counted() {
+async fn oversized_input_is_rejected_and_counted() {
     let environment = [
         ("MAX_HEAD_BYTES", "8192"),
         ("MAX_HEADERS", "20"),
@@ -149,7 +150,7 @@ async fn what_is_too_large_is_refused_and_counted() {
         format!("GET / HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n", "x".repeat(20_000)),
         format!("GET / HTTP/1.1\r\nHost: test\r\n{}\r\n", "X: y\r\n".repeat(30)),
     ] {
-        let answer = rest(send(&server, from(1), head.as_bytes()).await).await;
+        let answer = read_to_end(send(&server, from(1), head.as_bytes()).await).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer:.100}");
     }
     let event = json!({"event_type": "agent.event.created", "payload": {"text": "x".repeat(3_000)}});
@@ -174,17 +175,17 @@ async fn what_is_too_large_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn who_asks_too_often_waits_and_then_is_served_again() {
+async fn the_request_rate_is_limited_per_address() {
     let server = Process::serve(&[UNLIMITED, ("REQUESTS_PER_SECOND", "2")]).await;
     let greedy = client(from(1));
     let ask = || async { greedy.get(server.url("/living-map/health")).send().await.unwrap() };
-    let refused = until("a refusal", || async { Some(ask().await).filter(|answer| answer.status() == 429) }).await;
+    let refused = until("a rejection", || async { Some(ask().await).filter(|answer| answer.status() == 429) }).await;
     let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=10).contains(&wait), "{wait}");
     let problem: serde_json::Value = refused.json().await.unwrap();
     assert_eq!(problem["status"], 429, "{problem}");
-    assert!(refusals(&server, "requests_address").await >= 1);
-    // nobody else notices, however many they are
+    assert!(rejections(&server, "requests_address").await >= 1);
+    // other addresses are not affected
     for number in 2..2_000 {
         let mut answer = [0; 12];
         send(&server, from(number), HEALTH.as_bytes()).await.read_exact(&mut answer).await.unwrap();
@@ -194,7 +195,7 @@ async fn who_asks_too_often_waits_and_then_is_served_again() {
 }
 
 #[tokio::test]
-async fn who_publishes_too_much_waits() {
+async fn the_publish_rate_is_limited_per_address() {
     let server = Process::serve(&[UNLIMITED, ("PUBLISHED_PER_SECOND", "1"), ("MAX_BATCH_EVENTS", "10")]).await;
     let publish = |address: IpAddr, count: usize| {
         let event = json!({"event_type": "agent.event.created", "payload": {"agent_id": "agent:x"}});
@@ -204,12 +205,15 @@ async fn who_publishes_too_much_waits() {
     let refused = publish(from(1), 10).await.unwrap();
     assert_eq!(refused.status(), 429);
     assert_eq!(publish(from(2), 10).await.unwrap().status(), 200);
-    assert!(refusals(&server, "events_address").await >= 1);
-    until("to be taken again", || async { (publish(from(1), 1).await.unwrap().status() == 200).then_some(()) }).await;
-    assert_eq!(get(&server, from(1), "/living-map/health").await.status(), 200, "reading is another matter");
+    assert!(rejections(&server, "events_address").await >= 1);
+    until("publishing to be possible again", || async {
+        (publish(from(1), 1).await.unwrap().status() == 200).then_some(())
+    })
+    .await;
+    assert_eq!(get(&server, from(1), "/living-map/health").await.status(), 200, "reading has a separate limit");
 }
 
-/// A server that takes so many bad tokens a minute, and the token `test`.
+/// A server that accepts the token `test` and permits this number of invalid tokens per minute.
 async fn with_tokens(failures_per_minute: &str) -> Process {
     let known = "known:viewer:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     let limit = ("AUTH_FAILURES_PER_MINUTE", failures_per_minute);
@@ -222,22 +226,25 @@ async fn guess(server: &Process, address: IpAddr, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn who_guesses_tokens_waits_and_holds_up_nobody_else() {
+async fn guessing_tokens_is_limited_per_address() {
     let server = with_tokens("1").await;
-    until("to be asked to wait", || async { (guess(&server, from(1), "guess").await == 429).then_some(()) }).await;
-    assert_eq!(guess(&server, from(1), "test").await, 429, "a guess that is right is not told from the others");
+    until("a 429", || async { (guess(&server, from(1), "guess").await == 429).then_some(()) }).await;
+    assert_eq!(guess(&server, from(1), "test").await, 429, "a correct guess is rejected too");
     assert_eq!(guess(&server, from(2), "test").await, 200);
 }
 
 #[tokio::test]
-async fn who_guessed_tokens_is_heard_again_after_a_while() {
+async fn the_limit_of_guessed_tokens_ends() {
     let server = with_tokens("30").await;
-    until("to be asked to wait", || async { (guess(&server, from(1), "guess").await == 429).then_some(()) }).await;
-    until("to be heard again", || async { (guess(&server, from(1), "test").await == 200).then_some(()) }).await;
+    until("a 429", || async { (guess(&server, from(1), "guess").await == 429).then_some(()) }).await;
+    until("a valid token to be accepted again", || async {
+        (guess(&server, from(1), "test").await == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn behind_a_proxy_that_is_trusted_clients_are_told_apart() {
+async fn clients_behind_a_trusted_proxy_are_distinguished() {
     let environment = [UNLIMITED, ("REQUESTS_PER_SECOND", "1"), ("TRUSTED_PROXIES", "127.1.0.1")];
     let server = Process::serve(&environment).await;
     let ask = |proxy: IpAddr, forwarded: String| {
@@ -251,9 +258,9 @@ async fn behind_a_proxy_that_is_trusted_clients_are_told_apart() {
         (ask(from(1), "198.51.100.99".into()).await.unwrap().status() == 429).then_some(())
     })
     .await;
-    // who is no proxy is who they are, whatever they say
+    // the header of other peers is ignored
     let mut number = 0_u32;
-    until("a liar's limit", || {
+    until("the limit of the peer with forged headers", || {
         number += 1;
         let asked = ask(from(2), format!("10.0.{}.{}", number / 250, number % 250));
         async move { (asked.await.unwrap().status() == 429).then_some(()) }

@@ -1,7 +1,7 @@
-//! Every route, asked by everybody: without a credential, with ones that are not taken, and with each role.
+//! Requests to every route: without a credential, with invalid ones, and with each role.
 //!
-//! The table of [`living_map::http::RULES`] says who may; a request of this walk says with what each route is asked, so that a
-//! route that is let through does what it is for. A route without one fails the walk.
+//! [`living_map::http::RULES`] has the required role of each route. `Fixtures::calls` has a valid request for each route, so
+//! that a permitted request succeeds. A route without a request fails the test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,31 +20,31 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use super::access::{SECRET, jwt, made};
+use super::access::{SECRET, generate_token, jwt};
 use super::faults::environment;
 use crate::support::process::Process;
 use crate::support::wait::{PATIENCE, until};
 
-/// Routes that the document does not have: the page and the explorer.
+/// Routes that are not in the OpenAPI document: the web page and the explorer.
 const UNDOCUMENTED: [&str; 5] = ["/assets/{*path}", "/openapi.json", "/docs", "/docs/", "/docs/{*path}"];
 
-/// The WebSocket's route, which is asked by a handshake.
+/// Route of the WebSocket, which needs a handshake.
 const SOCKET: &str = "/living-map/stream";
 
-/// How somebody asks, and what they are to be told wherever the table does not let everybody in.
-struct Refused {
-    who: &'static str,
+/// An invalid credential, and the expected status on routes that require a role.
+struct InvalidCredential {
+    name: &'static str,
     token: Option<String>,
     status: u16,
 }
 
-/// What is sent to a route, and the status with which whoever may is answered.
+/// A request to a route, and the expected status with a sufficient role.
 struct Call {
     method: &'static str,
     path: &'static str,
     uri: String,
     body: Option<Value>,
-    answer: u16,
+    status: u16,
 }
 
 struct Answer {
@@ -61,7 +61,7 @@ impl Answer {
 }
 
 async fn ask(server: &Process, method: &str, uri: &str, token: Option<&str>, body: Option<&Value>) -> Answer {
-    // each one reads the system's certificates; without connections of a test that has ended
+    // shared, since each client reads the system's certificates; no idle connections of finished tests
     static CLIENT: LazyLock<Client> = LazyLock::new(|| {
         let client = Client::builder().redirect(Policy::none()).pool_max_idle_per_host(0).timeout(PATIENCE);
         client.build().expect("a client")
@@ -76,13 +76,13 @@ async fn ask(server: &Process, method: &str, uri: &str, token: Option<&str>, bod
     }
     let answer = request.send().await.unwrap();
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    // it does not end
+    // streams are endless
     let endless = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
     let body = if endless { Vec::new() } else { answer.bytes().await.unwrap().to_vec() };
     Answer { status, headers, body }
 }
 
-async fn shake_hands(server: &Process, token: Option<&str>) -> Answer {
+async fn handshake(server: &Process, token: Option<&str>) -> Answer {
     let mut request = server.ws_url(SOCKET).into_client_request().unwrap();
     if let Some(token) = token {
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -99,27 +99,27 @@ async fn shake_hands(server: &Process, token: Option<&str>) -> Answer {
 }
 
 impl Call {
-    async fn made_by(&self, server: &Process, token: Option<&str>) -> Answer {
+    async fn send(&self, server: &Process, token: Option<&str>) -> Answer {
         if self.path == SOCKET {
-            return shake_hands(server, token).await;
+            return handshake(server, token).await;
         }
         ask(server, self.method, &self.uri, token, self.body.as_ref()).await
     }
 }
 
-/// What there is to be read and changed.
-struct World {
+/// Ids of the objects that the requests read and change.
+struct Fixtures {
     snapshot: String,
     alert: String,
     silence: String,
     lesson: String,
-    /// One to be replayed, one to be discarded.
+    /// Dead letters: one to replay, one to discard.
     letters: [String; 2],
 }
 
-impl World {
-    /// Fills the server with one of each; it is started anew meanwhile, which saves the map.
-    async fn make(server: &mut Process, admin: &str, before_the_start: impl FnOnce()) -> Self {
+impl Fixtures {
+    /// Creates one object of each kind. Restarts the server, which saves a snapshot.
+    async fn create(server: &mut Process, admin: &str, before_restart: impl FnOnce()) -> Self {
         let failure = |number: i64| {
             let timestamp = Utc::now() - TimeDelta::seconds(60 - number);
             json!({"event_type": "agent.experience.v1.agent:one", "payload": {
@@ -143,7 +143,7 @@ impl World {
         let lesson = items(server, admin, "/living-map/lessons", 1).await.remove(0);
         let letters = items(server, admin, "/living-map/dead-letters?status=dead", 2).await;
         assert!(server.stop().await.success());
-        before_the_start();
+        before_restart();
         server.restart().await;
         let snapshot = items(server, admin, "/living-map/snapshots", 1).await.remove(0);
         items(server, admin, "/living-map/alerts", 1).await;
@@ -157,10 +157,10 @@ impl World {
         }
     }
 
-    /// A request for every route, in an order in which each finds what it is about.
+    /// A request for every route, ordered so that each finds its object.
     fn calls(&self) -> Vec<Call> {
         let Self { snapshot, alert, silence, lesson, letters: [replayed, discarded] } = self;
-        let get = |path, uri: String| Call { method: "GET", path, uri, body: None, answer: 200 };
+        let get = |path, uri: String| Call { method: "GET", path, uri, body: None, status: 200 };
         let read = |path: &'static str| get(path, path.to_owned());
         let about = |path: &'static str, id: &str| get(path, path.replace("{id}", id).replace("{key}", id));
         let post = |path: &'static str, id: &str, body| Call { method: "POST", body, ..about(path, id) };
@@ -172,8 +172,8 @@ impl World {
         let silencing = json!({"rule": "walked", "minutes": 5});
         vec![
             read("/"),
-            Call { answer: 404, ..get("/assets/{*path}", "/assets/none.js".into()) },
-            Call { answer: 308, ..read("/docs") },
+            Call { status: 404, ..get("/assets/{*path}", "/assets/none.js".into()) },
+            Call { status: 308, ..read("/docs") },
             read("/docs/"),
             get("/docs/{*path}", "/docs/swagger-ui.css".into()),
             read("/openapi.json"),
@@ -188,7 +188,7 @@ impl World {
             about("/living-map/entities/{id}/relations", "agent:one"),
             read("/living-map/history"),
             read("/living-map/history/aggregate"),
-            Call { answer: 101, ..read(SOCKET) },
+            Call { status: 101, ..read(SOCKET) },
             read("/living-map/events/stream"),
             post("/living-map/stream/ticket", "", None),
             read("/living-map/errors"),
@@ -206,8 +206,8 @@ impl World {
             post("/living-map/agents/{id}/outcomes", "agent:one", Some(outcome)),
             post("/living-map/errors/flush", "", None),
             post("/living-map/alerts/{id}/acknowledge", alert, Some(json!({"note": "on it"}))),
-            Call { answer: 201, ..post("/living-map/alerts/silences", "", Some(silencing)) },
-            Call { method: "DELETE", answer: 204, ..about("/living-map/alerts/silences/{id}", silence) },
+            Call { status: 201, ..post("/living-map/alerts/silences", "", Some(silencing)) },
+            Call { method: "DELETE", status: 204, ..about("/living-map/alerts/silences/{id}", silence) },
             post("/living-map/dead-letters/{id}/replay", replayed, None),
             post("/living-map/dead-letters/{id}/discard", discarded, None),
             post("/living-map/dead-letters/replay", "", None),
@@ -223,7 +223,7 @@ fn urlencoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// The items of a list, once there are as many.
+/// Items of a list; waits until there are at least `count`.
 async fn items(server: &Process, token: &str, uri: &str, count: usize) -> Vec<Value> {
     until(&format!("{count} of {uri}"), || async {
         let answer = ask(server, "GET", uri, Some(token), None).await;
@@ -235,7 +235,7 @@ async fn items(server: &Process, token: &str, uri: &str, count: usize) -> Vec<Va
     .await
 }
 
-/// All that requests of the walk could have changed.
+/// Everything that these requests can change.
 async fn state(server: &Process, admin: &str) -> Vec<Value> {
     let mut lists = Vec::new();
     for uri in [
@@ -251,7 +251,7 @@ async fn state(server: &Process, admin: &str) -> Vec<Value> {
     lists
 }
 
-/// Every route as the document served has it, and as the table does; and who may.
+/// Required role of every route, after checking that the OpenAPI document and the table agree.
 fn routes(document: &Value) -> Vec<(&'static str, &'static str, RequiredRole)> {
     let mut served: BTreeSet<(String, String)> =
         UNDOCUMENTED.map(|path| ("GET".to_owned(), path.to_owned())).into_iter().collect();
@@ -260,123 +260,127 @@ fn routes(document: &Value) -> Vec<(&'static str, &'static str, RequiredRole)> {
             served.insert((method.to_uppercase(), path.clone()));
             let (method, path) = (method.to_uppercase(), path.as_str());
             let rule = RULES.iter().find(|rule| (rule.0, rule.1) == (method.as_str(), path));
-            let (.., who) = rule.unwrap_or_else(|| panic!("the table lacks {method} {path}"));
+            let (.., required) = rule.unwrap_or_else(|| panic!("{method} {path} is missing in the table"));
             let token = &operation["security"][0]["token"][0];
-            assert_eq!(token.as_str(), who.role().map(Role::as_str), "the document of {method} {path}: {operation}");
+            assert_eq!(
+                token.as_str(),
+                required.role().map(Role::as_str),
+                "the document of {method} {path}: {operation}"
+            );
         }
     }
     let table: BTreeSet<_> = RULES.iter().map(|(method, path, _)| ((*method).into(), (*path).into())).collect();
-    assert_eq!(served, table, "what is served on the left, the table on the right");
+    assert_eq!(served, table, "left: served routes, right: the table");
     RULES.to_vec()
 }
 
-/// The walk: first those who are refused, who change nothing, then those who are not.
-async fn walk(server: &Process, world: &World, roles: &[(Role, String)], refused: &[Refused]) {
+/// Sends every request with insufficient credentials, which must change nothing, then with sufficient ones.
+async fn check_all(server: &Process, fixtures: &Fixtures, roles: &[(Role, String)], invalid: &[InvalidCredential]) {
     let admin = &roles.iter().find(|(role, _)| *role == Role::Admin).unwrap().1;
     let routes = routes(&ask(server, "GET", "/openapi.json", None, None).await.json());
-    let calls = world.calls();
+    let calls = fixtures.calls();
     for call in &calls {
         let known = routes.iter().any(|(method, path, _)| (call.method, call.path) == (*method, *path));
-        assert!(known, "the walk asks {} {}, which the table does not have", call.method, call.path);
+        assert!(known, "{} {} is not in the table", call.method, call.path);
     }
-    let way = |method: &str, path: &str| {
+    let call_of = |method: &str, path: &str| {
         let call = calls.iter().find(|call| (call.method, call.path) == (method, path));
-        call.unwrap_or_else(|| panic!("the walk has no request for {method} {path}: add one to `calls`"))
+        call.unwrap_or_else(|| panic!("no request for {method} {path}: add one to `calls`"))
     };
 
     let before = state(server, admin).await;
-    for (method, path, who) in &routes {
-        let call = way(method, path);
-        let Some(least) = who.role() else { continue };
-        for Refused { who, token, status } in refused {
-            let answer = call.made_by(server, token.as_deref()).await;
-            assert_eq!(answer.status, *status, "{method} {path} {who}: {}", answer.json());
-            problem(&answer, token.is_some(), &format!("{method} {path} {who}"));
+    for (method, path, required) in &routes {
+        let call = call_of(method, path);
+        let Some(least) = required.role() else { continue };
+        for InvalidCredential { name, token, status } in invalid {
+            let answer = call.send(server, token.as_deref()).await;
+            assert_eq!(answer.status, *status, "{method} {path} {name}: {}", answer.json());
+            problem(&answer, token.is_some(), &format!("{method} {path} {name}"));
             if *method == "GET" && *path != SOCKET {
                 let head = ask(server, "HEAD", &call.uri, token.as_deref(), None).await;
-                assert_eq!((head.status, head.body.len()), (*status, 0), "HEAD {path} {who}");
+                assert_eq!((head.status, head.body.len()), (*status, 0), "HEAD {path} {name}");
             }
         }
         for (role, token) in roles.iter().filter(|(role, _)| *role < least) {
-            let answer = call.made_by(server, Some(token)).await;
+            let answer = call.send(server, Some(token)).await;
             assert_eq!(answer.status, 403, "{method} {path} as {role}");
             problem(&answer, true, &format!("{method} {path} as {role}"));
         }
     }
-    assert_eq!(state(server, admin).await, before, "a refused request changed something");
+    assert_eq!(state(server, admin).await, before, "a rejected request changed something");
 
-    // in the order of the requests, which build on each other
+    // in order, since requests depend on earlier ones
     for call in &calls {
-        let (.., who) = routes.iter().find(|route| (route.0, route.1) == (call.method, call.path)).unwrap();
-        if who.role().is_none() {
-            for Refused { who, token, .. } in refused {
-                let answer = call.made_by(server, token.as_deref()).await;
-                assert_eq!(answer.status, call.answer, "{} {} {who}", call.method, call.path);
+        let (.., required) = routes.iter().find(|route| (route.0, route.1) == (call.method, call.path)).unwrap();
+        if required.role().is_none() {
+            for InvalidCredential { name, token, .. } in invalid {
+                let answer = call.send(server, token.as_deref()).await;
+                assert_eq!(answer.status, call.status, "{} {} {name}", call.method, call.path);
             }
         }
-        let mut allowed = roles.iter().filter(|(role, _)| who.role().is_none_or(|least| *role >= least));
+        let mut allowed = roles.iter().filter(|(role, _)| required.role().is_none_or(|least| *role >= least));
         let (role, token) = allowed.next().unwrap();
-        let answer = call.made_by(server, Some(token)).await;
-        let said = String::from_utf8_lossy(&answer.body);
-        assert_eq!(answer.status, call.answer, "{} {} as {role}: {said}", call.method, call.path);
+        let answer = call.send(server, Some(token)).await;
+        let body = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, call.status, "{} {} as {role}: {body}", call.method, call.path);
         for (role, token) in allowed {
-            // what is done once may be a conflict, or gone, when it is asked for again
-            let status = call.made_by(server, Some(token)).await.status;
-            let again = [call.answer, 404, 409].contains(&status);
+            // a repeated request may find the object changed (409) or gone (404)
+            let status = call.send(server, Some(token)).await.status;
+            let again = [call.status, 404, 409].contains(&status);
             assert!(again, "{} {} as {role}: {status}", call.method, call.path);
         }
     }
-    assert_ne!(state(server, admin).await, before, "the walk can change what is compared");
+    assert_ne!(state(server, admin).await, before, "the permitted requests changed nothing");
 }
 
-/// A refusal is a problem document, and says how to come in where that is the matter (RFC 9110, 11.6.1).
-fn problem(answer: &Answer, shown: bool, whose: &str) {
-    assert_eq!(answer.headers["content-type"], "application/problem+json", "{whose}");
-    assert_eq!(answer.json()["status"], answer.status, "{whose}");
+/// Checks that a rejection is a problem document, and that a 401 has a challenge (RFC 9110, 11.6.1).
+fn problem(answer: &Answer, with_token: bool, request: &str) {
+    assert_eq!(answer.headers["content-type"], "application/problem+json", "{request}");
+    assert_eq!(answer.json()["status"], answer.status, "{request}");
     let challenge = answer.headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
-    let expected = match (answer.status, shown) {
+    let expected = match (answer.status, with_token) {
         (401, false) => Some(r#"Bearer realm="living-map""#),
         (401, true) => Some(r#"Bearer realm="living-map", error="invalid_token""#),
         _ => None,
     };
-    assert_eq!(challenge, expected, "{whose}");
+    assert_eq!(challenge, expected, "{request}");
 }
 
-fn refused(who: &'static str, token: impl Into<String>) -> Refused {
-    Refused { who, token: Some(token.into()), status: 401 }
+fn invalid(name: &'static str, token: impl Into<String>) -> InvalidCredential {
+    InvalidCredential { name, token: Some(token.into()), status: 401 }
 }
 
-const NOBODY: Refused = Refused { who: "without a token", token: None, status: 401 };
+const NO_TOKEN: InvalidCredential = InvalidCredential { name: "without a token", token: None, status: 401 };
 
-/// Dead letters soon, and lessons that only the walk reviews.
+/// Short retries of dead letters, and no automatic review of lessons.
 const SETTINGS: [(&str, &str); 2] = [("DEAD_LETTER_RETRY_SECONDS", "0.05"), ("LESSON_REVIEW_SECONDS", "86400")];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_by_api_tokens() {
+async fn every_route_with_api_tokens() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let tokens = Role::ALL.map(|role| (role, made(role.as_str(), role.as_str())));
+    let tokens = Role::ALL.map(|role| (role, generate_token(role.as_str(), role.as_str())));
     let lines: Vec<&str> = tokens.iter().map(|(_, (_, line))| line.as_str()).collect();
-    let (revoked, revoked_line) = made("gone", "admin");
+    let (revoked, revoked_line) = generate_token("revoked", "admin");
     fs::write(file.path(), format!("{}\n{revoked_line}\n", lines.join("\n"))).unwrap();
     let access = [("AUTH", "token"), ("AUTH_TOKENS_FILE", file.path().to_str().unwrap())];
     let mut server = Process::serve(&environment(&[&SETTINGS[..], &access].concat())).await;
     let errors = "/living-map/errors";
-    assert_eq!(ask(&server, "GET", errors, Some(&revoked), None).await.status, 200, "it was good");
+    assert_eq!(ask(&server, "GET", errors, Some(&revoked), None).await.status, 200, "not revoked yet");
     let revoke = || fs::write(file.path(), lines.join("\n")).unwrap();
     let roles = tokens.clone().map(|(role, (token, _))| (role, token));
-    let world = World::make(&mut server, &roles[3].1, revoke).await;
-    let strangers = [
-        NOBODY,
-        refused("with a made-up token", "lm_stranger"),
-        refused("with a token of another kind", jwt(&json!({"role": "admin"}))),
-        refused("with a line in place of its token", lines[3]),
-        refused("with a revoked token", revoked),
+    let fixtures = Fixtures::create(&mut server, &roles[3].1, revoke).await;
+    let credentials = [
+        NO_TOKEN,
+        invalid("with an unknown token", "lm_unknown"),
+        invalid("with a JSON Web Token", jwt(&json!({"role": "admin"}))),
+        invalid("with the line of a token", lines[3]),
+        invalid("with a revoked token", revoked),
     ];
-    walk(&server, &world, &roles, &strangers).await;
+    check_all(&server, &fixtures, &roles, &credentials).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_by_json_web_tokens() {
+async fn every_route_with_json_web_tokens() {
     let access =
         [("AUTH", "jwt"), ("JWT_SECRET", SECRET), ("JWT_ISSUER", "https://issuer.example"), ("JWT_AUDIENCE", "map")];
     let mut server = Process::serve(&environment(&[&SETTINGS[..], &access].concat())).await;
@@ -392,7 +396,7 @@ async fn every_route_by_json_web_tokens() {
         jwt(&claims)
     };
     let roles = Role::ALL.map(|role| (role, jwt(&whole(role.as_str()))));
-    let world = World::make(&mut server, &roles[3].1, || ()).await;
+    let fixtures = Fixtures::create(&mut server, &roles[3].1, || ()).await;
 
     let now = Utc::now().timestamp();
     let signed = |algorithm, secret: &str| {
@@ -405,28 +409,31 @@ async fn every_route_by_json_web_tokens() {
     let viewer = &roles[0].1;
     let parts: Vec<&str> = viewer.split('.').collect();
     let raised = format!("{}.{claims}.{}", parts[0], parts[2]);
-    let strangers = [
-        NOBODY,
-        refused("with a made-up token", "eyJ.stranger"),
-        refused("with an API token", made("admin", "admin").0),
-        refused("with an expired token", jwt(&admin(json!({"exp": now - 60})))),
-        refused("with a token that never ends", without_end(&admin(json!({})))),
-        refused("with a token of tomorrow", jwt(&admin(json!({"nbf": now + 86_400})))),
-        refused("with another issuer's token", jwt(&admin(json!({"iss": "https://elsewhere.example"})))),
-        refused("with nobody's token", without("iss")),
-        refused("with a token for another audience", jwt(&admin(json!({"aud": "elsewhere"})))),
-        refused("with a token for no audience", without("aud")),
-        refused("with alg none", unsigned("none")),
-        refused("with alg NONE", unsigned("NONE")),
-        refused("with HS256 and no signature", unsigned("HS256")),
-        refused("with another key's token", signed(Algorithm::HS256, "another secret, which is long enough too")),
-        refused("with another algorithm's token", signed(Algorithm::HS512, SECRET)),
-        refused("with another's signature", raised),
-        Refused { status: 403, ..refused("with a token without a role", jwt(&admin(json!({"role": "king"})))) },
+    let credentials = [
+        NO_TOKEN,
+        invalid("with a malformed token", "eyJ.unknown"),
+        invalid("with an API token", generate_token("admin", "admin").0),
+        invalid("with an expired token", jwt(&admin(json!({"exp": now - 60})))),
+        invalid("with a token without expiry", without_expiry(&admin(json!({})))),
+        invalid("with a token that is not valid yet", jwt(&admin(json!({"nbf": now + 86_400})))),
+        invalid("with another issuer's token", jwt(&admin(json!({"iss": "https://elsewhere.example"})))),
+        invalid("with a token without issuer", without("iss")),
+        invalid("with a token for another audience", jwt(&admin(json!({"aud": "elsewhere"})))),
+        invalid("with a token without audience", without("aud")),
+        invalid("with alg none", unsigned("none")),
+        invalid("with alg NONE", unsigned("NONE")),
+        invalid("with HS256 and no signature", unsigned("HS256")),
+        invalid("with another key's token", signed(Algorithm::HS256, "another secret, which is long enough too")),
+        invalid("with another algorithm's token", signed(Algorithm::HS512, SECRET)),
+        invalid("with the signature of another token", raised),
+        InvalidCredential {
+            status: 403,
+            ..invalid("with a token without a role", jwt(&admin(json!({"role": "king"}))))
+        },
     ];
-    walk(&server, &world, &roles, &strangers).await;
+    check_all(&server, &fixtures, &roles, &credentials).await;
 }
 
-fn without_end(claims: &Value) -> String {
+fn without_expiry(claims: &Value) -> String {
     encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }

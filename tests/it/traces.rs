@@ -9,7 +9,7 @@ use reqwest::Client;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use crate::access::made;
+use crate::access::generate_token;
 use crate::support::nats::NatsServer;
 use crate::support::otlp::Collector;
 use crate::support::postgres;
@@ -63,7 +63,7 @@ async fn recorded(database: &str, id: &str) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_spans_the_request_the_log_the_map_and_the_history() {
     let (collector, nats, database) = (Collector::start().await, NatsServer::start().await, postgres::database().await);
-    let (token, line) = made("writer", "publisher");
+    let (token, line) = generate_token("writer", "publisher");
     let (otlp, nats_url) = (collector.url(), nats.url());
     let server = Process::serve(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &otlp),
