@@ -317,7 +317,7 @@ export interface EntityDetail {
 
 /** A page of entities. */
 export interface EntityList {
-  /** Whether there are further pages. */
+  /** True if there are further pages. */
   has_more: boolean;
   /** Entities, ordered by id. */
   items: EntitySummary[];
@@ -413,7 +413,7 @@ export interface EventCounts {
 
 /** A page of events. */
 export interface EventList {
-  /** Whether there are further pages. */
+  /** True if there are further pages. */
   has_more: boolean;
   /** Events, newest first by the producers' time. */
   items: HistoryItem[];
@@ -421,7 +421,7 @@ export interface EventList {
   next_cursor: string | null;
   /** Number of matching events on all pages. */
   total: number;
-  /** Whether `total` is exact; otherwise it is an estimate, or the point at which counting stopped. */
+  /** True if `total` is exact; otherwise it is an estimate, or the point at which counting stopped. */
   total_exact: boolean;
 }
 
@@ -675,7 +675,7 @@ export interface LessonHistoryQuery {
 
 /** A page of lessons. */
 export interface LessonList {
-  /** Whether there are further pages. */
+  /** True if there are further pages. */
   has_more: boolean;
   /** Lessons. */
   items: Lesson[];
@@ -754,7 +754,7 @@ export interface LetterItem {
 
 /** A page of dead letters. */
 export interface LetterList {
-  /** Whether there are further pages. */
+  /** True if there are further pages. */
   has_more: boolean;
   /** Dead letters, newest first by their first failure. */
   items: LetterItem[];
@@ -957,7 +957,7 @@ export interface PreambleQuery {
 
 /** An RFC 9457 problem document. */
 export interface Problem {
-  /** What is wrong with this request and what was expected. */
+  /** Description of the error, with what was expected. */
   detail: string;
   /** Name of the body's field that is invalid. */
   field?: string | null;
@@ -1136,7 +1136,7 @@ export interface SavedItem {
 
 /** A page of saved snapshots. */
 export interface SavedList {
-  /** Whether there are further pages. */
+  /** True if there are further pages. */
   has_more: boolean;
   /** Saved snapshots, newest first. */
   items: SavedItem[];
