@@ -1,4 +1,4 @@
-//! The `OpenAPI` document, the schema of experiences, and the AsyncAPI document.
+//! The `OpenAPI` document, the schema of experiences, and the `AsyncAPI` document.
 
 use std::collections::BTreeSet;
 
