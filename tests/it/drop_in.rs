@@ -252,7 +252,7 @@ async fn the_stream_is_compatible_with_old_clients() {
     let first = next_frame(&mut stream).await;
     has_shape(&first, &json!({"kind": "snapshot", "data": snapshot_shape()}), "frame");
 
-    place
+    installation
         .publish("agents.error", json!({"agent_id": "agent:alex", "error_type": "timeout", "error_message": "x"}))
         .await;
     let event = loop {
