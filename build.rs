@@ -1,4 +1,4 @@
-//! What is embedded at compile time, and a new file of which must cause a build: migrations, and the page.
+//! Rebuilds when embedded files are added: migrations and the page.
 
 use std::path::Path;
 

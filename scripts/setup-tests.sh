@@ -20,7 +20,7 @@ has_chromium() { [[ -x ${CHROMIUM_BIN:-/usr/bin/chromium} ]]; }
 
 has_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; }
 
-# What the commands of the book use and is not there; a program's name is its package's too.
+# Missing programs that the book's commands use; their packages have the same names.
 missing_tools() {
   local tool
   for tool in curl jq sqlite3; do command -v "$tool" >/dev/null || echo "$tool"; done
@@ -60,7 +60,7 @@ install_nats() {
 
 install_postgres() {
   install postgresql-common
-  # Or the server's package would make and start a cluster that nobody asked for.
+  # Otherwise the server's package would create and start a cluster.
   as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
   install postgresql
 }

@@ -1,4 +1,4 @@
-//! What the documents say of the source, held to the source.
+//! Statements of the documents about the source, compared with the source.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,7 @@ fn every_metric_is_documented_as_it_is_recorded() {
     );
 }
 
-/// A dashboard over a name that nothing exports is empty, and an alert over one never rings.
+/// A dashboard of an unknown metric is empty, and an alert on it never fires.
 #[test]
 fn dashboards_and_alerts_ask_for_metrics_that_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -49,7 +49,7 @@ fn dashboards_and_alerts_ask_for_metrics_that_are_there() {
     }
 }
 
-/// A page that the book does not list is not in it, and a link to what is not there helps nobody.
+/// Every page is in the book, and every link has a target.
 #[test]
 fn the_book_has_every_page_and_its_links_lead_somewhere() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
@@ -77,6 +77,22 @@ fn the_book_has_every_page_and_its_links_lead_somewhere() {
             }
         }
     }
+}
+
+/// A case in the documents that names its test is shown by one that exists.
+#[test]
+fn tests_named_in_the_documents_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = ["src", "tests"].iter().flat_map(|folder| sources(&root.join(folder))).collect::<String>();
+    let text = fs::read_to_string(root.join("docs/log-and-time.md")).unwrap();
+    let quoted = text.split('`').skip(1).step_by(2);
+    let is_test =
+        |name: &&str| name.matches('_').count() > 2 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let named: BTreeSet<&str> = quoted.filter(is_test).collect();
+    assert!(named.len() > 10, "the search finds too little: {named:?}");
+    let is_there = |name: &str| ["(", ",", ";"].iter().any(|end| code.contains(&format!("{name}{end}")));
+    let missing: Vec<&str> = named.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "docs/log-and-time.md names tests that do not exist: {missing:#?}");
 }
 
 /// The links within the repository: the file (none: the page itself), and the heading in it.

@@ -11,7 +11,7 @@ const EXAMPLES: [(&str, &str); 3] = [
     ("rule", "learner::rules::attempts::the_fourth_answer_with_three_attempts_gives_a_lesson"),
 ];
 
-/// What an example may take, its test aside.
+/// Maximum lines of an example, without its test.
 const MOST_LINES: usize = 49;
 
 fn root() -> &'static Path {
@@ -40,7 +40,7 @@ fn lines_before_the_test(file: &str) -> usize {
     added.take_while(|line| !is_test(line)).filter(|line| !line.is_empty()).count()
 }
 
-/// In a copy whose dependencies are those that are built already: only our own crate is compiled anew.
+/// In a copy that reuses the built dependencies: only our own crate is compiled.
 #[test]
 fn the_examples_apply_compile_and_do_what_they_say() {
     let copy = root().join("target/extending");
@@ -73,11 +73,11 @@ fn the_examples_apply_compile_and_do_what_they_say() {
         let text = fs::read_to_string(copy.join(file)).expect("it was copied");
         let own = concat!("name = \"living-map\"\nversion = \"", env!("CARGO_PKG_VERSION"));
         assert_eq!(text.matches(own).count(), 1, "{file}");
-        // a package of its own: it would be built over the one whose tests these are
+        // a separate package: otherwise its build would overwrite that of the running tests
         fs::write(copy.join(file), text.replace(own, &format!("{own}-examples"))).expect("it can be written");
     }
     for (example, _) in EXAMPLES {
-        // outside of a repository of its own git would look at the one around it
+        // without its own repository git would use the surrounding one
         run(Command::new("git")
             .args(["apply", "--whitespace=error"])
             .arg(patch(example))

@@ -1,4 +1,4 @@
-//! What goes wrong in production, with real processes: nothing lost, nothing twice, clients resume.
+//! Faults of production with real processes: no event lost or duplicated, clients resume.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::support::postgres::Postgres;
 use super::support::process::Process;
 use super::support::wait::until;
 
-/// Upstreams that nobody answers for, so that only the events under test move the map.
+/// Unreachable upstreams, so that only the events under test change the map.
 pub const NO_UPSTREAMS: [(&str, &str); 7] = [
     ("AGENTS_SERVICE_URL", "http://127.0.0.1:9"),
     ("MICRODAO_SERVICE_URL", "http://127.0.0.1:9"),
@@ -69,7 +69,7 @@ impl Publisher {
         Self { acknowledged, task }
     }
 
-    /// To `POST /living-map/events`, each number until it is accepted or said to be there already.
+    /// To `POST /living-map/events`, each number until it is accepted or a duplicate.
     fn to_http(url: String) -> Self {
         let acknowledged = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&acknowledged);
@@ -95,7 +95,7 @@ impl Publisher {
         until("events to be acknowledged", || async { (self.acknowledged() >= goal).then_some(()) }).await;
     }
 
-    /// Stops after the event under way and says how many there are.
+    /// Stops after the current event and returns the number of acknowledged ones.
     pub async fn stop(self) -> u64 {
         self.task.abort();
         let _ = self.task.await;
@@ -114,7 +114,7 @@ pub fn event(number: u64) -> Value {
     json!({"event_type": "agent.event.status", "event_id": format!("n{number}"), "source": "test", "payload": payload})
 }
 
-/// The numbers in history, by keyset paging from newest to oldest; none while the database is away.
+/// The numbers in history, by keyset paging from newest to oldest; none while the database is unavailable.
 pub async fn numbers_in_history(server: &Process) -> Option<Vec<u64>> {
     let client = reqwest::Client::new();
     let mut numbers = Vec::new();
@@ -140,8 +140,8 @@ pub async fn numbers_in_history(server: &Process) -> Option<Vec<u64>> {
     }
 }
 
-/// Nothing lost, nothing twice: in history as on the stream. An event whose acknowledgement was lost may be there on
-/// top of the acknowledged ones, once.
+/// Every acknowledged event exactly once, in history and on the stream. An event whose acknowledgement was lost may be
+/// there in addition, once.
 async fn all_there_once(server: &Process, follower: &Follower, acknowledged: u64) {
     let wanted: BTreeSet<u64> = (0..acknowledged).collect();
     let numbers = until("history to hold every acknowledged event", || async {
@@ -152,7 +152,7 @@ async fn all_there_once(server: &Process, follower: &Follower, acknowledged: u64
     .await;
     let distinct: BTreeSet<u64> = numbers.iter().copied().collect();
     assert_eq!(distinct.len(), numbers.len(), "an event is in history twice");
-    assert!(numbers.len() as u64 <= acknowledged + 1, "history holds events nobody published");
+    assert!(numbers.len() as u64 <= acknowledged + 1, "history has events that were not published");
 
     let seen = until("the client to have got every event", || async {
         let seen = follower.seen();
@@ -191,7 +191,7 @@ async fn a_killed_server_gives_the_table_log_back_at_once() {
         };
         assert!(post(&server, 0).await);
         for number in 1..4 {
-            // the one that comes after it would end if the log were still taken
+            // the next one would exit if the log were still locked
             server.restart().await;
             assert!(post(&server, number).await);
         }
@@ -226,7 +226,7 @@ async fn a_restart_of_nats_is_survived_by_itself() {
     let publisher = Publisher::to_nats(nats.url());
     publisher.publishes(200).await;
     nats.kill();
-    until("the server to say that the log is away", || async {
+    until("the server to report the log as unavailable", || async {
         let ready: Value = reqwest::get(server.url("/living-map/ready")).await.ok()?.json().await.ok()?;
         (ready["status"] != "ready" && ready["checks"]["log"]["status"] != "ready").then_some(())
     })
@@ -265,7 +265,7 @@ async fn a_restart_of_postgres_is_survived_by_itself() {
 }
 
 #[tokio::test]
-async fn a_planned_stop_tells_clients_to_come_back_and_loses_nothing() {
+async fn planned_stop_asks_clients_to_reconnect_and_loses_nothing() {
     let mut server = Process::serve(&environment(&[])).await;
     let follower = Follower::start(server.ws_url("/living-map/stream")).await;
     let publisher = Publisher::to_http(server.url("/living-map/events"));
@@ -302,7 +302,7 @@ async fn nats_absent_at_the_start_delays_no_http() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_hangs_delays_and_empties_nobody_else() {
+async fn hanging_upstream_does_not_affect_other_upstreams() {
     // accepts connections and never answers
     let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = format!("http://{}", hanging.local_addr().expect("it is bound"));
@@ -337,7 +337,7 @@ async fn an_upstream_that_hangs_delays_and_empties_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_thousand_events_in_flight_at_a_kill_are_all_or_nothing_each() {
+async fn kill_with_a_thousand_events_in_flight_is_atomic_for_each() {
     let mut server = Process::serve(&environment(&[])).await;
     let client = reqwest::Client::new();
     let url = server.url("/living-map/events");
@@ -363,10 +363,9 @@ async fn a_thousand_events_in_flight_at_a_kill_are_all_or_nothing_each() {
     assert_eq!(numbers, (0..1000).collect::<Vec<u64>>());
 }
 
-/// Files cannot grow past a limit, as on a disk that is full: the database of the embedded server and the journal's folder
-/// are on it.
+/// Files cannot grow beyond a limit, as on a full disk with the embedded server's database and the journal's folder.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_stops_the_writing_and_nothing_else_until_there_is_room() {
+async fn full_disk_stops_writes_only_until_space_is_available() {
     let server = Process::serve_with_file_limit(2_048, &environment(&[])).await;
     until("the map", || async {
         reqwest::get(server.url("/living-map/snapshot")).await.ok().filter(|answer| answer.status() == 200)

@@ -1,15 +1,15 @@
 //! Every command of the README and of the book, run as a reader would run it.
 //!
-//! A page's `sh` blocks run in their order, in one shell, in a folder of their own that has `deploy/` and `openapi/` as the
-//! repository has them. What a reader has elsewhere is here too: `living-map` is our own binary, addresses are those of
-//! servers that the page gets for itself (see `shell.rs`). Every command must succeed, and HTTP requests be answered with
-//! success; a `json` or `text` block right behind the commands is what they print, with `…` for anything.
+//! A page's `sh` blocks run in order, in one shell, in a temporary folder with `deploy/` and `openapi/` of the repository.
+//! `living-map` is our own binary, and addresses are those of private servers started for the page (see `shell.rs`). Every
+//! command must succeed, and HTTP requests must be answered with success; a `json` or `text` block directly after the
+//! commands is their output, where `…` matches anything.
 //!
-//! Before a block may stand, for the reader of the source:
+//! A block may be preceded by a comment for the reader of the source:
 //!
-//! - `<!-- not run: why -->`: it needs what is not here. A test lists these.
-//! - `<!-- fails: why -->`: its last command fails, as the page says.
-//! - `<!-- before: command -->`: what a reader has already, and the tests have to make.
+//! - `<!-- not run: reason -->`: it needs something that tests do not have. A test lists these.
+//! - `<!-- fails: reason -->`: its last command fails, as the page says.
+//! - `<!-- before: command -->`: sets up what the page assumes.
 
 mod page;
 mod shell;
@@ -21,7 +21,7 @@ use std::path::Path;
 use page::{Block, Fate, blocks};
 use shell::Shell;
 
-/// Makes a test for each page, so that they run side by side.
+/// Generates a test for each page, so that they run in parallel.
 macro_rules! pages {
     ($($test:ident: $page:literal,)*) => {
         const PAGES: &[&str] = &[$($page),*];
@@ -64,7 +64,7 @@ async fn run(page: &str) {
     }
 }
 
-/// A page that nobody runs goes out of date in silence.
+/// A page that is not run becomes outdated unnoticed.
 #[test]
 fn every_page_with_commands_is_run_and_what_is_not_run_says_why() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

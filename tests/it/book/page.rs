@@ -1,6 +1,6 @@
 //! The commands in a page, and what they are said to print.
 
-/// What is to become of a block.
+/// Expected result of running a block.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Every command succeeds.
@@ -14,18 +14,18 @@ pub enum Fate {
 /// A block of commands.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Where it begins in the page.
+    /// First line in the page.
     pub line: usize,
     pub commands: String,
-    /// What the block behind it shows as output.
+    /// Expected output, from the following block.
     pub output: Option<String>,
     pub fate: Fate,
 }
 
-/// How a block of commands begins.
+/// Opening fence of a command block.
 const COMMANDS: &str = "sh";
 
-/// How readers' tools also call a shell's language: one name is enough, so that none is overlooked.
+/// Other names of the shell language, which are rejected, so that no block is overlooked.
 const OTHER_SHELLS: [&str; 5] = ["bash", "shell", "console", "zsh", "shell-session"];
 
 /// The blocks of commands in a page.
@@ -80,8 +80,8 @@ fn fate_of(comment: &str) -> Option<Fate> {
     reason("not run:").map(|reason| Fate::NotRun(reason.to_owned())).or_else(|| reason("fails:").map(|_| Fate::Fails))
 }
 
-/// Whether `printed` is what `shown` says: the same but for blanks, where a JSON document may be laid out otherwise, and
-/// with anything in place of each `…`.
+/// Compares output with a page: equal except for white space, which JSON may have elsewhere, and `…`, which matches
+/// anything.
 pub fn is_as_shown(shown: &str, printed: &str) -> bool {
     let plain = |text: &str| text.split_whitespace().collect::<String>();
     let (shown, printed) = (plain(shown), plain(printed));

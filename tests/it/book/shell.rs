@@ -14,10 +14,10 @@ use crate::support::daemon::{Folder, free_port};
 use crate::support::nats::NatsServer;
 use crate::support::postgres;
 
-/// How long a block may take, a server's start included.
+/// Timeout of a block, including a server's start.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What a reader has in place of these: Ctrl-C, a second terminal, eyes for an HTTP status.
+/// Replacements for Ctrl-C, a second terminal and the reader's check of the HTTP status.
 const PRELUDE: &str = r#"
 set -eo pipefail
 
@@ -43,7 +43,7 @@ stop-server() {
 }
 
 # An answer that is no success is a failure; a reader who has seen enough (`| head`) is none. One in the background is a
-# process of its own, to be killed.
+# separate process, to be killed.
 curl() {
   if [[ $BASHPID != $$ && ! -p /dev/stdout ]]; then exec curl --silent --fail-with-body "$@"; fi
   local status=0
@@ -55,7 +55,7 @@ curl() {
   esac
 }
 
-# What takes minutes is only looked up; the demo is run.
+# Targets that take minutes are only checked to exist; the demo is run.
 make() {
   command make --dry-run --no-print-directory -C "$ROOT" "$@" >/dev/null
   if [[ $1 == demo ]]; then
@@ -71,7 +71,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 pub struct Shell {
     bash: Child,
     folder: Folder,
-    /// What stands in a page, and what is here in its place.
+    /// Text of a page and its replacement in the test.
     places: Vec<(&'static str, String)>,
     blocks: u32,
     _nats: Option<NatsServer>,
@@ -213,7 +213,7 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // the group has its number from the shell, which is not waited for before: nobody else can have it
+        // the group id is the shell's process id, which cannot be reused before the shell is waited for
         let group = format!("kill -KILL -- -{}", self.bash.id());
         let _ = Command::new("/bin/sh").args(["-c", &group]).stderr(Stdio::null()).status();
         let _ = self.bash.wait();
