@@ -16,6 +16,7 @@ impl FoldContext<'_> {
     pub(super) fn apply(&mut self, decoded: Decoded<'_>) -> bool {
         match decoded {
             Decoded::Nothing => {}
+            Decoded::Entity(assertion) => self.apply_assertion(assertion),
             Decoded::Entities(assertions) => {
                 for assertion in assertions {
                     self.apply_assertion(assertion);

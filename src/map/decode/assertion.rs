@@ -15,7 +15,9 @@ use super::poll::PollPart;
 pub(in crate::map) enum Decoded<'a> {
     /// The event has no meaning for the map.
     Nothing,
-    /// Assertions about entities, in the order in which they apply.
+    /// An assertion about one entity: most events.
+    Entity(Assertion<'a>),
+    /// Assertions about several entities, in the order in which they apply.
     Entities(Vec<Assertion<'a>>),
     /// Calls of language models, counted for the network and for the agent that the event names.
     ModelUsage {
@@ -34,7 +36,7 @@ impl<'a> From<Option<Assertion<'a>>> for Decoded<'a> {
 
 impl<'a> From<Assertion<'a>> for Decoded<'a> {
     fn from(assertion: Assertion<'a>) -> Self {
-        Self::Entities(vec![assertion])
+        Self::Entity(assertion)
     }
 }
 

@@ -70,7 +70,8 @@ impl<'a> EventReader<'a> {
 
     /// A hint from the payload's field of this name; none when it is absent or not a field of this type.
     pub(super) fn hint(self, kind: EntityType, name: &str) -> Option<Operation<'a>> {
-        Some(Operation::Hint(fields::field_named(kind, name)?, self.get(name)?))
+        let value = self.get(name)?;
+        Some(Operation::Hint(fields::field_named(kind, name)?, value))
     }
 }
 
