@@ -10,9 +10,9 @@
 //!
 //! `names`, `fields`, `usage`, `city` and `status` define the values that the stages exchange, `state` the data that
 //! they change, and `context` the working set of one entry. Beside the stages, `poll` turns an upstream's answer into
-//! events, `persist` saves and loads states, and `alert_book` folds the alerts alone.
+//! events, `persist` saves and loads states, and `alert_projection` folds the alerts alone.
 
-mod alert_book;
+mod alert_projection;
 mod apply;
 mod city;
 mod context;
@@ -36,7 +36,7 @@ use crate::model::{AlertChange, Change, LogEntry};
 use context::FoldContext;
 use state::totals::ShownTotals;
 
-pub use alert_book::AlertBook;
+pub use alert_projection::AlertProjection;
 pub use emit::EncodedLayers;
 pub use persist::STATE_VERSION;
 pub use poll::PollMark;

@@ -21,7 +21,7 @@ use crate::history::{HistoryError, Outbox};
 use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
-use crate::map::AlertBook;
+use crate::map::AlertProjection;
 use crate::model::Cursor;
 
 /// Wait between two attempts to follow the log.
@@ -198,7 +198,7 @@ impl WebhookDispatcher {
         let version = saved.as_ref().map_or(0, |saved| saved.version);
         // written by another build and unreadable: handled as if there were none
         let state = saved.as_ref().and_then(|saved| serde_json::from_str::<NotificationState>(&saved.state).ok());
-        let (book, here) = self.live.with(|map| (AlertBook::of(map), map.cursor()));
+        let (book, here) = self.live.with(|map| (AlertProjection::of(map), map.cursor()));
         Ok(match (saved, state) {
             (Some(saved), Some(state))
                 if !afresh && saved.cursor.epoch == here.epoch && saved.age < self.config.stale_after =>

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::alerts::Destination;
 use crate::history::outbox::OutboxMessage;
-use crate::map::AlertBook;
+use crate::map::AlertProjection;
 use crate::model::alert::{self, Alert, AlertState};
 use crate::model::{Cursor, LogEntry, time};
 
@@ -21,7 +21,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_7765_6268_6f6
 /// Stored as JSON, and read by replicas of other versions: field names do not change.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct NotificationState {
-    book: AlertBook,
+    book: AlertProjection,
     /// By alert id.
     #[serde(rename = "told")]
     notified: BTreeMap<String, NotifiedAlert>,
@@ -45,7 +45,7 @@ pub(super) struct Trigger<'a> {
 
 impl NotificationState {
     /// Replaces the alerts by those of another position in the log; keeps the notified destinations.
-    pub fn moved_to(self, book: AlertBook) -> Self {
+    pub fn moved_to(self, book: AlertProjection) -> Self {
         Self { book, notified: self.notified }
     }
 

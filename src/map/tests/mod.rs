@@ -12,7 +12,7 @@ mod reducers;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{AlertBook, Outcome, State};
+use super::{AlertProjection, Outcome, State};
 use crate::model::envelope::{self, Message};
 use crate::model::facts::Facts;
 use crate::model::layers::Layers;
@@ -30,7 +30,7 @@ pub(super) struct Log {
     pub(super) client: Map<String, Value>,
     pub(super) now: DateTime<Utc>,
     /// Alerts folded alone, always the same as those of the map.
-    book: AlertBook,
+    projection: AlertProjection,
     seq: u64,
     /// The folded entries.
     entries: Vec<LogEntry>,
@@ -41,7 +41,7 @@ impl Log {
         let state = State::new(Epoch(1));
         let client = layers_of(&state);
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-        Self { state, client, now, book: AlertBook::default(), seq: 0, entries: Vec::new() }
+        Self { state, client, now, projection: AlertProjection::default(), seq: 0, entries: Vec::new() }
     }
 
     /// Folds the next entry and applies its changes.
@@ -56,8 +56,8 @@ impl Log {
         let outcome = self.state.apply(&entry);
         // duplicates do not advance the time of the map
         if !outcome.duplicate {
-            assert_eq!(self.book.apply(&entry), outcome.alerts);
-            assert!(self.book.alerts().eq(self.state.alerts()));
+            assert_eq!(self.projection.apply(&entry), outcome.alerts);
+            assert!(self.projection.alerts().eq(self.state.alerts()));
         }
         for change in &outcome.changes {
             change::apply(&mut self.client, change);

@@ -112,8 +112,8 @@ proptest! {
         let copy = saved_and_restored(&simulation.log.state);
         prop_assert_eq!(layers_of(&copy), layers_of(&simulation.log.state));
         let mut twin = Simulation::new();
-        let (client, book) = (simulation.log.client.clone(), simulation.log.book.clone());
-        twin.log = Log { state: copy, client, now: simulation.log.now, book, seq: simulation.log.seq, entries: Vec::new() };
+        let (client, projection) = (simulation.log.client.clone(), simulation.log.projection.clone());
+        twin.log = Log { state: copy, client, now: simulation.log.now, projection, seq: simulation.log.seq, entries: Vec::new() };
         (twin.poll, twin.last, twin.events) = (simulation.poll.clone(), simulation.last.clone(), simulation.events);
         for step in &after {
             prop_assert_eq!(simulation.step(step), twin.step(step), "{:?}", step);

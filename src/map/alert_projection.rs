@@ -19,14 +19,14 @@ const MAX_KNOWN: usize = 256;
 /// and folds on after loading. Saved as JSON in the webhooks' state: its fields keep their names. Bounded like the
 /// map's part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct AlertBook {
+pub struct AlertProjection {
     alerts: Alerts,
     logged_at: DateTime<Utc>,
     /// The latest events about alerts, to ignore duplicates as the map does.
     known: VecDeque<Uuid>,
 }
 
-impl AlertBook {
+impl AlertProjection {
     /// The alerts of a map, at its position.
     #[must_use]
     pub fn of(map: &State) -> Self {
@@ -73,13 +73,13 @@ mod tests {
 
     #[test]
     fn a_duplicate_raises_nothing_also_after_a_restart() {
-        let mut book = AlertBook::default();
+        let mut projection = AlertProjection::default();
         let raised = entry(1, "living_map.alert.raised", "disk");
-        assert_eq!(book.apply(&raised).len(), 1);
-        assert_eq!(book.apply(&entry(2, "living_map.alert.cleared", "disk")).len(), 1);
-        let saved = serde_json::to_string(&book).unwrap();
-        let mut book: AlertBook = serde_json::from_str(&saved).unwrap();
-        assert_eq!(book.apply(&raised), []);
-        assert_eq!(book.alerts().count(), 0);
+        assert_eq!(projection.apply(&raised).len(), 1);
+        assert_eq!(projection.apply(&entry(2, "living_map.alert.cleared", "disk")).len(), 1);
+        let saved = serde_json::to_string(&projection).unwrap();
+        let mut projection: AlertProjection = serde_json::from_str(&saved).unwrap();
+        assert_eq!(projection.apply(&raised), []);
+        assert_eq!(projection.alerts().count(), 0);
     }
 }
