@@ -22,7 +22,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct SpanQueue(mpsc::Sender<SpanData>);
 
-/// Exports the spans of a [`SpanQueue`].
+/// Exports the queued spans.
 pub struct Export {
     exporter: SpanExporter,
     spans: mpsc::Receiver<SpanData>,
