@@ -54,12 +54,12 @@ impl AggregateQuery {
     #[must_use]
     pub fn buckets(&self) -> u64 {
         let micros = (self.until - self.origin).num_microseconds().unwrap_or(i64::MAX).max(0).unsigned_abs();
-        micros.div_ceil(self.bucket_micros())
+        micros.div_ceil(self.bucket_micros().unsigned_abs())
     }
 
     /// Length of a bucket in microseconds.
-    pub(super) fn bucket_micros(&self) -> u64 {
-        u64::try_from(self.bucket.as_micros()).unwrap_or(u64::MAX).max(1)
+    pub(super) fn bucket_micros(&self) -> i64 {
+        i64::try_from(self.bucket.as_micros()).unwrap_or(i64::MAX).max(1)
     }
 
     /// The filter within the time that is counted.

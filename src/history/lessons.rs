@@ -251,16 +251,6 @@ pub trait Lessons: Send + Sync + 'static {
     async fn told(&self, numbers: &[i64]) -> Result<(), HistoryError>;
 }
 
-/// A stored lesson, or what is told of one.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(text: &str) -> sqlx::Result<T> {
-    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
-/// The JSON of a lesson, or of what is told of one.
-pub(super) fn write_json(value: &impl Serialize) -> sqlx::Result<String> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
-}
-
 /// The versions from the root to the tip. Each is visited once, so a chain that bites its tail ends; what no chain leads to
 /// is left out.
 #[must_use]

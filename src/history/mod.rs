@@ -20,6 +20,7 @@ pub mod outbox;
 mod postgres;
 pub mod retention;
 pub mod snapshots;
+mod sql;
 mod sqlite;
 mod storage;
 mod stored;
@@ -53,6 +54,9 @@ pub enum HistoryError {
     #[error("the database could not be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
 }
+
+/// The outcome of a call to the database.
+pub type Result<T, E = HistoryError> = std::result::Result<T, E>;
 
 impl HistoryError {
     /// What a database's error is about: `is_about_data` knows its codes, `interrupted` is that of a time limit.
@@ -132,8 +136,8 @@ impl Database {
 /// us or cannot be migrated. It does not wait for a database that is away.
 pub async fn open(url: &str, config: &HistoryConfig) -> Result<Database, OpenError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("postgres" | "postgresql") => Ok(Database::of(postgres::Postgres::open(url, config).await?)),
-        Some("sqlite") => Ok(Database::of(sqlite::Sqlite::open(url, config).await?)),
+        Some("postgres" | "postgresql") => Ok(Database::of(postgres::open(url, config).await?)),
+        Some("sqlite") => Ok(Database::of(sqlite::open(url, config).await?)),
         _ => Err(OpenError::Url("expected a URL that begins with postgres://, postgresql:// or sqlite://".into())),
     }
 }
@@ -309,3 +313,6 @@ pub trait History: Send + Sync + 'static {
     /// Closes the connections, finishing what is under way.
     async fn close(&self);
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,16 @@ pub enum Dots {
     AtLeast(i32),
 }
 
+impl Dots {
+    /// The operator and the number that a number of dots is compared with.
+    pub const fn condition(self) -> (&'static str, i32) {
+        match self {
+            Self::Exactly(dots) => (" = ", dots),
+            Self::AtLeast(dots) => (" >= ", dots),
+        }
+    }
+}
+
 /// Event types that are looked through for those that match a pattern: each is one step in an index. A record with more
 /// is read row by row, which is slow only where hardly any row matches.
 pub const MAX_TYPES: usize = 256;

@@ -1,76 +1,100 @@
-//! Which log the table is, and where it is at home.
+//! The table log: its epoch, the place where it is stored, the lock of its writer.
 
-use sqlx::{Connection, Executor, PgConnection};
+use async_trait::async_trait;
+use sqlx::{Connection, Executor, PgConnection, Postgres};
 use tokio::time::timeout;
 
-use super::Postgres;
-use super::connect::{self, patience, settle};
-use super::sqlstate::classify;
-use crate::history::HistoryError;
+use super::{PostgresStore, connect};
+use crate::history::Result;
+use crate::history::sql::logs::change_epoch;
+use crate::history::sql::{Dialect, TableLog};
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch};
 use crate::model::Epoch;
 
-/// Every place that names a log. A transaction changes all of them, or none.
-const RENEW: [&str; 7] = [
-    "UPDATE living_map_history SET epoch = $1 WHERE epoch = $2",
-    "UPDATE living_map_history_complete SET epoch = $1 WHERE epoch = $2",
-    "UPDATE living_map_snapshots SET epoch = $1 WHERE epoch = $2",
-    "UPDATE dead_letters SET epoch = $1 WHERE epoch = $2",
-    "UPDATE agent_lesson_positions SET epoch = $1 WHERE epoch = $2",
-    "UPDATE webhook_position SET epoch = $1 WHERE epoch = $2",
-    "UPDATE living_map_table_log SET epoch = $1, home = $3 WHERE epoch = $2",
-];
+/// The server notices within half a minute that the holder of the lock has vanished; without this, after two hours.
+const LOCK_SETTINGS: &str = "SELECT set_config('tcp_keepalives_idle', '10', false), \
+    set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)";
 
-/// A name for this very table: a dump that is restored makes another one, a recovery from a base backup and archived
+/// The advisory lock of the table log; any number that no other program uses ("living-m" in ASCII).
+const LOCK: i64 = 0x6c69_7669_6e67_2d6d;
+
+/// Identifies this very table: a dump that is restored creates another table, a recovery from a base backup and archived
 /// segments, or a standby that takes over, begins another timeline.
 const HOME: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), \
     (SELECT timeline_id FROM pg_control_checkpoint()), 'living_map_table_log'::regclass::oid)";
 
-/// The same where the role may not ask the server about itself.
+/// The same where the role may not query the control file.
 const TABLE: &str = "SELECT concat_ws('/', 'living_map_table_log'::regclass::oid)";
 
-impl Postgres {
-    /// The log's identity, made at first use together with its home.
-    pub(super) async fn epoch(&self) -> Result<Epoch, HistoryError> {
-        let mut connection = self.writers.acquire().await.map_err(classify)?;
-        let outcome = timeout(patience(self.config.write_timeout, 4), epoch(&mut connection)).await;
-        settle(connection, outcome)
+const RENEW: &str = "UPDATE living_map_table_log SET epoch = $1, home = $3 WHERE epoch = $2";
+
+#[async_trait]
+impl TableLog for Postgres {
+    /// The log's epoch, created at first use together with its home.
+    async fn epoch(connection: &mut PgConnection) -> sqlx::Result<Epoch> {
+        let query = "SELECT epoch FROM living_map_table_log";
+        if let Some(epoch) = sqlx::query_scalar(query).fetch_optional(&mut *connection).await? {
+            return Ok(epoch_from_sql(epoch));
+        }
+        let home = home(connection).await?;
+        let insert = "INSERT INTO living_map_table_log (epoch, home) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        connection.execute(sqlx::query(insert).bind(epoch_to_sql(new_epoch())).bind(home)).await?;
+        sqlx::query_scalar(query).fetch_one(connection).await.map(epoch_from_sql)
     }
 
-    /// Why this is not the table that was written last; none when it is.
-    pub(super) async fn copied(&self) -> Result<Option<String>, HistoryError> {
-        let mut connection = self.writers.acquire().await.map_err(classify)?;
-        let comparing = async {
-            let own = epoch(&mut connection).await?;
-            let home = home(&mut connection).await?;
+    async fn lock(store: &PostgresStore) -> Result<bool> {
+        let config = &store.config;
+        let mut lock = store.engine.lock.lock().await;
+        if let Some(mut connection) = lock.take()
+            && timeout(config.test_timeout, connection.ping()).await.is_ok_and(|pong| pong.is_ok())
+        {
+            *lock = Some(connection);
+            return Ok(true);
+        }
+        let mut connection = connect(&store.engine.options, config.acquire_timeout).await?;
+        let locking = async {
+            connection.execute(LOCK_SETTINGS).await?;
+            sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await
+        };
+        let outcome = timeout(config.acquire_timeout, locking).await;
+        let locked = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(Self::classify)?;
+        if locked {
+            *lock = Some(connection);
+        }
+        Ok(locked)
+    }
+
+    /// The difference between this table and the one that was written last; none when they are the same.
+    async fn copied(store: &PostgresStore) -> Result<Option<String>> {
+        let comparing = async |connection: &mut PgConnection| {
+            let own = Self::epoch(connection).await?;
+            let home = home(connection).await?;
             let query = sqlx::query_scalar("SELECT home FROM living_map_table_log WHERE epoch = $1");
-            let known: Option<String> = query.bind(epoch_to_sql(own)).fetch_one(&mut *connection).await?;
+            let known: Option<String> = query.bind(epoch_to_sql(own)).fetch_one(connection).await?;
             Ok((known.as_deref() != Some(&*home))
                 .then(|| format!("it is {home} and was {}", known.unwrap_or_default())))
         };
-        let outcome = timeout(patience(self.config.write_timeout, 5), comparing).await;
-        settle(connection, outcome)
+        store.write_with(5, comparing).await
     }
 
-    /// Changes every row, however long that takes: on a connection of its own, which has no limit.
-    pub(super) async fn renew(&self) -> Result<Epoch, HistoryError> {
-        let mut connection = connect::connect(&self.options, self.config.connect_timeout).await?;
-        let renewed = renew(&mut connection).await.map_err(classify)?;
-        // it has done its work: that it cannot say good-bye does not matter
+    /// Changes every row, however long that takes: on a connection of its own, which has no time limit.
+    async fn renew(store: &PostgresStore) -> Result<Epoch> {
+        let mut connection = connect(&store.engine.options, store.config.connect_timeout).await?;
+        let renewing = async {
+            let old = Self::epoch(&mut connection).await?;
+            let (new, home) = (new_epoch(), home(&mut connection).await?);
+            let mut transaction = connection.begin().await?;
+            change_epoch::<Self>(&mut transaction, old, new).await?;
+            let query = sqlx::query(RENEW).bind(epoch_to_sql(new)).bind(epoch_to_sql(old)).bind(&home);
+            transaction.execute(query).await?;
+            transaction.commit().await?;
+            Ok(new)
+        };
+        let renewed = renewing.await.map_err(Self::classify)?;
+        // an error while the connection is closed does not matter: it has done its work
         let _ = connection.close().await;
         Ok(renewed)
     }
-}
-
-async fn epoch(connection: &mut PgConnection) -> sqlx::Result<Epoch> {
-    let query = "SELECT epoch FROM living_map_table_log";
-    if let Some(epoch) = sqlx::query_scalar(query).fetch_optional(&mut *connection).await? {
-        return Ok(epoch_from_sql(epoch));
-    }
-    let home = home(connection).await?;
-    let insert = "INSERT INTO living_map_table_log (epoch, home) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    connection.execute(sqlx::query(insert).bind(epoch_to_sql(new_epoch())).bind(home)).await?;
-    sqlx::query_scalar(query).fetch_one(connection).await.map(epoch_from_sql)
 }
 
 async fn home(connection: &mut PgConnection) -> sqlx::Result<String> {
@@ -78,17 +102,4 @@ async fn home(connection: &mut PgConnection) -> sqlx::Result<String> {
         Err(sqlx::Error::Database(_)) => sqlx::query_scalar(TABLE).fetch_one(connection).await,
         outcome => outcome,
     }
-}
-
-async fn renew(connection: &mut PgConnection) -> sqlx::Result<Epoch> {
-    let old = epoch(connection).await?;
-    let (new, home) = (new_epoch(), home(connection).await?);
-    let mut transaction = connection.begin().await?;
-    for statement in RENEW {
-        let query = sqlx::query(statement).bind(epoch_to_sql(new)).bind(epoch_to_sql(old));
-        let query = if statement.contains("$3") { query.bind(&home) } else { query };
-        transaction.execute(query).await?;
-    }
-    transaction.commit().await?;
-    Ok(new)
 }

@@ -1,12 +1,13 @@
-//! Writing: one statement of arrays for many rows, which unlike `COPY` can leave out what is there already. Rows go in by
-//! id: so two replicas that write the same events wait for each other instead of locking each other out, and the index of
-//! ids is walked once.
+//! Inserting events: one statement of arrays for many rows, which unlike `COPY` can skip existing rows. Rows are inserted
+//! in the order of their ids, so that two replicas that write the same events wait for each other and do not deadlock, and
+//! the index of ids is walked once.
 
 use sqlx::postgres::{PgBindIterExt, PgConnection};
 use sqlx::{Acquire, Executor};
 
+use super::PostgresStore;
 use crate::history::stored::{Row, epoch_to_sql, seq_to_sql, statements};
-use crate::history::{HistoryConfig, Written};
+use crate::history::{Result, Written};
 use crate::model::{EntityType, LogEntry};
 
 const INSERT: &str = r#"
@@ -21,41 +22,25 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $
 ORDER BY id
 ON CONFLICT (id) DO NOTHING"#;
 
-/// A batch, cut into statements.
-pub struct Batch<'a> {
-    rows: Vec<Row<'a>>,
-    ranges: Vec<std::ops::Range<usize>>,
-}
-
-impl<'a> Batch<'a> {
-    pub fn new(entries: &'a [LogEntry], config: &HistoryConfig) -> Self {
-        let rows: Vec<Row<'a>> = entries.iter().map(Row::new).collect();
-        let ranges = statements(&rows, config.statement_rows.max(1), config.statement_bytes);
-        Self { rows, ranges }
-    }
-
-    /// Statements that [`Batch::write`] runs.
-    pub fn statements(&self) -> usize {
-        self.ranges.len()
-    }
-
-    /// Writes all or nothing.
-    pub async fn write(&self, connection: &mut PgConnection) -> sqlx::Result<Written> {
-        let inserted = match &self.ranges[..] {
-            // a statement is a transaction: no round trips to begin and to commit one
-            [only] => insert(connection, &self.rows[only.clone()]).await?,
-            ranges => {
-                let mut transaction = connection.begin().await?;
-                let mut inserted = 0;
-                for range in ranges {
-                    inserted += insert(&mut transaction, &self.rows[range.clone()]).await?;
-                }
-                transaction.commit().await?;
-                inserted
-            }
-        };
-        Ok(Written { inserted, duplicates: self.rows.len() as u64 - inserted })
-    }
+/// Writes all or nothing.
+pub async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<Written> {
+    let rows: Vec<Row<'_>> = entries.iter().map(Row::new).collect();
+    let ranges = statements(&rows, store.config.statement_rows.max(1), store.config.statement_bytes);
+    let inserting = async |connection: &mut PgConnection| {
+        // a statement is a transaction: no round trips to begin and to commit one
+        if let [only] = &ranges[..] {
+            return insert(connection, &rows[only.clone()]).await;
+        }
+        let mut transaction = connection.begin().await?;
+        let mut inserted = 0;
+        for range in &ranges {
+            inserted += insert(&mut transaction, &rows[range.clone()]).await?;
+        }
+        transaction.commit().await?;
+        Ok(inserted)
+    };
+    let inserted = store.write_with(ranges.len(), inserting).await?;
+    Ok(Written { inserted, duplicates: rows.len() as u64 - inserted })
 }
 
 async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> sqlx::Result<u64> {

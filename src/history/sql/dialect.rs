@@ -1,0 +1,160 @@
+//! The differences between the databases: locking, upserts, plan hints, error codes, storage formats.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use sqlx::database::HasStatementCache;
+use sqlx::{Database, QueryBuilder};
+
+use super::SqlStore;
+use super::values::{BindsAll, Columns, SqlQuery};
+use crate::history::lessons::LessonQuery;
+use crate::history::type_filter::TypeFilter;
+use crate::history::{AggregateQuery, HistoryError, HistoryQuery, Result, Written};
+use crate::model::{Epoch, LogEntry};
+
+/// The result of a statement on a connection.
+pub type Answer<'e, T> = BoxFuture<'e, sqlx::Result<T>>;
+
+/// Comparison of event types in the order of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TypeOrder {
+    pub greater: &'static str,
+    /// Behind `ORDER BY event_type`.
+    pub using: &'static str,
+    /// The order is that of bytes, so the index also finds a range of bytes.
+    pub bytes: bool,
+}
+
+/// A database that can store history.
+#[async_trait]
+pub trait Dialect: Database<Row: Columns> + HasStatementCache + BindsAll {
+    /// State that only this database needs.
+    type Engine: Send + Sync;
+
+    /// `postgres` or `sqlite`.
+    const KIND: &'static str;
+    /// Whether the client ends statements that the database has not ended itself, because its connection may be dead.
+    const CLIENT_TIMEOUTS: bool;
+    /// The code of the error of a statement that was ended by its time limit.
+    const INTERRUPTED: &'static str;
+    /// Begins a transaction that writes.
+    const BEGIN: &'static str;
+    /// The current time by the database's clock.
+    const NOW: &'static str;
+    /// Behind a number of microseconds that is added to a time.
+    const MICROSECONDS: &'static str = "";
+    /// Behind a subquery whose rows are updated: rows locked by other transactions are left out.
+    const SKIP_LOCKED: &'static str = "";
+    /// In front of a column that must not be looked up in an index.
+    const UNINDEXED: &'static str = "";
+    /// Behind an expression that is to be ordered by bytes.
+    const BYTE_ORDER: &'static str = "";
+    /// The operators that compare text by bytes: at or above, and below.
+    const BYTE_RANGE: (&'static str, &'static str);
+    /// Values in one list. A longer list takes several statements.
+    const LIST_VALUES: usize;
+    /// Whether a list is one argument, so that the text of a statement does not depend on its length.
+    const LISTS_ARE_ARRAYS: bool;
+    /// Saved snapshots that one statement deletes.
+    const SNAPSHOTS_DELETED_AT_ONCE: usize;
+    /// Whether tables may have been adopted from another service, with rows that it wrote.
+    const ADOPTS_TABLES: bool;
+    /// When the log took an event, as an expression on its row.
+    const LOGGED_AT: &'static str;
+    /// Deletes rows from the beginning of the log `$1` that it took before `$2`: looks at `$3` rows at most.
+    const DELETE_FROM_LOG: &'static str;
+    /// Inserts a snapshot whose packed form is `$3`.
+    const SAVE_SNAPSHOT: &'static str;
+    /// The packed form of the snapshot `$1`.
+    const SNAPSHOT: &'static str;
+    /// Inserts or updates the state of a version of a lesson, whose words for full-text search are `$10`.
+    const PUT_LESSON: &'static str;
+
+    /// Runs a statement; the number of rows it changed.
+    fn execute<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Answer<'e, u64>;
+
+    /// Runs a statement; the rows it finds or returns.
+    fn fetch_all<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<Self::Row>>;
+
+    /// The row of a statement that finds or returns at most one.
+    async fn fetch_optional(
+        connection: &mut Self::Connection,
+        query: SqlQuery<'_, Self>,
+    ) -> sqlx::Result<Option<Self::Row>> {
+        Self::fetch_all(connection, query).await.map(|mut rows| rows.pop())
+    }
+
+    /// Whether an error of this code is about the values of a statement, and not about the database.
+    fn is_data_error(code: &str) -> bool;
+
+    fn classify(error: sqlx::Error) -> HistoryError {
+        HistoryError::of(error, Self::is_data_error, Self::INTERRUPTED)
+    }
+
+    /// The text of stored JSON.
+    fn json(row: &Self::Row, column: usize) -> sqlx::Result<Option<&[u8]>>;
+
+    /// A snapshot in the form that is stored.
+    async fn pack(snapshot: Bytes) -> sqlx::Result<Vec<u8>> {
+        Ok(snapshot.into())
+    }
+
+    /// The snapshot of a stored form.
+    async fn unpack(stored: Vec<u8>) -> sqlx::Result<Bytes> {
+        Ok(stored.into())
+    }
+
+    async fn close(store: &SqlStore<Self>);
+
+    /// Inserts entries that are not there yet, in one transaction.
+    async fn write(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<Written>;
+
+    /// An estimate of the number of rows that match, where counting them takes too long; 0 without one.
+    async fn estimate(connection: &mut Self::Connection, query: &HistoryQuery, types: &TypeFilter)
+    -> sqlx::Result<u64>;
+
+    /// The order of an index on event types; none without such an index.
+    fn type_order(engine: &Self::Engine) -> Option<TypeOrder>;
+
+    /// Appends the token of `event_type` at `index`, from 0.
+    fn push_token(sql: &mut QueryBuilder<Self>, index: usize);
+
+    /// Appends the bucket of an event, to be read by [`Dialect::bucket`].
+    fn push_bucket(sql: &mut QueryBuilder<Self>, query: &AggregateQuery);
+
+    /// The number of a bucket, from 0.
+    fn bucket(row: &Self::Row, column: usize, query: &AggregateQuery) -> sqlx::Result<i64>;
+
+    /// Deletes at most `limit` rows older than `before`; the number deleted.
+    async fn delete_before(connection: &mut Self::Connection, before: DateTime<Utc>, limit: u32) -> sqlx::Result<u64>;
+
+    /// Returns the space of deleted rows to the operating system, where the database does not do so by itself.
+    async fn release_space(_connection: &mut Self::Connection) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    /// Locks all versions of a lesson for the rest of the transaction, where other transactions can write meanwhile.
+    async fn lock_lesson(_connection: &mut Self::Connection, _key: &str) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    /// Indexes the words of a lesson, where [`Dialect::PUT_LESSON`] does not.
+    async fn index_lesson(_connection: &mut Self::Connection, _key: &str, _words: &str) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    /// Appends, behind the columns of a lesson, how well it matches the search words, and the tables and conditions for it.
+    fn push_lesson_search(sql: &mut QueryBuilder<Self>, query: &LessonQuery);
+}
+
+/// The table log of a database: see the methods of [`History`](crate::history::History).
+#[async_trait]
+pub trait TableLog: Dialect {
+    /// The epoch, created at first use.
+    async fn epoch(connection: &mut Self::Connection) -> sqlx::Result<Epoch>;
+    async fn lock(store: &SqlStore<Self>) -> Result<bool>;
+    async fn copied(store: &SqlStore<Self>) -> Result<Option<String>>;
+    async fn renew(store: &SqlStore<Self>) -> Result<Epoch>;
+}

@@ -1,0 +1,263 @@
+//! Lessons.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::QueryBuilder;
+use sqlx::types::Json;
+
+use super::events::time;
+use super::values::{Arg, Column, SqlQuery, Timestamp};
+use super::{Dialect, SqlStore};
+use crate::history::Result;
+use crate::history::lessons::{
+    Announcement, CauseFilter, ChangeRequest, Changed, Found, Learned, LessonPage, LessonQuery, Lessons, Operation,
+    Transaction, Used, apply, learn, of_lesson, outcome,
+};
+use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
+use crate::model::{Cursor, Lesson, LessonStatus, NewLesson};
+
+const RECORD: &str = "
+INSERT INTO agent_lessons (lesson_key, ts, agent_id, rule, content) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (lesson_key) DO NOTHING";
+
+const VERSION: &str = "SELECT lesson FROM agent_lesson_states WHERE lesson_key = $1";
+
+const VERSIONS: &str = "
+SELECT lesson FROM agent_lesson_states
+WHERE root_key = (SELECT root_key FROM agent_lesson_states WHERE lesson_key = $1)";
+
+const TIP: &str = "
+SELECT lesson FROM agent_lesson_states
+WHERE root_key = (SELECT root_key FROM agent_lesson_states WHERE lesson_key = $1) ORDER BY version DESC LIMIT 1";
+
+const NOTE: &str = "
+INSERT INTO agent_lesson_operations (root_key, lesson_key, version, operation, actor, reason, at, operation_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (operation_key) DO NOTHING";
+
+const OPERATIONS: &str = "
+SELECT * FROM (
+    SELECT id, operation, lesson_key, version, actor, reason, at FROM agent_lesson_operations
+    WHERE root_key = $1 ORDER BY id DESC LIMIT $2
+) AS newest ORDER BY id";
+
+const REJECTED: &str = "
+SELECT EXISTS (
+    SELECT 1 FROM agent_lesson_states AS state JOIN agent_lesson_operations AS done USING (lesson_key)
+    WHERE state.status = 'rejected' AND state.rule = $1 AND state.signature = $2 AND state.agent_id IS NOT DISTINCT FROM $3
+        AND done.operation = 'reject' AND done.actor = 'operator' AND done.at >= $4
+)";
+
+const UNREVIEWED: &str =
+    "SELECT lesson FROM agent_lesson_states WHERE status = 'candidate' AND ts < $1 ORDER BY ts LIMIT $2";
+
+/// A lesson without a cause, or whose cause was rejected.
+const UNEXPLAINED: &str = " AND (lesson ->> 'cause' IS NULL OR EXISTS (
+    SELECT 1 FROM agent_lesson_states AS cause
+    WHERE cause.lesson_key = state.lesson ->> 'cause' AND cause.status = 'rejected'))";
+
+const POSITION: &str = "
+INSERT INTO agent_lesson_positions (reader, epoch, seq) VALUES ($1, $2, $3)
+ON CONFLICT (reader) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq";
+
+/// A transaction on the tables of lessons.
+struct Tx<'a, DB: Dialect>(&'a mut DB::Connection);
+
+impl<DB: Dialect> Tx<'_, DB> {
+    async fn execute(&mut self, query: SqlQuery<'_, DB>) -> sqlx::Result<u64> {
+        DB::execute(self.0, query).await
+    }
+
+    /// One version of a lesson, locked.
+    async fn lesson(&mut self, sql: &'static str, key: &str) -> sqlx::Result<Option<Lesson>> {
+        DB::lock_lesson(self.0, key).await?;
+        let row = DB::fetch_optional(self.0, sqlx::query(sql).arg(key)).await?;
+        row.as_ref().map(lesson::<DB>).transpose()
+    }
+}
+
+#[async_trait]
+impl<DB: Dialect> Transaction for Tx<'_, DB> {
+    async fn record(&mut self, lesson: &Lesson) -> sqlx::Result<bool> {
+        let query = sqlx::query(RECORD)
+            .arg(lesson.lesson_key.as_str())
+            .arg(Timestamp(lesson.ts))
+            .arg(lesson.agent_id.as_deref())
+            .arg(lesson.rule.as_str())
+            .arg(Json(lesson));
+        Ok(self.execute(query).await? > 0)
+    }
+
+    async fn version(&mut self, key: &str) -> sqlx::Result<Option<Lesson>> {
+        self.lesson(VERSION, key).await
+    }
+
+    async fn tip(&mut self, key: &str) -> sqlx::Result<Option<Lesson>> {
+        self.lesson(TIP, key).await
+    }
+
+    async fn put(&mut self, lesson: &Lesson) -> sqlx::Result<()> {
+        let words = of_lesson(lesson);
+        let query = sqlx::query(DB::PUT_LESSON)
+            .arg(lesson.lesson_key.as_str())
+            .arg(lesson.root_key.as_str())
+            .arg(lesson.version.cast_signed())
+            .arg(lesson.agent_id.as_deref())
+            .arg(lesson.rule.as_str())
+            .arg(lesson.signature.as_str())
+            .arg(lesson.status.as_str())
+            .arg(Timestamp(lesson.ts))
+            .arg(Json(lesson))
+            .arg(words.as_str());
+        self.execute(query).await?;
+        DB::index_lesson(self.0, &lesson.lesson_key, &words).await
+    }
+
+    async fn note(&mut self, root_key: &str, operation: &Operation, key: Option<&str>) -> sqlx::Result<bool> {
+        let query = sqlx::query(NOTE)
+            .arg(root_key)
+            .arg(operation.lesson_key.as_str())
+            .arg(operation.version.cast_signed())
+            .arg(operation.operation.as_str())
+            .arg(operation.actor.as_str())
+            .arg(operation.reason.as_deref())
+            .arg(Timestamp(operation.at))
+            .arg(key);
+        Ok(self.execute(query).await? > 0)
+    }
+
+    async fn announce(&mut self, announcement: &Announcement) -> sqlx::Result<()> {
+        let query = sqlx::query("INSERT INTO agent_lesson_outbox (body) VALUES ($1)").arg(Json(announcement));
+        self.execute(query).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl<DB: Dialect> Lessons for SqlStore<DB> {
+    async fn learn(&self, lessons: &[NewLesson], position: Option<(&str, Cursor)>) -> Result<Learned> {
+        let learning = async |transaction: &mut DB::Connection| {
+            let mut learned = Learned::default();
+            for new in lessons {
+                learn(&mut Tx::<DB>(transaction), new, &mut learned).await?;
+            }
+            if let Some((reader, cursor)) = position {
+                let query = sqlx::query(POSITION).arg(reader).arg(epoch_to_sql(cursor.epoch));
+                DB::execute(transaction, query.arg(seq_to_sql(cursor.seq))).await?;
+            }
+            Ok(learned)
+        };
+        self.transaction(1, learning).await
+    }
+
+    async fn position(&self, reader: &str) -> Result<Option<Cursor>> {
+        let query = sqlx::query("SELECT epoch, seq FROM agent_lesson_positions WHERE reader = $1").arg(reader);
+        let cursor = |row: &DB::Row| Ok(cursor_from_sql(row.read(0)?, row.read(1)?));
+        Ok(self.fetch_optional(query, cursor).await?.flatten())
+    }
+
+    async fn change(&self, key: &str, request: &ChangeRequest) -> Result<Changed> {
+        let changing = async |transaction: &mut DB::Connection| apply(&mut Tx::<DB>(transaction), key, request).await;
+        self.transaction(1, changing).await
+    }
+
+    async fn used(&self, used: &Used) -> Result<Option<Lesson>> {
+        let counting = async |transaction: &mut DB::Connection| outcome(&mut Tx::<DB>(transaction), used).await;
+        self.transaction(1, counting).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<Lesson>> {
+        self.fetch_all(sqlx::query(VERSIONS).arg(key), lesson::<DB>).await
+    }
+
+    async fn operations(&self, root_key: &str, limit: u32) -> Result<Vec<Operation>> {
+        self.fetch_all(sqlx::query(OPERATIONS).arg(root_key).arg(i64::from(limit)), operation::<DB>).await
+    }
+
+    async fn list(&self, query: &LessonQuery) -> Result<LessonPage> {
+        let limit = query.limit.max(1);
+        let found = |row: &DB::Row| Ok(Found { lesson: lesson::<DB>(row)?, relevance: row.read(1)? });
+        let mut sql = page::<DB>(query, limit);
+        let (items, has_more) = self.fetch_page(sql.build().persistent(false), limit, found).await?;
+        Ok(LessonPage { items, has_more })
+    }
+
+    async fn unreviewed(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Lesson>> {
+        let query = sqlx::query(UNREVIEWED).arg(Timestamp(before)).arg(i64::from(limit));
+        self.fetch_all(query, lesson::<DB>).await
+    }
+
+    async fn was_rejected(&self, like: &Lesson, since: DateTime<Utc>) -> Result<bool> {
+        let query = sqlx::query(REJECTED)
+            .arg(like.rule.as_str())
+            .arg(like.signature.as_str())
+            .arg(like.agent_id.as_deref())
+            .arg(Timestamp(since));
+        Ok(self.fetch_optional(query, |row| row.read(0)).await?.unwrap_or(false))
+    }
+
+    async fn untold(&self, limit: u32) -> Result<Vec<(i64, Announcement)>> {
+        let query = sqlx::query("SELECT id, body FROM agent_lesson_outbox ORDER BY id LIMIT $1").arg(i64::from(limit));
+        let read = |row: &DB::Row| Ok((row.read(0)?, Column::<Json<Announcement>>::read(row, 1)?.0));
+        self.fetch_all(query, read).await
+    }
+
+    async fn told(&self, numbers: &[i64]) -> Result<()> {
+        let deleting = async |transaction: &mut DB::Connection| {
+            for numbers in numbers.chunks(DB::LIST_VALUES) {
+                let mut sql = QueryBuilder::<DB>::new("DELETE FROM agent_lesson_outbox WHERE id");
+                DB::push_any(&mut sql, numbers);
+                DB::execute(transaction, sql.build().persistent(DB::LISTS_ARE_ARRAYS)).await?;
+            }
+            Ok(())
+        };
+        self.transaction(1, deleting).await
+    }
+}
+
+fn page<DB: Dialect>(query: &LessonQuery, limit: u32) -> QueryBuilder<DB> {
+    let mut sql = QueryBuilder::new("SELECT lesson, relevance FROM (SELECT lesson, ts, lesson_key, ");
+    DB::push_lesson_search(&mut sql, query);
+    if !query.agents.is_empty() {
+        sql.push(" AND (agent_id");
+        DB::push_any(&mut sql, &query.agents);
+        sql.push(if query.with_shared { " OR agent_id IS NULL)" } else { ")" });
+    }
+    if let Some(rule) = &query.rule {
+        sql.push(" AND rule = ").arg(rule.as_str());
+    }
+    match &query.cause {
+        Some(CauseFilter::None) => {
+            sql.push(UNEXPLAINED);
+        }
+        Some(CauseFilter::Of(key)) => {
+            sql.push(" AND lesson ->> 'cause' = ").arg(key.as_str());
+        }
+        None => {}
+    }
+    if !query.statuses.is_empty() {
+        let statuses: Vec<&'static str> = query.statuses.iter().copied().map(LessonStatus::as_str).collect();
+        sql.push(" AND status");
+        DB::push_any(&mut sql, &statuses);
+    }
+    sql.push(") AS found");
+    if let Some(after) = &query.after {
+        sql.push(" WHERE (relevance, ts, lesson_key) < (").arg(after.relevance).push(", ");
+        sql.arg(Timestamp(after.ts)).push(", ").arg(after.lesson_key.as_str()).push(")");
+    }
+    sql.push(" ORDER BY relevance DESC, ts DESC, lesson_key DESC LIMIT ").arg(i64::from(limit) + 1);
+    sql
+}
+
+fn lesson<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Lesson> {
+    Column::<Json<Lesson>>::read(row, 0).map(|json| json.0)
+}
+
+fn operation<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Operation> {
+    Ok(Operation {
+        operation: row.read(1)?,
+        lesson_key: row.read(2)?,
+        version: Column::<i32>::read(row, 3)?.cast_unsigned(),
+        actor: row.read(4)?,
+        reason: row.read(5)?,
+        at: time::<DB>(row, 6)?,
+    })
+}

@@ -1,0 +1,293 @@
+//! The history store over SQL, generic over the [`Dialect`] of the database.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Connection, Pool, QueryBuilder, SqlSafeStr};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+pub use self::dialect::{Answer, Dialect, TableLog, TypeOrder};
+use self::values::{Arg, Column, SqlQuery};
+use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
+use super::total::Totals;
+use super::type_filter::TypeFilter;
+use super::{
+    Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, Result, Sweep,
+    Swept, Total, Written,
+};
+use crate::model::{Cursor, Epoch, LogEntry};
+
+mod dead_letters;
+mod dialect;
+pub mod events;
+mod leases;
+mod lessons;
+pub mod logs;
+mod outbox;
+mod snapshots;
+pub mod values;
+
+/// Time that the client waits beyond the database's own limit for a statement: after this the connection is dead.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Statements of the largest deletion, beside one for each log.
+const DELETE_STATEMENTS: usize = 3;
+
+/// Unlike a ping of the connection, makes `SQLite` read the file.
+const PING: &str = "SELECT count(*) FROM living_map_table_log";
+
+/// The pools of one database.
+pub struct Pools<DB: Dialect> {
+    pub writers: Pool<DB>,
+    pub readers: Pool<DB>,
+    /// For leases, which must not wait behind other writes where the database has more than one writer.
+    pub leases: Pool<DB>,
+    /// For reads that a write depends on.
+    pub lookups: Pool<DB>,
+}
+
+/// One database.
+pub struct SqlStore<DB: Dialect> {
+    pub config: HistoryConfig,
+    pub pools: Pools<DB>,
+    pub engine: DB::Engine,
+    totals: Totals,
+}
+
+/// Something that is done on a connection.
+pub trait Work<DB: Dialect, T>: AsyncFnOnce(&mut DB::Connection) -> sqlx::Result<T> {}
+
+impl<DB: Dialect, T, F: AsyncFnOnce(&mut DB::Connection) -> sqlx::Result<T>> Work<DB, T> for F {}
+
+/// Reads a value from a row.
+trait ReadRow<DB: Dialect, T>: Fn(&DB::Row) -> sqlx::Result<T> {}
+
+impl<DB: Dialect, T, F: Fn(&DB::Row) -> sqlx::Result<T>> ReadRow<DB, T> for F {}
+
+/// Time that the client waits for `statements` statements, each limited to `each` by the database.
+fn allowance(each: Duration, statements: usize) -> Duration {
+    each.saturating_mul(u32::try_from(statements).unwrap_or(u32::MAX)).saturating_add(GRACE)
+}
+
+/// Waits for `work`, at most `limit` where the client has to limit it.
+async fn within<DB: Dialect, F: Future>(limit: Duration, work: F) -> Result<F::Output, Elapsed> {
+    if DB::CLIENT_TIMEOUTS { timeout(limit, work).await } else { Ok(work.await) }
+}
+
+/// Ends the use of a connection. One that did not answer in time is dropped at once: back in the pool it would block the
+/// next caller.
+fn finish<DB: Dialect, T>(connection: PoolConnection<DB>, outcome: Result<sqlx::Result<T>, Elapsed>) -> Result<T> {
+    if let Ok(result) = outcome {
+        return result.map_err(DB::classify);
+    }
+    drop(connection.detach());
+    Err(timed_out::<DB>("answer"))
+}
+
+/// The database did not `answer` or `connect` in time.
+pub fn timed_out<DB: Dialect>(action: &str) -> HistoryError {
+    let error = io::Error::new(io::ErrorKind::TimedOut, format!("{} did not {action} in time", DB::NAME));
+    HistoryError::Unavailable(error.into())
+}
+
+/// A statement with the words of the dialect in place of `{now}`, `{microseconds}` and `{skip_locked}`.
+fn timed<'q, DB: Dialect>(template: &'static str) -> SqlQuery<'q, DB> {
+    let sql = template.replace("{now}", DB::NOW).replace("{microseconds}", DB::MICROSECONDS);
+    sqlx::query(AssertSqlSafe(sql.replace("{skip_locked}", DB::SKIP_LOCKED)))
+}
+
+/// Microseconds to be added to a time; half of what fits, so that the sum does not overflow.
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 2)
+}
+
+impl<DB: Dialect> SqlStore<DB> {
+    pub fn new(config: &HistoryConfig, pools: Pools<DB>, engine: DB::Engine) -> Self {
+        Self { config: config.clone(), pools, engine, totals: Totals::new(config) }
+    }
+
+    /// Does `work` on a connection of `pool`, within `limit`.
+    async fn with<T>(&self, pool: &Pool<DB>, limit: Duration, work: impl Work<DB, T>) -> Result<T> {
+        let mut connection = pool.acquire().await.map_err(DB::classify)?;
+        let outcome = within::<DB, _>(limit, work(&mut connection)).await;
+        finish(connection, outcome)
+    }
+
+    /// Does `work` that writes with so many statements.
+    pub async fn write_with<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
+        self.with(&self.pools.writers, allowance(self.config.write_timeout, statements), work).await
+    }
+
+    /// Does `work` that reads with so many statements.
+    async fn read_with<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
+        self.with(&self.pools.readers, allowance(self.config.read_timeout, statements), work).await
+    }
+
+    /// Does `work` of so many statements in a transaction, which is rolled back when it fails.
+    pub async fn transaction<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
+        let in_transaction = async |connection: &mut DB::Connection| {
+            let mut transaction = connection.begin_with(DB::BEGIN.into_sql_str()).await?;
+            let outcome = work(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(outcome)
+        };
+        self.write_with(statements, in_transaction).await
+    }
+
+    /// Runs one statement that writes; the number of rows it changed.
+    async fn execute(&self, query: SqlQuery<'_, DB>) -> Result<u64> {
+        self.write_with(1, async |connection: &mut DB::Connection| DB::execute(connection, query).await).await
+    }
+
+    /// Reads rows.
+    async fn fetch_all<T>(&self, query: SqlQuery<'_, DB>, read: impl ReadRow<DB, T>) -> Result<Vec<T>> {
+        let fetching = async |connection: &mut DB::Connection| DB::fetch_all(connection, query).await;
+        self.read_with(1, fetching).await?.iter().map(read).collect::<sqlx::Result<_>>().map_err(DB::classify)
+    }
+
+    /// Reads at most one row.
+    async fn fetch_optional<T>(&self, query: SqlQuery<'_, DB>, read: impl ReadRow<DB, T>) -> Result<Option<T>> {
+        self.fetch_all(query, read).await.map(|mut rows| rows.pop())
+    }
+
+    /// Reads one page of at most `limit` rows with a statement for one row more; also whether there are more.
+    async fn fetch_page<T>(
+        &self,
+        query: SqlQuery<'_, DB>,
+        limit: u32,
+        read: impl ReadRow<DB, T>,
+    ) -> Result<(Vec<T>, bool)> {
+        let mut items = self.fetch_all(query, read).await?;
+        let has_more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        Ok((items, has_more))
+    }
+
+    /// A page and its total over one connection: a second one would also have to be acquired and tested.
+    async fn page(&self, connection: &mut DB::Connection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
+        let types = events::type_filter::<DB>(connection, query, DB::type_order(&self.engine)).await?;
+        if types.is_empty() {
+            return Ok(HistoryPage::EMPTY);
+        }
+        let rows = events::page::<DB>(connection, query, &types).await?;
+        self.totals.complete(query, rows, self.count(connection, query, &types)).await
+    }
+
+    async fn count(
+        &self,
+        connection: &mut DB::Connection,
+        query: &HistoryQuery,
+        types: &TypeFilter,
+    ) -> sqlx::Result<Total> {
+        let cap = self.config.count_cap;
+        let rows = match events::count::<DB>(connection, query, types, cap).await {
+            Ok(rows) if rows <= u64::from(cap) => return Ok(Total { rows, exact: true }),
+            Ok(rows) => rows,
+            // many rows to look at, few that match; the connection can be used again
+            Err(sqlx::Error::Database(error))
+                if DB::CLIENT_TIMEOUTS && error.code().as_deref() == Some(DB::INTERRUPTED) =>
+            {
+                0
+            }
+            Err(error) => return Err(error),
+        };
+        let estimate = DB::estimate(connection, query, types).await?;
+        Ok(Total { rows: estimate.max(rows), exact: false })
+    }
+}
+
+#[async_trait]
+impl<DB: TableLog> History for SqlStore<DB> {
+    async fn write(&self, entries: &[LogEntry]) -> Result<Written> {
+        if entries.is_empty() { Ok(Written::default()) } else { DB::write(self, entries).await }
+    }
+
+    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>> {
+        let mut known = HashMap::new();
+        let limit = allowance(self.config.write_timeout, 1);
+        for ids in ids.chunks(DB::LIST_VALUES) {
+            let mut sql = QueryBuilder::<DB>::new("SELECT id, epoch, seq FROM living_map_history WHERE id");
+            DB::push_any(&mut sql, ids);
+            let query = sql.build().persistent(DB::LISTS_ARE_ARRAYS);
+            let reading = async |connection: &mut DB::Connection| DB::fetch_all(connection, query).await;
+            let rows = self.with(&self.pools.lookups, limit, reading).await?;
+            let read = |row: &DB::Row| Ok((row.read(0)?, cursor_from_sql(row.read(1)?, row.read(2)?)));
+            known.extend(rows.iter().map(read).collect::<sqlx::Result<Vec<_>>>().map_err(DB::classify)?);
+        }
+        Ok(known)
+    }
+
+    async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage> {
+        // the event types, the page, its total, and an estimate of the total
+        self.read_with(4, async |connection: &mut DB::Connection| self.page(connection, query).await).await
+    }
+
+    async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>> {
+        let query = events::log::<DB>().arg(epoch_to_sql(epoch)).arg(seq_to_sql(after)).arg(i64::from(limit));
+        self.fetch_all(query, events::entry::<DB>).await
+    }
+
+    async fn held(&self, epoch: Epoch) -> Result<Option<Held>> {
+        let query = sqlx::query(logs::HELD).arg(epoch_to_sql(epoch));
+        Ok(self.fetch_optional(query, logs::held::<DB>).await?.flatten())
+    }
+
+    async fn table_epoch(&self) -> Result<Epoch> {
+        self.write_with(4, async |connection: &mut DB::Connection| DB::epoch(connection).await).await
+    }
+
+    async fn lock_table_log(&self) -> Result<bool> {
+        DB::lock(self).await
+    }
+
+    async fn table_log_copied(&self) -> Result<Option<String>> {
+        DB::copied(self).await
+    }
+
+    async fn renew_table_log(&self) -> Result<Epoch> {
+        DB::renew(self).await
+    }
+
+    async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let deleting = async |connection: &mut DB::Connection| DB::delete_before(connection, before, limit).await;
+        self.write_with(DELETE_STATEMENTS, deleting).await
+    }
+
+    async fn sweep(&self, sweep: &Sweep<'_>) -> Result<Swept> {
+        self.write_with(DELETE_STATEMENTS, async |connection: &mut DB::Connection| {
+            logs::sweep::<DB>(connection, sweep).await
+        })
+        .await
+    }
+
+    async fn epochs(&self) -> Result<Vec<Epoch>> {
+        self.fetch_all(sqlx::query(logs::EPOCHS), logs::epoch::<DB>).await
+    }
+
+    async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate> {
+        let order = DB::type_order(&self.engine);
+        self.read_with(2, async |connection: &mut DB::Connection| {
+            events::aggregate::<DB>(connection, query, order).await
+        })
+        .await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let pinging = async |connection: &mut DB::Connection| DB::fetch_all(connection, sqlx::query(PING)).await;
+        self.with(&self.pools.readers, self.config.test_timeout, pinging).await.map(drop)
+    }
+
+    fn kind(&self) -> &'static str {
+        DB::KIND
+    }
+
+    async fn close(&self) {
+        DB::close(self).await;
+    }
+}

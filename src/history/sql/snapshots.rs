@@ -1,0 +1,133 @@
+//! Saved snapshots.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+use super::events::time;
+use super::values::{Arg, Column, Timestamp};
+use super::{Dialect, SqlStore};
+use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedSnapshot, SavedState, SnapshotPage, Snapshots};
+use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
+use crate::history::{PagePosition, Result};
+use crate::model::{Cursor, Epoch};
+
+/// Adopted rows may have infinite times, which no client can read; only they are left out.
+const LIST: &str = "
+SELECT id, epoch, seq, generated_at, created_at, version, size_bytes FROM living_map_snapshots
+WHERE (generated_at, id) < ($1, $2) AND generated_at > $3 ORDER BY generated_at DESC, id DESC LIMIT $4";
+
+const STATE: &str = "
+SELECT epoch, seq, logged_at, state FROM living_map_snapshots
+WHERE epoch = $1 AND state_version = $2 AND seq <= $3 AND logged_at <= $4 AND state IS NOT NULL
+ORDER BY seq DESC LIMIT 1";
+
+const OLDEST: &str = "
+SELECT epoch, seq, logged_at FROM living_map_snapshots
+WHERE epoch = $1 AND state_version = $2 AND seq >= $3 AND state IS NOT NULL ORDER BY seq LIMIT 1";
+
+const SAVED: &str = "
+SELECT epoch, seq, logged_at, id FROM living_map_snapshots WHERE epoch IS NOT NULL AND logged_at IS NOT NULL
+ORDER BY logged_at DESC, seq DESC";
+
+/// Before and after every stored time: the years 1 and 9999.
+const FIRST: DateTime<Utc> = unix(-62_135_596_800);
+const LAST: DateTime<Utc> = unix(253_402_300_799);
+
+const fn unix(seconds: i64) -> DateTime<Utc> {
+    match DateTime::from_timestamp(seconds, 0) {
+        Some(time) => time,
+        None => DateTime::UNIX_EPOCH,
+    }
+}
+
+#[async_trait]
+impl<DB: Dialect> Snapshots for SqlStore<DB> {
+    async fn save(&self, snapshot: &NewSnapshot) -> Result<bool> {
+        let size = i32::try_from(snapshot.data.len()).unwrap_or(i32::MAX);
+        let data = DB::pack(snapshot.data.clone()).await.map_err(DB::classify)?;
+        let query = sqlx::query(DB::SAVE_SNAPSHOT)
+            .arg(snapshot.id)
+            .arg(Timestamp(snapshot.logged_at))
+            .arg(&data[..])
+            .arg(snapshot.version.as_str())
+            .arg(size)
+            .arg(Timestamp(snapshot.saved_at))
+            .arg(epoch_to_sql(snapshot.cursor.epoch))
+            .arg(seq_to_sql(snapshot.cursor.seq))
+            .arg(&snapshot.state[..])
+            .arg(snapshot.state_version);
+        Ok(self.execute(query).await? > 0)
+    }
+
+    async fn list(&self, after: Option<PagePosition>, limit: u32) -> Result<SnapshotPage> {
+        let limit = limit.max(1);
+        let (time, id) = after.map_or((LAST, Uuid::max()), |after| (after.timestamp, after.id));
+        let query = sqlx::query(LIST).arg(Timestamp(time)).arg(id).arg(Timestamp(FIRST)).arg(i64::from(limit) + 1);
+        let (items, has_more) = self.fetch_page(query, limit, listed::<DB>).await?;
+        Ok(SnapshotPage { items, has_more })
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<Bytes>> {
+        let query = sqlx::query(DB::SNAPSHOT).arg(id);
+        let Some(data) = self.fetch_optional(query, |row| row.read(0)).await? else { return Ok(None) };
+        DB::unpack(data).await.map(Some).map_err(DB::classify)
+    }
+
+    async fn state_at(
+        &self,
+        epoch: Epoch,
+        version: i32,
+        seq: u64,
+        time: Option<DateTime<Utc>>,
+    ) -> Result<Option<SavedState>> {
+        let query = sqlx::query(STATE).arg(epoch_to_sql(epoch)).arg(version).arg(seq_to_sql(seq));
+        let read = |row: &DB::Row| {
+            let (cursor, logged_at) = position::<DB>(row)?;
+            Ok(SavedState { cursor, logged_at, bytes: Column::<Vec<u8>>::read(row, 3)?.into() })
+        };
+        self.fetch_optional(query.arg(Timestamp(time.unwrap_or(LAST))), read).await
+    }
+
+    async fn oldest_state(&self, epoch: Epoch, version: i32, seq: u64) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+        let query = sqlx::query(OLDEST).arg(epoch_to_sql(epoch)).arg(version).arg(seq_to_sql(seq));
+        self.fetch_optional(query, position::<DB>).await
+    }
+
+    async fn saved(&self) -> Result<Vec<SavedPlace>> {
+        let saved = |row: &DB::Row| {
+            let (cursor, logged_at) = position::<DB>(row)?;
+            Ok(SavedPlace { id: row.read(3)?, cursor, logged_at })
+        };
+        self.fetch_all(sqlx::query(SAVED), saved).await
+    }
+
+    async fn delete(&self, ids: &[Uuid]) -> Result<u64> {
+        let mut deleted = 0;
+        for ids in ids.chunks(DB::SNAPSHOTS_DELETED_AT_ONCE) {
+            let mut sql = QueryBuilder::<DB>::new("DELETE FROM living_map_snapshots WHERE id");
+            DB::push_any(&mut sql, ids);
+            deleted += self.execute(sql.build()).await?;
+        }
+        Ok(deleted)
+    }
+}
+
+fn listed<DB: Dialect>(row: &DB::Row) -> sqlx::Result<SavedSnapshot> {
+    let generated_at = time::<DB>(row, 3)?;
+    Ok(SavedSnapshot {
+        id: row.read(0)?,
+        cursor: cursor_from_sql(row.read(1)?, row.read(2)?),
+        generated_at,
+        saved_at: Column::<Option<Timestamp>>::read(row, 4)?.map_or(generated_at, |time| time.0),
+        version: row.read(5)?,
+        size_bytes: Column::<Option<i32>>::read(row, 6)?.and_then(|size| u64::try_from(size).ok()),
+    })
+}
+
+fn position<DB: Dialect>(row: &DB::Row) -> sqlx::Result<(Cursor, DateTime<Utc>)> {
+    let cursor = cursor_from_sql(row.read(0)?, row.read(1)?).ok_or(sqlx::Error::RowNotFound)?;
+    Ok((cursor, time::<DB>(row, 2)?))
+}

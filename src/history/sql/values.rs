@@ -1,0 +1,135 @@
+//! Values of statements and rows, for code that is generic over the database.
+//!
+//! sqlx wants `T: Encode<DB> + Type<DB>` wherever a value is bound, and `where` clauses of a trait are not implied where
+//! the trait is a bound; its supertraits are. So [`Dialect`](super::Dialect) has [`Binds`] and [`Columns`] as supertraits,
+//! for each type in use.
+
+use chrono::{DateTime, Utc};
+use sqlx::query::Query;
+use sqlx::types::Json;
+use sqlx::{ColumnIndex, Database, Decode, Encode, QueryBuilder, Row, Type};
+use uuid::Uuid;
+
+use crate::history::lessons::Announcement;
+use crate::model::Lesson;
+
+/// A statement with its arguments.
+pub type SqlQuery<'q, DB> = Query<'q, DB, <DB as Database>::Arguments>;
+
+/// A point in time: `timestamptz` in `PostgreSQL`, microseconds since 1970 in `SQLite`.
+#[derive(Debug, Clone, Copy)]
+pub struct Timestamp(pub DateTime<Utc>);
+
+/// Values of type `T` can be bound.
+pub trait Binds<'t, T>: Database {
+    fn bind(query: SqlQuery<'_, Self>, value: T) -> SqlQuery<'_, Self>;
+    fn push_bind(sql: &mut QueryBuilder<Self>, value: T);
+}
+
+impl<'t, DB: Database, T: Encode<'t, DB> + Type<DB>> Binds<'t, T> for DB {
+    fn bind(query: SqlQuery<'_, Self>, value: T) -> SqlQuery<'_, Self> {
+        query.bind(value)
+    }
+    fn push_bind(sql: &mut QueryBuilder<Self>, value: T) {
+        sql.push_bind(value);
+    }
+}
+
+/// Lists of values of type `T` can be bound.
+pub trait BindsList<T>: Database {
+    /// Appends the condition that the expression in front of it equals one of `values`.
+    fn push_any(sql: &mut QueryBuilder<Self>, values: &[T]);
+}
+
+/// Adds an argument to a statement.
+pub trait Arg<DB: Database>: Sized {
+    /// Binds `value` to the next placeholder; a [`QueryBuilder`] also appends the placeholder.
+    fn arg<'t, T>(self, value: T) -> Self
+    where
+        DB: Binds<'t, T>;
+}
+
+impl<DB: Database> Arg<DB> for SqlQuery<'_, DB> {
+    fn arg<'t, T>(self, value: T) -> Self
+    where
+        DB: Binds<'t, T>,
+    {
+        DB::bind(self, value)
+    }
+}
+
+impl<DB: Database> Arg<DB> for &mut QueryBuilder<DB> {
+    fn arg<'t, T>(self, value: T) -> Self
+    where
+        DB: Binds<'t, T>,
+    {
+        DB::push_bind(self, value);
+        self
+    }
+}
+
+/// A row whose columns can be read as `T`.
+pub trait Column<T>: Row {
+    /// The value of the column at `index`, from 0.
+    fn read(&self, index: usize) -> sqlx::Result<T>;
+}
+
+impl<R: Row, T> Column<T> for R
+where
+    T: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+    usize: ColumnIndex<R>,
+{
+    fn read(&self, index: usize) -> sqlx::Result<T> {
+        self.try_get(index)
+    }
+}
+
+/// Everything that is bound.
+pub trait BindsAll:
+    Binds<'static, bool>
+    + Binds<'static, i32>
+    + Binds<'static, i64>
+    + Binds<'static, Option<i64>>
+    + Binds<'static, f64>
+    + Binds<'static, Uuid>
+    + Binds<'static, Timestamp>
+    + Binds<'static, Option<Timestamp>>
+    + for<'t> Binds<'t, &'t str>
+    + for<'t> Binds<'t, Option<&'t str>>
+    + for<'t> Binds<'t, &'t [u8]>
+    + for<'t> Binds<'t, Option<&'t [u8]>>
+    + for<'t> Binds<'t, Json<&'t Lesson>>
+    + for<'t> Binds<'t, Json<&'t Announcement>>
+    + BindsList<i64>
+    + BindsList<Uuid>
+    + BindsList<String>
+    + BindsList<&'static str>
+{
+}
+
+impl BindsAll for sqlx::Postgres {}
+impl BindsAll for sqlx::Sqlite {}
+
+/// Everything that is read.
+pub trait Columns:
+    Column<bool>
+    + Column<Option<bool>>
+    + Column<i32>
+    + Column<Option<i32>>
+    + Column<i64>
+    + Column<Option<i64>>
+    + Column<f64>
+    + Column<Uuid>
+    + Column<String>
+    + Column<Option<String>>
+    + Column<Vec<u8>>
+    + Column<Option<Vec<u8>>>
+    + Column<Timestamp>
+    + Column<Option<Timestamp>>
+    + Column<Json<Lesson>>
+    + Column<Json<Announcement>>
+{
+}
+
+impl Columns for sqlx::postgres::PgRow {}
+impl Columns for sqlx::sqlite::SqliteRow {}
