@@ -1,5 +1,5 @@
-//! The server's answers beside the database's, in turns over one warm connection each, so that what else the machine does
-//! weighs on both.
+//! Latency of the server and of the database alone, measured alternately over one warm connection each, so that other load
+//! of the machine affects both.
 
 use std::time::{Duration, Instant};
 
@@ -15,26 +15,26 @@ use crate::traffic::{Network, Numbers};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The server.
+    /// URL of the server.
     #[arg(long, default_value = "http://127.0.0.1:7017")]
     url: Url,
-    /// Its database.
+    /// URL of its database.
     #[arg(long)]
     database_url: String,
-    /// Entities, as it was seeded.
+    /// Number of entities that the database was seeded with.
     #[arg(long, default_value_t = 10_000)]
     entities: u64,
-    /// Times that each question is asked.
+    /// Repetitions of each query.
     #[arg(long, default_value_t = 200)]
     times: usize,
-    /// Seconds that one question is asked at most.
+    /// Maximum time for one query, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     let mut connection = PgConnection::connect(&arguments.database_url).await?;
-    // as the server's readers
+    // the settings of the server's readers
     connection.execute("SET plan_cache_mode = force_custom_plan").await?;
     let sql =
         r#"SELECT min("timestamp"), pg_total_relation_size('living_map_history') / 1048576 FROM living_map_history"#;
@@ -52,7 +52,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         let started = Instant::now();
         while over_http.len() < arguments.times && started.elapsed().as_secs() < arguments.seconds {
             let asked = Asked::random(*kind, begin, agents, &mut numbers);
-            // once for the cache, which both then find warm
+            // once to warm up the cache of both
             asked.directly(&mut connection).await?;
             let time = Instant::now();
             let answer = client.get(arguments.url.join(&asked.path)?).send().await?;
@@ -72,7 +72,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     travel(&arguments, begin, &client, &mut connection, &mut numbers).await
 }
 
-/// The map at random instants, beside reading what it is made of.
+/// Time travel to random instants, compared with reading the state and the events for it.
 async fn travel(
     arguments: &Arguments,
     begin: DateTime<Utc>,
@@ -84,7 +84,7 @@ async fn travel(
     let (mut over_http, mut directly, mut events, mut size) = (Vec::new(), Vec::new(), 0, 0);
     let started = Instant::now();
     while over_http.len() < arguments.times && started.elapsed().as_secs() < arguments.seconds {
-        // the first hour is that of the births
+        // in the first hour the entities are created
         let at = begin + TimeDelta::hours(1);
         let at = at + TimeDelta::microseconds(numbers.below(span - 3_600_000_000).cast_signed());
         let path = format!("/living-map/snapshot?at={}", at.to_rfc3339_opts(SecondsFormat::Micros, true));
@@ -109,7 +109,7 @@ async fn travel(
     Ok(())
 }
 
-/// Reads the state before a time, and the events from there; their number.
+/// Reads the state before a time, and the events since; the number of events.
 async fn read(connection: &mut PgConnection, at: DateTime<Utc>) -> Result<usize> {
     let sql = "SELECT epoch, seq, state FROM living_map_snapshots WHERE logged_at <= $1 AND state IS NOT NULL \
         ORDER BY logged_at DESC LIMIT 1";
@@ -122,7 +122,7 @@ async fn read(connection: &mut PgConnection, at: DateTime<Utc>) -> Result<usize>
     Ok(connection.fetch_all(sqlx::query(sql).bind(epoch).bind(seq).bind(at)).await?.len())
 }
 
-/// The median and the 99th, in milliseconds.
+/// Median and 99th percentile, in milliseconds.
 fn percentiles(mut times: Vec<Duration>) -> [f64; 2] {
     times.sort_unstable();
     let last = times.len().saturating_sub(1);

@@ -1,5 +1,5 @@
-//! A record of millions of events: fills a database with one, and compares what the server answers of it with the same
-//! SQL run directly.
+//! History of millions of events: fills a database, and compares the server's latency with that of the same SQL run
+//! directly.
 
 mod compare;
 mod questions;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The server's own allocator.
+/// The allocator of the server.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -23,9 +23,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fills an empty PostgreSQL database with a month of a network's events, and saved maps.
+    /// Fills an empty PostgreSQL database with a month of events of a network, and saved snapshots.
     Seed(seed::Arguments),
-    /// Asks a server over HTTP and its database directly, in turns.
+    /// Queries a server over HTTP and its database directly, alternately.
     Compare(compare::Arguments),
 }
 

@@ -1,4 +1,4 @@
-//! The questions, each as a path and as the SQL that answers it.
+//! The queries, each as a path and as SQL.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
@@ -7,17 +7,17 @@ use uuid::Uuid;
 
 use crate::traffic::Numbers;
 
-/// What a page shows.
+/// Columns of a page.
 const COLUMNS: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, epoch, seq
     FROM living_map_history WHERE"#;
 
 /// Rows on a page.
 const LIMIT: i64 = 200;
 
-/// What is asked.
+/// Kind of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Question {
-    /// A page from a random place on.
+    /// A page after a random position.
     Keyset,
     /// The newest events of a random entity.
     Entity,
@@ -25,7 +25,7 @@ pub enum Question {
     Type,
     /// The newest of a family of types before a random time.
     Family,
-    /// Those of a pattern that nothing matches.
+    /// A pattern that matches no event.
     Nothing,
     /// Events of a random hour, by type and minute.
     HourByType,
@@ -35,7 +35,7 @@ pub enum Question {
     DayByEntity,
 }
 
-/// One question with its values.
+/// A query with its values.
 pub struct Asked {
     pub path: String,
     kind: Question,
@@ -49,7 +49,7 @@ fn text(time: DateTime<Utc>) -> String {
 }
 
 impl Asked {
-    /// A question about a random one of `entities` agents, or a random time between `begin` and now.
+    /// A query about a random one of `entities` agents, or a random time between `begin` and now.
     pub fn random(kind: Question, begin: DateTime<Utc>, entities: u64, numbers: &mut Numbers) -> Self {
         let span = (Utc::now() - begin - TimeDelta::days(1)).num_microseconds().unwrap_or(0).unsigned_abs();
         let at = begin + TimeDelta::days(1) + TimeDelta::microseconds(numbers.below(span).cast_signed());
@@ -73,7 +73,7 @@ impl Asked {
         Self { path, kind, time, id, entity }
     }
 
-    /// Answers it from the database; the number of rows.
+    /// Runs the query on the database; the number of rows.
     pub async fn directly(&self, connection: &mut PgConnection) -> sqlx::Result<usize> {
         let page =
             |filter: &str| format!(r#"{COLUMNS} {filter} ORDER BY "timestamp" DESC, id DESC LIMIT {}"#, LIMIT + 1);
@@ -116,7 +116,7 @@ impl Asked {
         connection.fetch_all(query(sqlx::AssertSqlSafe(page(&filter))).bind(self.time)).await
     }
 
-    /// As somebody would write it: all groups, the largest are picked by whoever draws.
+    /// The obvious statement: counts all groups, of which the caller picks the largest.
     async fn counted(
         &self,
         by: &str,
@@ -132,7 +132,7 @@ impl Asked {
     }
 }
 
-/// A page's cursor, as the server writes it.
+/// The cursor of a page, as the server encodes it.
 fn place(time: DateTime<Utc>, id: Uuid) -> String {
     use base64::Engine;
     let mut bytes = time.timestamp_micros().to_be_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Filling a database: rows by COPY while no index is there, folded on the way, and the map saved now and then.
+//! Fills a database: rows by COPY without indexes, folded on the way, and snapshots at intervals.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -16,10 +16,10 @@ use uuid::Uuid;
 
 use crate::traffic::Network;
 
-/// As the server compresses states.
+/// Compression level of states, as in the server.
 const LEVEL: i32 = 3;
 
-/// Rows sent at a time.
+/// Rows per COPY message.
 const CHUNK: u64 = 20_000;
 
 const COLUMNS: &str =
@@ -27,19 +27,19 @@ const COLUMNS: &str =
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// An empty database.
+    /// URL of an empty database.
     #[arg(long)]
     database_url: String,
-    /// Events.
+    /// Number of events.
     #[arg(long, default_value_t = 10_000_000)]
     rows: u64,
-    /// Entities that they are about.
+    /// Number of entities that they are about.
     #[arg(long, default_value_t = 10_000)]
     entities: u64,
-    /// Days over which they are spread, the last one just now.
+    /// Number of days up to now over which they are spread.
     #[arg(long, default_value_t = 30)]
     days: i64,
-    /// Events between two saved maps, as a server keeps them.
+    /// Events between two saved snapshots, as a server keeps them.
     #[arg(long, default_value_t = 20_000)]
     saved_every: u64,
 }
@@ -47,7 +47,7 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<()> {
     let database = history::open(&arguments.database_url, &HistoryConfig::default()).await?;
     let epoch = database.history.table_epoch().await?;
-    ensure!(database.history.held(epoch).await?.is_none(), "the database is not empty");
+    ensure!(database.history.log_range(epoch).await?.is_none(), "the database is not empty");
     let mut connection = PgConnection::connect(&arguments.database_url).await?;
     let indexes = drop_indexes(&mut connection).await?;
     let started = Instant::now();
@@ -101,7 +101,7 @@ fn entry(epoch: Epoch, seq: u64, logged_at: DateTime<Utc>, subject: &str, body: 
     envelope::read(&Message { subject, headers: &[], body: body.as_bytes(), cursor, logged_at })
 }
 
-/// A line of COPY's text form; nothing in the traffic has to be escaped.
+/// A line in the text format of COPY; no value of the traffic needs escaping.
 fn line(text: &mut String, source: &str, entry: &LogEntry) -> Result<()> {
     let LogEntry { cursor, logged_at, event, .. } = entry;
     let null = || "\\N".to_owned();
@@ -120,7 +120,7 @@ fn line(text: &mut String, source: &str, entry: &LogEntry) -> Result<()> {
     Ok(())
 }
 
-/// The state alone, which is what time travel reads; its size in bytes.
+/// Saves the state alone, which time travel reads; its size in bytes.
 async fn save(state: &State, snapshots: &dyn Snapshots) -> Result<u64> {
     let bytes = zstd::bulk::compress(&state.to_saved()?, LEVEL)?;
     let size = bytes.len() as u64;
@@ -138,7 +138,7 @@ async fn save(state: &State, snapshots: &dyn Snapshots) -> Result<u64> {
     Ok(size)
 }
 
-/// Drops every index of the history; what makes them again.
+/// Drops every index of the history table; the statements that create them again.
 async fn drop_indexes(connection: &mut PgConnection) -> Result<Vec<String>> {
     let sql = "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index \
         WHERE indrelid = 'living_map_history'::regclass AND NOT indisprimary";

@@ -1,4 +1,4 @@
-//! The events of a network of so many entities: a few are busy, most are not.
+//! Events of a network of a given size, in which a few entities are busy and most are not.
 
 use serde_json::{Value, json};
 
@@ -14,22 +14,22 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    /// Below `limit`.
+    /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit.max(1)
     }
 
-    /// Below `limit`, and small numbers far more often: an eighth of them have half of everything.
+    /// A number below `limit`, skewed to small ones: an eighth of the numbers are half of the results.
     pub fn skewed(&mut self, limit: u64) -> u64 {
         const ONE: u64 = 1 << 20;
         let part = self.below(ONE);
-        // the cube of an equally distributed part
+        // the cube of a uniformly distributed number
         let cube = u128::from(part).pow(3) * u128::from(limit) / u128::from(ONE).pow(3);
         u64::try_from(cube).unwrap_or(0)
     }
 }
 
-/// Who is there.
+/// The entities.
 pub struct Network {
     pub agents: u64,
     pub nodes: u64,
@@ -46,12 +46,12 @@ impl Network {
         Self { agents: rest - rest / 10, nodes: rest / 10, microdaos, daos, numbers: Numbers(11) }
     }
 
-    /// Events that bring everybody to the map.
+    /// Number of events that create all entities.
     pub fn births(&self) -> u64 {
         self.agents + self.nodes + self.microdaos + self.daos
     }
 
-    /// The event at `place`: first everybody is born, then they live.
+    /// The event at `place`: first all entities are created, then they are active.
     pub fn event(&mut self, place: u64) -> (&'static str, &'static str, Value) {
         let (daos, microdaos) = (self.daos, self.microdaos);
         if place < daos {

@@ -15,7 +15,7 @@ use crate::dead_letters::{Archive, DeadLetterConfig, RetryConfig};
 use crate::demo::DemoConfig;
 use crate::history::HistoryConfig;
 use crate::history::retention::RetentionConfig;
-use crate::history::snapshots::Thinning;
+use crate::history::snapshots::SnapshotRetention;
 use crate::http::HttpConfig;
 use crate::journal::{Journal, JournalConfig, StoreLocation};
 use crate::live::{ReplayConfig, SavingConfig};
@@ -115,7 +115,11 @@ pub fn saving_config(settings: &Settings) -> SavingConfig {
     SavingConfig {
         interval: Duration::from_mins(settings.saving.snapshot_save_minutes.into()),
         events: settings.saving.snapshot_save_events.into(),
-        thinning: Thinning { daily, events: settings.saving.snapshot_keep_events.into(), ..Thinning::default() },
+        retention: SnapshotRetention {
+            daily,
+            events: settings.saving.snapshot_keep_events.into(),
+            ..SnapshotRetention::default()
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! Counting events over time, for charts: how many there were in each bucket, by group.
+//! Event counts over time, for charts: by bucket and group.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use chrono::{DateTime, Utc};
 
 use super::HistoryQuery;
 
-/// What events are grouped by.
+/// The attribute that events are grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GroupBy {
-    /// Their subject.
+    /// Subject.
     #[default]
     EventType,
-    /// What they are about, by the name that the producer used.
+    /// Entity, by the name that the producer used.
     EntityId,
-    /// Who sent them.
+    /// Sending service.
     SourceService,
 }
 
 impl GroupBy {
-    /// The name of the column, on the wire and in the databases.
+    /// Name of the column, on the wire and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -30,22 +30,22 @@ impl GroupBy {
     }
 }
 
-/// What is to be counted. The answer has at most `buckets * (groups + 1)` counts, whatever the record holds.
+/// A query of event counts. The result has at most `buckets * (groups + 1)` counts.
 #[derive(Debug, Clone)]
 pub struct AggregateQuery {
-    /// Which events: its filters count, its paging does not. `since` and `until` are taken from the buckets.
+    /// Filter of events. Its paging is ignored; `since` and `until` below replace its own.
     pub filter: HistoryQuery,
-    /// From this producer's time on. The first bucket begins here.
+    /// Producer's time, inclusive.
     pub since: DateTime<Utc>,
-    /// Before this one.
+    /// Producer's time, exclusive.
     pub until: DateTime<Utc>,
-    /// The beginning of the first bucket, at or before `since`.
+    /// Begin of the first bucket, at or before `since`.
     pub origin: DateTime<Utc>,
     /// Length of a bucket, in whole seconds, at least 1.
     pub bucket: Duration,
-    /// What events are grouped by.
+    /// Grouping.
     pub group_by: GroupBy,
-    /// The largest groups are told one by one, this many, at least 1; the others together.
+    /// Number of the largest groups that are listed, at least 1; all others are summed up.
     pub groups: u32,
 }
 
@@ -62,7 +62,7 @@ impl AggregateQuery {
         i64::try_from(self.bucket.as_micros()).unwrap_or(i64::MAX).max(1)
     }
 
-    /// The filter within the time that is counted.
+    /// The filter, limited to the counted time.
     pub(super) fn within(&self) -> HistoryQuery {
         HistoryQuery { since: Some(self.since), until: Some(self.until), ..self.filter.clone() }
     }
@@ -71,34 +71,33 @@ impl AggregateQuery {
 /// Counts of one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series {
-    /// The group; none is that of events without one.
+    /// The group; none for events without the attribute.
     pub key: Option<String>,
     /// Events in each bucket.
     pub counts: Vec<u64>,
 }
 
-/// What was counted.
+/// Result of an [`AggregateQuery`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Aggregate {
     /// The largest groups, the largest first, then by name.
     pub series: Vec<Series>,
-    /// Events in each bucket of all the other groups; empty when there are no others.
+    /// Events in each bucket of all other groups; empty when there are none.
     pub other: Vec<u64>,
-    /// How many groups those are.
+    /// Number of the other groups.
     pub other_groups: u64,
 }
 
-/// What comes after the events are counted by `key` and `bucket`, and before the number of groups that are told: with
-/// [`LARGEST`], the rest of both databases' statement. Only the groups are ranked, not each of their buckets: of a day of
-/// 10,000 entities that is a tenth.
+/// The part of the statement between counting events by `key` and `bucket` and the number of listed groups; [`LARGEST`] is
+/// the rest. Only groups are ranked, not each of their buckets: a tenth of the rows for a day of 10,000 entities.
 pub(super) const TOTALS: &str = "
     GROUP BY 1, 2),
     totals AS MATERIALIZED (SELECT key, sum(events) AS total FROM counted GROUP BY key),
     largest AS MATERIALIZED (
         SELECT key, row_number() OVER (ORDER BY total DESC, key NULLS LAST) AS place FROM totals ORDER BY place LIMIT ";
 
-/// The largest groups one by one, then, without a place, all of them together. The group without a name is joined apart,
-/// so that the others can be joined by hash.
+/// The largest groups, then, with a null rank, the sum of all groups. The group without a key is joined separately, so that
+/// the others can be joined by hash.
 pub(super) const LARGEST: &str = ")
     SELECT place, largest.key, bucket, events, 0 FROM counted JOIN largest ON counted.key = largest.key
     UNION ALL
@@ -107,20 +106,20 @@ pub(super) const LARGEST: &str = ")
     SELECT NULL, NULL, bucket, CAST(sum(events) AS bigint), (SELECT count(*) FROM totals) FROM counted GROUP BY bucket
     ORDER BY 1 NULLS LAST";
 
-/// A row as both databases answer: of a group with its place from 1 on, or of all groups together.
-pub(super) struct Counted {
-    /// None is all together.
+/// A row of the result: a bucket of one group, or of all groups together.
+pub(super) struct BucketCount {
+    /// Rank of the group by size, from 1; none for all groups together.
     pub rank: Option<i64>,
     pub key: Option<String>,
     pub bucket: i64,
     pub events: i64,
-    /// How many groups there are; said where they are all together.
+    /// Number of groups, in rows of all groups together.
     pub groups: i64,
 }
 
 impl Aggregate {
-    /// Puts rows, ordered by place, in theirs. What is out of range, which no database answers, is left out.
-    pub(super) fn of(rows: impl IntoIterator<Item = Counted>, buckets: u64) -> Self {
+    /// Collects rows, ordered by rank. Buckets out of range are ignored.
+    pub(super) fn of(rows: impl IntoIterator<Item = BucketCount>, buckets: u64) -> Self {
         let buckets = usize::try_from(buckets).unwrap_or(0);
         let mut aggregate = Self::default();
         let mut rank = None;
@@ -138,8 +137,8 @@ impl Aggregate {
                 let Some(series) = aggregate.series.last_mut() else { continue };
                 &mut series.counts
             };
-            let place = usize::try_from(row.bucket).ok().and_then(|bucket| counts.get_mut(bucket));
-            if let Some(count) = place {
+            let bucket = usize::try_from(row.bucket).ok().and_then(|bucket| counts.get_mut(bucket));
+            if let Some(count) = bucket {
                 *count += row.events.max(0).unsigned_abs();
             }
         }

@@ -1,39 +1,38 @@
-//! Settings of the record.
+//! Settings of the history store.
 
 use std::time::Duration;
 
-/// How the databases are used. Every limit is there so that a slow or absent database costs a bounded time.
+/// Limits of the use of the database. They bound the time that a slow or unavailable database costs.
 #[derive(Debug, Clone)]
 pub struct HistoryConfig {
-    /// Connections that write, at least 1. `SQLite` always has one.
+    /// Maximum number of connections that write, at least 1. `SQLite` always has one.
     pub writer_connections: u32,
-    /// Connections that read, at least 1.
+    /// Maximum number of connections that read, at least 1.
     pub reader_connections: u32,
-    /// How long [`super::open`] waits for the database.
+    /// Timeout of [`super::open`].
     pub connect_timeout: Duration,
-    /// How long a call waits for a free connection, including the time to make one.
+    /// Timeout of acquiring a connection from the pool, including the time to open one.
     pub acquire_timeout: Duration,
-    /// How long one question may take the database.
+    /// Time limit of one query.
     pub read_timeout: Duration,
-    /// How long one writing statement may run on `PostgreSQL`; on `SQLite`, how long it waits for another process that
-    /// writes.
+    /// Time limit of one writing statement on `PostgreSQL`; on `SQLite`, of waiting for another process that writes.
     pub write_timeout: Duration,
-    /// How long a statement about a lease may run on `PostgreSQL`, and how long it waits for its connection before; less
-    /// than a third of the shortest lease.
+    /// Time limit of one lease operation on `PostgreSQL`, and before it of acquiring its connection; less than a third of
+    /// the shortest lease.
     pub lease_timeout: Duration,
-    /// A connection idle for longer is tested before it is used.
+    /// A connection that was idle for longer is tested before use.
     pub test_idle_after: Duration,
-    /// How long that test may take before the connection is given up.
+    /// Timeout of that test, after which the connection is closed.
     pub test_timeout: Duration,
-    /// Rows in one statement; a larger batch is several statements in one transaction.
+    /// Maximum number of rows in one statement; a larger batch takes several statements in one transaction.
     pub statement_rows: usize,
-    /// JSON and raw bytes in one statement, in bytes; `PostgreSQL` takes at most 1 GiB.
+    /// Maximum size of the JSON and raw bytes in one statement, in bytes; `PostgreSQL` accepts at most 1 GiB.
     pub statement_bytes: usize,
-    /// Up to this many rows a total is counted exactly.
+    /// Maximum number of rows that are counted exactly for a total.
     pub count_cap: u32,
-    /// How long a total is remembered.
+    /// Time for which a total is cached.
     pub count_ttl: Duration,
-    /// How many totals are remembered at most.
+    /// Maximum number of cached totals.
     pub count_cache: usize,
 }
 

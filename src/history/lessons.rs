@@ -1,18 +1,17 @@
-//! The memory of lessons: an append-only record, an append-only log of operations beside it, and what the operations add
-//! up to.
+//! Lesson store: an append-only table of lessons, an append-only log of operations, and the current state of each version of a
+//! lesson.
 //!
 //! | operation | |
 //! |---|---|
-//! | upsert | a new lesson; when the identical one is there, its replay count goes up |
-//! | revise | a new version; the one before is marked as superseded by it |
-//! | retire | no longer handed out |
-//! | review | a candidate is confirmed or rejected |
-//! | outcome | a lesson that was handed out helped, or did not |
+//! | upsert | inserts a lesson, or increments the replay count of the identical one |
+//! | revise | inserts a new version, which supersedes the one before |
+//! | retire | ends the use of a lesson |
+//! | review | confirms or rejects a candidate |
+//! | outcome | counts that a delivered lesson helped, or did not |
 //!
-//! A lesson of an agent can name another one as its cause, which many agents have in common; that one counts its effects.
+//! A lesson of an agent can refer to its cause, a lesson that several agents have in common and that counts its effects.
 //!
-//! Each of them may be repeated: what is done already is not done again. One that is meant for an older version than the
-//! newest is refused as stale.
+//! Operations are idempotent. An operation on a version that is not the latest is rejected as stale.
 
 mod memory;
 mod words;
@@ -24,44 +23,44 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::HistoryError;
+use super::Result;
 use crate::model::{Cursor, Lesson, LessonStatus, NewLesson};
 
-pub(super) use memory::{Transaction, apply, learn, outcome};
-pub use words::Words;
+pub(super) use memory::{Transaction, apply, record_outcome, upsert};
+pub use words::SearchWords;
 pub(super) use words::of_lesson;
 
-/// So many outcomes without one that helped, and a lesson is proposed for retirement.
+/// Number of outcomes, none of which helped, after which a lesson is proposed for retirement.
 pub const RETIRE_AFTER: u64 = 5;
 
-/// What a reviewer decides.
+/// Decision of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
-    /// It is right: it may be handed out.
+    /// The lesson is right and becomes active.
     Confirm,
-    /// It is wrong.
+    /// The lesson is wrong.
     Reject,
 }
 
-/// Something to be done with the newest version of a lesson.
+/// A change of the latest version of a lesson.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Another text.
+    /// A new text.
     Revise {
-        /// The text.
+        /// Text.
         text: String,
-        /// Another title; none: it stays.
+        /// New title; none leaves it unchanged.
         title: Option<String>,
     },
-    /// It is no longer handed out.
+    /// End of use.
     Retire,
-    /// A candidate is judged.
+    /// Review of a candidate.
     Review(Decision),
 }
 
 impl Change {
-    /// Its name in the log of operations and on the bus.
+    /// Name in the log of operations and on the bus.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -72,136 +71,136 @@ impl Change {
     }
 }
 
-/// A change, and who wants it.
+/// A request for a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRequest {
-    /// What.
+    /// The change.
     pub change: Change,
-    /// The version it is meant for.
+    /// The version that is to be changed.
     pub version: u32,
-    /// Why.
+    /// Reason.
     pub reason: Option<String>,
-    /// Who: `operator` or `heuristic`.
+    /// `operator` or `heuristic`.
     pub actor: &'static str,
-    /// When.
+    /// Time.
     pub at: DateTime<Utc>,
 }
 
-/// What became of a change.
+/// Outcome of a [`ChangeRequest`].
 #[derive(Debug, Clone, PartialEq)]
-pub enum Changed {
-    /// It was made, now or before; the newest version.
-    Done(Lesson),
-    /// The lesson is not as the caller thought; the newest version.
+pub enum ChangeOutcome {
+    /// The change was made, now or before; the latest version.
+    Applied(Lesson),
+    /// Rejected: the version is not the latest, or its status does not allow the change; the latest version.
     Stale(Lesson),
     /// There is no such lesson.
-    Unknown,
+    NotFound,
 }
 
-/// Whether a lesson helped somebody.
+/// Report of the outcome of a delivered lesson.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Used {
-    /// The version that was handed out.
+pub struct OutcomeReport {
+    /// The delivered version.
     pub lesson_key: String,
-    /// Whether it helped.
+    /// The lesson helped.
     pub helped: bool,
-    /// What the caller calls this outcome: it counts once.
+    /// Id of the outcome, chosen by the caller: an outcome with the same id counts once.
     pub outcome_id: Option<String>,
-    /// What the caller says of it.
+    /// Note of the caller.
     pub note: Option<String>,
-    /// When.
+    /// Time.
     pub at: DateTime<Utc>,
 }
 
-/// What was learned.
+/// Number of lessons in an upsert.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Learned {
-    /// Lessons that were new.
+pub struct UpsertCounts {
+    /// New lessons.
     pub new: u64,
-    /// Lessons that were there already.
+    /// Existing lessons.
     pub replayed: u64,
 }
 
-/// One line of the log of operations.
+/// An entry of the log of operations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Operation {
     /// `upsert`, `replay`, `revise`, `retire`, `confirm`, `reject`, `helped`, `not_helped`.
     pub operation: String,
-    /// The version it was done with.
+    /// Key of the version.
     pub lesson_key: String,
-    /// Its number.
+    /// Number of the version.
     pub version: u32,
-    /// Who did it: `learner`, `operator`, `heuristic`, `agent`.
+    /// `learner`, `operator`, `heuristic` or `agent`.
     pub actor: String,
-    /// Why.
+    /// Reason.
     pub reason: Option<String>,
-    /// When.
+    /// Time.
     pub at: DateTime<Utc>,
 }
 
-/// What is told of a lesson on the log.
+/// Event about a lesson, to be published to the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Announcement {
     /// `upsert`, `revise`, `retire` or `review`.
     pub operation: String,
-    /// The version whose place this one takes.
+    /// Key of the superseded version.
     pub supersedes: Option<String>,
-    /// When it was done.
+    /// Time of the operation.
     pub at: DateTime<Utc>,
-    /// The lesson as it is since.
+    /// The lesson after the operation.
     #[serde(flatten)]
     pub lesson: Lesson,
 }
 
-/// Which lessons are wanted; all filters must hold.
+/// Query of lessons; all filters must match.
 #[derive(Debug, Clone, Default)]
 pub struct LessonQuery {
-    /// Any of these names of an agent; none: all lessons.
+    /// Names of an agent, any of which matches; empty for all lessons.
     pub agents: Vec<String>,
-    /// With `agents`: those that hold for all agents too.
+    /// With `agents`: also lessons that are valid for all agents.
     pub with_shared: bool,
-    /// The rule that found it.
+    /// Name of the rule that found the lesson.
     pub rule: Option<String>,
-    /// Which cause they have; none: whatever it is.
+    /// Filter by cause; none for any.
     pub cause: Option<CauseFilter>,
-    /// Any of these; none: all.
+    /// Statuses, any of which matches; empty for all.
     pub statuses: Vec<LessonStatus>,
-    /// Words that are looked for; none: newest first.
-    pub words: Option<Words>,
-    /// Whether lessons without any of the words are wanted too, behind the others. [`Lessons::list`] pages by it as well.
+    /// Search words, which order lessons by relevance; without them the newest come first.
+    pub words: Option<SearchWords>,
+    /// Also lessons without any of the words, behind the others.
     pub unrelated: bool,
-    /// Keyset paging: behind this one.
+    /// Keyset paging: lessons behind this position.
     pub after: Option<LessonPosition>,
-    /// Lessons wanted, at least 1.
+    /// Maximum number of lessons, at least 1.
     pub limit: u32,
 }
 
-/// Lessons by the cause that their agent has in common with others.
+/// Filter of lessons by the cause that several agents have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CauseFilter {
-    /// Those without one, or with one that was rejected.
+    /// Lessons without a cause, or whose cause was rejected.
     None,
-    /// Those with the cause of this key.
+    /// Lessons with the cause of this key.
     Of(String),
 }
 
-/// The place of a lesson in the order of pages: the most relevant first, then the newest.
+/// Position in the order of pages: the most relevant lessons first, then the newest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LessonPosition {
-    /// How well its words match; 0 without words.
+    /// Relevance; 0 without search words.
     pub relevance: f64,
-    /// When it was learned.
+    /// Time of learning.
     pub ts: DateTime<Utc>,
-    /// Its key.
+    /// Key.
     pub lesson_key: String,
 }
 
-/// A lesson that was found.
+/// A lesson that matches a query.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct LessonMatch {
     /// The lesson.
     pub lesson: Lesson,
-    /// How well its words match, from 0; the scale is the database's own.
+    /// Relevance, from 0; the scale depends on the database.
     pub relevance: f64,
 }
 
@@ -209,52 +208,52 @@ pub struct Found {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LessonPage {
     /// The lessons.
-    pub items: Vec<Found>,
-    /// Whether there are more behind the last one.
+    pub items: Vec<LessonMatch>,
+    /// True if more lessons follow the last one.
     pub has_more: bool,
 }
 
-/// The memory of lessons. All methods may be called from any task; what is written is durable when the call returns.
+/// Lesson store. Methods may be called from any task; a write is durable when it returns.
 #[async_trait]
 pub trait Lessons: Send + Sync + 'static {
-    /// Upserts what was learned and, with it in one transaction, notes how far a reader of the log has come.
-    async fn learn(&self, lessons: &[NewLesson], position: Option<(&str, Cursor)>) -> Result<Learned, HistoryError>;
+    /// Upserts lessons and, in the same transaction, stores the position of a reader of the log.
+    async fn upsert(&self, lessons: &[NewLesson], position: Option<(&str, Cursor)>) -> Result<UpsertCounts>;
 
-    /// How far a reader of the log has come.
-    async fn position(&self, reader: &str) -> Result<Option<Cursor>, HistoryError>;
+    /// The stored position of a reader of the log.
+    async fn position(&self, reader: &str) -> Result<Option<Cursor>>;
 
-    /// Changes the newest version of the lesson that `key`, of whichever version, names.
-    async fn change(&self, key: &str, request: &ChangeRequest) -> Result<Changed, HistoryError>;
+    /// Changes the latest version of a lesson; `key` is that of any of its versions.
+    async fn change(&self, key: &str, request: &ChangeRequest) -> Result<ChangeOutcome>;
 
-    /// Counts an outcome; the lesson, or none of this key.
-    async fn used(&self, used: &Used) -> Result<Option<Lesson>, HistoryError>;
+    /// Counts an outcome; the lesson, or none if the key is unknown.
+    async fn record_outcome(&self, report: &OutcomeReport) -> Result<Option<Lesson>>;
 
-    /// All versions of the lesson that `key` names, in no order.
-    async fn versions(&self, key: &str) -> Result<Vec<Lesson>, HistoryError>;
+    /// All versions of a lesson, in no order; `key` is that of any of its versions.
+    async fn versions(&self, key: &str) -> Result<Vec<Lesson>>;
 
-    /// The last operations on the lesson `root_key`, at most `limit`, oldest first.
-    async fn operations(&self, root_key: &str, limit: u32) -> Result<Vec<Operation>, HistoryError>;
+    /// The last `limit` operations on the lesson `root_key`, oldest first.
+    async fn operations(&self, root_key: &str, limit: u32) -> Result<Vec<Operation>>;
 
-    /// A page.
-    async fn list(&self, query: &LessonQuery) -> Result<LessonPage, HistoryError>;
+    /// A page of lessons.
+    async fn list(&self, query: &LessonQuery) -> Result<LessonPage>;
 
-    /// Candidates that were learned before `before`, oldest first.
-    async fn unreviewed(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Lesson>, HistoryError>;
+    /// Candidates learned before `before`, oldest first.
+    async fn unreviewed(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Lesson>>;
 
-    /// Whether a person rejected a lesson of this agent, rule and signature since `since`.
-    async fn was_rejected(&self, like: &Lesson, since: DateTime<Utc>) -> Result<bool, HistoryError>;
+    /// True if an operator rejected a lesson of the same agent, rule and signature at `since` or later.
+    async fn was_rejected(&self, like: &Lesson, since: DateTime<Utc>) -> Result<bool>;
 
-    /// What is to be told on the log, in order, each with its number.
-    async fn untold(&self, limit: u32) -> Result<Vec<(i64, Announcement)>, HistoryError>;
+    /// Announcements that are not published yet, in order, each with its number.
+    async fn unpublished(&self, limit: u32) -> Result<Vec<(i64, Announcement)>>;
 
-    /// These were told.
-    async fn told(&self, numbers: &[i64]) -> Result<(), HistoryError>;
+    /// Marks announcements as published.
+    async fn mark_published(&self, numbers: &[i64]) -> Result<()>;
 }
 
-/// The versions from the root to the tip. Each is visited once, so a chain that bites its tail ends; what no chain leads to
-/// is left out.
+/// The versions of a lesson, from the first to the latest, by following `superseded_by`. Each is visited once, so a cycle ends;
+/// versions that are not linked are left out.
 #[must_use]
-pub fn chain(versions: Vec<Lesson>) -> Vec<Lesson> {
+pub fn version_chain(versions: Vec<Lesson>) -> Vec<Lesson> {
     let root = versions.iter().min_by_key(|lesson| lesson.version).map(|lesson| lesson.lesson_key.clone());
     let mut by_key: BTreeMap<String, Lesson> =
         versions.into_iter().map(|lesson| (lesson.lesson_key.clone(), lesson)).collect();

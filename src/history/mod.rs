@@ -1,4 +1,5 @@
-//! The durable record of every event: `PostgreSQL` or `SQLite`, one trait, one shared test suite.
+//! History: the durable table of all events, and the other tables of the database. `PostgreSQL` or `SQLite`, with one trait
+//! for each kind of data and one shared test suite.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,24 +34,23 @@ pub use dead_letters::DeadLetterStore;
 pub use leases::Leases;
 pub use lessons::Lessons;
 pub use outbox::Outbox;
-pub use retention::{Sweep, Swept};
+pub use retention::{Purge, Purged};
 pub use snapshots::Snapshots;
 pub use storage::{Storage, StorageConfig};
 
-/// Why the record could not answer.
+/// Error of a call to the database.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// The database is away or too slow; the same call may succeed later.
+    /// The database is unavailable or too slow; the same call may succeed later.
     #[error("the database is not available: {0}")]
     Unavailable(sqlx::Error),
-    /// It did not finish in the time that one question may take ([`HistoryConfig::read_timeout`]): a smaller question
-    /// may be answered.
-    #[error("the database took too long: {0}")]
+    /// The query exceeded its time limit ([`HistoryConfig::read_timeout`]); a smaller one may succeed.
+    #[error("the query took too long: {0}")]
     TooSlow(sqlx::Error),
-    /// The database refused what it was given.
-    #[error("the database refused the operation: {0}")]
-    Refused(sqlx::Error),
-    /// Its schema could not be brought up to date.
+    /// The database rejected the values it was given.
+    #[error("the database rejected the operation: {0}")]
+    Rejected(sqlx::Error),
+    /// A migration of the schema failed.
     #[error("the database could not be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
 }
@@ -59,112 +59,111 @@ pub enum HistoryError {
 pub type Result<T, E = HistoryError> = std::result::Result<T, E>;
 
 impl HistoryError {
-    /// What a database's error is about: `is_about_data` knows its codes, `interrupted` is that of a time limit.
-    fn of(error: sqlx::Error, is_about_data: impl Fn(&str) -> bool, interrupted: &str) -> Self {
+    /// Classifies an error of sqlx: `is_data_error` knows the codes of the database, `interrupted` is that of a time limit.
+    fn of(error: sqlx::Error, is_data_error: impl Fn(&str) -> bool, interrupted: &str) -> Self {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         if code.as_deref() == Some(interrupted) {
             return Self::TooSlow(error);
         }
-        let about_data = match &error {
-            sqlx::Error::Database(_) => code.is_some_and(|code| is_about_data(&code)),
+        let rejected = match &error {
+            sqlx::Error::Database(_) => code.is_some_and(|code| is_data_error(&code)),
             sqlx::Error::Encode(_)
             | sqlx::Error::Decode(_)
             | sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::InvalidArgument(_) => true,
             _ => false,
         };
-        if about_data { Self::Refused(error) } else { Self::Unavailable(error) }
+        if rejected { Self::Rejected(error) } else { Self::Unavailable(error) }
     }
 
-    /// Whether a write failed because another event is at one of its positions: there is a second writer, or a write
-    /// that seemed to have failed came through after all.
+    /// True if a write failed because another event has one of its positions: there is a second writer, or a write that
+    /// seemed to fail has succeeded.
     #[must_use]
     pub fn is_position_taken(&self) -> bool {
-        let Self::Refused(sqlx::Error::Database(error)) = self else { return false };
+        let Self::Rejected(sqlx::Error::Database(error)) = self else { return false };
         error.is_unique_violation()
             && (error.constraint() == Some(postgres::POSITION_KEY) || error.message().contains(sqlite::POSITION_KEY))
     }
 }
 
-/// Why the record could not be opened.
+/// Error of [`open`].
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL names no database that can be used; what was expected. The URL itself is not repeated: it may hold a
-    /// password.
+    /// The URL is invalid; the text says what was expected, without the URL, which may contain a password.
     #[error("{0}")]
     Url(String),
-    /// The database is away, refused us, or could not be migrated.
+    /// The database is unavailable, rejected the connection, or could not be migrated.
     #[error(transparent)]
     History(#[from] HistoryError),
 }
 
-/// One database, by what is kept in it: each concern has a trait of its own, and one value implements them all.
+/// An open database: one trait object for each kind of data, all of the same store.
 #[derive(Clone)]
 pub struct Database {
-    /// Every event.
+    /// Events.
     pub history: Arc<dyn History>,
     /// Saved snapshots.
     pub snapshots: Arc<dyn Snapshots>,
-    /// What could not be processed.
+    /// Dead letters.
     pub dead_letters: Arc<dyn DeadLetterStore>,
-    /// Who does what one server does for all.
+    /// Leases.
     pub leases: Arc<dyn Leases>,
-    /// What was learned.
+    /// Lessons.
     pub lessons: Arc<dyn Lessons>,
-    /// What webhooks are to be told.
+    /// Outbox of webhook messages.
     pub outbox: Arc<dyn Outbox>,
 }
 
 impl Database {
-    fn of(database: impl History + Snapshots + DeadLetterStore + Leases + Lessons + Outbox) -> Self {
-        let database = Arc::new(database);
+    fn new(store: impl History + Snapshots + DeadLetterStore + Leases + Lessons + Outbox) -> Self {
+        let store = Arc::new(store);
         Self {
-            history: Arc::clone(&database) as _,
-            snapshots: Arc::clone(&database) as _,
-            dead_letters: Arc::clone(&database) as _,
-            leases: Arc::clone(&database) as _,
-            lessons: Arc::clone(&database) as _,
-            outbox: database,
+            history: Arc::clone(&store) as _,
+            snapshots: Arc::clone(&store) as _,
+            dead_letters: Arc::clone(&store) as _,
+            leases: Arc::clone(&store) as _,
+            lessons: Arc::clone(&store) as _,
+            outbox: store,
         }
     }
 }
 
-/// Opens the database at `url` (`postgres://…`, `postgresql://…` or `sqlite://<path>`) and brings its schema up to date.
+/// Opens the database at `url` (`postgres://…`, `postgresql://…` or `sqlite://<path>`) and migrates its schema.
 ///
 /// # Errors
-/// When the URL is no such URL, and when the database does not answer within [`HistoryConfig::connect_timeout`], refuses
-/// us or cannot be migrated. It does not wait for a database that is away.
+/// If the URL is invalid, or if the database does not answer within [`HistoryConfig::connect_timeout`], rejects the
+/// connection or cannot be migrated. Does not wait for an unavailable database.
 pub async fn open(url: &str, config: &HistoryConfig) -> Result<Database, OpenError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("postgres" | "postgresql") => Ok(Database::of(postgres::open(url, config).await?)),
-        Some("sqlite") => Ok(Database::of(sqlite::open(url, config).await?)),
+        Some("postgres" | "postgresql") => Ok(Database::new(postgres::open(url, config).await?)),
+        Some("sqlite") => Ok(Database::new(sqlite::open(url, config).await?)),
         _ => Err(OpenError::Url("expected a URL that begins with postgres://, postgresql:// or sqlite://".into())),
     }
 }
 
-/// A stored event, as a page shows it: without what only a replay needs, and its payload as the text that the database has,
-/// since reading and writing it again would cost several times what finding it does.
+/// A stored event on a page: without the fields that only a replay needs, and with its payload as the stored text, since
+/// parsing and writing it would cost several times as much as finding it.
 #[derive(Debug, Clone)]
-pub struct Record {
-    /// Its place in a log; none for a row adopted from the service we replace.
+pub struct HistoryRow {
+    /// Position in a log; none for a row of the replaced service.
     pub cursor: Option<Cursor>,
-    /// Its id.
+    /// Id.
     pub id: Uuid,
     /// The producer's time.
     pub timestamp: DateTime<Utc>,
-    /// Its subject.
+    /// Subject.
     pub event_type: String,
-    /// What happened, in the normal form of JSON.
+    /// Payload, in the normal form of JSON.
     pub payload: Box<RawValue>,
-    /// Who sent it.
+    /// Sending service.
     pub source_service: Option<String>,
-    /// The entity it is about, by the name the producer used.
+    /// The entity it is about, by the name that the producer used.
     pub entity_id: Option<String>,
-    /// As stored: it may be one that the map does not know.
+    /// Entity type as stored, possibly unknown to the map.
     pub entity_type: Option<String>,
 }
 
-/// Which events are wanted; all filters must hold.
+/// Query of events; all filters must match.
 #[derive(Debug, Clone, Default)]
 pub struct HistoryQuery {
     /// Producer's time, inclusive.
@@ -173,22 +172,22 @@ pub struct HistoryQuery {
     pub until: Option<DateTime<Utc>>,
     /// Subject, with wildcards.
     pub event_type: Option<Pattern>,
-    /// Any of these names (an entity's canonical id and its aliases).
+    /// Names of an entity (its canonical id and its aliases), any of which matches.
     pub entity_ids: Vec<String>,
     /// Entity type.
     pub entity_type: Option<EntityType>,
-    /// Who sent it.
+    /// Sending service.
     pub source_service: Option<String>,
-    /// Keyset paging: continue after this place.
+    /// Keyset paging: rows after this position.
     pub after: Option<PagePosition>,
-    /// Rows to skip; for clients of the old service, bounded by the caller.
+    /// Number of rows to skip, for clients of the replaced service; bounded by the caller.
     pub offset: u64,
-    /// Rows wanted, at least 1.
+    /// Maximum number of rows, at least 1.
     pub limit: u32,
 }
 
 impl HistoryQuery {
-    /// One question for each of several names, none otherwise.
+    /// One query for each name if there are several, otherwise none.
     fn by_name(&self) -> Vec<Self> {
         let mut names: Vec<&String> = self.entity_ids.iter().collect();
         names.sort_unstable();
@@ -200,117 +199,117 @@ impl HistoryQuery {
     }
 }
 
-/// The place of a row in the order of pages: newest producer's time first, then by id.
+/// Position of a row in the order of pages: newest producer's time first, then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PagePosition {
-    /// The row's producer's time.
+    /// Producer's time.
     pub timestamp: DateTime<Utc>,
-    /// The row's id.
+    /// Id.
     pub id: Uuid,
 }
 
 /// One page, newest first.
 #[derive(Debug, Clone)]
 pub struct HistoryPage {
-    /// The rows.
-    pub records: Vec<Record>,
-    /// Whether there are more behind the last one.
+    /// Rows.
+    pub rows: Vec<HistoryRow>,
+    /// True if more rows follow the last one.
     pub has_more: bool,
-    /// How many rows there are on all pages.
+    /// Number of rows on all pages.
     pub total: Total,
 }
 
 impl HistoryPage {
-    /// Where nothing matches.
-    pub const EMPTY: Self = Self { records: Vec::new(), has_more: false, total: Total { rows: 0, exact: true } };
+    /// The page of a query that matches no row.
+    pub const EMPTY: Self = Self { rows: Vec::new(), has_more: false, total: Total { rows: 0, exact: true } };
 }
 
-/// How many rows there are, and whether that is exact.
+/// A number of rows, exact or estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Total {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// False when it is the database's estimate or a capped count.
+    /// False if it is an estimate of the database or a capped count.
     pub exact: bool,
 }
 
-/// What became of one batch.
+/// Number of entries in a write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Rows that were new.
+pub struct InsertCounts {
+    /// New entries.
     pub inserted: u64,
-    /// Entries whose event was there already.
+    /// Entries whose event was stored before.
     pub duplicates: u64,
 }
 
-/// What the record holds of one log, as a log: without what retention has left of its beginning.
+/// The range of positions of one log without gaps: without the remains before the range, which retention has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    /// Every event from this position on is there. Before it some may be, and others were deleted. It may be behind
-    /// `last`, where the newest one was deleted.
+pub struct LogRange {
+    /// First position from which no event is missing. Before it, some events were deleted. It is greater than `last` if the
+    /// newest event was deleted.
     pub first: u64,
-    /// The newest.
+    /// Position of the newest event.
     pub last: u64,
 }
 
-/// The durable record. All methods may be called from any task; a write is durable when it returns.
+/// History store: the durable table of all events. Methods may be called from any task; a write is durable when it returns.
 #[async_trait]
 pub trait History: Send + Sync + 'static {
-    /// Writes a batch in one transaction. Idempotent: an event whose id is there already is left as it is.
-    async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError>;
+    /// Inserts entries in one transaction. Idempotent: an event whose id exists is left unchanged.
+    async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts>;
 
-    /// Which of these events are there already, and where (`None`: adopted, without a place in a log).
-    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError>;
+    /// The positions of those of the events that are stored; `None` for one without a position in a log.
+    async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>>;
 
-    /// A page of events, newest first. Must not scan the whole table on each call, neither for its rows nor for its total.
-    async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError>;
+    /// A page of events, newest first. Must not scan the whole table on each call, neither for the rows nor for the total.
+    async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage>;
 
-    /// Events of `epoch` after position `after`, in the log's order, at most `limit`. Whoever needs each of them asks
-    /// [`History::held`] afterwards: from its `first` on none is missing.
-    async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError>;
+    /// At most `limit` events of `epoch` after position `after`, in the log's order. To be sure that none is missing, call
+    /// [`History::log_range`] afterwards.
+    async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>>;
 
-    /// What is held of `epoch`; none when there is nothing.
-    async fn held(&self, epoch: Epoch) -> Result<Option<Held>, HistoryError>;
+    /// The stored range of `epoch`; none without events.
+    async fn log_range(&self, epoch: Epoch) -> Result<Option<LogRange>>;
 
-    /// The epoch of the table log in this database, made at first use and the same until [`History::renew_table_log`].
-    async fn table_epoch(&self) -> Result<Epoch, HistoryError>;
+    /// The epoch of the table log in this database, created at first use and constant until
+    /// [`History::change_table_epoch`].
+    async fn table_epoch(&self) -> Result<Epoch>;
 
-    /// Makes this process the one writer of the table log, or confirms that it still is: true if so, false if another
-    /// process is. It stays so until [`History::close`] or the end of the process.
-    async fn lock_table_log(&self) -> Result<bool, HistoryError>;
+    /// Acquires the lock of the table log's writer, or checks that this process still holds it; false if another process
+    /// holds it. The lock is held until [`History::close`] or the end of the process.
+    async fn lock_table_log(&self) -> Result<bool>;
 
-    /// Why this database is another copy of the table log than the one that was written last, as far as can be told: it was
-    /// restored from a backup, moved, or put back to an older state. None when it is the same. To be asked by the one
-    /// writer.
-    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError>;
+    /// The reason why this database seems to be another copy of the table log than the one that was written last: it was
+    /// restored from a backup, moved, or reset to an older state. None if it is the same. Only for the writer.
+    async fn table_log_copy(&self) -> Result<Option<String>>;
 
-    /// Gives the table log a new identity, with all that is held of it: its events, saved snapshots and dead letters keep
-    /// their positions, in the new epoch. For the one writer, before it writes.
-    async fn renew_table_log(&self) -> Result<Epoch, HistoryError>;
+    /// Changes the epoch of the table log: events, saved snapshots and dead letters keep their positions, in the new epoch.
+    /// Only for the writer, before it writes.
+    async fn change_table_epoch(&self) -> Result<Epoch>;
 
-    /// How many events match in each bucket of time, by group. Looks at every event that matches, so it may be
+    /// The number of events by bucket of time and group. Reads every matching event, so it may fail with
     /// [`HistoryError::TooSlow`].
-    async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, HistoryError>;
+    async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate>;
 
-    /// Deletes at most `limit` events older than `before`; the number deleted.
+    /// Deletes at most `limit` events older than `before`; returns the number deleted.
     ///
-    /// Events of a log go from its beginning, by the time the log took them; the newest one of the table log stays, so
-    /// that positions are not used again. Those without a place in a log go by producer's time.
-    async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, HistoryError>;
+    /// Events of a log are deleted from its beginning, by the log's time. The newest event of the table log is kept, so that
+    /// its position is not assigned again. Events without a position in a log are deleted by the producer's time.
+    async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64>;
 
-    /// Looks at some events of a log, and deletes those of the classes that go; see [`Sweep`].
-    async fn sweep(&self, sweep: &Sweep<'_>) -> Result<Swept, HistoryError>;
+    /// Examines the next events of a log, and deletes the expired ones.
+    async fn purge(&self, purge: &Purge<'_>) -> Result<Purged>;
 
-    /// The logs that have events here, oldest or newest first.
-    async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError>;
+    /// The epochs of all logs with stored events.
+    async fn epochs(&self) -> Result<Vec<Epoch>>;
 
-    /// Whether the database answers.
-    async fn ping(&self) -> Result<(), HistoryError>;
+    /// Checks that the database answers.
+    async fn ping(&self) -> Result<()>;
 
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;
 
-    /// Closes the connections, finishing what is under way.
+    /// Closes the connections after running calls have finished.
     async fn close(&self);
 }
 

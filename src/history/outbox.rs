@@ -1,5 +1,5 @@
-//! Messages to be sent to webhooks. What is to be sent, and up to where of the log that was decided, are written in one
-//! transaction; whoever sends claims a message first, for a time that the database's clock measures.
+//! Transactional outbox of webhook messages. Messages are written in one transaction with the checkpoint of the log position
+//! that they follow from. A sender first claims a message, for a time that is measured by the database's clock.
 
 use std::time::Duration;
 
@@ -7,91 +7,85 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::HistoryError;
+use super::Result;
 use crate::model::Cursor;
 
 /// A message for one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxMessage {
-    /// Its name: the same message is there once.
+    /// Id; a message with the same id is stored once.
     pub id: Uuid,
-    /// The destination's name.
+    /// Name of the destination.
     pub destination: String,
-    /// The alert that it is about: what is about one alert goes to one destination in order.
+    /// The alert that it is about. Messages about one alert are sent to a destination in order.
     pub alert_id: String,
-    /// What is sent.
+    /// Request body.
     pub body: String,
 }
 
-/// A message that is the caller's to send, until its claim is over.
+/// A message that the caller may send until its claim expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
+pub struct ClaimedMessage {
     /// The message.
     pub message: OutboxMessage,
-    /// Which attempt it is, from 1: it names the claim.
+    /// Number of the attempt, from 1; it identifies the claim.
     pub attempt: u32,
 }
 
-/// Up to where of the log it was decided what is to be sent.
+/// The log position up to which messages were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxPosition {
-    /// The place.
+pub struct OutboxCheckpoint {
+    /// Position.
     pub cursor: Cursor,
-    /// What is known there, as JSON.
+    /// State of the notifications at this position, as JSON.
     pub state: String,
-    /// Grows with each change: of two that decide at once, one is too late.
+    /// Incremented by each update: of two concurrent updates, the second fails.
     pub version: i64,
-    /// How long ago it was changed.
+    /// Time since the last update.
     pub age: Duration,
 }
 
-/// How a destination's messages are doing.
+/// Waiting messages of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxStanding {
-    /// The destination's name.
+pub struct OutboxBacklog {
+    /// Name of the destination.
     pub destination: String,
-    /// Messages that wait to be sent.
+    /// Number of waiting messages.
     pub waiting: u64,
-    /// When the one that waits longest came.
+    /// Creation time of the oldest one.
     pub oldest: DateTime<Utc>,
-    /// Why the last attempt at one of them failed; none when none of them has failed.
+    /// Error of the last failed attempt at one of them; none when no attempt failed.
     pub error: Option<String>,
 }
 
-/// The messages in the database. All methods may be called from any task; what is written is durable when the call returns.
+/// Outbox store. Methods may be called from any task; a write is durable when it returns.
 #[async_trait]
 pub trait Outbox: Send + Sync + 'static {
-    /// Up to where it was decided; none before the first time.
-    async fn position(&self) -> Result<Option<OutboxPosition>, HistoryError>;
+    /// The checkpoint; none before the first [`Outbox::advance`].
+    async fn checkpoint(&self) -> Result<Option<OutboxCheckpoint>>;
 
-    /// Takes in `messages` and moves the position, both or neither: false, and nothing is done, if its version is not
-    /// `version` any more (0 where there is none yet). The version is one more then. A message that is there already
-    /// stays as it is.
-    async fn advance(
-        &self,
-        version: i64,
-        cursor: Cursor,
-        state: &str,
-        messages: &[OutboxMessage],
-    ) -> Result<bool, HistoryError>;
+    /// Inserts `messages` and updates the checkpoint in one transaction, which increments its version. Does nothing and
+    /// returns false if the checkpoint's version is not `version` (0 for the first one). A message whose id exists is left
+    /// unchanged.
+    async fn advance(&self, version: i64, cursor: Cursor, state: &str, messages: &[OutboxMessage]) -> Result<bool>;
 
-    /// Takes at most `limit` messages of a destination that are due and nobody's, for so long. Of several about one alert
-    /// only the first one.
-    async fn claim(&self, destination: &str, lasting: Duration, limit: u32) -> Result<Vec<Claimed>, HistoryError>;
+    /// Claims at most `limit` due, unclaimed messages of a destination for the duration `ttl`; of several about one alert
+    /// only the first.
+    async fn claim(&self, destination: &str, ttl: Duration, limit: u32) -> Result<Vec<ClaimedMessage>>;
 
-    /// It was delivered. False if the claim is not the caller's any more; so with the following.
-    async fn delivered(&self, claimed: &Claimed) -> Result<bool, HistoryError>;
+    /// Marks a message as delivered. False if another attempt has claimed it since, as with the next two methods.
+    async fn mark_delivered(&self, claimed: &ClaimedMessage) -> Result<bool>;
 
-    /// It was not, and is to be tried again after `wait`.
-    async fn postpone(&self, claimed: &Claimed, wait: Duration, error: &str) -> Result<bool, HistoryError>;
+    /// Schedules the next attempt after `wait`.
+    async fn postpone(&self, claimed: &ClaimedMessage, wait: Duration, error: &str) -> Result<bool>;
 
-    /// It was not, and will not be tried again from here.
-    async fn give_up(&self, claimed: &Claimed, error: &str) -> Result<bool, HistoryError>;
+    /// Marks a message as failed for good.
+    async fn mark_dead(&self, claimed: &ClaimedMessage, error: &str) -> Result<bool>;
 
-    /// How many wait, by destination; those without any are not among them.
-    async fn standing(&self) -> Result<Vec<OutboxStanding>, HistoryError>;
+    /// Waiting messages by destination; destinations without any are left out.
+    async fn backlog(&self) -> Result<Vec<OutboxBacklog>>;
 
-    /// Deletes at most `limit` messages that were delivered or given up so long ago, or have waited so long for a
-    /// destination that is none of `destinations`; how many.
-    async fn tidy(&self, kept: Duration, destinations: &[String], limit: u32) -> Result<u64, HistoryError>;
+    /// Deletes at most `limit` messages that have not changed for `retention` and are delivered, dead, or for a destination
+    /// that is not in `destinations`; returns the number deleted.
+    async fn delete_old(&self, retention: Duration, destinations: &[String], limit: u32) -> Result<u64>;
 }

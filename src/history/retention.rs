@@ -1,4 +1,4 @@
-//! Deleting events that are too old, by class, in small batches, so that writers hardly notice.
+//! Retention: deletes expired events by subject, in small batches, so that writers hardly wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,27 +12,27 @@ use crate::journal::Journal;
 use crate::model::Epoch;
 use crate::model::subject::Pattern;
 
-/// Rounds after which every event is looked at again, not only those that became old since: a late one may have come in
-/// among those that were looked at.
-const ROUNDS_TO_LOOK_AGAIN: u32 = 24;
+/// Rounds after which all events are examined again, not only those that expired since: a late event may have been inserted
+/// among the examined ones.
+const ROUNDS_PER_FULL_SCAN: u32 = 24;
 
-/// How long events are kept, and how gently they go.
+/// Retention periods of events, and the pace of deletion.
 #[derive(Debug, Clone)]
 pub struct RetentionConfig {
-    /// How long the events of a subject are kept: the first pattern that matches decides.
+    /// Retention periods by subject; the first matching pattern applies.
     pub rules: Vec<(Pattern, Duration)>,
-    /// How long all others are kept.
+    /// Retention period of all other events.
     pub max_age: Duration,
-    /// Events deleted, or looked at, at a time, at least 1.
+    /// Events deleted or examined per batch, at least 1.
     pub batch: u32,
     /// Pause between two batches.
     pub pause: Duration,
-    /// From the end of one round to the beginning of the next.
+    /// Pause between two rounds.
     pub interval: Duration,
 }
 
 impl Default for RetentionConfig {
-    /// 30 days for everything, as the service we replace.
+    /// 30 days for all events, like the replaced service.
     fn default() -> Self {
         Self {
             rules: Vec::new(),
@@ -45,17 +45,17 @@ impl Default for RetentionConfig {
 }
 
 impl RetentionConfig {
-    /// How long events of this subject are kept.
+    /// Retention period of events with this subject.
     #[must_use]
     pub fn age_of(&self, subject: &str) -> Duration {
         let rule = self.rules.iter().find(|(pattern, _)| pattern.matches(subject));
         rule.map_or(self.max_age, |(_, age)| *age)
     }
 
-    /// Every age there is, the shortest first.
+    /// All retention periods, shortest first.
     fn ages(&self) -> Vec<Duration> {
         let mut ages: Vec<Duration> = self.rules.iter().map(|(_, age)| *age).collect();
-        // a rule for everything leaves nothing to the others' age
+        // with a rule for all subjects the general period applies to none
         if self.rules.iter().all(|(pattern, _)| pattern.as_str() != ">") {
             ages.push(self.max_age);
         }
@@ -65,38 +65,38 @@ impl RetentionConfig {
     }
 }
 
-/// Some events of a log, to be looked at in the log's order.
-pub struct Sweep<'a> {
-    /// Which log.
+/// One batch of purging expired events from a log, in the log's order.
+pub struct Purge<'a> {
+    /// The log.
     pub epoch: Epoch,
-    /// From behind this position.
+    /// Only events after this position.
     pub after: u64,
     /// Only events that the log took before this time.
     pub before: DateTime<Utc>,
-    /// At most so many.
+    /// Maximum number of events that are examined.
     pub limit: u32,
-    /// Whether events of this subject go.
-    pub goes: &'a (dyn Fn(&str) -> bool + Send + Sync),
+    /// True for the subjects of expired events.
+    pub expired: &'a (dyn Fn(&str) -> bool + Send + Sync),
 }
 
-/// What became of a [`Sweep`].
+/// Result of a [`Purge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Swept {
-    /// The position looked at last; none when there was nothing to look at.
+pub struct Purged {
+    /// The last examined position; none if there were no events.
     pub last: Option<u64>,
-    /// Events deleted.
+    /// Number of deleted events.
     pub deleted: u64,
 }
 
-/// Deletes old events at once and then once in each interval, until `shutdown`. A failed round is logged, noted in
-/// `journal` and tried again at the next.
+/// Deletes expired events at once and then at each interval, until `shutdown`. A failed round is logged, recorded in
+/// `journal` and retried at the next interval.
 ///
 /// Metrics: `living_map_history_expired_total` (events deleted), `living_map_history_expire_failures_total`.
 pub async fn run(history: Arc<dyn History>, config: RetentionConfig, journal: Journal, shutdown: CancellationToken) {
     let rounds = async {
         let mut retention = Retention { ages: config.ages(), config, reached: HashMap::new() };
         for number in 0_u32.. {
-            if number.is_multiple_of(ROUNDS_TO_LOOK_AGAIN) {
+            if number.is_multiple_of(ROUNDS_PER_FULL_SCAN) {
                 retention.reached.clear();
             }
             let started = Instant::now();
@@ -104,12 +104,12 @@ pub async fn run(history: Arc<dyn History>, config: RetentionConfig, journal: Jo
                 Ok(0) => {}
                 Ok(deleted) => {
                     let elapsed_ms = started.elapsed().as_millis();
-                    tracing::info!(deleted, elapsed_ms, "deleted events that were too old");
+                    tracing::info!(deleted, elapsed_ms, "deleted expired events");
                 }
                 Err(error) => {
                     metrics::counter!("living_map_history_expire_failures_total").increment(1);
                     journal.record("delete", "database", "living_map_history", &error);
-                    tracing::warn!(%error, "cannot delete old events; will try again");
+                    tracing::warn!(%error, "cannot delete expired events; will retry");
                 }
             }
             tokio::time::sleep(retention.config.interval).await;
@@ -120,10 +120,10 @@ pub async fn run(history: Arc<dyn History>, config: RetentionConfig, journal: Jo
 
 struct Retention {
     config: RetentionConfig,
-    /// The shortest first.
+    /// Retention periods, shortest first.
     ages: Vec<Duration>,
-    /// Up to which position everything of an age or a shorter one is gone, by log: so a round looks only at what became
-    /// old since the one before.
+    /// The position up to which events with a retention period or a shorter one were deleted, by log: so a round examines
+    /// only events that have expired since the round before.
     reached: HashMap<(Epoch, Duration), u64>,
 }
 
@@ -137,14 +137,14 @@ impl Retention {
             for age in shorter {
                 let Some(before) = ago(*age) else { continue };
                 for epoch in history.epochs().await? {
-                    deleted += self.sweep(history, epoch, *age, before).await?;
+                    deleted += self.purge(history, epoch, *age, before).await?;
                 }
             }
         }
         Ok(deleted)
     }
 
-    /// Everything as old as no class is kept.
+    /// Deletes events older than the longest retention period.
     async fn delete_before(&self, history: &dyn History, before: DateTime<Utc>) -> Result<u64, HistoryError> {
         let batch = self.config.batch.max(1);
         let mut total = 0;
@@ -159,8 +159,8 @@ impl Retention {
         }
     }
 
-    /// What is older than `age`, of the classes that are kept no longer.
-    async fn sweep(
+    /// Deletes events older than `age` whose retention period is `age` or shorter.
+    async fn purge(
         &mut self,
         history: &dyn History,
         epoch: Epoch,
@@ -168,12 +168,12 @@ impl Retention {
         before: DateTime<Utc>,
     ) -> Result<u64, HistoryError> {
         let config = &self.config;
-        let goes = move |subject: &str| config.age_of(subject) <= age;
+        let expired = move |subject: &str| config.age_of(subject) <= age;
         let reached = self.reached.entry((epoch, age)).or_default();
         let mut total = 0;
         loop {
-            let sweep = Sweep { epoch, after: *reached, before, limit: config.batch.max(1), goes: &goes };
-            let Swept { last, deleted } = history.sweep(&sweep).await?;
+            let purge = Purge { epoch, after: *reached, before, limit: config.batch.max(1), expired: &expired };
+            let Purged { last, deleted } = history.purge(&purge).await?;
             metrics::counter!("living_map_history_expired_total").increment(deleted);
             total += deleted;
             let Some(last) = last else { return Ok(total) };
@@ -183,7 +183,7 @@ impl Retention {
     }
 }
 
-/// None when it is longer than time can count: for ever.
+/// The time `age` ago; none if it is out of range, when events are kept for ever.
 fn ago(age: Duration) -> Option<DateTime<Utc>> {
     Utc::now().checked_sub_signed(TimeDelta::from_std(age).ok()?)
 }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_matches_decides() {
+    fn the_first_matching_rule_applies() {
         let config = config(&[("task.created", 168), ("task.>", 24), ("audit.>", 8_760)]);
         let hours = |subject| config.age_of(subject).as_secs() / 3_600;
         assert_eq!(["task.created", "task.deleted", "audit.action.x", "usage.llm"].map(hours), [168, 24, 8_760, 720]);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_for_everything_takes_the_place_of_the_general_age() {
+    fn a_rule_for_all_subjects_replaces_the_general_period() {
         let ages = config(&[("task.created", 168), (">", 24)]).ages();
         assert_eq!(ages, [Duration::from_hours(24), Duration::from_hours(168)]);
         assert_eq!(config(&[]).ages(), [RetentionConfig::default().max_age]);

@@ -3,11 +3,11 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor, Postgres, Sqlite};
 
 use super::sql::Dialect;
-use super::{Held, History, HistoryConfig, HistoryError, sqlite};
+use super::{History, HistoryConfig, HistoryError, LogRange, sqlite};
 use crate::model::{Cursor, Epoch, LogEntry, envelope};
 
 #[test]
-fn postgres_refuses_only_errors_about_the_data() {
+fn postgres_rejects_only_for_data_errors() {
     for code in ["22P05", "22021", "22P02", "22001", "23505", "23514", "23502", "54000", "P0001"] {
         assert!(Postgres::is_data_error(code), "{code} is about the data");
     }
@@ -38,7 +38,7 @@ fn postgres_refuses_only_errors_about_the_data() {
 }
 
 #[test]
-fn sqlite_refuses_only_errors_about_the_data() {
+fn sqlite_rejects_only_for_data_errors() {
     for code in ["18", "19", "2067", "1555", "275", "20"] {
         assert!(Sqlite::is_data_error(code), "{code} is about the data");
     }
@@ -52,7 +52,7 @@ fn connection_errors_are_not_about_the_data() {
     for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, std::io::Error::other("reset").into()] {
         assert!(matches!(Postgres::classify(error), HistoryError::Unavailable(_)));
     }
-    assert!(matches!(Postgres::classify(sqlx::Error::Encode("too long".into())), HistoryError::Refused(_)));
+    assert!(matches!(Postgres::classify(sqlx::Error::Encode("too long".into())), HistoryError::Rejected(_)));
 }
 
 fn entry(seq: u64) -> LogEntry {
@@ -79,7 +79,7 @@ async fn a_full_disk_is_written_again_when_there_is_room() {
         assert!(written < 100, "the file has no limit");
     };
     assert!(matches!(error, HistoryError::Unavailable(_)), "{error}");
-    assert_eq!(history.held(Epoch(1)).await.unwrap(), Some(Held { first: 1, last: written }));
+    assert_eq!(history.log_range(Epoch(1)).await.unwrap(), Some(LogRange { first: 1, last: written }));
 
     limit(1_000_000).await.unwrap();
     assert_eq!(history.write(&[entry(written + 1)]).await.unwrap().inserted, 1);

@@ -1,56 +1,56 @@
-//! Totals of pages: said by the page, or remembered for a short time, so that a page that many look at is not counted for
-//! each of them.
+//! Totals of pages: known from the page itself, or cached for a short time, so that a page with many viewers is not counted
+//! for each of them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{HistoryConfig, HistoryPage, HistoryQuery, Record, Total};
+use super::{HistoryConfig, HistoryPage, HistoryQuery, HistoryRow, Total};
 
 /// A page without its total.
-pub struct Rows {
-    pub records: Vec<Record>,
+pub struct PageRows {
+    pub rows: Vec<HistoryRow>,
     pub has_more: bool,
 }
 
-impl Rows {
-    /// How many rows match `query`, whose page this is, if the page says it: it is the last one, and what is before it was
-    /// counted.
+impl PageRows {
+    /// The number of rows that match `query`, whose page this is, if the page is the last one and the number of rows before
+    /// it is known.
     fn total(&self, query: &HistoryQuery) -> Option<Total> {
-        let rows = self.records.len() as u64;
+        let rows = self.rows.len() as u64;
         let counted = query.after.is_none() && (query.offset == 0 || rows > 0);
         (counted && !self.has_more).then_some(Total { rows: rows + query.offset, exact: true })
     }
 }
 
-/// The remembered totals, by filter.
-pub struct Totals {
-    known: Mutex<HashMap<String, (Instant, Total)>>,
+/// Cache of totals, by filter.
+pub struct TotalCache {
+    entries: Mutex<HashMap<String, (Instant, Total)>>,
     ttl: std::time::Duration,
     capacity: usize,
 }
 
-impl Totals {
+impl TotalCache {
     pub fn new(config: &HistoryConfig) -> Self {
-        Self { known: Mutex::default(), ttl: config.count_ttl, capacity: config.count_cache.max(1) }
+        Self { entries: Mutex::default(), ttl: config.count_ttl, capacity: config.count_cache.max(1) }
     }
 
-    /// The page of `query` with its total; `count` is asked only for one that neither the page says nor is known.
+    /// The page of `query` with its total; `count` is awaited only if neither the page nor the cache has the total.
     pub async fn complete<E>(
         &self,
         query: &HistoryQuery,
-        rows: Rows,
+        page: PageRows,
         count: impl Future<Output = Result<Total, E>>,
     ) -> Result<HistoryPage, E> {
-        let total = match rows.total(query) {
+        let total = match page.total(query) {
             Some(total) => total,
-            None => self.known_or(query, count).await?,
+            None => self.get_or_count(query, count).await?,
         };
-        let Rows { records, has_more } = rows;
-        Ok(HistoryPage { records, has_more, total })
+        let PageRows { rows, has_more } = page;
+        Ok(HistoryPage { rows, has_more, total })
     }
 
-    async fn known_or<E>(
+    async fn get_or_count<E>(
         &self,
         query: &HistoryQuery,
         count: impl Future<Output = Result<Total, E>>,
@@ -64,19 +64,19 @@ impl Totals {
         Ok(total)
     }
 
-    /// What is known and fresh.
+    /// The total of `key`, unless it has expired.
     fn get(&self, key: &str) -> Option<Total> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(key).filter(|(at, _)| at.elapsed() < self.ttl).map(|(_, total)| *total)
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(key).filter(|(at, _)| at.elapsed() < self.ttl).map(|(_, total)| *total)
     }
 
     fn put(&self, key: String, total: Total) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= self.capacity {
-            known.retain(|_, (at, _)| at.elapsed() < self.ttl);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= self.capacity {
+            entries.retain(|_, (at, _)| at.elapsed() < self.ttl);
         }
-        if known.len() < self.capacity {
-            known.insert(key, (Instant::now(), total));
+        if entries.len() < self.capacity {
+            entries.insert(key, (Instant::now(), total));
         }
     }
 }
@@ -87,7 +87,7 @@ fn key(query: &HistoryQuery) -> String {
     format!("{:?}", (since, until, event_type, entity_ids, entity_type, source_service))
 }
 
-/// Whether a query has no filter at all.
+/// True if a query has no filter.
 pub fn is_unfiltered(query: &HistoryQuery) -> bool {
     query.since.is_none()
         && query.until.is_none()
@@ -104,15 +104,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cache_is_bounded_and_forgets() {
+    fn the_cache_is_bounded_and_entries_expire() {
         let config = HistoryConfig { count_cache: 2, count_ttl: Duration::from_mins(1), ..HistoryConfig::default() };
-        let totals = Totals::new(&config);
+        let totals = TotalCache::new(&config);
         let total = Total { rows: 1, exact: true };
         for name in ["a", "b", "c"] {
             totals.put(name.into(), total);
         }
         assert_eq!([totals.get("a"), totals.get("b"), totals.get("c")], [Some(total), Some(total), None]);
-        let totals = Totals::new(&HistoryConfig { count_ttl: Duration::ZERO, ..config });
+        let totals = TotalCache::new(&HistoryConfig { count_ttl: Duration::ZERO, ..config });
         totals.put("a".into(), total);
         assert_eq!(totals.get("a"), None);
     }

@@ -1,39 +1,39 @@
-//! A subject pattern as conditions that a database can check exactly, without any wildcard syntax of its own: so nothing
-//! in a subject (`%`, `_`, `[`, `\`…) can act as one.
+//! A subject pattern as conditions that a database can check exactly, without using the wildcards of SQL: no character of a
+//! subject (`%`, `_`, `[`, `\`…) can act as one.
 
 use super::HistoryQuery;
 use crate::model::subject::Pattern;
 
-/// What an `event_type` must be to match a pattern.
+/// The condition on `event_type` that is equivalent to a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TypeFilter {
-    /// Anything.
+    /// Any event type.
     Any,
-    /// This.
+    /// This event type.
     Exactly(String),
-    /// One of these, which are all that are recorded and match; perhaps none.
+    /// One of these: all stored event types that match, possibly none.
     OneOf(Vec<String>),
-    /// All of these.
+    /// All of these conditions.
     Shaped(Shape),
 }
 
 /// Conditions on an `event_type` as bytes and as tokens between dots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {
-    /// From the first (inclusive) to the second (exclusive), in the order of bytes: the prefix before the first wildcard.
+    /// From the first (inclusive) to the second (exclusive), in byte order: the prefix before the first wildcard.
     pub range: Option<(String, String)>,
-    /// How many dots it has, unless the range says so already.
+    /// Number of dots, unless the range implies it.
     pub dots: Option<Dots>,
-    /// Tokens that are given, by index from 0, other than those in the prefix.
+    /// Literal tokens behind the prefix, by index from 0.
     pub tokens: Vec<(usize, String)>,
 }
 
 /// A number of dots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dots {
-    /// Just so many.
+    /// Exactly this number.
     Exactly(i32),
-    /// So many or more.
+    /// At least this number.
     AtLeast(i32),
 }
 
@@ -47,26 +47,26 @@ impl Dots {
     }
 }
 
-/// Event types that are looked through for those that match a pattern: each is one step in an index. A record with more
-/// is read row by row, which is slow only where hardly any row matches.
+/// Maximum number of stored event types that are compared with a pattern: each is one step in an index. A table with more is
+/// read row by row, which is slow only where hardly any row matches.
 pub const MAX_TYPES: usize = 256;
 
-/// Up to so many types are read one by one in the order of pages, and put together.
+/// Maximum number of event types whose rows are read separately, in the order of pages, and merged.
 const MAX_PARTS: usize = 16;
 
 impl TypeFilter {
-    /// The conditions of `pattern`, where the record has no other types than `recorded`.
-    pub fn among(pattern: &Pattern, recorded: Vec<String>) -> Self {
-        let mut matching: Vec<String> = recorded.into_iter().filter(|subject| pattern.matches(subject)).collect();
+    /// The condition of `pattern` where `stored` are all event types in the table.
+    pub fn among(pattern: &Pattern, stored: Vec<String>) -> Self {
+        let mut matching: Vec<String> = stored.into_iter().filter(|subject| pattern.matches(subject)).collect();
         match matching.len() {
             1 => Self::Exactly(matching.remove(0)),
             _ => Self::OneOf(matching),
         }
     }
 
-    /// The questions whose answers together are that to `query`: an index has the rows of one entity's name or of one
-    /// type in the order of pages, those of several it has not, and a database would sort all of them or look at every
-    /// row for the few wanted.
+    /// Queries whose merged results are the result of `query`. An index has the rows of one entity name or one event type in
+    /// the order of pages, but not those of several: for these a database would sort all rows, or scan the table for few
+    /// matches.
     pub fn parts(&self, query: &HistoryQuery) -> Vec<(HistoryQuery, Self)> {
         let by_name = query.by_name();
         match self {
@@ -78,12 +78,12 @@ impl TypeFilter {
         }
     }
 
-    /// Whether nothing can match.
+    /// True if no row can match.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::OneOf(types) if types.is_empty())
     }
 
-    /// The conditions of `pattern`.
+    /// The condition of `pattern`.
     pub fn of(pattern: &Pattern) -> Self {
         if pattern.is_literal() {
             return Self::Exactly(pattern.as_str().to_owned());
@@ -126,7 +126,7 @@ mod tests {
     }
 
     impl TypeFilter {
-        /// What the databases do with it.
+        /// The condition as a database evaluates it.
         fn accepts(&self, subject: &str) -> bool {
             let shape = match self {
                 Self::Any => return true,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn common_patterns_need_the_index_alone() {
+    fn common_patterns_use_the_index_alone() {
         assert_eq!(of(">"), TypeFilter::Any);
         assert_eq!(of("usage.llm"), TypeFilter::Exactly("usage.llm".into()));
         let usage = Shape { range: Some(("usage.".into(), "usage/".into())), ..Shape::default() };
@@ -156,7 +156,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_conditions_are_the_pattern(
+        fn the_condition_is_equivalent_to_the_pattern(
             pattern in prop::collection::vec(prop::sample::select(vec!["a", "b", "%", "_", "*"]), 1..5),
             open in any::<bool>(),
             subjects in prop::collection::vec(prop::collection::vec(prop::sample::select(vec!["a", "b", "%", "_"]), 1..6), 32),

@@ -14,12 +14,13 @@ use crate::history::dead_letters::{
     DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter,
 };
 use crate::history::lessons::{
-    Announcement, ChangeRequest, Changed, Learned, LessonPage, LessonQuery, Lessons, Operation, Used,
+    Announcement, ChangeOutcome, ChangeRequest, LessonPage, LessonQuery, Lessons, Operation, OutcomeReport,
+    UpsertCounts,
 };
-use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedState, SnapshotPage, Snapshots};
+use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotPage, SnapshotPosition, Snapshots};
 use crate::history::{
-    Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, PagePosition, Sweep, Swept,
-    Written,
+    Aggregate, AggregateQuery, History, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange, PagePosition,
+    Purge, Purged,
 };
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, Lesson, LogEntry, NewEvent, NewLesson};
@@ -139,7 +140,7 @@ impl Snapshots for FakeHistory {
     async fn oldest_state(&self, _: Epoch, _: i32, _: u64) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError> {
         self.result(None)
     }
-    async fn saved(&self) -> Result<Vec<SavedPlace>, HistoryError> {
+    async fn positions(&self) -> Result<Vec<SnapshotPosition>, HistoryError> {
         self.result(Vec::new())
     }
     async fn delete(&self, _: &[Uuid]) -> Result<u64, HistoryError> {
@@ -149,16 +150,16 @@ impl Snapshots for FakeHistory {
 
 #[async_trait]
 impl Lessons for FakeHistory {
-    async fn learn(&self, _: &[NewLesson], _: Option<(&str, Cursor)>) -> Result<Learned, HistoryError> {
-        self.result(Learned::default())
+    async fn upsert(&self, _: &[NewLesson], _: Option<(&str, Cursor)>) -> Result<UpsertCounts, HistoryError> {
+        self.result(UpsertCounts::default())
     }
     async fn position(&self, _: &str) -> Result<Option<Cursor>, HistoryError> {
         self.result(None)
     }
-    async fn change(&self, _: &str, _: &ChangeRequest) -> Result<Changed, HistoryError> {
-        self.result(Changed::Unknown)
+    async fn change(&self, _: &str, _: &ChangeRequest) -> Result<ChangeOutcome, HistoryError> {
+        self.result(ChangeOutcome::NotFound)
     }
-    async fn used(&self, _: &Used) -> Result<Option<Lesson>, HistoryError> {
+    async fn record_outcome(&self, _: &OutcomeReport) -> Result<Option<Lesson>, HistoryError> {
         self.result(None)
     }
     async fn versions(&self, _: &str) -> Result<Vec<Lesson>, HistoryError> {
@@ -176,10 +177,10 @@ impl Lessons for FakeHistory {
     async fn was_rejected(&self, _: &Lesson, _: DateTime<Utc>) -> Result<bool, HistoryError> {
         self.result(false)
     }
-    async fn untold(&self, _: u32) -> Result<Vec<(i64, Announcement)>, HistoryError> {
+    async fn unpublished(&self, _: u32) -> Result<Vec<(i64, Announcement)>, HistoryError> {
         self.result(Vec::new())
     }
-    async fn told(&self, _: &[i64]) -> Result<(), HistoryError> {
+    async fn mark_published(&self, _: &[i64]) -> Result<(), HistoryError> {
         self.result(())
     }
 }
@@ -217,10 +218,10 @@ impl DeadLetterStore for FakeHistory {
 
 #[async_trait]
 impl History for FakeHistory {
-    async fn write(&self, _: &[LogEntry]) -> Result<Written, HistoryError> {
-        self.result(Written::default())
+    async fn write(&self, _: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
+        self.result(InsertCounts::default())
     }
-    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
+    async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
         if self.hangs {
             std::future::pending::<()>().await;
         }
@@ -235,7 +236,7 @@ impl History for FakeHistory {
     async fn read_log(&self, _: Epoch, _: u64, _: u32) -> Result<Vec<LogEntry>, HistoryError> {
         self.result(Vec::new())
     }
-    async fn held(&self, _: Epoch) -> Result<Option<Held>, HistoryError> {
+    async fn log_range(&self, _: Epoch) -> Result<Option<LogRange>, HistoryError> {
         self.result(None)
     }
     async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
@@ -244,10 +245,10 @@ impl History for FakeHistory {
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
         self.result(true)
     }
-    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
+    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
         self.result(None)
     }
-    async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
+    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
         self.result(Epoch(8))
     }
     async fn aggregate(&self, _: &AggregateQuery) -> Result<Aggregate, HistoryError> {
@@ -256,8 +257,8 @@ impl History for FakeHistory {
     async fn delete_before(&self, _: DateTime<Utc>, _: u32) -> Result<u64, HistoryError> {
         self.result(0)
     }
-    async fn sweep(&self, _: &Sweep<'_>) -> Result<Swept, HistoryError> {
-        self.result(Swept::default())
+    async fn purge(&self, _: &Purge<'_>) -> Result<Purged, HistoryError> {
+        self.result(Purged::default())
     }
     async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
         self.result(Vec::new())

@@ -139,7 +139,7 @@ async fn check_webhooks(state: &AppState) -> Result<Option<Vec<WebhookCheck>>, H
     if destinations.is_empty() {
         return Ok(None);
     }
-    let pending = outbox.standing().await?;
+    let pending = outbox.backlog().await?;
     Ok(Some(destinations.iter().map(|destination| WebhookCheck::new(destination, &pending)).collect()))
 }
 

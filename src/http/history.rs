@@ -13,7 +13,7 @@ use super::paging;
 use super::query::{FromParams, MAX_ID_BYTES, Params, Period, Query};
 use super::responses::DatabaseErrors;
 use super::state::AppState;
-use crate::history::{HistoryQuery, PagePosition, Record};
+use crate::history::{HistoryQuery, HistoryRow, PagePosition};
 use crate::model::envelope::MAX_NAME_BYTES;
 use crate::model::subject::Pattern;
 use crate::model::{Cursor, EntityType};
@@ -172,9 +172,9 @@ pub struct HistoryItem {
     cursor: Option<Cursor>,
 }
 
-impl From<Record> for HistoryItem {
-    fn from(record: Record) -> Self {
-        let Record { cursor, id, timestamp, event_type, payload, source_service, entity_id, entity_type } = record;
+impl From<HistoryRow> for HistoryItem {
+    fn from(record: HistoryRow) -> Self {
+        let HistoryRow { cursor, id, timestamp, event_type, payload, source_service, entity_id, entity_type } = record;
         Self { id, timestamp, event_type, payload, source_service, entity_id, entity_type, cursor }
     }
 }
@@ -198,11 +198,11 @@ pub async fn history(
     };
     let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
     let page = state.history.query(&wanted).await.map_err(|error| state.problem(error))?;
-    let next_cursor = paging::next_cursor(&page.records, page.has_more, |record| {
+    let next_cursor = paging::next_cursor(&page.rows, page.has_more, |record| {
         paging::encode_position(PagePosition { timestamp: record.timestamp, id: record.id })
     });
     Ok(Json(EventList {
-        items: page.records.into_iter().map(HistoryItem::from).collect(),
+        items: page.rows.into_iter().map(HistoryItem::from).collect(),
         total: page.total.rows,
         total_exact: page.total.exact,
         has_more: page.has_more,

@@ -13,7 +13,7 @@ use super::lessons::{not_found, now};
 use super::query::PathId;
 use super::responses::LessonErrors;
 use super::state::AppState;
-use crate::history::lessons::{Change, ChangeRequest, Changed, Decision};
+use crate::history::lessons::{Change, ChangeOutcome, ChangeRequest, Decision};
 use crate::model::Lesson;
 
 /// Actor of these changes, as recorded in the lesson's operations.
@@ -147,9 +147,9 @@ async fn change(
     let version = fields.required_number("version", 1..=i32::MAX.cast_unsigned())?;
     let request = ChangeRequest { change, version, reason, actor: ACTOR, at: now() };
     match state.lessons.change(key, &request).await.map_err(|error| state.problem(error))? {
-        Changed::Done(lesson) => Ok(Json(lesson)),
-        Changed::Unknown => Err(not_found(key)),
-        Changed::Stale(lesson) => {
+        ChangeOutcome::Applied(lesson) => Ok(Json(lesson)),
+        ChangeOutcome::NotFound => Err(not_found(key)),
+        ChangeOutcome::Stale(lesson) => {
             let (newest, status) = (lesson.version, lesson.status);
             let detail = format!("version {version} cannot be changed: the newest version is {newest}, {status}");
             let current = serde_json::to_value(&lesson).unwrap_or(Value::Null);

@@ -11,7 +11,7 @@ use super::paging;
 use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
 use super::responses::{DatabaseErrors, DatabaseItemErrors};
 use super::state::AppState;
-use crate::history::lessons::{CauseFilter, LessonPosition, LessonQuery, Operation, Words, chain};
+use crate::history::lessons::{CauseFilter, LessonPosition, LessonQuery, Operation, SearchWords, version_chain};
 use crate::model::{EntityType, Lesson, LessonStatus, time};
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -98,7 +98,7 @@ pub async fn lessons(
     State(state): State<AppState>,
     Query(query): Query<LessonsQuery>,
 ) -> Result<Json<LessonList>, Problem> {
-    let words = query.q.as_deref().map(Words::all);
+    let words = query.q.as_deref().map(SearchWords::all);
     // a search text without letters or digits matches nothing
     if words == Some(None) {
         return Ok(Json(LessonList { items: vec![], next_cursor: None, has_more: false }));
@@ -163,7 +163,7 @@ pub(super) fn now() -> DateTime<Utc> {
 }
 
 async fn versions(state: &AppState, key: &str) -> Result<Vec<Lesson>, Problem> {
-    state.lessons.versions(key).await.map(chain).map_err(|error| state.problem(error))
+    state.lessons.versions(key).await.map(version_chain).map_err(|error| state.problem(error))
 }
 
 /// All ids and aliases by which lessons may refer to an agent.

@@ -14,7 +14,7 @@ use super::negotiate::prefers_json;
 use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query};
 use super::responses::DatabaseErrors;
 use super::state::AppState;
-use crate::history::lessons::{LessonQuery, Used, Words};
+use crate::history::lessons::{LessonQuery, OutcomeReport, SearchWords};
 use crate::learner::preamble::{Preamble, rank, render};
 use crate::model::{EntityType, Lesson, LessonStatus};
 
@@ -117,7 +117,7 @@ pub async fn preamble(
         agents: agent_names(&state, &id),
         with_shared: true,
         statuses: vec![LessonStatus::Active],
-        words: query.task.as_deref().and_then(Words::any),
+        words: query.task.as_deref().and_then(SearchWords::any),
         unrelated: true,
         limit: MAX_RANKED,
         ..LessonQuery::default()
@@ -166,8 +166,8 @@ pub async fn outcome(
     if !versions.iter().any(|lesson| lesson.lesson_key == lesson_key && own(lesson)) {
         return Err(not_found(&lesson_key));
     }
-    let used = Used { lesson_key, helped, outcome_id, note, at: now() };
-    let lesson = state.lessons.used(&used).await.map_err(|error| state.problem(error))?;
+    let used = OutcomeReport { lesson_key, helped, outcome_id, note, at: now() };
+    let lesson = state.lessons.record_outcome(&used).await.map_err(|error| state.problem(error))?;
     let helped = if helped { "true" } else { "false" };
     metrics::counter!("lessons_outcomes_total", "helped" => helped).increment(1);
     lesson.map(Json).ok_or_else(|| not_found(&used.lesson_key))

@@ -97,7 +97,7 @@ fn reject(config: &ExperienceConfig, handles: &LearningHandles<'_>) -> Reject {
         async move {
             match dead_letters.enqueue(failed).await {
                 Ok(_) => Ok(()),
-                Err(error @ HistoryError::Refused(_)) => {
+                Err(error @ HistoryError::Rejected(_)) => {
                     tracing::error!(%error, "an invalid experience cannot be stored as a dead letter");
                     Ok(())
                 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::history::lessons::Found;
+use crate::history::lessons::LessonMatch;
 use crate::model::{Lesson, Severity};
 
 /// Half-life of recency.
@@ -39,11 +39,11 @@ pub struct Preamble {
 
 /// Ranks lessons by relevance, recency, severity and confirmed use. Lessons that were used and never helped come last.
 #[must_use]
-pub fn rank(found: Vec<Found>, now: DateTime<Utc>) -> Vec<RankedLesson> {
+pub fn rank(found: Vec<LessonMatch>, now: DateTime<Utc>) -> Vec<RankedLesson> {
     let max = found.iter().map(|found| found.relevance).fold(0.0, f64::max);
     let mut ranked: Vec<RankedLesson> = found
         .into_iter()
-        .map(|Found { lesson, relevance }| {
+        .map(|LessonMatch { lesson, relevance }| {
             let relevance = if max > 0.0 { relevance / max } else { 0.0 };
             RankedLesson { score: score(&lesson, relevance, now), lesson }
         })
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    fn lesson(key: &str, change: impl FnOnce(&mut Lesson)) -> Found {
+    fn lesson(key: &str, change: impl FnOnce(&mut Lesson)) -> LessonMatch {
         let lesson = json!({
             "lesson_key": key, "root_key": key, "agent_id": "agent:a", "rule": "r", "signature": "s", "status": "active",
             "version": 1, "severity": "medium", "title": "Title", "text": "Text\n# with a heading", "evidence": [],
@@ -117,7 +117,7 @@ mod tests {
         });
         let mut lesson: Lesson = serde_json::from_value(lesson).unwrap();
         change(&mut lesson);
-        Found { lesson, relevance: 0.0 }
+        LessonMatch { lesson, relevance: 0.0 }
     }
 
     fn now() -> DateTime<Utc> {
@@ -132,7 +132,7 @@ mod tests {
             lesson("plain", |_| {}),
             lesson("severe", |lesson| lesson.severity = Severity::High),
             lesson("others", |lesson| lesson.agent_id = None),
-            Found { relevance: 3.0, ..lesson("relevant", |_| {}) },
+            LessonMatch { relevance: 3.0, ..lesson("relevant", |_| {}) },
         ];
         let ranked = rank(found, now());
         let order: Vec<&str> = ranked.iter().map(|one| &*one.lesson.lesson_key).collect();

@@ -34,7 +34,7 @@ pub async fn run(config: Arc<LearnerConfig>, lessons: Arc<dyn Lessons>, log: Arc
 
 /// Publishes one batch and returns its size. Skips lessons that the log rejects.
 async fn publish_batch(config: &LearnerConfig, lessons: &dyn Lessons, log: &dyn EventLog) -> Result<usize, String> {
-    let unpublished = lessons.untold(config.batch).await.map_err(|error| error.to_string())?;
+    let unpublished = lessons.unpublished(config.batch).await.map_err(|error| error.to_string())?;
     if unpublished.is_empty() {
         return Ok(0);
     }
@@ -66,7 +66,7 @@ async fn publish_batch(config: &LearnerConfig, lessons: &dyn Lessons, log: &dyn 
     } else {
         done.extend(unpublished.iter().map(|(number, _)| *number));
     }
-    lessons.told(&done).await.map_err(|error| error.to_string())?;
+    lessons.mark_published(&done).await.map_err(|error| error.to_string())?;
     unavailable.map_or(Ok(unpublished.len()), Err)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::config::LearnerConfig;
-use crate::history::lessons::{Change, ChangeRequest, Changed, Decision};
+use crate::history::lessons::{Change, ChangeOutcome, ChangeRequest, Decision};
 use crate::history::{HistoryError, Lessons};
 use crate::journal::Journal;
 
@@ -54,7 +54,7 @@ async fn review(config: &LearnerConfig, lessons: &dyn Lessons, now: DateTime<Utc
             at: now,
         };
         // an operator's change in the meantime takes precedence
-        if let Changed::Done(_) = lessons.change(&candidate.lesson_key, &request).await? {
+        if let ChangeOutcome::Applied(_) = lessons.change(&candidate.lesson_key, &request).await? {
             let decision = if decision == Decision::Confirm { "confirm" } else { "reject" };
             metrics::counter!("lessons_reviewed_total", "decision" => decision, "by" => BY).increment(1);
         }

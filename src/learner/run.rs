@@ -220,7 +220,7 @@ impl Learner {
     ) -> bool {
         let mut attempt = 0;
         loop {
-            match self.lessons.learn(lessons, position.map(|position| (READER, position))).await {
+            match self.lessons.upsert(lessons, position.map(|position| (READER, position))).await {
                 Ok(learned) => {
                     for lesson in lessons {
                         let rule = super::rules::NAMES.iter().find(|name| **name == lesson.rule).unwrap_or(&"other");
@@ -230,7 +230,7 @@ impl Learner {
                     metrics::counter!("lessons_replayed_total").increment(learned.replayed);
                     return true;
                 }
-                Err(error @ (HistoryError::Refused(_) | HistoryError::Migration(_))) => {
+                Err(error @ (HistoryError::Rejected(_) | HistoryError::Migration(_))) => {
                     self.journal.record("write", "lessons", "", &error);
                     return false;
                 }

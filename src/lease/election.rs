@@ -55,7 +55,7 @@ impl LeaderElection {
         }
         if let Role::Leading(Some(token)) = self.leadership.status().role {
             self.leadership.set_role(Role::Following);
-            match self.leases.give_back(self.config.name, token).await {
+            match self.leases.release(self.config.name, token).await {
                 Ok(_) => {
                     count("given_back");
                     tracing::info!(token, "lease released");
@@ -70,7 +70,7 @@ impl LeaderElection {
         let requested = Instant::now();
         let note = serde_json::to_string(&self.upstream_health.reports()).unwrap_or_default();
         let (leases, leadership) = (Arc::clone(&self.leases), self.leadership.clone());
-        let mut answer = pin!(leases.hold(self.config.name, self.holder, self.config.lasting, &note));
+        let mut answer = pin!(leases.acquire(self.config.name, self.holder, self.config.lasting, &note));
         let outcome = tokio::select! {
             outcome = &mut answer => outcome,
             // the request is not aborted: the database could still grant the lease, to a replica that does not know
@@ -92,7 +92,7 @@ impl LeaderElection {
                 self.answered = Instant::now();
                 self.leadership.set_error(None);
                 let until = requested + self.config.lasting - self.config.grace();
-                if !lease.ours {
+                if !lease.held {
                     if let Role::Leading(_) = role {
                         self.lose("another replica has acquired it");
                     }

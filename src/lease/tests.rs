@@ -35,7 +35,7 @@ struct Database {
 
 #[async_trait]
 impl Leases for Database {
-    async fn hold(&self, _: &str, holder: Uuid, lasting: Duration, note: &str) -> Result<Lease, HistoryError> {
+    async fn acquire(&self, _: &str, holder: Uuid, lasting: Duration, note: &str) -> Result<Lease, HistoryError> {
         while self.hangs.load(Ordering::SeqCst) {
             sleep(Duration::from_millis(100)).await;
         }
@@ -46,16 +46,16 @@ impl Leases for Database {
         let now = Instant::now();
         let token = match &*row {
             Some(held) if held.until > now && held.holder != holder => {
-                return Ok(Lease { ours: false, token: held.token, note: held.note.clone() });
+                return Ok(Lease { held: false, token: held.token, note: held.note.clone() });
             }
             Some(held) if held.until > now => held.token,
             held => held.as_ref().map_or(0, |held| held.token) + 1,
         };
         *row = Some(Row { holder, token, until: now + lasting, note: note.to_owned() });
-        Ok(Lease { ours: true, token, note: note.to_owned() })
+        Ok(Lease { held: true, token, note: note.to_owned() })
     }
 
-    async fn give_back(&self, _: &str, token: u64) -> Result<bool, HistoryError> {
+    async fn release(&self, _: &str, token: u64) -> Result<bool, HistoryError> {
         let mut row = self.row.lock().unwrap();
         let held = row.as_mut().filter(|held| held.token == token);
         Ok(held.map(|held| held.until = Instant::now()).is_some())

@@ -83,7 +83,7 @@ impl EntrySource {
         while at < to.seq && at + 1 < self.log_first {
             let mut page = self.history.read_log(to.epoch, at, BATCH).await?;
             // checked after the page was read: then nothing in the page was deleted before
-            if self.history.held(to.epoch).await?.is_none_or(|held| held.first > at + 1) {
+            if self.history.log_range(to.epoch).await?.is_none_or(|held| held.first > at + 1) {
                 return Err(ReadAheadError::Deleted);
             }
             // where the log has an entry, it is the one that was folded

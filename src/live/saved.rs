@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::LiveMap;
 use super::snapshot;
-use crate::history::snapshots::{NewSnapshot, SavedState, Snapshots, Thinning};
+use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotRetention, Snapshots};
 use crate::map::{EncodedLayers, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch};
 
@@ -30,12 +30,12 @@ pub struct SavingConfig {
     /// Most events from one snapshot to the next.
     pub events: u64,
     /// What is kept.
-    pub thinning: Thinning,
+    pub retention: SnapshotRetention,
 }
 
 impl Default for SavingConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_mins(5), events: 10_000, thinning: Thinning::default() }
+        Self { interval: Duration::from_mins(5), events: 10_000, retention: SnapshotRetention::default() }
     }
 }
 
@@ -93,7 +93,7 @@ async fn try_to_save(live: &LiveMap, snapshots: &dyn Snapshots, config: &SavingC
             return false;
         }
     }
-    if let Err(error) = config.thinning.apply(snapshots, Utc::now()).await {
+    if let Err(error) = config.retention.apply(snapshots, Utc::now()).await {
         tracing::warn!(%error, "cannot delete old snapshots; will retry");
     }
     true

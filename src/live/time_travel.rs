@@ -295,7 +295,7 @@ impl TimeTravel {
 
     /// The retained entries of the log `epoch`.
     pub(super) async fn retained(&self, epoch: Epoch) -> Result<RetainedRange, TimeTravelError> {
-        let (log, held) = tokio::join!(self.0.log.bounds(), self.0.history.held(epoch));
+        let (log, held) = tokio::join!(self.0.log.bounds(), self.0.history.log_range(epoch));
         let (log, held) = (log?, held?);
         if log.epoch != epoch {
             return Err(TimeTravelError::Unavailable("the log was recreated".into()));

@@ -117,8 +117,8 @@ impl TableLog {
         let (appends, queue) = mpsc::channel(config.queue_appends.max(1));
         let room = Arc::new(Semaphore::new(kibibytes(config.queue_bytes) as usize));
         lock_alone(&*history).await?;
-        if let Some(reason) = history.table_log_copied().await.map_err(unavailable)? {
-            let epoch = history.renew_table_log().await.map_err(unavailable)?;
+        if let Some(reason) = history.table_log_copy().await.map_err(unavailable)? {
+            let epoch = history.change_table_epoch().await.map_err(unavailable)?;
             tracing::error!(reason, %epoch, "the database is not the copy that was written last; its log has a new epoch");
         }
         let state = Arc::new(TableState {
@@ -189,7 +189,7 @@ impl EventLog for TableLog {
     async fn bounds(&self) -> Result<Bounds, LogError> {
         let TableState { history, epoch, .. } = &*self.state;
         let last = *self.state.last.borrow();
-        let first = history.held(*epoch).await.map_err(unavailable)?.map_or(last + 1, |held| held.first);
+        let first = history.log_range(*epoch).await.map_err(unavailable)?.map_or(last + 1, |held| held.first);
         let oldest = history.read_log(*epoch, first.saturating_sub(1), 1).await.map_err(unavailable)?;
         Ok(Bounds { epoch: *epoch, first, last, first_at: oldest.first().map(|entry| entry.logged_at) })
     }
@@ -219,7 +219,7 @@ impl EventLog for TableLog {
 /// See [`TableLog::open`].
 pub async fn renew(history: &dyn History) -> Result<Epoch, LogError> {
     lock_alone(history).await?;
-    history.renew_table_log().await.map_err(unavailable)
+    history.change_table_epoch().await.map_err(unavailable)
 }
 
 async fn lock_alone(history: &dyn History) -> Result<(), LogError> {

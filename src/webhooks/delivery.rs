@@ -14,7 +14,7 @@ use super::dispatcher::WebhookDispatcher;
 use super::{count_failure, count_message, processor, target};
 use crate::alerts::Destination;
 use crate::history::HistoryError;
-use crate::history::outbox::Claimed;
+use crate::history::outbox::ClaimedMessage;
 
 /// Concurrent requests to one destination.
 const CONCURRENCY: usize = 4;
@@ -97,7 +97,7 @@ impl WebhookDispatcher {
         self.config.timeout + RECORD_TIMEOUT
     }
 
-    async fn deliver(&self, destination: &Destination, claimed: &Claimed, _permit: OwnedSemaphorePermit) {
+    async fn deliver(&self, destination: &Destination, claimed: &ClaimedMessage, _permit: OwnedSemaphorePermit) {
         let until = Instant::now() + self.claim_time();
         let (name, attempts) = (&destination.name, self.config.retries.len() + 1);
         // each earlier attempt may have ended with its process, without a recorded result
@@ -137,7 +137,7 @@ impl WebhookDispatcher {
     }
 
     /// Records a result while the claim lasts. False when it was not recorded.
-    async fn record(&self, claimed: &Claimed, result: &DeliveryResult, until: Instant) -> bool {
+    async fn record(&self, claimed: &ClaimedMessage, result: &DeliveryResult, until: Instant) -> bool {
         loop {
             match self.try_record(claimed, result).await {
                 Ok(recorded) => return recorded,
@@ -153,20 +153,20 @@ impl WebhookDispatcher {
         }
     }
 
-    async fn try_record(&self, claimed: &Claimed, result: &DeliveryResult) -> Result<bool, HistoryError> {
+    async fn try_record(&self, claimed: &ClaimedMessage, result: &DeliveryResult) -> Result<bool, HistoryError> {
         match result {
-            DeliveryResult::Delivered => self.outbox.delivered(claimed).await,
+            DeliveryResult::Delivered => self.outbox.mark_delivered(claimed).await,
             DeliveryResult::Retry { wait, error } => self.outbox.postpone(claimed, *wait, error).await,
             DeliveryResult::Dead(error) => {
                 // the dead letter first: writing it twice is harmless, losing it is not
                 self.dead_letters.enqueue_dead(processor::failure(claimed, error)).await?;
-                self.outbox.give_up(claimed, error).await
+                self.outbox.mark_dead(claimed, error).await
             }
         }
     }
 
     async fn count_waiting(&self, destinations: &[Destination]) {
-        let Ok(queues) = self.outbox.standing().await else { return count_failure("claim") };
+        let Ok(queues) = self.outbox.backlog().await else { return count_failure("claim") };
         for destination in destinations {
             let queue = queues.iter().find(|queue| queue.destination == destination.name);
             #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -178,7 +178,7 @@ impl WebhookDispatcher {
     async fn delete_expired(&self, destinations: &[Destination]) {
         let names: Vec<String> = destinations.iter().map(|destination| destination.name.clone()).collect();
         loop {
-            match self.outbox.tidy(self.config.kept, &names, DELETE_BATCH).await {
+            match self.outbox.delete_old(self.config.kept, &names, DELETE_BATCH).await {
                 Ok(deleted) if deleted >= u64::from(DELETE_BATCH) => {}
                 Ok(_) => return,
                 Err(_) => return count_failure("tidy"),

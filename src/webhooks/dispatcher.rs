@@ -194,7 +194,7 @@ impl WebhookDispatcher {
 
     /// The last saved checkpoint. When it cannot be resumed from: a new one at the map's position in the log.
     async fn load(&self, afresh: bool) -> Result<Checkpoint, HistoryError> {
-        let saved = self.outbox.position().await?;
+        let saved = self.outbox.checkpoint().await?;
         let version = saved.as_ref().map_or(0, |saved| saved.version);
         // written by another build and unreadable: handled as if there were none
         let state = saved.as_ref().and_then(|saved| serde_json::from_str::<NotificationState>(&saved.state).ok());
@@ -246,7 +246,7 @@ impl WebhookDispatcher {
         if messages.is_empty() {
             return Ok(messages);
         }
-        let queues = self.outbox.standing().await?.into_iter();
+        let queues = self.outbox.backlog().await?.into_iter();
         let mut waiting: HashMap<String, u64> = queues.map(|queue| (queue.destination, queue.waiting)).collect();
         let (mut accepted, max) = (Vec::new(), self.config.max_waiting);
         for message in messages {

@@ -10,7 +10,7 @@ use super::client::WebhookClient;
 use crate::alerts::RulesStatus;
 use crate::dead_letters::{FailedMessage, ProcessError, Processor};
 use crate::history::dead_letters::StoredDeadLetter;
-use crate::history::outbox::Claimed;
+use crate::history::outbox::ClaimedMessage;
 use crate::model::{Cursor, Epoch, Event, LogEntry};
 
 /// Name of this processor in dead letters.
@@ -20,7 +20,7 @@ pub const PROCESSOR: &str = "webhook";
 const SUBJECT: &str = "living_map.webhook";
 
 /// The dead letter for a message.
-pub(super) fn failure(claimed: &Claimed, error: &str) -> FailedMessage {
+pub(super) fn failure(claimed: &ClaimedMessage, error: &str) -> FailedMessage {
     let message = &claimed.message;
     let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
     let now = Utc::now();

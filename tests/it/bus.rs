@@ -204,7 +204,7 @@ async fn an_event_sent_to_its_stream_and_through_the_log_is_one_event() {
     })
     .await;
     let page = history.query(&history::HistoryQuery::default()).await.unwrap();
-    assert_eq!(page.records.len(), 1, "the history stores it once");
+    assert_eq!(page.rows.len(), 1, "the history stores it once");
     stop.cancel();
     writing.await.unwrap();
 }

@@ -1,6 +1,6 @@
-//! The record: one suite for both databases, and what only `PostgreSQL` can do wrong.
+//! History: one suite for both databases, and faults of `PostgreSQL`.
 
-/// Runs each suite on a database of its own, of both kinds.
+/// Runs each test on a new database of both kinds.
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
         mod on_postgres {
@@ -36,7 +36,7 @@ mod suite;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use living_map::history::{self, History, HistoryConfig, HistoryPage, HistoryQuery, Record};
+use living_map::history::{self, History, HistoryConfig, HistoryPage, HistoryQuery, HistoryRow};
 use living_map::model::{Cursor, Epoch, Event, LogEntry};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -44,14 +44,14 @@ use uuid::Uuid;
 use crate::support::daemon::Folder;
 use crate::support::postgres;
 
-/// A record with a database of its own.
+/// A history store with a new database.
 pub struct Private {
     pub history: Arc<dyn History>,
     pub url: String,
     _folder: Option<Folder>,
 }
 
-/// A log's identity that is as large as one can be.
+/// A very large epoch.
 pub const EPOCH: Epoch = Epoch(u64::MAX - 5);
 
 pub async fn sqlite(config: &HistoryConfig) -> Private {
@@ -69,12 +69,12 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Arc<dyn History> {
     history::open(url, config).await.unwrap_or_else(|error| panic!("{error}")).history
 }
 
-/// 2026-11-20 00:00 and so many milliseconds.
+/// 2026-11-20 00:00 plus `millis`.
 pub fn at(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_132_800, 0).unwrap() + TimeDelta::milliseconds(millis)
 }
 
-/// The entry at a position, like no other.
+/// The entry at a position, with a new id.
 pub fn entry(seq: u64) -> LogEntry {
     let millis = i64::try_from(seq).unwrap();
     let event = Event {
@@ -96,20 +96,20 @@ pub fn number(payload: &Value) -> u64 {
     payload["number"].as_u64().expect("a number")
 }
 
-pub fn payload(record: &Record) -> Value {
-    serde_json::from_str(record.payload.get()).expect("JSON")
+pub fn payload(row: &HistoryRow) -> Value {
+    serde_json::from_str(row.payload.get()).expect("JSON")
 }
 
-/// What a page shows of an event.
-pub fn event(record: &Record) -> Event {
+/// The fields of an event that a page has.
+pub fn event(row: &HistoryRow) -> Event {
     Event {
-        id: record.id,
-        timestamp: record.timestamp,
-        event_type: record.event_type.clone(),
-        payload: payload(record),
-        source_service: record.source_service.clone(),
-        entity_id: record.entity_id.clone(),
-        entity_type: record.entity_type.as_ref().and_then(|name| name.to_ascii_lowercase().parse().ok()),
+        id: row.id,
+        timestamp: row.timestamp,
+        event_type: row.event_type.clone(),
+        payload: payload(row),
+        source_service: row.source_service.clone(),
+        entity_id: row.entity_id.clone(),
+        entity_type: row.entity_type.as_ref().and_then(|name| name.to_ascii_lowercase().parse().ok()),
         trace_id: None,
         idempotency_key: None,
         envelope: None,
@@ -121,9 +121,9 @@ pub async fn all_pages(history: &dyn History, query: &HistoryQuery, limit: u32) 
     let mut query = HistoryQuery { limit, ..query.clone() };
     let mut events: Vec<Event> = Vec::new();
     loop {
-        let HistoryPage { records, has_more, .. } = history.query(&query).await.expect("a page");
-        assert!(records.len() <= limit as usize && (records.len() == limit as usize || !has_more));
-        events.extend(records.iter().map(event));
+        let HistoryPage { rows, has_more, .. } = history.query(&query).await.expect("a page");
+        assert!(rows.len() <= limit as usize && (rows.len() == limit as usize || !has_more));
+        events.extend(rows.iter().map(event));
         if !has_more {
             return events;
         }

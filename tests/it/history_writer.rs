@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use living_map::bus::{NatsConfig, connect};
 use living_map::history::{
-    Aggregate, AggregateQuery, Held, History, HistoryError, HistoryPage, HistoryQuery, Sweep, Swept, Written,
+    Aggregate, AggregateQuery, History, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange, Purge, Purged,
 };
 use living_map::journal::Journal;
 use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig, WriterStatus};
@@ -55,13 +55,13 @@ impl History for MemoryHistory {
         Ok(true)
     }
 
-    async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
+    async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         if self.unavailable.load(Ordering::SeqCst) {
             return Err(HistoryError::Unavailable(sqlx::Error::PoolTimedOut));
         }
         if entries.iter().any(|entry| entry.event.payload["poison"] == true) {
-            return Err(HistoryError::Refused(sqlx::Error::Protocol("a row is poisoned".to_owned())));
+            return Err(HistoryError::Rejected(sqlx::Error::Protocol("a row is poisoned".to_owned())));
         }
         self.largest.fetch_max(entries.len(), Ordering::SeqCst);
         let mut rows = self.rows();
@@ -71,10 +71,10 @@ impl History for MemoryHistory {
         }
         let inserted = rows.len() - before;
         self.duplicates.fetch_add(entries.len() - inserted, Ordering::SeqCst);
-        Ok(Written { inserted: inserted as u64, duplicates: (entries.len() - inserted) as u64 })
+        Ok(InsertCounts { inserted: inserted as u64, duplicates: (entries.len() - inserted) as u64 })
     }
 
-    async fn known(&self, _: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
+    async fn positions(&self, _: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
         unimplemented!("not used by the writer")
     }
 
@@ -86,7 +86,7 @@ impl History for MemoryHistory {
         unimplemented!("not used by the writer")
     }
 
-    async fn held(&self, _: Epoch) -> Result<Option<Held>, HistoryError> {
+    async fn log_range(&self, _: Epoch) -> Result<Option<LogRange>, HistoryError> {
         unimplemented!("not used by the writer")
     }
 
@@ -94,11 +94,11 @@ impl History for MemoryHistory {
         unimplemented!("not used by the writer")
     }
 
-    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
+    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
         unimplemented!("not used by the writer")
     }
 
-    async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
+    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
         unimplemented!("not used by the writer")
     }
 
@@ -110,7 +110,7 @@ impl History for MemoryHistory {
         unimplemented!("not used by the writer")
     }
 
-    async fn sweep(&self, _: &Sweep<'_>) -> Result<Swept, HistoryError> {
+    async fn purge(&self, _: &Purge<'_>) -> Result<Purged, HistoryError> {
         unimplemented!("not used by the writer")
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 use futures::StreamExt;
-use living_map::history::{History, HistoryConfig, Sweep, Swept};
+use living_map::history::{History, HistoryConfig, Purge, Purged};
 use living_map::log::{EventLog, LogError, TableLog, TableLogConfig};
 use living_map::model::NewEvent;
 use serde_json::json;
@@ -153,8 +153,8 @@ async fn a_log_begins_after_events_deleted_by_class() {
         let turn = std::sync::atomic::AtomicUsize::new(0);
         let goes = move |_: &str| turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 1;
         let before = Utc::now() + TimeDelta::hours(1);
-        let sweep = Sweep { epoch: own, after: 0, before, limit: 30, goes: &goes };
-        assert_eq!(private.history.sweep(&sweep).await.unwrap(), Swept { last: Some(30), deleted: 15 });
+        let purge = Purge { epoch: own, after: 0, before, limit: 30, expired: &goes };
+        assert_eq!(private.history.purge(&purge).await.unwrap(), Purged { last: Some(30), deleted: 15 });
         let bounds = log.bounds().await.unwrap();
         assert_eq!((bounds.first, bounds.last), (31, 60));
         assert_eq!(read_error(&*log, own, 5).await, LogError::Truncated { oldest: 31 });
@@ -166,8 +166,8 @@ async fn a_log_begins_after_events_deleted_by_class() {
         let read_ahead: Vec<_> = rest.into_iter().filter_map(Result::ok).collect();
         assert_gapless(&read_ahead, 2);
         // the newest event stays, whatever its class
-        let sweep = Sweep { after: 0, limit: 100, goes: &|_| true, ..sweep };
-        while private.history.sweep(&sweep).await.unwrap().last.is_some() {}
+        let purge = Purge { after: 0, limit: 100, expired: &|_| true, ..purge };
+        while private.history.purge(&purge).await.unwrap().last.is_some() {}
         let bounds = log.bounds().await.unwrap();
         assert_eq!((bounds.first, bounds.last), (60, 60));
     }

@@ -7,7 +7,7 @@ use chrono::{TimeDelta, Utc};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use living_map::history::snapshots::Snapshots;
-use living_map::history::{self, Database, HistoryConfig, Sweep};
+use living_map::history::{self, Database, HistoryConfig, Purge};
 use living_map::journal::Journal;
 use living_map::live::{self, LiveConfig, LiveMap, SavingConfig, TimeTravel, TimeTravelConfig, TimeTravelError};
 use living_map::log::table::{TableLog, TableLogConfig};
@@ -213,11 +213,11 @@ async fn after_retention_time_travel_begins_at_a_saved_snapshot() {
 async fn maps_over_deleted_classes_are_exact_or_gone(url: &str) {
     let fixture = filled_log(url, &[30, 60], rand::random()).await;
     let (epoch, history) = (fixture.live.cursor().epoch, &fixture.database.history);
-    let goes = |subject: &str| subject.starts_with("agent.event.");
-    let sweep = Sweep { epoch, after: 0, before: Utc::now() + TimeDelta::hours(1), limit: 40, goes: &goes };
-    let deleted = history.sweep(&sweep).await.unwrap().deleted;
+    let expired = |subject: &str| subject.starts_with("agent.event.");
+    let purge = Purge { epoch, after: 0, before: Utc::now() + TimeDelta::hours(1), limit: 40, expired: &expired };
+    let deleted = history.purge(&purge).await.unwrap().deleted;
     assert!((1..40).contains(&deleted), "{deleted}: some are deleted and some are kept");
-    let held = history.held(epoch).await.unwrap().unwrap();
+    let held = history.log_range(epoch).await.unwrap().unwrap();
     assert!(held.first <= 41, "{held:?}");
     let expected = if held.first <= 31 { 30 } else { 60 };
     for first in [held.first, 100] {

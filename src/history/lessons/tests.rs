@@ -15,18 +15,18 @@ fn version(number: u32, superseded_by: Option<u32>) -> Lesson {
 }
 
 fn numbers(versions: Vec<Lesson>) -> Vec<u32> {
-    chain(versions).iter().map(|lesson| lesson.version).collect()
+    version_chain(versions).iter().map(|lesson| lesson.version).collect()
 }
 
 #[test]
-fn a_chain_goes_from_the_root_to_the_tip() {
+fn a_chain_goes_from_the_first_to_the_latest_version() {
     assert_eq!(numbers(vec![version(3, None), version(1, Some(2)), version(2, Some(3))]), [1, 2, 3]);
     assert_eq!(numbers(vec![]), [] as [u32; 0]);
 }
 
 #[test]
-fn a_chain_that_bites_its_tail_ends() {
+fn a_cyclic_chain_ends() {
     assert_eq!(numbers(vec![version(1, Some(2)), version(2, Some(1))]), [1, 2]);
     assert_eq!(numbers(vec![version(1, Some(1))]), [1]);
-    assert_eq!(numbers(vec![version(1, Some(9)), version(2, None)]), [1], "a link into nothing");
+    assert_eq!(numbers(vec![version(1, Some(9)), version(2, None)]), [1], "a link to a missing version");
 }

@@ -1,27 +1,28 @@
-//! Words to look for, and the words of a lesson, in one form for both databases: runs of letters and digits, lower case.
+//! Search words, and the words of a lesson, normalized in the same way for both databases: runs of letters and digits, lower
+//! case.
 
 use crate::model::Lesson;
 
-/// More words of one question say nothing more.
+/// Maximum number of words in a query; further ones are ignored.
 const MAX_WORDS: usize = 32;
-/// Bytes of one word that count.
+/// Maximum length of a word in bytes; it is cut there.
 const MAX_WORD_BYTES: usize = 64;
 
-/// Words to look for.
+/// Words of a full-text query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
+pub struct SearchWords {
     words: Vec<String>,
     all: bool,
 }
 
-impl Words {
-    /// All of the words of a text must be there; none when it has no words.
+impl SearchWords {
+    /// A query for lessons with all words of a text; none if it has no words.
     #[must_use]
     pub fn all(text: &str) -> Option<Self> {
         Self::of(text, true)
     }
 
-    /// Any of them.
+    /// A query for lessons with any word of a text; none if it has no words.
     #[must_use]
     pub fn any(text: &str) -> Option<Self> {
         Self::of(text, false)
@@ -34,20 +35,20 @@ impl Words {
         (!words.is_empty()).then_some(Self { words, all })
     }
 
-    /// As a `tsquery` of `PostgreSQL`. Each word stands for all that begin with it.
+    /// The query as a `tsquery` of `PostgreSQL`. A word also matches all words that begin with it.
     pub(in crate::history) fn to_tsquery(&self) -> String {
         let words: Vec<String> = self.words.iter().map(|word| format!("{word}:*")).collect();
         words.join(if self.all { " & " } else { " | " })
     }
 
-    /// As a query of FTS5.
+    /// The query in the syntax of FTS5.
     pub(in crate::history) fn to_fts5(&self) -> String {
         let words: Vec<String> = self.words.iter().map(|word| format!("\"{word}\"*")).collect();
         words.join(if self.all { " AND " } else { " OR " })
     }
 }
 
-/// What a lesson is found by.
+/// The words by which a lesson is found.
 pub(in crate::history) fn of_lesson(lesson: &Lesson) -> String {
     let Lesson { title, text, rule, signature, agent_id, .. } = lesson;
     let all = [title, text, rule, signature, agent_id.as_ref().unwrap_or(title)].map(|text| split(text));
@@ -65,9 +66,9 @@ mod tests {
 
     #[test]
     fn only_letters_and_digits_reach_a_database() {
-        let words = Words::all("Rate-limit_429 | 'x' & (y:*) \"z\" rate").unwrap();
+        let words = SearchWords::all("Rate-limit_429 | 'x' & (y:*) \"z\" rate").unwrap();
         assert_eq!(words.to_tsquery(), "429:* & limit:* & rate:* & x:* & y:* & z:*");
-        assert_eq!(Words::any("b a").unwrap().to_fts5(), "\"a\"* OR \"b\"*");
-        assert_eq!(Words::all(" - _ ' "), None);
+        assert_eq!(SearchWords::any("b a").unwrap().to_fts5(), "\"a\"* OR \"b\"*");
+        assert_eq!(SearchWords::all(" - _ ' "), None);
     }
 }

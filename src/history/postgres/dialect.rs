@@ -15,9 +15,9 @@ use crate::history::lessons::LessonQuery;
 use crate::history::sql::events::{push_filters, time};
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{BindsList, SqlQuery, Timestamp};
-use crate::history::sql::{Answer, Dialect, TypeOrder};
+use crate::history::sql::{Answer, Dialect};
 use crate::history::type_filter::TypeFilter;
-use crate::history::{AggregateQuery, HistoryQuery, Result, Written};
+use crate::history::{AggregateQuery, HistoryQuery, InsertCounts, Result};
 use crate::model::LogEntry;
 
 /// `SQLSTATE` classes that say: these values cannot be stored, now or later. Everything else (connections, resources,
@@ -120,7 +120,7 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         store.pools.leases.close().await;
     }
 
-    async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<Written> {
+    async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<InsertCounts> {
         write::write(store, entries).await
     }
 
@@ -130,10 +130,6 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         push_filters(&mut sql, query, types);
         let Json(plan): Json<Value> = sql.build_query_scalar().fetch_one(connection).await?;
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(Value::as_u64).unwrap_or(0))
-    }
-
-    fn type_order(engine: &PostgresEngine) -> Option<TypeOrder> {
-        engine.type_order
     }
 
     fn push_token(sql: &mut QueryBuilder<Self>, index: usize) {
@@ -181,11 +177,15 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
 
 impl<T> BindsList<T> for Postgres
 where
-    T: Clone,
+    T: Clone + Encode<'static, Self> + Type<Self>,
     Vec<T>: Encode<'static, Self> + Type<Self>,
 {
     fn push_any(sql: &mut QueryBuilder<Self>, values: &[T]) {
-        sql.push(" = ANY(").push_bind(values.to_vec()).push(")");
+        match values {
+            // unlike `ANY`, lets the planner take an index in its order
+            [only] => sql.push(" = ").push_bind(only.clone()),
+            _ => sql.push(" = ANY(").push_bind(values.to_vec()).push(")"),
+        };
     }
 }
 

@@ -15,7 +15,7 @@ mod dialect;
 mod table_log;
 mod write;
 
-/// The constraint that no two events are at one position.
+/// The constraint that no two events have the same position.
 pub const POSITION_KEY: &str = "living_map_history_position_key";
 
 /// Readers run small, selective queries on skewed values: a plan made for the given values beats a generic plan, and
@@ -42,8 +42,6 @@ pub type PostgresStore = SqlStore<Postgres>;
 /// State beside the pools.
 pub struct PostgresEngine {
     options: PgConnectOptions,
-    /// The order of the index on event types.
-    type_order: Option<TypeOrder>,
     /// The connection that holds the lock of the table log.
     lock: Mutex<Option<PgConnection>>,
 }
@@ -58,15 +56,17 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<PostgresStore, Op
     let type_order = type_order(&mut connection).await.map_err(Postgres::classify)?;
     // an error while the connection is closed does not matter: it has done its work
     let _ = connection.close().await;
-    let pool = |connections, settings, limit| pool(&options, config, connections, settings, limit);
-    let writers = pool(config.writer_connections, WRITER_SETTINGS, config.write_timeout);
+    let pool = |config, connections, settings, limit| pool(&options, config, connections, settings, limit);
+    let lease_config =
+        HistoryConfig { acquire_timeout: config.acquire_timeout.min(config.lease_timeout), ..config.clone() };
+    let writers = pool(config, config.writer_connections, WRITER_SETTINGS, config.write_timeout);
     let pools = Pools {
         lookups: writers.clone(),
         writers,
-        readers: pool(config.reader_connections, READER_SETTINGS, config.read_timeout),
-        leases: pool(1, WRITER_SETTINGS, config.lease_timeout),
+        readers: pool(config, config.reader_connections, READER_SETTINGS, config.read_timeout),
+        leases: pool(&lease_config, 1, WRITER_SETTINGS, config.lease_timeout),
     };
-    Ok(SqlStore::new(config, pools, PostgresEngine { options, type_order, lock: Mutex::default() }))
+    Ok(SqlStore::new(config, pools, type_order, PostgresEngine { options, lock: Mutex::default() }))
 }
 
 /// The order of our own index is that of bytes, that of an adopted one the database's locale.
@@ -89,7 +89,7 @@ fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     Ok(if named { options } else { options.application_name("living-map") })
 }
 
-/// One connection of its own, within `limit`.
+/// Opens a connection outside the pools, within `limit`.
 async fn connect(options: &PgConnectOptions, limit: Duration) -> Result<PgConnection> {
     timeout(limit, PgConnection::connect_with(options))
         .await

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{PostgresStore, connect};
 use crate::history::Result;
-use crate::history::sql::logs::change_epoch;
+use crate::history::sql::logs::move_references;
 use crate::history::sql::{Dialect, TableLog};
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch};
 use crate::model::Epoch;
@@ -23,7 +23,7 @@ const LOCK: i64 = 0x6c69_7669_6e67_2d6d;
 const HOME: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), \
     (SELECT timeline_id FROM pg_control_checkpoint()), 'living_map_table_log'::regclass::oid)";
 
-/// The same where the role may not query the control file.
+/// Used instead of [`HOME`] if the role may not query the control file.
 const TABLE: &str = "SELECT concat_ws('/', 'living_map_table_log'::regclass::oid)";
 
 const RENEW: &str = "UPDATE living_map_table_log SET epoch = $1, home = $3 WHERE epoch = $2";
@@ -65,7 +65,7 @@ impl TableLog for Postgres {
     }
 
     /// The difference between this table and the one that was written last; none when they are the same.
-    async fn copied(store: &PostgresStore) -> Result<Option<String>> {
+    async fn copy(store: &PostgresStore) -> Result<Option<String>> {
         let comparing = async |connection: &mut PgConnection| {
             let own = Self::epoch(connection).await?;
             let home = home(connection).await?;
@@ -77,14 +77,14 @@ impl TableLog for Postgres {
         store.write_with(5, comparing).await
     }
 
-    /// Changes every row, however long that takes: on a connection of its own, which has no time limit.
-    async fn renew(store: &PostgresStore) -> Result<Epoch> {
+    /// Updates every row, which may take long: on a connection outside the pools, without a time limit.
+    async fn change_epoch(store: &PostgresStore) -> Result<Epoch> {
         let mut connection = connect(&store.engine.options, store.config.connect_timeout).await?;
         let renewing = async {
             let old = Self::epoch(&mut connection).await?;
             let (new, home) = (new_epoch(), home(&mut connection).await?);
             let mut transaction = connection.begin().await?;
-            change_epoch::<Self>(&mut transaction, old, new).await?;
+            move_references::<Self>(&mut transaction, old, new).await?;
             let query = sqlx::query(RENEW).bind(epoch_to_sql(new)).bind(epoch_to_sql(old)).bind(&home);
             transaction.execute(query).await?;
             transaction.commit().await?;

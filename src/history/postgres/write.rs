@@ -6,8 +6,8 @@ use sqlx::postgres::{PgBindIterExt, PgConnection};
 use sqlx::{Acquire, Executor};
 
 use super::PostgresStore;
-use crate::history::stored::{Row, epoch_to_sql, seq_to_sql, statements};
-use crate::history::{Result, Written};
+use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql, statements};
+use crate::history::{InsertCounts, Result};
 use crate::model::{EntityType, LogEntry};
 
 const INSERT: &str = r#"
@@ -23,8 +23,8 @@ ORDER BY id
 ON CONFLICT (id) DO NOTHING"#;
 
 /// Writes all or nothing.
-pub async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<Written> {
-    let rows: Vec<Row<'_>> = entries.iter().map(Row::new).collect();
+pub async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<InsertCounts> {
+    let rows: Vec<InsertRow<'_>> = entries.iter().map(InsertRow::new).collect();
     let ranges = statements(&rows, store.config.statement_rows.max(1), store.config.statement_bytes);
     let inserting = async |connection: &mut PgConnection| {
         // a statement is a transaction: no round trips to begin and to commit one
@@ -40,10 +40,10 @@ pub async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<Writte
         Ok(inserted)
     };
     let inserted = store.write_with(ranges.len(), inserting).await?;
-    Ok(Written { inserted, duplicates: rows.len() as u64 - inserted })
+    Ok(InsertCounts { inserted, duplicates: rows.len() as u64 - inserted })
 }
 
-async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> sqlx::Result<u64> {
+async fn insert(connection: &mut PgConnection, rows: &[InsertRow<'_>]) -> sqlx::Result<u64> {
     let events = || rows.iter().map(|row| &row.entry.event);
     let query = sqlx::query(INSERT)
         .bind(events().map(|event| event.id).bind_iter())

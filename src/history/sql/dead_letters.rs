@@ -1,4 +1,4 @@
-//! Dead letters.
+//! The dead-letter store.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -6,7 +6,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::events::{push_type, time};
-use super::values::{Arg, Column, Timestamp};
+use super::values::{Arg, Column, Timestamp, push_if};
 use super::{Dialect, SqlStore};
 use crate::history::Result;
 use crate::history::dead_letters::{
@@ -81,15 +81,9 @@ impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
         let limit = query.limit.max(1);
         let mut sql = QueryBuilder::<DB>::new(LIST);
         push_type(&mut sql, &query.subject.as_ref().map_or(TypeFilter::Any, TypeFilter::of));
-        if let Some(status) = query.status {
-            sql.push(" AND status = ").arg(status.as_str());
-        }
-        if let Some(since) = query.since {
-            sql.push(" AND first_failed_at >= ").arg(Timestamp(since));
-        }
-        if let Some(until) = query.until {
-            sql.push(" AND first_failed_at < ").arg(Timestamp(until));
-        }
+        push_if(&mut sql, " AND status = ", query.status.map(DeadLetterStatus::as_str));
+        push_if(&mut sql, " AND first_failed_at >= ", query.since.map(Timestamp));
+        push_if(&mut sql, " AND first_failed_at < ", query.until.map(Timestamp));
         if let Some(after) = query.after {
             sql.push(" AND (first_failed_at, id) < (").arg(Timestamp(after.timestamp));
             sql.push(", ").arg(after.id).push(")");

@@ -11,7 +11,7 @@ use super::SqlStore;
 use super::values::{BindsAll, Columns, SqlQuery};
 use crate::history::lessons::LessonQuery;
 use crate::history::type_filter::TypeFilter;
-use crate::history::{AggregateQuery, HistoryError, HistoryQuery, Result, Written};
+use crate::history::{AggregateQuery, HistoryError, HistoryQuery, InsertCounts, Result};
 use crate::model::{Epoch, LogEntry};
 
 /// The result of a statement on a connection.
@@ -35,7 +35,7 @@ pub trait Dialect: Database<Row: Columns> + HasStatementCache + BindsAll {
 
     /// `postgres` or `sqlite`.
     const KIND: &'static str;
-    /// Whether the client ends statements that the database has not ended itself, because its connection may be dead.
+    /// True if the client ends statements that the database has not ended itself, because its connection may be dead.
     const CLIENT_TIMEOUTS: bool;
     /// The code of the error of a statement that was ended by its time limit.
     const INTERRUPTED: &'static str;
@@ -55,11 +55,11 @@ pub trait Dialect: Database<Row: Columns> + HasStatementCache + BindsAll {
     const BYTE_RANGE: (&'static str, &'static str);
     /// Values in one list. A longer list takes several statements.
     const LIST_VALUES: usize;
-    /// Whether a list is one argument, so that the text of a statement does not depend on its length.
+    /// True if a list is one argument, so that the text of a statement does not depend on its length.
     const LISTS_ARE_ARRAYS: bool;
     /// Saved snapshots that one statement deletes.
     const SNAPSHOTS_DELETED_AT_ONCE: usize;
-    /// Whether tables may have been adopted from another service, with rows that it wrote.
+    /// True if tables may have been adopted from another service, with rows that it wrote.
     const ADOPTS_TABLES: bool;
     /// When the log took an event, as an expression on its row.
     const LOGGED_AT: &'static str;
@@ -86,7 +86,7 @@ pub trait Dialect: Database<Row: Columns> + HasStatementCache + BindsAll {
         Self::fetch_all(connection, query).await.map(|mut rows| rows.pop())
     }
 
-    /// Whether an error of this code is about the values of a statement, and not about the database.
+    /// True if an error of this code is about the values of a statement, and not about the database.
     fn is_data_error(code: &str) -> bool;
 
     fn classify(error: sqlx::Error) -> HistoryError {
@@ -109,14 +109,11 @@ pub trait Dialect: Database<Row: Columns> + HasStatementCache + BindsAll {
     async fn close(store: &SqlStore<Self>);
 
     /// Inserts entries that are not there yet, in one transaction.
-    async fn write(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<Written>;
+    async fn write(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<InsertCounts>;
 
     /// An estimate of the number of rows that match, where counting them takes too long; 0 without one.
     async fn estimate(connection: &mut Self::Connection, query: &HistoryQuery, types: &TypeFilter)
     -> sqlx::Result<u64>;
-
-    /// The order of an index on event types; none without such an index.
-    fn type_order(engine: &Self::Engine) -> Option<TypeOrder>;
 
     /// Appends the token of `event_type` at `index`, from 0.
     fn push_token(sql: &mut QueryBuilder<Self>, index: usize);
@@ -155,6 +152,6 @@ pub trait TableLog: Dialect {
     /// The epoch, created at first use.
     async fn epoch(connection: &mut Self::Connection) -> sqlx::Result<Epoch>;
     async fn lock(store: &SqlStore<Self>) -> Result<bool>;
-    async fn copied(store: &SqlStore<Self>) -> Result<Option<String>>;
-    async fn renew(store: &SqlStore<Self>) -> Result<Epoch>;
+    async fn copy(store: &SqlStore<Self>) -> Result<Option<String>>;
+    async fn change_epoch(store: &SqlStore<Self>) -> Result<Epoch>;
 }

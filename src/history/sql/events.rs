@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{AssertSqlSafe, QueryBuilder};
 
-use super::values::{Arg, Column, SqlQuery, Timestamp};
+use super::values::{Arg, Column, SqlQuery, Timestamp, push_any_if, push_if};
 use super::{Dialect, TypeOrder};
-use crate::history::aggregate::{Aggregate, AggregateQuery, Counted, LARGEST, TOTALS};
-use crate::history::stored::{cursor_from_sql, entity_type, hand_on, normal_text, read_json};
-use crate::history::total::Rows;
+use crate::history::aggregate::{Aggregate, AggregateQuery, BucketCount, LARGEST, TOTALS};
+use crate::history::stored::{cursor_from_sql, entity_type, normal_text, read_json, stored_text};
+use crate::history::total::PageRows;
 use crate::history::type_filter::{Dots, MAX_TYPES, Shape, TypeFilter};
-use crate::history::{HistoryQuery, Record};
+use crate::history::{HistoryQuery, HistoryRow};
 use crate::model::{EntityType, Event, LogEntry};
 
 /// Columns for [`record`], in front of filters.
@@ -30,7 +30,7 @@ pub async fn page<DB: Dialect>(
     connection: &mut DB::Connection,
     query: &HistoryQuery,
     types: &TypeFilter,
-) -> sqlx::Result<Rows> {
+) -> sqlx::Result<PageRows> {
     let limit = query.limit.max(1);
     let wanted = i64::from(limit) + 1;
     let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
@@ -54,7 +54,7 @@ pub async fn page<DB: Dialect>(
     let mut rows = DB::fetch_all(connection, query).await?;
     let has_more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    Ok(Rows { records: rows.iter().map(record::<DB>).collect::<Result<_, _>>()?, has_more })
+    Ok(PageRows { rows: rows.iter().map(record::<DB>).collect::<Result<_, _>>()?, has_more })
 }
 
 fn push_page<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &HistoryQuery, types: &TypeFilter, limit: i64) {
@@ -83,30 +83,12 @@ pub async fn count<DB: Dialect>(
 
 /// Appends the conditions of a query, except its page.
 pub fn push_filters<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &HistoryQuery, types: &TypeFilter) {
-    if let Some(since) = query.since {
-        sql.push(r#" AND "timestamp" >= "#).arg(Timestamp(since));
-    }
-    if let Some(until) = query.until {
-        sql.push(r#" AND "timestamp" < "#).arg(Timestamp(until));
-    }
+    push_if(sql, r#" AND "timestamp" >= "#, query.since.map(Timestamp));
+    push_if(sql, r#" AND "timestamp" < "#, query.until.map(Timestamp));
     push_type(sql, types);
-    match &query.entity_ids[..] {
-        [] => {}
-        [only] => {
-            sql.push(" AND entity_id = ").arg(only.as_str());
-        }
-        names => {
-            sql.push(" AND entity_id");
-            DB::push_any(sql, names);
-        }
-    }
-    if let Some(kind) = query.entity_type {
-        sql.push(" AND entity_type");
-        DB::push_any(sql, &spellings::<DB>(kind));
-    }
-    if let Some(source) = &query.source_service {
-        sql.push(" AND source_service = ").arg(source.as_str());
-    }
+    push_any_if(sql, " AND entity_id", &query.entity_ids);
+    push_any_if(sql, " AND entity_type", &query.entity_type.map(spellings::<DB>).unwrap_or_default());
+    push_if(sql, " AND source_service = ", query.source_service.as_deref());
 }
 
 /// Appends the condition on the column `event_type`, of any table.
@@ -117,9 +99,8 @@ pub fn push_type<DB: Dialect>(sql: &mut QueryBuilder<DB>, types: &TypeFilter) {
             sql.push(" AND event_type = ").arg(event_type.as_str());
         }
         TypeFilter::OneOf(types) => {
-            // not by the index where the database would sort every row of so many types
-            sql.push(" AND ").push(DB::UNINDEXED).push("event_type");
-            DB::push_any(sql, types);
+            // not by the index where the database would then sort the rows of all these types
+            DB::push_any(sql.push(" AND ").push(DB::UNINDEXED).push("event_type"), types);
         }
         TypeFilter::Shaped(shape) => push_shape(sql, shape),
     }
@@ -161,15 +142,15 @@ pub fn log<'q, DB: Dialect>() -> SqlQuery<'q, DB> {
     )))
 }
 
-fn record<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Record> {
+fn record<DB: Dialect>(row: &DB::Row) -> sqlx::Result<HistoryRow> {
     let cursor = cursor_from_sql(row.read(7)?, row.read(8)?);
     let payload = DB::json(row, 3)?.unwrap_or(b"null");
-    Ok(Record {
+    Ok(HistoryRow {
         id: row.read(0)?,
         timestamp: time::<DB>(row, 1)?,
         event_type: Column::<Option<String>>::read(row, 2)?.unwrap_or_default(),
         // a row without a position in a log was written by another service
-        payload: if cursor.is_some() { hand_on(payload) } else { normal_text(payload) },
+        payload: if cursor.is_some() { stored_text(payload) } else { normal_text(payload) },
         source_service: row.read(4)?,
         entity_id: row.read(5)?,
         entity_type: row.read(6)?,
@@ -274,7 +255,7 @@ pub async fn aggregate<DB: Dialect>(
     sql.push(TOTALS).arg(i64::from(query.groups.max(1))).push(LARGEST);
     let rows = DB::fetch_all(connection, sql.build()).await?;
     let counted = |row: &DB::Row| {
-        Ok(Counted {
+        Ok(BucketCount {
             rank: row.read(0)?,
             key: row.read(1)?,
             bucket: DB::bucket(row, 2, query)?,
@@ -282,6 +263,6 @@ pub async fn aggregate<DB: Dialect>(
             groups: row.read(4)?,
         })
     };
-    let counted: Vec<Counted> = rows.iter().map(counted).collect::<sqlx::Result<_>>()?;
+    let counted: Vec<BucketCount> = rows.iter().map(counted).collect::<sqlx::Result<_>>()?;
     Ok(Aggregate::of(counted, query.buckets()))
 }

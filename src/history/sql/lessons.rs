@@ -1,4 +1,4 @@
-//! Lessons.
+//! The lesson store.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -6,17 +6,17 @@ use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
 use super::events::time;
-use super::values::{Arg, Column, SqlQuery, Timestamp};
+use super::values::{Arg, Column, SqlQuery, Timestamp, push_any_if, push_if};
 use super::{Dialect, SqlStore};
 use crate::history::Result;
 use crate::history::lessons::{
-    Announcement, CauseFilter, ChangeRequest, Changed, Found, Learned, LessonPage, LessonQuery, Lessons, Operation,
-    Transaction, Used, apply, learn, of_lesson, outcome,
+    Announcement, CauseFilter, ChangeOutcome, ChangeRequest, LessonMatch, LessonPage, LessonQuery, Lessons, Operation,
+    OutcomeReport, Transaction, UpsertCounts, apply, of_lesson, record_outcome, upsert,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::model::{Cursor, Lesson, LessonStatus, NewLesson};
 
-const RECORD: &str = "
+const INSERT: &str = "
 INSERT INTO agent_lessons (lesson_key, ts, agent_id, rule, content) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (lesson_key) DO NOTHING";
 
@@ -26,11 +26,11 @@ const VERSIONS: &str = "
 SELECT lesson FROM agent_lesson_states
 WHERE root_key = (SELECT root_key FROM agent_lesson_states WHERE lesson_key = $1)";
 
-const TIP: &str = "
+const LATEST: &str = "
 SELECT lesson FROM agent_lesson_states
 WHERE root_key = (SELECT root_key FROM agent_lesson_states WHERE lesson_key = $1) ORDER BY version DESC LIMIT 1";
 
-const NOTE: &str = "
+const INSERT_OPERATION: &str = "
 INSERT INTO agent_lesson_operations (root_key, lesson_key, version, operation, actor, reason, at, operation_key)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (operation_key) DO NOTHING";
 
@@ -50,12 +50,12 @@ SELECT EXISTS (
 const UNREVIEWED: &str =
     "SELECT lesson FROM agent_lesson_states WHERE status = 'candidate' AND ts < $1 ORDER BY ts LIMIT $2";
 
-/// A lesson without a cause, or whose cause was rejected.
-const UNEXPLAINED: &str = " AND (lesson ->> 'cause' IS NULL OR EXISTS (
+/// The condition that a lesson has no cause, or a rejected one.
+const WITHOUT_CAUSE: &str = " AND (lesson ->> 'cause' IS NULL OR EXISTS (
     SELECT 1 FROM agent_lesson_states AS cause
     WHERE cause.lesson_key = state.lesson ->> 'cause' AND cause.status = 'rejected'))";
 
-const POSITION: &str = "
+const UPSERT_POSITION: &str = "
 INSERT INTO agent_lesson_positions (reader, epoch, seq) VALUES ($1, $2, $3)
 ON CONFLICT (reader) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq";
 
@@ -77,8 +77,8 @@ impl<DB: Dialect> Tx<'_, DB> {
 
 #[async_trait]
 impl<DB: Dialect> Transaction for Tx<'_, DB> {
-    async fn record(&mut self, lesson: &Lesson) -> sqlx::Result<bool> {
-        let query = sqlx::query(RECORD)
+    async fn insert(&mut self, lesson: &Lesson) -> sqlx::Result<bool> {
+        let query = sqlx::query(INSERT)
             .arg(lesson.lesson_key.as_str())
             .arg(Timestamp(lesson.ts))
             .arg(lesson.agent_id.as_deref())
@@ -91,8 +91,8 @@ impl<DB: Dialect> Transaction for Tx<'_, DB> {
         self.lesson(VERSION, key).await
     }
 
-    async fn tip(&mut self, key: &str) -> sqlx::Result<Option<Lesson>> {
-        self.lesson(TIP, key).await
+    async fn latest(&mut self, key: &str) -> sqlx::Result<Option<Lesson>> {
+        self.lesson(LATEST, key).await
     }
 
     async fn put(&mut self, lesson: &Lesson) -> sqlx::Result<()> {
@@ -112,8 +112,8 @@ impl<DB: Dialect> Transaction for Tx<'_, DB> {
         DB::index_lesson(self.0, &lesson.lesson_key, &words).await
     }
 
-    async fn note(&mut self, root_key: &str, operation: &Operation, key: Option<&str>) -> sqlx::Result<bool> {
-        let query = sqlx::query(NOTE)
+    async fn log(&mut self, root_key: &str, operation: &Operation, key: Option<&str>) -> sqlx::Result<bool> {
+        let query = sqlx::query(INSERT_OPERATION)
             .arg(root_key)
             .arg(operation.lesson_key.as_str())
             .arg(operation.version.cast_signed())
@@ -133,19 +133,19 @@ impl<DB: Dialect> Transaction for Tx<'_, DB> {
 
 #[async_trait]
 impl<DB: Dialect> Lessons for SqlStore<DB> {
-    async fn learn(&self, lessons: &[NewLesson], position: Option<(&str, Cursor)>) -> Result<Learned> {
-        let learning = async |transaction: &mut DB::Connection| {
-            let mut learned = Learned::default();
+    async fn upsert(&self, lessons: &[NewLesson], position: Option<(&str, Cursor)>) -> Result<UpsertCounts> {
+        let upserting = async |transaction: &mut DB::Connection| {
+            let mut counts = UpsertCounts::default();
             for new in lessons {
-                learn(&mut Tx::<DB>(transaction), new, &mut learned).await?;
+                upsert(&mut Tx::<DB>(transaction), new, &mut counts).await?;
             }
             if let Some((reader, cursor)) = position {
-                let query = sqlx::query(POSITION).arg(reader).arg(epoch_to_sql(cursor.epoch));
+                let query = sqlx::query(UPSERT_POSITION).arg(reader).arg(epoch_to_sql(cursor.epoch));
                 DB::execute(transaction, query.arg(seq_to_sql(cursor.seq))).await?;
             }
-            Ok(learned)
+            Ok(counts)
         };
-        self.transaction(1, learning).await
+        self.transaction(1, upserting).await
     }
 
     async fn position(&self, reader: &str) -> Result<Option<Cursor>> {
@@ -154,13 +154,14 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
         Ok(self.fetch_optional(query, cursor).await?.flatten())
     }
 
-    async fn change(&self, key: &str, request: &ChangeRequest) -> Result<Changed> {
+    async fn change(&self, key: &str, request: &ChangeRequest) -> Result<ChangeOutcome> {
         let changing = async |transaction: &mut DB::Connection| apply(&mut Tx::<DB>(transaction), key, request).await;
         self.transaction(1, changing).await
     }
 
-    async fn used(&self, used: &Used) -> Result<Option<Lesson>> {
-        let counting = async |transaction: &mut DB::Connection| outcome(&mut Tx::<DB>(transaction), used).await;
+    async fn record_outcome(&self, report: &OutcomeReport) -> Result<Option<Lesson>> {
+        let counting =
+            async |transaction: &mut DB::Connection| record_outcome(&mut Tx::<DB>(transaction), report).await;
         self.transaction(1, counting).await
     }
 
@@ -174,7 +175,7 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
 
     async fn list(&self, query: &LessonQuery) -> Result<LessonPage> {
         let limit = query.limit.max(1);
-        let found = |row: &DB::Row| Ok(Found { lesson: lesson::<DB>(row)?, relevance: row.read(1)? });
+        let found = |row: &DB::Row| Ok(LessonMatch { lesson: lesson::<DB>(row)?, relevance: row.read(1)? });
         let mut sql = page::<DB>(query, limit);
         let (items, has_more) = self.fetch_page(sql.build().persistent(false), limit, found).await?;
         Ok(LessonPage { items, has_more })
@@ -194,13 +195,13 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
         Ok(self.fetch_optional(query, |row| row.read(0)).await?.unwrap_or(false))
     }
 
-    async fn untold(&self, limit: u32) -> Result<Vec<(i64, Announcement)>> {
+    async fn unpublished(&self, limit: u32) -> Result<Vec<(i64, Announcement)>> {
         let query = sqlx::query("SELECT id, body FROM agent_lesson_outbox ORDER BY id LIMIT $1").arg(i64::from(limit));
         let read = |row: &DB::Row| Ok((row.read(0)?, Column::<Json<Announcement>>::read(row, 1)?.0));
         self.fetch_all(query, read).await
     }
 
-    async fn told(&self, numbers: &[i64]) -> Result<()> {
+    async fn mark_published(&self, numbers: &[i64]) -> Result<()> {
         let deleting = async |transaction: &mut DB::Connection| {
             for numbers in numbers.chunks(DB::LIST_VALUES) {
                 let mut sql = QueryBuilder::<DB>::new("DELETE FROM agent_lesson_outbox WHERE id");
@@ -217,27 +218,21 @@ fn page<DB: Dialect>(query: &LessonQuery, limit: u32) -> QueryBuilder<DB> {
     let mut sql = QueryBuilder::new("SELECT lesson, relevance FROM (SELECT lesson, ts, lesson_key, ");
     DB::push_lesson_search(&mut sql, query);
     if !query.agents.is_empty() {
-        sql.push(" AND (agent_id");
-        DB::push_any(&mut sql, &query.agents);
+        DB::push_any(sql.push(" AND (agent_id"), &query.agents);
         sql.push(if query.with_shared { " OR agent_id IS NULL)" } else { ")" });
     }
-    if let Some(rule) = &query.rule {
-        sql.push(" AND rule = ").arg(rule.as_str());
-    }
+    push_if(&mut sql, " AND rule = ", query.rule.as_deref());
     match &query.cause {
         Some(CauseFilter::None) => {
-            sql.push(UNEXPLAINED);
+            sql.push(WITHOUT_CAUSE);
         }
         Some(CauseFilter::Of(key)) => {
             sql.push(" AND lesson ->> 'cause' = ").arg(key.as_str());
         }
         None => {}
     }
-    if !query.statuses.is_empty() {
-        let statuses: Vec<&'static str> = query.statuses.iter().copied().map(LessonStatus::as_str).collect();
-        sql.push(" AND status");
-        DB::push_any(&mut sql, &statuses);
-    }
+    let statuses: Vec<&'static str> = query.statuses.iter().copied().map(LessonStatus::as_str).collect();
+    push_any_if(&mut sql, " AND status", &statuses);
     sql.push(") AS found");
     if let Some(after) = &query.after {
         sql.push(" WHERE (relevance, ts, lesson_key) < (").arg(after.relevance).push(", ");

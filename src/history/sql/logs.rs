@@ -5,8 +5,8 @@ use sqlx::QueryBuilder;
 
 use super::Dialect;
 use super::values::{Arg, Column, Timestamp};
-use crate::history::Held;
-use crate::history::retention::{Sweep, Swept};
+use crate::history::LogRange;
+use crate::history::retention::{Purge, Purged};
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, seq_to_sql};
 use crate::model::Epoch;
 
@@ -67,10 +67,10 @@ pub async fn delete_from_logs<DB: Dialect>(
 }
 
 /// Deletes those of the next events that have expired.
-pub async fn sweep<DB: Dialect>(connection: &mut DB::Connection, sweep: &Sweep<'_>) -> sqlx::Result<Swept> {
-    let epoch = epoch_to_sql(sweep.epoch);
-    let query = sqlx::query(CANDIDATES).arg(epoch).arg(seq_to_sql(sweep.after)).arg(Timestamp(sweep.before));
-    let rows = DB::fetch_all(connection, query.arg(i64::from(sweep.limit.max(1)))).await?;
+pub async fn purge<DB: Dialect>(connection: &mut DB::Connection, purge: &Purge<'_>) -> sqlx::Result<Purged> {
+    let epoch = epoch_to_sql(purge.epoch);
+    let query = sqlx::query(CANDIDATES).arg(epoch).arg(seq_to_sql(purge.after)).arg(Timestamp(purge.before));
+    let rows = DB::fetch_all(connection, query.arg(i64::from(purge.limit.max(1)))).await?;
     let (mut last, mut going) = (None, Vec::<i64>::new());
     for row in &rows {
         // the log's time is in order: all events behind the first that is young enough are too
@@ -79,7 +79,7 @@ pub async fn sweep<DB: Dialect>(connection: &mut DB::Connection, sweep: &Sweep<'
         }
         let seq: i64 = row.read(0)?;
         last = Some(seq.unsigned_abs());
-        if (sweep.goes)(&Column::<String>::read(row, 1)?) {
+        if (purge.expired)(&Column::<String>::read(row, 1)?) {
             going.push(seq);
         }
     }
@@ -91,14 +91,14 @@ pub async fn sweep<DB: Dialect>(connection: &mut DB::Connection, sweep: &Sweep<'
         deleted += DB::execute(connection, sql.build().persistent(DB::LISTS_ARE_ARRAYS)).await?;
     }
     DB::release_space(connection).await?;
-    Ok(Swept { last, deleted })
+    Ok(Purged { last, deleted })
 }
 
 /// A row of [`HELD`].
-pub fn held<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Option<Held>> {
+pub fn held<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Option<LogRange>> {
     let number = |column| Column::<Option<i64>>::read(row, column);
     let (oldest, complete_from, newest) = (number(0)?, number(1)?, number(2)?);
-    let range = |(oldest, newest): (i64, i64)| Held {
+    let range = |(oldest, newest): (i64, i64)| LogRange {
         first: oldest.max(complete_from.unwrap_or(0)).unsigned_abs(),
         last: newest.unsigned_abs(),
     };
@@ -116,7 +116,11 @@ const REFERENCES: [&str; 6] = [
 ];
 
 /// Moves everything that refers to the log `old` to the log `new`.
-pub async fn change_epoch<DB: Dialect>(transaction: &mut DB::Connection, old: Epoch, new: Epoch) -> sqlx::Result<()> {
+pub async fn move_references<DB: Dialect>(
+    transaction: &mut DB::Connection,
+    old: Epoch,
+    new: Epoch,
+) -> sqlx::Result<()> {
     for statement in REFERENCES {
         let query = sqlx::query(statement).arg(epoch_to_sql(new)).arg(epoch_to_sql(old));
         DB::execute(transaction, query).await?;

@@ -6,20 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Connection, Pool, QueryBuilder, SqlSafeStr};
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use self::dialect::{Answer, Dialect, TableLog, TypeOrder};
 use self::values::{Arg, Column, SqlQuery};
 use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
-use super::total::Totals;
+use super::total::TotalCache;
 use super::type_filter::TypeFilter;
 use super::{
-    Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, Result, Sweep,
-    Swept, Total, Written,
+    Aggregate, AggregateQuery, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange,
+    Purge, Purged, Result, Total,
 };
 use crate::model::{Cursor, Epoch, LogEntry};
 
@@ -57,7 +55,9 @@ pub struct SqlStore<DB: Dialect> {
     pub config: HistoryConfig,
     pub pools: Pools<DB>,
     pub engine: DB::Engine,
-    totals: Totals,
+    /// The order of the index on event types; none without such an index.
+    type_order: Option<TypeOrder>,
+    totals: TotalCache,
 }
 
 /// Something that is done on a connection.
@@ -73,21 +73,6 @@ impl<DB: Dialect, T, F: Fn(&DB::Row) -> sqlx::Result<T>> ReadRow<DB, T> for F {}
 /// Time that the client waits for `statements` statements, each limited to `each` by the database.
 fn allowance(each: Duration, statements: usize) -> Duration {
     each.saturating_mul(u32::try_from(statements).unwrap_or(u32::MAX)).saturating_add(GRACE)
-}
-
-/// Waits for `work`, at most `limit` where the client has to limit it.
-async fn within<DB: Dialect, F: Future>(limit: Duration, work: F) -> Result<F::Output, Elapsed> {
-    if DB::CLIENT_TIMEOUTS { timeout(limit, work).await } else { Ok(work.await) }
-}
-
-/// Ends the use of a connection. One that did not answer in time is dropped at once: back in the pool it would block the
-/// next caller.
-fn finish<DB: Dialect, T>(connection: PoolConnection<DB>, outcome: Result<sqlx::Result<T>, Elapsed>) -> Result<T> {
-    if let Ok(result) = outcome {
-        return result.map_err(DB::classify);
-    }
-    drop(connection.detach());
-    Err(timed_out::<DB>("answer"))
 }
 
 /// The database did not `answer` or `connect` in time.
@@ -108,28 +93,33 @@ fn micros(duration: Duration) -> i64 {
 }
 
 impl<DB: Dialect> SqlStore<DB> {
-    pub fn new(config: &HistoryConfig, pools: Pools<DB>, engine: DB::Engine) -> Self {
-        Self { config: config.clone(), pools, engine, totals: Totals::new(config) }
+    pub fn new(config: &HistoryConfig, pools: Pools<DB>, type_order: Option<TypeOrder>, engine: DB::Engine) -> Self {
+        Self { config: config.clone(), pools, engine, type_order, totals: TotalCache::new(config) }
     }
 
-    /// Does `work` on a connection of `pool`, within `limit`.
+    /// Does `work` on a connection of `pool`. Where the client limits the time, it is `limit`.
     async fn with<T>(&self, pool: &Pool<DB>, limit: Duration, work: impl Work<DB, T>) -> Result<T> {
         let mut connection = pool.acquire().await.map_err(DB::classify)?;
-        let outcome = within::<DB, _>(limit, work(&mut connection)).await;
-        finish(connection, outcome)
+        let limit = if DB::CLIENT_TIMEOUTS { limit } else { Duration::MAX };
+        if let Ok(result) = timeout(limit, work(&mut connection)).await {
+            return result.map_err(DB::classify);
+        }
+        // back in the pool it would block the next caller
+        drop(connection.detach());
+        Err(timed_out::<DB>("answer"))
     }
 
-    /// Does `work` that writes with so many statements.
+    /// Does `work` that writes with `statements` statements.
     pub async fn write_with<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
         self.with(&self.pools.writers, allowance(self.config.write_timeout, statements), work).await
     }
 
-    /// Does `work` that reads with so many statements.
+    /// Does `work` that reads with `statements` statements.
     async fn read_with<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
         self.with(&self.pools.readers, allowance(self.config.read_timeout, statements), work).await
     }
 
-    /// Does `work` of so many statements in a transaction, which is rolled back when it fails.
+    /// Does `work` with `statements` statements in a transaction, which is rolled back when it fails.
     pub async fn transaction<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
         let in_transaction = async |connection: &mut DB::Connection| {
             let mut transaction = connection.begin_with(DB::BEGIN.into_sql_str()).await?;
@@ -171,7 +161,7 @@ impl<DB: Dialect> SqlStore<DB> {
 
     /// A page and its total over one connection: a second one would also have to be acquired and tested.
     async fn page(&self, connection: &mut DB::Connection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
-        let types = events::type_filter::<DB>(connection, query, DB::type_order(&self.engine)).await?;
+        let types = events::type_filter::<DB>(connection, query, self.type_order).await?;
         if types.is_empty() {
             return Ok(HistoryPage::EMPTY);
         }
@@ -204,11 +194,11 @@ impl<DB: Dialect> SqlStore<DB> {
 
 #[async_trait]
 impl<DB: TableLog> History for SqlStore<DB> {
-    async fn write(&self, entries: &[LogEntry]) -> Result<Written> {
-        if entries.is_empty() { Ok(Written::default()) } else { DB::write(self, entries).await }
+    async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts> {
+        if entries.is_empty() { Ok(InsertCounts::default()) } else { DB::write(self, entries).await }
     }
 
-    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>> {
+    async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>> {
         let mut known = HashMap::new();
         let limit = allowance(self.config.write_timeout, 1);
         for ids in ids.chunks(DB::LIST_VALUES) {
@@ -233,7 +223,7 @@ impl<DB: TableLog> History for SqlStore<DB> {
         self.fetch_all(query, events::entry::<DB>).await
     }
 
-    async fn held(&self, epoch: Epoch) -> Result<Option<Held>> {
+    async fn log_range(&self, epoch: Epoch) -> Result<Option<LogRange>> {
         let query = sqlx::query(logs::HELD).arg(epoch_to_sql(epoch));
         Ok(self.fetch_optional(query, logs::held::<DB>).await?.flatten())
     }
@@ -246,12 +236,12 @@ impl<DB: TableLog> History for SqlStore<DB> {
         DB::lock(self).await
     }
 
-    async fn table_log_copied(&self) -> Result<Option<String>> {
-        DB::copied(self).await
+    async fn table_log_copy(&self) -> Result<Option<String>> {
+        DB::copy(self).await
     }
 
-    async fn renew_table_log(&self) -> Result<Epoch> {
-        DB::renew(self).await
+    async fn change_table_epoch(&self) -> Result<Epoch> {
+        DB::change_epoch(self).await
     }
 
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
@@ -259,9 +249,9 @@ impl<DB: TableLog> History for SqlStore<DB> {
         self.write_with(DELETE_STATEMENTS, deleting).await
     }
 
-    async fn sweep(&self, sweep: &Sweep<'_>) -> Result<Swept> {
+    async fn purge(&self, purge: &Purge<'_>) -> Result<Purged> {
         self.write_with(DELETE_STATEMENTS, async |connection: &mut DB::Connection| {
-            logs::sweep::<DB>(connection, sweep).await
+            logs::purge::<DB>(connection, purge).await
         })
         .await
     }
@@ -271,7 +261,7 @@ impl<DB: TableLog> History for SqlStore<DB> {
     }
 
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate> {
-        let order = DB::type_order(&self.engine);
+        let order = self.type_order;
         self.read_with(2, async |connection: &mut DB::Connection| {
             events::aggregate::<DB>(connection, query, order).await
         })

@@ -1,4 +1,4 @@
-//! Messages to webhooks.
+//! The outbox of webhook messages.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use super::events::time;
 use super::values::{Arg, Column};
 use super::{Dialect, SqlStore, micros, timed};
 use crate::history::Result;
-use crate::history::outbox::{Claimed, Outbox, OutboxMessage, OutboxPosition, OutboxStanding};
+use crate::history::outbox::{ClaimedMessage, Outbox, OutboxBacklog, OutboxCheckpoint, OutboxMessage};
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, seq_to_sql};
 use crate::model::Cursor;
 
-const POSITION: &str = "SELECT epoch, seq, state, version, changed_at, {now} FROM webhook_position";
+const CHECKPOINT: &str = "SELECT epoch, seq, state, version, changed_at, {now} FROM webhook_position";
 
-const FIRST: &str = "
+const INSERT_CHECKPOINT: &str = "
 INSERT INTO webhook_position (singleton, epoch, seq, state, version, changed_at) VALUES (true, $1, $2, $3, $4 + 1, {now})
 ON CONFLICT DO NOTHING";
 
-const MOVE: &str = "
+const UPDATE_CHECKPOINT: &str = "
 UPDATE webhook_position SET epoch = $1, seq = $2, state = $3, version = version + 1, changed_at = {now}
 WHERE version = $4";
 
-const ADD: &str = "
+const INSERT_MESSAGE: &str = "
 INSERT INTO webhook_outbox (id, destination, alert_id, body) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
 
 /// The oldest message about each alert, by the time at which its row is looked at.
@@ -48,11 +48,11 @@ const POSTPONE: &str = "
 UPDATE webhook_outbox SET next_at = {now} + $4{microseconds}, error = $3, claimed_until = NULL, changed_at = {now}
 WHERE id = $1 AND attempts = $2 AND status = 'waiting'";
 
-const GIVE_UP: &str = "
+const DEAD: &str = "
 UPDATE webhook_outbox SET status = 'dead', error = $3, claimed_until = NULL, changed_at = {now}
 WHERE id = $1 AND attempts = $2 AND status = 'waiting'";
 
-const STANDING: &str = "
+const BACKLOG: &str = "
 SELECT destination, count(*), min(created_at), (
     SELECT error FROM webhook_outbox AS failed
     WHERE failed.destination = pending.destination AND failed.status = 'waiting' AND failed.error IS NOT NULL
@@ -61,13 +61,13 @@ FROM webhook_outbox AS pending WHERE status = 'waiting' GROUP BY destination ORD
 
 #[async_trait]
 impl<DB: Dialect> Outbox for SqlStore<DB> {
-    async fn position(&self) -> Result<Option<OutboxPosition>> {
-        self.fetch_optional(timed(POSITION), position::<DB>).await
+    async fn checkpoint(&self) -> Result<Option<OutboxCheckpoint>> {
+        self.fetch_optional(timed(CHECKPOINT), checkpoint::<DB>).await
     }
 
     async fn advance(&self, version: i64, cursor: Cursor, state: &str, messages: &[OutboxMessage]) -> Result<bool> {
-        let advancing = async |transaction: &mut DB::Connection| {
-            let query = timed(if version == 0 { FIRST } else { MOVE })
+        let advance = async |transaction: &mut DB::Connection| {
+            let query = timed(if version == 0 { INSERT_CHECKPOINT } else { UPDATE_CHECKPOINT })
                 .arg(epoch_to_sql(cursor.epoch))
                 .arg(seq_to_sql(cursor.seq))
                 .arg(state)
@@ -76,7 +76,7 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
                 return Ok(false);
             }
             for message in messages {
-                let query = sqlx::query(ADD)
+                let query = sqlx::query(INSERT_MESSAGE)
                     .arg(message.id)
                     .arg(message.destination.as_str())
                     .arg(message.alert_id.as_str())
@@ -85,50 +85,50 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
             }
             Ok(true)
         };
-        self.transaction(messages.len() + 2, advancing).await
+        self.transaction(messages.len() + 2, advance).await
     }
 
-    async fn claim(&self, destination: &str, lasting: Duration, limit: u32) -> Result<Vec<Claimed>> {
-        let query = timed(CLAIM).arg(destination).arg(micros(lasting)).arg(i64::from(limit));
+    async fn claim(&self, destination: &str, ttl: Duration, limit: u32) -> Result<Vec<ClaimedMessage>> {
+        let query = timed(CLAIM).arg(destination).arg(micros(ttl)).arg(i64::from(limit));
         let rows =
             self.write_with(1, async |connection: &mut DB::Connection| DB::fetch_all(connection, query).await).await?;
         rows.iter().map(claimed::<DB>).collect::<sqlx::Result<_>>().map_err(DB::classify)
     }
 
-    async fn delivered(&self, claimed: &Claimed) -> Result<bool> {
+    async fn mark_delivered(&self, claimed: &ClaimedMessage) -> Result<bool> {
         let query = timed(DELIVERED).arg(claimed.message.id).arg(claimed.attempt.cast_signed());
         Ok(self.execute(query).await? > 0)
     }
 
-    async fn postpone(&self, claimed: &Claimed, wait: Duration, error: &str) -> Result<bool> {
+    async fn postpone(&self, claimed: &ClaimedMessage, wait: Duration, error: &str) -> Result<bool> {
         let query = timed(POSTPONE).arg(claimed.message.id).arg(claimed.attempt.cast_signed());
         Ok(self.execute(query.arg(error).arg(micros(wait))).await? > 0)
     }
 
-    async fn give_up(&self, claimed: &Claimed, error: &str) -> Result<bool> {
-        let query = timed(GIVE_UP).arg(claimed.message.id).arg(claimed.attempt.cast_signed()).arg(error);
+    async fn mark_dead(&self, claimed: &ClaimedMessage, error: &str) -> Result<bool> {
+        let query = timed(DEAD).arg(claimed.message.id).arg(claimed.attempt.cast_signed()).arg(error);
         Ok(self.execute(query).await? > 0)
     }
 
-    async fn standing(&self) -> Result<Vec<OutboxStanding>> {
-        let standing = |row: &DB::Row| {
-            Ok(OutboxStanding {
+    async fn backlog(&self) -> Result<Vec<OutboxBacklog>> {
+        let backlog = |row: &DB::Row| {
+            Ok(OutboxBacklog {
                 destination: row.read(0)?,
                 waiting: Column::<i64>::read(row, 1)?.unsigned_abs(),
                 oldest: time::<DB>(row, 2)?,
                 error: row.read(3)?,
             })
         };
-        self.fetch_all(sqlx::query(STANDING), standing).await
+        self.fetch_all(sqlx::query(BACKLOG), backlog).await
     }
 
-    async fn tidy(&self, kept: Duration, destinations: &[String], limit: u32) -> Result<u64> {
+    async fn delete_old(&self, retention: Duration, destinations: &[String], limit: u32) -> Result<u64> {
         let mut sql = QueryBuilder::<DB>::new(
             "DELETE FROM webhook_outbox WHERE id IN (SELECT id FROM webhook_outbox WHERE changed_at < ",
         );
         sql.push(DB::NOW)
             .push(" - ")
-            .arg(micros(kept))
+            .arg(micros(retention))
             .push(DB::MICROSECONDS)
             .push(" AND (status <> 'waiting' OR NOT destination");
         DB::push_any(&mut sql, destinations);
@@ -137,9 +137,9 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
     }
 }
 
-fn position<DB: Dialect>(row: &DB::Row) -> sqlx::Result<OutboxPosition> {
+fn checkpoint<DB: Dialect>(row: &DB::Row) -> sqlx::Result<OutboxCheckpoint> {
     let age = time::<DB>(row, 5)? - time::<DB>(row, 4)?;
-    Ok(OutboxPosition {
+    Ok(OutboxCheckpoint {
         cursor: Cursor { epoch: epoch_from_sql(row.read(0)?), seq: Column::<i64>::read(row, 1)?.unsigned_abs() },
         state: row.read(2)?,
         version: row.read(3)?,
@@ -147,8 +147,8 @@ fn position<DB: Dialect>(row: &DB::Row) -> sqlx::Result<OutboxPosition> {
     })
 }
 
-fn claimed<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Claimed> {
+fn claimed<DB: Dialect>(row: &DB::Row) -> sqlx::Result<ClaimedMessage> {
     let message =
         OutboxMessage { id: row.read(0)?, destination: row.read(1)?, alert_id: row.read(2)?, body: row.read(3)? };
-    Ok(Claimed { message, attempt: Column::<i32>::read(row, 4)?.unsigned_abs() })
+    Ok(ClaimedMessage { message, attempt: Column::<i32>::read(row, 4)?.unsigned_abs() })
 }

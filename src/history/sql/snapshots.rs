@@ -1,4 +1,4 @@
-//! Saved snapshots.
+//! The snapshot store.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::events::time;
 use super::values::{Arg, Column, Timestamp};
 use super::{Dialect, SqlStore};
-use crate::history::snapshots::{NewSnapshot, SavedPlace, SavedSnapshot, SavedState, SnapshotPage, Snapshots};
+use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPage, SnapshotPosition, Snapshots};
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::{PagePosition, Result};
 use crate::model::{Cursor, Epoch};
@@ -96,10 +96,10 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
         self.fetch_optional(query, position::<DB>).await
     }
 
-    async fn saved(&self) -> Result<Vec<SavedPlace>> {
+    async fn positions(&self) -> Result<Vec<SnapshotPosition>> {
         let saved = |row: &DB::Row| {
             let (cursor, logged_at) = position::<DB>(row)?;
-            Ok(SavedPlace { id: row.read(3)?, cursor, logged_at })
+            Ok(SnapshotPosition { id: row.read(3)?, cursor, logged_at })
         };
         self.fetch_all(sqlx::query(SAVED), saved).await
     }

@@ -68,6 +68,20 @@ impl<DB: Database> Arg<DB> for &mut QueryBuilder<DB> {
     }
 }
 
+/// Appends `condition` with a value, if there is one.
+pub fn push_if<'t, DB: Binds<'t, T>, T>(sql: &mut QueryBuilder<DB>, condition: &str, value: Option<T>) {
+    if let Some(value) = value {
+        sql.push(condition).arg(value);
+    }
+}
+
+/// Appends the condition that `expression` equals one of `values`, if there are any.
+pub fn push_any_if<DB: BindsList<T>, T>(sql: &mut QueryBuilder<DB>, expression: &str, values: &[T]) {
+    if !values.is_empty() {
+        DB::push_any(sql.push(expression), values);
+    }
+}
+
 /// A row whose columns can be read as `T`.
 pub trait Column<T>: Row {
     /// The value of the column at `index`, from 0.

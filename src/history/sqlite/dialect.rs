@@ -12,10 +12,10 @@ use super::{SqliteEngine, SqliteStore, write};
 use crate::history::lessons::LessonQuery;
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{BindsList, SqlQuery, Timestamp};
-use crate::history::sql::{Answer, Dialect, TypeOrder};
+use crate::history::sql::{Answer, Dialect};
 use crate::history::total::is_unfiltered;
 use crate::history::type_filter::TypeFilter;
-use crate::history::{AggregateQuery, HistoryQuery, Result, Written};
+use crate::history::{AggregateQuery, HistoryQuery, InsertCounts, Result};
 use crate::model::LogEntry;
 
 /// Primary result codes that say: these values cannot be stored, now or later. Everything else (busy, locked, full, I/O,
@@ -113,13 +113,13 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         drop(store.engine.high_water_mark().take());
     }
 
-    async fn write(store: &SqliteStore, entries: &[LogEntry]) -> Result<Written> {
+    async fn write(store: &SqliteStore, entries: &[LogEntry]) -> Result<InsertCounts> {
         let inserting = async |transaction: &mut SqliteConnection| write::insert(transaction, entries).await;
         let inserted = store.transaction(1, inserting).await?;
         if let (Some(mark), Some(last)) = (&*store.engine.high_water_mark(), entries.last()) {
             mark.record(last.cursor);
         }
-        Ok(Written { inserted, duplicates: entries.len() as u64 - inserted })
+        Ok(InsertCounts { inserted, duplicates: entries.len() as u64 - inserted })
     }
 
     async fn estimate(connection: &mut SqliteConnection, query: &HistoryQuery, _: &TypeFilter) -> sqlx::Result<u64> {
@@ -128,10 +128,6 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         }
         let extent: Option<i64> = sqlx::query_scalar(EXTENT).fetch_one(connection).await?;
         Ok(extent.unwrap_or(0).unsigned_abs())
-    }
-
-    fn type_order(_: &SqliteEngine) -> Option<TypeOrder> {
-        Some(TypeOrder { greater: " > ", using: "", bytes: true })
     }
 
     fn push_token(sql: &mut QueryBuilder<Self>, index: usize) {

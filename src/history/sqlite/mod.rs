@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnection, SqliteJournalMode, Sqlite
 use sqlx::{Connection, Sqlite};
 
 use self::file::HighWaterMark;
-use super::sql::{Dialect, Pools, SqlStore};
+use super::sql::{Dialect, Pools, SqlStore, TypeOrder};
 use super::{HistoryConfig, HistoryError, OpenError};
 
 mod dialect;
@@ -17,7 +17,7 @@ mod file;
 mod table_log;
 mod write;
 
-/// How `SQLite` names the constraint that no two events are at one position.
+/// The name, in `SQLite`, of the constraint that no two events have the same position.
 pub const POSITION_KEY: &str = "living_map_history.epoch, living_map_history.seq";
 
 /// Steps of `SQLite`'s virtual machine between two looks at the clock: less than a millisecond.
@@ -76,7 +76,8 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<SqliteStore, Open
         .connect_lazy_with(options.read_only(true));
     let pools = Pools { leases: writers.clone(), writers, lookups: readers.clone(), readers };
     let engine = SqliteEngine { path, high_water_mark: Mutex::default() };
-    Ok(SqlStore::new(config, pools, engine))
+    let type_order = TypeOrder { greater: " > ", using: "", bytes: true };
+    Ok(SqlStore::new(config, pools, Some(type_order), engine))
 }
 
 /// Interrupts what a connection does longer than `limit` after it was acquired: `SQLite` has no time limit for statements, and

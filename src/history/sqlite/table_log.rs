@@ -8,7 +8,7 @@ use sqlx::{Executor, Sqlite, SqliteConnection};
 use super::SqliteStore;
 use super::file::{self, HighWaterMark};
 use crate::history::sql::TableLog;
-use crate::history::sql::logs::change_epoch;
+use crate::history::sql::logs::move_references;
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch};
 use crate::history::{History, HistoryError, Result};
 use crate::model::{Cursor, Epoch};
@@ -33,9 +33,9 @@ impl TableLog for Sqlite {
         Ok(mark.is_some())
     }
 
-    async fn copied(store: &SqliteStore) -> Result<Option<String>> {
+    async fn copy(store: &SqliteStore) -> Result<Option<String>> {
         let epoch = store.table_epoch().await?;
-        let last = store.held(epoch).await?.map_or(0, |held| held.last);
+        let last = store.log_range(epoch).await?.map_or(0, |held| held.last);
         let mark = store.engine.high_water_mark();
         let Some(mark) = &*mark else { return Ok(None) };
         let here = Cursor { epoch, seq: last };
@@ -48,16 +48,16 @@ impl TableLog for Sqlite {
         }
     }
 
-    async fn renew(store: &SqliteStore) -> Result<Epoch> {
+    async fn change_epoch(store: &SqliteStore) -> Result<Epoch> {
         let old = store.table_epoch().await?;
         let epoch = new_epoch();
         let renewing = async |transaction: &mut SqliteConnection| {
-            change_epoch::<Self>(transaction, old, epoch).await?;
+            move_references::<Self>(transaction, old, epoch).await?;
             let query = sqlx::query("UPDATE living_map_table_log SET epoch = ?1 WHERE epoch = ?2");
             transaction.execute(query.bind(epoch_to_sql(epoch)).bind(epoch_to_sql(old))).await
         };
         store.transaction(1, renewing).await?;
-        let seq = store.held(epoch).await?.map_or(0, |held| held.last);
+        let seq = store.log_range(epoch).await?.map_or(0, |held| held.last);
         if let Some(mark) = &*store.engine.high_water_mark() {
             mark.record_first(Cursor { epoch, seq }).map_err(unavailable)?;
         }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Executor};
 
-use crate::history::stored::{Row, epoch_to_sql, seq_to_sql};
+use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql};
 use crate::model::{EntityType, LogEntry};
 
 /// Rows in one statement, largest first; the last is 1.
@@ -28,7 +28,7 @@ pub async fn insert(transaction: &mut SqliteConnection, entries: &[LogEntry]) ->
     for (size, statement) in SIZES.iter().zip(&*STATEMENTS) {
         while let Some((entries, others)) = rest.split_at_checked(*size) {
             let mut query = sqlx::query(AssertSqlSafe(statement.as_str()));
-            for row in entries.iter().map(Row::new) {
+            for row in entries.iter().map(InsertRow::new) {
                 let (entry, event) = (row.entry, &row.entry.event);
                 query = query
                     .bind(event.id)

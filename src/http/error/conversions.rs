@@ -34,7 +34,7 @@ impl From<HistoryError> for Problem {
                     'until', or by more filters";
                 return Self::unavailable(detail, DEFAULT_RETRY_AFTER).cause(error);
             }
-            HistoryError::Refused(_) | HistoryError::Migration(_) => Self::internal(error),
+            HistoryError::Rejected(_) | HistoryError::Migration(_) => Self::internal(error),
         };
         problem.dependency("database")
     }

@@ -21,7 +21,7 @@ async fn a_problem_names_the_parameter() {
 
 #[tokio::test]
 async fn the_cause_is_not_in_the_response() {
-    let rejected = HistoryError::Refused(sqlx::Error::Protocol("secret table".into()));
+    let rejected = HistoryError::Rejected(sqlx::Error::Protocol("secret table".into()));
     let problem = Problem::from(rejected);
     assert!(problem.logged_cause().is_some_and(|cause| cause.contains("secret table")));
     let response = problem.into_response();

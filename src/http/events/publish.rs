@@ -148,7 +148,7 @@ async fn without_duplicates(
     }
     let ids: Vec<Uuid> = pending.iter().map(|(_, new)| new.event.id).collect();
     // an event appended twice without this check is still stored once: the history has a unique key
-    let known = match timeout(limit, history.known(&ids)).await {
+    let known = match timeout(limit, history.positions(&ids)).await {
         Ok(Ok(known)) => known,
         Ok(Err(error)) => {
             tracing::debug!(%error, "history unavailable, not checking published events for duplicates");

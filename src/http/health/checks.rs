@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::access::KeysStatus;
 use crate::alerts::{Destination, RulesStatus};
-use crate::history::outbox::OutboxStanding;
+use crate::history::outbox::OutboxBacklog;
 use crate::journal::JournalStatus;
 use crate::learner::LearnerStatus;
 use crate::lease::{LeadershipStatus, Role};
@@ -106,7 +106,7 @@ pub struct WebhookCheck {
 }
 
 impl WebhookCheck {
-    pub fn new(destination: &Destination, outbox: &[OutboxStanding]) -> Self {
+    pub fn new(destination: &Destination, outbox: &[OutboxBacklog]) -> Self {
         let name = destination.name.clone();
         let Some(pending) = outbox.iter().find(|pending| pending.destination == name) else {
             return Self { name, status: "ok", waiting: 0, oldest: None, error: None };

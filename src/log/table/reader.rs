@@ -80,7 +80,7 @@ impl TableReader {
         }
         let page = history.read_log(*epoch, self.after, config.page_events.max(1)).await?;
         // queried afterwards: no entry from this position on was deleted when the page was read
-        let oldest = history.held(*epoch).await?.map_or(last + 1, |held| held.first);
+        let oldest = history.log_range(*epoch).await?.map_or(last + 1, |held| held.first);
         if oldest > self.after + 1 {
             if self.started {
                 return Err(FillError::Truncated { oldest });

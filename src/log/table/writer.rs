@@ -109,7 +109,7 @@ impl TableWriter {
     async fn find_end(&self) -> Result<LogEnd, LogError> {
         let TableState { history, epoch, .. } = &*self.state;
         lock_alone(&**history).await?;
-        let held = history.held(*epoch).await.map_err(unavailable)?.map_or(0, |held| held.last);
+        let held = history.log_range(*epoch).await.map_err(unavailable)?.map_or(0, |held| held.last);
         let newest = history.read_log(*epoch, held.saturating_sub(1), 1).await.map_err(unavailable)?;
         // never before the last entry that readers have seen, even if it was deleted
         let seq = held.max(*self.state.last.borrow());
@@ -119,7 +119,7 @@ impl TableWriter {
     async fn commit(&mut self, batch: &mut AppendBatch) {
         let started = Instant::now();
         let ids: Vec<Uuid> = batch.events.iter().map(|new| new.event.id).collect();
-        let known = match self.state.history.known(&ids).await {
+        let known = match self.state.history.positions(&ids).await {
             Ok(known) => known,
             Err(error) => return batch.fail(&unavailable(error)),
         };
@@ -169,7 +169,7 @@ impl TableWriter {
                     tracing::error!(missing = written.duplicates, "another process writes to the table log");
                     self.end = None;
                 }
-                Err(error @ HistoryError::Refused(_)) if !error.is_position_taken() => {
+                Err(error @ HistoryError::Rejected(_)) if !error.is_position_taken() => {
                     if let [slot] = part.slots[..] {
                         tracing::warn!(%error, id = %part.entries[0].event.id, "the database rejected an event");
                         let rejected = self.handle_rejected(&part.entries[0], &error).await;

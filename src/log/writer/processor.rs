@@ -31,7 +31,7 @@ impl Processor for HistoryProcessor {
     async fn process(&self, stored: &StoredDeadLetter) -> Result<(), ProcessError> {
         match self.history.write(&[stored.entry()]).await {
             Ok(_) => Ok(()),
-            Err(error @ HistoryError::Refused(_)) => Err(ProcessError::Failed(error.to_string())),
+            Err(error @ HistoryError::Rejected(_)) => Err(ProcessError::Failed(error.to_string())),
             Err(error) => Err(ProcessError::Unavailable(error.to_string())),
         }
     }

@@ -15,7 +15,7 @@ use super::collect::InsertBatch;
 use super::{PROCESSOR, WriterConfig, WriterStatus};
 use crate::bus::backoff;
 use crate::dead_letters::{DeadLetterQueue, Enqueued, FailedMessage};
-use crate::history::{History, HistoryError, Written};
+use crate::history::{History, HistoryError, InsertCounts};
 use crate::journal::Journal;
 use crate::model::LogEntry;
 use crate::telemetry::{self, TARGET};
@@ -108,7 +108,7 @@ impl BatchWriter {
                     break;
                 }
                 Ok(Enqueued::Retrying | Enqueued::Dead) => break,
-                Err(error @ HistoryError::Refused(_)) => {
+                Err(error @ HistoryError::Rejected(_)) => {
                     tracing::error!(
                         cursor = %entry.cursor, id = %entry.event.id, %error,
                         retry_seconds = self.config.refused_delay.as_secs(),
@@ -132,7 +132,7 @@ impl BatchWriter {
     }
 
     /// Writes entries, retrying while the database is unavailable; the inner error is a rejection.
-    async fn write(&self, entries: &[LogEntry]) -> Result<Result<Written, HistoryError>, StopRequested> {
+    async fn write(&self, entries: &[LogEntry]) -> Result<Result<InsertCounts, HistoryError>, StopRequested> {
         for attempt in 0_u32.. {
             let started = Instant::now();
             let error = match self.history.write(entries).await {
@@ -141,7 +141,7 @@ impl BatchWriter {
                     self.set_database_error(None);
                     return Ok(Ok(written));
                 }
-                Err(error @ HistoryError::Refused(_)) => return Ok(Err(error)),
+                Err(error @ HistoryError::Rejected(_)) => return Ok(Err(error)),
                 Err(error) => error,
             };
             self.journal.record("write", "database", "living_map_history", &error);

@@ -1,8 +1,8 @@
-//! Taking over the database of the service we replace.
+//! Adoption of the database of the replaced service.
 
 use chrono::{DateTime, Utc};
-use living_map::history::snapshots::Thinning;
-use living_map::history::{self, HistoryConfig, HistoryQuery, Record, Total};
+use living_map::history::snapshots::SnapshotRetention;
+use living_map::history::{self, HistoryConfig, HistoryQuery, HistoryRow, Total};
 use living_map::model::EntityType;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row};
@@ -12,7 +12,7 @@ use crate::support::postgres::database;
 
 const OLD: &str = include_str!("../../fixtures/old_schema.sql");
 
-/// A database of the old service, and a connection as the old service has it.
+/// A database of the replaced service, and a connection like that service's.
 async fn old_database() -> (String, PgConnection) {
     let url = database().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
@@ -20,12 +20,12 @@ async fn old_database() -> (String, PgConnection) {
     (url, connection)
 }
 
-async fn records(history: &dyn living_map::history::History) -> Vec<Record> {
-    history.query(&HistoryQuery { limit: 100, ..HistoryQuery::default() }).await.unwrap().records
+async fn records(history: &dyn living_map::history::History) -> Vec<HistoryRow> {
+    history.query(&HistoryQuery { limit: 100, ..HistoryQuery::default() }).await.unwrap().rows
 }
 
 #[tokio::test]
-async fn every_row_is_there_and_readable() {
+async fn every_row_is_present_and_readable() {
     let (url, _old) = old_database().await;
     let history = open(&url, &HistoryConfig::default()).await;
     let records = records(&*history).await;
@@ -49,13 +49,13 @@ async fn every_row_is_there_and_readable() {
     assert_eq!(payload(record(5)), json!("just text"));
     let agents = HistoryQuery { entity_type: Some(EntityType::Agent), ..HistoryQuery::default() };
     assert_eq!(all_pages(&*history, &agents, 10).await.len(), 1, "a type is found however it is spelled");
-    // rows without a time got one: pages neither lose nor repeat anything
+    // rows without a time get one, so that pages neither lose nor repeat a row
     assert_eq!(all_pages(&*history, &HistoryQuery::default(), 1).await.len(), 7);
     assert_eq!(history.query(&HistoryQuery::default()).await.unwrap().total, Total { rows: 7, exact: true });
 }
 
 #[tokio::test]
-async fn the_old_service_goes_on_working_beside_us() {
+async fn the_replaced_service_keeps_working_beside_us() {
     let (url, mut old) = old_database().await;
     let history = open(&url, &HistoryConfig::default()).await;
     let row = sqlx::query(
@@ -63,7 +63,7 @@ async fn the_old_service_goes_on_working_beside_us() {
          VALUES (now(), 'agent.event.status', '{}', 'agents', 'agent:x', 'agent') RETURNING id",
     );
     let id: uuid::Uuid = row.fetch_one(&mut old).await.unwrap().get(0);
-    // a time that is no time, which sqlx itself cannot read
+    // an infinite time, which sqlx itself cannot decode
     old.execute("INSERT INTO living_map_history (timestamp, event_type, payload) VALUES ('infinity', 'a', '{}')")
         .await
         .unwrap();
@@ -71,7 +71,7 @@ async fn the_old_service_goes_on_working_beside_us() {
     ours.event.timestamp = chrono::Utc::now();
     history.write(&[ours]).await.unwrap();
     assert_eq!(records(&*history).await.len(), 10);
-    assert_eq!(history.known(&[id]).await.unwrap(), [(id, None)].into());
+    assert_eq!(history.positions(&[id]).await.unwrap(), [(id, None)].into());
     let columns =
         "SELECT id, timestamp, event_type, payload, source_service, entity_id, entity_type FROM living_map_history";
     assert_eq!(old.fetch_all(columns).await.unwrap().len(), 10);
@@ -87,10 +87,10 @@ async fn indexes(connection: &mut PgConnection) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn indexes_that_are_there_are_not_made_again() {
+async fn existing_indexes_are_not_created_again() {
     let (url, mut old) = old_database().await;
     let mut expected = indexes(&mut old).await;
-    // what the old service had none for
+    // tables that the replaced service does not have
     let new = ["history_entity_id_timestamp_idx", "history_position_key", "snapshots_position_key"];
     expected.extend(new.map(|name| format!("living_map_{name}")));
     expected.sort();
@@ -124,7 +124,7 @@ async fn a_new_database_gets_the_same_tables() {
 }
 
 #[tokio::test]
-async fn servers_that_start_together_migrate_once() {
+async fn replicas_that_start_together_migrate_once() {
     let (url, mut old) = old_database().await;
     let config = HistoryConfig::default();
     let histories = futures::future::join_all((0..4).map(|_| open(&url, &config))).await;
@@ -137,11 +137,14 @@ async fn servers_that_start_together_migrate_once() {
 }
 
 #[tokio::test]
-async fn snapshots_of_the_old_service_are_listed_and_stay() {
+async fn snapshots_of_the_replaced_service_are_listed_and_kept() {
     let (url, _old) = old_database().await;
     let snapshots = history::open(&url, &HistoryConfig::default()).await.unwrap().snapshots;
     assert_eq!(
-        Thinning { last: 0, ..Thinning::default() }.apply(&*snapshots, DateTime::<Utc>::MAX_UTC).await.unwrap(),
+        SnapshotRetention { last: 0, ..SnapshotRetention::default() }
+            .apply(&*snapshots, DateTime::<Utc>::MAX_UTC)
+            .await
+            .unwrap(),
         0
     );
     let page = snapshots.list(None, 10).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a question costs on a table of many rows: the rows that `PostgreSQL` had to look at for it.
+//! Cost of a query on a large table: the number of rows that `PostgreSQL` reads for it.
 
 use chrono::DateTime;
 use living_map::history::{HistoryConfig, HistoryQuery, PagePosition};
@@ -23,13 +23,13 @@ SELECT gen_random_uuid(), to_timestamp(n), (ARRAY['usage.llm', 'agent.event.stat
     CASE WHEN n % 3 = 2 THEN 'dao' ELSE 'agent' END, 1, n, now()
 FROM generate_series(1, $1::bigint) AS n"#;
 
-/// Rows of the table that were looked at, by everybody so far.
+/// Rows of the table that were read so far, by all connections.
 async fn rows_read(connection: &mut PgConnection) -> i64 {
     let sql = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'living_map_history'";
     connection.fetch_one(sql).await.unwrap().get::<Option<i64>, _>(0).unwrap_or_default()
 }
 
-/// Waits until nobody else is connected: the server counts what a connection read when it ends.
+/// Waits until there is no other connection: the server counts the rows that a connection read when it ends.
 async fn alone(url: &str) -> PgConnection {
     until("the other connections to end", || async {
         let mut connection = PgConnection::connect(url).await.ok()?;

@@ -1,4 +1,4 @@
-//! Dead letters, in both databases.
+//! Dead-letter store, in both databases.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use uuid::Uuid;
 use super::{Private, at, entry, postgres, sqlite};
 
 on_both!(
-    a_failed_event_comes_back_as_it_was,
-    the_same_message_is_one_letter_and_a_dead_letter_none,
-    of_two_changes_at_once_one_is_too_late,
-    letters_are_found_by_subject_status_and_time_page_by_page,
-    what_is_due_unpublished_or_expired_is_found_and_what_was_changed_is_not_removed,
+    a_failed_event_is_read_back_unchanged,
+    one_message_is_one_letter_and_a_dead_letter_is_dropped,
+    of_two_concurrent_updates_one_fails,
+    letters_are_listed_by_subject_status_and_time,
+    due_unpublished_and_expired_letters_are_found,
 );
 
 async fn letters(private: &Private) -> Arc<dyn DeadLetterStore> {
@@ -31,7 +31,7 @@ fn of(seq: u64, subject: &str) -> LogEntry {
     entry
 }
 
-/// A letter that failed first at so many milliseconds.
+/// A letter whose first failure is at this time in milliseconds.
 fn kept(seq: u64, subject: &str, status: DeadLetterStatus) -> StoredDeadLetter {
     let failed_at = at(i64::try_from(seq).unwrap() * 1_000);
     let origin = FailedMessage::of_entry("history", "LIVING_MAP", &of(seq, subject), String::new()).origin;
@@ -52,7 +52,7 @@ fn kept(seq: u64, subject: &str, status: DeadLetterStatus) -> StoredDeadLetter {
     StoredDeadLetter { letter, body: b"\0body".as_slice().into(), raw: None }
 }
 
-async fn a_failed_event_comes_back_as_it_was(private: Private) {
+async fn a_failed_event_is_read_back_unchanged(private: Private) {
     let store = letters(&private).await;
     let handle = DeadLetterQueue::new(RetryConfig::default(), Arc::clone(&store));
     let entry = of(7, "agent.event.status");
@@ -67,7 +67,7 @@ async fn a_failed_event_comes_back_as_it_was(private: Private) {
     assert_eq!(store.get(Uuid::new_v4()).await.unwrap(), None);
 }
 
-async fn the_same_message_is_one_letter_and_a_dead_letter_none(private: Private) {
+async fn one_message_is_one_letter_and_a_dead_letter_is_dropped(private: Private) {
     let store = letters(&private).await;
     let handle = DeadLetterQueue::new(RetryConfig::default(), Arc::clone(&store));
     let failure = FailedMessage::of_entry("history", "LIVING_MAP", &of(1, "a.b"), "no".into());
@@ -81,7 +81,7 @@ async fn the_same_message_is_one_letter_and_a_dead_letter_none(private: Private)
     assert_eq!(store.count(DeadLetterStatus::Dead).await.unwrap(), 1);
 }
 
-async fn of_two_changes_at_once_one_is_too_late(private: Private) {
+async fn of_two_concurrent_updates_one_fails(private: Private) {
     let store = letters(&private).await;
     let StoredDeadLetter { letter, .. } = &kept(1, "a.b", DeadLetterStatus::Dead);
     store.insert(&StoredDeadLetter { letter: letter.clone(), body: "{}".into(), raw: None }).await.unwrap();
@@ -93,7 +93,7 @@ async fn of_two_changes_at_once_one_is_too_late(private: Private) {
     assert_eq!(now, DeadLetter { version: 2, ..replayed });
 }
 
-async fn letters_are_found_by_subject_status_and_time_page_by_page(private: Private) {
+async fn letters_are_listed_by_subject_status_and_time(private: Private) {
     let store = letters(&private).await;
     let mut all = Vec::new();
     for seq in 1..=9 {
@@ -129,7 +129,7 @@ async fn letters_are_found_by_subject_status_and_time_page_by_page(private: Priv
     assert_eq!(find(between).await, where_(&|letter| (since..until).contains(&letter.first_failed_at)));
 }
 
-async fn what_is_due_unpublished_or_expired_is_found_and_what_was_changed_is_not_removed(private: Private) {
+async fn due_unpublished_and_expired_letters_are_found(private: Private) {
     let store = letters(&private).await;
     let retrying = kept(1, "a.b", DeadLetterStatus::Retrying);
     let dead = kept(2, "a.b", DeadLetterStatus::Dead);

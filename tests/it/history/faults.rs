@@ -1,4 +1,4 @@
-//! `PostgreSQL` dies, hangs, and comes back.
+//! `PostgreSQL` crashes, hangs, and recovers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ fn config() -> HistoryConfig {
     }
 }
 
-/// Writes batches one after the other, each until it is acknowledged; counts those.
+/// Writes batches one after the other, each until it is acknowledged; the number of acknowledged batches.
 async fn write_batches(
     history: Arc<dyn History>,
     first: u64,
@@ -49,7 +49,7 @@ async fn write_batches(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_under_load_it_loses_nothing_acknowledged_and_has_nothing_twice() {
+async fn kill_under_load_loses_and_repeats_nothing_acknowledged() {
     let mut server = Postgres::start().await;
     let history = open(&server.url(), &config()).await;
     let (acknowledged, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -83,7 +83,7 @@ async fn killed_under_load_it_loses_nothing_acknowledged_and_has_nothing_twice()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_it_is_away_calls_fail_soon_and_work_again_by_themselves() {
+async fn calls_fail_soon_during_an_outage_and_recover() {
     let mut server = Postgres::start().await;
     let history = open(&server.url(), &config()).await;
     history.write(&[entry(1)]).await.unwrap();
@@ -105,7 +105,7 @@ async fn while_it_is_away_calls_fail_soon_and_work_again_by_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() {
+async fn without_network_calls_fail_soon_and_connections_are_closed() {
     let server = Postgres::start().await;
     let proxy = TcpProxy::to(&server).await;
     let url = proxy.url();
@@ -114,7 +114,7 @@ async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() 
     let history = open(&url, &config).await;
     history.write(&[entry(1)]).await.unwrap();
     history.query(&HistoryQuery { limit: 1, ..HistoryQuery::default() }).await.unwrap();
-    // always the same one: what was sent before the cut may arrive after it
+    // always the same event: one sent before the cut may arrive after it
     let second = [entry(2)];
     proxy.block(true);
     let started = Instant::now();
@@ -131,7 +131,7 @@ async fn behind_a_cut_cable_calls_fail_soon_and_dead_connections_are_given_up() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_that_takes_too_long_is_cancelled() {
+async fn a_query_that_takes_too_long_is_cancelled() {
     let url = database().await;
     let history = open(&url, &config()).await;
     history.write(&[entry(1)]).await.unwrap();
@@ -148,7 +148,7 @@ async fn a_question_that_takes_too_long_is_cancelled() {
 }
 
 #[tokio::test]
-async fn a_row_that_it_cannot_hold_is_refused() {
+async fn a_row_that_cannot_be_stored_is_rejected() {
     let history = open(&database().await, &config()).await;
     let mut nul = entry(1);
     nul.event.event_type = "a\0b".into();
@@ -157,7 +157,7 @@ async fn a_row_that_it_cannot_hold_is_refused() {
     endless.event.entity_id = Some((0..300).map(|_| uuid::Uuid::new_v4().to_string()).collect());
     for bad in [nul, endless] {
         let result = history.write(&[entry(3), bad]).await;
-        assert!(matches!(result, Err(HistoryError::Refused(_))), "{result:?}");
+        assert!(matches!(result, Err(HistoryError::Rejected(_))), "{result:?}");
     }
-    assert_eq!(history.held(EPOCH).await.unwrap(), None, "nothing of the batch is there");
+    assert_eq!(history.log_range(EPOCH).await.unwrap(), None, "nothing of the batch is there");
 }

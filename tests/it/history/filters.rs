@@ -1,4 +1,4 @@
-//! Filters against a model: the rows in memory, filtered by plain code.
+//! Filters compared with a model: rows in memory, filtered by plain code.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{all_pages, at, entry, postgres, sqlite};
 
-/// With everything that some database takes for a wildcard or for the end of a text.
+/// Names with all characters that some database treats as a wildcard or as the end of a text.
 const TOKENS: [&str; 12] = ["a", "b", "A", "%", "_", "[ab]", "?", "\\", "a%", "(a|b)+", "'", "\""];
 const SOURCES: [&str; 3] = ["agents", "%", "o'neill"];
 const ENTITIES: [&str; 4] = ["agent:a", "agent:b", "microdao:1", "a'b"];
@@ -89,7 +89,7 @@ fn count(asked: &AggregateQuery, events: &[&Event]) -> Aggregate {
     }
     let mut series: Vec<Series> =
         groups.into_iter().map(|(key, counts)| Series { key: key.map(str::to_owned), counts }).collect();
-    // the largest first, then by name, and what has no name last
+    // the largest first, then by name, the group without a name last
     series.sort_by_key(|series| {
         (std::cmp::Reverse(series.counts.iter().sum::<u64>()), series.key.is_none(), series.key.clone())
     });
@@ -101,7 +101,7 @@ fn count(asked: &AggregateQuery, events: &[&Event]) -> Aggregate {
     Aggregate { series, other, other_groups: others.len() as u64 }
 }
 
-/// Answers as the model does, whatever is in the record: each case adds its events to those of the cases before.
+/// The database answers like the model. Each case adds its events to those of the cases before.
 fn answers_as_the_model_does(runtime: &Runtime, history: &dyn History) {
     let recorded = std::cell::RefCell::new(Vec::<Event>::new());
     proptest!(ProptestConfig::with_cases(24), |(events in events(), queries in prop::collection::vec(query(), 8), limit in 5..70_u32)| {
@@ -117,7 +117,7 @@ fn answers_as_the_model_does(runtime: &Runtime, history: &dyn History) {
             let expected: Vec<&Event> = recorded.iter().filter(|event| matches(&query, event)).collect();
             let found = runtime.block_on(all_pages(history, &query, limit));
             prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected.clone(), "{:?}", query);
-            // of pages that are counted, and of those that say it themselves
+            // totals that are counted, and totals known from the page
             for (limit, offset) in [(limit, 0), (limit, 7), (1_000, 0), (1_000, 1), (1_000, 1_000)] {
                 let query = HistoryQuery { limit, offset, ..query.clone() };
                 let page = runtime.block_on(history.query(&query)).expect("a page");

@@ -1,4 +1,4 @@
-//! What the normal form promises: a database gives back the same JSON.
+//! The promise of the normal form: a database returns the same JSON.
 
 use living_map::history::{History, HistoryConfig};
 use living_map::model::{LogEntry, json};
@@ -59,14 +59,14 @@ fn gives_back_the_same(runtime: &Runtime, history: &dyn History) {
 }
 
 #[test]
-fn postgres_gives_back_the_same_json() {
+fn postgres_returns_the_same_json() {
     let runtime = Runtime::new().unwrap();
     let private = runtime.block_on(postgres(&HistoryConfig::default()));
     gives_back_the_same(&runtime, &*private.history);
 }
 
 #[test]
-fn sqlite_gives_back_the_same_json() {
+fn sqlite_returns_the_same_json() {
     let runtime = Runtime::new().unwrap();
     let private = runtime.block_on(sqlite(&HistoryConfig::default()));
     gives_back_the_same(&runtime, &*private.history);

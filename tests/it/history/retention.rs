@@ -1,11 +1,11 @@
-//! Deleting what is too old.
+//! Retention of events.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use living_map::history::retention::{self, RetentionConfig};
-use living_map::history::{Held, History, HistoryConfig, HistoryQuery, Sweep, Swept};
+use living_map::history::{History, HistoryConfig, HistoryQuery, LogRange, Purge, Purged};
 use living_map::model::{Cursor, LogEntry};
 use tokio_util::sync::CancellationToken;
 
@@ -13,22 +13,22 @@ use super::{EPOCH, Private, all_pages, at, entry, postgres, sqlite};
 use crate::support::wait::until;
 
 #[tokio::test]
-async fn postgres_forgets_the_oldest_and_only_those() {
-    forgets_the_oldest_and_only_those(postgres(&HistoryConfig::default()).await).await;
+async fn postgres_deletes_only_the_oldest_events() {
+    deletes_only_the_oldest_events(postgres(&HistoryConfig::default()).await).await;
 }
 
 #[tokio::test]
-async fn sqlite_forgets_the_oldest_and_only_those() {
-    forgets_the_oldest_and_only_those(sqlite(&HistoryConfig::default()).await).await;
+async fn sqlite_deletes_only_the_oldest_events() {
+    deletes_only_the_oldest_events(sqlite(&HistoryConfig::default()).await).await;
 }
 
-async fn forgets_the_oldest_and_only_those(private: Private) {
+async fn deletes_only_the_oldest_events(private: Private) {
     let history = private.history;
     let epoch = history.table_epoch().await.unwrap();
     let mut entries: Vec<LogEntry> = (1..=20)
         .map(|seq| LogEntry { cursor: Cursor { epoch, seq }, logged_at: at(seq.cast_signed()), ..entry(seq) })
         .collect();
-    // its producer says it is old, but the log took it late; and the other way round
+    // an old event that the log took late, and the other way round
     entries[15].event.timestamp = at(-1_000_000);
     entries[3].event.timestamp = at(1_000_000);
     let others: Vec<LogEntry> = (1..=20).map(entry).collect();
@@ -44,24 +44,24 @@ async fn forgets_the_oldest_and_only_those(private: Private) {
         }
         deleted.push(batch);
     }
-    // every log loses its beginning, by the log's time: the others' is a moment later here
+    // every log loses its beginning, by the log's time, which is a millisecond later in the other log
     assert_eq!(deleted.iter().sum::<u64>(), 10 + 9);
     assert_eq!(history.read_log(epoch, 0, 100).await.unwrap(), entries[10..]);
     assert_eq!(history.read_log(EPOCH, 0, 100).await.unwrap(), others[9..]);
     while history.delete_before(at(2_000_000), 7).await.unwrap() > 0 {}
     assert_eq!(
-        history.held(epoch).await.unwrap(),
-        Some(Held { first: 20, last: 20 }),
-        "positions are never used again"
+        history.log_range(epoch).await.unwrap(),
+        Some(LogRange { first: 20, last: 20 }),
+        "the last position is not assigned again"
     );
-    assert_eq!(history.held(EPOCH).await.unwrap(), None);
+    assert_eq!(history.log_range(EPOCH).await.unwrap(), None);
     assert_eq!(history.epochs().await.unwrap(), [epoch]);
 }
 
 #[tokio::test]
 async fn the_task_deletes_in_batches_until_it_is_stopped() {
     let private = postgres(&HistoryConfig::default()).await;
-    // its producer says it is old, but the log took it just now
+    // an old event that the log took just now
     let fresh = LogEntry { logged_at: Utc::now() - TimeDelta::hours(1), ..entry(101) };
     let mut entries: Vec<LogEntry> = (1..=100).map(entry).collect();
     for entry in &mut entries {
@@ -89,20 +89,20 @@ async fn the_task_deletes_in_batches_until_it_is_stopped() {
 }
 
 #[tokio::test]
-async fn postgres_keeps_each_class_for_its_time() {
-    keeps_each_class_for_its_time(postgres(&HistoryConfig::default()).await).await;
+async fn postgres_keeps_each_class_for_its_period() {
+    keeps_each_class_for_its_period(postgres(&HistoryConfig::default()).await).await;
 }
 
 #[tokio::test]
-async fn sqlite_keeps_each_class_for_its_time() {
-    keeps_each_class_for_its_time(sqlite(&HistoryConfig::default()).await).await;
+async fn sqlite_keeps_each_class_for_its_period() {
+    keeps_each_class_for_its_period(sqlite(&HistoryConfig::default()).await).await;
 }
 
-async fn keeps_each_class_for_its_time(private: Private) {
+async fn keeps_each_class_for_its_period(private: Private) {
     let history = Arc::clone(&private.history);
     let table = history.table_epoch().await.unwrap();
     let types = ["task.created", "node.metrics.update", "usage.llm", "audit.action.x"];
-    // one an hour, the newest just now, in the table log and in another one
+    // one event per hour up to now, in the table log and in another one
     let aged = |epoch, seq: u64| {
         let mut entry = LogEntry { cursor: Cursor { epoch, seq }, ..entry(seq) };
         entry.logged_at = Utc::now() - TimeDelta::hours(400 - seq.cast_signed());
@@ -131,64 +131,64 @@ async fn keeps_each_class_for_its_time(private: Private) {
     let journal = living_map::journal::Journal::default();
     let task = tokio::spawn(retention::run(Arc::clone(&history), config, journal, shutdown.clone()));
     for epoch in [table, EPOCH] {
-        until("what is too old for its class to go", || async {
+        until("expired events to be deleted", || async {
             let left = history.read_log(epoch, 0, 1_000).await.unwrap();
             let left: Vec<u64> = left.iter().map(|entry| entry.cursor.seq).collect();
-            assert!(expected.iter().all(|seq| left.contains(seq)), "one that should stay is gone: {left:?}");
+            assert!(expected.iter().all(|seq| left.contains(seq)), "an event was deleted too early: {left:?}");
             (left == expected).then_some(())
         })
         .await;
-        // 374 went last: the two behind it are of classes that stay longer
-        assert_eq!(history.held(epoch).await.unwrap(), Some(Held { first: 375, last: 400 }));
+        // 374 was the last deleted one: the two behind it have longer periods
+        assert_eq!(history.log_range(epoch).await.unwrap(), Some(LogRange { first: 375, last: 400 }));
     }
     shutdown.cancel();
     task.await.unwrap();
 }
 
 #[tokio::test]
-async fn postgres_knows_from_where_on_nothing_is_missing() {
+async fn postgres_knows_the_range_without_gaps() {
     let private = postgres(&HistoryConfig::default()).await;
     let connection = sqlx::postgres::PgPool::connect(&private.url).await.unwrap();
-    knows_from_where_on_nothing_is_missing(&*private.history, async |sql| {
+    knows_the_range_without_gaps(&*private.history, async |sql| {
         sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&connection).await.unwrap();
     })
     .await;
 }
 
 #[tokio::test]
-async fn sqlite_knows_from_where_on_nothing_is_missing() {
+async fn sqlite_knows_the_range_without_gaps() {
     let private = sqlite(&HistoryConfig::default()).await;
     let connection = sqlx::sqlite::SqlitePool::connect(&private.url).await.unwrap();
-    knows_from_where_on_nothing_is_missing(&*private.history, async |sql| {
+    knows_the_range_without_gaps(&*private.history, async |sql| {
         sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&connection).await.unwrap();
     })
     .await;
 }
 
-/// Whoever deletes, retention or a hand.
-async fn knows_from_where_on_nothing_is_missing(history: &dyn History, by_hand: impl AsyncFn(String)) {
+/// With deletion by retention and by hand.
+async fn knows_the_range_without_gaps(history: &dyn History, by_hand: impl AsyncFn(String)) {
     history.write(&(1..=50).map(entry).collect::<Vec<_>>()).await.unwrap();
-    let held = async || history.held(EPOCH).await.unwrap();
-    assert_eq!(held().await, Some(Held { first: 1, last: 50 }));
-    let sweep = |after, limit, goes| Sweep { epoch: EPOCH, after, before: at(31), limit, goes };
+    let log_range = async || history.log_range(EPOCH).await.unwrap();
+    assert_eq!(log_range().await, Some(LogRange { first: 1, last: 50 }));
+    let purge = |after, limit, expired| Purge { epoch: EPOCH, after, before: at(31), limit, expired };
     let all: &(dyn Fn(&str) -> bool + Send + Sync) = &|_| true;
     let none: &(dyn Fn(&str) -> bool + Send + Sync) = &|_| false;
-    assert_eq!(history.sweep(&sweep(0, 10, none)).await.unwrap(), Swept { last: Some(10), deleted: 0 });
-    assert_eq!(held().await, Some(Held { first: 1, last: 50 }));
-    assert_eq!(history.sweep(&sweep(10, 5, all)).await.unwrap(), Swept { last: Some(15), deleted: 5 });
-    assert_eq!(held().await, Some(Held { first: 16, last: 50 }));
-    // those that the log took before are 29 and older
-    assert_eq!(history.sweep(&sweep(25, 100, all)).await.unwrap(), Swept { last: Some(29), deleted: 4 });
-    assert_eq!(history.sweep(&sweep(29, 100, all)).await.unwrap(), Swept::default());
-    assert_eq!(held().await, Some(Held { first: 30, last: 50 }));
-    // late ones from before change nothing
+    assert_eq!(history.purge(&purge(0, 10, none)).await.unwrap(), Purged { last: Some(10), deleted: 0 });
+    assert_eq!(log_range().await, Some(LogRange { first: 1, last: 50 }));
+    assert_eq!(history.purge(&purge(10, 5, all)).await.unwrap(), Purged { last: Some(15), deleted: 5 });
+    assert_eq!(log_range().await, Some(LogRange { first: 16, last: 50 }));
+    // the log took 29 and earlier ones before that time
+    assert_eq!(history.purge(&purge(25, 100, all)).await.unwrap(), Purged { last: Some(29), deleted: 4 });
+    assert_eq!(history.purge(&purge(29, 100, all)).await.unwrap(), Purged::default());
+    assert_eq!(log_range().await, Some(LogRange { first: 30, last: 50 }));
+    // events inserted late before the range change nothing
     history.write(&(26..=27).map(entry).collect::<Vec<_>>()).await.unwrap();
-    assert_eq!(history.sweep(&sweep(0, 100, all)).await.unwrap().deleted, 10 + 10 + 2);
-    assert_eq!(held().await, Some(Held { first: 30, last: 50 }));
+    assert_eq!(history.purge(&purge(0, 100, all)).await.unwrap().deleted, 10 + 10 + 2);
+    assert_eq!(log_range().await, Some(LogRange { first: 30, last: 50 }));
     by_hand("DELETE FROM living_map_history WHERE seq IN (35, 40)".into()).await;
-    assert_eq!(held().await, Some(Held { first: 41, last: 50 }));
+    assert_eq!(log_range().await, Some(LogRange { first: 41, last: 50 }));
     by_hand("DELETE FROM living_map_history WHERE seq = 50".into()).await;
-    assert_eq!(held().await, Some(Held { first: 51, last: 49 }), "the newest is missing too");
+    assert_eq!(log_range().await, Some(LogRange { first: 51, last: 49 }), "the newest is missing too");
     by_hand("DELETE FROM living_map_history".into()).await;
-    assert_eq!(held().await, None);
+    assert_eq!(log_range().await, None);
 }

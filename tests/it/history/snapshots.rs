@@ -1,11 +1,11 @@
-//! Saved snapshots, in both databases.
+//! Snapshot store, in both databases.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use living_map::history::snapshots::{NewSnapshot, SavedState, Thinning};
+use living_map::history::snapshots::{NewSnapshot, SavedState, SnapshotRetention};
 use living_map::history::{self, HistoryConfig, PagePosition, Snapshots};
 use living_map::model::{Cursor, Epoch};
 use uuid::Uuid;
@@ -13,10 +13,10 @@ use uuid::Uuid;
 use super::{EPOCH, Private, at, postgres, sqlite};
 
 on_both!(
-    a_snapshot_comes_back_as_it_was_saved,
+    a_snapshot_is_read_back_unchanged,
     pages_go_from_the_newest_to_the_oldest_without_a_gap,
     a_state_is_found_by_log_version_and_position,
-    thinning_takes_what_is_superfluous_and_nothing_else,
+    only_expired_snapshots_are_deleted,
 );
 
 async fn snapshots(private: &Private) -> Arc<dyn Snapshots> {
@@ -36,7 +36,7 @@ fn snapshot(seq: u64) -> NewSnapshot {
     }
 }
 
-async fn a_snapshot_comes_back_as_it_was_saved(private: Private) {
+async fn a_snapshot_is_read_back_unchanged(private: Private) {
     let snapshots = snapshots(&private).await;
     let saved = snapshot(7);
     assert!(snapshots.save(&saved).await.unwrap());
@@ -74,7 +74,7 @@ async fn a_state_is_found_by_log_version_and_position(private: Private) {
     for seq in [3, 9] {
         snapshots.save(&snapshot(seq)).await.unwrap();
     }
-    // another build's at the same position, and another log's
+    // another state version at the same position, and another log
     snapshots.save(&NewSnapshot { state_version: 2, ..snapshot(3) }).await.unwrap();
     let other = Cursor { epoch: Epoch(1), seq: 5 };
     snapshots.save(&NewSnapshot { cursor: other, ..snapshot(5) }).await.unwrap();
@@ -95,16 +95,16 @@ async fn a_state_is_found_by_log_version_and_position(private: Private) {
     assert_eq!((oldest(0).await, oldest(4).await, oldest(10).await), (Some(3), Some(9), None));
 }
 
-async fn thinning_takes_what_is_superfluous_and_nothing_else(private: Private) {
+async fn only_expired_snapshots_are_deleted(private: Private) {
     let snapshots = snapshots(&private).await;
     for seq in 1..=6 {
         let hours = i64::try_from(seq).unwrap() * 20 * 60_000;
         snapshots.save(&NewSnapshot { logged_at: at(hours), ..snapshot(seq) }).await.unwrap();
     }
-    let thinning = Thinning { last: 2, hourly: TimeDelta::days(1), daily: TimeDelta::days(2), events: 100 };
-    assert_eq!(thinning.apply(&*snapshots, at(2 * 3_600_000)).await.unwrap(), 2);
+    let retention = SnapshotRetention { last: 2, hourly: TimeDelta::days(1), daily: TimeDelta::days(2), events: 100 };
+    assert_eq!(retention.apply(&*snapshots, at(2 * 3_600_000)).await.unwrap(), 2);
     let kept: BTreeSet<u64> =
         snapshots.list(None, 10).await.unwrap().items.iter().map(|item| item.cursor.unwrap().seq).collect();
-    // the two last, which are of the third and the second hour, the newest of the first, and the oldest of the log
+    // the last two, in the third and the second hour, the newest of the first hour, and the oldest of the log
     assert_eq!(kept, BTreeSet::from([1, 2, 5, 6]));
 }

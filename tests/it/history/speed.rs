@@ -1,4 +1,4 @@
-//! How fast events get into `PostgreSQL`, against its own `COPY` into the same table with the same indexes.
+//! Insert rate of `PostgreSQL`, compared with its own `COPY` into the same table with the same indexes.
 //!
 //! `cargo test --release --test it speed -- --ignored --nocapture`
 
@@ -34,7 +34,7 @@ fn events(first: u64) -> Vec<LogEntry> {
 
 async fn write(history: &Arc<dyn History>, entries: &[LogEntry]) -> Duration {
     let started = Instant::now();
-    // as the history writer does: the next batch is prepared while one is written
+    // like the history writer, which prepares the next batch while one is written
     let (even, odd): (Vec<_>, Vec<_>) = entries.chunks(BATCH).enumerate().partition(|(index, _)| index % 2 == 0);
     let write_all = async |batches: Vec<(usize, &[LogEntry])>| {
         for (_, batch) in batches {

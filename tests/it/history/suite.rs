@@ -1,9 +1,9 @@
-//! What both databases do.
+//! Behaviour of both databases.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use living_map::history::{Held, HistoryConfig, HistoryQuery, OpenError, Total, Written};
+use living_map::history::{HistoryConfig, HistoryQuery, InsertCounts, LogRange, OpenError, Total};
 use living_map::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 use serde_json::json;
 use uuid::Uuid;
@@ -29,20 +29,20 @@ macro_rules! on_both {
 }
 
 on_both!(
-    what_is_written_comes_back_as_it_was,
-    a_batch_written_twice_is_there_once,
-    writers_at_the_same_time_write_each_event_once,
+    events_are_read_back_unchanged,
+    a_batch_written_twice_is_stored_once,
+    concurrent_writers_write_each_event_once,
     a_large_batch_is_written_whole,
-    two_events_at_one_position_are_refused_and_nothing_of_the_batch_stays,
-    known_events_are_told_with_their_position,
+    two_events_at_one_position_reject_the_whole_batch,
+    stored_events_are_found_with_their_positions,
     the_log_is_read_in_order_of_positions,
     pages_go_from_the_newest_to_the_oldest,
-    totals_are_exact_up_to_the_cap_and_remembered,
-    the_table_log_has_one_identity_and_one_writer,
-    opening_again_finds_everything,
+    totals_are_exact_up_to_the_cap_and_cached,
+    the_table_log_has_one_epoch_and_one_writer,
+    a_reopened_database_has_everything,
 );
 
-/// Totals are never stale, and batches are more than one statement.
+/// Totals are not cached, and batches take more than one statement.
 fn config() -> HistoryConfig {
     HistoryConfig {
         count_ttl: std::time::Duration::ZERO,
@@ -53,15 +53,15 @@ fn config() -> HistoryConfig {
     }
 }
 
-fn written(inserted: u64, duplicates: u64) -> Written {
-    Written { inserted, duplicates }
+fn written(inserted: u64, duplicates: u64) -> InsertCounts {
+    InsertCounts { inserted, duplicates }
 }
 
 fn seqs(entries: &[LogEntry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.cursor.seq).collect()
 }
 
-async fn what_is_written_comes_back_as_it_was(private: Private) {
+async fn events_are_read_back_unchanged(private: Private) {
     let history = private.history;
     let bare = LogEntry {
         event: Event {
@@ -85,14 +85,14 @@ async fn what_is_written_comes_back_as_it_was(private: Private) {
     assert_eq!(history.write(&entries).await.unwrap(), written(2, 0));
     assert_eq!(history.read_log(EPOCH, 0, 10).await.unwrap(), entries);
     let page = history.query(&HistoryQuery { limit: 10, ..HistoryQuery::default() }).await.unwrap();
-    for (record, entry) in page.records.iter().rev().zip(&entries) {
+    for (row, entry) in page.rows.iter().rev().zip(&entries) {
         let shown = Event { trace_id: None, idempotency_key: None, envelope: None, ..entry.event.clone() };
-        assert_eq!((event(record), record.cursor), (shown, Some(entry.cursor)));
-        assert_eq!(record.entity_type.as_deref(), entry.event.entity_type.map(EntityType::as_str));
+        assert_eq!((event(row), row.cursor), (shown, Some(entry.cursor)));
+        assert_eq!(row.entity_type.as_deref(), entry.event.entity_type.map(EntityType::as_str));
     }
 }
 
-async fn a_batch_written_twice_is_there_once(private: Private) {
+async fn a_batch_written_twice_is_stored_once(private: Private) {
     let history = private.history;
     assert_eq!(history.write(&[]).await.unwrap(), written(0, 0));
     let batch: Vec<LogEntry> = (1..=150).map(entry).collect();
@@ -108,7 +108,7 @@ async fn a_batch_written_twice_is_there_once(private: Private) {
     assert_eq!(seqs(&entries[150..]), [501]);
 }
 
-async fn writers_at_the_same_time_write_each_event_once(private: Private) {
+async fn concurrent_writers_write_each_event_once(private: Private) {
     let history = private.history;
     let batch: Vec<LogEntry> = (1..=300).map(entry).collect();
     let writers = (0..4).map(|_| history.write(&batch));
@@ -117,7 +117,7 @@ async fn writers_at_the_same_time_write_each_event_once(private: Private) {
     for result in results {
         match result {
             Ok(written) => inserted += written.inserted,
-            // two replicas wrote the same and one gave way: it writes again
+            // of two replicas that wrote the same events one was rolled back: it retries
             Err(error) => {
                 assert!(matches!(error, living_map::history::HistoryError::Unavailable(_)), "{error}");
                 inserted += history.write(&batch).await.unwrap().inserted;
@@ -133,11 +133,11 @@ async fn a_large_batch_is_written_whole(private: Private) {
     let mut batch: Vec<LogEntry> = (1..=5_000).map(entry).collect();
     batch[7].event.payload = json!("x".repeat(300_000));
     assert_eq!(history.write(&batch).await.unwrap(), written(5_000, 0));
-    assert_eq!(history.held(EPOCH).await.unwrap(), Some(Held { first: 1, last: 5_000 }));
+    assert_eq!(history.log_range(EPOCH).await.unwrap(), Some(LogRange { first: 1, last: 5_000 }));
     assert_eq!(history.read_log(EPOCH, 7, 1).await.unwrap(), batch[7..8]);
 }
 
-async fn two_events_at_one_position_are_refused_and_nothing_of_the_batch_stays(private: Private) {
+async fn two_events_at_one_position_reject_the_whole_batch(private: Private) {
     let history = private.history;
     history.write(&[entry(150)]).await.unwrap();
     let batch: Vec<LogEntry> = (1..=200).map(entry).collect();
@@ -146,24 +146,24 @@ async fn two_events_at_one_position_are_refused_and_nothing_of_the_batch_stays(p
     assert_eq!(seqs(&history.read_log(EPOCH, 0, 10).await.unwrap()), [150]);
 }
 
-async fn known_events_are_told_with_their_position(private: Private) {
+async fn stored_events_are_found_with_their_positions(private: Private) {
     let history = private.history;
     let batch: Vec<LogEntry> = (1..=10).map(entry).collect();
     history.write(&batch).await.unwrap();
     let mut ids: Vec<Uuid> = batch[..3].iter().map(|entry| entry.event.id).collect();
     ids.extend((0..2_000).map(|_| Uuid::new_v4()));
     let expected: HashMap<_, _> = batch[..3].iter().map(|entry| (entry.event.id, Some(entry.cursor))).collect();
-    assert_eq!(history.known(&ids).await.unwrap(), expected);
-    assert_eq!(history.known(&[]).await.unwrap(), HashMap::new());
+    assert_eq!(history.positions(&ids).await.unwrap(), expected);
+    assert_eq!(history.positions(&[]).await.unwrap(), HashMap::new());
 }
 
 async fn the_log_is_read_in_order_of_positions(private: Private) {
     let history = private.history;
-    assert_eq!(history.held(EPOCH).await.unwrap(), None);
+    assert_eq!(history.log_range(EPOCH).await.unwrap(), None);
     let other = Epoch(1);
     let mut entries: Vec<LogEntry> = (1..=20).map(entry).collect();
     for (place, entry) in entries.iter_mut().enumerate() {
-        // producers' times say nothing about the order
+        // in the reverse order of the producers' times
         entry.event.timestamp = at(-1_000 * i64::try_from(place).unwrap());
     }
     let foreign = LogEntry { cursor: Cursor { epoch: other, seq: 4 }, ..entry(4) };
@@ -174,16 +174,16 @@ async fn the_log_is_read_in_order_of_positions(private: Private) {
     assert_eq!(seqs(&history.read_log(EPOCH, 3, 4).await.unwrap()), [4, 5, 6, 7]);
     assert_eq!(history.read_log(EPOCH, 20, 10).await.unwrap(), []);
     assert_eq!(history.read_log(EPOCH, u64::MAX, 10).await.unwrap(), []);
-    assert_eq!(history.held(EPOCH).await.unwrap(), Some(Held { first: 1, last: 20 }));
+    assert_eq!(history.log_range(EPOCH).await.unwrap(), Some(LogRange { first: 1, last: 20 }));
     assert_eq!(history.read_log(other, 0, 10).await.unwrap(), [foreign]);
-    assert_eq!(history.held(Epoch(2)).await.unwrap(), None);
+    assert_eq!(history.log_range(Epoch(2)).await.unwrap(), None);
 }
 
 async fn pages_go_from_the_newest_to_the_oldest(private: Private) {
     let history = private.history;
     let mut entries: Vec<LogEntry> = (1..=100).map(entry).collect();
     for entry in &mut entries {
-        // ten at the same time: then by id
+        // ten at the same time, ordered by id
         entry.event.timestamp = at(i64::try_from(entry.cursor.seq / 10).unwrap());
     }
     history.write(&entries).await.unwrap();
@@ -195,13 +195,13 @@ async fn pages_go_from_the_newest_to_the_oldest(private: Private) {
     }
     let old_client = HistoryQuery { offset: 90, limit: 20, ..HistoryQuery::default() };
     let page = history.query(&old_client).await.unwrap();
-    assert_eq!(page.records.iter().map(event).collect::<Vec<_>>(), expected[90..]);
+    assert_eq!(page.rows.iter().map(event).collect::<Vec<_>>(), expected[90..]);
     assert!(!page.has_more);
     let behind = history.query(&HistoryQuery { offset: u64::MAX, ..old_client }).await.unwrap();
-    assert!(behind.records.is_empty() && !behind.has_more);
+    assert!(behind.rows.is_empty() && !behind.has_more);
 }
 
-async fn totals_are_exact_up_to_the_cap_and_remembered(private: Private) {
+async fn totals_are_exact_up_to_the_cap_and_cached(private: Private) {
     let history = private.history;
     let all = HistoryQuery { limit: 1, ..HistoryQuery::default() };
     let some = HistoryQuery { since: Some(at(81)), ..all.clone() };
@@ -212,13 +212,13 @@ async fn totals_are_exact_up_to_the_cap_and_remembered(private: Private) {
     let total = history.query(&all).await.unwrap().total;
     assert!(!total.exact && total.rows > 50, "{total:?}");
     assert_eq!(history.query(&some).await.unwrap().total, Total { rows: 20, exact: true });
-    let remembering = open(&private.url, &HistoryConfig::default()).await;
-    let before = remembering.query(&some).await.unwrap().total;
+    let caching = open(&private.url, &HistoryConfig::default()).await;
+    let before = caching.query(&some).await.unwrap().total;
     history.write(&[entry(101)]).await.unwrap();
-    assert_eq!(remembering.query(&some).await.unwrap().total, before);
+    assert_eq!(caching.query(&some).await.unwrap().total, before);
 }
 
-async fn the_table_log_has_one_identity_and_one_writer(private: Private) {
+async fn the_table_log_has_one_epoch_and_one_writer(private: Private) {
     let history = private.history;
     let other = open(&private.url, &config()).await;
     let epoch = history.table_epoch().await.unwrap();
@@ -227,7 +227,7 @@ async fn the_table_log_has_one_identity_and_one_writer(private: Private) {
     assert_ne!(epoch, Epoch(0));
     assert!(history.lock_table_log().await.unwrap());
     assert!(!other.lock_table_log().await.unwrap());
-    assert!(history.lock_table_log().await.unwrap(), "whoever has it keeps it");
+    assert!(history.lock_table_log().await.unwrap(), "the holder keeps it");
     history.close().await;
     crate::support::wait::until("the lock to be free", || async {
         other.lock_table_log().await.unwrap().then_some(())
@@ -235,7 +235,7 @@ async fn the_table_log_has_one_identity_and_one_writer(private: Private) {
     .await;
 }
 
-async fn opening_again_finds_everything(private: Private) {
+async fn a_reopened_database_has_everything(private: Private) {
     let entries: Vec<LogEntry> = (1..=3).map(entry).collect();
     private.history.write(&entries).await.unwrap();
     private.history.ping().await.unwrap();
@@ -248,7 +248,7 @@ async fn opening_again_finds_everything(private: Private) {
 }
 
 #[tokio::test]
-async fn a_url_of_no_known_database_is_refused_without_repeating_it() {
+async fn an_invalid_url_is_rejected_without_repeating_it() {
     for url in [
         "",
         "mysql://u:secret@h/d",
@@ -265,7 +265,7 @@ async fn a_url_of_no_known_database_is_refused_without_repeating_it() {
 }
 
 #[tokio::test]
-async fn the_sqlite_file_is_for_its_owner_alone() {
+async fn the_sqlite_file_is_private_to_its_owner() {
     use std::os::unix::fs::PermissionsExt;
     let private = sqlite(&config()).await;
     private.history.write(&[entry(1)]).await.unwrap();
@@ -276,7 +276,7 @@ async fn the_sqlite_file_is_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_reported_soon_and_clearly() {
+async fn a_missing_database_is_reported_soon_and_clearly() {
     let missing = format!("{}_missing", database().await.replace("?sslmode=disable", ""));
     for (url, reason) in [
         (missing.as_str(), "does not exist"),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
 use living_map::history::lessons::{
-    CauseFilter, Change, ChangeRequest, Changed, Decision, Learned, LessonPosition, LessonQuery, Used, Words, chain,
+    CauseFilter, Change, ChangeOutcome, ChangeRequest, Decision, LessonPosition, LessonQuery, OutcomeReport,
+    SearchWords, UpsertCounts, version_chain,
 };
 use living_map::history::{self, HistoryConfig, Lessons};
 use living_map::model::{Cursor, Epoch, Lesson, LessonStatus, NewLesson, Severity};
@@ -55,9 +56,9 @@ fn revise(text: &str, version: u32) -> ChangeRequest {
     request(Change::Revise { text: text.into(), title: None }, version)
 }
 
-fn done(changed: Changed) -> Lesson {
+fn done(changed: ChangeOutcome) -> Lesson {
     match changed {
-        Changed::Done(lesson) => lesson,
+        ChangeOutcome::Applied(lesson) => lesson,
         other => panic!("{other:?}"),
     }
 }
@@ -66,9 +67,9 @@ async fn a_lesson_learned_again_is_counted_not_duplicated(private: Private) {
     let lessons = open(&private).await;
     let both = [new(1, Some("agent:a"), "one"), new(2, None, "two")];
     let position = Cursor { epoch: Epoch(u64::MAX - 5), seq: 7 };
-    let first = lessons.learn(&both, Some(("learner", position))).await.unwrap();
-    assert_eq!(first, Learned { new: 2, replayed: 0 });
-    assert_eq!(lessons.learn(&both, None).await.unwrap(), Learned { new: 0, replayed: 2 });
+    let first = lessons.upsert(&both, Some(("learner", position))).await.unwrap();
+    assert_eq!(first, UpsertCounts { new: 2, replayed: 0 });
+    assert_eq!(lessons.upsert(&both, None).await.unwrap(), UpsertCounts { new: 0, replayed: 2 });
     assert_eq!(lessons.position("learner").await.unwrap(), Some(position));
     assert_eq!(lessons.position("other").await.unwrap(), None);
     let [lesson] = &lessons.versions("error_burst-1").await.unwrap()[..] else { panic!("one version") };
@@ -80,39 +81,42 @@ async fn a_lesson_learned_again_is_counted_not_duplicated(private: Private) {
 
 async fn a_lesson_is_revised_once_for_each_version(private: Private) {
     let lessons = open(&private).await;
-    lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
+    lessons.upsert(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
     let key = "error_burst-1";
     let second = done(lessons.change(key, &revise("better", 1)).await.unwrap());
     assert_eq!((second.version, &*second.text, second.status), (2, "better", LessonStatus::Active));
     assert_eq!(done(lessons.change(key, &revise("better", 1)).await.unwrap()), second, "sent again");
-    assert_eq!(lessons.change(key, &revise("other", 1)).await.unwrap(), Changed::Stale(second.clone()));
+    assert_eq!(lessons.change(key, &revise("other", 1)).await.unwrap(), ChangeOutcome::Stale(second.clone()));
     let third = done(lessons.change(&second.lesson_key, &revise("best", 2)).await.unwrap());
-    assert_eq!(lessons.change("nothing", &revise("x", 1)).await.unwrap(), Changed::Unknown);
+    assert_eq!(lessons.change("nothing", &revise("x", 1)).await.unwrap(), ChangeOutcome::NotFound);
 
-    let chain = chain(lessons.versions(&second.lesson_key).await.unwrap());
+    let chain = version_chain(lessons.versions(&second.lesson_key).await.unwrap());
     assert_eq!(chain.iter().map(|lesson| &*lesson.text).collect::<Vec<_>>(), ["one", "better", "best"]);
     let links: Vec<_> = chain.iter().map(|lesson| lesson.superseded_by.clone()).collect();
     assert_eq!(links, [Some(second.lesson_key.clone()), Some(third.lesson_key.clone()), None]);
     assert!(chain[..2].iter().all(|old| old.status == LessonStatus::Superseded && old.superseded_at == Some(at(99))));
-    assert_eq!(lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap().replayed, 1);
+    assert_eq!(lessons.upsert(&[new(1, Some("agent:a"), "one")], None).await.unwrap().replayed, 1);
     assert_eq!(lessons.versions(key).await.unwrap().len(), 3, "the old text is not restored");
 }
 
 async fn a_lesson_is_reviewed_once_and_stays_retired(private: Private) {
     let lessons = open(&private).await;
-    lessons.learn(&[new(1, None, "one"), new(2, None, "two")], None).await.unwrap();
+    lessons.upsert(&[new(1, None, "one"), new(2, None, "two")], None).await.unwrap();
     let review = |decision| request(Change::Review(decision), 1);
     assert_eq!(lessons.unreviewed(at(2), 10).await.unwrap().len(), 1);
     for _ in 0..2 {
         let lesson = done(lessons.change("error_burst-1", &review(Decision::Confirm)).await.unwrap());
         assert_eq!((lesson.status, lesson.reason.as_deref()), (LessonStatus::Active, Some("because")));
     }
-    assert!(matches!(lessons.change("error_burst-1", &review(Decision::Reject)).await.unwrap(), Changed::Stale(_)));
+    assert!(matches!(
+        lessons.change("error_burst-1", &review(Decision::Reject)).await.unwrap(),
+        ChangeOutcome::Stale(_)
+    ));
     for _ in 0..2 {
         let lesson = done(lessons.change("error_burst-1", &request(Change::Retire, 1)).await.unwrap());
         assert_eq!(lesson.status, LessonStatus::Retired);
     }
-    assert!(matches!(lessons.change("error_burst-1", &revise("x", 1)).await.unwrap(), Changed::Stale(_)));
+    assert!(matches!(lessons.change("error_burst-1", &revise("x", 1)).await.unwrap(), ChangeOutcome::Stale(_)));
     let rejected = done(lessons.change("error_burst-2", &review(Decision::Reject)).await.unwrap());
     assert!(lessons.was_rejected(&rejected, at(0)).await.unwrap());
     assert!(!lessons.was_rejected(&rejected, at(100)).await.unwrap(), "long ago");
@@ -125,8 +129,8 @@ async fn a_lesson_is_reviewed_once_and_stays_retired(private: Private) {
 
 async fn useless_lessons_are_proposed_for_retirement(private: Private) {
     let lessons = open(&private).await;
-    lessons.learn(&[new(1, None, "one")], None).await.unwrap();
-    let used = |helped, id: &str| Used {
+    lessons.upsert(&[new(1, None, "one")], None).await.unwrap();
+    let used = |helped, id: &str| OutcomeReport {
         lesson_key: "error_burst-1".into(),
         helped,
         outcome_id: Some(id.into()),
@@ -134,14 +138,14 @@ async fn useless_lessons_are_proposed_for_retirement(private: Private) {
         at: at(5),
     };
     for id in ["a", "b", "c", "d", "a"] {
-        lessons.used(&used(false, id)).await.unwrap().unwrap();
+        lessons.record_outcome(&used(false, id)).await.unwrap().unwrap();
     }
-    let lesson = lessons.used(&used(false, "e")).await.unwrap().unwrap();
+    let lesson = lessons.record_outcome(&used(false, "e")).await.unwrap().unwrap();
     assert_eq!((lesson.not_helped, lesson.helped, lesson.retirement_proposed), (5, 0, true));
-    let lesson = lessons.used(&used(true, "f")).await.unwrap().unwrap();
+    let lesson = lessons.record_outcome(&used(true, "f")).await.unwrap().unwrap();
     assert_eq!((lesson.not_helped, lesson.helped, lesson.retirement_proposed), (5, 1, false));
-    let unknown = Used { lesson_key: "nothing".into(), ..used(true, "g") };
-    assert_eq!(lessons.used(&unknown).await.unwrap(), None);
+    let unknown = OutcomeReport { lesson_key: "nothing".into(), ..used(true, "g") };
+    assert_eq!(lessons.record_outcome(&unknown).await.unwrap(), None);
 }
 
 async fn lists_are_filtered_ranked_and_paged(private: Private) {
@@ -149,7 +153,7 @@ async fn lists_are_filtered_ranked_and_paged(private: Private) {
     let texts = ["the payment was refused", "the payment payment was late: refused again", "nothing to see"];
     for number in 0..9 {
         let agent = [Some("agent:a"), Some("agent:b"), None][usize::try_from(number % 3).unwrap()];
-        lessons.learn(&[new(number, agent, texts[usize::try_from(number / 3).unwrap()])], None).await.unwrap();
+        lessons.upsert(&[new(number, agent, texts[usize::try_from(number / 3).unwrap()])], None).await.unwrap();
     }
     let keys = async |query: LessonQuery| {
         let (mut keys, mut after) = (Vec::new(), None);
@@ -176,9 +180,9 @@ async fn lists_are_filtered_ranked_and_paged(private: Private) {
     assert_eq!(keys(of_a.clone()).await, [6, 3, 0]);
     assert_eq!(keys(LessonQuery { with_shared: true, ..of_a }).await, [8, 6, 5, 3, 2, 0]);
     let words = |words| LessonQuery { words, ..LessonQuery::default() };
-    assert_eq!(keys(words(Words::all("Payment, LATE"))).await, [5, 4, 3]);
-    assert_eq!(keys(words(Words::all("pay refused"))).await.len(), 6, "a word matches as a prefix");
-    let any = keys(LessonQuery { unrelated: true, ..words(Words::any("late nonsense")) }).await;
+    assert_eq!(keys(words(SearchWords::all("Payment, LATE"))).await, [5, 4, 3]);
+    assert_eq!(keys(words(SearchWords::all("pay refused"))).await.len(), 6, "a word matches as a prefix");
+    let any = keys(LessonQuery { unrelated: true, ..words(SearchWords::any("late nonsense")) }).await;
     assert_eq!((&any[..3], any.len()), (&[5, 4, 3][..], 9), "the others follow");
     assert_eq!(keys(LessonQuery { rule: Some("drift".into()), ..LessonQuery::default() }).await, [] as [i64; 0]);
     let active = LessonQuery { statuses: vec![LessonStatus::Active], ..LessonQuery::default() };
@@ -193,12 +197,12 @@ async fn a_cause_counts_and_represents_its_effects_once(private: Private) {
         ..new(3, None, "many")
     };
     let later = NewLesson { cause: Some("error_burst-3".into()), ..new(4, Some("agent:c"), "four") };
-    lessons.learn(&[new(1, Some("agent:a"), "one"), new(5, None, "alone")], None).await.unwrap();
+    lessons.upsert(&[new(1, Some("agent:a"), "one"), new(5, None, "alone")], None).await.unwrap();
     done(lessons.change("error_burst-1", &revise("revised", 1)).await.unwrap());
-    lessons.learn(&[new(2, Some("agent:b"), "two"), cause.clone()], None).await.unwrap();
+    lessons.upsert(&[new(2, Some("agent:b"), "two"), cause.clone()], None).await.unwrap();
     // with a position, and all lessons a second time
-    lessons.learn(std::slice::from_ref(&later), None).await.unwrap();
-    lessons.learn(&[new(2, Some("agent:b"), "two"), cause, later], None).await.unwrap();
+    lessons.upsert(std::slice::from_ref(&later), None).await.unwrap();
+    lessons.upsert(&[new(2, Some("agent:b"), "two"), cause, later], None).await.unwrap();
 
     let keys = async |cause| {
         let open = vec![LessonStatus::Candidate, LessonStatus::Active];
@@ -222,28 +226,32 @@ async fn a_cause_counts_and_represents_its_effects_once(private: Private) {
 
 async fn concurrent_revisions_make_one_version(private: Private) {
     let lessons = open(&private).await;
-    lessons.learn(&[new(1, None, "one")], None).await.unwrap();
+    lessons.upsert(&[new(1, None, "one")], None).await.unwrap();
     let texts = ["a", "b", "c", "d"];
     let attempts = texts.map(|text| {
         let lessons = Arc::clone(&lessons);
         async move { lessons.change("error_burst-1", &revise(text, 1)).await.unwrap() }
     });
     let outcomes = futures::future::join_all(attempts).await;
-    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Changed::Done(_))).count(), 1, "{outcomes:?}");
+    assert_eq!(
+        outcomes.iter().filter(|outcome| matches!(outcome, ChangeOutcome::Applied(_))).count(),
+        1,
+        "{outcomes:?}"
+    );
     assert_eq!(lessons.versions("error_burst-1").await.unwrap().len(), 2);
 }
 
 async fn announcements_are_kept_until_published(private: Private) {
     let lessons = open(&private).await;
-    lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
+    lessons.upsert(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
     let second = done(lessons.change("error_burst-1", &revise("two", 1)).await.unwrap());
-    let untold = lessons.untold(10).await.unwrap();
+    let untold = lessons.unpublished(10).await.unwrap();
     let operations: Vec<&str> = untold.iter().map(|(_, announcement)| &*announcement.operation).collect();
     assert_eq!(operations, ["upsert", "revise"]);
     assert_eq!(untold[1].1.supersedes.as_deref(), Some("error_burst-1"));
     assert_eq!(untold[1].1.lesson, second);
-    lessons.told(&[untold[0].0]).await.unwrap();
-    assert_eq!(lessons.untold(10).await.unwrap(), untold[1..]);
+    lessons.mark_published(&[untold[0].0]).await.unwrap();
+    assert_eq!(lessons.unpublished(10).await.unwrap(), untold[1..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,10 +264,11 @@ async fn a_table_of_an_older_learner_is_migrated() {
         'Wait longer', '{}')";
     connection.execute(old).await.unwrap();
     let lessons = history::open(&url, &HistoryConfig::default()).await.unwrap().lessons;
-    let learned = lessons.learn(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
-    assert_eq!(learned, Learned { new: 1, replayed: 0 });
-    let page =
-        lessons.list(&LessonQuery { limit: 10, words: Words::all("retries wait"), ..LessonQuery::default() }).await;
+    let learned = lessons.upsert(&[new(1, Some("agent:a"), "one")], None).await.unwrap();
+    assert_eq!(learned, UpsertCounts { new: 1, replayed: 0 });
+    let page = lessons
+        .list(&LessonQuery { limit: 10, words: SearchWords::all("retries wait"), ..LessonQuery::default() })
+        .await;
     let [found] = &page.unwrap().items[..] else { panic!("the old one") };
     assert_eq!((&*found.lesson.lesson_key, &*found.lesson.title), ("old-1", "Too many retries"));
     assert!(Utc::now() - found.lesson.ts < TimeDelta::hours(1));

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use living_map::history::{
-    Aggregate, AggregateQuery, Held, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, Sweep, Swept,
-    Written,
+    Aggregate, AggregateQuery, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange,
+    Purge, Purged,
 };
 use living_map::log::{EventLog, LogError, TableLog, TableLogConfig};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
@@ -66,7 +66,7 @@ fn connection_lost() -> HistoryError {
 
 #[async_trait]
 impl History for FaultyHistory {
-    async fn write(&self, entries: &[LogEntry]) -> Result<Written, HistoryError> {
+    async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
         self.arrived.notify_one();
         let _passed = self.gate.acquire().await.expect("the gate is never closed");
         self.writes.lock().unwrap().push(entries.len());
@@ -84,8 +84,8 @@ impl History for FaultyHistory {
         let written = self.inner.write(entries).await?;
         if outcome == Outcome::FailsAfter { Err(connection_lost()) } else { Ok(written) }
     }
-    async fn known(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
-        self.inner.known(ids).await
+    async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
+        self.inner.positions(ids).await
     }
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryError> {
         self.inner.query(query).await
@@ -93,8 +93,8 @@ impl History for FaultyHistory {
     async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>, HistoryError> {
         self.inner.read_log(epoch, after, limit).await
     }
-    async fn held(&self, epoch: Epoch) -> Result<Option<Held>, HistoryError> {
-        self.inner.held(epoch).await
+    async fn log_range(&self, epoch: Epoch) -> Result<Option<LogRange>, HistoryError> {
+        self.inner.log_range(epoch).await
     }
     async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
         self.inner.table_epoch().await
@@ -102,17 +102,17 @@ impl History for FaultyHistory {
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
         self.inner.lock_table_log().await
     }
-    async fn table_log_copied(&self) -> Result<Option<String>, HistoryError> {
-        self.inner.table_log_copied().await
+    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
+        self.inner.table_log_copy().await
     }
-    async fn renew_table_log(&self) -> Result<Epoch, HistoryError> {
-        self.inner.renew_table_log().await
+    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
+        self.inner.change_table_epoch().await
     }
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, HistoryError> {
         self.inner.aggregate(query).await
     }
-    async fn sweep(&self, sweep: &Sweep<'_>) -> Result<Swept, HistoryError> {
-        self.inner.sweep(sweep).await
+    async fn purge(&self, purge: &Purge<'_>) -> Result<Purged, HistoryError> {
+        self.inner.purge(purge).await
     }
     async fn epochs(&self) -> Result<Vec<Epoch>, HistoryError> {
         self.inner.epochs().await

@@ -135,7 +135,7 @@ async fn no_event_is_lost_over_restarts_and_retention_on_table_log() {
             }) else {
                 continue;
             };
-            let held = database.history.held(expected.epoch()).await.expect("the database answers");
+            let held = database.history.log_range(expected.epoch()).await.expect("the database answers");
             let limit = held.map_or(0, |held| (saved + 1).saturating_sub(held.first));
             if limit > 0 {
                 let limit = u32::try_from(limit).expect("a few");
