@@ -13,7 +13,6 @@ use super::{HistoryConfig, HistoryError, OpenError, Result};
 
 mod dialect;
 mod table_log;
-mod write;
 
 /// The constraint that no two events have the same position.
 pub const POSITION_KEY: &str = "living_map_history_position_key";

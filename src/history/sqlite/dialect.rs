@@ -1,22 +1,25 @@
 //! The `SQLite` dialect.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteConnection, SqliteRow, SqliteTypeInfo, SqliteValueRef};
-use sqlx::{Connection, Decode, Encode, Executor, QueryBuilder, Row, Sqlite, Type};
+use sqlx::{AssertSqlSafe, Connection, Decode, Encode, Executor, QueryBuilder, Row, Sqlite, Type};
 
-use super::{SqliteEngine, SqliteStore, write};
+use super::{SqliteEngine, SqliteStore};
 use crate::history::lessons::LessonQuery;
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{BindsList, SqlQuery, Timestamp};
 use crate::history::sql::{Answer, Dialect};
+use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql};
 use crate::history::total::is_unfiltered;
 use crate::history::type_filter::TypeFilter;
 use crate::history::{AggregateQuery, HistoryQuery, InsertCounts, Result};
-use crate::model::LogEntry;
+use crate::model::{EntityType, LogEntry};
 
 /// Primary result codes that say: these values cannot be stored, now or later. Everything else (busy, locked, full, I/O,
 /// read-only, corrupt, a missing table) is about the database.
@@ -27,6 +30,21 @@ const DATA_CODES: &[i32] = &[
     19, // CONSTRAINT
     20, // MISMATCH
 ];
+
+/// Rows in one statement that inserts, largest first; the last is 1. The sizes are few, so that each statement is prepared
+/// once.
+const SIZES: [usize; 3] = [128, 16, 1];
+
+const COLUMNS: &str = r#"id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
+    idempotency_key, envelope, raw, epoch, seq, logged_at"#;
+
+/// The statements for [`SIZES`].
+static STATEMENTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    SIZES.map(|size| {
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; size].join(", ");
+        format!("INSERT INTO living_map_history ({COLUMNS}) VALUES {rows} ON CONFLICT (id) DO NOTHING")
+    })
+});
 
 /// The words of a version do not change.
 const INDEX_LESSON: &str = "
@@ -114,7 +132,7 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
     }
 
     async fn write(store: &SqliteStore, entries: &[LogEntry]) -> Result<InsertCounts> {
-        let inserting = async |transaction: &mut SqliteConnection| write::insert(transaction, entries).await;
+        let inserting = async |transaction: &mut SqliteConnection| insert(transaction, entries).await;
         let inserted = store.transaction(1, inserting).await?;
         if let (Some(mark), Some(last)) = (&*store.engine.high_water_mark(), entries.last()) {
             mark.record(last.cursor);
@@ -181,6 +199,37 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         };
         sql.push(" WHERE true");
     }
+}
+
+/// Inserts entries that are not there yet; the number of those.
+async fn insert(transaction: &mut SqliteConnection, entries: &[LogEntry]) -> sqlx::Result<u64> {
+    let (mut inserted, mut rest) = (0, entries);
+    for (size, statement) in SIZES.iter().zip(&*STATEMENTS) {
+        while let Some((entries, others)) = rest.split_at_checked(*size) {
+            let mut query = sqlx::query(AssertSqlSafe(statement.as_str()));
+            for row in entries.iter().map(InsertRow::new) {
+                let (entry, event) = (row.entry, &row.entry.event);
+                query = query
+                    .bind(event.id)
+                    .bind(event.timestamp.timestamp_micros())
+                    .bind(event.event_type.as_str())
+                    .bind(row.payload)
+                    .bind(event.source_service.as_deref())
+                    .bind(event.entity_id.as_deref())
+                    .bind(event.entity_type.map(EntityType::as_str))
+                    .bind(event.trace_id.as_deref())
+                    .bind(event.idempotency_key.as_deref())
+                    .bind(row.envelope)
+                    .bind(entry.raw.as_deref())
+                    .bind(epoch_to_sql(entry.cursor.epoch))
+                    .bind(seq_to_sql(entry.cursor.seq))
+                    .bind(entry.logged_at.timestamp_micros());
+            }
+            inserted += transaction.execute(query).await?.rows_affected();
+            rest = others;
+        }
+    }
+    Ok(inserted)
 }
 
 impl<T> BindsList<T> for Sqlite

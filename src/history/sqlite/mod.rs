@@ -15,7 +15,6 @@ use super::{HistoryConfig, HistoryError, OpenError};
 mod dialect;
 mod file;
 mod table_log;
-mod write;
 
 /// The name, in `SQLite`, of the constraint that no two events have the same position.
 pub const POSITION_KEY: &str = "living_map_history.epoch, living_map_history.seq";
