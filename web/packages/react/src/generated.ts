@@ -866,19 +866,19 @@ export interface OpenLessons {
   keys: string[];
 }
 
-/** One line of the log of operations. */
+/** An entry of the log of operations. */
 export interface Operation {
-  /** Who did it: `learner`, `operator`, `heuristic`, `agent`. */
+  /** `learner`, `operator`, `heuristic` or `agent`. */
   actor: string;
-  /** When. */
+  /** Time. */
   at: string;
-  /** The version it was done with. */
+  /** Key of the version. */
   lesson_key: string;
   /** `upsert`, `replay`, `revise`, `retire`, `confirm`, `reject`, `helped`, `not_helped`. */
   operation: string;
-  /** Why. */
+  /** Reason. */
   reason: string | null;
-  /** Its number. */
+  /** Number of the version. */
   version: number;
 }
 
