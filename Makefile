@@ -112,6 +112,11 @@ openapi: ## Write openapi/openapi.json and openapi/experience.schema.json from t
 	mv openapi/experience.schema.json.new openapi/experience.schema.json
 	node web/packages/react/scripts/generate.js
 
+.PHONY: configuration
+configuration: ## Write docs/configuration.md from the settings in the code
+	$(CARGO) run --quiet --locked -- config reference > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
+
 .PHONY: book
 book: ## Build the documentation as a book, target/book; installs mdBook where it is missing
 	scripts/book.sh

@@ -2,6 +2,7 @@
 
 mod access;
 mod alerts;
+mod check;
 mod configs;
 mod learning;
 mod log;
@@ -20,7 +21,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::{Alerting, AlertingHandles};
-use crate::config::{DemoSettings, Settings};
 use crate::dead_letters::{DeadLetterHandles, DeadLetterQueue, DeadLetterService};
 use crate::demo::{self, Demo, DemoConfig};
 use crate::history::Storage;
@@ -36,19 +36,16 @@ use crate::telemetry::Export;
 use crate::upstream_health::UpstreamHealth;
 use crate::webhooks::{WebhookHandles, Webhooks};
 
-use self::configs::{
-    alerting_config, ingest_config, learning_config, lease_config, log_config, serving_config, storage_config,
-    upstream_sync_config,
-};
+use self::configs::{lease_config, log_config};
 use self::process::{Process, serve_metrics, start_journal, start_metrics_upkeep};
-use self::settings::{
-    JOURNAL_FOLDER, archive, demo_config, dispatcher_config, office_config, retry_config, stream_config,
-};
+use self::settings::{JOURNAL_FOLDER, archive};
 use self::shutdown::Shutdown;
 
 pub use alerts::{check_rules, test_webhook};
+pub use check::check;
 pub use learning::learn;
 pub use log::new_epoch;
+pub use settings::{AlertSettings, DemoSettings, LogFormat, Settings, settings_reference};
 pub use streams::streams;
 pub use traces::telemetry;
 
@@ -60,7 +57,7 @@ const LEASE: &str = "leader";
 /// # Errors
 /// A setting is invalid, a service that it needs cannot be used, or a task had to be aborted at the stop.
 pub async fn serve(settings: Settings, traces: Option<Export>) -> anyhow::Result<()> {
-    run(settings, None, traces).await
+    Box::pin(run(settings, None, traces)).await
 }
 
 /// Runs the server on a simulated network until a stop signal.
@@ -68,73 +65,76 @@ pub async fn serve(settings: Settings, traces: Option<Export>) -> anyhow::Result
 /// # Errors
 /// See [`serve`].
 pub async fn demo(demo: DemoSettings, mut settings: Settings, traces: Option<Export>) -> anyhow::Result<()> {
-    let config = demo_config(&demo)?;
     let folder = tempfile::Builder::new().prefix("living-map-demo-").tempdir().context("no temporary folder")?;
     let file = demo.keep.unwrap_or_else(|| folder.path().join("living-map.db"));
-    settings.storage.database_url = format!("sqlite://{}", file.display());
-    settings.storage.nats_url = None;
-    settings.learner.learner_database_url = None;
-    if settings.alerts.alert_rules.is_none() {
+    settings.storage.url = format!("sqlite://{}", file.display());
+    settings.streams.nats_url = None;
+    settings.storage.learner_url = None;
+    if settings.alerts.rules.file.is_none() {
         let rules = folder.path().join("alerts.toml");
         std::fs::write(&rules, demo::ALERT_RULES).context("the demo's alert rules cannot be written")?;
-        settings.alerts.alert_rules = Some(rules);
+        settings.alerts.rules.file = Some(rules);
     }
-    let journal = &mut settings.journal.journal_url;
+    let journal = &mut settings.journal.url;
     journal.get_or_insert_with(|| folder.path().join(JOURNAL_FOLDER).display().to_string());
-    run(settings, Some(config), traces).await
+    Box::pin(run(settings, Some(demo.network), traces)).await
 }
 
 /// Builds the server from the lowest module to the highest, serves until a stop signal, and stops it.
 async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export>) -> anyhow::Result<()> {
-    settings.listen.check().map_err(anyhow::Error::msg)?;
-    settings.storage.check(settings.saving.snapshot_save_minutes).map_err(anyhow::Error::msg)?;
+    let settings = settings.resolved();
+    let problems = settings.problems();
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
     let mut tasks = Tasks::default();
     let Process { metrics, listener, address, stop } = Process::start(&settings, settings.listen.port, "PORT")?;
     serve_metrics(&settings, &metrics, &mut tasks)?;
     let journal = &start_journal(&settings, traces, &mut tasks)?;
-    let access = access::start(&settings, journal, &mut tasks)?;
+    let access = access::start(&settings.access, journal, &mut tasks)?;
 
-    let storage = &Storage::open(storage_config(&settings)).await?;
-    let queue = &DeadLetterQueue::new(retry_config(&settings), Arc::clone(&storage.dead_letters));
+    let storage = &Storage::open(settings.storage.clone()).await?;
+    let queue = &DeadLetterQueue::new(settings.retry.clone(), Arc::clone(&storage.dead_letters));
     let upstream_health = &UpstreamHealth::default();
     let lease = lease_config(&settings, LEASE);
     let leadership = &Leadership::start(lease, &storage.leases, upstream_health, &mut tasks);
     let handles = LogHandles { storage, dead_letters: queue, journal };
     let log = &OpenLog::start(log_config(&settings, Some(WriterConfig::default())), handles, &mut tasks).await?;
-    let learner = settings.learner.learner_enabled.then(|| {
+    let learner = settings.learner_process.enabled.then(|| {
         let handles = LearningHandles { storage, log, dead_letters: queue, journal, leadership };
-        Learning::start(learning_config(&settings), handles, &mut tasks).status
+        Learning::start(settings.learning.clone(), handles, &mut tasks).status
     });
     let handles = IngestHandles { storage, log, upstream_health, journal, leadership };
-    let ingest = &Ingest::start(ingest_config(&settings), handles, &mut tasks);
+    let ingest = &Ingest::start(settings.ingest.clone(), handles, &mut tasks);
     let live = &ingest.live;
 
     let simulated = match demo {
         Some(config) => Some(Demo::start(&config, Arc::clone(&log.log)).await.context("the simulated network")?),
         None => None,
     };
-    let endpoints = simulated.as_ref().map(|simulated| simulated.endpoints().clone());
+    let mut upstreams = settings.upstreams.clone();
+    if let Some(simulated) = &simulated {
+        upstreams.adapters.endpoints = simulated.endpoints().clone();
+    }
     let handles = UpstreamSyncHandles { log, live, upstream_health, journal, leadership };
-    let upstreams = &UpstreamSync::start(upstream_sync_config(&settings, endpoints)?, handles, &mut tasks)?;
+    let upstreams = &UpstreamSync::start(upstreams, handles, &mut tasks)?;
     let handles = AlertingHandles { log, live, upstream_health, dead_letters: queue, journal, leadership };
-    let alerting = &Alerting::start(alerting_config(&settings), handles, &mut tasks)?;
+    let alerting = &Alerting::start(settings.alerts.rules.clone(), handles, &mut tasks)?;
     let handles = WebhookHandles { alerting, storage, dead_letters: queue, log, live, journal, leadership };
-    let webhooks = Webhooks::start(dispatcher_config(&settings.alerts), handles, &mut tasks)?;
+    let webhooks = Webhooks::start(settings.alerts.webhooks.clone(), handles, &mut tasks)?;
     let mut processors = log.processors(storage);
     processors.push(Arc::new(ExperienceProcessor));
     processors.extend(webhooks.processor);
     let (publisher, alert) = (dead_letter_publisher(Arc::clone(&log.log)), alerting.dead_letter_alert(live));
     let archive = archive(&settings)?;
     let handles = DeadLetterHandles { queue, processors, publisher, alert, archive, journal, leadership };
-    let dead_letters = DeadLetterService::start(office_config(&settings), handles, &mut tasks);
+    let dead_letters = DeadLetterService::start(settings.dead_letters.clone(), handles, &mut tasks);
     start_metrics_upkeep(metrics.clone(), &mut tasks);
 
     let stop_streams = CancellationToken::new();
-    let streams = Streams::start(stream_config(&settings), &ingest.hub, &ingest.sources, stop_streams.clone());
+    let streams = Streams::start(settings.stream.clone(), &ingest.hub, &ingest.sources, stop_streams.clone());
     let (leadership, journal, clients) = (leadership.clone(), journal.clone(), streams.clone());
     let process = ProcessHandles { access, leadership, learner, journal, metrics };
     let handles = ServingHandles { storage, log, ingest, upstreams, alerting, dead_letters, streams, process };
-    let serving = Serving::new(serving_config(&settings), handles)?;
+    let serving = Serving::new(settings.serving.clone(), handles)?;
     print_address(address, simulated.is_some());
     let stopped_at = serve_until_stopped(serving, listener, stop, stop_streams).await;
     let clients_closed = async {
@@ -143,7 +143,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
             simulated.stop().await;
         }
     };
-    Shutdown::new(settings.cluster.stop, stopped_at).run(clients_closed, tasks, storage).await
+    Shutdown::new(settings.shutdown.timeout, stopped_at).run(clients_closed, tasks, storage).await
 }
 
 /// Serves until `stop`, and finishes the requests in progress; returns the time of the stop. `stop_streams` is cancelled

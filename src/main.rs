@@ -2,22 +2,19 @@
 
 mod tail;
 
-use std::error::Error;
 use std::io::IsTerminal;
-use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use living_map::access::{NewToken, Role};
-use living_map::app;
-use living_map::config::{DemoSettings, LogFormat, Settings};
+use living_map::app::{self, AlertSettings, DemoSettings, LogFormat, Settings};
+use living_map::config::{self, ConfigError, FileOption, Format, Layers};
 use living_map::telemetry;
+use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,26 +29,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Run the server. With nothing set it keeps everything in one SQLite file and needs no other server
-    Serve {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    /// Run the server. Without settings it keeps everything in one SQLite file and needs no other server
+    Serve(Configured<Settings>),
     /// Run the server on a simulated network: six upstream services and their event traffic
     Demo {
         #[command(flatten)]
         demo: DemoSettings,
         #[command(flatten)]
-        settings: Settings,
+        configured: Configured<Settings>,
     },
     /// Run the learner alone, beside servers with `LEARNER_ENABLED=false`
-    Learn {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    Learn(Configured<Settings>),
     /// Follow a server's stream in the terminal
     Tail(tail::Tail),
-    /// Compare our streams on the NATS server with what is declared
+    /// Validate and print settings
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Compare the declared streams with those on the NATS server
     Streams {
         #[command(subcommand)]
         action: Streams,
@@ -61,17 +57,17 @@ enum Action {
         #[command(subcommand)]
         action: Alerts,
     },
-    /// Act on the log itself, while no server uses it
+    /// Maintain the log while no server uses it
     Log {
         #[command(subcommand)]
         action: Log,
     },
-    /// Make an API token: prints the token, for its owner, and the line that the server is told
+    /// Create an API token: prints the token for its owner, and the line with its hash for the server
     Token {
-        /// Whose it is
+        /// Name of the owner
         #[arg(long)]
         name: String,
-        /// What its owner may do
+        /// Role of the owner
         #[arg(long, default_value = "viewer")]
         role: Role,
     },
@@ -83,51 +79,67 @@ enum Action {
     },
 }
 
-#[derive(Debug, Subcommand)]
+/// Settings, with the option that names their file.
+#[derive(Debug, Args)]
+struct Configured<T: Args> {
+    #[command(flatten)]
+    file: FileOption,
+    #[command(flatten)]
+    settings: T,
+}
+
+#[derive(Subcommand)]
+enum ConfigAction {
+    /// Validate all settings without starting the server; one line per problem, exit 1 if there is any
+    Check(Configured<Settings>),
+    /// Print each setting, its value and the layer that set it; secrets are masked
+    Show {
+        /// Form of the output
+        #[arg(long, default_value = "table")]
+        format: Format,
+        #[command(flatten)]
+        configured: Configured<Settings>,
+    },
+    /// Print the reference of all settings as Markdown
+    Reference,
+}
+
+#[derive(Subcommand)]
 enum Streams {
-    /// Say what differs; exit 1 if anything does. Changes nothing
-    Check {
-        #[command(flatten)]
-        settings: Settings,
-    },
-    /// Create what is missing and add missing subjects. Never deletes or narrows a stream
-    Apply {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    /// Print the differences; exit 1 if there is any. Changes nothing
+    Check(Configured<Settings>),
+    /// Create missing streams and add missing subjects. Never deletes or narrows a stream
+    Apply(Configured<Settings>),
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Alerts {
-    /// Say all that is wrong with a file of alert rules; exit 1 if anything is. Changes nothing
+    /// Validate a file of alert rules; exit 1 if it has problems. Changes nothing
     Check {
-        /// The file
+        /// File of alert rules
         file: PathBuf,
         #[command(flatten)]
-        settings: living_map::config::Alerts,
+        configured: Configured<AlertSettings>,
     },
-    /// Send a signed message to a webhook of a file, to see that it comes
+    /// Send a signed test message to a webhook of a file
     Test {
-        /// Its name
+        /// Name of the webhook
         webhook: String,
-        /// The file
+        /// File of alert rules
         file: PathBuf,
         #[command(flatten)]
-        settings: living_map::config::Alerts,
+        configured: Configured<AlertSettings>,
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Log {
-    /// Make the log count as a new one, after it was restored from a backup: clients are given the map anew
-    NewEpoch {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    /// Give the log a new epoch after it was restored from a backup: clients get a new snapshot
+    NewEpoch(Configured<Settings>),
 }
 
-/// How long threads that are not done may go on after the end.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for blocked threads after the last task has ended.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match command() {
@@ -140,47 +152,43 @@ fn main() -> ExitCode {
 }
 
 fn command() -> anyhow::Result<()> {
-    let matches = without_empty_variables(Cli::command()).try_get_matches();
-    let cli =
-        matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| in_words(error).exit());
+    let layers = Layers::read(Cli::command(), std::env::args_os().collect());
+    if layers.path() == ["config", "check"] {
+        return check(&layers);
+    }
+    let (cli, matches) = match parse(&layers) {
+        Ok(parsed) => parsed,
+        Err(ConfigError::Arguments(error)) => error.exit(),
+        Err(error) => return Err(error.into()),
+    };
     match cli.command {
-        Action::Serve { settings } => {
+        Action::Serve(Configured { settings, .. }) => {
             let traces = start_logging(&settings)?;
             run(app::serve(settings, traces))
         }
-        Action::Demo { demo, settings } => {
+        Action::Demo { demo, configured: Configured { settings, .. } } => {
             let traces = start_logging(&settings)?;
             run(app::demo(demo, settings, traces))
         }
-        Action::Learn { settings } => {
+        Action::Learn(Configured { settings, .. }) => {
             let traces = start_logging(&settings)?;
             run(app::learn(settings, traces))
         }
         Action::Tail(tail) => run(tail::run(tail)),
-        Action::Streams { action: Streams::Check { settings } } => run(app::streams(settings, false)),
-        Action::Streams { action: Streams::Apply { settings } } => run(app::streams(settings, true)),
-        Action::Alerts { action: Alerts::Check { file, settings } } => {
-            match app::check_rules(&file, &settings)? {
-                (rules, 0) => println!("{rules} alert rules, all good"),
-                (rules, webhooks) => println!("{rules} alert rules and {webhooks} webhooks, all good"),
-            }
+        Action::Config { action: ConfigAction::Check(_) } => check(&layers),
+        Action::Config { action: ConfigAction::Show { format, .. } } => {
+            print!("{}", config::show(&layers.settings(&matches), format));
             Ok(())
         }
-        Action::Alerts { action: Alerts::Test { webhook, file, settings } } => {
-            run(async move { app::test_webhook(&file, &webhook, settings).await })?;
-            println!("the webhook took the message");
+        Action::Config { action: ConfigAction::Reference } => {
+            print!("{}", app::settings_reference());
             Ok(())
         }
-        Action::Log { action: Log::NewEpoch { settings } } => run(app::new_epoch(settings)),
-        Action::Token { name, role } => {
-            let made = NewToken::make(&name, role).map_err(|why| anyhow::anyhow!("--name: {why}"))?;
-            eprintln!(
-                "For its owner, shown this once:\n  {}\nFor AUTH_TOKENS or a line of AUTH_TOKENS_FILE:",
-                made.token
-            );
-            println!("{}", made.line);
-            Ok(())
-        }
+        Action::Streams { action: Streams::Check(configured) } => run(app::streams(configured.settings, false)),
+        Action::Streams { action: Streams::Apply(configured) } => run(app::streams(configured.settings, true)),
+        Action::Alerts { action } => alerts(action),
+        Action::Log { action: Log::NewEpoch(configured) } => run(app::new_epoch(configured.settings)),
+        Action::Token { name, role } => token(&name, role),
         Action::Openapi { experience: false } => {
             print!("{}", living_map::http::openapi_json());
             Ok(())
@@ -192,7 +200,57 @@ fn command() -> anyhow::Result<()> {
     }
 }
 
-/// The error with its causes, leaving out those that the text before them says already.
+fn parse(layers: &Layers) -> Result<(Cli, clap::ArgMatches), ConfigError> {
+    let matches = layers.parse()?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// Prints the problems of the settings, one per line.
+fn check(layers: &Layers) -> anyhow::Result<()> {
+    let mut problems = layers.problems();
+    if problems.is_empty() {
+        problems = match parse(layers) {
+            Ok((Cli { command: Action::Config { action: ConfigAction::Check(configured) } }, _)) => {
+                app::check(&configured.settings)
+            }
+            Ok(_) => Vec::new(),
+            Err(ConfigError::Arguments(error)) => error.exit(),
+            Err(ConfigError::Files(problems)) => problems,
+        };
+    }
+    for problem in &problems {
+        println!("{problem}");
+    }
+    anyhow::ensure!(problems.is_empty(), "the settings have {} problem(s)", problems.len());
+    println!("the settings are valid");
+    Ok(())
+}
+
+fn alerts(action: Alerts) -> anyhow::Result<()> {
+    match action {
+        Alerts::Check { file, configured } => {
+            match app::check_rules(&file, &configured.settings)? {
+                (rules, 0) => println!("{rules} alert rules, all valid"),
+                (rules, webhooks) => println!("{rules} alert rules and {webhooks} webhooks, all valid"),
+            }
+            Ok(())
+        }
+        Alerts::Test { webhook, file, configured } => {
+            run(async move { app::test_webhook(&file, &webhook, configured.settings).await })?;
+            println!("the webhook accepted the message");
+            Ok(())
+        }
+    }
+}
+
+fn token(name: &str, role: Role) -> anyhow::Result<()> {
+    let made = NewToken::make(name, role).map_err(|why| anyhow::anyhow!("--name: {why}"))?;
+    eprintln!("For its owner, shown this once:\n  {}\nFor AUTH_TOKENS or a line of AUTH_TOKENS_FILE:", made.token);
+    println!("{}", made.line);
+    Ok(())
+}
+
+/// The error with its causes, without those that the text before them contains already.
 fn in_one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -205,54 +263,20 @@ fn in_one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// A variable set to nothing (`NATS_URL=` in a compose file) is as good as unset.
-fn without_empty_variables(command: Command) -> Command {
-    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let command = command.mut_args(|argument| {
-        let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-        if empty { argument.env(None::<&'static str>) } else { argument }
-    });
-    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_empty_variables))
-}
-
-/// The refusal of a value, with what was expected, and without a value that is an address: it may hold a password, and
-/// what is said at a start ends in logs.
-fn in_words(error: clap::Error) -> clap::Error {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    let (Some(argument), Some(value), Some(reason)) =
-        (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue), error.source())
-    else {
-        return error;
-    };
-    let value = if value.contains(['@', '/']) { String::new() } else { format!(" '{value}'") };
-    let reason = if reason.is::<ParseIntError>() { "expected a whole number".to_owned() } else { reason.to_string() };
-    Cli::command().error(ErrorKind::ValueValidation, format!("invalid value{value} for '{argument}': {reason}"))
-}
-
-/// What is to carry traces away, where they are made.
+/// Sets up log lines and traces; the export of traces when they are enabled.
 fn start_logging(settings: &Settings) -> anyhow::Result<Option<telemetry::Export>> {
-    let filter = EnvFilter::try_new(&settings.listen.log_level).map_err(|error| {
-        anyhow::anyhow!(
-            "LOG_LEVEL={}: {error}; expected directives such as living_map=debug,info",
-            settings.listen.log_level
-        )
-    })?;
-    // spans for traces are no business of log lines, and where no traces are made they cost nothing
-    let filter = filter.add_directive(format!("{}=off", telemetry::TARGET).parse()?);
+    let filter = settings.logging.filter()?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        // in a file or a collector, colours are noise
+        // no colours in files and collectors
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
-        // it would be told where the line could not be written, too, and panic: whoever logs would break with the log
+        // the error would be written to the same broken output and panic in the logging task
         .log_internal_errors(false);
-    let lines = match settings.listen.log_format {
+    let lines = match settings.logging.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let Some(telemetry) = app::telemetry(&settings.traces)? else {
+    let Some(telemetry) = app::telemetry(&settings.telemetry)? else {
         tracing_subscriber::registry().with(lines.with_filter(filter)).init();
         return Ok(None);
     };
@@ -264,8 +288,8 @@ fn start_logging(settings: &Settings) -> anyhow::Result<Option<telemetry::Export
 fn run(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(task);
-    // what still waits in a thread of its own (a file, a name server) must not hold up the end
-    runtime.shutdown_timeout(LAST_PATIENCE);
+    // blocking operations (a file, name resolution) must not delay the end
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     outcome
 }
 
@@ -275,14 +299,16 @@ mod tests {
 
     use super::*;
 
-    /// A limit of the server had the name of an option of the demo: the demo did not start.
+    /// A setting with the name of an option of `demo` makes `demo` fail at its start.
     #[test]
-    fn no_two_options_of_a_command_have_one_name() {
+    fn option_names_are_unique_within_each_command() {
         Cli::command().debug_assert();
+        let layers = Layers::read(Cli::command(), ["living-map", "demo"].map(Into::into).to_vec());
+        assert!(layers.parse().is_ok());
     }
 
     #[test]
-    fn a_cause_that_was_said_already_is_not_said_again() {
+    fn a_repeated_cause_is_printed_once() {
         let refused = std::io::Error::other("connection refused");
         let error = Err::<(), _>(refused)
             .context("the database is not available: connection refused")

@@ -23,10 +23,10 @@ use show::{Output, Show, printable};
 #[derive(Args)]
 pub struct Tail {
     /// The server
-    #[arg(long, env = "LIVING_MAP_URL", default_value = "http://127.0.0.1:7017")]
+    #[arg(id = "LIVING_MAP_URL", long = "url", env, value_name = "URL", default_value = "http://127.0.0.1:7017")]
     url: Url,
     /// An API token or a JSON Web Token, where the server asks for one
-    #[arg(long, env = "LIVING_MAP_TOKEN", hide_env_values = true)]
+    #[arg(id = "LIVING_MAP_TOKEN", long = "token", env, value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Only events of these subjects, patterns separated by commas (`agent.>,usage.*`)
     #[arg(long)]

@@ -8,6 +8,7 @@ pub mod address;
 pub mod rate;
 pub mod ticket;
 
+mod config;
 mod jwks;
 mod jwt;
 mod role;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub use config::{AccessConfig, Auth, Public};
 pub use jwks::{KeySource, KeysStatus};
 pub use jwt::{JwtConfig, Verification};
 pub use role::{Role, UnknownRole};

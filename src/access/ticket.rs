@@ -13,8 +13,11 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use super::{Denied, Identity, Role};
+use crate::config::defaults;
 
 /// Validity of a ticket.
 pub const LIFETIME: Duration = Duration::from_secs(30);
@@ -24,18 +27,23 @@ const SIGNATURE_BYTES: usize = 32;
 /// Id, expiry, role, and expiry of the identity.
 const HEAD_BYTES: usize = ID_BYTES + 8 + 1 + 8;
 
-/// How tickets are made.
-#[derive(Clone)]
+/// Key and number of tickets.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Access")]
 pub struct TicketConfig {
-    /// The key of all servers that take each other's tickets; none: a random one, for this server alone.
+    /// Key of the tickets for streams, at least 32 bytes, the same on all servers behind a load balancer. Unset: a random
+    /// key, and a ticket is valid only on the server that issued it.
+    #[arg(id = "TICKET_KEY", env, long = "ticket-key", hide_env_values = true)]
     pub key: Option<String>,
-    /// Tickets outstanding, and tickets remembered as used, at a time. Default 10,000.
+    /// Tickets outstanding, and used tickets remembered, at one time.
+    #[arg(id = "MAX_TICKETS", env, long = "max-tickets", help_heading = "Limits", default_value_t = 10_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max: usize,
 }
 
 impl Default for TicketConfig {
     fn default() -> Self {
-        Self { key: None, max: 10_000 }
+        defaults()
     }
 }
 

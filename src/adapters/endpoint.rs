@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use url::Url;
 
+use crate::config::defaults;
+use crate::config::value::http_url;
 use crate::model::Service;
 
 /// A secret token: its `Debug` form masks it, and it has no `Display`.
@@ -141,20 +145,98 @@ impl Endpoints {
 impl Default for Endpoints {
     /// The usual ports of the services, on this host, without tokens.
     fn default() -> Self {
-        Self::new(|service| {
-            let port = match service {
-                Service::Agents => 7014,
-                Service::Microdao => 7015,
-                Service::Dao => 7016,
-                Service::Usage => 7013,
-                Service::City => 7001,
-                Service::Space => 7002,
-            };
-            #[expect(clippy::expect_used, reason = "a constant apart from the port")]
-            let url = Url::parse(&format!("http://localhost:{port}")).expect("is a URL");
-            Endpoint { url, token: None }
+        defaults()
+    }
+}
+
+/// The two settings of a service.
+struct EndpointSettings {
+    title: &'static str,
+    /// Variable, option and default of the address.
+    url: [&'static str; 3],
+    /// Variable and option of the token.
+    token: [&'static str; 2],
+}
+
+const fn settings_of(service: Service) -> EndpointSettings {
+    let (title, url, token) = match service {
+        Service::Agents => (
+            "agents service",
+            ["AGENTS_SERVICE_URL", "agents-service-url", "http://localhost:7014"],
+            ["AGENTS_TOKEN", "agents-token"],
+        ),
+        Service::Microdao => (
+            "microDAO service",
+            ["MICRODAO_SERVICE_URL", "microdao-service-url", "http://localhost:7015"],
+            ["MICRODAO_TOKEN", "microdao-token"],
+        ),
+        Service::Dao => {
+            ("DAO service", ["DAO_SERVICE_URL", "dao-service-url", "http://localhost:7016"], ["DAO_TOKEN", "dao-token"])
+        }
+        Service::Usage => (
+            "usage engine",
+            ["USAGE_ENGINE_URL", "usage-engine-url", "http://localhost:7013"],
+            ["USAGE_TOKEN", "usage-token"],
+        ),
+        Service::City => (
+            "city service",
+            ["CITY_SERVICE_URL", "city-service-url", "http://localhost:7001"],
+            ["CITY_TOKEN", "city-token"],
+        ),
+        Service::Space => (
+            "space service",
+            ["SPACE_SERVICE_URL", "space-service-url", "http://localhost:7002"],
+            ["SPACE_TOKEN", "space-token"],
+        ),
+    };
+    EndpointSettings { title, url, token }
+}
+
+impl Args for Endpoints {
+    fn augment_args(command: Command) -> Command {
+        Service::ALL.iter().fold(command, |command, &service| {
+            let EndpointSettings { title, url: [url, url_option, default], token: [token, token_option] } =
+                settings_of(service);
+            let url = Arg::new(url).long(url_option).env(url).value_name(url).default_value(default);
+            let token = Arg::new(token).long(token_option).env(token).value_name(token).hide_env_values(true);
+            command
+                .arg(url.value_parser(endpoint_url).help(format!("Address of the {title}")))
+                .arg(token.value_parser(endpoint_token).help(format!("Bearer token for the {title}")))
         })
     }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Endpoints {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut endpoints = Vec::with_capacity(Service::ALL.len());
+        for &service in Service::ALL {
+            let EndpointSettings { url: [url, ..], token: [token, _], .. } = settings_of(service);
+            let missing = || clap::Error::new(ErrorKind::MissingRequiredArgument);
+            let url = matches.get_one::<Url>(url).cloned().ok_or_else(missing)?;
+            endpoints.push(Endpoint { url, token: matches.get_one::<Secret>(token).cloned() });
+        }
+        let endpoints = endpoints.try_into().map_err(|_| clap::Error::new(ErrorKind::MissingRequiredArgument))?;
+        Ok(Self(endpoints))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn endpoint_url(text: &str) -> Result<Url, String> {
+    let url = http_url(text)?;
+    Endpoint::new(url.as_str(), None).map_err(|error| error.to_string())?;
+    Ok(url)
+}
+
+fn endpoint_token(text: &str) -> Result<Secret, InvalidEndpoint> {
+    if is_header_text(text) { Ok(Secret::new(text)) } else { Err(InvalidEndpoint::Token) }
 }
 
 #[cfg(test)]

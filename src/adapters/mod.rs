@@ -10,8 +10,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use tokio::time::Instant;
 
+use crate::config::defaults;
+use crate::config::value::seconds;
 use crate::journal::Journal;
 use crate::model::{Answer, Service};
 
@@ -31,41 +35,42 @@ pub use error::{AdapterError, ErrorKind};
 
 use client::UpstreamClient;
 
-/// How the upstreams are called.
-#[derive(Debug, Clone)]
+/// Addresses, timeouts and limits of requests to the upstreams.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Upstream services")]
 pub struct AdaptersConfig {
-    /// Where the six services are, and their tokens.
+    /// Addresses and tokens of the six services.
+    #[command(flatten)]
     pub endpoints: Endpoints,
-    /// Longest time for one HTTP request, from the connection to the last byte of the body. Default 5 s.
+    /// Seconds that one request to an upstream may take, its body included.
+    #[arg(id = "UPSTREAM_TIMEOUT_SECONDS", env, long = "upstream-timeout-seconds", default_value = "5",
+        value_parser = seconds)]
     pub call_timeout: Duration,
-    /// Longest body that is read, in bytes. Default 16 MiB.
+    /// Largest response accepted from an upstream, in bytes.
+    #[arg(id = "UPSTREAM_MAX_BYTES", env, long = "upstream-max-bytes", default_value_t = 16 * 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
     pub max_response_bytes: usize,
-    /// Retries of a request that failed in a way that may pass; 0 means none. Default 2.
+    /// Retries of a request after a failure that may be temporary; 0 disables them.
+    #[arg(skip = 2_usize)]
     pub max_retries: usize,
     /// Shortest wait before the first retry; jitter adds up to as much again, and each further wait is twice as long.
-    /// Default 100 ms.
+    #[arg(skip = Duration::from_millis(100))]
     pub retry_delay: Duration,
-    /// Requests to one service at the same time; at least 1. Default 8.
+    /// Requests to one service at the same time; at least 1.
+    #[arg(skip = 8_usize)]
     pub concurrency: usize,
-    /// Agents whose usage is asked for one by one in a round; the next round goes on where this one stopped; 0 means
-    /// that only the usage service's own top list is read. Default 100.
+    /// Agents whose usage is requested one by one in a poll; the next poll continues after the last one. 0: only the usage
+    /// service's own top list is read.
+    #[arg(skip = 100_usize)]
     pub usage_calls_per_round: usize,
-    /// How long a microdao service that has no `/internal/microdaos` is not asked for it again. Default 10 min.
+    /// Time for which a microdao service without `/internal/microdaos` is not asked for it again.
+    #[arg(skip = Duration::from_mins(10))]
     pub internal_list_recheck: Duration,
 }
 
 impl Default for AdaptersConfig {
     fn default() -> Self {
-        Self {
-            endpoints: Endpoints::default(),
-            call_timeout: Duration::from_secs(5),
-            max_response_bytes: 16 * 1024 * 1024,
-            max_retries: 2,
-            retry_delay: Duration::from_millis(100),
-            concurrency: 8,
-            usage_calls_per_round: 100,
-            internal_list_recheck: Duration::from_mins(10),
-        }
+        defaults()
     }
 }
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Args;
 use tokio::sync::watch;
 
 use super::{AlertEvaluator, RuleFile, RulesLimits, RulesStatus};
+use crate::config::defaults;
+use crate::config::value::seconds;
 use crate::dead_letters::{ALERT_ID, DeadLetterAlert, DeadLetterQueue};
 use crate::journal::Journal;
 use crate::lease::Leadership;
@@ -16,17 +19,35 @@ use crate::log::OpenLog;
 use crate::tasks::{Stage, Tasks};
 use crate::upstream_health::UpstreamHealth;
 
-/// Settings of alert rules.
-#[derive(Debug, Clone)]
+/// The file of alert rules, its evaluation, and its limits.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Alerts")]
 pub struct AlertingConfig {
-    /// The file of alert rules; none: no rules, no webhooks.
+    /// File of alert rules (TOML), loaded again when it changes; the same for all servers of a log. Unset: no rules, no
+    /// webhooks.
+    #[arg(id = "ALERT_RULES", env, long = "alert-rules")]
     pub file: Option<PathBuf>,
-    /// Limits of the file.
-    pub limits: RulesLimits,
-    /// Interval of checks whether the file has changed.
+    /// Seconds between two checks whether that file has changed.
+    #[arg(id = "ALERT_RULES_RELOAD_SECONDS", env, long = "alert-rules-reload-seconds", default_value = "5",
+        value_parser = seconds)]
     pub reload_interval: Duration,
-    /// Evaluation interval of rules that depend on time or on samples.
+    /// Seconds between two evaluations of rules over time, entities, upstreams, the error journal and dead letters.
+    #[arg(id = "ALERT_INTERVAL_SECONDS", env, long = "alert-interval-seconds", default_value = "1",
+        value_parser = seconds)]
     pub evaluation_interval: Duration,
+    /// Limits of the file.
+    #[command(flatten)]
+    pub limits: RulesLimits,
+    /// Longest time for which alerts can be silenced, in minutes.
+    #[arg(id = "ALERT_MAX_SILENCE_MINUTES", env, long = "alert-max-silence-minutes", default_value_t = 43_200,
+        value_parser = clap::value_parser!(u32).range(1..=525_600))]
+    pub max_silence_minutes: u32,
+}
+
+impl Default for AlertingConfig {
+    fn default() -> Self {
+        defaults()
+    }
 }
 
 /// Services that the evaluation of rules uses.
@@ -58,7 +79,7 @@ impl Alerting {
     /// # Errors
     /// All errors of the file.
     pub fn start(config: AlertingConfig, handles: AlertingHandles<'_>, tasks: &mut Tasks) -> anyhow::Result<Self> {
-        let AlertingConfig { file, limits, reload_interval, evaluation_interval } = config;
+        let AlertingConfig { file, limits, reload_interval, evaluation_interval, .. } = config;
         let Some(path) = file else { return Ok(Self { rules: None }) };
         let AlertingHandles { log, live, upstream_health, dead_letters, journal, leadership } = handles;
         let file = open_rules(&path, limits).context("ALERT_RULES cannot be used")?;

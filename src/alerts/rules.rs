@@ -2,25 +2,36 @@
 
 use std::collections::BTreeSet;
 
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+
 use super::error::RuleError;
 use super::rule::{Input, Rule};
 use super::rule_table;
 use super::webhook_table::{self, DestinationConfig};
+use crate::config::defaults;
 
-/// How much a file may ask for.
-#[derive(Debug, Clone, Copy)]
+/// Limits of a file of alert rules.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Alerts")]
 pub struct RulesLimits {
-    /// Rules. Default 100.
+    /// Rules in the file.
+    #[arg(id = "ALERT_MAX_RULES", env, long = "alert-max-rules", default_value_t = 100,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub max_rules: usize,
-    /// Groups of each rule. Default 1,000.
+    /// Groups of each rule; later ones are ignored.
+    #[arg(id = "ALERT_MAX_GROUPS", env, long = "alert-max-groups", default_value_t = 1_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_groups: usize,
-    /// Webhooks. Default 20.
+    /// Webhooks in the file.
+    #[arg(id = "ALERT_MAX_WEBHOOKS", env, long = "alert-max-webhooks", default_value_t = 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     pub max_webhooks: usize,
 }
 
 impl Default for RulesLimits {
     fn default() -> Self {
-        Self { max_rules: 100, max_groups: 1_000, max_webhooks: 20 }
+        defaults()
     }
 }
 

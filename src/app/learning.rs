@@ -5,11 +5,10 @@ use std::sync::Arc;
 use anyhow::ensure;
 use tokio::time::Instant;
 
-use super::configs::{learning_config, lease_config, log_config, storage_config};
+use super::configs::{lease_config, log_config};
 use super::process::{Process, start_journal, start_metrics_upkeep};
-use super::settings::{http_config, retry_config};
+use super::settings::Settings;
 use super::shutdown::Shutdown;
-use crate::config::Settings;
 use crate::dead_letters::DeadLetterQueue;
 use crate::history::Storage;
 use crate::http;
@@ -28,16 +27,17 @@ const LEASE: &str = "learner";
 /// # Errors
 /// A setting is invalid, or a service that it needs cannot be used.
 pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result<()> {
+    let settings = settings.resolved();
     ensure!(
-        settings.storage.nats_url.is_some(),
+        settings.streams.nats_url.is_some(),
         "NATS_URL is not set: without NATS the learner is a part of `living-map serve`"
     );
-    settings.listen.check().map_err(anyhow::Error::msg)?;
+    settings.listen.check(settings.access.auth).map_err(anyhow::Error::msg)?;
     let mut tasks = Tasks::default();
-    let process = Process::start(&settings, settings.learner.learner_port, "LEARNER_PORT")?;
+    let process = Process::start(&settings, settings.learner_process.port, "LEARNER_PORT")?;
     let journal = start_journal(&settings, traces, &mut tasks)?;
-    let storage = Storage::open(storage_config(&settings)).await?;
-    let dead_letters = DeadLetterQueue::new(retry_config(&settings), Arc::clone(&storage.dead_letters));
+    let storage = Storage::open(settings.storage.clone()).await?;
+    let dead_letters = DeadLetterQueue::new(settings.retry.clone(), Arc::clone(&storage.dead_letters));
     let lease = lease_config(&settings, LEASE);
     let leadership = Leadership::start(lease, &storage.leases, &UpstreamHealth::default(), &mut tasks);
     let handles = LogHandles { storage: &storage, dead_letters: &dead_letters, journal: &journal };
@@ -49,10 +49,10 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
         journal: &journal,
         leadership: &leadership,
     };
-    let learning = Learning::start(learning_config(&settings), handles, &mut tasks);
+    let learning = Learning::start(settings.learning.clone(), handles, &mut tasks);
     start_metrics_upkeep(process.metrics.clone(), &mut tasks);
     tracing::info!("learning; /health and /metrics on http://{}", process.address);
     let router = http::learner_router(learning.status, process.metrics);
-    http::serve(process.listener, router, &http_config(&settings), process.stop).await;
-    Shutdown::new(settings.cluster.stop, Instant::now()).run(std::future::ready(()), tasks, &storage).await
+    http::serve(process.listener, router, &settings.serving.http, process.stop).await;
+    Shutdown::new(settings.shutdown.timeout, Instant::now()).run(std::future::ready(()), tasks, &storage).await
 }

@@ -2,10 +2,9 @@
 
 use anyhow::Context;
 
-use super::configs::{experience_config, jetstream_config};
-use super::settings::history_config;
+use super::configs::jetstream_config;
+use super::settings::Settings;
 use super::streams;
-use crate::config::Settings;
 use crate::history;
 use crate::log::{ExperienceStream, JetStreamLog, table};
 use crate::model::Epoch;
@@ -18,7 +17,8 @@ use crate::model::Epoch;
 /// # Errors
 /// The log is unavailable; with the table log, a server uses it.
 pub async fn new_epoch(settings: Settings) -> anyhow::Result<()> {
-    let epoch = match &settings.storage.nats_url {
+    let settings = settings.resolved();
+    let epoch = match &settings.streams.nats_url {
         Some(url) => renew_stream(&settings, url).await?,
         None => renew_table(&settings).await?,
     };
@@ -28,7 +28,7 @@ pub async fn new_epoch(settings: Settings) -> anyhow::Result<()> {
 
 async fn renew_stream(settings: &Settings, url: &str) -> anyhow::Result<Epoch> {
     let connection = streams::connect(url).await?;
-    let experiences = ExperienceStream::new(experience_config(settings), connection.clone());
+    let experiences = ExperienceStream::new(settings.learning.experiences.clone(), connection.clone());
     let epoch = JetStreamLog::new(jetstream_config(settings), connection.clone()).renew().await;
     let deleted = if epoch.is_ok() { experiences.delete_consumer().await } else { Ok(()) };
     connection.close().await;
@@ -37,7 +37,7 @@ async fn renew_stream(settings: &Settings, url: &str) -> anyhow::Result<Epoch> {
 }
 
 async fn renew_table(settings: &Settings) -> anyhow::Result<Epoch> {
-    let database = history::open(&settings.storage.database_url, &history_config(settings))
+    let database = history::open(&settings.storage.url, &settings.storage.database)
         .await
         .context("the database of DATABASE_URL cannot be used")?;
     let epoch = table::renew(&*database.history).await;

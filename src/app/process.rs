@@ -8,8 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-use super::settings::{http_config, open_journal};
-use crate::config::Settings;
+use super::settings::{Settings, open_journal};
 use crate::http;
 use crate::journal::Journal;
 use crate::tasks::{Stage, Tasks};
@@ -55,7 +54,7 @@ pub fn serve_metrics(settings: &Settings, metrics: &PrometheusHandle, tasks: &mu
     let Some(address) = settings.listen.metrics_bind else { return Ok(()) };
     let listener = listen(address).with_context(|| format!("cannot listen on {address} (METRICS_BIND)"))?;
     tracing::info!("/metrics on http://{}", listener.local_addr()?);
-    let (router, config) = (http::metrics_router(metrics.clone()), http_config(settings));
+    let (router, config) = (http::metrics_router(metrics.clone()), settings.serving.http.clone());
     // in the last stage, so that metrics can be read during the whole stop
     tasks.spawn("metrics listener", Stage::Recording, |stop| async move {
         http::serve(listener, router, &config, stop).await;

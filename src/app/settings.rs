@@ -1,88 +1,288 @@
-//! The settings, as each room wants them.
+//! All settings: the configuration structs of the modules in one, and the values that follow from several of them.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use chrono::TimeDelta;
+use clap::{Args, Command, ValueEnum};
 use percent_encoding::percent_decode_str;
+use tracing_subscriber::EnvFilter;
 
-use super::access;
-use crate::adapters::{AdaptersConfig, Endpoint, Endpoints, InvalidEndpoint, Secret};
-use crate::alerts::RulesLimits;
-use crate::config::{self, DemoSettings, Public, Settings};
+use crate::access::{AccessConfig, Auth, Public};
+use crate::alerts::AlertingConfig;
+use crate::bus::StreamsConfig;
+use crate::config;
+use crate::config::value::whole_seconds;
 use crate::dead_letters::{Archive, DeadLetterConfig, RetryConfig};
 use crate::demo::DemoConfig;
-use crate::history::HistoryConfig;
-use crate::history::retention::RetentionConfig;
-use crate::history::snapshots::SnapshotRetention;
-use crate::http::HttpConfig;
+use crate::history::StorageConfig;
+use crate::http::ServingConfig;
 use crate::journal::{Journal, JournalConfig, StoreLocation};
-use crate::live::{ReplayConfig, SavingConfig};
-use crate::model::Service;
+use crate::learner::LearningConfig;
+use crate::lease::LeaseConfig;
+use crate::live::IngestConfig;
+use crate::model::subject::{MAP_SUBJECTS, Pattern};
 use crate::stream::StreamConfig;
-use crate::sync::SyncConfig;
+use crate::sync::UpstreamSyncConfig;
+use crate::telemetry::{self, TelemetryConfig};
 use crate::webhooks::WebhookDispatcherConfig;
 
-/// The journal's folder where none is set.
+/// Name of the journal's folder where `JOURNAL_URL` is not set.
 pub const JOURNAL_FOLDER: &str = "living-map-journal";
 
-pub fn open_journal(settings: &Settings) -> anyhow::Result<Journal> {
-    let place = place(settings)?;
-    let config = JournalConfig {
-        max_pending: settings.journal.journal_max_pending as usize,
-        max_per_minute: settings.journal.journal_max_per_minute,
-        flush_interval: settings.journal.journal_flush,
-        max_age: Duration::from_hours(24) * settings.journal.journal_retention_days,
-        ..JournalConfig::default()
-    };
-    Ok(Journal::new(config, Some(place)))
+/// All settings of the server.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Addresses to listen on.
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    /// Log lines.
+    #[command(flatten)]
+    pub logging: LoggingConfig,
+    /// Authentication.
+    #[command(flatten)]
+    pub access: AccessConfig,
+    /// The databases.
+    #[command(flatten)]
+    pub storage: StorageConfig,
+    /// The NATS server and its streams.
+    #[command(flatten)]
+    pub streams: StreamsConfig,
+    /// Requests to the upstreams, polling.
+    #[command(flatten)]
+    pub upstreams: UpstreamSyncConfig,
+    /// The error journal.
+    #[command(flatten)]
+    pub journal: JournalConfig,
+    /// Messages that could not be processed.
+    #[command(flatten)]
+    pub dead_letters: DeadLetterConfig,
+    /// Retries of failed messages.
+    #[command(flatten)]
+    pub retry: RetryConfig,
+    /// Alert rules and webhooks.
+    #[command(flatten)]
+    pub alerts: AlertSettings,
+    /// The current map and its past.
+    #[command(flatten)]
+    pub ingest: IngestConfig,
+    /// Streams to clients.
+    #[command(flatten)]
+    pub stream: StreamConfig,
+    /// Leadership.
+    #[command(flatten)]
+    pub lease: LeaseConfig,
+    /// Shutdown.
+    #[command(flatten)]
+    pub shutdown: ShutdownConfig,
+    /// Whether and where this server learns.
+    #[command(flatten)]
+    pub learner_process: LearnerProcessConfig,
+    /// The learner and the stream of experiences.
+    #[command(flatten)]
+    pub learning: LearningConfig,
+    /// The HTTP server.
+    #[command(flatten)]
+    pub serving: ServingConfig,
+    /// Traces.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
 }
 
-/// Where the journal's files are, and the archive's.
-pub fn place(settings: &Settings) -> anyhow::Result<StoreLocation> {
-    Ok(match &settings.journal.journal_url {
-        Some(url) => StoreLocation::parse(url).context("JOURNAL_URL cannot be used")?,
-        None => StoreLocation::folder(journal_folder(&settings.storage.database_url)),
-    })
+/// Addresses to listen on.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Listening")]
+pub struct ListenConfig {
+    /// TCP port; 0 selects a free one, which is logged.
+    #[arg(id = "PORT", env, long = "port", default_value_t = 7017)]
+    pub port: u16,
+    /// Address to listen on. One that is not loopback needs an explicit AUTH.
+    #[arg(id = "BIND", env, long = "bind", default_value = "127.0.0.1")]
+    pub bind: IpAddr,
+    /// Address and port of a second listener that serves only `/metrics`, without authentication.
+    #[arg(id = "METRICS_BIND", env, long = "metrics-bind")]
+    pub metrics_bind: Option<SocketAddr>,
+}
+
+impl ListenConfig {
+    /// Rejects a reachable address without an explicit `AUTH`.
+    ///
+    /// # Errors
+    /// The variable's name and what was expected.
+    pub fn check(&self, auth: Option<Auth>) -> Result<(), String> {
+        if self.bind.is_loopback() || auth.is_some() {
+            return Ok(());
+        }
+        Err(format!(
+            "BIND={} can be reached from other machines, and AUTH is not set. Set AUTH=token or AUTH=jwt, AUTH=none if \
+             everybody who can reach the server may use it, or BIND to a loopback address such as 127.0.0.1",
+            self.bind
+        ))
+    }
+}
+
+/// Form and choice of log lines.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Listening")]
+pub struct LoggingConfig {
+    /// Format of log lines.
+    #[arg(id = "LOG_FORMAT", env, long = "log-format", default_value = "text")]
+    pub format: LogFormat,
+    /// Log lines that are written, as `tracing` directives (`info`, `living_map=debug,info`).
+    #[arg(id = "LOG_LEVEL", env, long = "log-level", default_value = "info,async_nats=warn,sqlx=warn")]
+    pub level: String,
+}
+
+impl LoggingConfig {
+    /// The filter of log lines.
+    ///
+    /// # Errors
+    /// `LOG_LEVEL` is not valid.
+    pub fn filter(&self) -> anyhow::Result<EnvFilter> {
+        let filter = EnvFilter::try_new(&self.level).map_err(|error| {
+            anyhow::anyhow!("LOG_LEVEL={}: {error}; expected directives such as living_map=debug,info", self.level)
+        })?;
+        // spans of traces are not for log lines, and where nothing records them they cost nothing
+        Ok(filter.add_directive(format!("{}=off", telemetry::TARGET).parse()?))
+    }
+}
+
+/// Format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// Whether and where this server learns.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Learner")]
+pub struct LearnerProcessConfig {
+    /// Whether this server learns. `false` where `living-map learn` runs beside it.
+    #[arg(id = "LEARNER_ENABLED", env, long = "learner-enabled", default_value_t = true, action = clap::ArgAction::Set)]
+    pub enabled: bool,
+    /// Port of `living-map learn`, for `/health` and `/metrics`.
+    #[arg(id = "LEARNER_PORT", env, long = "learner-port", default_value_t = 9109)]
+    pub port: u16,
+}
+
+/// Planned shutdown.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Cluster and shutdown")]
+pub struct ShutdownConfig {
+    /// Seconds that a planned shutdown may take in all; what has not ended by then is aborted. A supervisor must wait longer
+    /// before it kills.
+    #[arg(id = "STOP_SECONDS", env, long = "stop-seconds", default_value = "25", value_parser = whole_seconds(5, 3_600))]
+    pub timeout: Duration,
+}
+
+/// Settings of `living-map alerts`, a part of all settings.
+#[derive(Debug, Clone, Args)]
+pub struct AlertSettings {
+    /// The file of rules.
+    #[command(flatten)]
+    pub rules: AlertingConfig,
+    /// Webhooks.
+    #[command(flatten)]
+    pub webhooks: WebhookDispatcherConfig,
+}
+
+/// Settings of `demo` in addition to [`Settings`].
+#[derive(Debug, Clone, Args)]
+pub struct DemoSettings {
+    /// The simulated network.
+    #[command(flatten)]
+    pub network: DemoConfig,
+    /// Keep the database in this file instead of a temporary one.
+    #[arg(long, value_name = "FILE", help_heading = "Simulated network")]
+    pub keep: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Problems that involve several settings: the variables' names and what was expected.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let checks = [
+            self.listen.check(self.access.auth),
+            self.ingest.retention.check(self.ingest.saving.interval),
+            self.access.check(),
+        ];
+        checks.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// Sets the values that follow from other settings. Calling it again changes nothing.
+    #[must_use]
+    pub fn resolved(mut self) -> Self {
+        self.storage.database.lease_timeout = self.lease.lasting / 5;
+        if let Ok(daily) = TimeDelta::from_std(self.ingest.retention.max_age) {
+            self.ingest.saving.retention.daily = daily;
+        }
+        self.ingest.time_travel.max_entities = self.ingest.live.max_entities;
+        let UpstreamSyncConfig { adapters, sync } = &mut self.upstreams;
+        // a list is requested before its details: one slow request must not use up the whole round
+        sync.round_timeout = sync.round_timeout.max(adapters.call_timeout * 2);
+        let ServingConfig { http, limits } = &self.serving;
+        self.stream.allowed_origins.clone_from(&http.cors_origins);
+        self.stream.unlimited = limits.unlimited.iter().copied().collect();
+        self.resolve_serving();
+        self.add_lesson_subject();
+        self
+    }
+
+    fn resolve_serving(&mut self) {
+        let ServingConfig { http, limits } = &mut self.serving;
+        // proxies may have as many connections as there are
+        http.unlimited = limits.unlimited.iter().chain(&limits.trusted_proxies).copied().collect();
+        http.public_snapshot = self.access.public == Public::Snapshot;
+        http.max_silence_minutes = self.alerts.rules.max_silence_minutes;
+        // a fresh snapshot that is not available in time is answered with the newest one
+        http.fresh_timeout = http.fresh_timeout.min(http.request_timeout / 2);
+        // most of a shutdown is for the tasks after the requests
+        http.drain_timeout = http.drain_timeout.min(self.shutdown.timeout / 3);
+        if let Some(rate) = &mut limits.events {
+            // after a pause, a request of the largest accepted size must be within the limit
+            rate.burst = rate.burst.max(u32::try_from(http.max_batch).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// The log records the subject under which lessons are published.
+    fn add_lesson_subject(&mut self) {
+        let Some(lessons) = self.learning.learner.subject() else { return };
+        let extra = &mut self.streams.extra_subjects;
+        let own = MAP_SUBJECTS.iter().filter_map(|own| own.parse::<Pattern>().ok());
+        if !own.chain(extra.iter().cloned()).any(|recorded| recorded.matches(lessons)) {
+            extra.push(self.learning.learner.lesson_subject.clone());
+        }
+    }
+
+    /// Location of the error journal's files, and of the archive of dead letters.
+    ///
+    /// # Errors
+    /// `JOURNAL_URL` is not a usable location.
+    pub fn journal_location(&self) -> anyhow::Result<StoreLocation> {
+        Ok(match &self.journal.url {
+            Some(url) => StoreLocation::parse(url).context("JOURNAL_URL cannot be used")?,
+            None => StoreLocation::folder(journal_folder(&self.storage.url)),
+        })
+    }
+}
+
+/// The reference of all settings, `docs/configuration.md`.
+#[must_use]
+pub fn settings_reference() -> String {
+    config::reference(&Settings::augment_args(Command::new("living-map")))
+}
+
+pub fn open_journal(settings: &Settings) -> anyhow::Result<Journal> {
+    Ok(Journal::new(settings.journal.clone(), Some(settings.journal_location()?)))
 }
 
 pub fn archive(settings: &Settings) -> anyhow::Result<Archive> {
-    Ok(Archive::new(place(settings)?, Duration::from_secs(30)))
-}
-
-pub fn retry_config(settings: &Settings) -> RetryConfig {
-    RetryConfig {
-        delays: settings.dead_letters.dead_letter_retries.clone(),
-        last_delay: Duration::from_hours(1) * settings.dead_letters.dead_letter_last_retry_hours,
-    }
-}
-
-pub fn rules_limits(settings: &config::Alerts) -> RulesLimits {
-    RulesLimits {
-        max_rules: settings.alert_max_rules,
-        max_groups: settings.alert_max_groups,
-        max_webhooks: settings.alert_max_webhooks,
-    }
-}
-
-pub fn dispatcher_config(settings: &config::Alerts) -> WebhookDispatcherConfig {
-    WebhookDispatcherConfig {
-        timeout: settings.webhook_timeout,
-        retries: settings.webhook_retries.clone(),
-        max_waiting: settings.webhook_max_waiting,
-        kept: Duration::from_hours(settings.webhook_keep_hours.into()),
-        ..WebhookDispatcherConfig::default()
-    }
-}
-
-pub fn office_config(settings: &Settings) -> DeadLetterConfig {
-    let settings = &settings.dead_letters;
-    DeadLetterConfig {
-        alert_threshold: settings.dead_letter_alert_threshold.into(),
-        archive_after: Duration::from_hours(24) * settings.dead_letter_archive_days,
-        ..DeadLetterConfig::default()
-    }
+    Ok(Archive::new(settings.journal_location()?, Duration::from_secs(30)))
 }
 
 /// Beside the database's file, or in the working directory where it has none.
@@ -94,137 +294,5 @@ pub fn journal_folder(database_url: &str) -> PathBuf {
     folder.join(JOURNAL_FOLDER)
 }
 
-pub fn history_config(settings: &Settings) -> HistoryConfig {
-    HistoryConfig {
-        reader_connections: settings.storage.database_readers,
-        lease_timeout: settings.cluster.lease / 5,
-        ..HistoryConfig::default()
-    }
-}
-
-pub fn retention_config(settings: &Settings) -> RetentionConfig {
-    RetentionConfig {
-        rules: settings.storage.history_retention_rules.clone(),
-        max_age: Duration::from_hours(24) * settings.storage.history_retention_days,
-        ..RetentionConfig::default()
-    }
-}
-
-pub fn saving_config(settings: &Settings) -> SavingConfig {
-    let daily = TimeDelta::days(settings.storage.history_retention_days.into());
-    SavingConfig {
-        interval: Duration::from_mins(settings.saving.snapshot_save_minutes.into()),
-        events: settings.saving.snapshot_save_events.into(),
-        retention: SnapshotRetention {
-            daily,
-            events: settings.saving.snapshot_keep_events.into(),
-            ..SnapshotRetention::default()
-        },
-    }
-}
-
-pub fn adapters_config(settings: &Settings, endpoints: Endpoints) -> AdaptersConfig {
-    AdaptersConfig {
-        endpoints,
-        call_timeout: settings.upstreams.upstream_timeout,
-        max_response_bytes: settings.upstreams.upstream_max_bytes,
-        ..AdaptersConfig::default()
-    }
-}
-
-pub fn sync_config(settings: &Settings) -> SyncConfig {
-    let default = SyncConfig::default();
-    // what an answer builds on comes first, then its details: one slow call must not take a whole round
-    let round_timeout = default.round_timeout.max(settings.upstreams.upstream_timeout * 2);
-    SyncConfig { interval: settings.upstreams.sync_interval, round_timeout, ..default }
-}
-
-pub fn stream_config(settings: &Settings) -> StreamConfig {
-    StreamConfig {
-        max_clients: settings.streaming.stream_max_clients,
-        shares: access::stream_shares(settings),
-        max_message_bytes: settings.streaming.stream_max_message_bytes,
-        allowed_origins: settings.listen.allowed_origins.clone(),
-        stall_timeout: settings.streaming.stream_stall,
-        heartbeat_interval: settings.streaming.sse_heartbeat,
-        ..StreamConfig::default()
-    }
-}
-
-pub fn replay_config(settings: &Settings) -> ReplayConfig {
-    ReplayConfig {
-        max_events: settings.streaming.stream_replay_events,
-        max_bytes: settings.streaming.stream_replay_bytes,
-        concurrency: settings.streaming.stream_replay_concurrency,
-        ..ReplayConfig::default()
-    }
-}
-
-pub fn http_config(settings: &Settings) -> HttpConfig {
-    let default = HttpConfig::default();
-    let request_timeout = settings.limits.request_timeout;
-    HttpConfig {
-        max_connections: settings.limits.max_connections,
-        connection_shares: access::connection_shares(settings),
-        idle_timeout: settings.limits.idle_timeout,
-        max_head_bytes: settings.limits.max_head_bytes,
-        max_headers: settings.limits.max_headers,
-        max_uri_bytes: settings.limits.max_uri_bytes,
-        body_timeout: settings.limits.body_timeout,
-        public_snapshot: settings.access.public == Public::Snapshot,
-        max_body_bytes: settings.limits.max_body_bytes,
-        max_batch: settings.limits.max_batch_events,
-        max_silence_minutes: settings.alerts.alert_max_silence_minutes,
-        request_timeout,
-        // a fresh snapshot that is not to be had in time is answered with the newest there is
-        fresh_timeout: default.fresh_timeout.min(request_timeout / 2),
-        cors_origins: settings.listen.allowed_origins.clone(),
-        // most of a stop is for what comes after the requests
-        drain_timeout: default.drain_timeout.min(settings.cluster.stop / 3),
-        ..default
-    }
-}
-
-pub fn endpoints(settings: &Settings) -> anyhow::Result<Endpoints> {
-    let mut endpoints = Endpoints::default();
-    for &service in Service::ALL {
-        let (url, token) = settings.upstreams.of(service);
-        let endpoint = Endpoint::new(url.as_str(), token.map(Secret::new)).map_err(|error| {
-            let [address, secret] = config::Upstreams::variables(service);
-            let variable = if error == InvalidEndpoint::Token { secret } else { address };
-            anyhow::anyhow!("{variable} cannot be used: {error}")
-        })?;
-        endpoints.set(service, endpoint);
-    }
-    Ok(endpoints)
-}
-
-pub fn demo_config(demo: &DemoSettings) -> anyhow::Result<DemoConfig> {
-    let faults = demo.faults.iter().map(|fault| fault.parse().with_context(|| format!("--fault {fault}")));
-    Ok(DemoConfig {
-        agents: demo.agents as usize,
-        nodes: demo.nodes as usize,
-        microdaos: demo.microdaos as usize,
-        events_per_second: f64::from(demo.events_per_second),
-        seed: demo.seed,
-        faults: faults.collect::<anyhow::Result<_>>()?,
-        ..DemoConfig::default()
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_journal_is_beside_the_database_file() {
-        for (url, folder) in [
-            ("sqlite://living-map.db", "living-map-journal"),
-            ("sqlite:///var/lib/a%20map/x.db?mode=rwc", "/var/lib/a map/living-map-journal"),
-            ("sqlite:data/x.db", "data/living-map-journal"),
-            ("postgres://me:hush@db/living_map", "living-map-journal"),
-        ] {
-            assert_eq!(journal_folder(url), Path::new(folder), "{url}");
-        }
-    }
-}
+mod tests;

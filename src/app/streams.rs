@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::settings::Settings;
 use crate::bus::network::{self, StreamReport};
 use crate::bus::streams::{SettingDifference, SubjectConflict};
 use crate::bus::{self, Connection, NatsConfig, StreamDeclaration};
-use crate::config::Settings;
 
 /// Longest wait for the NATS server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,7 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// The server does not answer, or a stream differs from its declaration.
 pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
-    let url = settings.storage.nats_url.as_deref().context("NATS_URL is not set: which server?")?;
+    let settings = settings.resolved();
+    let url = settings.streams.nats_url.as_deref().context("NATS_URL is not set: which server?")?;
     let connection = connect(url).await?;
     let differences = compare(&connection, &settings, apply).await;
     connection.close().await;
@@ -39,14 +40,8 @@ pub(super) async fn connect(url: &str) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Declarations of the log's stream and of the network's other streams.
-pub(super) fn declared(settings: &Settings) -> (StreamDeclaration, Vec<StreamDeclaration>) {
-    let replicas = settings.storage.nats_stream_replicas;
-    (StreamDeclaration::living_map(&settings.extra_subjects(), replicas), StreamDeclaration::network(replicas))
-}
-
 async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> usize {
-    let (log, mut declared) = declared(settings);
+    let (log, mut declared) = settings.streams.declared();
     let reports = network::reconcile(connection, &log, &declared, apply).await;
     declared.push(log);
     reports.iter().zip(&declared).map(|(report, declaration)| print(report, declaration)).sum()

@@ -237,6 +237,14 @@ impl Connection {
     }
 }
 
+/// Validates the value of [`NatsConfig::url`] without connecting.
+///
+/// # Errors
+/// An address is not valid; it is not repeated.
+pub fn check_url(url: &str) -> Result<(), NatsError> {
+    addresses(url).map(drop)
+}
+
 fn addresses(text: &str) -> Result<Vec<ServerAddr>, NatsError> {
     let read = |address: &str| {
         let server: ServerAddr = address.trim().parse().map_err(|error| NatsError::Address(format!("{error}")))?;

@@ -17,6 +17,8 @@
 //! | `living_map_nats_connects_total` | connections made, including the first |
 //! | `living_map_nats_slow_consumer_total` | times a subscription was too slow and messages were dropped |
 
+mod config;
+
 pub mod backoff;
 pub mod connection;
 pub mod declared;
@@ -24,6 +26,7 @@ pub mod network;
 pub mod streams;
 pub mod subjects;
 
-pub use connection::{Connection, ConnectionState, NatsConfig, NatsError, connect};
+pub use config::StreamsConfig;
+pub use connection::{Connection, ConnectionState, NatsConfig, NatsError, check_url, connect};
 pub use declared::{LIVING_MAP, StreamDeclaration, StreamSource};
 pub use streams::{SourcedSubjects, StreamError, StreamInfo, StreamStatus};

@@ -1,102 +1,36 @@
-//! Every setting of the server: an environment variable, or the flag of the same name.
+//! Settings: value parsers and defaults, shared by the configuration structs of all modules.
 //!
-//! `clap` reads them, so the list in `serve --help` is the list there is, and a wrong value is refused at start with
-//! the variable's name and what was expected.
+//! Each module's configuration struct derives [`clap::Args`]: a field's attributes are the only place with the setting's name,
+//! unit, default and limits, its documentation is the help text. The variable's name is the id of the argument. A secret has
+//! `hide_env_values`: it is masked in output, and can be read from the file that `NAME_FILE` names.
+//!
+//! | part | content |
+//! |---|---|
+//! | [`value`] | value parsers |
+//! | [`layers`] | options, environment, file and defaults in one, with the origin of each value |
+//! | [`file`] | the configuration file |
+//! | [`secret`] | masking, `NAME_FILE` |
+//! | [`mod@show`], [`mod@reference`] | `config show`, `docs/configuration.md` |
 
-mod access;
-mod alerts;
-mod cluster;
-mod dead_letters;
-mod demo;
-mod journal;
-mod learner;
-mod limits;
-mod listen;
-mod saving;
-mod storage;
-mod streaming;
-mod traces;
-mod upstreams;
-mod value;
+mod file;
+mod layers;
+mod reference;
+mod secret;
+mod show;
+pub mod value;
 
-use clap::Args;
+use clap::{Args, Command};
 
-use crate::model::subject::{MAP_SUBJECTS, Pattern};
+pub use file::FileOption;
+pub use layers::{ConfigError, Layers, Origin, Setting};
+pub use reference::reference;
+pub use show::{Format, show};
 
-pub use access::{Access, Public};
-pub use alerts::Alerts;
-pub use cluster::Cluster;
-pub use dead_letters::DeadLetters;
-pub use demo::DemoSettings;
-pub use journal::Journal;
-pub use learner::Learner;
-pub use limits::Limits;
-pub use listen::{Auth, Listen, LogFormat};
-pub use saving::Saving;
-pub use storage::Storage;
-pub use streaming::Streaming;
-pub use traces::{Traces, TracesSampler};
-pub use upstreams::Upstreams;
-
-/// What `serve` can be told.
-#[derive(Debug, Clone, Args)]
-pub struct Settings {
-    /// Where it listens.
-    #[command(flatten)]
-    pub listen: Listen,
-    /// Who may do what.
-    #[command(flatten)]
-    pub access: Access,
-    /// The log and the record.
-    #[command(flatten)]
-    pub storage: Storage,
-    /// Who is polled.
-    #[command(flatten)]
-    pub upstreams: Upstreams,
-    /// What failed.
-    #[command(flatten)]
-    pub journal: Journal,
-    /// What could not be processed.
-    #[command(flatten)]
-    pub dead_letters: DeadLetters,
-    /// What is worth an alert.
-    #[command(flatten)]
-    pub alerts: Alerts,
-    /// Snapshot and stream.
-    #[command(flatten)]
-    pub streaming: Streaming,
-    /// Saved snapshots and time travel.
-    #[command(flatten)]
-    pub saving: Saving,
-    /// Several servers side by side, and the end of one.
-    #[command(flatten)]
-    pub cluster: Cluster,
-    /// The learner.
-    #[command(flatten)]
-    pub learner: Learner,
-    /// What a request may be.
-    #[command(flatten)]
-    pub limits: Limits,
-    /// Where traces go.
-    #[command(flatten)]
-    pub traces: Traces,
+/// The value of a configuration struct without arguments, environment and file: the defaults of its attributes.
+#[must_use]
+pub fn defaults<T: Args>() -> T {
+    let command = T::augment_args(Command::new("defaults")).mut_args(|argument| argument.env(None::<&'static str>));
+    let parsed = command.try_get_matches_from(["defaults"]).and_then(|matches| T::from_arg_matches(&matches));
+    #[expect(clippy::expect_used, reason = "a default that its own parser rejects fails every test")]
+    parsed.expect("defaults are valid")
 }
-
-impl Settings {
-    /// Subjects that the log records beside its own: those that were asked for, and the one under which lessons are told.
-    #[must_use]
-    pub fn extra_subjects(&self) -> Vec<Pattern> {
-        let mut subjects = self.storage.extra_subjects.clone();
-        let lessons = &self.learner.lesson_subject;
-        let recorded =
-            MAP_SUBJECTS.iter().filter_map(|own| own.parse::<Pattern>().ok()).chain(subjects.iter().cloned());
-        let is_recorded = recorded.into_iter().any(|own| own.matches(lessons.as_str()));
-        if self.learner.lesson_publish_enabled && !is_recorded {
-            subjects.push(lessons.clone());
-        }
-        subjects
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clap::Args;
 use uuid::Uuid;
 
 pub use alert::{ALERT_ID, DeadLetterAlert};
@@ -41,6 +42,8 @@ pub use queue::{DeadLetterQueue, Enqueued, FailedMessage};
 pub use retry::RetryConfig;
 pub use start::DeadLetterHandles;
 
+use crate::config::defaults;
+use crate::config::value::days;
 use crate::history::HistoryError;
 use crate::history::dead_letters::{
     DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter,
@@ -48,36 +51,38 @@ use crate::history::dead_letters::{
 use crate::journal::Journal;
 use crate::model::time;
 
-/// Settings of the dead-letter tasks.
-#[derive(Debug, Clone)]
+/// Intervals, alert threshold and archive of the dead-letter tasks.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Dead letters")]
 pub struct DeadLetterConfig {
-    /// Polling interval for due messages. Default 500 ms.
+    /// Polling interval for due messages.
+    #[arg(skip = Duration::from_millis(500))]
     pub interval: Duration,
-    /// Messages held in memory at a time, with their content. Default 16.
+    /// Messages held in memory at a time, with their content.
+    #[arg(skip = 16_u32)]
     pub batch: u32,
-    /// Delay after an attempt that could not be made because a service was unavailable. Default 5 s.
+    /// Delay after an attempt that could not be made because a service was unavailable.
+    #[arg(skip = Duration::from_secs(5))]
     pub unavailable_delay: Duration,
-    /// Interval for counting dead letters. Default 5 s.
+    /// Interval of counting dead letters.
+    #[arg(skip = Duration::from_secs(5))]
     pub count_interval: Duration,
-    /// More dead letters than this raise an alert. Default 10.
-    pub alert_threshold: u64,
-    /// Age at which dead letters are archived. Default 7 days.
+    /// Days after which dead letters move from the database to compressed files beside the error journal's.
+    #[arg(id = "DEAD_LETTER_ARCHIVE_DAYS", env, long = "dead-letter-archive-days", default_value = "7",
+        value_parser = days(1..=36_500))]
     pub archive_after: Duration,
-    /// Pause between two archive runs. Default 10 min.
+    /// More dead letters than this raise an alert, unless an alert rule counts dead letters.
+    #[arg(id = "DEAD_LETTER_ALERT_THRESHOLD", env, long = "dead-letter-alert-threshold", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(0..=u32::MAX.into()))]
+    pub alert_threshold: u64,
+    /// Pause between two archive runs.
+    #[arg(skip = Duration::from_mins(10))]
     pub archive_interval: Duration,
 }
 
 impl Default for DeadLetterConfig {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_millis(500),
-            batch: 16,
-            unavailable_delay: Duration::from_secs(5),
-            count_interval: Duration::from_secs(5),
-            alert_threshold: 10,
-            archive_after: Duration::from_hours(7 * 24),
-            archive_interval: Duration::from_mins(10),
-        }
+        defaults()
     }
 }
 

@@ -3,25 +3,32 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clap::Args;
 
+use crate::config::defaults;
+use crate::config::value::{hours, seconds};
 use crate::history::dead_letters::{DeadLetter, DeadLetterStatus};
 
 /// Characters of an error message that are stored.
 const MAX_ERROR_CHARS: usize = 1_000;
 
 /// Number and times of the retries.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Dead letters")]
 pub struct RetryConfig {
-    /// Delays before each retry. Default 1 s, 5 s, 30 s.
+    /// Seconds before each further attempt, separated by commas; after the last one the message is a dead letter.
+    #[arg(id = "DEAD_LETTER_RETRY_SECONDS", env, long = "dead-letter-retry-seconds", default_value = "1,5,30",
+        value_delimiter = ',', value_parser = seconds)]
     pub delays: Vec<Duration>,
-    /// Delay from becoming a dead letter to the one automatic attempt after that. Default 24 h.
+    /// Hours after which a dead letter is retried once more automatically.
+    #[arg(id = "DEAD_LETTER_LAST_RETRY_HOURS", env, long = "dead-letter-last-retry-hours", default_value = "24",
+        value_parser = hours(1..=8_760))]
     pub last_delay: Duration,
 }
 
 impl Default for RetryConfig {
     fn default() -> Self {
-        let delays = [1, 5, 30].map(Duration::from_secs).to_vec();
-        Self { delays, last_delay: Duration::from_hours(24) }
+        defaults()
     }
 }
 

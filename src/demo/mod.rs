@@ -10,10 +10,13 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
+use clap::Args;
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::Endpoints;
+use crate::config::defaults;
 use crate::log::EventLog;
 
 mod entities;
@@ -33,28 +36,36 @@ use network_state::NetworkState;
 /// Default alert rules of the demo.
 pub const ALERT_RULES: &str = include_str!("alerts.toml");
 
-/// How large and how lively the network is.
-#[derive(Debug, Clone, PartialEq)]
+/// Size and activity of the simulated network.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Simulated network")]
 pub struct DemoConfig {
-    /// Number of agents at the start, at least 1; they come and go around it. Default 60.
+    /// Agents in the simulated network; the number varies around it.
+    #[arg(long, default_value_t = 60, value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub agents: usize,
-    /// Number of nodes, at least 1. Default 12.
+    /// Nodes.
+    #[arg(long, default_value_t = 12, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub nodes: usize,
-    /// Number of microDAOs, at least 1. Default 6.
+    /// MicroDAOs.
+    #[arg(long, default_value_t = 6, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub microdaos: usize,
-    /// Number of DAOs; 0 is a network without governance. Default 4.
+    /// DAOs; 0 is a network without governance.
+    #[arg(skip = 4_usize)]
     pub daos: usize,
-    /// Events a second on average, at most 100,000; 0 is a network in which nothing happens. Default 8.
+    /// Events per second on average; 0 is a network without events.
+    #[arg(long, default_value = "8", value_parser = clap::value_parser!(u32).range(0..=10_000).map(f64::from))]
     pub events_per_second: f64,
-    /// What entities there are and what they live through follows from it. Default 7.
+    /// Seed: runs with the same one have the same entities and events.
+    #[arg(long, default_value_t = 7)]
     pub seed: u64,
-    /// How services misbehave from the start; more can be set with [`DemoHandle::faults`]. Default none.
+    /// An upstream that misbehaves: `<service>=slow`, `=down` or `=garbage`; may be given several times.
+    #[arg(long = "fault", value_name = "SERVICE=FAULT")]
     pub faults: Vec<FaultSetting>,
 }
 
 impl Default for DemoConfig {
     fn default() -> Self {
-        Self { agents: 60, nodes: 12, microdaos: 6, daos: 4, events_per_second: 8.0, seed: 7, faults: vec![] }
+        defaults()
     }
 }
 

@@ -1,58 +1,64 @@
-//! Settings of the history store.
+//! Configuration of the history database.
 
 use std::time::Duration;
 
-/// Limits of the use of the database. They bound the time that a slow or unavailable database costs.
-#[derive(Debug, Clone)]
+use clap::Args;
+
+use crate::config::defaults;
+
+/// Connections, timeouts and sizes of the database. Every limit exists so that a slow or unavailable database costs a bounded
+/// time.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log and history")]
 pub struct HistoryConfig {
-    /// Maximum number of connections that write, at least 1. `SQLite` always has one.
+    /// Connections that write, at least 1. `SQLite` always has one.
+    #[arg(skip = 4_u32)]
     pub writer_connections: u32,
-    /// Maximum number of connections that read, at least 1.
+    /// Database connections for reading.
+    #[arg(id = "DATABASE_READERS", env, long = "database-readers", default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(1..=200))]
     pub reader_connections: u32,
-    /// Timeout of [`super::open`].
+    /// Longest wait of [`super::open`] for the database.
+    #[arg(skip = Duration::from_secs(10))]
     pub connect_timeout: Duration,
-    /// Timeout of acquiring a connection from the pool, including the time to open one.
+    /// Longest wait of a call for a free connection, including the time to open one.
+    #[arg(skip = Duration::from_secs(3))]
     pub acquire_timeout: Duration,
-    /// Time limit of one query.
+    /// Longest time of one query.
+    #[arg(skip = Duration::from_secs(10))]
     pub read_timeout: Duration,
-    /// Time limit of one writing statement on `PostgreSQL`; on `SQLite`, of waiting for another process that writes.
+    /// Longest time of one writing statement on `PostgreSQL`; on `SQLite`, longest wait for another process that writes.
+    #[arg(skip = Duration::from_secs(30))]
     pub write_timeout: Duration,
-    /// Time limit of one lease operation on `PostgreSQL`, and before it of acquiring its connection; less than a third of
-    /// the shortest lease.
+    /// Longest time of a statement about a lease on `PostgreSQL`, and longest wait for its connection before; less than a
+    /// third of the shortest lease.
+    #[arg(skip = Duration::from_secs(1))]
     pub lease_timeout: Duration,
-    /// A connection that was idle for longer is tested before use.
+    /// A connection idle for longer is tested before it is used.
+    #[arg(skip = Duration::from_secs(1))]
     pub test_idle_after: Duration,
-    /// Timeout of that test, after which the connection is closed.
+    /// Longest time of that test before the connection is closed.
+    #[arg(skip = Duration::from_secs(1))]
     pub test_timeout: Duration,
-    /// Maximum number of rows in one statement; a larger batch takes several statements in one transaction.
+    /// Rows in one statement; a larger batch is several statements in one transaction.
+    #[arg(skip = 1_000_usize)]
     pub statement_rows: usize,
-    /// Maximum size of the JSON and raw bytes in one statement, in bytes; `PostgreSQL` accepts at most 1 GiB.
+    /// JSON and raw bytes in one statement, in bytes; `PostgreSQL` accepts at most 1 GiB.
+    #[arg(skip = 8_usize << 20)]
     pub statement_bytes: usize,
-    /// Maximum number of rows that are counted exactly for a total.
+    /// Totals up to this many rows are exact.
+    #[arg(skip = 10_000_u32)]
     pub count_cap: u32,
-    /// Time for which a total is cached.
+    /// Lifetime of a cached total.
+    #[arg(skip = Duration::from_secs(3))]
     pub count_ttl: Duration,
-    /// Maximum number of cached totals.
+    /// Cached totals.
+    #[arg(skip = 256_usize)]
     pub count_cache: usize,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self {
-            writer_connections: 4,
-            reader_connections: 8,
-            connect_timeout: Duration::from_secs(10),
-            acquire_timeout: Duration::from_secs(3),
-            read_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(30),
-            lease_timeout: Duration::from_secs(1),
-            test_idle_after: Duration::from_secs(1),
-            test_timeout: Duration::from_secs(1),
-            statement_rows: 1_000,
-            statement_bytes: 8 << 20,
-            count_cap: 10_000,
-            count_ttl: Duration::from_secs(3),
-            count_cache: 256,
-        }
+        defaults()
     }
 }

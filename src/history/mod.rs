@@ -137,8 +137,24 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<Database, OpenErr
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => Ok(Database::new(postgres::open(url, config).await?)),
         Some("sqlite") => Ok(Database::new(sqlite::open(url, config).await?)),
-        _ => Err(OpenError::Url("expected a URL that begins with postgres://, postgresql:// or sqlite://".into())),
+        _ => Err(unknown_scheme()),
     }
+}
+
+/// Validates a database URL without connecting.
+///
+/// # Errors
+/// As [`open`], for the URL alone.
+pub fn check_url(url: &str) -> Result<(), OpenError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => postgres::check_url(url),
+        Some("sqlite") => sqlite::check_url(url),
+        _ => Err(unknown_scheme()),
+    }
+}
+
+fn unknown_scheme() -> OpenError {
+    OpenError::Url("expected a URL that begins with postgres://, postgresql:// or sqlite://".into())
 }
 
 /// A stored event on a page: without the fields that only a replay needs, and with its payload as the stored text, since

@@ -5,46 +5,71 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{History, HistoryError};
+use crate::config::defaults;
+use crate::config::value::days;
 use crate::journal::Journal;
 use crate::model::Epoch;
-use crate::model::subject::Pattern;
+use crate::model::subject::{InvalidSubject, Pattern};
 
 /// Rounds after which all events are examined again, not only those that expired since: a late event may have been inserted
 /// among the examined ones.
 const ROUNDS_PER_FULL_SCAN: u32 = 24;
 
-/// Retention periods of events, and the pace of deletion.
-#[derive(Debug, Clone)]
+/// Ages up to which events are kept, and the pace of deleting them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log and history")]
 pub struct RetentionConfig {
-    /// Retention periods by subject; the first matching pattern applies.
-    pub rules: Vec<(Pattern, Duration)>,
-    /// Retention period of all other events.
+    /// Days that history is kept.
+    #[arg(id = "HISTORY_RETENTION_DAYS", env, long = "history-retention-days", default_value = "30",
+        value_parser = days(1..=36_500))]
     pub max_age: Duration,
-    /// Events deleted or examined per batch, at least 1.
+    /// Ages for events of some subjects instead: `pattern=age` separated by commas, the age in `h` or `d`
+    /// (`task.created=7d,task.>=24h`); the first matching pattern decides. At most 32 rules, each age at least twice
+    /// `SNAPSHOT_SAVE_MINUTES`.
+    #[arg(id = "HISTORY_RETENTION_RULES", env, long = "history-retention-rules", value_delimiter = ',',
+        value_parser = retention_rule)]
+    pub rules: Vec<(Pattern, Duration)>,
+    /// Events deleted, or examined, per statement; at least 1.
+    #[arg(skip = 5_000_u32)]
     pub batch: u32,
     /// Pause between two batches.
+    #[arg(skip = Duration::from_millis(100))]
     pub pause: Duration,
-    /// Pause between two rounds.
+    /// From the end of one round to the start of the next.
+    #[arg(skip = Duration::from_hours(1))]
     pub interval: Duration,
 }
 
 impl Default for RetentionConfig {
-    /// 30 days for all events, like the replaced service.
     fn default() -> Self {
-        Self {
-            rules: Vec::new(),
-            max_age: Duration::from_hours(30 * 24),
-            batch: 5_000,
-            pause: Duration::from_millis(100),
-            interval: Duration::from_hours(1),
-        }
+        defaults()
     }
 }
 
+/// Rules that are accepted: each age is one more scan of the history.
+const MAX_RULES: usize = 32;
+
 impl RetentionConfig {
+    /// Checks the rules against the interval of saved snapshots: a restart folds the events after the newest one.
+    ///
+    /// # Errors
+    /// The variable's name and what was expected.
+    pub fn check(&self, save_interval: Duration) -> Result<(), String> {
+        if self.rules.len() > MAX_RULES {
+            return Err(format!("HISTORY_RETENTION_RULES: expected at most {MAX_RULES} rules"));
+        }
+        match self.rules.iter().find(|(_, age)| *age < save_interval * 2) {
+            None => Ok(()),
+            Some((pattern, _)) => Err(format!(
+                "HISTORY_RETENTION_RULES: expected an age of at least twice SNAPSHOT_SAVE_MINUTES for {pattern}"
+            )),
+        }
+    }
+
     /// Retention period of events with this subject.
     #[must_use]
     pub fn age_of(&self, subject: &str) -> Duration {
@@ -63,6 +88,24 @@ impl RetentionConfig {
         ages.dedup();
         ages
     }
+}
+
+/// The longest age of events, 100 years, as for `HISTORY_RETENTION_DAYS`.
+const MAX_AGE_DAYS: u64 = 36_500;
+
+/// A pattern of subjects and the age up to which their events are kept: `task.>=24h`. At least an hour: a restart must find
+/// the events after the newest saved snapshot.
+fn retention_rule(text: &str) -> Result<(Pattern, Duration), String> {
+    let expected = || "expected <pattern>=<age>, the age in hours or days, such as task.created=7d or >=24h".to_owned();
+    let (subjects, age) = text.trim().rsplit_once('=').ok_or_else(expected)?;
+    let pattern = subjects.parse().map_err(|error: InvalidSubject| error.to_string())?;
+    let hours = match (age.strip_suffix('h'), age.strip_suffix('d')) {
+        (Some(hours), _) => hours.parse().ok(),
+        (_, Some(days)) => days.parse().ok().and_then(|days: u64| days.checked_mul(24)),
+        _ => None,
+    };
+    let hours = hours.filter(|hours| (1..=MAX_AGE_DAYS * 24).contains(hours)).ok_or_else(expected)?;
+    Ok((pattern, Duration::from_hours(hours)))
 }
 
 /// One batch of purging expired events from a log, in the log's order.

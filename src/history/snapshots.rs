@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
 use uuid::Uuid;
 
 use super::{PagePosition, Result};
+use crate::config::defaults;
 use crate::model::{Cursor, Epoch};
 
 /// A snapshot to save.
@@ -111,24 +113,29 @@ pub trait Snapshots: Send + Sync + 'static {
     async fn delete(&self, ids: &[Uuid]) -> Result<u64>;
 }
 
-/// Retention of saved snapshots. Snapshots of the replaced service, without a position in a log, are never deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Saved snapshots that are kept. Those without a position in a log, of the service this one replaces, are never deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Saved snapshots and time travel")]
 pub struct SnapshotRetention {
-    /// Number of newest snapshots that are kept at any age.
+    /// The newest ones: this many, of any age. The default is that of the service this one replaces.
+    #[arg(skip = 100_usize)]
     pub last: usize,
-    /// Age up to which one snapshot per hour is kept.
+    /// Before them one per hour, up to this age.
+    #[arg(skip = TimeDelta::days(7))]
     pub hourly: TimeDelta,
-    /// Age up to which one snapshot per day is kept. It equals the retention of events, without which a snapshot is of no use.
+    /// Before those one per day, up to this age: the history after them is not kept longer either.
+    #[arg(skip = TimeDelta::days(30))]
     pub daily: TimeDelta,
-    /// Maximum number of events between two kept snapshots up to that age: showing a past moment costs folding all events
-    /// since the snapshot before it. The oldest snapshot of a log is kept too, since time travel may begin there.
+    /// Events between two kept snapshots: busy days keep more than one snapshot. Time travel folds the events after the
+    /// snapshot before the moment, so fewer events make it faster and the database larger.
+    #[arg(id = "SNAPSHOT_KEEP_EVENTS", env, long = "snapshot-keep-events", default_value_t = 20_000,
+        value_parser = clap::value_parser!(u64).range(1_000..=u32::MAX.into()))]
     pub events: u64,
 }
 
 impl Default for SnapshotRetention {
-    /// The last 100, like the replaced service; hourly for a week; daily for 30 days, like events.
     fn default() -> Self {
-        Self { last: 100, hourly: TimeDelta::days(7), daily: TimeDelta::days(30), events: 20_000 }
+        defaults()
     }
 }
 

@@ -1,20 +1,43 @@
 //! Opening and closing the databases of a process.
 
+use std::fmt;
 use std::sync::Arc;
 
 use anyhow::Context;
+use clap::{Args, ValueHint};
 
 use super::{Database, DeadLetterStore, History, HistoryConfig, Leases, Lessons, Outbox, Snapshots};
+use crate::config::defaults;
 
 /// URLs and limits of the databases.
-#[derive(Debug, Clone)]
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Log and history")]
 pub struct StorageConfig {
-    /// URL of the database, see [`super::open`].
+    /// Database: `sqlite://<file>` or `postgres://user:password@host:5432/database`. A database of the service this one replaces
+    /// is adopted without conversion.
+    #[arg(id = "DATABASE_URL", env, long = "database-url", default_value = "sqlite://living-map.db",
+        hide_env_values = true, value_hint = ValueHint::Url)]
     pub url: String,
-    /// URL of the database of lessons; none where lessons are in the same database as all else.
+    /// Database of the lessons, with its table `agent_lessons`. Unset: `DATABASE_URL`.
+    #[arg(id = "LEARNER_DATABASE_URL", env, long = "learner-database-url", help_heading = "Learner",
+        hide_env_values = true, value_hint = ValueHint::Url)]
     pub learner_url: Option<String>,
     /// Limits of each database.
+    #[command(flatten)]
     pub database: HistoryConfig,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        defaults()
+    }
+}
+
+impl fmt::Debug for StorageConfig {
+    // the URLs may contain passwords
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageConfig").field("database", &self.database).finish_non_exhaustive()
+    }
 }
 
 /// The open databases, by content.

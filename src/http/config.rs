@@ -1,74 +1,92 @@
-//! The limits of the HTTP side.
+//! Configuration of the HTTP server.
 
 use std::time::Duration;
 
-use crate::access::address::AddressQuota;
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
-/// Every limit of the HTTP side. All of them hold for one server process.
-#[derive(Debug, Clone)]
+use crate::access::address::Networks;
+use crate::alerts::AlertingConfig;
+use crate::config::defaults;
+use crate::config::value::{origin, seconds};
+
+/// Limits and timeouts of the HTTP server. All of them hold for one server process.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits")]
 pub struct HttpConfig {
-    /// Connections that speak HTTP at a time; more wait in the kernel's accept queue. A connection that became a
-    /// stream no longer counts here, streams have their own limit.
-    pub max_connections: usize,
-    /// The same for each address; more are closed at once. Streams do not count here either.
-    pub connection_shares: AddressQuota,
-    /// How long a connection may take to send the head of its next request, idle time included. Longer than the 60 s
-    /// after which common load balancers drop an idle connection, so that it is they who close first.
-    pub idle_timeout: Duration,
-    /// Bytes of a request's line and headers together; more is answered 431.
-    pub max_head_bytes: usize,
-    /// Headers of one request; more is answered 431.
-    pub max_headers: usize,
-    /// Bytes of a request's path and query; more is answered 414.
-    pub max_uri_bytes: usize,
-    /// Whether those without a token get a reduced snapshot, where tokens are asked for.
-    pub public_snapshot: bool,
-    /// Bytes of a request's body; more is answered 413.
-    pub max_body_bytes: usize,
-    /// How long a request's body may take to arrive; longer is answered 408.
-    pub body_timeout: Duration,
-    /// Events in one `POST /living-map/events`; more is answered 413.
-    pub max_batch: usize,
-    /// The longest time for which alerts can be silenced, in minutes.
-    pub max_silence_minutes: u32,
-    /// How long the answer to a request may take, its body's arrival included; longer is answered 503.
-    pub request_timeout: Duration,
-    /// How long `?fresh=true` waits for the upstreams and for the map to show what they said; then the newest snapshot
-    /// there is goes out. Must be shorter than `request_timeout`.
-    pub fresh_timeout: Duration,
-    /// How long `/living-map/ready` waits for each dependency, and `POST` for the record to say what it has already.
-    pub probe_timeout: Duration,
-    /// How long a client that resumes, coming from a server that is ahead of this one, waits for it.
-    pub catch_up_timeout: Duration,
-    /// What `Retry-After` says when a dependency is away. Whole seconds.
-    pub retry_after: Duration,
-    /// How long requests under way may go on after the server was told to stop.
-    pub drain_timeout: Duration,
-    /// Origins (`https://map.example.org`) whose pages may read answers, or `*` for any. Empty: no CORS headers.
+    /// Origins (`https://map.example.org`) whose pages may read the API and open streams, in addition to the server's own;
+    /// separated by commas, `*` is any.
+    #[arg(id = "ALLOWED_ORIGINS", env, long = "allowed-origins", value_delimiter = ',', value_parser = origin,
+        help_heading = "Access")]
     pub cors_origins: Vec<String>,
+    /// Largest request body, in bytes; a larger one is answered 413.
+    #[arg(id = "MAX_BODY_BYTES", env, long = "max-body-bytes", default_value_t = 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
+    pub max_body_bytes: usize,
+    /// Events in one POST; more are answered 413.
+    #[arg(id = "MAX_BATCH_EVENTS", env, long = "max-batch-events", default_value_t = 1_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub max_batch: usize,
+    /// HTTP connections at one time, streams not included; more wait in the kernel's accept queue.
+    #[arg(id = "MAX_CONNECTIONS", env, long = "max-connections", default_value_t = 20_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub max_connections: usize,
+    /// HTTP connections at one time from one address, streams not included; more are closed at once.
+    #[arg(id = "MAX_CONNECTIONS_PER_ADDRESS", env, long = "max-connections-per-address", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections_per_address: u32,
+    /// Addresses without that limit.
+    #[arg(skip)]
+    pub unlimited: Networks,
+    /// Bytes of a request's line and headers; more are answered 431.
+    #[arg(id = "MAX_HEAD_BYTES", env, long = "max-head-bytes", default_value_t = 32 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(8_192..=1 << 20))]
+    pub max_head_bytes: usize,
+    /// Headers of a request; more are answered 431.
+    #[arg(id = "MAX_HEADERS", env, long = "max-headers", default_value_t = 100,
+        value_parser = RangedU64ValueParser::<usize>::new().range(10..=1_000))]
+    pub max_headers: usize,
+    /// Bytes of a request's path and query; more are answered 414.
+    #[arg(id = "MAX_URI_BYTES", env, long = "max-uri-bytes", default_value_t = 8 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(256..=65_536))]
+    pub max_uri_bytes: usize,
+    /// Seconds in which the head of a connection's next request must be complete, idle time included. Longer than the 60 s
+    /// after which common load balancers close an idle connection, so that they close it first.
+    #[arg(id = "IDLE_TIMEOUT_SECONDS", env, long = "idle-timeout-seconds", default_value = "75", value_parser = seconds)]
+    pub idle_timeout: Duration,
+    /// Seconds in which a request's body must be complete; a later one is answered 408.
+    #[arg(id = "BODY_TIMEOUT_SECONDS", env, long = "body-timeout-seconds", default_value = "10", value_parser = seconds)]
+    pub body_timeout: Duration,
+    /// Seconds that a request may take, the arrival of its body included; a longer one is answered 503.
+    #[arg(id = "REQUEST_TIMEOUT_SECONDS", env, long = "request-timeout-seconds", default_value = "30",
+        value_parser = seconds)]
+    pub request_timeout: Duration,
+    /// Whether callers without a token get a reduced snapshot, where tokens are required.
+    #[arg(skip = false)]
+    pub public_snapshot: bool,
+    /// Longest time for which alerts can be silenced, in minutes.
+    #[arg(skip = AlertingConfig::default().max_silence_minutes)]
+    pub max_silence_minutes: u32,
+    /// Longest wait of `?fresh=true` for the upstreams and for the map to show their data; then the newest snapshot is sent.
+    /// Must be shorter than `request_timeout`.
+    #[arg(skip = Duration::from_secs(10))]
+    pub fresh_timeout: Duration,
+    /// Longest wait of `/living-map/ready` for each dependency, and of `POST` for the history to find known ids.
+    #[arg(skip = Duration::from_secs(1))]
+    pub probe_timeout: Duration,
+    /// Longest wait of a client that resumes at a position which this replica has not reached yet.
+    #[arg(skip = Duration::from_secs(3))]
+    pub catch_up_timeout: Duration,
+    /// Value of `Retry-After` when a dependency is unavailable. Whole seconds.
+    #[arg(skip = Duration::from_secs(5))]
+    pub retry_after: Duration,
+    /// Longest time of running requests after the server was told to stop.
+    #[arg(skip = Duration::from_secs(10))]
+    pub drain_timeout: Duration,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self {
-            max_connections: 20_000,
-            connection_shares: AddressQuota::default(),
-            idle_timeout: Duration::from_secs(75),
-            max_head_bytes: 32 * 1024,
-            max_headers: 100,
-            max_uri_bytes: 8 * 1024,
-            public_snapshot: false,
-            max_body_bytes: 1024 * 1024,
-            body_timeout: Duration::from_secs(10),
-            max_batch: 1_000,
-            max_silence_minutes: 30 * 24 * 60,
-            request_timeout: Duration::from_secs(30),
-            fresh_timeout: Duration::from_secs(10),
-            probe_timeout: Duration::from_secs(1),
-            catch_up_timeout: Duration::from_secs(3),
-            retry_after: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(10),
-            cors_origins: Vec::new(),
-        }
+        defaults()
     }
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
 use axum::http::HeaderMap;
+use clap::Args;
+use clap::builder::TypedValueParser;
+use ipnet::IpNet;
 use metrics::counter;
 
 use super::error::Problem;
@@ -13,23 +16,58 @@ use super::requester::Requester;
 use crate::access::Identity;
 use crate::access::address::{self, Networks};
 use crate::access::rate::{Limiter, Rate};
+use crate::config::defaults;
+use crate::config::value::network;
 
 /// Request header in which proxies forward the client's address.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Rate limits; `None` is unlimited. Each applies per address and, independently, per token.
-#[derive(Debug, Clone, Default)]
+/// A rate limit; `None` is unlimited.
+type RateLimit = Option<Rate>;
+
+/// Rate limits. Each applies per address and, independently, per token.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits")]
 pub struct LimitsConfig {
-    /// Requests, but for those that publish.
-    pub requests: Option<Rate>,
-    /// Published events; a request that publishes is at least one.
-    pub events: Option<Rate>,
-    /// Requests with a token that is not taken, by address only.
-    pub auth_failures: Option<Rate>,
-    /// Addresses that no limit by address holds for.
-    pub unlimited: Networks,
-    /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Networks,
+    /// Requests per second from one address, and with one token, as a mean of ten seconds; publishing requests are not
+    /// included. 0: no limit.
+    #[arg(id = "REQUESTS_PER_SECOND", env, long = "requests-per-second", default_value = "1000",
+        value_parser = clap::value_parser!(u32).map(per_second))]
+    pub requests: RateLimit,
+    /// Events published per second from one address, and with one token, as a mean of ten seconds; a publishing request is
+    /// at least one. 0: no limit.
+    #[arg(id = "PUBLISHED_PER_SECOND", env, long = "published-per-second", default_value = "10000",
+        value_parser = clap::value_parser!(u32).map(per_second))]
+    pub events: RateLimit,
+    /// Rejected tokens per minute from one address; above it the address is answered 429. 0: no limit.
+    #[arg(id = "AUTH_FAILURES_PER_MINUTE", env, long = "auth-failures-per-minute", default_value = "60",
+        value_parser = clap::value_parser!(u32).map(per_minute))]
+    pub auth_failures: RateLimit,
+    /// Addresses and networks without limits by address, separated by commas.
+    #[arg(id = "UNLIMITED_ADDRESSES", env, long = "unlimited-addresses", default_value = "127.0.0.0/8,::1",
+        value_delimiter = ',', value_parser = network)]
+    pub unlimited: Vec<IpNet>,
+    /// Proxies whose `X-Forwarded-For` names the client, separated by commas. Unset: all clients of a proxy share its
+    /// address.
+    #[arg(id = "TRUSTED_PROXIES", env, long = "trusted-proxies", value_delimiter = ',', value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        defaults()
+    }
+}
+
+/// Seconds over which a rate per second is a mean: so many seconds' worth are accepted at once after a pause.
+const MEAN_SECONDS: u32 = 10;
+
+fn per_second(number: u32) -> RateLimit {
+    (number > 0).then(|| Rate { per_second: number.into(), burst: number.saturating_mul(MEAN_SECONDS) })
+}
+
+fn per_minute(number: u32) -> RateLimit {
+    (number > 0).then(|| Rate { per_second: f64::from(number) / 60.0, burst: number })
 }
 
 /// Rate limiters and the address rules.
@@ -57,8 +95,8 @@ impl Limits {
             requests: config.requests.map(Limiter::new),
             events: config.events.map(Limiter::new),
             auth_failures: config.auth_failures.map(Limiter::new),
-            unlimited: config.unlimited,
-            trusted_proxies: config.trusted_proxies,
+            unlimited: config.unlimited.into_iter().collect(),
+            trusted_proxies: config.trusted_proxies.into_iter().collect(),
         }
     }
 

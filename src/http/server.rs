@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 use super::config::HttpConfig;
 use super::limits::count_rejected;
-use crate::access::address::AddressPermit;
+use crate::access::address::{AddressPermit, AddressQuota};
 use crate::stream::Connection;
 
 /// Pause after a failed accept, such as too many open files, which ends only when other connections close.
@@ -40,6 +40,7 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
         .max_header_size(config.max_head_bytes)
         .max_headers(config.max_headers);
     let slots = Arc::new(Semaphore::new(config.max_connections));
+    let quota = AddressQuota::new(config.max_connections_per_address, config.unlimited.clone());
     let connections = TaskTracker::new();
     let abort = CancellationToken::new();
     let _abort_if_dropped = abort.clone().drop_guard();
@@ -50,7 +51,7 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
             () = shutdown.cancelled() => break,
         };
         let Some((socket, peer, slot)) = accepted else { continue };
-        let Some(permit) = config.connection_shares.acquire(peer.ip()) else {
+        let Some(permit) = quota.acquire(peer.ip()) else {
             count_rejected("connections_address");
             reject(&socket);
             continue;

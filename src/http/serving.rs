@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,11 +23,13 @@ use crate::stream::Streams;
 use crate::sync::UpstreamSync;
 
 /// Settings of the HTTP server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct ServingConfig {
     /// Limits and timeouts.
+    #[command(flatten)]
     pub http: HttpConfig,
     /// Rate limits.
+    #[command(flatten)]
     pub limits: LimitsConfig,
 }
 

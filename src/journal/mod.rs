@@ -22,7 +22,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueHint};
 use tokio::sync::Notify;
+
+use crate::config::defaults;
+use crate::config::value::{days, seconds};
 
 pub use entry::Entry;
 pub use files::Compacted;
@@ -34,39 +39,48 @@ pub use recent::{EntryQuery, JournalHealth};
 /// Window of [`JournalConfig::max_per_minute`].
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How the journal is kept.
-#[derive(Debug, Clone)]
+/// Location, sizes and ages of the error journal.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Error journal")]
 pub struct JournalConfig {
-    /// Entries in memory. Default 2,000, as the service we replace.
+    /// Location of the error journal's files: a folder, `file:///…` or `s3://bucket/prefix` (with the usual `AWS_…`
+    /// variables). Unset: the folder `living-map-journal` beside the `SQLite` file, or in the working directory with
+    /// `PostgreSQL`.
+    #[arg(id = "JOURNAL_URL", env, long = "journal-url", hide_env_values = true, value_hint = ValueHint::AnyPath)]
+    pub url: Option<String>,
+    /// Entries in memory. The default is that of the service this one replaces.
+    #[arg(skip = 2_000_usize)]
     pub capacity: usize,
-    /// Entries that may wait for a store that is away; further ones are not made durable. Default 4,096.
-    pub max_pending: usize,
-    /// Entries made durable in a minute; further ones are in memory alone. Default 600.
-    pub max_per_minute: u32,
-    /// A file is written as soon as so many entries wait. Default 8, as the service we replace.
-    pub batch: usize,
-    /// A file is written at the latest after this time, and a failed one tried again. Default 5 s.
-    pub flush_interval: Duration,
-    /// How long one operation of the store may take. Default 10 s.
-    pub store_timeout: Duration,
-    /// How long files are kept. Default 30 days.
+    /// Days that the journal's files are kept.
+    #[arg(id = "JOURNAL_RETENTION_DAYS", env, long = "journal-retention-days", default_value = "30",
+        value_parser = days(1..=36_500))]
     pub max_age: Duration,
-    /// How often files are deleted by age. Default an hour.
+    /// Seconds after which entries are written at the latest; a failed write is repeated after the same time.
+    #[arg(id = "JOURNAL_FLUSH_SECONDS", env, long = "journal-flush-seconds", default_value = "5", value_parser = seconds)]
+    pub flush_interval: Duration,
+    /// Entries that wait in memory for an unavailable store; further ones are not written.
+    #[arg(id = "JOURNAL_MAX_PENDING", env, long = "journal-max-pending", default_value_t = 4_096,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub max_pending: usize,
+    /// Entries written to files per minute; further ones stay in memory only, so that a flood of errors does not fill the
+    /// store.
+    #[arg(id = "JOURNAL_MAX_PER_MINUTE", env, long = "journal-max-per-minute", default_value_t = 600,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_per_minute: u32,
+    /// A file is written as soon as this many entries wait. The default is that of the service this one replaces.
+    #[arg(skip = 8_usize)]
+    pub batch: usize,
+    /// Longest time of one operation of the store.
+    #[arg(skip = Duration::from_secs(10))]
+    pub store_timeout: Duration,
+    /// Interval of deleting files by age.
+    #[arg(skip = Duration::from_hours(1))]
     pub expire_interval: Duration,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self {
-            capacity: 2_000,
-            max_pending: 4_096,
-            max_per_minute: 600,
-            batch: 8,
-            flush_interval: Duration::from_secs(5),
-            store_timeout: Duration::from_secs(10),
-            max_age: Duration::from_hours(30 * 24),
-            expire_interval: Duration::from_hours(1),
-        }
+        defaults()
     }
 }
 

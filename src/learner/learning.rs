@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clap::Args;
 use futures::FutureExt;
 use tokio::sync::watch;
 
@@ -16,11 +17,13 @@ use crate::log::{ExperienceConfig, ExperienceStream, OpenLog};
 use crate::tasks::{Stage, Tasks};
 
 /// Settings of the learner and of the stream that it reads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct LearningConfig {
     /// The learner.
+    #[command(flatten)]
     pub learner: LearnerConfig,
     /// The stream of experiences.
+    #[command(flatten)]
     pub experiences: ExperienceConfig,
 }
 

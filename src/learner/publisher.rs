@@ -23,7 +23,7 @@ pub async fn run(config: Arc<LearnerConfig>, lessons: Arc<dyn Lessons>, log: Arc
             Err(problem) => {
                 if !failing {
                     tracing::warn!(problem, "lessons cannot be published on the log; retrying");
-                    journal.record("write", "log", config.subject.as_deref().unwrap_or_default(), &problem);
+                    journal.record("write", "log", config.subject().unwrap_or_default(), &problem);
                 }
                 failing = true;
             }
@@ -40,7 +40,7 @@ async fn publish_batch(config: &LearnerConfig, lessons: &dyn Lessons, log: &dyn 
     }
     let mut done: Vec<i64> = Vec::with_capacity(unpublished.len());
     let mut unavailable = None;
-    if let Some(subject) = &config.subject {
+    if let Some(subject) = config.subject() {
         let mut events = Vec::with_capacity(unpublished.len());
         for (number, announcement) in &unpublished {
             match event(subject, announcement) {

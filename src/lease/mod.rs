@@ -20,10 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clap::Args;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::defaults;
+use crate::config::value::whole_seconds;
 use crate::history::Leases;
 use crate::tasks::{Stage, Tasks};
 use crate::upstream_health::UpstreamHealth;
@@ -31,19 +34,22 @@ use crate::upstream_health::UpstreamHealth;
 pub use election::LeaderElection;
 
 /// Name and duration of a lease.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Cluster and shutdown")]
 pub struct LeaseConfig {
     /// The name. Servers share one lease for all their single-instance tasks, because the replica that polls the upstreams
     /// also saves the resulting map. A process that runs one such task alone uses another name.
+    #[arg(skip = "leader")]
     pub name: &'static str,
-    /// Duration of the lease without renewal. After a `kill -9` the next leader starts this much later, plus at most a
-    /// fifth of it.
+    /// Seconds that the leader's lease lasts without renewal: so much later, plus at most a fifth, another replica takes over
+    /// after a crash. A planned stop releases it at once.
+    #[arg(id = "LEASE_SECONDS", env, long = "lease-seconds", default_value = "5", value_parser = whole_seconds(2, 300))]
     pub lasting: Duration,
 }
 
 impl Default for LeaseConfig {
     fn default() -> Self {
-        Self { name: "leader", lasting: Duration::from_secs(5) }
+        defaults()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,19 +19,25 @@ use crate::tasks::{Stage, Tasks};
 use crate::upstream_health::UpstreamHealth;
 
 /// Settings of the fold, the ring buffer, retention, saved snapshots, time travel and replay.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct IngestConfig {
     /// The current map.
+    #[command(flatten)]
     pub live: LiveConfig,
     /// The ring buffer.
+    #[command(flatten)]
     pub hub: HubConfig,
     /// Ages up to which events are kept.
+    #[command(flatten)]
     pub retention: RetentionConfig,
     /// Saved snapshots.
+    #[command(flatten)]
     pub saving: SavingConfig,
     /// Time travel.
+    #[command(flatten)]
     pub time_travel: TimeTravelConfig,
     /// Replay for clients that resume.
+    #[command(flatten)]
     pub replay: ReplayConfig,
 }
 

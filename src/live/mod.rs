@@ -15,8 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use clap::Args;
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use tokio::sync::{broadcast, watch};
 
+use crate::config::defaults;
 use crate::journal::Journal;
 use crate::map::{DEFAULT_MAX_ENTITIES, State};
 use crate::model::{Cursor, Epoch, Event, Layer};
@@ -30,24 +33,27 @@ use snapshot::SnapshotCache;
 pub use snapshot::{Encoding, SnapshotBytes};
 pub use time_travel::{TimeTravel, TimeTravelConfig, TimeTravelError};
 
-/// How the map is served.
-#[derive(Debug, Clone, Copy)]
+/// The current map: age of its snapshots, its size.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Snapshot and stream")]
 pub struct LiveConfig {
-    /// Snapshot bytes are rebuilt at most once in this time, so a snapshot is at most this old.
+    /// Milliseconds for which an encoded snapshot is reused before it is built again.
+    #[arg(id = "SNAPSHOT_INTERVAL_MS", env, long = "snapshot-interval-ms", default_value = "100",
+        value_parser = clap::value_parser!(u64).range(1..=60_000).map(Duration::from_millis))]
     pub snapshot_interval: Duration,
-    /// How often the log is asked whether it is there, so that its absence shows while nothing happens.
+    /// Interval of the checks whether the log is available, so that an outage shows while there are no events.
+    #[arg(skip = Duration::from_secs(2))]
     pub log_check_interval: Duration,
-    /// Entities that events may bring to the map, see [`State::with_max_entities`].
+    /// Entities that events may add to the map; beyond, events about new ones are recorded and change nothing, and only
+    /// entities listed by the upstream services are added. The same on all servers of one log.
+    #[arg(id = "MAX_ENTITIES", env, long = "max-entities", help_heading = "Limits", default_value_t = DEFAULT_MAX_ENTITIES,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     pub max_entities: usize,
 }
 
 impl Default for LiveConfig {
     fn default() -> Self {
-        Self {
-            snapshot_interval: Duration::from_millis(100),
-            log_check_interval: Duration::from_secs(2),
-            max_entities: DEFAULT_MAX_ENTITIES,
-        }
+        defaults()
     }
 }
 

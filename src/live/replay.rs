@@ -13,6 +13,8 @@ mod folds;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -20,6 +22,7 @@ use tokio::time::timeout;
 use super::LiveMap;
 use super::read_ahead::ReadAheadError;
 use super::time_travel::{self, TimeTravel, TimeTravelError};
+use crate::config::defaults;
 use crate::map::State;
 use crate::model::Cursor;
 use crate::stream::{FrameBatch, Replay as ReplayResult, ReplaySource};
@@ -36,22 +39,29 @@ const IDLE_TTL: Duration = Duration::from_secs(30);
 /// Lifetime of the cached oldest position.
 const OLDEST_TTL: Duration = Duration::from_secs(1);
 
-/// How far and how fast replay goes.
-#[derive(Debug, Clone, Copy)]
+/// Limits of replay to clients that resume.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Snapshot and stream")]
 pub struct ReplayConfig {
-    /// Positions behind the newest that are gone on from; what is older gets a snapshot.
+    /// Missed events that are replayed one by one to a client that resumes; one that missed more gets a snapshot.
+    #[arg(id = "STREAM_REPLAY_EVENTS", env, long = "stream-replay-events", default_value_t = 1_000_000)]
     pub max_events: u64,
-    /// Bytes of frames that are kept for those who come after.
+    /// Bytes of replayed frames kept in memory for further clients.
+    #[arg(id = "STREAM_REPLAY_BYTES", env, long = "stream-replay-bytes", default_value_t = 64 * 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(65_536..))]
     pub max_bytes: usize,
-    /// Folds at one time, and states kept for them.
+    /// Replays computed at one time; further clients wait.
+    #[arg(id = "STREAM_REPLAY_CONCURRENCY", env, long = "stream-replay-concurrency", default_value_t = 2,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub concurrency: usize,
-    /// How long a client waits, and how long a fold waits for the log or the record.
+    /// Longest wait of a client, and of a fold for the log or the history.
+    #[arg(skip = Duration::from_secs(20))]
     pub patience: Duration,
 }
 
 impl Default for ReplayConfig {
     fn default() -> Self {
-        Self { max_events: 1_000_000, max_bytes: 64 * 1024 * 1024, concurrency: 2, patience: Duration::from_secs(20) }
+        defaults()
     }
 }
 

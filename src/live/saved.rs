@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::LiveMap;
 use super::snapshot;
+use crate::config::defaults;
+use crate::config::value::minutes;
 use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotRetention, Snapshots};
 use crate::map::{EncodedLayers, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch};
@@ -23,19 +26,25 @@ const MIN_INTERVAL: Duration = Duration::from_secs(10);
 const LEVEL: i32 = 3;
 
 /// When the map is saved.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Saved snapshots and time travel")]
 pub struct SavingConfig {
-    /// Longest time from one snapshot to the next, while there are events.
+    /// Minutes between two saved snapshots while there are events; one more is saved at shutdown.
+    #[arg(id = "SNAPSHOT_SAVE_MINUTES", env, long = "snapshot-save-minutes", default_value = "5",
+        value_parser = minutes(1..=1_440))]
     pub interval: Duration,
-    /// Most events from one snapshot to the next.
+    /// Events after which the map is saved sooner, at most every ten seconds.
+    #[arg(id = "SNAPSHOT_SAVE_EVENTS", env, long = "snapshot-save-events", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(1..=u32::MAX.into()))]
     pub events: u64,
-    /// What is kept.
+    /// Snapshots that are kept.
+    #[command(flatten)]
     pub retention: SnapshotRetention,
 }
 
 impl Default for SavingConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_mins(5), events: 10_000, retention: SnapshotRetention::default() }
+        defaults()
     }
 }
 

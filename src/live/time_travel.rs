@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -12,25 +14,31 @@ use tokio::time::timeout;
 use super::LiveMap;
 use super::read_ahead::{EntrySource, ReadAhead, ReadAheadError};
 use super::saved;
+use crate::config::defaults;
 use crate::history::{History, HistoryError, Snapshots};
 use crate::log::{Bounds, EventLog, LogError};
 use crate::map::{DEFAULT_MAX_ENTITIES, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 
-/// How the past is made.
-#[derive(Debug, Clone, Copy)]
+/// Limits of time travel.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Saved snapshots and time travel")]
 pub struct TimeTravelConfig {
-    /// Moments made at one time; further ones wait.
+    /// Maps of past moments computed at one time; further requests wait.
+    #[arg(id = "TIME_TRAVEL_CONCURRENCY", env, long = "time-travel-concurrency", default_value_t = 2,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub concurrency: usize,
-    /// How long one may wait and be made, in all.
+    /// Longest time of one request, waiting included.
+    #[arg(skip = Duration::from_secs(20))]
     pub patience: Duration,
-    /// As the live map has it: it decides what is on the map.
+    /// As in [`LiveConfig`](super::LiveConfig): it decides which entities are on the map.
+    #[arg(skip = DEFAULT_MAX_ENTITIES)]
     pub max_entities: usize,
 }
 
 impl Default for TimeTravelConfig {
     fn default() -> Self {
-        Self { concurrency: 2, patience: Duration::from_secs(20), max_entities: DEFAULT_MAX_ENTITIES }
+        defaults()
     }
 }
 

@@ -9,38 +9,64 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, Replay
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::{AckKind, Message};
 use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::LogError;
 use super::jetstream::{entry_of, is_not_found};
 use crate::bus::Connection;
+use crate::config::defaults;
+use crate::config::value::seconds;
+use crate::model::subject::recorded_pattern;
 use crate::model::{Epoch, LogEntry};
 
 /// Timeout for connecting when the consumer is opened.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Settings of reading the stream.
-#[derive(Debug, Clone)]
+/// The stream of experiences, its consumer, and the pace of reading.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Learner")]
 pub struct ExperienceConfig {
-    /// Name of the stream.
+    /// Stream of experiences.
+    #[arg(id = "EXPERIENCE_STREAM_NAME", env, long = "experience-stream-name", default_value = "EXPERIENCE")]
     pub stream: String,
-    /// Subjects to read.
+    /// Subjects of experiences in that stream.
+    #[arg(id = "EXPERIENCE_SUBJECT", env, long = "experience-subject", default_value = "agent.experience.v1.>",
+        value_parser = recorded_pattern.map(|pattern| pattern.as_str().to_owned()))]
     pub subject: String,
-    /// Name of the durable consumer.
+    /// Durable consumer of that stream.
+    #[arg(id = "EXPERIENCE_DURABLE", env, long = "experience-durable", default_value = "experience-learner-v1")]
     pub durable: String,
-    /// Time after which the server delivers an unacknowledged message again.
+    /// Seconds after which an unacknowledged experience is delivered again.
+    #[arg(id = "EXPERIENCE_ACK_WAIT_SECONDS", env, long = "experience-ack-wait-seconds", default_value = "30",
+        value_parser = seconds)]
     pub ack_wait: Duration,
-    /// Maximum number of deliveries of a message.
+    /// Deliveries of one experience, at most.
+    #[arg(id = "EXPERIENCE_MAX_DELIVER", env, long = "experience-max-deliver", default_value_t = 20,
+        value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     pub max_deliver: i64,
-    /// Messages fetched at a time.
+    /// Experiences fetched at a time.
+    #[arg(id = "EXPERIENCE_FETCH_BATCH", env, long = "experience-fetch-batch", default_value_t = 64,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub batch: usize,
-    /// Timeout of a fetch.
+    /// Longest wait of a fetch, in seconds.
+    #[arg(id = "EXPERIENCE_FETCH_TIMEOUT_SECONDS", env, long = "experience-fetch-timeout-seconds", default_value = "2",
+        value_parser = seconds)]
     pub fetch_timeout: Duration,
-    /// Messages requested at a time when delivered messages are read again.
+    /// Messages requested at a time when past experiences are read.
+    #[arg(skip = 1_000_usize)]
     pub read_batch: usize,
-    /// Interval of idle heartbeats while delivered messages are read again.
+    /// Interval of the idle server's heartbeats while past experiences are read.
+    #[arg(skip = Duration::from_secs(5))]
     pub heartbeat: Duration,
+}
+
+impl Default for ExperienceConfig {
+    fn default() -> Self {
+        defaults()
+    }
 }
 
 /// Position of the durable consumer.

@@ -147,6 +147,30 @@ impl Pattern {
     }
 }
 
+/// Value parser of a setting: a pattern of subjects to record, without the blanks around it. A wildcard as the first token is
+/// rejected: the stream would also record requests to `JetStream`, and its acknowledgements would arrive in place of the
+/// answers.
+///
+/// # Errors
+/// What was expected.
+pub fn recorded_pattern(text: &str) -> Result<Pattern, String> {
+    let pattern: Pattern = text.trim().parse().map_err(|error: InvalidSubject| error.to_string())?;
+    if pattern.as_str().starts_with(['*', '>']) {
+        return Err("expected a pattern that begins with a name, such as task.>".to_owned());
+    }
+    Ok(pattern)
+}
+
+/// Value parser of a setting: a subject to publish to, without wildcards.
+///
+/// # Errors
+/// What was expected.
+pub fn literal_subject(text: &str) -> Result<Pattern, String> {
+    Some(recorded_pattern(text)?)
+        .filter(Pattern::is_literal)
+        .ok_or_else(|| "expected a subject without wildcards, such as agent.lesson.v1".to_owned())
+}
+
 impl FromStr for Pattern {
     type Err = InvalidSubject;
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -1,102 +1,117 @@
-//! Settings of the stream.
+//! Configuration of the ring buffer and of streaming clients.
 
 use std::time::Duration;
 
-use crate::access::address::AddressQuota;
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
-/// How much the shared ring holds. Whatever is reached first evicts the oldest frames.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::access::address::Networks;
+use crate::config::defaults;
+use crate::config::value::seconds;
+
+/// Size of the shared ring buffer. The limit reached first evicts the oldest frames.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Snapshot and stream")]
 pub struct HubConfig {
-    /// Frames, at least 1. Default 65,536.
+    /// Events kept in memory for clients that resume or lag.
+    #[arg(id = "STREAM_RING_EVENTS", env, long = "stream-ring-events", default_value_t = 65_536,
+        value_parser = RangedU64ValueParser::<usize>::new().range(16..=u32::MAX.into()))]
     pub max_frames: usize,
-    /// Bytes of frames with what is kept about them. Default 64 MiB. The newest frame is kept even if it is larger.
+    /// Bytes of those events in memory. The newest event is kept even if it is larger.
+    #[arg(id = "STREAM_RING_BYTES", env, long = "stream-ring-bytes", default_value_t = 64 * 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(65_536..))]
     pub max_bytes: usize,
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        Self { max_frames: 65_536, max_bytes: 64 * 1024 * 1024 }
+        defaults()
     }
 }
 
-/// How clients are served.
-#[derive(Debug, Clone)]
+/// Limits and timeouts of streaming clients.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Snapshot and stream")]
 pub struct StreamConfig {
-    /// Clients at once; one more is answered 503. Default 20,000.
+    /// Streaming clients at one time; one more is answered 503.
+    #[arg(id = "STREAM_MAX_CLIENTS", env, long = "stream-max-clients", default_value_t = 50_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_clients: usize,
-    /// Clients at once from one address; one more is answered 503. Default: no limit.
-    pub shares: AddressQuota,
-    /// Tasks that own the sockets; 0 (the default) is one for each core.
+    /// Streaming clients at one time from one address; one more is answered 503.
+    #[arg(id = "STREAM_MAX_CLIENTS_PER_ADDRESS", env, long = "stream-max-clients-per-address", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_clients_per_address: u32,
+    /// Addresses without that limit.
+    #[arg(skip)]
+    pub unlimited: Networks,
+    /// Tasks that own the sockets; 0 is one per core.
+    #[arg(skip = 0_usize)]
     pub shards: usize,
-    /// Origins whose pages may connect, as a browser sends them (`https://map.example.org`), beside the server's own;
-    /// `*` is all. Default: none.
+    /// Origins whose pages may connect, as a browser sends them (`https://map.example.org`), in addition to the server's own;
+    /// `*` is any.
+    #[arg(skip)]
     pub allowed_origins: Vec<String>,
-    /// What `Retry-After` says when the server is full. Default 5 s.
+    /// Value of `Retry-After` when the server is full.
+    #[arg(skip = Duration::from_secs(5))]
     pub retry_after: Duration,
-    /// How long the switch from HTTP to WebSocket may take. Default 10 s.
+    /// Longest time of the switch from HTTP to WebSocket.
+    #[arg(skip = Duration::from_secs(10))]
     pub upgrade_timeout: Duration,
     /// A client that has sent no message for this long gets a `ping` frame, and again after each such interval. Up to a
-    /// tenth earlier, so that clients that came together do not stay together. Default 30 s (as the service we replace).
+    /// tenth earlier, so that clients that connected together do not stay in step. The default is that of the service this
+    /// one replaces.
+    #[arg(skip = Duration::from_secs(30))]
     pub ping_interval: Duration,
-    /// A client of server-sent events to which nothing was sent for this long gets a comment, for the proxies in between.
-    /// Default 15 s.
+    /// Seconds without an event after which a client of server-sent events gets a comment, for the proxies in between.
+    #[arg(id = "SSE_HEARTBEAT_SECONDS", env, long = "sse-heartbeat-seconds", default_value = "15", value_parser = seconds)]
     pub heartbeat_interval: Duration,
-    /// A client that answers such a ping with nothing, not even a pong, for this long is gone. Default 20 s.
+    /// A client that answers such a ping with nothing, not even a pong, for this long is disconnected.
+    #[arg(skip = Duration::from_secs(20))]
     pub pong_timeout: Duration,
-    /// A client that does not take what is under way to it within this time is closed. Default 30 s.
+    /// Seconds for which a streaming client may read nothing before it is closed.
+    #[arg(id = "STREAM_STALL_SECONDS", env, long = "stream-stall-seconds", default_value = "30", value_parser = seconds)]
     pub stall_timeout: Duration,
-    /// The slowest link that is waited for, in bytes a second: a long snapshot adds its length, divided by this, to
-    /// `stall_timeout`. It bounds how many old snapshots slow clients can keep alive. Default 16 KiB.
+    /// Slowest supported link, in bytes per second: a long snapshot adds its length, divided by this, to `stall_timeout`. It
+    /// bounds how many old snapshots slow clients can keep alive.
+    #[arg(skip = 16_usize * 1024)]
     pub min_bytes_per_second: usize,
-    /// How long the other side may take to answer a close. Default 3 s.
+    /// Longest wait for the answer to a close.
+    #[arg(skip = Duration::from_secs(3))]
     pub close_timeout: Duration,
-    /// How often these deadlines are looked at. Default 1 s.
+    /// Interval of checking these deadlines.
+    #[arg(skip = Duration::from_secs(1))]
     pub tick: Duration,
-    /// The longest message taken from a client, in bytes. Default 4 KiB.
+    /// Longest message accepted from a streaming client, in bytes; a longer one closes the stream.
+    #[arg(id = "STREAM_MAX_MESSAGE_BYTES", env, long = "stream-max-message-bytes", default_value_t = 4 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(125..=1 << 20))]
     pub max_message_bytes: usize,
-    /// Frames taken from one client in [`StreamConfig::rate_window`]; one more closes it. Default 200.
+    /// Frames accepted from one client in [`StreamConfig::rate_window`]; one more closes it.
+    #[arg(skip = 200_u32)]
     pub max_client_frames: u32,
-    /// The same for messages that could not be understood, each answered by an `error` frame. Default 20.
+    /// The same for invalid messages, each answered by an `error` frame.
+    #[arg(skip = 20_u32)]
     pub max_bad_frames: u32,
-    /// The window of the two limits above. Default 10 s.
+    /// Window of the two limits above.
+    #[arg(skip = Duration::from_secs(10))]
     pub rate_window: Duration,
-    /// The shortest time from one pass over a shard's clients to the next, so that a burst of events becomes few
-    /// writes; the first event after a pause is never held back. Default 2 ms.
+    /// Shortest time from one pass over a shard's clients to the next, so that a burst of events becomes few writes; the
+    /// first event after a pause is never delayed.
+    #[arg(skip = Duration::from_millis(2))]
     pub coalesce: Duration,
-    /// The most bytes of frames that are taken from the ring at a time. Default 256 KiB.
+    /// Bytes of frames read from the ring buffer at a time, at most.
+    #[arg(skip = 256_usize * 1024)]
     pub batch_bytes: usize,
-    /// The shortest time from one snapshot sent to a client to the next, for one that lags again and again.
-    /// Default 1 s.
+    /// Shortest time from one snapshot sent to a client to the next, for one that lags repeatedly.
+    #[arg(skip = Duration::from_secs(1))]
     pub resync_interval: Duration,
-    /// Before a planned shutdown, clients are told to come back after a random time of at most this. Default 5 s.
+    /// Before a planned shutdown, clients are told to reconnect after a random time of at most this.
+    #[arg(skip = Duration::from_secs(5))]
     pub reconnect_spread: Duration,
 }
 
 impl Default for StreamConfig {
     fn default() -> Self {
-        Self {
-            max_clients: 20_000,
-            shares: AddressQuota::default(),
-            shards: 0,
-            allowed_origins: Vec::new(),
-            retry_after: Duration::from_secs(5),
-            upgrade_timeout: Duration::from_secs(10),
-            ping_interval: Duration::from_secs(30),
-            heartbeat_interval: Duration::from_secs(15),
-            pong_timeout: Duration::from_secs(20),
-            stall_timeout: Duration::from_secs(30),
-            min_bytes_per_second: 16 * 1024,
-            close_timeout: Duration::from_secs(3),
-            tick: Duration::from_secs(1),
-            max_message_bytes: 4 * 1024,
-            max_client_frames: 200,
-            max_bad_frames: 20,
-            rate_window: Duration::from_secs(10),
-            coalesce: Duration::from_millis(2),
-            batch_bytes: 256 * 1024,
-            resync_interval: Duration::from_secs(1),
-            reconnect_spread: Duration::from_secs(5),
-        }
+        defaults()
     }
 }
 

@@ -9,6 +9,7 @@ use super::config::StreamConfig;
 use super::hub::Hub;
 use super::slots::ClientSlots;
 use super::sources::StreamSources;
+use crate::access::address::AddressQuota;
 
 /// State shared by clients, shards and the admission of new clients.
 pub struct StreamContext {
@@ -29,7 +30,10 @@ pub struct StreamContext {
 impl StreamContext {
     /// The shared state of a server without clients.
     pub fn new(config: StreamConfig, hub: Arc<Hub>, sources: StreamSources, shutdown: CancellationToken) -> Self {
-        let slots = ClientSlots::new(config.max_clients, config.shares.clone());
+        let slots = ClientSlots::new(
+            config.max_clients,
+            AddressQuota::new(config.max_clients_per_address, config.unlimited.clone()),
+        );
         Self { config, hub, sources, shutdown, slots, tasks: TaskTracker::new() }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use clap::Args;
 use metrics::counter;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -14,6 +15,8 @@ use uuid::Uuid;
 
 use super::Refresher;
 use crate::adapters::{AdapterError, PollContext, Upstreams};
+use crate::config::defaults;
+use crate::config::value::seconds;
 use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
@@ -22,31 +25,31 @@ use crate::model::{Answer, Cursor, Event, NewEvent, Service, SourceStatus, json,
 use crate::telemetry::TARGET;
 use crate::upstream_health::{HealthChange, UpstreamHealth};
 
-/// How often and how long.
-#[derive(Debug, Clone)]
+/// Intervals and timeouts of polling.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Upstream services")]
 pub struct SyncConfig {
-    /// From the end of one poll of a service to its next; jitter takes up to a tenth away, so that services and replicas
-    /// do not keep step. Default 15 s.
+    /// Seconds from the end of one poll of an upstream to its next; jitter takes up to a tenth off, so that services and
+    /// replicas do not poll in step.
+    #[arg(id = "SYNC_INTERVAL_SECONDS", env, long = "sync-interval-seconds", default_value = "15", value_parser = seconds)]
     pub interval: Duration,
-    /// Longest time for one poll of a service, all its requests and retries together. Default 12 s.
+    /// Longest time of one poll of a service, all its requests and retries together.
+    #[arg(skip = Duration::from_secs(12))]
     pub round_timeout: Duration,
-    /// Shortest time from the end of one poll of a service to another that somebody asks for. Default 500 ms.
+    /// Shortest time from the end of one poll of a service to another one on request.
+    #[arg(skip = Duration::from_millis(500))]
     pub min_refresh_gap: Duration,
-    /// Longest wait for the fold to take in what a poll found, before that service is polled again. Default 10 s.
+    /// Longest wait for the fold to apply the events of a poll, before that service is polled again.
+    #[arg(skip = Duration::from_secs(10))]
     pub fold_timeout: Duration,
-    /// Largest payload of one event, in bytes of JSON; a larger difference becomes several events. Default 256 KiB.
+    /// Largest payload of one event, in bytes of JSON; a larger difference becomes several events.
+    #[arg(skip = 256_usize * 1024)]
     pub max_event_bytes: usize,
 }
 
 impl Default for SyncConfig {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(15),
-            round_timeout: Duration::from_secs(12),
-            min_refresh_gap: Duration::from_millis(500),
-            fold_timeout: Duration::from_secs(10),
-            max_event_bytes: 256 * 1024,
-        }
+        defaults()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Starting the poller and the control-event handler.
 
+use clap::Args;
+
 use super::{ControlEventHandler, Poller, Refresher, SyncConfig};
 use crate::adapters::{AdaptersConfig, Upstreams};
 use crate::journal::Journal;
@@ -10,11 +12,13 @@ use crate::tasks::{Stage, Tasks};
 use crate::upstream_health::UpstreamHealth;
 
 /// Settings of the upstreams' clients and of polling.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct UpstreamSyncConfig {
     /// The HTTP clients.
+    #[command(flatten)]
     pub adapters: AdaptersConfig,
     /// Intervals and timeouts of polling.
+    #[command(flatten)]
     pub sync: SyncConfig,
 }
 

@@ -3,6 +3,7 @@
 //! Other modules open `tracing` spans with [`TARGET`]; only this module uses OpenTelemetry. Without an endpoint no
 //! subscriber listens to that target: a span then costs one atomic load, and its fields are not evaluated.
 
+mod config;
 mod export;
 mod setup;
 
@@ -14,8 +15,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::model::{Event, Traceparent};
 
+pub use config::{TelemetryConfig, TracesSampler};
 pub use export::Export;
-pub use setup::{ExportError, Sampling, Telemetry, TelemetryConfig};
+pub use setup::{ExportError, Telemetry};
 
 /// The `tracing` target of exported spans. Log lines have other targets.
 pub const TARGET: &str = "otel";

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::client::WebhookClient;
+use super::config::WebhookDispatcherConfig;
 use super::notification_state::{NotificationState, Trigger};
 use super::processor::WebhookProcessor;
 use super::{count_failure, count_message, target};
@@ -26,46 +27,6 @@ use crate::model::Cursor;
 
 /// Wait between two attempts to follow the log.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// How webhooks are told.
-#[derive(Debug, Clone)]
-pub struct WebhookDispatcherConfig {
-    /// How long a destination may take to answer. Default 10 s.
-    pub timeout: Duration,
-    /// The waits before each attempt but the first. Default 1 s, 5 s, 30 s, 5 min, 30 min, 2 h.
-    pub retries: Vec<Duration>,
-    /// Messages that may wait for each destination. Default 1,000.
-    pub max_waiting: u64,
-    /// How long messages are kept that were sent. Default 7 days.
-    pub kept: Duration,
-    /// How often it is looked whether something is due. Default 500 ms.
-    pub interval: Duration,
-    /// How often those that wait are counted. Default 5 s.
-    pub count_interval: Duration,
-    /// How often those that were kept long enough are deleted. Default 1 min.
-    pub tidy_interval: Duration,
-    /// How often the place in the log is written down where nothing is to be told. Default 5 s.
-    pub save_interval: Duration,
-    /// A place that was written down longer ago is not gone on from: what is active is told, and what was raised and
-    /// cleared meanwhile is not. Default 1 h.
-    pub stale_after: Duration,
-}
-
-impl Default for WebhookDispatcherConfig {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(10),
-            retries: [1, 5, 30, 300, 1_800, 7_200].map(Duration::from_secs).to_vec(),
-            max_waiting: 1_000,
-            kept: Duration::from_hours(7 * 24),
-            interval: Duration::from_millis(500),
-            count_interval: Duration::from_secs(5),
-            tidy_interval: Duration::from_mins(1),
-            save_interval: Duration::from_secs(5),
-            stale_after: Duration::from_hours(1),
-        }
-    }
-}
 
 /// Sends alerts to webhooks. Runs on the leader; running it on two replicas does no harm. Cheap to clone.
 #[derive(Clone)]

@@ -16,6 +16,7 @@
 //! | `living_map_webhook_failures_total{step}` | failed steps, which are retried: `follow`, `claim`, `note`, `tidy` |
 
 mod client;
+mod config;
 mod delivery;
 mod dispatcher;
 mod notification_state;
@@ -24,7 +25,8 @@ mod signature;
 mod start;
 
 pub use client::{DeliveryError, WebhookClient};
-pub use dispatcher::{WebhookDispatcher, WebhookDispatcherConfig};
+pub use config::WebhookDispatcherConfig;
+pub use dispatcher::WebhookDispatcher;
 pub use processor::{PROCESSOR, WebhookProcessor};
 pub use start::{WebhookHandles, Webhooks};
 

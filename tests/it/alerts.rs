@@ -221,7 +221,7 @@ fn a_rule_file_is_checked_on_the_command_line() {
         let output = output.unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    assert_eq!(check(RULES), (true, "1 alert rules, all good\n".to_owned(), String::new()));
+    assert_eq!(check(RULES), (true, "1 alert rules, all valid\n".to_owned(), String::new()));
     let (success, _, error) = check(&RULES.replace("above = 2", "").replace("agent.error", ">.x"));
     assert!(
         !success && error.contains("rule errors: above, below") && error.contains("rule errors: events:"),

@@ -26,6 +26,17 @@ fn every_metric_is_documented_as_it_is_recorded() {
     );
 }
 
+/// Generated; `make configuration`, or this test with `UPDATE_CONFIGURATION=1`, writes it.
+#[test]
+fn the_configuration_page_is_generated_from_the_settings() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let generated = living_map::app::settings_reference();
+    if std::env::var_os("UPDATE_CONFIGURATION").is_some() {
+        fs::write(&path, &generated).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), generated, "`make configuration` writes it");
+}
+
 /// A dashboard of an unknown metric is empty, and an alert on it never fires.
 #[test]
 fn dashboards_and_alerts_ask_for_metrics_that_are_there() {

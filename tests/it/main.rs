@@ -7,6 +7,7 @@ mod backup;
 mod book;
 mod bus;
 mod command_line;
+mod configuration;
 mod control;
 mod dead_letters;
 mod documents;

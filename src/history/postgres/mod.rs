@@ -14,6 +14,11 @@ use super::{HistoryConfig, HistoryError, OpenError, Result};
 mod dialect;
 mod table_log;
 
+/// Validates a URL without connecting.
+pub(super) fn check_url(url: &str) -> Result<(), OpenError> {
+    options(url).map(drop)
+}
+
 /// The constraint that no two events have the same position.
 pub const POSITION_KEY: &str = "living_map_history_position_key";
 

@@ -16,6 +16,11 @@ mod dialect;
 mod file;
 mod table_log;
 
+/// Validates a URL without connecting.
+pub(super) fn check_url(url: &str) -> Result<(), OpenError> {
+    file::options(url).map(drop)
+}
+
 /// The name, in `SQLite`, of the constraint that no two events have the same position.
 pub const POSITION_KEY: &str = "living_map_history.epoch, living_map_history.seq";
 

@@ -1,7 +1,6 @@
 use clap::Parser;
 
 use super::*;
-use crate::model::subject::Pattern;
 
 #[derive(Debug, Parser)]
 struct Command {
@@ -80,57 +79,66 @@ fn every_setting_has_an_environment_variable_of_its_flags_name() {
     }
 }
 
+/// The table of the README is a choice of settings; their defaults are those of the code.
 #[test]
-fn the_readme_has_every_setting_with_its_default() {
+fn settings_of_the_readme_exist_with_their_defaults() {
     use clap::CommandFactory;
-    let readme = include_str!("../../README.md");
-    for argument in Command::command().get_arguments().filter(|argument| argument.get_id() != "help") {
-        let name = argument.get_env().unwrap().to_str().unwrap();
-        let row = readme.lines().find(|line| line.starts_with("| `") && line.contains(&format!("`{name}`")));
-        let row = row.unwrap_or_else(|| panic!("{name} is not in the README's table"));
-        for default in argument.get_default_values() {
-            let default = format!("`{}`", default.to_str().unwrap());
-            assert!(row.contains(&default), "{name}: the README does not say {default}: {row}");
+    let command = Command::command();
+    let readme = include_str!("../../../README.md");
+    let rows = readme.lines().skip_while(|line| *line != "## Settings").filter(|line| line.starts_with("| `"));
+    let mut names = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        for (index, name) in cells[1].split('`').skip(1).step_by(2).enumerate() {
+            let setting = command.get_arguments().find(|argument| argument.get_id() == name);
+            let setting = setting.unwrap_or_else(|| panic!("{name} is no setting"));
+            let default = setting.get_default_values().first().and_then(|default| default.to_str());
+            let shown = cells[2].split('`').skip(1).step_by(2).nth(index).map(|shown| shown.trim_end_matches('…'));
+            let agree = match (default, shown) {
+                (Some(default), Some(shown)) => default.starts_with(shown),
+                (None, None) => cells[2].starts_with("unset"),
+                _ => false,
+            };
+            assert!(agree, "{name}: {default:?} here, {shown:?} in the README");
+            names += 1;
         }
     }
+    assert!(names >= 10, "the search finds too little: {names}");
 }
 
 #[test]
 fn blanks_around_the_commas_of_a_list_are_no_part_of_it() {
     let settings = parse(&["--extra-subjects", "task.>, chat.* ", "--allowed-origins", "http://a, http://b"]).unwrap();
-    let subjects: Vec<&str> = settings.storage.extra_subjects.iter().map(Pattern::as_str).collect();
+    let subjects: Vec<&str> = settings.streams.extra_subjects.iter().map(Pattern::as_str).collect();
     assert_eq!(subjects, ["task.>", "chat.*"]);
-    assert_eq!(settings.listen.allowed_origins, ["http://a", "http://b"]);
+    assert_eq!(settings.serving.http.cors_origins, ["http://a", "http://b"]);
 }
 
 #[test]
 fn a_bind_that_others_can_reach_needs_auth_said() {
-    assert!(parse(&["--bind", "::1"]).unwrap().listen.check().is_ok());
-    let error = parse(&["--bind", "0.0.0.0"]).unwrap().listen.check().unwrap_err();
+    assert!(parse(&["--bind", "::1"]).unwrap().problems().is_empty());
+    let error = parse(&["--bind", "0.0.0.0"]).unwrap().problems().join("; ");
     assert!(error.contains("AUTH"), "{error}");
-    assert!(parse(&["--bind", "0.0.0.0", "--auth", "none"]).unwrap().listen.check().is_ok());
+    assert!(parse(&["--bind", "0.0.0.0", "--auth", "none"]).unwrap().problems().is_empty());
 }
 
 #[test]
 fn rules_of_retention_are_read_and_leave_time_for_a_restart() {
-    let rules = |text| parse(&["--history-retention-rules", text]).unwrap().storage;
-    let storage = rules("task.created=7d, task.*=48h,>=24h");
-    let read: Vec<_> = storage
-        .history_retention_rules
-        .iter()
-        .map(|(subjects, age)| (subjects.as_str(), age.as_secs() / 3_600))
-        .collect();
+    let rules = |text| parse(&["--history-retention-rules", text]).unwrap().ingest.retention;
+    let retention = rules("task.created=7d, task.*=48h,>=24h");
+    let read: Vec<_> =
+        retention.rules.iter().map(|(subjects, age)| (subjects.as_str(), age.as_secs() / 3_600)).collect();
     assert_eq!(read, [("task.created", 168), ("task.*", 48), (">", 24)]);
-    assert_eq!(storage.check(5), Ok(()));
-    let error = rules("task.>=1h").check(60).unwrap_err();
+    assert_eq!(retention.check(Duration::from_mins(5)), Ok(()));
+    let error = rules("task.>=1h").check(Duration::from_hours(1)).unwrap_err();
     assert!(error.contains("HISTORY_RETENTION_RULES") && error.contains("task.>"), "{error}");
-    assert!(rules(&vec!["a=1d"; 33].join(",")).check(5).unwrap_err().contains("at most 32"));
+    assert!(rules(&vec!["a=1d"; 33].join(",")).check(Duration::from_mins(5)).unwrap_err().contains("at most 32"));
 }
 
 #[test]
 fn a_subject_of_lessons_that_the_log_does_not_record_is_added() {
     let subjects = |arguments: &[&str]| {
-        let extra = parse(arguments).unwrap().extra_subjects();
+        let extra = parse(arguments).unwrap().resolved().streams.extra_subjects;
         extra.iter().map(|pattern| pattern.as_str().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(subjects(&[]), [] as [&str; 0]);
@@ -141,10 +149,7 @@ fn a_subject_of_lessons_that_the_log_does_not_record_is_added() {
 
 #[test]
 fn tokens_and_how_they_are_asked_for_fit_together() {
-    let check = |arguments: &[&str]| {
-        let settings = parse(arguments).unwrap();
-        settings.access.check(settings.listen.auth)
-    };
+    let check = |arguments: &[&str]| parse(arguments).unwrap().access.check();
     let secret = ["--auth", "jwt", "--jwt-secret", "s"];
     for (arguments, fits) in [
         (&[][..], true),
@@ -159,5 +164,17 @@ fn tokens_and_how_they_are_asked_for_fit_together() {
         (&["--ticket-key", "short"], false),
     ] {
         assert_eq!(check(arguments).is_ok(), fits, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_journal_is_beside_the_database_file() {
+    for (url, folder) in [
+        ("sqlite://living-map.db", "living-map-journal"),
+        ("sqlite:///var/lib/a%20map/x.db?mode=rwc", "/var/lib/a map/living-map-journal"),
+        ("sqlite:data/x.db", "data/living-map-journal"),
+        ("postgres://me:hush@db/living_map", "living-map-journal"),
+    ] {
+        assert_eq!(journal_folder(url), Path::new(folder), "{url}");
     }
 }
