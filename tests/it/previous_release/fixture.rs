@@ -199,10 +199,14 @@ async fn wait_until_current(server: &Process) {
 async fn leave_messages(server: &Process, receiver: &Receiver, database_url: &str, rejection: &Rejection) {
     wait_until_current(server).await;
     raise(server, "disk").await;
-    receiver.wait_for(1).await;
+    let delivered = ("disk".to_owned(), "raised".to_owned());
+    until("the first message to be delivered", || async { receiver.taken().contains(&delivered).then_some(()) }).await;
     receiver.answer_all(Some(Answer::status(500)));
     raise(server, "memory").await;
-    receiver.wait_for(2).await;
+    until("an attempt at the second message", || async {
+        receiver.got().iter().any(|message| message.what().0 == "memory").then_some(())
+    })
+    .await;
     execute(database_url, rejection.reject).await;
     let payload = json!({"agent_id": "agent:poisoned", "status": "online", "note": "poison"});
     publish(server, &[json!({"event_type": "agent.event.status", "payload": payload})]).await;
