@@ -87,7 +87,7 @@ async fn credentials_are_never_logged() {
     let ((viewer, viewer_line), (publisher, publisher_line)) =
         (generate_token("reader", "viewer"), generate_token("writer", "publisher"));
     let tokens = format!("{viewer_line},{publisher_line}");
-    let key = "a secret key for tickets";
+    let key = "a key for tickets that must stay secret";
     let environment = [("AUTH", "token"), ("AUTH_TOKENS", &tokens), ("LOG_LEVEL", "trace"), ("TICKET_KEY", key)];
     let server = Process::serve(&environment).await;
     assert_eq!(status(&server, "/living-map/snapshot", None).await, 401);
