@@ -1,0 +1,89 @@
+//! The dependencies between modules, read from the source: as the table in `ARCHITECTURE.md` says, downwards only, and
+//! without a cycle between the children of any module.
+
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use self::source::{Reference, Source};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The level of each module: lines of `ARCHITECTURE.md` of the form ``| 3 | `history`, `lease` | … |``.
+fn levels() -> BTreeMap<String, u32> {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md can be read");
+    let mut levels = BTreeMap::new();
+    for line in text.lines() {
+        let mut cells = line.trim().trim_start_matches('|').split('|').map(str::trim);
+        let (Some(level), Some(modules)) = (cells.next().and_then(|cell| cell.parse().ok()), cells.next()) else {
+            continue;
+        };
+        for module in modules.split('`').skip(1).step_by(2) {
+            assert_eq!(levels.insert(module.to_owned(), level), None, "{module} is in the table twice");
+        }
+    }
+    levels
+}
+
+#[test]
+fn modules_depend_only_on_lower_levels() {
+    let (source, levels) = (Source::read(&root().join("src")), levels());
+    let children = source.children("");
+    assert_eq!(children, levels.keys().cloned().collect(), "the modules of src/ and those in ARCHITECTURE.md");
+    let upward: Vec<String> = source
+        .edges("")
+        .into_iter()
+        .filter(|(edge, _)| levels[&edge.0] <= levels[&edge.1])
+        .map(|((from, to), reference)| format!("{from} -> {to} ({reference})"))
+        .collect();
+    assert!(upward.is_empty(), "these import from their own or a higher level:\n{}", upward.join("\n"));
+}
+
+#[test]
+fn no_cycle_inside_a_module() {
+    let source = Source::read(&root().join("src"));
+    let mut cycles = Vec::new();
+    for parent in source.parents() {
+        let edges = source.edges(&parent);
+        for cycle in cycles_of(&edges) {
+            let inside = edges.iter().filter(|((from, to), _)| cycle.contains(from) && cycle.contains(to));
+            let lines: Vec<String> =
+                inside.map(|((from, to), reference)| format!("  {from} -> {to} ({reference})")).collect();
+            cycles.push(format!("{parent}\n{}", lines.join("\n")));
+        }
+    }
+    assert!(cycles.is_empty(), "siblings that import each other in a circle:\n{}", cycles.join("\n"));
+}
+
+/// Sets of nodes that reach each other.
+fn cycles_of(edges: &BTreeMap<(String, String), Reference>) -> BTreeSet<BTreeSet<String>> {
+    let mut reach: BTreeSet<(String, String)> = edges.keys().cloned().collect();
+    loop {
+        let more: Vec<(String, String)> = reach
+            .iter()
+            .flat_map(|(from, via)| {
+                edges.keys().filter(move |(next, _)| next == via).map(move |(_, to)| (from.clone(), to.clone()))
+            })
+            .filter(|pair| !reach.contains(pair))
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        reach.extend(more);
+    }
+    let nodes = reach.iter().filter(|(from, to)| from == to).map(|(node, _)| node);
+    let mutual =
+        |a: &String, b: &String| reach.contains(&(a.clone(), b.clone())) && reach.contains(&(b.clone(), a.clone()));
+    nodes.clone().map(|node| nodes.clone().filter(|other| mutual(node, other)).cloned().collect()).collect()
+}
+
+#[test]
+fn cycle_detection_finds_a_cycle() {
+    let edge = |from: &str, to: &str| ((from.to_owned(), to.to_owned()), Reference::default());
+    let edges = BTreeMap::from([edge("a", "b"), edge("b", "c"), edge("c", "a"), edge("c", "d")]);
+    let expected = BTreeSet::from(["a", "b", "c"].map(str::to_owned));
+    assert_eq!(cycles_of(&edges), BTreeSet::from([expected]));
+}
