@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 const modules = new URL('../../node_modules/', import.meta.url).pathname;
-/** React 18, beside the React that all else uses; its other half, `react-dom`, takes it from the same folder. */
+/** React 18, next to the React of the other tests; its `react-dom` resolves `react` from the same folder. */
 const react18 = new URL('../react-18/node_modules/', import.meta.url).pathname;
 
 const shared = { unstubGlobals: true, restoreMocks: true };
@@ -14,7 +14,7 @@ export default defineConfig({
         resolve: {
           alias: [
             { find: /^(react|react-dom)(?=\/|$)/, replacement: `${react18}$1` },
-            // As a module that is read through here, so that it takes the same React.
+            // Inlined, so that the alias applies to it and it uses the same React.
             {
               find: /^@testing-library\/react$/,
               replacement: `${modules}@testing-library/react/dist/@testing-library/react.esm.js`,

@@ -1,5 +1,5 @@
 // @ts-check
-/** Makes dist/ from src/: one module for each, with its types, so that bundlers drop what is not used. And the licences. */
+/** Compiles src/ to dist/ one module at a time, so that bundlers can tree-shake, and copies the licences. */
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, rmSync } from 'node:fs';

@@ -1,5 +1,5 @@
 // @ts-check
-/** What the types are made of. */
+/** Sources of the generated types. */
 
 import { readFileSync } from 'node:fs';
 
@@ -8,8 +8,8 @@ import { readFileSync } from 'node:fs';
 /** @returns {Document} */
 const read = (/** @type {string} */ path) => JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'));
 
-/** The server's document. */
+/** Reads the server's OpenAPI document. */
 export const readDocument = () => read('../../../../openapi/openapi.json');
 
-/** Routes whose shape is agreed on and that the document does not have yet. */
+/** Reads routes that are agreed on but not in the document yet. */
 export const readPending = () => read('./pending.json');

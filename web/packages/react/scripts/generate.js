@@ -9,5 +9,5 @@ const document = readDocument();
 const pending = readPending();
 writeFileSync(new URL('../src/generated.ts', import.meta.url), render(document, pending));
 for (const path of Object.keys(pending.paths)) {
-  if (document.paths[path]) console.log(`the document has ${path} now: take it out of scripts/pending.json`);
+  if (document.paths[path]) console.log(`the document now contains ${path}: remove it from scripts/pending.json`);
 }

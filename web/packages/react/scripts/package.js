@@ -1,5 +1,5 @@
 // @ts-check
-/** Checks what `npm pack` would publish: the files, the `exports`, and that Node takes them. */
+/** Checks the package that `npm pack` would publish: files, `exports`, and that Node can import it. */
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -14,9 +14,9 @@ const [packed] = JSON.parse(
 /** @type {string[]} */
 const files = packed.files.map((/** @type {{path: string}} */ { path }) => path);
 const wanted = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'dist/index.js', 'dist/index.d.ts'];
-for (const file of wanted) assert(files.includes(file), `${file} is not packed`);
+for (const file of wanted) assert(files.includes(file), `missing in the package: ${file}`);
 const others = files.filter((file) => !wanted.includes(file) && !/^dist\/[a-z]+\.(js|d\.ts)$/.test(file));
-assert.deepEqual(others, [], 'packed, but not to be');
+assert.deepEqual(others, [], 'unexpected files in the package');
 
 const { messages, pkg } = await publint({ pkgDir: root, strict: true });
 assert.deepEqual(
@@ -24,7 +24,7 @@ assert.deepEqual(
   [],
 );
 
-// By its name, as those do who installed it.
+// Imported by name, as an installed package.
 const whole = await import('@living-map/react');
 const core = await import('@living-map/react/client');
 assert.equal(whole.LivingMapClient, core.LivingMapClient);

@@ -1,5 +1,5 @@
 // @ts-check
-/** Writes the README's examples to build/, a file each, where `npm run check` compiles them. */
+/** Extracts the README's examples to build/, one file each, where `npm run check` compiles them. */
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
@@ -8,7 +8,7 @@ rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder);
 const text = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 const examples = [...text.matchAll(/^```(tsx?)\n(.*?)^```/gms)];
-if (examples.length < 8) throw new Error('the README has lost its examples');
+if (examples.length < 8) throw new Error('too few examples found in the README');
 const hooks = [...text.matchAll(/^### `(use\w+)/gm)].map(([, name]) => name);
 for (const [at, [, kind, code = '']] of examples.entries()) {
   const head = /^import /m.test(code)

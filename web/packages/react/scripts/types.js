@@ -1,16 +1,16 @@
 // @ts-check
-/** TypeScript types from the schemas of an OpenAPI document: those named and all that they refer to. */
+/** Generates TypeScript types from the schemas of an OpenAPI document: the root schemas and all that they reference. */
 
 /** @typedef {Record<string, any>} Schema */
 
-/** What the stream's frames and the problem documents are made of; the rest follows from the routes. */
+/** Root schemas: those of stream frames and problem documents. The routes add the rest. */
 const ROOTS = ['Snapshot', 'Layer', 'EntityType', 'Problem'];
 
 /** @typedef {{components: {schemas: Record<string, Schema>}, paths: Record<string, Schema>}} Document */
 
 /**
- * @param {Document} document the server's
- * @param {Document} [pending] what it does not have yet; whatever it has goes before
+ * @param {Document} document the server's document
+ * @param {Document} [pending] routes that are not in it yet; `document` takes precedence
  */
 export function render(document, pending = { components: { schemas: {} }, paths: {} }) {
   const schemas = { ...pending.components.schemas, ...document.components.schemas };
@@ -30,8 +30,8 @@ export function render(document, pending = { components: { schemas: {} }, paths:
 }
 
 /**
- * The routes whose GET answers with JSON as one schema, a property for each. Adds one to `schemas` for the parameters of
- * each that has any, `HistoryQuery` for the operation `history`.
+ * One schema with a property for each route whose GET returns JSON. Adds a schema for each route's parameters to
+ * `schemas`, e.g. `HistoryQuery` for the operation `history`.
  * @param {Record<string, Schema>} paths
  * @param {Record<string, Schema>} schemas
  * @returns {Schema}
@@ -51,7 +51,7 @@ function routes(paths, schemas) {
       answer,
     });
   }
-  return record('What is to be read, by path.', properties);
+  return record('Routes that return JSON, by path.', properties);
 }
 
 /**
@@ -68,7 +68,7 @@ const record = (description, properties) => ({
 const pascal = (/** @type {string} */ name) => name.replace(/(?:^|_)(\w)/g, (_, letter) => letter.toUpperCase());
 
 /**
- * The parameters in a route's path and query as one schema.
+ * A route's path and query parameters as one schema.
  * @param {Schema} operation
  * @returns {Schema}
  */
@@ -138,7 +138,7 @@ function type(schema, indent) {
     case undefined:
       return 'unknown';
     default:
-      // Not guessed: a wrong type is worse than a generator that says what it lacks.
+      // Fail instead of generating `unknown`: a wrong type would go unnoticed.
       throw new Error(`no type for ${JSON.stringify(schema)}`);
   }
 }

@@ -1,51 +1,51 @@
-/** The client: keeps a store current over a stream that may drop, stall or restart, by the table in machine.ts. */
+/** Stream client: keeps a store up to date and reconnects after failures. State transitions are in machine.ts. */
 
+import { type Connection, type ConnectionEnd, openWebSocket, type WebSocketConstructor } from './connection.js';
 import { parseFrame } from './frames.js';
 import type { Layer } from './generated.js';
-import { type Line, type LineEnd, openLine, type WebSocketConstructor } from './line.js';
 import { isFinal, next, type Signal, type State } from './machine.js';
-import { address, ask, errorOf } from './rest.js';
-import { openEvents } from './sse.js';
+import { address, errorOf, request } from './rest.js';
+import { openEventStream } from './sse.js';
 import { type ConnectionStatus, type MapState, Store } from './store.js';
-import { sourceFor } from './token.js';
+import { tokenSourceFor } from './token.js';
 
 export interface LivingMapOptions {
-  /** The server, `https://map.example.org`, with a path if it has one; otherwise the page's own origin. */
+  /** Base URL of the server, e.g. `https://map.example.org/base`. Default: the page's origin. */
   url?: string | undefined;
-  /** Only these layers; the others are `null`. All of them otherwise. */
+  /** Layers to subscribe to; the others stay `null`. Default: all. */
   layers?: readonly Layer[] | undefined;
-  /** How many events are kept; 100 otherwise. */
+  /** Maximum number of recent events in the state. Default: 100. */
   maxEvents?: number | undefined;
-  /** Whether to disconnect when the page has been hidden for half a minute, and catch up when it is seen; true otherwise. */
+  /** Disconnects after the page has been hidden for 30 s and resumes when it becomes visible. Default: true. */
   pauseWhenHidden?: boolean | undefined;
 }
 
-/** What the client takes of its surroundings. */
+/** Platform APIs that can be injected. */
 export interface Environment {
-  /** Where the global one is missing, as in Node 20: that of the package `ws`. */
+  /** Implementation to use when there is no global `WebSocket`, as in Node 20: that of the package `ws`. */
   WebSocket?: WebSocketConstructor;
 }
 
 const MAX_EVENTS = 100;
-/** The first retry waits up to this long, each further one up to twice as long. Milliseconds (docs/stream-protocol.md). */
+/** Upper bound of the first retry delay; it doubles with each attempt (ms, docs/stream-protocol.md). */
 const BACKOFF_BASE_MS = 500;
-/** No retry waits longer, nor may the server ask for it. Milliseconds. */
+/** Maximum retry delay, also for delays that the server requests (ms). */
 const BACKOFF_MAX_MS = 30_000;
-/** The server pings after 30 seconds of silence; a line silent for longer than this is dead. Milliseconds. */
-const SILENCE_MS = 75_000;
-/** A line that lasted this long was a good one: the next wait is short again. Milliseconds. */
+/** Idle timeout of a connection; the server pings after 30 s without other frames (ms). */
+const IDLE_TIMEOUT_MS = 75_000;
+/** Duration after which an open connection counts as stable and resets the back-off (ms). */
 const STABLE_MS = 5000;
-/** A page hidden for this long is paused: shorter looks elsewhere cost no reconnect. Milliseconds. */
+/** Time hidden before the client pauses, so that switching tabs briefly costs no reconnect (ms). */
 const HIDDEN_MS = 30_000;
-/** Lines in a row that end in garbage before the cursor is given up for a snapshot: what follows it cannot be read. */
-const GARBLED_WITH_CURSOR = 2;
+/** Consecutive connections that end with an invalid frame before the cursor is dropped for a snapshot. */
+const MAX_INVALID_WITH_CURSOR = 2;
 /**
- * The same for lines that do not last: a refused cursor looks like a server that is away. That is about a minute of
- * tries, so that a restart, after which everybody comes back, is not answered with a snapshot for each.
+ * Failed attempts before the cursor is dropped for a snapshot: over a WebSocket, a rejected cursor looks like an
+ * unavailable server. About a minute of retries, so that a server restart does not make every client load a snapshot.
  */
-const ATTEMPTS_WITH_CURSOR = 10;
-/** From this attempt on, if none has brought a frame yet, WebSocket and server-sent events take turns. */
-const ATTEMPTS_BY_SOCKET = 2;
+const MAX_ATTEMPTS_WITH_CURSOR = 10;
+/** Attempts by WebSocket only; without a frame so far, later ones alternate with server-sent events. */
+const WEBSOCKET_ATTEMPTS = 2;
 
 const statuses: { readonly [S in State]?: ConnectionStatus } = {
   open: 'open',
@@ -58,29 +58,29 @@ type Timer = ReturnType<typeof setTimeout> | undefined;
 export class LivingMapClient {
   readonly #store: Store;
   #state: State = 'idle';
-  #line: Line | null = null;
-  /** Ends with what it does while started: listening to the page. */
-  #watch: AbortController | undefined;
-  #retry: Timer;
-  #silence: Timer;
-  #hidden: Timer;
-  #stable: Timer;
-  /** Lines in a row that did not last. */
+  #connection: Connection | null = null;
+  /** Removes the page's event listeners on `stop`. */
+  #pageListeners: AbortController | undefined;
+  #retryTimer: Timer;
+  #idleTimer: Timer;
+  #hiddenTimer: Timer;
+  #stableTimer: Timer;
+  /** Consecutive failed connections; the exponent of the back-off. */
   #attempt = 0;
-  /** Those of them whose last words could not be read. */
-  #garbled = 0;
-  /** Whether the line is a WebSocket, and not server-sent events; once it has brought a frame, further ones are the same. */
+  /** Consecutive connections that ended with an invalid frame. */
+  #invalidFrames = 0;
+  /** WebSocket (true) or server-sent events (false); fixed once a connection has delivered a frame. */
   #isSocket = true;
   #isTransportKnown = false;
-  /** Milliseconds that a `reconnect` frame asked to wait. */
-  #askedToWait: number | null = null;
-  /** Milliseconds that a refusal asked to wait; the same for everybody, so the back-off comes on top. */
-  #atLeast = 0;
-  /** Whether the next line shall begin with a snapshot. */
-  #fresh = false;
+  /** Delay requested by a `reconnect` frame (ms). */
+  #requestedDelayMs: number | null = null;
+  /** `Retry-After` of a rejection (ms); the same for all clients, so the random back-off is added to it. */
+  #retryAfterMs = 0;
+  /** Whether the next connection starts with a snapshot instead of the cursor. */
+  #needsSnapshot = false;
   #error: Error | null = null;
-  /** Those who wait for a snapshot. */
-  #waiting: (() => void)[] = [];
+  /** Resolvers of pending `refetch` calls. */
+  #pendingRefetches: (() => void)[] = [];
 
   readonly #options: LivingMapOptions;
   readonly #environment: Environment;
@@ -91,40 +91,40 @@ export class LivingMapClient {
     this.#store = new Store(options.maxEvents ?? MAX_EVENTS);
   }
 
-  /** The state now. The same object until something changed. */
+  /** Returns the current state; the same object until something changes. */
   readonly getState = (): MapState => this.#store.getState();
 
-  /** Calls `listener` after changes, a burst at once; gives the way to leave. It does not connect: {@link start} does. */
+  /** Calls `listener` after changes, batched; returns the unsubscribe function. Does not connect: see {@link start}. */
   readonly subscribe = (listener: () => void): (() => void) => this.#store.subscribe(listener);
 
   start(): void {
     if (this.#state !== 'idle') return;
-    this.#watch = new AbortController();
-    const { signal } = this.#watch;
+    this.#pageListeners = new AbortController();
+    const { signal } = this.#pageListeners;
     globalThis.addEventListener?.('online', () => this.#signal('retry'), { signal });
-    globalThis.document?.addEventListener('visibilitychange', this.#look, { signal });
+    globalThis.document?.addEventListener('visibilitychange', this.#onVisibilityChange, { signal });
     this.#signal('start');
-    this.#look();
+    this.#onVisibilityChange();
   }
 
-  /** Disconnects and keeps the map; {@link start} resumes where it was. */
+  /** Disconnects and keeps the map; {@link start} resumes from the cursor. */
   stop(): void {
-    this.#watch?.abort();
-    clearTimeout(this.#hidden);
+    this.#pageListeners?.abort();
+    clearTimeout(this.#hiddenTimer);
     this.#signal('stop');
   }
 
-  /** Takes a new line now, without waiting, also after the server has refused; resumes by cursor. */
+  /** Reconnects immediately from the cursor, also after a rejection. */
   readonly reconnect = (): void => {
     this.#attempt = 0;
     this.#signal('restart');
   };
 
-  /** Takes a new line that begins with a fresh snapshot. Resolves when it is there, or when there is none to wait for. */
+  /** Reconnects with a fresh snapshot. Resolves when it has arrived, or when the client stops or fails. */
   readonly refetch = (): Promise<void> => {
     if (this.#state === 'idle') return Promise.resolve();
-    this.#fresh = true;
-    const done = new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#needsSnapshot = true;
+    const done = new Promise<void>((resolve) => this.#pendingRefetches.push(resolve));
     this.reconnect();
     return done;
   };
@@ -134,122 +134,124 @@ export class LivingMapClient {
     if (to === null) return;
     this.#state = to;
     if (to !== 'open') {
-      clearTimeout(this.#silence);
-      clearTimeout(this.#stable);
-      const line = this.#line;
-      this.#line = null;
-      line?.close();
+      clearTimeout(this.#idleTimer);
+      clearTimeout(this.#stableTimer);
+      const connection = this.#connection;
+      this.#connection = null;
+      connection?.close();
     }
-    clearTimeout(this.#retry);
+    clearTimeout(this.#retryTimer);
     if (to === 'idle' || to === 'paused') this.#attempt = 0;
     if (to === 'idle') this.#error = null;
     if (to === 'open') {
       this.#error = null;
-      // Not with its first frame: one that always ends soon after would be asked for again and again without a pause.
-      this.#stable = setTimeout(() => {
+      // Not on the first frame: a connection that always drops soon after would be retried without back-off.
+      this.#stableTimer = setTimeout(() => {
         this.#attempt = 0;
       }, STABLE_MS);
     }
-    if (to === 'idle' || to === 'failed') this.#release();
-    if (to === 'waiting') this.#retry = setTimeout(() => this.#signal('retry'), this.#wait());
+    if (to === 'idle' || to === 'failed') this.#resolveRefetches();
+    if (to === 'waiting') this.#retryTimer = setTimeout(() => this.#signal('retry'), this.#retryDelay());
     this.#store.set({ connectionStatus: statuses[to] ?? 'closed', error: this.#error });
-    // Last: a line that cannot even be tried ends at once, in a signal of its own.
-    if (to === 'connecting') this.#openLine();
+    // Last, because a connection that fails synchronously raises another signal.
+    if (to === 'connecting') this.#connect();
   }
 
-  async #openLine() {
-    if (this.#attempt >= ATTEMPTS_WITH_CURSOR || this.#garbled >= GARBLED_WITH_CURSOR) this.#fresh = true;
-    // What got through once may not where we are now.
-    if (this.#attempt > ATTEMPTS_WITH_CURSOR) this.#isTransportKnown = false;
-    if (!this.#isTransportKnown && this.#attempt >= ATTEMPTS_BY_SOCKET) this.#isSocket = !this.#isSocket;
+  async #connect() {
+    if (this.#attempt >= MAX_ATTEMPTS_WITH_CURSOR || this.#invalidFrames >= MAX_INVALID_WITH_CURSOR)
+      this.#needsSnapshot = true;
+    // The network may have changed since the transport last worked.
+    if (this.#attempt > MAX_ATTEMPTS_WITH_CURSOR) this.#isTransportKnown = false;
+    if (!this.#isTransportKnown && this.#attempt >= WEBSOCKET_ATTEMPTS) this.#isSocket = !this.#isSocket;
     const { url, layers } = this.#options;
     const isSocket = this.#isSocket;
-    const cursor = this.#fresh ? null : this.getState().cursor;
+    const cursor = this.#needsSnapshot ? null : this.getState().cursor;
     const events = {
-      // On a quiet network it is long until a frame comes; what was resumed is current before.
+      // After resuming, the map is current without a frame; on a quiet network the first one may take long.
       open: () => cursor && this.#signal('frame'),
       message: this.#receive,
       end: this.#end,
     };
-    this.#expectFrame();
-    // Stands for the line until there is one.
-    const none = { close() {} };
-    this.#line = none;
+    this.#restartIdleTimer();
+    // Placeholder while the ticket is being requested.
+    const placeholder = { close() {} };
+    this.#connection = placeholder;
     let signal: Signal = 'lost';
     try {
-      // A ticket is good for one line: each gets its own, with a token of now. Without one the line opens at once.
-      const ticket = sourceFor(url) && (await ask(url, '/living-map/stream/ticket', {}, { method: 'POST' })).ticket;
-      if (this.#line !== none) return;
-      // No such address, or no WebSocket here: it would be so the next time.
+      // Tickets are single-use: each connection requests one with a current token. Without tokens it opens at once.
+      const ticket =
+        tokenSourceFor(url) && (await request(url, '/living-map/stream/ticket', {}, { method: 'POST' })).ticket;
+      if (this.#connection !== placeholder) return;
+      // From here on errors are permanent: an invalid URL or no WebSocket implementation.
       signal = 'refused';
       const query = { cursor, layers: layers?.join(), ticket };
-      const at = address(url, isSocket ? '/living-map/stream' : '/living-map/events/stream', query);
+      const target = address(url, isSocket ? '/living-map/stream' : '/living-map/events/stream', query);
       const Socket = this.#environment.WebSocket ?? globalThis.WebSocket;
-      this.#line = isSocket ? openLine(at, events, Socket) : openEvents(at, events);
+      this.#connection = isSocket ? openWebSocket(target, events, Socket) : openEventStream(target, events);
     } catch (error) {
-      if (this.#line === none) this.#lose(errorOf(error), signal);
+      if (this.#connection === placeholder) this.#disconnect(errorOf(error), signal);
     }
   }
 
   #receive = (data: unknown) => {
     const frame = parseFrame(data);
     if (!frame) {
-      // What it said is lost, and with it the place in the stream: back to the last cursor.
-      this.#garbled += 1;
-      this.#lose(new Error('not a frame'));
+      // Its content is lost, and with it the position in the stream: reconnect from the last cursor.
+      this.#invalidFrames += 1;
+      this.#disconnect(new Error('invalid frame'));
       return;
     }
-    this.#expectFrame();
-    if (frame.kind === 'reconnect') this.#askedToWait = Math.min(frame.after_ms, BACKOFF_MAX_MS);
+    this.#restartIdleTimer();
+    if (frame.kind === 'reconnect') this.#requestedDelayMs = Math.min(frame.after_ms, BACKOFF_MAX_MS);
     this.#store.receive(frame);
     if (frame.kind === 'snapshot') {
-      this.#fresh = false;
-      this.#release();
+      this.#needsSnapshot = false;
+      this.#resolveRefetches();
     }
-    this.#garbled = 0;
+    this.#invalidFrames = 0;
     this.#isTransportKnown = true;
     this.#signal('frame');
   };
 
-  #end = ({ code, reason, isRefused, waitMs }: LineEnd) => {
+  #end = ({ code, reason, isRejected, retryAfterMs }: ConnectionEnd) => {
     const error = new Error(`the stream was closed: ${code} ${reason}`);
-    // With a cursor it may be that; without one it would be so the next time.
-    const isHopeless = isFinal(code) || (isRefused && this.#fresh);
-    if (isRefused) this.#fresh = true;
-    this.#atLeast = Math.min(waitMs || 0, BACKOFF_MAX_MS);
-    if (isHopeless) this.#lose(error, 'refused');
-    else this.#lose(this.#askedToWait === null ? error : null);
+    // A rejection may be due to the cursor; without a cursor it is permanent.
+    const isPermanent = isFinal(code) || (isRejected && this.#needsSnapshot);
+    if (isRejected) this.#needsSnapshot = true;
+    this.#retryAfterMs = Math.min(retryAfterMs || 0, BACKOFF_MAX_MS);
+    if (isPermanent) this.#disconnect(error, 'refused');
+    else this.#disconnect(this.#requestedDelayMs === null ? error : null);
   };
 
-  #lose(error: Error | null, signal: Signal = 'lost') {
+  #disconnect(error: Error | null, signal: Signal = 'lost') {
     this.#error = error;
     this.#signal(signal);
   }
 
-  /** Full jitter: clients that lost one server together do not come back together. */
-  #wait(): number {
+  /** Retry delay with full jitter (ms), so that clients of a failed server do not reconnect simultaneously. */
+  #retryDelay(): number {
     const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** this.#attempt);
     this.#attempt += 1;
-    const wait = this.#askedToWait ?? this.#atLeast + Math.random() * ceiling;
-    this.#askedToWait = null;
-    this.#atLeast = 0;
-    return wait;
+    const delay = this.#requestedDelayMs ?? this.#retryAfterMs + Math.random() * ceiling;
+    this.#requestedDelayMs = null;
+    this.#retryAfterMs = 0;
+    return delay;
   }
 
-  #expectFrame() {
-    clearTimeout(this.#silence);
-    // Not by `close` alone: on a dead line the close handshake takes its own time to fail.
-    this.#silence = setTimeout(() => this.#lose(new Error('the stream is silent')), SILENCE_MS);
+  #restartIdleTimer() {
+    clearTimeout(this.#idleTimer);
+    // Not by `close` alone: on a dead connection the close handshake has to time out first.
+    this.#idleTimer = setTimeout(() => this.#disconnect(new Error('the stream timed out')), IDLE_TIMEOUT_MS);
   }
 
-  #release() {
-    for (const resolve of this.#waiting.splice(0)) resolve();
+  #resolveRefetches() {
+    for (const resolve of this.#pendingRefetches.splice(0)) resolve();
   }
 
-  #look = () => {
-    clearTimeout(this.#hidden);
+  #onVisibilityChange = () => {
+    clearTimeout(this.#hiddenTimer);
     if (this.#options.pauseWhenHidden === false) return;
-    if (globalThis.document?.hidden) this.#hidden = setTimeout(() => this.#signal('hide'), HIDDEN_MS);
+    if (globalThis.document?.hidden) this.#hiddenTimer = setTimeout(() => this.#signal('hide'), HIDDEN_MS);
     else this.#signal('show');
   };
 }

@@ -1,4 +1,4 @@
-/** Finding an entity on the map. */
+/** Entity lookup by id. */
 
 import { listOf, position } from './fold.js';
 import type {
@@ -17,14 +17,14 @@ export type EntityData = AgentItem | ChannelItem | CityItem | NodeItem | Planet 
 
 export interface Entity {
   readonly type: EntityType;
-  /** The layer it was found in; that where it is at home, if the map has it. */
+  /** Layer in which it was found: its primary layer if that one is subscribed to. */
   readonly layer: Layer;
   /** The item in the layer's list. */
   readonly data: EntityData;
 }
 
-/** Where entities are, those first where they are at home. */
-const places: readonly (readonly [Layer, EntityType])[] = [
+/** Lists in which to search, primary layers first. */
+const lists: readonly (readonly [Layer, EntityType])[] = [
   ['agents', 'agent'],
   ['nodes', 'node'],
   ['city', 'microdao'],
@@ -33,17 +33,17 @@ const places: readonly (readonly [Layer, EntityType])[] = [
   ['space', 'node'],
 ];
 
-/** The same object for the same item, so that who compares by identity sees no change where there is none. */
-const found = new WeakMap<object, Entity>();
+/** One `Entity` object per item, so that comparison by identity works. */
+const entities = new WeakMap<object, Entity>();
 
-/** The entity with the canonical `id`; `null` when the map has none. */
+/** Finds the entity with the canonical `id`; `null` if the map has none. */
 export function findEntity(snapshot: Snapshot | null, id: string): Entity | null {
-  for (const [layer, type] of places) {
+  for (const [layer, type] of lists) {
     const items = (snapshot?.layers[layer] as Record<string, unknown> | null)?.[listOf(layer, type)];
     const data = Array.isArray(items) && items[position(items, id)];
     if (data) {
-      const entity = found.get(data) ?? { layer, type, data };
-      found.set(data, entity);
+      const entity = entities.get(data) ?? { layer, type, data };
+      entities.set(data, entity);
       return entity;
     }
   }

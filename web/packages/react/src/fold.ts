@@ -1,6 +1,6 @@
 /**
- * The client's half of the fold: applies an event's changes to the layers of a snapshot, by the rules of the server's
- * `src/model/change.rs`. Nothing is changed in place: what a change does not touch keeps its identity.
+ * Client side of the fold: applies an event's changes to the layers of a snapshot, by the rules of the server's
+ * `src/model/change.rs`. Nothing is mutated; unchanged parts keep their identity.
  */
 
 import type { Change } from './frames.js';
@@ -10,21 +10,21 @@ type Fields = Record<string, unknown>;
 
 const lists: Record<string, string> = { 'space dao': 'planets', 'space node': 'nodes', 'city channel': 'channels' };
 
-/** The name of the list that holds entities of `type` in `layer`. */
+/** Name of the list that holds entities of `type` in `layer`. */
 export const listOf = (layer: string, type: string): string => lists[`${layer} ${type}`] ?? 'items';
 
-/** The layers after `change`; the same object when it changed nothing. A layer that is `null` stays `null`. */
+/** Applies `change`; returns the same object if nothing changed. A layer that is `null` stays `null`. */
 export function applyChange(layers: Layers, change: Change): Layers {
-  const before = own(layers as unknown as Fields, change.layer, {});
+  const before = ownProperty(layers as unknown as Fields, change.layer, {});
   if (!isObject(before)) return layers;
-  const after = inLayer(before, change);
+  const after = applyToLayer(before, change);
   return after === before ? layers : { ...layers, [change.layer]: after };
 }
 
-function inLayer(layer: Fields, change: Change): Fields {
+function applyToLayer(layer: Fields, change: Change): Fields {
   if (change.op === 'totals') return merge(layer, change.patch);
   const name = listOf(change.layer, change.type);
-  const items = own(layer, name, []);
+  const items = ownProperty(layer, name, []);
   if (!Array.isArray(items)) return layer;
   const at = position(items, change.id);
   if (change.op === 'remove') return at < 0 ? layer : { ...layer, [name]: items.toSpliced(at, 1) };
@@ -35,43 +35,43 @@ function inLayer(layer: Fields, change: Change): Fields {
 }
 
 /**
- * JSON Merge Patch (RFC 7396) with one reading fixed: the map has no absent fields, so where the RFC deletes a field,
- * the field is `null` afterwards.
+ * JSON Merge Patch (RFC 7396) with one difference: a `null` in the patch sets the field to `null` instead of deleting
+ * it, since the map has no absent fields.
  */
 function merge(target: Fields, patch: Fields): Fields {
   const changed: [string, unknown][] = [];
   for (const [key, value] of Object.entries(patch)) {
-    const before = own(target, key);
+    const before = ownProperty(target, key);
     const after = isObject(before) && isObject(value) ? merge(before, value) : value;
     if (after !== before) changed.push([key, after]);
   }
-  // Made of entries, so that a field called `__proto__` is a field like any other.
+  // `Object.fromEntries` defines properties, so that `__proto__` is an ordinary field.
   return changed.length === 0 ? target : { ...target, ...Object.fromEntries(changed) };
 }
 
-/** `after`, with every part of `before` that is equal in its place, so that a fresh snapshot renders only what differs. */
-export function share<T>(before: unknown, after: T): T {
-  if (Array.isArray(before) && Array.isArray(after)) return shareList(before, after) as T;
+/** Returns `after` with equal parts replaced by those of `before`, so that a new snapshot renders only differences. */
+export function reuseEqual<T>(before: unknown, after: T): T {
+  if (Array.isArray(before) && Array.isArray(after)) return reuseEqualItems(before, after) as T;
   if (!isObject(before) || !isObject(after)) return after;
   const keys = Object.keys(after);
-  const shared: Fields = Object.fromEntries(keys.map((key) => [key, share(own(before, key), after[key])]));
-  const same = keys.length === Object.keys(before).length && keys.every((key) => shared[key] === before[key]);
-  return (same ? before : shared) as T;
+  const reused: Fields = Object.fromEntries(keys.map((key) => [key, reuseEqual(ownProperty(before, key), after[key])]));
+  const same = keys.length === Object.keys(before).length && keys.every((key) => reused[key] === before[key]);
+  return (same ? before : reused) as T;
 }
 
-function shareList(before: unknown[], after: unknown[]): unknown[] {
-  // Entities are found by id: one that came or went must not cost its neighbours their identity.
+function reuseEqualItems(before: unknown[], after: unknown[]): unknown[] {
+  // Matched by id: an inserted or removed entity must not change the identity of its neighbours.
   const byId = new Map(before.map((item) => [idOf(item), item]));
-  const shared = after.map((item, at) => {
+  const reused = after.map((item, at) => {
     const id = idOf(item);
-    return share(id === undefined ? before[at] : byId.get(id), item);
+    return reuseEqual(id === undefined ? before[at] : byId.get(id), item);
   });
-  return shared.length === before.length && shared.every((item, at) => item === before[at]) ? before : shared;
+  return reused.length === before.length && reused.every((item, at) => item === before[at]) ? before : reused;
 }
 
 const idOf = (item: unknown) => (isObject(item) && typeof item.id === 'string' ? item.id : undefined);
 
-/** Where the item with `id` is in a list ordered by id; if it is not, the complement (`~`) of where it belongs. */
+/** Binary search by id; if not found, the complement (`~`) of the insertion index. */
 export function position(items: readonly unknown[], id: string): number {
   let low = 0;
   let high = items.length;
@@ -86,8 +86,8 @@ export function position(items: readonly unknown[], id: string): number {
 }
 
 /**
- * The server's order of ids: by code point. JavaScript's `<` compares UTF-16 units, which puts characters beyond U+FFFF
- * before those from U+E000 on.
+ * Compares ids by code point, as the server does. JavaScript's `<` compares UTF-16 code units, which sorts characters
+ * beyond U+FFFF before those from U+E000 on.
  */
 export function compareIds(a: string, b: string): number {
   let at = 0;
@@ -95,9 +95,9 @@ export function compareIds(a: string, b: string): number {
   return (a.codePointAt(at) ?? -1) - (b.codePointAt(at) ?? -1);
 }
 
-/** The field `key`, and nothing that all objects have. */
-function own(fields: Fields, key: string, otherwise?: unknown): unknown {
-  return Object.hasOwn(fields, key) ? fields[key] : otherwise;
+/** Returns the own property `key`, ignoring the prototype. */
+function ownProperty(fields: Fields, key: string, fallback?: unknown): unknown {
+  return Object.hasOwn(fields, key) ? fields[key] : fallback;
 }
 
 export function isObject(value: unknown): value is Fields {

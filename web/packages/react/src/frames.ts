@@ -1,9 +1,9 @@
-/** The frames of the stream (docs/stream-protocol.md), made of the types that the server's OpenAPI document has. */
+/** Frames of the stream (docs/stream-protocol.md), built from the types of the server's OpenAPI document. */
 
 import { isObject } from './fold.js';
 import type { EntityType, Layer, Snapshot } from './generated.js';
 
-/** What an event did to the map. */
+/** An event's effect on the map. */
 export type Change =
   | { op: 'upsert'; layer: Layer; type: EntityType; id: string; patch: Record<string, unknown> }
   | { op: 'remove'; layer: Layer; type: EntityType; id: string }
@@ -12,13 +12,13 @@ export type Change =
 /** An event of the log. */
 export interface EventFrame {
   kind: 'event';
-  /** The NATS subject. */
+  /** NATS subject. */
   event_type: string;
-  /** The producer's time, RFC 3339. */
+  /** Producer's timestamp (RFC 3339). */
   timestamp: string;
-  /** What was published. */
+  /** Published payload. */
   payload: unknown;
-  /** Its position in the log. */
+  /** Position in the log (opaque). */
   cursor: string;
   id: string;
   entity_id: string | null;
@@ -34,8 +34,8 @@ export type Frame =
   | { kind: 'error'; error: string; code: string; timestamp: string };
 
 /**
- * Reads a message. Kinds that are not known here pass: a newer server may send them. `null` is a message that
- * cannot be what the server meant, after which nothing on that line can be trusted to be complete.
+ * Parses a message. Unknown kinds are accepted: a newer server may send them. Returns `null` for an invalid message,
+ * after which the connection can no longer be assumed to be complete.
  */
 export function parseFrame(data: unknown): Frame | null {
   let frame: unknown;

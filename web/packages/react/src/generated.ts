@@ -1009,7 +1009,7 @@ export interface RelationsQuery {
   id: string;
 }
 
-/** What is to be read, by path. */
+/** Routes that return JSON, by path. */
 export interface Routes {
   /** Get the lessons for an agent's next run */
   "/living-map/agents/{id}/preamble": {

@@ -4,21 +4,21 @@ import { useCallback, useMemo, useState, useSyncExternalStore } from 'react';
 import type { LivingMapClient, LivingMapOptions } from './client.js';
 import { type Entity, findEntity } from './entity.js';
 import type { Layer, Layers } from './generated.js';
-import { keyOf, listen, sharedFor } from './shared.js';
+import { keyOf, listen, sharedClient } from './shared.js';
 import { EMPTY, type MapState } from './store.js';
 
 export interface LivingMapFull extends MapState {
-  /** Whether the first map is still to come. */
+  /** True until the first snapshot arrives or the connection fails permanently. */
   isLoading: boolean;
-  /** Asks for a fresh snapshot; resolves when it is there. */
+  /** Requests a fresh snapshot; resolves when it has arrived. */
   refetch: () => Promise<void>;
-  /** Connects again now, where the last connection ended. */
+  /** Reconnects immediately from the cursor. */
   reconnect: () => void;
 }
 
-/** The whole map, live, and the connection it comes over. Renders with every change; for parts of it see the other hooks. */
+/** The live map and its connection state. Renders on every change; for parts of the map use the other hooks. */
 export function useLivingMapFull(options: LivingMapOptions = {}): LivingMapFull {
-  const { client, state } = useMapState(options, whole);
+  const { client, state } = useMapState(options, identity);
   return useMemo(() => {
     const { refetch, reconnect } = client;
     const isLoading = state.snapshot === null && state.connectionStatus !== 'error';
@@ -33,7 +33,7 @@ export interface LivingMapLite extends LivingMapFull {
   setSelectedEntityId: (id: string | null) => void;
 }
 
-/** {@link useLivingMapFull} and what the user has chosen on it; nothing at first. */
+/** {@link useLivingMapFull} with selection state, initially `null`. */
 export function useLivingMapLite(options: LivingMapOptions = {}): LivingMapLite {
   const map = useLivingMapFull(options);
   const [selectedLayer, setSelectedLayer] = useState<Layer | null>(null);
@@ -41,14 +41,14 @@ export function useLivingMapLite(options: LivingMapOptions = {}): LivingMapLite 
   return { ...map, selectedLayer, setSelectedLayer, selectedEntityId, setSelectedEntityId };
 }
 
-/** One layer; `null` until it is there. Renders when something in that layer changes. */
+/** One layer; `null` until loaded. Renders when something in that layer changes. */
 export function useLayer<L extends Layer>(layer: L, options: LivingMapOptions = {}): Layers[L] | null {
   const select = useCallback((state: MapState) => state.snapshot?.layers[layer] ?? null, [layer]);
   return useMapState(options, select).state;
 }
 
 /**
- * One entity, by its canonical id (`agent:…`, `microdao:…`, `channel:…`, `dao:…`, `node:…`); `null` while the map has
+ * One entity by its canonical id (`agent:…`, `microdao:…`, `channel:…`, `dao:…`, `node:…`); `null` if the map has
  * none. Renders when that entity changes.
  */
 export function useEntity(id: string, options: LivingMapOptions = {}): Entity | null {
@@ -56,16 +56,16 @@ export function useEntity(id: string, options: LivingMapOptions = {}): Entity | 
   return useMapState(options, select).state;
 }
 
-const whole = (state: MapState) => state;
+const identity = (state: MapState) => state;
 
-/** What `select` takes of the shared client's state; it must give the same object for the same state. */
+/** Subscribes to a selection of the shared client's state; `select` must return the same object for the same state. */
 function useMapState<T>(
   options: LivingMapOptions,
   select: (state: MapState) => T,
 ): { client: LivingMapClient; state: T } {
   const key = keyOf(options);
-  // The key stands for the options
-  const shared = useMemo(() => sharedFor(key, options), [key]);
+  // `key` represents the options
+  const shared = useMemo(() => sharedClient(key, options), [key]);
   const { client } = shared;
   const subscribe = useCallback((listener: () => void) => listen(shared, listener), [shared]);
   const state = useSyncExternalStore(

@@ -1,43 +1,43 @@
-/** The life of a connection: every state and every event, with what follows. A cell left out does not compile. */
+/** Connection state machine as a complete transition table; a missing cell is a compile error. */
 
 export type State =
-  /** Nobody listens. */
+  /** Stopped. */
   | 'idle'
-  /** A line is being opened; nothing has come on it yet. */
+  /** A connection is being opened; no frame has arrived yet. */
   | 'connecting'
-  /** Frames come. */
+  /** Connected and receiving frames. */
   | 'open'
-  /** The line was lost; the next try is due later. */
+  /** Disconnected; a retry is scheduled. */
   | 'waiting'
-  /** Nobody looks: the page has been hidden for a while. */
+  /** Disconnected because the page has been hidden for a while. */
   | 'paused'
-  /** The server will not have us again. */
+  /** Permanently rejected; only `restart` leaves this state. */
   | 'failed';
 
 export const signals = [
   'start',
   'stop',
-  /** A frame came. */
+  /** A frame arrived. */
   'frame',
-  /** The line ended, or went silent, in a way to come back from. */
+  /** The connection ended or timed out; retryable. */
   'lost',
-  /** The line ended in a way that would only happen again. */
+  /** The connection ended with a permanent error. */
   'refused',
-  /** The wait is over. */
+  /** The retry delay has elapsed, or the browser is back online. */
   'retry',
-  /** The page is not to be seen. */
+  /** The page has been hidden for a while. */
   'hide',
   'show',
-  /** Somebody asks for a new line now. */
+  /** The user requested a new connection. */
   'restart',
 ] as const;
 
 export type Signal = (typeof signals)[number];
 
-/** A cell for each signal. */
+/** One cell per signal. */
 type Row<Signals extends readonly unknown[]> = { readonly [At in keyof Signals]: State | null };
 
-/** `null`: nothing happens. The same state again means a new line. */
+/** `null`: no transition. A transition to the same state opens a new connection. */
 // biome-ignore format: a table
 export const table: Record<State, Row<typeof signals>> = {
   //           start         stop    frame   lost       refused   retry         hide      show          restart
@@ -49,10 +49,10 @@ export const table: Record<State, Row<typeof signals>> = {
   failed:     [null,         'idle', null,   null,      null,     null,         null,     null,         'connecting'],
 };
 
-/** What follows on `signal`; `null` if nothing does. */
+/** The state after `signal`; `null` for no transition. */
 export const next = (state: State, signal: Signal): State | null => table[state][signals.indexOf(signal)] ?? null;
 
-/** Close codes that blame the client: trying again would end the same way (docs/stream-protocol.md). */
+/** Whether a close code is permanent, i.e. a client error (docs/stream-protocol.md). */
 export function isFinal(code: number): boolean {
   return [1002, 1003, 1007, 1008, 1009].includes(code) || (code >= 4500 && code <= 4999);
 }

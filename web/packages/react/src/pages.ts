@@ -1,23 +1,23 @@
 'use client';
 
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
-import { share } from './fold.js';
+import { reuseEqual } from './fold.js';
 import type { HistoryItem, HistoryQuery, Routes } from './generated.js';
 import { errorOf, get } from './rest.js';
 
-/** The server to ask. */
+/** Server address. */
 export interface Server {
-  /** `https://map.example.org`, with a path if it has one; otherwise the page's own origin. */
+  /** Base URL of the server, e.g. `https://map.example.org/base`. Default: the page's origin. */
   url?: string | undefined;
 }
 
 export interface ResourceOptions extends Server {
-  /** Asks again after so many milliseconds, while the page is seen; 0: only on `refetch`. */
+  /** Polling interval while the page is visible (ms); 0: only on `refetch`. */
   refreshMs?: number | undefined;
 }
 
 interface Loaded<T> {
-  /** What was asked for. */
+  /** Identifies the request. */
   key: string;
   pages: readonly T[];
   isLoading: boolean;
@@ -25,8 +25,8 @@ interface Loaded<T> {
 }
 
 /**
- * The answers to a request: one, or a page for each `load` with a cursor. Those to an older question are dropped, and so
- * are answers that nobody waits for any more.
+ * Responses to a request: one, or one page for each `load` with a cursor. Responses to a previous request are dropped;
+ * superseded requests are aborted.
  */
 export function usePages<P extends keyof Routes>(
   path: P,
@@ -35,17 +35,17 @@ export function usePages<P extends keyof Routes>(
 ) {
   type Answer = Routes[P]['answer'];
   const key = JSON.stringify([path, url, parameters]);
-  const nothing: Loaded<Answer> = { key, pages: [], isLoading: true, error: null };
-  const [loaded, setLoaded] = useState(nothing);
+  const initial: Loaded<Answer> = { key, pages: [], isLoading: true, error: null };
+  const [loaded, setLoaded] = useState(initial);
   const running = useRef<AbortController | null>(null);
-  // An answer to another question is none, also in the one render before the effect below asks anew.
-  const current = loaded.key === key ? loaded : nothing;
+  // Ignore the previous request's response in the one render before the effect below sends the new request.
+  const current = loaded.key === key ? loaded : initial;
 
-  // The key stands for the path, the server and the parameters
+  // `key` represents the path, the server and the parameters
   const load = useCallback(
-    async (cursor?: string, isQuiet = false) => {
-      // Who asks quietly waits for what is on its way.
-      if (isQuiet && running.current) return;
+    async (cursor?: string, isBackground = false) => {
+      // A background poll does not replace a pending request.
+      if (isBackground && running.current) return;
       running.current?.abort();
       const controller = new AbortController();
       running.current = controller;
@@ -53,12 +53,12 @@ export function usePages<P extends keyof Routes>(
       const update = (isLoading: boolean, error: Error | null, page?: Answer) => {
         if (signal.aborted) return;
         setLoaded((before) => {
-          const { pages } = before.key === key ? before : nothing;
+          const { pages } = before.key === key ? before : initial;
           const after = page ? [...(cursor ? pages : []), page] : pages;
-          return { key, pages: share(pages, after), isLoading, error };
+          return { key, pages: reuseEqual(pages, after), isLoading, error };
         });
       };
-      if (!isQuiet) update(true, null);
+      if (!isBackground) update(true, null);
       try {
         update(false, null, await get(url, path, cursor ? { ...parameters, cursor } : parameters, signal));
       } catch (thrown) {
@@ -90,21 +90,21 @@ export function usePages<P extends keyof Routes>(
 }
 
 export interface History {
-  /** The events so far, newest first. */
+  /** Loaded events, newest first. */
   items: readonly HistoryItem[];
-  /** How many match, as far as the server counted; `null` before the first answer. */
+  /** Number of matching events, up to the server's counting limit; `null` before the first response. */
   total: number | null;
   hasMore: boolean;
   isLoading: boolean;
-  /** Why the last request failed; what was there stays. */
+  /** Error of the last request; `items` are kept. */
   error: Error | null;
-  /** Adds the next page, if there is one and none is on its way. */
+  /** Loads the next page, unless there is none or a request is pending. */
   loadMore: () => void;
-  /** Begins again with the newest. */
+  /** Reloads from the newest event. */
   refetch: () => void;
 }
 
-/** Recorded events that match `query`, page by page. It does not follow the stream: `refetch` brings what is new. */
+/** Recorded events that match `query`, page by page. Not updated by the stream: call `refetch` for newer ones. */
 export function useHistory(query: HistoryQuery = {}, server: Server = {}): History {
   const { pages, isLoading, error, load, refetch } = usePages('/living-map/history', query, server);
   const items = useMemo(() => pages.flatMap((page) => page.items), [pages]);

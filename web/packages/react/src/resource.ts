@@ -3,20 +3,20 @@
 import type { Routes } from './generated.js';
 import { type ResourceOptions, usePages } from './pages.js';
 
-/** What errors and lessons are asked for again after, if not said otherwise. Milliseconds. */
+/** Default polling interval of errors and lessons (ms). */
 const REFRESH_MS = 15_000;
 
 export interface Resource<T> {
-  /** The last answer; `null` before the first. What a later one has in common with it keeps its identity. */
+  /** Last response; `null` before the first. Parts that are equal in the next response keep their identity. */
   data: T | null;
-  /** Whether the first answer, or one to `refetch`, is on its way. */
+  /** Whether the first request, or one by `refetch`, is pending. */
   isLoading: boolean;
-  /** Why the last request failed; `data` stays. */
+  /** Error of the last request; `data` is kept. */
   error: Error | null;
   refetch: () => void;
 }
 
-/** What the server answers to GET of `path`: any of its routes, with the types of its OpenAPI document. */
+/** Response to `GET path`, for any route of the OpenAPI document, with its types. */
 export function useResource<P extends keyof Routes>(
   path: P,
   parameters: Routes[P]['parameters'],
@@ -34,22 +34,22 @@ export interface Lessons extends Omit<Resource<never>, 'data'> {
   items: Readonly<LessonRoute['answer']['items']>;
 }
 
-/** Lessons that match `query`; asked for again every 15 seconds, or as `refreshMs` says. */
+/** Lessons that match `query`, polled every 15 s or every `refreshMs`. */
 export function useLessons(query: LessonRoute['parameters'] = {}, options?: ResourceOptions): Lessons {
   const { data, ...rest } = useResource('/living-map/lessons', query, { refreshMs: REFRESH_MS, ...options });
   return { items: data?.items ?? NONE, ...rest };
 }
 
 export interface Errors extends Omit<Resource<never>, 'data'> {
-  /** The journal's entries, oldest first. */
+  /** Entries of the error journal, oldest first. */
   items: Readonly<ErrorRoute['answer']['items']>;
-  /** "Is anything broken?"; `null` before the first answer. */
+  /** Health summary; `null` before the first response. */
   health: HealthRoute['answer'] | null;
 }
 
 /**
- * The error journal: entries that match `query`, and the health of the last `minutes` (60, if not said); asked for again
- * every 15 seconds, or as `refreshMs` says.
+ * Error journal: entries that match `query`, and the health summary of the last `minutes` (default 60), polled every
+ * 15 s or every `refreshMs`.
  */
 export function useErrors(
   { minutes, ...query }: ErrorRoute['parameters'] & HealthRoute['parameters'] = {},

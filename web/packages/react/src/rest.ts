@@ -1,15 +1,15 @@
-/** Requests to the server beside the stream. */
+/** REST requests. */
 
 import type { Problem, Routes } from './generated.js';
-import { sourceFor } from './token.js';
+import { tokenSourceFor } from './token.js';
 
-/** An answer other than the one asked for. */
+/** An HTTP response with an error status. */
 export class LivingMapError extends Error {
   override readonly name = 'LivingMapError';
 
   /**
    * @param status the HTTP status
-   * @param problem what the server says about it; `null` when something in between answered
+   * @param problem the server's problem document (RFC 9457); `null` if the response has none, e.g. from a proxy
    */
   constructor(
     readonly status: number,
@@ -22,8 +22,8 @@ export class LivingMapError extends Error {
 export const errorOf = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
 
 /**
- * The address of `path` on the server, with those of the parameters that have a value: in place of their `{name}` in the
- * path, the others as the query.
+ * Builds the URL of `path` on the server. Parameters replace `{name}` in the path; the rest go into the query, without
+ * those that are `null` or `undefined`.
  */
 export function address(base: string | undefined, path: string, parameters: object): URL {
   const origin = base ?? globalThis.location?.origin;
@@ -40,8 +40,8 @@ export function address(base: string | undefined, path: string, parameters: obje
 }
 
 /**
- * What the server answers to GET.
- * @throws {LivingMapError} when the server refuses; what `fetch` throws when it does not answer
+ * Sends a GET request and returns the JSON response.
+ * @throws {LivingMapError} for an error status; what `fetch` throws for a network error
  */
 export async function get<P extends keyof Routes>(
   base: string | undefined,
@@ -49,13 +49,13 @@ export async function get<P extends keyof Routes>(
   parameters: Routes[P]['parameters'],
   signal?: AbortSignal,
 ): Promise<Routes[P]['answer']> {
-  return ask(base, path, parameters, { signal: signal ?? null });
+  return request(base, path, parameters, { signal: signal ?? null });
 }
 
-/** A request with the token that there is for the server. */
-export async function ask(base: string | undefined, path: string, parameters: object, init: RequestInit) {
-  // without a source the request sets out at once
-  const source = sourceFor(base);
+/** Sends a request with the server's token, if there is one. */
+export async function request(base: string | undefined, path: string, parameters: object, init: RequestInit) {
+  // without a token source the request is sent synchronously
+  const source = tokenSourceFor(base);
   const token = source && (await source());
   if (token) init.headers = { authorization: `Bearer ${token}` };
   const response = await fetch(address(base, path, parameters), init);

@@ -1,38 +1,38 @@
-/** One client for all who want the same: it lives from the first to the last of them. */
+/** Reference-counted clients, shared by all hooks with equal options. */
 
 import { LivingMapClient, type LivingMapOptions } from './client.js';
 
-/** A client is kept this long after the last has left: a change of views, or React's StrictMode, costs no reconnect. Milliseconds. */
-const LINGER_MS = 1000;
+/** Grace period after the last unsubscribe, so that a route change or StrictMode costs no reconnect (ms). */
+const GRACE_MS = 1000;
 
 export interface Shared {
   key: string;
   client: LivingMapClient;
   users: number;
-  ending?: ReturnType<typeof setTimeout>;
+  stopTimer?: ReturnType<typeof setTimeout>;
 }
 
-const shared = new Map<string, Shared>();
+const clients = new Map<string, Shared>();
 
-/** Equal for options that mean the same stream. */
+/** Cache key; equal for equivalent options. */
 export function keyOf({ url, layers, maxEvents, pauseWhenHidden }: LivingMapOptions): string {
   return JSON.stringify([url, layers && [...new Set(layers)].sort(), maxEvents, pauseWhenHidden]);
 }
 
-/** The client for `options`, whose key is given, with who shares it. Not connected by this: rendering has no effects. */
-export function sharedFor(key: string, options: LivingMapOptions): Shared {
-  const entry = shared.get(key) ?? { key, client: new LivingMapClient(options), users: 0 };
-  // Kept by nobody on a server: there is no page to share it, and requests must not see each other's.
-  if (globalThis.document) shared.set(key, entry);
+/** Returns the shared client for `options` and their `key`. Does not connect: rendering must have no side effects. */
+export function sharedClient(key: string, options: LivingMapOptions): Shared {
+  const entry = clients.get(key) ?? { key, client: new LivingMapClient(options), users: 0 };
+  // Not shared in server rendering: requests must not see each other's state.
+  if (globalThis.document) clients.set(key, entry);
   return entry;
 }
 
-/** Listens to a client, which is connected while anybody does; gives the way to leave. */
+/** Subscribes to a client, which is connected while it has subscribers; returns the unsubscribe function. */
 export function listen(entry: Shared, listener: () => void): () => void {
   const { key, client } = entry;
-  // A component that was set aside for long may come back with a client that was given up meanwhile.
-  if (!shared.has(key)) shared.set(key, entry);
-  clearTimeout(entry.ending);
+  // A component that was suspended for long may return with a client that has been removed meanwhile.
+  if (!clients.has(key)) clients.set(key, entry);
+  clearTimeout(entry.stopTimer);
   entry.users += 1;
   const unsubscribe = client.subscribe(listener);
   client.start();
@@ -40,9 +40,9 @@ export function listen(entry: Shared, listener: () => void): () => void {
     unsubscribe();
     entry.users -= 1;
     if (entry.users > 0) return;
-    entry.ending = setTimeout(() => {
+    entry.stopTimer = setTimeout(() => {
       client.stop();
-      if (shared.get(key) === entry) shared.delete(key);
-    }, LINGER_MS);
+      if (clients.get(key) === entry) clients.delete(key);
+    }, GRACE_MS);
   };
 }

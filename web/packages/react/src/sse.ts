@@ -1,30 +1,35 @@
-/** One connection to the server's stream over server-sent events, for where no WebSocket gets through. */
+/** Stream connection over server-sent events, for networks that block WebSockets. */
 
-import type { Line, LineEnd, LineEvents } from './line.js';
+import type { Connection, ConnectionEnd, ConnectionEvents } from './connection.js';
 
 /**
- * Opens the line. By `fetch`, not by `EventSource`: that one hides the status, comes back on its own terms, and takes
- * frames of the kind `error` for its own errors.
+ * Opens a connection by `fetch` instead of `EventSource`, which hides the HTTP status, reconnects by itself, and
+ * mixes frames of the kind `error` with its own error events.
  */
-export function openEvents(url: URL, events: LineEvents): Line {
+export function openEventStream(url: URL, events: ConnectionEvents): Connection {
   const abort = new AbortController();
   const { signal } = abort;
-  const end = (how: LineEnd) => signal.aborted || events.end(how);
-  read(url, signal, events).then(end, (error) => end({ code: 1006, reason: String(error) }));
+  const end = (reason: ConnectionEnd) => signal.aborted || events.end(reason);
+  readEvents(url, signal, events).then(end, (error) => end({ code: 1006, reason: String(error) }));
   return { close: () => abort.abort() };
 }
 
-async function read(url: URL, signal: AbortSignal, events: LineEvents): Promise<LineEnd> {
+async function readEvents(url: URL, signal: AbortSignal, events: ConnectionEvents): Promise<ConnectionEnd> {
   const response = await fetch(url, { headers: { accept: 'text/event-stream' }, signal });
   const { ok, status, headers, body } = response;
   if (!ok || !body) {
-    const waitMs = Number(headers.get('retry-after')) * 1000;
-    return { code: 1006, reason: `the server answered ${status}`, isRefused: [400, 410].includes(status), waitMs };
+    const retryAfterMs = Number(headers.get('retry-after')) * 1000;
+    return {
+      code: 1006,
+      reason: `the server answered ${status}`,
+      isRejected: [400, 410].includes(status),
+      retryAfterMs,
+    };
   }
   events.open();
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  // The data of each event (WHATWG HTML, 9.2.6). A frame is one line of it, which says all that the event's other lines
-  // do, and is whole when its end is there. In pieces until then: a snapshot comes in many, each to be looked through once.
+  // Parses `data:` lines (WHATWG HTML, 9.2.6). Each frame is one such line and repeats what the event's other fields say.
+  // Chunks are collected until the line ends, so that each chunk of a large snapshot is scanned once.
   let line: string[] = [];
   for (;;) {
     const { done, value } = await reader.read();
@@ -34,7 +39,7 @@ async function read(url: URL, signal: AbortSignal, events: LineEvents): Promise<
     for (const next of more) {
       const whole = line.join('');
       line = [next];
-      // The one before it in the same piece may have ended the line.
+      // A previous frame of the same chunk may have closed the connection.
       if (whole.startsWith('data:') && !signal.aborted) events.message(whole.slice(5));
     }
   }

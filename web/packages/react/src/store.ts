@@ -1,22 +1,22 @@
-/** What is known of the map: an immutable state, replaced as frames come, and those who want to hear of it. */
+/** Store: an immutable state, replaced on each frame, with subscribers. */
 
-import { applyChange, share } from './fold.js';
+import { applyChange, reuseEqual } from './fold.js';
 import type { EventFrame, Frame } from './frames.js';
 import type { Snapshot } from './generated.js';
 
 export type ConnectionStatus = 'connecting' | 'open' | 'closed' | 'error';
 
 export interface MapState {
-  /** The map as it is now; `null` until the first one came. What an event does not touch keeps its identity. */
+  /** Current map; `null` before the first snapshot. Parts that an event does not change keep their identity. */
   readonly snapshot: Snapshot | null;
-  /** The last events, newest first. */
+  /** Recent events, newest first. */
   readonly events: readonly EventFrame[];
-  /** The position in the log up to which the map is known. */
+  /** Position in the log up to which events have been applied. */
   readonly cursor: string | null;
   readonly connectionStatus: ConnectionStatus;
-  /** Why there is no connection; `null` while there is one, and after a planned restart of the server. */
+  /** Connection error; `null` while connected and during a planned restart of the server. */
   readonly error: Error | null;
-  /** Whether there is a map, but no connection that keeps it current. */
+  /** Whether there is a map but no open connection to keep it current. */
   readonly isStale: boolean;
 }
 
@@ -29,9 +29,9 @@ export const EMPTY: MapState = {
   isStale: false,
 };
 
-/** Listeners hear of changes at most this often, about once a picture: a burst of events renders once. Milliseconds. */
+/** Minimum interval between notifications, about one frame at 60 Hz, so that a burst of events renders once (ms). */
 const NOTIFY_MS = 16;
-/** Positions remembered to know an event that comes twice. */
+/** Number of recent cursors remembered to detect duplicate events. */
 const SEEN_LIMIT = 1000;
 
 export class Store {
@@ -43,7 +43,7 @@ export class Store {
 
   readonly #maxEvents: number;
 
-  /** @param maxEvents how many events are kept */
+  /** @param maxEvents maximum number of recent events in the state */
   constructor(maxEvents: number) {
     this.#maxEvents = maxEvents;
   }
@@ -57,16 +57,16 @@ export class Store {
 
   receive(frame: Frame): void {
     if (frame.kind === 'snapshot') {
-      // Events after an older snapshot are news, even those that came before it.
+      // After a snapshot of an older position, events that were applied before it must be applied again.
       this.#seen.clear();
-      this.set({ snapshot: share(this.#state.snapshot, frame.data), cursor: frame.data.meta.cursor });
+      this.set({ snapshot: reuseEqual(this.#state.snapshot, frame.data), cursor: frame.data.meta.cursor });
     } else if (frame.kind === 'event') this.#fold(frame);
     else if (frame.kind === 'ping' && frame.cursor && this.#state.snapshot) this.set({ cursor: frame.cursor });
   }
 
   #fold(event: EventFrame) {
     const { snapshot, events } = this.#state;
-    // Without a map there is nothing that the event could be applied to, nor a position that it could move.
+    // Events before the first snapshot cannot be applied and must not move the cursor.
     if (!snapshot || !this.#isNew(event.cursor)) return;
     const layers = event.changes.reduce(applyChange, snapshot.layers);
     const { cursor } = event;

@@ -1,4 +1,4 @@
-/** The real server: the binary of this repository, with a simulated network, a file of its own and a free port. */
+/** Real server for tests: this repository's binary with a simulated network, a temporary database and a free port. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -18,7 +18,7 @@ export class RealServer {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Starts it, again with what it knew and where it was; resolves when it is ready. */
+  /** Starts the server, or restarts it on the same port and database; resolves when it is ready. */
   async start(): Promise<void> {
     if (!existsSync(binary)) {
       throw new Error(
@@ -44,7 +44,7 @@ export class RealServer {
     while (!(await fetch(`${this.url}/living-map/snapshot`).catch(() => null))?.ok) await pause();
   }
 
-  /** Ends it: `SIGKILL` at once, `SIGTERM` in order. */
+  /** Stops the server: `SIGTERM` shuts it down gracefully. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     const child = this.#process;
     this.#process = null;
@@ -62,7 +62,7 @@ export class RealServer {
 
 export const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
 
-/** Waits for `condition`; the test's own limit ends a wait in vain. */
+/** Polls until `condition` holds; limited by the test's timeout. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await pause();
 }

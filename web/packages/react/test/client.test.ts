@@ -10,7 +10,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Waits for the longest time that the back-off has. */
+/** Starts a client with the maximum back-off. */
 function start(options: LivingMapOptions = {}) {
   client = new LivingMapClient({ url: 'http://map.test/base', ...options });
   client.start();
@@ -18,39 +18,39 @@ function start(options: LivingMapOptions = {}) {
 
 const agents = () => client.getState().snapshot?.layers.agents?.items.map(({ id, status }) => `${id} ${status}`);
 
-test('it asks for what its options say', () => {
+test('the options become query parameters', () => {
   start({ layers: ['city', 'agents'] });
   expect(last().url.href).toBe('ws://map.test/base/living-map/stream?layers=city%2Cagents');
 });
 
-test('it is connecting until the first frame, and holds the map with every event after it', () => {
+test('is connecting until the first frame, then applies events', () => {
   start();
   expect(client.getState()).toMatchObject({ snapshot: null, connectionStatus: 'connecting', isStale: false });
-  last().say(snapshot('e.1'));
-  last().say(event('e.2', setStatus('agent:b', 'error')));
+  last().send(snapshot('e.1'));
+  last().send(event('e.2', setStatus('agent:b', 'error')));
   expect(client.getState()).toMatchObject({ connectionStatus: 'open', cursor: 'e.2', isStale: false, error: null });
   expect(client.getState().snapshot?.meta.cursor).toBe('e.2');
   expect(agents()).toEqual(['agent:a online', 'agent:b error']);
 });
 
-test('a server that drops: the map is kept, marked stale, and goes on from the cursor', () => {
+test('after a disconnect the map is stale, then resumes by cursor', () => {
   start();
-  last().say(snapshot('e.1'));
-  last().say(event('e.2'));
+  last().send(snapshot('e.1'));
+  last().send(event('e.2'));
   last().end(1006);
   expect(client.getState()).toMatchObject({ connectionStatus: 'closed', isStale: true });
   expect(client.getState().error?.message).toContain('1006');
   expect(agents()).toEqual(['agent:a online', 'agent:b online']);
   vi.advanceTimersByTime(500);
   expect(last().cursor).toBe('e.2');
-  last().say(event('e.3', setStatus('agent:a', 'idle')));
+  last().send(event('e.3', setStatus('agent:a', 'idle')));
   expect(client.getState()).toMatchObject({ connectionStatus: 'open', isStale: false, error: null, cursor: 'e.3' });
   expect(agents()).toEqual(['agent:a idle', 'agent:b online']);
 });
 
-test('waits double up to half a minute, and begin again after a line that lasted', () => {
+test('the back-off doubles up to 30 s and resets when stable', () => {
   start();
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   for (const wait of [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]) {
     const before = sockets().length;
     last().end(4012);
@@ -59,7 +59,7 @@ test('waits double up to half a minute, and begin again after a line that lasted
     vi.advanceTimersByTime(1);
     expect(sockets()).toHaveLength(before + 1);
   }
-  last().say(snapshot('e.2'));
+  last().send(snapshot('e.2'));
   vi.advanceTimersByTime(5000);
   last().end(4012);
   const before = sockets().length;
@@ -67,10 +67,10 @@ test('waits double up to half a minute, and begin again after a line that lasted
   expect(sockets()).toHaveLength(before + 1);
 });
 
-test('a server that takes us and drops us at once is not asked without a pause', () => {
+test('a server that accepts and drops at once is retried slowly', () => {
   start();
   for (const wait of [500, 1000, 2000]) {
-    last().say(snapshot('e.1'));
+    last().send(snapshot('e.1'));
     last().end(1006);
     const before = sockets().length;
     vi.advanceTimersByTime(wait - 1);
@@ -80,7 +80,7 @@ test('a server that takes us and drops us at once is not asked without a pause',
   }
 });
 
-test('a wait is random between nothing and its ceiling', () => {
+test('the delay is random between 0 and its upper bound', () => {
   vi.mocked(Math.random).mockReturnValue(0.25);
   client = new LivingMapClient({ url: 'http://map.test' });
   client.start();
@@ -91,11 +91,11 @@ test('a wait is random between nothing and its ceiling', () => {
   expect(sockets()).toHaveLength(2);
 });
 
-test('on a quiet network what was resumed is current as soon as the server takes us', () => {
+test('a resumed map is current as soon as the handshake is done', () => {
   start();
   last().onopen?.();
   expect(client.getState().connectionStatus).toBe('connecting');
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   last().end(1006);
   vi.advanceTimersByTime(500);
   expect(client.getState()).toMatchObject({ connectionStatus: 'connecting', isStale: true });
@@ -103,10 +103,10 @@ test('on a quiet network what was resumed is current as soon as the server takes
   expect(client.getState()).toMatchObject({ connectionStatus: 'open', isStale: false, error: null });
 });
 
-test('a planned restart is waited out as asked, and is no error', () => {
+test('a planned restart is no error, and its delay is respected', () => {
   start();
-  last().say(snapshot('e.1'));
-  last().say({ kind: 'reconnect', after_ms: 3000 });
+  last().send(snapshot('e.1'));
+  last().send({ kind: 'reconnect', after_ms: 3000 });
   last().end(1012);
   expect(client.getState()).toMatchObject({ connectionStatus: 'closed', error: null, isStale: true });
   vi.advanceTimersByTime(2999);
@@ -115,9 +115,9 @@ test('a planned restart is waited out as asked, and is no error', () => {
   expect(last().cursor).toBe('e.1');
 });
 
-test('a refusal is final, until the user asks again', () => {
+test('a rejection is permanent until reconnect', () => {
   start();
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   last().end(4500);
   expect(client.getState()).toMatchObject({ connectionStatus: 'error', isStale: true });
   vi.advanceTimersByTime(600_000);
@@ -126,11 +126,11 @@ test('a refusal is final, until the user asks again', () => {
   expect(last().cursor).toBe('e.1');
 });
 
-test('a server that lags so far that it sends a snapshot again: it replaces all, and equal parts keep their identity', () => {
+test('a second snapshot replaces the map; equal parts are kept', () => {
   start();
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   const before = client.getState().snapshot?.layers;
-  last().say(snapshot('e.90', [agent('agent:a'), agent('agent:c')]));
+  last().send(snapshot('e.90', [agent('agent:a'), agent('agent:c')]));
   const after = client.getState().snapshot?.layers;
   expect(agents()).toEqual(['agent:a online', 'agent:c online']);
   expect(client.getState().cursor).toBe('e.90');
@@ -138,24 +138,24 @@ test('a server that lags so far that it sends a snapshot again: it replaces all,
   expect(after?.agents?.items[0]).toBe(before?.agents?.items[0]);
 });
 
-test('a server that duplicates: an event is applied and listed once', () => {
+test('a duplicate event is applied and listed once', () => {
   start();
-  last().say(snapshot('e.1'));
-  last().say(event('e.2', setStatus('agent:a', 'error')));
-  last().say(event('e.3', setStatus('agent:a', 'idle')));
-  last().say(event('e.2', setStatus('agent:a', 'error')));
-  last().say(event('e.3', setStatus('agent:a', 'idle')));
+  last().send(snapshot('e.1'));
+  last().send(event('e.2', setStatus('agent:a', 'error')));
+  last().send(event('e.3', setStatus('agent:a', 'idle')));
+  last().send(event('e.2', setStatus('agent:a', 'error')));
+  last().send(event('e.3', setStatus('agent:a', 'idle')));
   expect(agents()).toContain('agent:a idle');
   expect(client.getState().cursor).toBe('e.3');
   expect(client.getState().events.map(({ cursor }) => cursor)).toEqual(['e.3', 'e.2']);
 });
 
-test('after a snapshot of an older position its events are applied again', () => {
+test('after an older snapshot its events are applied again', () => {
   start();
-  last().say(snapshot('e.1'));
-  last().say(event('e.2', setStatus('agent:a', 'error')));
-  last().say(snapshot('e.1'));
-  last().say(event('e.2', setStatus('agent:a', 'error')));
+  last().send(snapshot('e.1'));
+  last().send(event('e.2', setStatus('agent:a', 'error')));
+  last().send(snapshot('e.1'));
+  last().send(event('e.2', setStatus('agent:a', 'error')));
   expect(agents()).toContain('agent:a error');
   expect(client.getState().events).toHaveLength(1);
 });
@@ -168,32 +168,32 @@ test.each([
   '{"kind":"event","cursor":"e.2","changes":[{"op":"upsert","layer":"agents","type":"agent","id":"x","patch":3}]}',
   '{"kind":"event","cursor":"e.2","changes":[{"op":"explode","layer":"agents","type":"agent","id":"x"}]}',
   '{"kind":"snapshot","data":{"layers":{},"meta":{}}}',
-])('a server that sends garbage (%s) is left, and resumed from the last cursor', (garbage) => {
+])('an invalid frame (%s) reconnects from the cursor', (garbage) => {
   start();
-  last().say(snapshot('e.1'));
-  last().say(garbage);
+  last().send(snapshot('e.1'));
+  last().send(garbage);
   expect(sockets()[0]?.closed).toBe(true);
   expect(client.getState()).toMatchObject({ connectionStatus: 'closed', cursor: 'e.1', isStale: true });
   vi.advanceTimersByTime(500);
   expect(last().cursor).toBe('e.1');
 });
 
-test('where the cursor brings nothing but garbage, it is given up for a snapshot', () => {
+test('repeated invalid frames drop the cursor for a snapshot', () => {
   start();
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   for (const cursor of [null, 'e.1']) {
     expect(last().cursor).toBe(cursor);
-    last().say('garbage');
+    last().send('garbage');
     vi.advanceTimersByTime(30_000);
   }
   expect(last().cursor).toBeNull();
-  last().say(snapshot('e.9'));
+  last().send(snapshot('e.9'));
   expect(client.getState()).toMatchObject({ connectionStatus: 'open', cursor: 'e.9' });
 });
 
-test('a cursor outlives a restart, and is given up when nothing else brings the server back', () => {
+test('a cursor survives a restart and is dropped as a last resort', () => {
   start();
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   for (let attempt = 1; attempt < 10; attempt++) {
     last().end(1006);
     vi.advanceTimersByTime(30_000);
@@ -204,84 +204,84 @@ test('a cursor outlives a restart, and is given up when nothing else brings the 
   expect(last().cursor).toBeNull();
 });
 
-test('kinds that it does not know pass, and say that the line lives', () => {
+test('unknown frame kinds are ignored but reset the idle timeout', () => {
   start();
-  last().say({ kind: 'weather', data: 1 });
-  last().say({ kind: 'toString' });
+  last().send({ kind: 'weather', data: 1 });
+  last().send({ kind: 'toString' });
   expect(client.getState().connectionStatus).toBe('open');
 });
 
-test('events before a map move nothing', () => {
+test('events before the first snapshot change nothing', () => {
   start();
-  last().say(event('e.7', setStatus('agent:a', 'error')));
+  last().send(event('e.7', setStatus('agent:a', 'error')));
   expect(client.getState()).toMatchObject({ snapshot: null, cursor: null, events: [] });
 });
 
-test('a ping keeps the cursor fresh', () => {
+test('a ping advances the cursor', () => {
   start();
-  last().say(snapshot('e.1'));
-  last().say({ kind: 'ping', timestamp: '', cursor: 'e.8' });
+  last().send(snapshot('e.1'));
+  last().send({ kind: 'ping', timestamp: '', cursor: 'e.8' });
   last().end(1006);
   vi.advanceTimersByTime(500);
   expect(last().cursor).toBe('e.8');
 });
 
-test('a line that goes silent is given up, also one that never spoke', () => {
+test('a silent connection times out, also before the first frame', () => {
   start();
   vi.advanceTimersByTime(75_000);
   expect(client.getState().connectionStatus).toBe('closed');
   vi.advanceTimersByTime(500);
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   vi.advanceTimersByTime(74_999);
   expect(client.getState().connectionStatus).toBe('open');
   vi.advanceTimersByTime(1);
   expect(client.getState().error?.message).toContain('silent');
 });
 
-test('refetch begins with a snapshot, and resolves with it', async () => {
+test('refetch requests a snapshot and resolves with it', async () => {
   start();
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   const fetched = client.refetch();
   expect(sockets()).toHaveLength(2);
   expect(last().cursor).toBeNull();
-  // The line may be lost before the snapshot came: it is asked for again.
+  // The connection may drop before the snapshot arrives: it is requested again.
   last().end(1006);
   vi.advanceTimersByTime(500);
   expect(last().cursor).toBeNull();
-  last().say(snapshot('e.5'));
+  last().send(snapshot('e.5'));
   await fetched;
   expect(client.getState().cursor).toBe('e.5');
 });
 
-test('refetch does not hang when the client stops', async () => {
+test('refetch resolves when the client stops', async () => {
   start();
   const fetched = client.refetch();
   client.stop();
   await fetched;
 });
 
-test('a burst of frames is told once', () => {
+test('a burst of frames notifies once', () => {
   start();
   vi.advanceTimersByTime(100);
   const listener = vi.fn();
   client.subscribe(listener);
-  last().say(snapshot('e.1'));
-  for (let i = 2; i < 50; i++) last().say(event(`e.${i}`));
+  last().send(snapshot('e.1'));
+  for (let i = 2; i < 50; i++) last().send(event(`e.${i}`));
   expect(listener).not.toHaveBeenCalled();
   vi.advanceTimersByTime(16);
   expect(listener).toHaveBeenCalledTimes(1);
 });
 
-test('events are kept newest first, and no more than asked for', () => {
+test('events are listed newest first, up to maxEvents', () => {
   start({ maxEvents: 2 });
-  last().say(snapshot('e.1'));
-  for (let i = 2; i < 10; i++) last().say(event(`e.${i}`));
+  last().send(snapshot('e.1'));
+  for (let i = 2; i < 10; i++) last().send(event(`e.${i}`));
   expect(client.getState().events.map(({ cursor }) => cursor)).toEqual(['e.9', 'e.8']);
 });
 
-test('after stop nothing is left: no line, no timer; start resumes', () => {
+test('stop leaves no connection and no timer; start resumes', () => {
   start();
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   client.stop();
   vi.advanceTimersByTime(16);
   expect(last().closed).toBe(true);
@@ -290,7 +290,7 @@ test('after stop nothing is left: no line, no timer; start resumes', () => {
   expect(last().cursor).toBe('e.1');
 });
 
-test('without a place to connect to it fails, and says why', () => {
+test('without a URL the client fails with an error', () => {
   client = new LivingMapClient();
   client.start();
   expect(client.getState().connectionStatus).toBe('error');

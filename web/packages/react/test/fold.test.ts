@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { share } from '../src/fold.js';
+import { reuseEqual } from '../src/fold.js';
 import { applyChange, type Change, type Layers } from '../src/index.js';
-import { randomOf, World } from './world.js';
+import { randomOf, SimulatedServer } from './simulated-server.js';
 
 interface Vector {
   name: string;
@@ -11,7 +11,7 @@ interface Vector {
   after: Layers;
 }
 
-// The same that the server's fold is tried with.
+// Test vectors shared with the server's fold.
 const folder = new URL('../../../../tests/vectors/', import.meta.url);
 const vectors: Vector[] = ['fold.json', 'fold-random.json'].flatMap((file) =>
   JSON.parse(readFileSync(new URL(file, folder), 'utf8')),
@@ -23,21 +23,22 @@ test.each(vectors)('shared vector: $name', ({ before, changes, after }) => {
   expect(before).toStrictEqual(untouched);
 });
 
-/** What the plain fold of world.ts makes of changes by chance. */
+/** Random changes and their result by the reference fold of simulated-server.ts. */
 function randomVector(seed: number): string {
-  const world = new World(randomOf(seed));
+  const server = new SimulatedServer(randomOf(seed));
   const append = (count: number) => {
-    for (let i = 0; i < count; i++) world.append();
-    return world.mapAt(world.cursorAt(world.head));
+    for (let i = 0; i < count; i++) server.append();
+    return server.mapAt(server.cursorAt(server.head));
   };
   const before = append(seed % 20);
-  const start = world.head;
+  const start = server.head;
   const after = append(6);
-  const changes = world.events.slice(start).flatMap((event) => JSON.parse(event).changes);
+  const changes = server.events.slice(start).flatMap((event) => JSON.parse(event).changes);
   return JSON.stringify({ name: `by chance, seed ${seed}`, before, changes, after });
 }
 
-test('the vectors by chance are those of their seeds; `UPDATE_VECTORS=1 npx vitest run test/fold.test.ts` writes them', () => {
+/** `UPDATE_VECTORS=1 npx vitest run test/fold.test.ts` writes the file. */
+test('the random vectors match their seeds', () => {
   const lines = Array.from({ length: 40 }, (_, seed) => randomVector(seed));
   const file = new URL('fold-random.json', folder);
   const text = `[\n${lines.join(',\n')}\n]\n`;
@@ -49,7 +50,7 @@ function layersOf(agents: object[]): Layers {
   return { agents: { items: agents }, nodes: { items: [] } } as unknown as Layers;
 }
 
-test('what a change does not touch keeps its identity', () => {
+test('unchanged parts keep their identity', () => {
   const before = layersOf([{ id: 'agent:a', usage: {} }, { id: 'agent:b' }]);
   const patch = { status: 'error' };
   const after = applyChange(before, { op: 'upsert', layer: 'agents', type: 'agent', id: 'agent:b', patch });
@@ -68,7 +69,7 @@ test.each<Change>([
   expect(applyChange(before, change)).toBe(before);
 });
 
-test('a field called __proto__ is a field, and no prototype', () => {
+test('a field named __proto__ is an ordinary field', () => {
   const patch = JSON.parse('{"__proto__": {"polluted": true}}');
   const before = layersOf([{ id: 'agent:a' }]);
   const after = applyChange(before, { op: 'upsert', layer: 'agents', type: 'agent', id: 'agent:a', patch });
@@ -77,12 +78,12 @@ test('a field called __proto__ is a field, and no prototype', () => {
   expect(Object.getPrototypeOf(item)).toBe(Object.prototype);
 });
 
-test('a fresh snapshot shares what is equal, found by id, with the one before', () => {
+test('equal items of a new snapshot keep their identity, by id', () => {
   const a = { id: 'a', deep: { list: [1, 2] } };
   const before = { items: [a, { id: 'b', n: 1 }, { id: 'c' }] };
-  const after = share(before, structuredClone({ items: [{ id: '0' }, a, { id: 'b', n: 2 }, { id: 'c' }] }));
+  const after = reuseEqual(before, structuredClone({ items: [{ id: '0' }, a, { id: 'b', n: 2 }, { id: 'c' }] }));
   expect(after).toStrictEqual({ items: [{ id: '0' }, a, { id: 'b', n: 2 }, { id: 'c' }] });
   expect(after.items[1]).toBe(a);
   expect(after.items[3]).toBe(before.items[2]);
-  expect(share(before, structuredClone(before))).toBe(before);
+  expect(reuseEqual(before, structuredClone(before))).toBe(before);
 });

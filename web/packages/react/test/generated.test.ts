@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { readDocument, readPending } from '../scripts/document.js';
 import { render } from '../scripts/types.js';
 
-test('the generated types are those of the OpenAPI document; if not, `npm run generate` makes them so', () => {
+test('the generated types match the OpenAPI document', () => {
   const generated = readFileSync(new URL('../src/generated.ts', import.meta.url), 'utf8');
   expect(generated).toBe(render(readDocument(), readPending()));
 });
@@ -17,16 +17,16 @@ const schemas = {
 };
 const answering = (schema: object) => ({ 200: { content: { 'application/json': { schema } } } });
 
-test('a schema that the generator has no type for is refused, not guessed', () => {
+test('an unsupported schema is an error', () => {
   const document = { components: { schemas: { ...schemas, Layer: { type: 'strange' } } }, paths: {} };
   expect(() => render(document)).toThrow('no type for');
 });
 
-test('a reference to nothing is refused', () => {
+test('a dangling reference is an error', () => {
   expect(() => render(empty)).toThrow('no schema');
 });
 
-test('a route becomes its parameters, of path and query, and its answer', () => {
+test('a route has its path and query parameters and its response', () => {
   const parameters = [
     { name: 'id', in: 'path', required: true, schema: { type: 'string' } },
     { name: 'limit', in: 'query', schema: { type: 'integer' } },
@@ -41,7 +41,7 @@ test('a route becomes its parameters, of path and query, and its answer', () => 
   expect(text).toContain('parameters: Record<string, never>;\n    answer: boolean;');
 });
 
-test('what the document has goes before what was pending', () => {
+test('the document takes precedence over pending routes', () => {
   const pending = { components: { schemas: { Thing: { const: 'pending' } } }, paths: {} };
   const get = { operationId: 'thing', responses: answering({ $ref: '#/components/schemas/Thing' }) };
   const document = { components: { schemas: { ...schemas, Thing: { const: 'served' } } }, paths: {} };

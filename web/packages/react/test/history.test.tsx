@@ -4,10 +4,10 @@ import { StrictMode } from 'react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type HistoryQuery, LivingMapError, useHistory } from '../src/index.js';
 
-// Of a wait: a busy machine may stand still for its usual second.
+// The default of 1 s is too short on a busy machine.
 configure({ asyncUtilTimeout: 4000 });
 
-/** Pages of two events, of four altogether; `fails` is answered with a problem. */
+/** Two pages of two events; `fails` is answered with a problem document. */
 const answer = vi.fn(async (url: URL, _options: RequestInit) => {
   const { entity_id, event_type, cursor } = Object.fromEntries(url.searchParams);
   if (event_type === 'fails') {
@@ -28,7 +28,7 @@ function start(query: HistoryQuery) {
   return renderHook((props: HistoryQuery) => useHistory(props, { url: 'http://map.test' }), { initialProps: query });
 }
 
-test('it loads page after page', async () => {
+test('loads page by page', async () => {
   const { result } = start({ entity_id: 'agent:a', limit: 2 });
   expect(result.current).toMatchObject({ items: [], total: null, isLoading: true, hasMore: false });
   await waitFor(() => expect(result.current.isLoading).toBe(false));
@@ -43,7 +43,7 @@ test('it loads page after page', async () => {
   await waitFor(() => expect(result.current.items).toHaveLength(2));
 });
 
-test('another question drops the answer to the first, in the same render', async () => {
+test('a new query drops the previous response in the same render', async () => {
   const { result, rerender } = start({ entity_id: 'agent:a' });
   await waitFor(() => expect(result.current.isLoading).toBe(false));
   rerender({ entity_id: 'agent:b' });
@@ -52,14 +52,14 @@ test('another question drops the answer to the first, in the same render', async
   expect(answer).toHaveBeenCalledTimes(2);
 });
 
-test('the same question in a new object is not asked again', async () => {
+test('an equal query in a new object sends no request', async () => {
   const { result, rerender } = start({ entity_id: 'agent:a' });
   await waitFor(() => expect(result.current.isLoading).toBe(false));
   rerender({ entity_id: 'agent:a' });
   expect(answer).toHaveBeenCalledTimes(1);
 });
 
-test('a refusal is told as the server says it', async () => {
+test('an error has the text of the problem document', async () => {
   const { result } = start({ event_type: 'fails' });
   await waitFor(() => expect(result.current.error).not.toBeNull());
   const error = result.current.error as LivingMapError;
@@ -69,7 +69,7 @@ test('a refusal is told as the server says it', async () => {
   expect(result.current.isLoading).toBe(false);
 });
 
-test('what is asked for twice by StrictMode, or no longer, is aborted', async () => {
+test('duplicate requests of StrictMode and stale ones are aborted', async () => {
   const { result, unmount } = renderHook(() => useHistory({}, { url: 'http://map.test' }), { wrapper: StrictMode });
   await waitFor(() => expect(result.current.isLoading).toBe(false));
   expect(result.current.items).toHaveLength(2);

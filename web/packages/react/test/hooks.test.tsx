@@ -8,13 +8,13 @@ import { agent, event, fakeServer, last, open, setStatus, snapshot, sockets } fr
 beforeEach(fakeServer);
 afterEach(() => {
   cleanup();
-  // Longer than a client lingers: none is left for the next test.
+  // Longer than the grace period, so that no client is left for the next test.
   vi.runOnlyPendingTimers();
   expect(open()).toHaveLength(0);
   vi.useRealTimers();
 });
 
-/** Lets the server do `what`, and the listeners hear of it. */
+/** Runs a server action and delivers the notification. */
 function serve(what: () => void) {
   act(() => {
     what();
@@ -27,7 +27,7 @@ function hide(isHidden: boolean) {
   document.dispatchEvent(new Event('visibilitychange'));
 }
 
-test('useLivingMapFull has the results of the old hook, and events, cursor and reconnect', () => {
+test('useLivingMapFull has the map, events, cursor and reconnect', () => {
   const { result } = renderHook(() => useLivingMapFull());
   expect(last().url.href).toBe('ws://localhost:3000/living-map/stream');
   expect(result.current).toMatchObject({
@@ -36,8 +36,8 @@ test('useLivingMapFull has the results of the old hook, and events, cursor and r
     error: null,
     connectionStatus: 'connecting',
   });
-  serve(() => last().say(snapshot('e.1')));
-  serve(() => last().say(event('e.2')));
+  serve(() => last().send(snapshot('e.1')));
+  serve(() => last().send(event('e.2')));
   expect(result.current).toMatchObject({ isLoading: false, error: null, connectionStatus: 'open', cursor: 'e.2' });
   expect(result.current.snapshot?.layers.agents?.items).toHaveLength(2);
   expect(result.current.events).toHaveLength(1);
@@ -47,14 +47,14 @@ test('useLivingMapFull has the results of the old hook, and events, cursor and r
   expect(last().cursor).toBeNull();
 });
 
-test('loading ends when the server refuses', () => {
+test('loading ends when the server rejects the connection', () => {
   const { result } = renderHook(() => useLivingMapFull());
   serve(() => last().end(1008));
   expect(result.current).toMatchObject({ isLoading: false, connectionStatus: 'error' });
   expect(result.current.error).toBeInstanceOf(Error);
 });
 
-test('useLivingMapLite adds what the user chose', () => {
+test('useLivingMapLite adds the selection', () => {
   const { result } = renderHook(() => useLivingMapLite());
   expect(result.current).toMatchObject({ selectedLayer: null, selectedEntityId: null });
   act(() => result.current.setSelectedLayer('nodes'));
@@ -62,21 +62,21 @@ test('useLivingMapLite adds what the user chose', () => {
   expect(result.current).toMatchObject({ selectedLayer: 'nodes', selectedEntityId: 'node:1', snapshot: null });
 });
 
-test('hooks with the same options share one connection, those with others have theirs', () => {
+test('hooks with equal options share one connection', () => {
   const rendered = [undefined, {}, { layers: ['city', 'nodes'] }, { layers: ['nodes', 'city'] }].map((options) =>
     renderHook(() => useLivingMapFull(options as LivingMapOptions)),
   );
   renderHook(() => useLayer('agents'));
   renderHook(() => useEntity('agent:a'));
   expect(sockets()).toHaveLength(2);
-  serve(() => sockets()[0]?.say(snapshot('e.1')));
+  serve(() => sockets()[0]?.send(snapshot('e.1')));
   expect(rendered[0]?.result.current.snapshot).toBe(rendered[1]?.result.current.snapshot);
   expect(rendered[2]?.result.current.snapshot).toBeNull();
 });
 
-test('the connection ends soon after the last hook has gone, and not between two views', () => {
+test('disconnects a grace period after the last hook unmounts', () => {
   const first = renderHook(() => useLivingMapFull());
-  serve(() => last().say(snapshot('e.1')));
+  serve(() => last().send(snapshot('e.1')));
   first.unmount();
   vi.advanceTimersByTime(500);
   const second = renderHook(() => useLivingMapFull());
@@ -88,16 +88,16 @@ test('the connection ends soon after the last hook has gone, and not between two
   expect(open()).toHaveLength(0);
 });
 
-test('StrictMode, which mounts everything twice, makes one connection', () => {
+test('StrictMode opens one connection', () => {
   const { result } = renderHook(() => [useLivingMapFull(), useLayer('agents')] as const, { wrapper: StrictMode });
-  serve(() => last().say(snapshot('e.1')));
+  serve(() => last().send(snapshot('e.1')));
   vi.advanceTimersByTime(5000);
   expect(sockets()).toHaveLength(1);
   expect(open()).toHaveLength(1);
   expect(result.current[1]?.items).toHaveLength(2);
 });
 
-test('only what shows a changed entity renders again', () => {
+test('only components of changed entities render again', () => {
   const renders: string[] = [];
   function Agent({ id }: { id: string }) {
     const status = (useEntity(id)?.data as { status?: string } | undefined)?.status;
@@ -109,19 +109,19 @@ test('only what shows a changed entity renders again', () => {
     return null;
   }
   render([<Agent key="a" id="agent:a" />, <Agent key="b" id="agent:b" />, <Nodes key="n" />]);
-  serve(() => last().say(snapshot('e.1')));
+  serve(() => last().send(snapshot('e.1')));
   renders.length = 0;
-  serve(() => last().say(event('e.2', setStatus('agent:b', 'error'))));
+  serve(() => last().send(event('e.2', setStatus('agent:b', 'error'))));
   expect(renders).toEqual(['agent:b error']);
-  // A fresh snapshot, too: a resync of a big map must not draw everything anew.
+  // A new snapshot too: resyncing a large map must not render everything again.
   renders.length = 0;
-  serve(() => last().say(snapshot('e.9', [agent('agent:a', 'idle'), agent('agent:b', 'error')])));
+  serve(() => last().send(snapshot('e.9', [agent('agent:a', 'idle'), agent('agent:b', 'error')])));
   expect(renders).toEqual(['agent:a idle']);
 });
 
-test('useEntity finds entities of every kind, and says where', () => {
+test('useEntity finds entities of every type with their layer', () => {
   const { result, rerender } = renderHook(({ id }) => useEntity(id), { initialProps: { id: 'node:1' } });
-  serve(() => last().say(snapshot('e.1')));
+  serve(() => last().send(snapshot('e.1')));
   expect(result.current).toMatchObject({ type: 'node', layer: 'nodes', data: { id: 'node:1' } });
   rerender({ id: 'agent:b' });
   expect(result.current).toMatchObject({ type: 'agent', layer: 'agents', data: { id: 'agent:b' } });
@@ -129,9 +129,9 @@ test('useEntity finds entities of every kind, and says where', () => {
   expect(result.current).toBeNull();
 });
 
-test('a page hidden for long is paused, and catches up from its cursor when it is seen', () => {
+test('a hidden page pauses and resumes from its cursor', () => {
   const { result } = renderHook(() => useLivingMapFull());
-  serve(() => last().say(snapshot('e.1')));
+  serve(() => last().send(snapshot('e.1')));
   act(() => hide(true));
   act(() => void vi.advanceTimersByTime(29_999));
   act(() => hide(false));
@@ -143,13 +143,13 @@ test('a page hidden for long is paused, and catches up from its cursor when it i
   expect(result.current).toMatchObject({ connectionStatus: 'closed', isStale: true, error: null });
   act(() => hide(false));
   expect(last().cursor).toBe('e.1');
-  serve(() => last().say(event('e.2')));
+  serve(() => last().send(event('e.2')));
   expect(result.current).toMatchObject({ connectionStatus: 'open', isStale: false, cursor: 'e.2' });
 });
 
-test('the browser being back online ends the wait', () => {
+test('the online event retries at once', () => {
   renderHook(() => useLivingMapFull());
-  serve(() => last().say(snapshot('e.1')));
+  serve(() => last().send(snapshot('e.1')));
   for (let i = 0; i < 8; i++) {
     last().end(1006);
     if (i < 7) vi.advanceTimersByTime(30_000);

@@ -19,7 +19,7 @@ function Page() {
   return <p>{`${isLoading ? 'loading' : 'live'} ${isStale} ${name}`}</p>;
 }
 
-test('what a server rendered is taken over, also where the map is known already', async () => {
+test('server-rendered markup hydrates, also with a loaded map', async () => {
   const complain = vi.spyOn(console, 'error').mockImplementation(() => {});
   const html = renderToString(<Page />);
   expect(html).toBe('<p>loading false nobody</p>');
@@ -35,9 +35,9 @@ test('what a server rendered is taken over, also where the map is known already'
         </StrictMode>,
       );
     });
-    // The second one finds a client that has a map.
+    // The second root finds a client that already has a map.
     act(() => {
-      last().say(snapshot('e.1'));
+      last().send(snapshot('e.1'));
       vi.advanceTimersByTime(16);
     });
     expect(container.textContent).toBe('live false agent:a');

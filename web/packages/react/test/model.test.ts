@@ -1,52 +1,52 @@
 /**
- * The client against a server and a network at their worst, by chance. What must hold after every step:
+ * Randomized test of the client against a faulty server and network. Invariants after every step:
  *
- * 1. The map is exactly the fold of the log up to the client's cursor.
- * 2. It is stale if and only if there is a map and no open connection.
- * 3. There is never more than one line.
+ * 1. The map equals the fold of the log up to the client's cursor.
+ * 2. The state is stale if and only if there is a map and no open connection.
+ * 3. There is at most one connection.
  * 4. No event is listed twice.
- * 5. What no event and no snapshot has changed is the same object as before.
+ * 5. Items that no event or snapshot has changed keep their identity.
  *
- * And once the trouble is over: 6. the client is open, without an error, at the end of the log.
+ * After the faults end: 6. the client is open, without an error, at the end of the log.
  */
 
 import { afterEach, expect, test, vi } from 'vitest';
 import { type EventFrame, LivingMapClient, type Snapshot } from '../src/index.js';
+import { randomOf, SimulatedServer } from './simulated-server.js';
 import { fakeServer } from './support.js';
-import { randomOf, World } from './world.js';
 
 const SEEDS = 150;
 const STEPS = 80;
-/** Another one is tried with each run, and said when it fails; `MODEL_SEED` repeats it. */
+/** First seed: different in each run and part of the failure message; `MODEL_SEED` repeats a run. */
 const first = Number(process.env.MODEL_SEED ?? Date.now() % 1_000_000);
 
-/** The server's end of a line. */
-interface Line {
+/** Server side of a connection. */
+interface Connection {
   isOpen: () => boolean;
-  /** The next event to be sent; `null` until the stream has begun. */
+  /** Position of the next event to send; `null` until the stream has started. */
   position: number | null;
-  /** From where on events may come twice: what the client cannot know is not repeated. */
+  /** Start of the events that may be duplicated: only events that the client has received. */
   since: number;
   cursor: string | null;
-  /** Answers the handshake, if that was not done by what made the line. */
+  /** Completes the handshake, where that is not done on connecting. */
   accept: () => void;
-  say: (frame: string) => void;
+  send: (frame: string) => void;
   end: (code: number) => void;
-  /** Whether the server says nothing on it. */
-  isDumb: boolean;
+  /** Whether the server sends nothing. */
+  isSilent: boolean;
 }
 
-const settle = async () => {
+const flush = async () => {
   for (let i = 0; i < 60; i++) await Promise.resolve();
   await new Promise((resolve) => setImmediate(resolve));
 };
 
 class Network {
-  lines: Line[] = [];
-  /** Whether the server is well, and the network too. */
-  isCalm = false;
+  connections: Connection[] = [];
+  /** Disables faults of the server and the network. */
+  isHealthy = false;
 
-  constructor(readonly world: World) {
+  constructor(readonly server: SimulatedServer) {
     const network = this;
     vi.stubGlobal(
       'WebSocket',
@@ -60,7 +60,7 @@ class Network {
           network.#add(new URL(url), {
             isOpen: () => this.isOpen,
             accept: () => this.onopen?.(),
-            say: (data) => this.onmessage?.({ data }),
+            send: (data) => this.onmessage?.({ data }),
             end: (code) => {
               this.isOpen = false;
               this.onclose?.({ code, reason: '' });
@@ -74,10 +74,10 @@ class Network {
     );
     vi.stubGlobal('fetch', async (url: URL, { signal }: { signal: AbortSignal }) => {
       const cursor = url.searchParams.get('cursor');
-      if (!this.isCalm && world.below(3) === 0) {
-        return new Response('', { status: 503, headers: world.pick([{}, { 'retry-after': '2' }]) });
+      if (!this.isHealthy && server.below(3) === 0) {
+        return new Response('', { status: 503, headers: server.pick([{}, { 'retry-after': '2' }]) });
       }
-      if (cursor && world.positionOf(cursor) === null) return new Response('', { status: 410 });
+      if (cursor && server.positionOf(cursor) === null) return new Response('', { status: 410 });
       let isOpen = true;
       const body = new ReadableStream<Uint8Array>({
         start: (controller) => {
@@ -85,9 +85,9 @@ class Network {
           network.#add(url, {
             isOpen: () => isOpen && !signal.aborted,
             accept: () => {},
-            say: (data) => {
+            send: (data) => {
               const bytes = new TextEncoder().encode(`event: x\r\nid: y\r\ndata: ${data}\r\n\r\n:\n\n`);
-              const cut = world.below(bytes.length);
+              const cut = server.below(bytes.length);
               if (!signal.aborted) controller.enqueue(bytes.subarray(0, cut));
               if (!signal.aborted) controller.enqueue(bytes.subarray(cut));
             },
@@ -102,67 +102,81 @@ class Network {
     });
   }
 
-  #add(url: URL, line: Pick<Line, 'isOpen' | 'accept' | 'say' | 'end'>) {
+  #add(url: URL, connection: Pick<Connection, 'isOpen' | 'accept' | 'send' | 'end'>) {
     const cursor = url.searchParams.get('cursor');
-    this.lines.push({ ...line, cursor, position: null, since: 0, isDumb: !this.isCalm && this.world.below(8) === 0 });
+    this.connections.push({
+      ...connection,
+      cursor,
+      position: null,
+      since: 0,
+      isSilent: !this.isHealthy && this.server.below(8) === 0,
+    });
   }
 
   get open() {
-    return this.lines.filter((line) => line.isOpen());
+    return this.connections.filter((connection) => connection.isOpen());
   }
 
-  /** Sends what there is, as the server would. */
-  serve(line: Line, most = Number.POSITIVE_INFINITY) {
-    const { world } = this;
-    if (line.isDumb) return;
-    if (line.position === null) {
-      const at = line.cursor === null ? null : world.positionOf(line.cursor);
-      line.accept();
-      if (at === null) this.resync(line);
-      else line.position = line.since = at;
+  /** Sends pending frames as the server would. */
+  serve(connection: Connection, most = Number.POSITIVE_INFINITY) {
+    const { server } = this;
+    if (connection.isSilent) return;
+    if (connection.position === null) {
+      const at = connection.cursor === null ? null : server.positionOf(connection.cursor);
+      connection.accept();
+      if (at === null) this.resync(connection);
+      else connection.position = connection.since = at;
     }
-    for (let sent = 0; sent < most && line.isOpen() && (line.position ?? 0) < world.head; sent++) {
-      line.say(world.events[line.position ?? 0] as string);
-      line.position = (line.position ?? 0) + 1;
+    for (let sent = 0; sent < most && connection.isOpen() && (connection.position ?? 0) < server.head; sent++) {
+      connection.send(server.events[connection.position ?? 0] as string);
+      connection.position = (connection.position ?? 0) + 1;
     }
   }
 
-  resync(line: Line) {
-    line.say(this.world.snapshot());
-    line.position = line.since = this.world.head;
+  resync(connection: Connection) {
+    connection.send(this.server.snapshot());
+    connection.position = connection.since = this.server.head;
   }
 }
 
-const troubles: Record<string, (network: Network, line: Line, client: LivingMapClient) => void> = {
-  drop: (_, line) => line.end(1006),
-  'close for good': (_, line, client) => {
-    line.end(4500);
+const faults: Record<string, (network: Network, connection: Connection, client: LivingMapClient) => void> = {
+  drop: (_, connection) => connection.end(1006),
+  'close permanently': (_, connection, client) => {
+    connection.end(4500);
     client.reconnect();
   },
-  resync: (network, line) => line.position !== null && network.resync(line),
-  duplicate: ({ world }, line) => {
-    if (line.position === null) return;
-    for (let at = line.since + world.below(line.position - line.since + 1); at < line.position; at++) {
-      line.say(world.events[at] as string);
+  resync: (network, connection) => connection.position !== null && network.resync(connection),
+  duplicate: ({ server }, connection) => {
+    if (connection.position === null) return;
+    for (
+      let at = connection.since + server.below(connection.position - connection.since + 1);
+      at < connection.position;
+      at++
+    ) {
+      connection.send(server.events[at] as string);
     }
   },
-  'cut a frame': ({ world }, line) => line.say((world.events.at(-1) ?? world.snapshot()).slice(0, 40)),
-  garbage: ({ world }, line) => line.say(world.pick(['', '[]', '{}', '{"kind":"event","changes":[{}]}', 'null'])),
-  'unknown kind': (_, line) => line.say('{"kind":"weather"}'),
-  'error frame': (_, line) => line.say('{"kind":"error","error":"bad","code":"bad_message","timestamp":""}'),
-  ping: ({ world }, line) =>
-    line.position !== null && line.say(JSON.stringify({ kind: 'ping', cursor: world.cursorAt(line.position) })),
-  'restart as planned': (_, line) => {
-    line.say('{"kind":"reconnect","after_ms":700}');
-    line.end(1012);
+  'truncate a frame': ({ server }, connection) =>
+    connection.send((server.events.at(-1) ?? server.snapshot()).slice(0, 40)),
+  garbage: ({ server }, connection) =>
+    connection.send(server.pick(['', '[]', '{}', '{"kind":"event","changes":[{}]}', 'null'])),
+  'unknown kind': (_, connection) => connection.send('{"kind":"weather"}'),
+  'error frame': (_, connection) =>
+    connection.send('{"kind":"error","error":"bad","code":"bad_message","timestamp":""}'),
+  ping: ({ server }, connection) =>
+    connection.position !== null &&
+    connection.send(JSON.stringify({ kind: 'ping', cursor: server.cursorAt(connection.position) })),
+  'restart as planned': (_, connection) => {
+    connection.send('{"kind":"reconnect","after_ms":700}');
+    connection.end(1012);
   },
-  'go dumb': (_, line) => {
-    line.isDumb = true;
+  'go silent': (_, connection) => {
+    connection.isSilent = true;
     vi.advanceTimersByTime(75_000);
   },
-  'lose the log': (network, line) => {
-    network.world.recreate();
-    line.end(1006);
+  'lose the log': (network, connection) => {
+    network.server.recreate();
+    connection.end(1006);
   },
   reconnect: (_network, _line, client) => client.reconnect(),
   refetch: (_network, _line, client) => void client.refetch(),
@@ -179,71 +193,71 @@ afterEach(() => {
 async function run(seed: number): Promise<void> {
   fakeServer();
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  const world = new World(randomOf(seed));
-  vi.mocked(Math.random).mockImplementation(world.random);
-  const network = new Network(world);
+  const server = new SimulatedServer(randomOf(seed));
+  vi.mocked(Math.random).mockImplementation(server.random);
+  const network = new Network(server);
   const client = new LivingMapClient({ url: 'http://map.test', maxEvents: 20 });
   const taken: string[] = [];
   let before: Snapshot | null = null;
-  let heard = new Set<EventFrame>();
+  let seen = new Set<EventFrame>();
   const check = () => {
     const { snapshot, cursor, events, isStale, connectionStatus } = client.getState();
-    const about = `seed ${seed}, after: ${taken.join(', ')}`;
-    if (snapshot) expect(snapshot.layers, about).toEqual(world.mapAt(cursor as string));
-    expect(isStale, about).toBe(snapshot !== null && connectionStatus !== 'open');
-    expect(network.open.length, about).toBeLessThanOrEqual(1);
-    expect(new Set(events.map((event) => event.cursor)).size, about).toBe(events.length);
+    const context = `seed ${seed}, after: ${taken.join(', ')}`;
+    if (snapshot) expect(snapshot.layers, context).toEqual(server.mapAt(cursor as string));
+    expect(isStale, context).toBe(snapshot !== null && connectionStatus !== 'open');
+    expect(network.open.length, context).toBeLessThanOrEqual(1);
+    expect(new Set(events.map((event) => event.cursor)).size, context).toBe(events.length);
     const changed = new Set(
-      events.flatMap((event) => (heard.has(event) ? [] : event.changes.map((change) => 'id' in change && change.id))),
+      events.flatMap((event) => (seen.has(event) ? [] : event.changes.map((change) => 'id' in change && change.id))),
     );
-    heard = new Set(events);
+    seen = new Set(events);
     for (const item of snapshot?.layers.agents?.items ?? []) {
       const old = changed.has(item.id) ? null : before?.layers.agents?.items.find(({ id }) => id === item.id);
-      if (old && JSON.stringify(old) === JSON.stringify(item)) expect(item, about).toBe(old);
+      if (old && JSON.stringify(old) === JSON.stringify(item)) expect(item, context).toBe(old);
     }
     before = snapshot;
   };
   client.start();
   for (let step = 0; step < STEPS; step++) {
-    const [line] = network.open;
-    const dice = world.below(10);
-    if (dice < 3) world.append();
-    else if (dice < 5) vi.advanceTimersByTime(world.below(4000));
-    else if (line && dice < 8) network.serve(line, 1 + world.below(5));
-    else if (line) {
-      const trouble = world.pick(Object.keys(troubles));
-      taken.push(trouble);
-      troubles[trouble]?.(network, line, client);
+    const [connection] = network.open;
+    const dice = server.below(10);
+    if (dice < 3) server.append();
+    else if (dice < 5) vi.advanceTimersByTime(server.below(4000));
+    else if (connection && dice < 8) network.serve(connection, 1 + server.below(5));
+    else if (connection) {
+      const fault = server.pick(Object.keys(faults));
+      taken.push(fault);
+      faults[fault]?.(network, connection, client);
     }
-    await settle();
+    await flush();
     check();
   }
-  network.isCalm = true;
-  const isThere = () => {
+  network.isHealthy = true;
+  const isCurrent = () => {
     const { cursor, connectionStatus } = client.getState();
-    return cursor === world.cursorAt(world.head) && connectionStatus === 'open';
+    return cursor === server.cursorAt(server.head) && connectionStatus === 'open';
   };
-  for (let tries = 0; tries < 20 && !isThere(); tries++) {
-    for (const line of network.open) network.serve(line);
-    await settle();
-    // More may have been sent than the client lists.
+  for (let tries = 0; tries < 20 && !isCurrent(); tries++) {
+    for (const connection of network.open) network.serve(connection);
+    await flush();
+    // More events may have been sent than the client lists.
     before = null;
     check();
-    if (!isThere()) vi.advanceTimersByTime(75_000);
-    await settle();
+    if (!isCurrent()) vi.advanceTimersByTime(75_000);
+    await flush();
   }
-  const about = `seed ${seed}, after: ${taken.join(', ')}`;
-  expect(client.getState(), about).toMatchObject({
-    cursor: world.cursorAt(world.head),
+  const context = `seed ${seed}, after: ${taken.join(', ')}`;
+  expect(client.getState(), context).toMatchObject({
+    cursor: server.cursorAt(server.head),
     connectionStatus: 'open',
     error: null,
   });
   check();
   client.stop();
   vi.advanceTimersByTime(16);
-  expect(vi.getTimerCount(), about).toBe(0);
+  expect(vi.getTimerCount(), context).toBe(0);
 }
 
-test(`after any trouble the map is the fold of the log (seeds from ${first})`, { timeout: 300_000 }, async () => {
+test(`after any fault the map is the fold of the log (seeds from ${first})`, { timeout: 300_000 }, async () => {
   for (let seed = first; seed < first + SEEDS; seed++) await run(seed);
 });

@@ -1,11 +1,11 @@
-/** The client and the real server, over a real network. */
+/** The client with a real server over real sockets. */
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { get, LivingMapClient, type WebSocketConstructor } from '../src/core.js';
 import { RealServer, until } from './binary.js';
 
-/** What a proxy does that lets no WebSocket through. */
+/** A WebSocket that fails to connect, as behind a proxy that blocks WebSockets. */
 class NoWebSocket {
   onopen = null;
   onmessage = null;
@@ -24,7 +24,7 @@ beforeAll(() => server.start(), 60_000);
 afterAll(() => server.remove());
 afterEach(() => client.stop());
 
-/** Compares the map with the server's, at the very same place of the log. */
+/** Compares the map with the server's at the same cursor. */
 async function compare() {
   const { snapshot, cursor } = client.getState();
   const truth = await get(server.url, '/living-map/snapshot', { at: cursor as string });
@@ -32,13 +32,13 @@ async function compare() {
   expect(snapshot?.layers).toEqual(truth.layers);
 }
 
-/** The client's state when it has lost its line; looked for in each turn of the event loop, as it may retry at once. */
+/** The state right after a disconnect; checked in each turn of the event loop, since a retry may follow at once. */
 async function lost() {
   while (!client.getState().isStale) await new Promise(setImmediate);
   return client.getState();
 }
 
-/** Waits for so many more events that changed the map. */
+/** Waits for `count` more events that changed the map. */
 async function events(count: number) {
   const seen = new Set<string>();
   await until(() => {
@@ -53,7 +53,7 @@ const transports: [string, WebSocketConstructor][] = [
 ];
 
 test.each(transports)(
-  'over %s the map is the server’s, through a kill and a restart',
+  'over %s the map equals the server’s, across restarts',
   { timeout: 90_000 },
   async (_, Socket) => {
     client = new LivingMapClient({ url: server.url }, { WebSocket: Socket });
@@ -64,7 +64,7 @@ test.each(transports)(
     await compare();
 
     await server.end('SIGKILL');
-    // Again and again, between one try and the next.
+    // The status alternates between retries.
     await until(() => client.getState().isStale && client.getState().connectionStatus === 'closed');
     const { cursor, error } = client.getState();
     expect(error).toBeInstanceOf(Error);
@@ -83,7 +83,7 @@ test.each(transports)(
   },
 );
 
-test('only the layers that were asked for come, and they are the server’s', { timeout: 60_000 }, async () => {
+test('only the selected layers are sent, equal to the server’s', { timeout: 60_000 }, async () => {
   client = new LivingMapClient({ url: server.url, layers: ['agents', 'nodes'] }, { WebSocket: WebSocket });
   client.start();
   await events(20);
@@ -94,7 +94,7 @@ test('only the layers that were asked for come, and they are the server’s', { 
   expect(snapshot?.layers.nodes).toEqual(truth.layers.nodes);
 });
 
-test('what the server refuses is told in its words', { timeout: 60_000 }, async () => {
+test('an error has the server’s problem document', { timeout: 60_000 }, async () => {
   client = new LivingMapClient({ url: server.url });
   const refused = get(server.url, '/living-map/history', { since: 'yesterday' });
   await expect(refused).rejects.toMatchObject({ name: 'LivingMapError', status: 400, problem: { parameter: 'since' } });

@@ -28,13 +28,13 @@ afterEach(() => {
 
 const server = { url: 'http://map.test' };
 const asked = () => fetched.mock.calls.map(([url]) => url.pathname + url.search);
-/** Lets answers come, and what they change render. */
+/** Waits for responses and the renders that they cause. */
 const settle = () => act(() => new Promise((resolve) => setTimeout(resolve)));
 const pass = (ms: number) => {
   act(() => void vi.advanceTimersByTime(ms));
 };
 
-test('useLessons asks for those that match, and again while the page is seen', async () => {
+test('useLessons sends its query and polls while visible', async () => {
   const { result, unmount } = renderHook(() => useLessons({ agent: 'agent:a', status: 'active' }, server));
   expect(result.current).toMatchObject({ items: [], isLoading: true, error: null });
   await settle();
@@ -54,7 +54,7 @@ test('useLessons asks for those that match, and again while the page is seen', a
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('useErrors says what failed and whether anything is broken', async () => {
+test('useErrors has the journal and the health summary', async () => {
   const { result } = renderHook(() => useErrors({ target: 'dao', minutes: 5 }, { ...server, refreshMs: 0 }));
   await settle();
   expect(asked()).toEqual(['/living-map/errors?target=dao', '/living-map/errors/health?minutes=5']);
@@ -65,7 +65,7 @@ test('useErrors says what failed and whether anything is broken', async () => {
   expect(fetched).toHaveBeenCalledTimes(4);
 });
 
-test('what fails is said, what was known stays, and the next answer is the end of it', async () => {
+test('an error keeps the data and is cleared by the next response', async () => {
   const { result } = renderHook(() => useLessons({}, server));
   await settle();
   const known = answers['/living-map/lessons'];
@@ -85,7 +85,7 @@ test('what fails is said, what was known stays, and the next answer is the end o
   expect(result.current).toMatchObject({ error: null, items: [{}, {}] });
 });
 
-test('a request that hangs is not joined by others, but given up for one that is asked for', async () => {
+test('polls wait for a pending request; refetch replaces it', async () => {
   fetched.mockImplementationOnce(() => new Promise(() => {}));
   const { result } = renderHook(() => useLessons({}, server));
   pass(60_000);
@@ -96,7 +96,7 @@ test('a request that hangs is not joined by others, but given up for one that is
   expect(result.current).toMatchObject({ items: [{}, {}], isLoading: false });
 });
 
-test('useResource asks any route, with its parameters in their places', async () => {
+test('useResource fills in path and query parameters', async () => {
   const { result } = renderHook(() =>
     useResource('/living-map/entities/{id}/relations', { id: 'agent:a/1' }, { url: 'http://map.test/' }),
   );

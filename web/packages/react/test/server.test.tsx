@@ -1,9 +1,9 @@
-// In Node, without a page: what a server that renders sees.
+// Runs in Node without a DOM, as server rendering does.
 import { renderToString } from 'react-dom/server';
 import { expect, test, vi } from 'vitest';
 import { useEntity, useHistory, useLayer, useLivingMapFull } from '../src/index.js';
 
-test('rendering on a server connects to nothing and shows what the browser shows at first', () => {
+test('server rendering opens no connection and shows loading', () => {
   const connect = vi.fn();
   vi.stubGlobal('WebSocket', connect);
   vi.stubGlobal('fetch', connect);

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { LivingMapClient } from '../src/index.js';
 import { event, fakeServer, last, setStatus, snapshot, sockets } from './support.js';
 
-/** An answer that is still being written. */
+/** A response whose body is still open. */
 interface Answer {
   url: URL;
   signal: AbortSignal;
@@ -15,7 +15,7 @@ let status: number;
 let headers: Record<string, string>;
 let client: LivingMapClient;
 
-/** Lets what was written be read. */
+/** Waits until written data has been read. */
 const settle = async () => {
   for (let i = 0; i < 50; i++) await Promise.resolve();
   await new Promise((resolve) => setImmediate(resolve));
@@ -52,7 +52,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A client whose WebSockets never get through, at its first line over events. */
+/** A client whose WebSockets fail, at its first connection over server-sent events. */
 async function start() {
   client = new LivingMapClient({ url: 'http://map.test', layers: ['agents'] });
   client.start();
@@ -64,7 +64,7 @@ async function start() {
   await settle();
 }
 
-test('where no WebSocket gets through the map comes over events, and stays there', async () => {
+test('falls back to server-sent events and keeps using them', async () => {
   await start();
   expect(answer().url.href).toBe('http://map.test/living-map/events/stream?layers=agents');
   await answer().write(asEvent(snapshot('e.1')));
@@ -80,7 +80,7 @@ test('where no WebSocket gets through the map comes over events, and stays there
   expect(answer().url.searchParams.get('cursor')).toBe('e.3');
 });
 
-test('frames may come in any pieces, and with any line ends', async () => {
+test('frames may be split anywhere and have any line ending', async () => {
   await start();
   const text = `${asEvent(snapshot('e.1'))}${asEvent({ ...event('e.2'), payload: 'Ї' } as never)}`.replaceAll(
     '\n',
@@ -90,7 +90,7 @@ test('frames may come in any pieces, and with any line ends', async () => {
   expect(client.getState()).toMatchObject({ cursor: 'e.2', events: [{ payload: 'Ї' }] });
 });
 
-test('a cursor that is gone is given up at once', async () => {
+test('an expired cursor (410) is dropped at once', async () => {
   await start();
   await answer().write(asEvent(snapshot('e.1')));
   vi.advanceTimersByTime(5000);
@@ -107,14 +107,14 @@ test('a cursor that is gone is given up at once', async () => {
   expect(client.getState()).toMatchObject({ connectionStatus: 'open', cursor: 'f.1' });
 });
 
-test('with neither they take turns, and a WebSocket that gets through is kept', async () => {
+test('alternates transports until a WebSocket works', async () => {
   status = 503;
   await start();
   expect(answers).toHaveLength(1);
   expect(client.getState().error?.message).toContain('503');
   vi.advanceTimersByTime(30_000);
   expect(sockets()).toHaveLength(3);
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   for (let attempt = 0; attempt < 5; attempt++) {
     last().end(1006);
     vi.advanceTimersByTime(30_000);
@@ -123,7 +123,7 @@ test('with neither they take turns, and a WebSocket that gets through is kept', 
   expect(answers).toHaveLength(1);
 });
 
-test('a line that is left says nothing more', async () => {
+test('a closed connection delivers nothing', async () => {
   await start();
   await answer().write(asEvent(snapshot('e.1')));
   await answer().write(`data: garbage\n\n${asEvent(event('e.2'))}`);
@@ -131,7 +131,7 @@ test('a line that is left says nothing more', async () => {
   expect(client.getState()).toMatchObject({ connectionStatus: 'closed', cursor: 'e.1' });
 });
 
-test('a server that is full is not asked before it said, nor by everybody at once then', async () => {
+test('Retry-After of a full server is respected, with jitter', async () => {
   await start();
   await answer().write(asEvent(snapshot('e.1')));
   vi.advanceTimersByTime(5000);
@@ -141,7 +141,7 @@ test('a server that is full is not asked before it said, nor by everybody at onc
   vi.advanceTimersByTime(500);
   await settle();
   const before = answers.length;
-  // The back-off, at its longest here, comes on top.
+  // The maximum back-off is added.
   vi.advanceTimersByTime(20_999);
   await settle();
   expect(answers).toHaveLength(before);
@@ -152,7 +152,7 @@ test('a server that is full is not asked before it said, nor by everybody at onc
   expect(client.getState().connectionStatus).toBe('open');
 });
 
-test('an option that the server does not take is an error, once it cannot be the cursor', async () => {
+test('a rejection without a cursor is permanent', async () => {
   await start();
   await answer().write(asEvent(snapshot('e.1')));
   vi.advanceTimersByTime(5000);
@@ -169,10 +169,10 @@ test('an option that the server does not take is an error, once it cannot be the
   expect(client.getState().error?.message).toContain('400');
 });
 
-test('what got through once is doubted when nothing does any more', async () => {
+test('after many failures the transport is chosen again', async () => {
   client = new LivingMapClient({ url: 'http://map.test' });
   client.start();
-  last().say(snapshot('e.1'));
+  last().send(snapshot('e.1'));
   for (let attempt = 0; attempt < 11; attempt++) {
     expect(answers).toHaveLength(0);
     last().end(1006);

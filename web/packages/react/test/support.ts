@@ -1,4 +1,4 @@
-/** A server's half of the stream that does as it is told, in place of the global WebSocket. */
+/** Fake server side of the stream, controlled by the test, as the global `WebSocket`. */
 
 import { vi } from 'vitest';
 import type { Change, Layers, Snapshot } from '../src/index.js';
@@ -25,7 +25,7 @@ export class FakeSocket {
     return this.url.searchParams.get('cursor');
   }
 
-  say(frame: unknown) {
+  send(frame: unknown) {
     this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) });
   }
 
@@ -34,7 +34,7 @@ export class FakeSocket {
   }
 }
 
-/** Lets the tests say when time passes, and what the clients connect to; waits are the longest that the back-off has. */
+/** Installs fake timers and the fake WebSocket; back-off delays have their maximum. */
 export function fakeServer() {
   vi.useFakeTimers();
   vi.spyOn(Math, 'random').mockReturnValue(1);
@@ -47,7 +47,7 @@ export const open = () => FakeSocket.all.filter((socket) => !socket.closed);
 
 export function last(): FakeSocket {
   const socket = FakeSocket.all.at(-1);
-  if (!socket) throw new Error('nobody has connected');
+  if (!socket) throw new Error('no connection');
   return socket;
 }
 

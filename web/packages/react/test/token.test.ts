@@ -29,15 +29,15 @@ afterEach(() => {
 const soon = () => vi.advanceTimersByTimeAsync(0);
 const tickets = () => sockets().map((socket) => socket.url.searchParams.get('ticket'));
 
-test('each line has a ticket of its own, got with the token of the moment, and goes on from the cursor', async () => {
+test('each connection requests a ticket with the current token', async () => {
   let token = 'first';
   authenticate(async () => token, url);
   client.start();
   expect(client.getState().connectionStatus).toBe('connecting');
   await soon();
   expect(asked).toEqual([{ at: '/living-map/stream/ticket', method: 'POST', authorization: 'Bearer first' }]);
-  last().say(snapshot('e.1'));
-  last().say(event('e.2'));
+  last().send(snapshot('e.1'));
+  last().send(event('e.2'));
   token = 'second';
   last().end(4401);
   expect(client.getState()).toMatchObject({ connectionStatus: 'closed', isStale: true });
@@ -47,7 +47,7 @@ test('each line has a ticket of its own, got with the token of the moment, and g
   expect(last().cursor).toBe('e.2');
 });
 
-test('a token that is not taken is said, and asked for again', async () => {
+test('a rejected token is reported and requested again', async () => {
   authenticate(() => 'old', url);
   answer = () => new Response(null, { status: 401 });
   client.start();
@@ -58,7 +58,7 @@ test('a token that is not taken is said, and asked for again', async () => {
   expect(asked).toHaveLength(2);
 });
 
-test('a source that fails is asked again', async () => {
+test('a failed token source is called again', async () => {
   const source = vi.fn().mockRejectedValueOnce(new Error('no network')).mockResolvedValue('token');
   authenticate(source, url);
   client.start();
@@ -68,7 +68,7 @@ test('a source that fails is asked again', async () => {
   expect(tickets()).toEqual(['ticket-1']);
 });
 
-test('a server that asks for no token is connected to without a ticket', async () => {
+test('without a token source no ticket is requested', async () => {
   authenticate(() => 'token', url);
   answer = () => Response.json({ ticket: null, expires_at: null });
   client.start();
@@ -76,7 +76,7 @@ test('a server that asks for no token is connected to without a ticket', async (
   expect(tickets()).toEqual([null]);
 });
 
-test('who stops while a ticket is on its way is not connected by it', async () => {
+test('stop while a ticket is pending prevents the connection', async () => {
   authenticate(() => 'token', url);
   client.start();
   client.stop();
@@ -84,7 +84,7 @@ test('who stops while a ticket is on its way is not connected by it', async () =
   expect(sockets()).toHaveLength(0);
 });
 
-test('requests show the token to the server that it is for, and to no other', async () => {
+test('the token is sent only to its own server', async () => {
   authenticate(() => 'token', url);
   await get(url, '/living-map/errors', {});
   await get('http://other.test', '/living-map/errors', {});

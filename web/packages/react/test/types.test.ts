@@ -1,4 +1,4 @@
-// Checked by the compiler, in `npm run check`; what runs says only that the names are there.
+// Types are checked by the compiler in `npm run check`; at run time only the exports are.
 import { expectTypeOf, test } from 'vitest';
 import {
   type AgentsLayer,
@@ -26,7 +26,7 @@ import {
   useResource,
 } from '../src/index.js';
 
-test('the hooks give what the old ones gave, and more', () => {
+test('the hooks have their documented results', () => {
   expectTypeOf<typeof useLivingMapFull>().toBeCallableWith({
     url: '',
     layers: ['city'],
@@ -53,22 +53,22 @@ test('the hooks give what the old ones gave, and more', () => {
   >();
 });
 
-test('a layer has the type of its name, an entity that of its kind', () => {
+test('useLayer and useEntity are typed by layer and entity type', () => {
   expectTypeOf(useLayer<'agents'>).returns.toEqualTypeOf<AgentsLayer | null>();
   expectTypeOf(useLayer<'city'>).returns.toEqualTypeOf<CityLayer | null>();
   expectTypeOf(useEntity).returns.toEqualTypeOf<Entity | null>();
   expectTypeOf<Entity['data']['status']>().not.toBeAny();
-  // @ts-expect-error there is no such layer
+  // @ts-expect-error unknown layer
   expectTypeOf(useLayer<'moons'>).returns.toBeNullable();
 });
 
-test('the types are those of the document, each under its own name', () => {
+test('the schemas of the document are exported by name', () => {
   expectTypeOf<CityLayer['health']>().toEqualTypeOf<'green' | 'yellow' | 'red'>();
   expectTypeOf<JournalHealth['unhealthy_targets']>().toEqualTypeOf<string[]>();
   expectTypeOf<Change['layer']>().toEqualTypeOf<Layer>();
 });
 
-test('what a route is asked and answers follows from its path', () => {
+test('parameters and response of a route follow from its path', () => {
   expectTypeOf(get<'/living-map/history'>).returns.toEqualTypeOf<Promise<EventList>>();
   expectTypeOf(get<'/living-map/diff'>)
     .parameter(2)
@@ -79,7 +79,7 @@ test('what a route is asked and answers follows from its path', () => {
   expectTypeOf(useResource<'/living-map/entities/{id}/relations'>)
     .returns.toHaveProperty('data')
     .toEqualTypeOf<RelationList | null>();
-  // @ts-expect-error there is no such route
+  // @ts-expect-error unknown route
   expectTypeOf(get<'/living-map/moons'>).toBeFunction();
   expectTypeOf(useHistory).returns.toHaveProperty('items').toEqualTypeOf<readonly HistoryItem[]>();
   expectTypeOf(useLessons).returns.toHaveProperty('items').toEqualTypeOf<readonly Lesson[]>();

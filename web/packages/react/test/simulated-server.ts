@@ -1,11 +1,11 @@
-/** A server with a log, and a network between it and the client in which everything goes wrong that can. */
+/** Simulated server with an event log and random changes. */
 
 import type { Change } from '../src/index.js';
 
 type Item = { id: string; [field: string]: unknown };
 type Maps = Record<string, { [field: string]: unknown }>;
 
-/** Numbers from 0 to 1 that follow from the seed alone (mulberry32). */
+/** Deterministic random numbers in [0, 1) from a seed (mulberry32). */
 export function randomOf(seed: number): () => number {
   let state = seed;
   return () => {
@@ -25,7 +25,7 @@ const LISTS = [
   ['city', 'channel', 'channels'],
 ] as const;
 
-/** The rules of docs/stream-protocol.md once more, in the plainest way: in place, and sorted from nothing each time. */
+/** Reference implementation of the fold (docs/stream-protocol.md): mutates, and sorts the whole list each time. */
 function fold(map: Maps, change: Change) {
   const layer = map[change.layer] as Maps[string];
   if (change.op === 'totals') return void merge(layer, change.patch);
@@ -48,7 +48,7 @@ function merge(target: Record<string, unknown>, patch: Record<string, unknown>) 
   }
 }
 
-export class World {
+export class SimulatedServer {
   #epoch = 1;
   #map: Maps = {
     city: { items: [], channels: [], health: 'green' },
@@ -56,16 +56,16 @@ export class World {
     nodes: { items: [], total_cpu: 0 },
     agents: { items: [], total_agents: 0 },
   };
-  /** The frames of this epoch's events, each as it is sent. */
+  /** Encoded frames of this epoch's events. */
   events: string[] = [];
-  /** The map at every cursor that there ever was. */
+  /** The encoded map at every cursor. */
   readonly #maps = new Map<string, string>();
 
   constructor(readonly random: () => number) {
-    this.#keep();
+    this.#record();
   }
 
-  /** A whole number from 0 to `end`, without `end`. */
+  /** Random integer in [0, end). */
   below = (end: number) => Math.floor(this.random() * end);
   pick = <T>(all: readonly T[]): T => all[this.below(all.length)] as T;
 
@@ -75,7 +75,7 @@ export class World {
   }
   mapAt = (cursor: string): unknown => JSON.parse(this.#maps.get(cursor) ?? 'null');
 
-  /** The position that `cursor` names in this epoch's log; `null` if it is of another. */
+  /** Position of `cursor` in this epoch's log; `null` for another epoch. */
   positionOf(cursor: string): number | null {
     const [epoch, position] = cursor.split('.');
     return epoch === `${this.#epoch}` ? Number(position) : null;
@@ -90,22 +90,22 @@ export class World {
 
   append() {
     const changes = Array.from({ length: this.below(4) }, () => this.#change());
-    // Written before it is folded: the fold keeps parts of it.
+    // Encoded before folding: the fold reuses and mutates the patches.
     const cursor = this.cursorAt(this.head + 1);
-    const about = { event_type: 'agent.event.status', timestamp: '2026-01-19T12:00:01Z', payload: {}, id: cursor };
-    this.events.push(JSON.stringify({ kind: 'event', ...about, cursor, changes }));
+    const fields = { event_type: 'agent.event.status', timestamp: '2026-01-19T12:00:01Z', payload: {}, id: cursor };
+    this.events.push(JSON.stringify({ kind: 'event', ...fields, cursor, changes }));
     for (const change of changes) fold(this.#map, change);
-    this.#keep();
+    this.#record();
   }
 
-  /** The log was lost; another begins with what the map was. */
+  /** Starts a new epoch with an empty log and the current map. */
   recreate() {
     this.#epoch += 1;
     this.events = [];
     this.append();
   }
 
-  #keep() {
+  #record() {
     this.#maps.set(this.cursorAt(this.head), JSON.stringify(this.#map));
   }
 
