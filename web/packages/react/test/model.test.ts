@@ -258,6 +258,6 @@ async function run(seed: number): Promise<void> {
   expect(vi.getTimerCount(), context).toBe(0);
 }
 
-test(`after any fault the map is the fold of the log (seeds from ${first})`, { timeout: 300_000 }, async () => {
+test(`after faults the map is the fold of the log (seeds from ${first})`, { timeout: 300_000 }, async () => {
   for (let seed = first; seed < first + SEEDS; seed++) await run(seed);
 });
