@@ -7,10 +7,10 @@ import { defineConfig, type Plugin } from 'vite';
 
 const server = process.env.LIVING_MAP ?? 'http://127.0.0.1:7017';
 
-/** Less is not worth a second form of a file. Bytes. */
+/** Minimum file size for compression (bytes). */
 const PACK_FROM = 1024;
 
-/** Each file compressed beside it, as well as can be: the server hands that out as it is. */
+/** Writes a precompressed copy next to each file, which the server sends as it is. */
 const packed: Plugin = {
   name: 'packed',
   apply: 'build',
@@ -26,7 +26,7 @@ const packed: Plugin = {
   },
 };
 
-/** The scripts that the first one asks for are on their way before it does. */
+/** Preloads the scripts that the entry script imports. */
 const early: Plugin = {
   name: 'early',
   apply: 'build',
@@ -46,7 +46,7 @@ const early: Plugin = {
 };
 
 export default defineConfig({
-  // The page may stand under a path of somebody's proxy.
+  // Relative, since a proxy may serve the page under a path.
   base: './',
   plugins: [packed, early],
   resolve: {
@@ -55,15 +55,15 @@ export default defineConfig({
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,
-    // What is needed early is named in `early`.
+    // `early` preloads the necessary modules.
     modulePreload: false,
     rollupOptions: {
-      // "use client" is for servers that render React; there is none here.
+      // "use client" matters only for React server components.
       onwarn: (warning, warn) => warning.code === 'MODULE_LEVEL_DIRECTIVE' || warn(warning),
-      // Of what changes seldom files of their own, so that a new build of ours is a small download.
+      // Separate chunks for dependencies, which stay cached across releases.
       output: {
         manualChunks: (id) => {
-          // The bundler's helper would else stand in one of the large files, for which the first script would wait.
+          // Otherwise the preload helper may end up in a large chunk that the entry script would have to wait for.
           if (id.includes('vite/preload-helper')) return 'load';
           if (/node_modules\/(react|react-dom|scheduler)\//.test(id)) return 'react';
           if (/node_modules\/(@deck\.gl|@luma\.gl|@math\.gl|@loaders\.gl|@probe\.gl|mjolnir\.js)\//.test(id))
@@ -75,6 +75,6 @@ export default defineConfig({
     chunkSizeWarningLimit: 1200,
   },
   worker: { format: 'es' },
-  // `npm run dev` shows the map of the server that LIVING_MAP names.
+  // `npm run dev` proxies to the server in LIVING_MAP.
   server: { proxy: { '/living-map': { target: server, ws: true, changeOrigin: true } } },
 });

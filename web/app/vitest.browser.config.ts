@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-// Each file has a server and a browser of its own; one at a time, since drawing without a GPU takes all there is.
+// Each file starts a server and a browser. Sequential, since rendering without a GPU uses all cores.
 export default defineConfig({
   test: {
     include: ['browser/**/*.test.ts'],

@@ -1,6 +1,6 @@
 /**
- * How long it takes from the start of a navigation to the first picture with data: `npm run bench:first --workspace app`,
- * with the binary built. LOADS says how often, AGENTS and EVENTS (a second) of what network; the demo's own otherwise.
+ * Benchmark: time from the start of a navigation to the first map with data. `npm run bench:first --workspace app`, with
+ * the binary built. LOADS: number of loads; AGENTS and EVENTS (per second): network size, by default that of the demo.
  */
 
 import { cpus, loadavg } from 'node:os';

@@ -1,7 +1,7 @@
 /**
- * Whether events hold up the page: `npm run bench --workspace app`, with the binary built. AGENTS and EVENTS (a second) say
- * of what network, SECONDS how long each measurement takes. Frames with events stand beside those of the same page while
- * none come. Numbers of this machine's processor: Chromium has no GPU here.
+ * Benchmark: frame times with and without events. `npm run bench --workspace app`, with the binary built. AGENTS and
+ * EVENTS (per second): network size; SECONDS: duration of each measurement. Chromium renders in software here, so the
+ * numbers depend on the CPU.
  */
 
 import { writeFileSync } from 'node:fs';
@@ -11,13 +11,13 @@ import { startBrowser, startServer } from '../browser/support.js';
 const AGENTS = (process.env.AGENTS ?? '60,10000').split(',');
 const EVENTS = process.env.EVENTS ?? '200';
 const SECONDS = Number(process.env.SECONDS ?? 10);
-/** Where a CPU profile of the page with events goes. */
+/** Output file for a CPU profile of the page with events. */
 const { PROFILE } = process.env;
 
 const pause = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
- * Times between frames, and what held up the page, while `during` goes on.
+ * Measures frame intervals and long tasks while `during` runs.
  * @param {import('playwright-core').Page} page
  * @param {() => Promise<unknown>} during
  */

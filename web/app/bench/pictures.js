@@ -1,21 +1,21 @@
-/** When there is a picture: counts what is on the screen, not what a script has just drawn. */
+/** Time to the first map, measured when it is presented, not when a script has drawn it. */
 
-/** The medians of several loads, in milliseconds from the start of the navigation. */
+/** Median of several loads (ms from the start of the navigation). */
 export function median(/** @type {number[]} */ values) {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
 /**
- * Loads the page as for the first time.
+ * Loads the page with an empty cache.
  * @param {import('playwright-core').Browser} browser
  * @param {string} url
- * @returns {Promise<{first: number, movable: number}>} milliseconds from the start of the navigation until the first picture
- * with data is on the screen, and until there is one that can be moved
+ * @returns {Promise<{first: number, movable: number}>} time from the start of the navigation until the first map with
+ * data is presented, and until it is interactive (ms)
  */
 export async function load(browser, url) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
-  // Browsers tell when a text is on the screen. One is put into the same frame as the picture.
+  // Element Timing reports when a text is presented: add one in the same frame as the map.
   await page.addInitScript(() => {
     new PerformanceObserver((list) => {
       const [entry] = list.getEntries();

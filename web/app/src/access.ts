@@ -1,4 +1,4 @@
-/** The session for components. */
+/** Session hook. */
 
 import { useSyncExternalStore } from 'react';
 import { getSession, type Session, subscribe } from './session';

@@ -1,4 +1,4 @@
-/** What the page has the server do. */
+/** Requests that change something on the server. */
 
 import { LivingMapError } from '@living-map/react';
 import type { Text } from './i18n/text';
@@ -6,13 +6,13 @@ import { server, statusOf } from './server';
 import { getSession } from './session';
 
 /**
- * Asks the server to do something.
- * @throws {LivingMapError} when it refuses; what `fetch` throws when it does not answer
+ * Sends a POST request with a JSON body.
+ * @throws {LivingMapError} for an error status; what `fetch` throws for a network error
  */
 export const post = (path: string, body: unknown = {}): Promise<void> =>
   send(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
 
-/** Has the server end what is at `path`. Fails as {@link post} does. */
+/** Sends a DELETE request. Throws like {@link post}. */
 export const remove = (path: string): Promise<void> => send(path, { method: 'DELETE' });
 
 async function send(path: string, init: RequestInit): Promise<void> {
@@ -24,7 +24,7 @@ async function send(path: string, init: RequestInit): Promise<void> {
   if (!response.ok) throw new LivingMapError(response.status, await response.json().catch(() => null));
 }
 
-/** Why it did not, in words: above all, that the token does not allow it. */
+/** Localized error message; 403 has a text of its own. */
 export function problemOf(error: unknown, { t }: Text): string {
   const said = error instanceof Error ? error.message : String(error);
   return t(statusOf(error) === 403 ? 'forbidden' : 'failed', { error: said });

@@ -15,7 +15,7 @@ import { Table } from './table';
 import { TimeBar } from './timebar';
 import { setView, useView } from './view';
 
-/** The map, or where the server wants a token that it was not given, the question for it. */
+/** The map, or the login form if the server requires a token. */
 export function App() {
   const { number } = useSession();
   return (
@@ -45,7 +45,7 @@ function Page() {
         search: () => document.getElementById('search')?.focus(),
         play: () => document.querySelector<HTMLButtonElement>('.time .play')?.click(),
         help: () => setHelped(true),
-        // The browser closes the dialog itself.
+        // The browser itself closes the dialog on Escape.
         close: () => document.querySelector('dialog[open]') !== null,
       }),
     [],

@@ -1,6 +1,6 @@
-/** How much happened when. */
+/** Histogram of events over time. */
 
-/** Times as counts in `buckets` equal parts of `since` to `until`; what is outside is left out. Milliseconds. */
+/** Sums counts in `buckets` equal intervals from `since` to `until`, ignoring times outside (ms). */
 export function countBuckets(
   times: readonly (readonly [time: number, count: number])[],
   since: number,

@@ -1,4 +1,4 @@
-/** The map as a list of entities, alike for every view of it. */
+/** Uniform list of entities for all views of the map. */
 
 import {
   type AgentItem,
@@ -21,14 +21,14 @@ export interface Item {
   readonly layer: Layer;
   readonly label: string;
   readonly status: Status;
-  /** An agent's kind; of anything else its type. */
+  /** Kind of an agent; the entity type otherwise. */
   readonly kind: string;
   readonly microdaoId: string | null;
 }
 
 type Data = AgentItem | ChannelItem | CityItem | NodeItem | Planet | SpaceNode;
 
-/** Items of data that has not changed are the same objects, so that lists of thousands are quickly compared. */
+/** Items by source object: unchanged data yields the same item, so that long lists compare quickly. */
 const known = new WeakMap<Data, Item>();
 
 function item(layer: Layer, type: EntityType, data: Data): Item {
@@ -42,7 +42,7 @@ function item(layer: Layer, type: EntityType, data: Data): Item {
   return found;
 }
 
-/** The entities at home in a layer (and, in `space`, the nodes too), ordered by id within a type. */
+/** Entities of a layer (in `space` also the nodes), ordered by id within a type. */
 export function itemsOf(layers: Layers | null, layer: Layer): Item[] {
   const { city, space, nodes, agents } = layers ?? {};
   switch (layer) {
@@ -63,7 +63,7 @@ export function itemsOf(layers: Layers | null, layer: Layer): Item[] {
   }
 }
 
-/** Every entity once. */
+/** All entities, each once. */
 export function everything(layers: Layers | null): Item[] {
   const all = [...itemsOf(layers, 'city'), ...itemsOf(layers, 'agents'), ...itemsOf(layers, 'nodes')];
   return [...all, ...itemsOf(layers, 'space').filter(({ type }) => type === 'dao')];
@@ -79,7 +79,7 @@ export interface Relation {
   readonly item: Item;
 }
 
-/** How an entity is connected with others: what `GET …/relations` says, from the map that is on show. */
+/** Relations of an entity, like `GET …/relations` but computed from the displayed map. */
 export function relationsOf(layers: Layers, { id, type, microdaoId }: Item): Relation[] {
   const relations: Relation[] = [];
   const add = (relation: Relation['relation'], other: string | null) => {
@@ -102,12 +102,13 @@ export function relationsOf(layers: Layers, { id, type, microdaoId }: Item): Rel
   return relations;
 }
 
-/** What needs a look: whatever warns or fails, and nodes with something to say; the worst first. */
+/** Entity in the status `warning` or `error`, or a node with alert texts. */
 export interface Alert {
   readonly item: Item;
   readonly texts: readonly string[];
 }
 
+/** Entities that need attention, most severe first. */
 export function alertsOf(layers: Layers | null): Alert[] {
   const words = new Map((layers?.nodes?.items ?? []).map(({ id, alerts }) => [id, alerts]));
   const rank = ({ item: { status } }: Alert) => (status === 'error' ? 0 : status === 'warning' ? 1 : 2);
@@ -117,7 +118,7 @@ export function alertsOf(layers: Layers | null): Alert[] {
     .sort((a, b) => rank(a) - rank(b));
 }
 
-/** Entities whose name or id has `text`, those that begin with it first. */
+/** Entities whose name or id contains `text`; names that start with it first. */
 export function search(layers: Layers | null, text: string, limit: number): Item[] {
   const wanted = text.trim().toLocaleLowerCase();
   if (!wanted) return [];

@@ -1,9 +1,9 @@
-/** What of a layer is looked at. */
+/** Filter of a layer's entities. */
 
 import type { Status } from '@living-map/react';
 
 export interface Filter {
-  /** None: all. */
+  /** Empty: all statuses. */
   readonly statuses: readonly Status[];
   readonly kind: string | null;
   readonly microdao: string | null;
@@ -11,7 +11,7 @@ export interface Filter {
 
 export const NO_FILTER: Filter = { statuses: [], kind: null, microdao: null };
 
-/** What a filter knows of an entity. */
+/** The fields of an entity that a filter uses. */
 export interface Filterable {
   readonly id: string;
   readonly status: Status;

@@ -7,7 +7,7 @@ import { StatusMark } from './parts/mark';
 import { useText } from './preferences';
 import { resetFilter, STATUSES, setView, useView } from './view';
 
-/** What a layer's filters choose from: what its picture shows. */
+/** Entities that a layer's filters apply to: those that its diagram shows. */
 export function filterable(layers: Layers | null, layer: Layer): Item[] {
   if (layer !== 'city') return itemsOf(layers, layer);
   return [...itemsOf(layers, 'agents'), ...itemsOf(layers, 'city').filter(({ type }) => type === 'channel')];

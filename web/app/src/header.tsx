@@ -9,7 +9,7 @@ import { AlertBadge } from './severity';
 import { useTravel } from './travel';
 import { formatView, LAYERS, setView, useView } from './view';
 
-/** @param onSkip goes to the layer in words, past all that comes before it */
+/** @param onSkip skip link: focuses the table view */
 export function Header({ onSkip }: { onSkip: () => void }) {
   const { t } = useText();
   return (

@@ -1,4 +1,4 @@
-/** Keys that work everywhere on the page, except where one types. */
+/** Global keyboard shortcuts, inactive in text inputs. */
 
 import { moves } from './signals';
 import { live } from './travel';
@@ -8,7 +8,7 @@ export interface Shortcuts {
   search: () => void;
   play: () => void;
   help: () => void;
-  /** @returns whether there was something to close */
+  /** @returns whether something was closed */
   close: () => boolean;
 }
 

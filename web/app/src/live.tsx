@@ -1,6 +1,6 @@
 /**
- * The live map, handed to the views at the pace of each: an event costs this component a rendering, and the views one a
- * few times a second.
+ * Provides the live map to the views, throttled: an event renders only this component; views render a few times per
+ * second.
  */
 
 import type { EventFrame, Layers, MapState } from '@living-map/react';
@@ -19,14 +19,14 @@ import { ripples } from './signals';
 import { getStream } from './stream';
 import { useTravel } from './travel';
 
-/** How often the picture and the lists take over what has changed. Milliseconds. */
+/** Minimum interval between updates of the map and of the event lists (ms). */
 const LAYERS_MS = 120;
 const EVENTS_MS = 300;
-/** The rate is that of the last so many seconds. */
+/** Averaging window of the event rate (s). */
 const RATE_SECONDS = 5;
 
 export interface Connection extends Pick<MapState, 'connectionStatus' | 'error' | 'isStale'> {
-  /** Connects again now, where the last connection ended. */
+  /** Reconnects immediately from the cursor. */
   reconnect: () => void;
 }
 
@@ -41,7 +41,7 @@ const ConnectionContext = createContext<Connection>({
 const RateContext = createContext(0);
 
 export function Live({ children }: { children: ReactNode }) {
-  // A session has a stream of its own.
+  // One stream per session.
   const { number } = useSession();
   const stream = useMemo(() => getStream(number), [number]);
   const { reconnect } = stream;
@@ -73,15 +73,15 @@ export function Live({ children }: { children: ReactNode }) {
   );
 }
 
-/** The layers on show: as they are now, or as they were. */
+/** Displayed layers: live, or those of the selected moment. */
 export const useLayers = (): Layers | null => useContext(LayersContext);
-/** The last events, newest first. */
+/** Recent events, newest first. */
 export const useEvents = (): readonly EventFrame[] => useContext(EventsContext);
 export const useConnection = (): Connection => useContext(ConnectionContext);
-/** Events a second. */
+/** Events per second. */
 export const useEventRate = (): number => useContext(RateContext);
 
-/** `value`, taken over at once when it was at rest, and at most every `ms` otherwise. */
+/** Throttled `value`: a change after a pause applies at once, further ones at most every `ms`. */
 export function useThrottled<T>(value: T, ms: number): T {
   const [shown, setShown] = useState(value);
   const latest = useRef(value);
@@ -107,7 +107,7 @@ export function useThrottled<T>(value: T, ms: number): T {
   return shown;
 }
 
-/** Counts what is new, and lets it be seen in the picture. */
+/** Computes the event rate and sends ripples for new events. */
 function useRate(events: readonly EventFrame[], isLive: boolean): number {
   const last = useRef<string | null>(null);
   const counts = useRef<number[]>([0]);
@@ -116,7 +116,7 @@ function useRate(events: readonly EventFrame[], isLive: boolean): number {
     const known = last.current;
     last.current = events[0]?.cursor ?? null;
     const end = events.findIndex(({ cursor }) => cursor === known);
-    // The first ones, and those after a break, have happened before.
+    // Events of the first render are not new.
     const fresh = known === null ? [] : events.slice(0, end < 0 ? events.length : end);
     counts.current[0] = (counts.current[0] ?? 0) + fresh.length;
     if (!isLive || document.hidden || fresh.length === 0) return;
@@ -134,7 +134,7 @@ function useRate(events: readonly EventFrame[], isLive: boolean): number {
 
 function touched({ entity_id, changes }: EventFrame): string[] {
   const ids = new Set(changes.flatMap((change) => (change.op === 'upsert' ? [change.id] : [])));
-  // A poll's findings change much at once, of which nothing happens just now.
+  // A poll result changes many entities at once, not at this moment.
   if (ids.size > 8) ids.clear();
   if (entity_id !== null) ids.add(entity_id);
   return [...ids];

@@ -5,7 +5,7 @@ import { Glyph } from './parts/mark';
 import { useText } from './preferences';
 import { signIn } from './session';
 
-/** Asks for a token, in place of the map. */
+/** Login form, shown instead of the map. */
 export function Login() {
   const { t } = useText();
   const { token } = useSession();

@@ -1,10 +1,10 @@
-/** To open an entity: its panel, and a flight to where it is. */
+/** Opens an entity: shows its panel and moves the camera to it. */
 
 import type { EntityType, Layer } from '@living-map/react';
 import { flights } from './signals';
 import { getView, setView } from './view';
 
-/** Where entities of a type are seen, at home first. */
+/** Layers that show entities of a type, primary layer first. */
 const seenIn: Record<EntityType, readonly Layer[]> = {
   city: ['city'],
   microdao: ['city', 'nodes'],
@@ -15,7 +15,7 @@ const seenIn: Record<EntityType, readonly Layer[]> = {
   space: ['space'],
 };
 
-/** The layer to see an entity in: the present one, if it shows it. */
+/** Layer in which to show an entity: the current one if it contains the type. */
 export function layerFor(type: EntityType, present: Layer): Layer {
   const layers = seenIn[type] ?? [present];
   return layers.includes(present) ? present : (layers[0] ?? present);
@@ -27,7 +27,7 @@ export function openEntity(id: string, type: EntityType | undefined = typeOf(id)
   flights.send(id);
 }
 
-/** The type that a canonical id says. */
+/** Entity type by the prefix of a canonical id. */
 export function typeOf(id: string): EntityType | undefined {
   const prefix = id.slice(0, Math.max(0, id.indexOf(':')));
   return Object.hasOwn(seenIn, prefix) ? (prefix as EntityType) : undefined;

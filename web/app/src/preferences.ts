@@ -1,4 +1,4 @@
-/** What the user has chosen for this browser: language and theme. */
+/** Preferences stored in this browser: language and theme. */
 
 import { useSyncExternalStore } from 'react';
 import { type Language, type Text, textOf } from './i18n/text';
@@ -19,7 +19,7 @@ function read(): Preferences {
   try {
     kept = JSON.parse(localStorage.getItem(KEY) ?? '{}');
   } catch {
-    // A browser that keeps nothing has no preferences.
+    // Storage is unavailable: use the defaults.
   }
   const spoken = globalThis.navigator?.languages?.map((tag) => tag.split('-')[0]) ?? [];
   const known = (tag: unknown) => LANGUAGES.find((language) => language === tag);
@@ -48,7 +48,7 @@ export function setPreferences(change: Partial<Preferences>): void {
   try {
     localStorage.setItem(KEY, JSON.stringify(preferences));
   } catch {
-    // Then it holds until the page is left.
+    // Storage is unavailable: effective until the page is closed.
   }
   for (const listener of [...listeners]) listener();
 }
@@ -67,5 +67,5 @@ export const usePreferences = (): Preferences =>
 
 export const useText = (): Text => textOf(usePreferences().language);
 
-/** Whether nothing may move by itself. */
+/** Whether the user prefers reduced motion. */
 export const isCalm = (): boolean => globalThis.matchMedia?.('(prefers-reduced-motion: reduce)').matches ?? false;

@@ -7,7 +7,7 @@ import { useText } from './preferences';
 
 const RESULTS = 8;
 
-/** Finds an entity and flies there. */
+/** Search box; selecting a result opens the entity. */
 export function Search() {
   const { t, maybe } = useText();
   const layers = useLayers();
@@ -68,7 +68,7 @@ export function Search() {
       {isShown && found.length > 0 && (
         <div id={`${id}-list`} className="results" role="listbox" aria-label={t('search')}>
           {found.map((item, place) => (
-            // biome-ignore lint/a11y/useKeyWithClickEvents: the keys are the input's, as in every combobox
+            // biome-ignore lint/a11y/useKeyWithClickEvents: the input handles the keyboard, as in any combobox
             <div
               key={item.id}
               id={`${id}-${place}`}

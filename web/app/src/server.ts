@@ -1,19 +1,19 @@
-/** The server that this page came from. */
+/** The server that delivered this page. */
 
 import { LivingMapError, type LivingMapOptions } from '@living-map/react';
 
-/** Events kept for the feed, of which its filters show some. */
+/** Number of recent events available to the feed and its filters. */
 const MAX_EVENTS = 300;
 
-/** The same for every hook, so that all share one stream. The page may stand under a path of somebody's proxy. */
+/** Options for all hooks, so that they share one stream. Keeps the path, since a proxy may serve the page under one. */
 export const server: LivingMapOptions & { url: string } = {
   url: new URL('.', (globalThis.location?.href ?? 'http://localhost/').replace(/[?#].*/, '')).href,
   maxEvents: MAX_EVENTS,
 };
 
-/** Whether the server has no such route, or no such thing. */
+/** Whether an error is a 404: the server lacks the route or the resource. */
 export const isMissing = (error: unknown): boolean => statusOf(error) === 404;
 
-/** The HTTP status of a refusal; `undefined` for any other failure. */
+/** HTTP status of an error response; `undefined` for other errors. */
 export const statusOf = (error: unknown): number | undefined =>
   error instanceof LivingMapError ? error.status : undefined;

@@ -1,6 +1,6 @@
 /**
- * The token with which the server is asked, where it wants one. It is kept for this tab alone and is never part of an
- * address; streams get tickets for it (docs/stream-protocol.md).
+ * Access token, if the server requires one. Stored for this tab only and never part of a URL; streams use tickets
+ * instead (docs/stream-protocol.md).
  */
 
 import { authenticate } from '@living-map/react';
@@ -8,7 +8,7 @@ import { server } from './server';
 
 export interface Session {
   readonly token: string | null;
-  /** Grows with each sign-in and sign-out: what was asked for before is not for who is there now. */
+  /** Incremented on sign-in and sign-out, so that data of a previous session is not shown. */
   readonly number: number;
 }
 
@@ -18,7 +18,7 @@ function kept(): string | null {
   try {
     return sessionStorage.getItem(KEY);
   } catch {
-    // A browser that keeps nothing asks again after each load.
+    // Storage is unavailable: the token is requested after each load.
     return null;
   }
 }
@@ -26,7 +26,7 @@ function kept(): string | null {
 let session: Session = { token: globalThis.window ? kept() : null, number: 0 };
 const listeners = new Set<() => void>();
 
-/** Requests without a token set out at once: a source is given only while there is one. */
+/** Sets a token source only while there is a token: without one, requests are sent synchronously. */
 const apply = () => authenticate(session.token === null ? null : () => session.token, server.url);
 
 apply();
@@ -38,7 +38,7 @@ function set(token: string | null) {
     if (token === null) sessionStorage.removeItem(KEY);
     else sessionStorage.setItem(KEY, token);
   } catch {
-    // Then it holds until the page is left.
+    // Storage is unavailable: effective until the page is closed.
   }
   for (const listener of [...listeners]) listener();
 }

@@ -1,4 +1,4 @@
-/** The server's alerts: how urgent each is, by shape, colour and word. */
+/** Severity of alerts as shape, colour and text. */
 
 import type { Alert, AlertSeverity, Layers } from '@living-map/react';
 import { useLayers } from './live';
@@ -7,7 +7,7 @@ import type { Shape } from './picture/palette';
 import { useText } from './preferences';
 import { setView } from './view';
 
-/** The most urgent first. */
+/** Most urgent first. */
 const SEVERITIES = ['critical', 'warning', 'info'] as const satisfies readonly AlertSeverity[];
 
 const looks: Record<AlertSeverity, [Shape, string]> = {
@@ -21,16 +21,16 @@ export function SeverityGlyph({ severity }: { severity: AlertSeverity }) {
   return <Glyph shape={shape} tone={tone} />;
 }
 
-/** The active alerts, the most urgent first, then the newest. */
+/** Active alerts, most urgent first, then newest first. */
 export function raisedIn(layers: Layers | null): Alert[] {
   const rank = ({ severity }: Alert) => SEVERITIES.indexOf(severity);
-  // An older server's city has none.
+  // Older servers do not send `alerts`.
   return (layers?.city?.alerts ?? []).toSorted(
     (a, b) => rank(a) - rank(b) || Date.parse(b.raised_at) - Date.parse(a.raised_at),
   );
 }
 
-/** How many alerts are active, always in sight; a way to them. */
+/** Header badge with the number of active alerts; opens the alerts panel. */
 export function AlertBadge() {
   const { t } = useText();
   const alerts = useLayers()?.city?.alerts ?? [];

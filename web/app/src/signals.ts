@@ -1,4 +1,4 @@
-/** Words to the picture that are no state: a flight, a ripple. */
+/** One-time commands to the scene that are not state, e.g. a camera flight or a ripple. */
 
 type Listener<T> = (value: T) => void;
 
@@ -17,11 +17,11 @@ function signal<T>() {
   };
 }
 
-/** Look at the entity with this id. */
+/** Moves the camera to the entity with this id. */
 export const flights = signal<string>();
-/** Something happened to the entities with these ids. */
+/** Shows ripples at the entities with these ids. */
 export const ripples = signal<readonly string[]>();
-/** Arrows, zoom and the like, from the keyboard to the picture. */
+/** Zoom and fit commands. */
 export const moves = signal<Move>();
 
 export type Move = 'left' | 'right' | 'up' | 'down' | 'in' | 'out' | 'fit';

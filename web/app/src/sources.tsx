@@ -4,7 +4,7 @@ import { Glyph } from './parts/mark';
 import { useText } from './preferences';
 import { server } from './server';
 
-/** How often the server is asked how it is: no frame of the stream says it. Milliseconds. */
+/** Polling interval of the readiness endpoint; the stream does not carry it (ms). */
 const READY_MS = 5000;
 
 const ReadyContext = createContext<Resource<Ready> | null>(null);
@@ -16,7 +16,7 @@ export function ReadyProvider({ children }: { children: ReactNode }) {
 
 export const useReady = (): Resource<Ready> | null => useContext(ReadyContext);
 
-/** Whether the server wants a token, and has none that it takes: it says how it is to everybody, and its checks to viewers. */
+/** Whether a valid token is missing: without the viewer role, the readiness response has no checks. */
 export const useIsShut = (): boolean => useReady()?.data?.checks === null;
 
 export const useSources = (): readonly SourceHealth[] => useReady()?.data?.checks?.sources ?? [];
@@ -26,7 +26,7 @@ const shapes = { ok: 'disc', stale: 'triangle', down: 'diamond', unknown: 'ring'
 
 export const sourceTone = (status: SourceStatus): string => tones[status] ?? 'quiet';
 
-/** Each upstream's health, always in sight. */
+/** Health of each upstream, in the header. */
 export function Sources() {
   const { t, duration } = useText();
   return (

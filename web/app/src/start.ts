@@ -1,4 +1,4 @@
-/** What the page runs first: little, so that the first map is asked for while the rest is loaded. */
+/** Entry script: small, so that the map is requested while the rest of the page loads. */
 
 import './style.css';
 import { getSession } from './session';

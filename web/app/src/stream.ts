@@ -1,6 +1,5 @@
 /**
- * The page's one stream. Not a hook's: it sets out before there are components, so that the first map is on its way while
- * they are still being loaded.
+ * The page's stream. Outside React, so that it connects before the components have loaded.
  */
 
 import { LivingMapClient } from '@living-map/react';
@@ -10,7 +9,7 @@ import { getSession } from './session';
 let client = new LivingMapClient(server);
 let session = getSession().number;
 
-/** That of a session. Each has its own: what one was shown is not for who comes next. */
+/** Returns the stream of a session; each session has its own, so that no data of a previous one is shown. */
 export function getStream(number: number): LivingMapClient {
   if (number !== session) {
     client.stop();

@@ -12,7 +12,7 @@ import { useView } from './view';
 /** Rows added at a time. */
 const STEP = 100;
 
-/** A layer in words: for screen readers, and for whoever likes lists better than pictures. */
+/** Table view of a layer, accessible to screen readers. */
 export function Table() {
   const text = useText();
   const { t, maybe } = text;
@@ -26,7 +26,7 @@ export function Table() {
     return facts.map(({ name, value }) => `${name}: ${value}`).join(' · ');
   };
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be focusable by keyboard
     <section className="table" aria-label={t('map.table')} tabIndex={0}>
       <table>
         <caption>{t('table.caption', { layer: t(layer), count: items.length })}</caption>

@@ -7,7 +7,7 @@ import { server } from './server';
 import { go, live, pause, play, SPEEDS, setSpeed, useTravel } from './travel';
 import { setView } from './view';
 
-/** Ranges of the scrubber, in seconds, and what the server is to count by in each. */
+/** Ranges of the scrubber: name, length (s), and bucket width of the histogram. */
 const WINDOWS = [
   ['15m', 900, '15s'],
   ['1h', 3600, '1m'],
@@ -18,9 +18,9 @@ const WINDOWS = [
 type Window = (typeof WINDOWS)[number];
 
 const STEPS = 1000;
-/** How often the end of the range follows the clock. Milliseconds. */
+/** Interval at which the end of the range follows the clock (ms). */
 const FOLLOW_MS = 10_000;
-/** Where play begins when one is not in the past yet: so much of the range back. */
+/** Start of the playback from live: this fraction of the range before now. */
 const PLAY_FROM = 0.25;
 
 export function TimeBar() {
@@ -31,7 +31,7 @@ export function TimeBar() {
   const now = useClock();
   const time = at === null ? now : Date.parse(at);
   const span = seconds * 1000;
-  // A moment before the range (of a shared address) brings the range to it.
+  // A moment before the range, e.g. from a shared link, moves the range to it.
   const end = time >= now - span ? now : time + span / 2;
   const since = end - span;
   const density = useDensity(since, end, bucket);
@@ -115,7 +115,7 @@ export function TimeBar() {
   );
 }
 
-/** The time, now and then. */
+/** Current time, updated periodically. */
 function useClock(): number {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
@@ -132,7 +132,7 @@ function useDensity(since: number, until: number, bucket: string): number[] {
     const half = (data?.bucket_seconds ?? 0) * 500;
     const counts = (data?.buckets ?? []).map((start, at) => {
       const all = [...(data?.series ?? []), ...(data?.other ? [data.other] : [])];
-      // Buckets begin at whole multiples: it is their middle that says which bar they are.
+      // Server buckets start at whole multiples of their width; their middle determines the bar.
       return [Date.parse(start) + half, all.reduce((sum, { counts: own }) => sum + (own[at] ?? 0), 0)] as const;
     });
     return countBuckets(counts, since, until, half > 0 ? Math.round((until - since) / 2 / half) : 1);

@@ -1,6 +1,6 @@
 /**
- * Time travel. The moment is in the address; here is its map, asked of the server. Playing is going on from moment to
- * moment, as fast as the server answers and no faster than was asked for.
+ * Time travel: loads the map of the moment in the URL. Playback steps from moment to moment at the selected speed, or
+ * slower if the server responds slower.
  */
 
 import { get, type Snapshot } from '@living-map/react';
@@ -10,22 +10,22 @@ import { ripples } from './signals';
 import { getView, setView, subscribe as subscribeToView } from './view';
 
 export interface Travel {
-  /** RFC 3339; `null`: now. */
+  /** Selected moment (RFC 3339); `null`: live. */
   readonly at: string | null;
-  /** The map of that moment; while another is on its way, the one before. */
+  /** Map of that moment; the previous one while loading. */
   readonly snapshot: Snapshot | null;
   readonly isLoading: boolean;
   readonly error: string | null;
   readonly isPlaying: boolean;
-  /** Seconds of the log in one second. */
+  /** Playback speed: seconds of the log per second. */
   readonly speed: number;
 }
 
 export const SPEEDS = [1, 10, 60, 600] as const;
 
-/** How often a moment follows the one before. Milliseconds. */
+/** Interval between playback steps (ms). */
 const TICK_MS = 500;
-/** Events of a step that are seen as ripples. */
+/** Maximum number of events shown as ripples per step. */
 const STEP_EVENTS = 60;
 
 let travel: Travel = { at: null, snapshot: null, isLoading: false, error: null, isPlaying: false, speed: 10 };
@@ -81,7 +81,7 @@ function tick() {
   else setView({ at: new Date(next).toISOString() }, false);
 }
 
-/** @param isStep whether Back shall come back to where one was */
+/** @param isStep whether to add a history entry, so that Back returns here */
 export function go(time: number, isStep = true): void {
   if (time >= Date.now()) live();
   else setView({ at: new Date(time).toISOString() }, isStep);
@@ -89,7 +89,7 @@ export function go(time: number, isStep = true): void {
 
 export const live = (): void => setView({ at: null });
 
-/** @param since where to begin when one is not in the past yet */
+/** @param since start of the playback when the map is live */
 export function play(since: number): void {
   clearInterval(ticking);
   set({ isPlaying: true });

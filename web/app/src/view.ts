@@ -1,4 +1,4 @@
-/** What the user looks at. It is all in the address, so that a look can be shared and Back goes back. */
+/** View state, stored in the URL's query, so that views can be shared and Back works. */
 
 import type { Layer, Status } from '@living-map/react';
 import { useSyncExternalStore } from 'react';
@@ -20,9 +20,9 @@ export type Panel = (typeof PANELS)[number];
 
 export interface View {
   readonly layer: Layer;
-  /** The entity that is open, by canonical id. */
+  /** Canonical id of the open entity. */
   readonly entity: string | null;
-  /** A moment of the past, RFC 3339; `null` is now. */
+  /** Time travel: the displayed moment (RFC 3339); `null`: live. */
   readonly at: string | null;
   readonly panel: Panel;
   /** Whether the layer is shown as a table. */
@@ -30,7 +30,7 @@ export interface View {
   readonly filter: Filter;
 }
 
-/** The view that an address's query says; what it says wrong is left out. */
+/** Parses a URL's query; invalid values are ignored. */
 export function parseView(search: string): View {
   const query = new URLSearchParams(search);
   const at = query.get('at');
@@ -48,7 +48,7 @@ export function parseView(search: string): View {
   };
 }
 
-/** The other way; what is as at the start is left out. */
+/** Formats a view as a query, without default values. */
 export function formatView({ layer, entity, at, panel, table, filter }: View): string {
   const query = new URLSearchParams();
   if (layer !== 'city') query.set('layer', layer);
@@ -59,7 +59,7 @@ export function formatView({ layer, entity, at, panel, table, filter }: View): s
   if (filter.statuses.length > 0) query.set('status', filter.statuses.join());
   if (filter.kind) query.set('kind', filter.kind);
   if (filter.microdao) query.set('microdao', filter.microdao);
-  // Canonical ids and times are easier to read, and to type, with their colons.
+  // Colons and commas need no escaping and keep ids and times readable.
   const text = query.toString().replaceAll('%3A', ':').replaceAll('%2C', ',');
   return text ? `?${text}` : '';
 }
@@ -79,8 +79,8 @@ globalThis.addEventListener?.('popstate', () => {
 export const getView = (): View => view;
 
 /**
- * @param change what is to be different
- * @param isStep whether Back shall come back to what was before
+ * @param change fields to change
+ * @param isStep whether to add a history entry, so that Back returns to the previous view
  */
 export function setView(change: Partial<View>, isStep = true): void {
   const next = { ...view, ...change };

@@ -1,4 +1,4 @@
-/** The page's words. `{name}` is filled in; `one|other` forms are chosen by `{count}`. */
+/** English texts. `{name}` is a placeholder; `{count}` selects among the plural forms `one|other`. */
 export const en = {
   title: 'Living Map',
   language: 'Language',

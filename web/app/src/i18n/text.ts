@@ -1,4 +1,4 @@
-/** Words with their gaps filled, numbers and times as the language writes them. */
+/** Localized texts with placeholders, numbers and times. */
 
 import { en, type Key } from './en';
 import { uk } from './uk';
@@ -11,11 +11,11 @@ const words: Record<Language, Record<Key, string>> = { en, uk };
 export interface Text {
   language: Language;
   t: (key: Key, parameters?: Parameters) => string;
-  /** Of what may be another word than those known here: shown as it is then. */
+  /** Translates a key that may be unknown; falls back to `otherwise`. */
   maybe: (key: string, otherwise: string) => string;
   number: (value: number, digits?: number) => string;
   percent: (part: number) => string;
-  /** A length of time in its largest unit. */
+  /** A duration in its largest unit. */
   duration: (seconds: number) => string;
   clock: (time: string | number, withDay?: boolean) => string;
 }
@@ -30,7 +30,7 @@ const UNITS = [
 function makeText(language: Language): Text {
   const plurals = new Intl.PluralRules(language);
   const forms = new Intl.PluralRules(language).resolvedOptions().pluralCategories;
-  // The order in which our texts give them: one, few, many, other.
+  // Plural forms in the order of the texts: one, few, many, other.
   const order = (['one', 'few', 'many', 'other'] as const).filter((form) => forms.includes(form));
   const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
   const fine = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });

@@ -1,34 +1,34 @@
 /**
- * Where everything is: circles in circles by d3-hierarchy. A pure function of ids, groups and sizes, in the order of ids,
- * so that the same map always looks the same, and one more agent moves its neighbours a little and nobody else far.
+ * Circle-packing layout by d3-hierarchy. A pure function of ids, groups and sizes, in the order of ids, so that equal
+ * maps have equal layouts and an added agent moves its neighbours only slightly.
  */
 
 import type { Layer } from '@living-map/react';
 import { hierarchy, pack, packEnclose, packSiblings } from 'd3-hierarchy';
 
-/** What a picture's places depend on, and nothing else: it goes to the worker. */
+/** Complete input of the layout, transferable to the worker. */
 export interface Plan {
   layer: Layer;
   groups: { id: string; weight: number }[];
-  /** For each mark the number of its group in `groups`. */
+  /** Index in `groups` of each mark's group. */
   group: Int32Array;
   size: Float32Array;
 }
 
 export interface Arrangement {
-  /** x, y and radius of each mark, in the order of the plan. Map units, the middle of the picture is 0, 0. */
+  /** x, y and radius of each mark, in input order (map units, origin at the centre). */
   marks: Float32Array;
   groups: Float32Array;
-  /** x, y and radius of the orbits. */
+  /** x, y and radius of each orbit. */
   rings: Float32Array;
-  /** Left, top, right and bottom of the whole. */
+  /** Left, top, right and bottom of the layout. */
   bounds: [number, number, number, number];
 }
 
-/** Room between marks, and between groups. Map units. */
+/** Padding between marks and between groups (map units). */
 const MARK_GAP = 0.45;
 const GROUP_GAP = 4;
-/** The least radius of a group, so that an empty one is seen. */
+/** Minimum radius of a group, so that an empty one is visible. */
 const GROUP_MIN = 5;
 
 export function arrange(plan: Plan): Arrangement {
@@ -41,7 +41,7 @@ interface Node {
   children?: Node[];
 }
 
-/** Groups as circles packed in a circle, their marks packed within. */
+/** Packs marks into their groups and the groups into a circle. */
 function circles({ groups, group, size }: Plan): Arrangement {
   const children: Node[] = groups.map((_, at) => ({ group: at, mark: -1, children: [] }));
   for (let at = 0; at < group.length; at++) children[group[at] ?? 0]?.children?.push({ group: -1, mark: at });
@@ -60,16 +60,16 @@ function circles({ groups, group, size }: Plan): Arrangement {
   return { ...places, rings: new Float32Array(), bounds: boundsOf(places.groups) };
 }
 
-/** The most satellites on one ring. */
+/** Maximum number of satellites per ring. */
 const RING_MAX = 14;
 
-/** Planets with rings of satellites around them, the systems packed in a circle. */
+/** Places satellites on rings around their planets and packs these systems into a circle. */
 function systems({ groups, group, size }: Plan): Arrangement {
   const members = groups.map((): number[] => []);
   for (let at = 0; at < group.length; at++) members[group[at] ?? 0]?.push(at);
   const planned = groups.map(({ id, weight }, at) => {
     const own = members[at] ?? [];
-    // Those without a planet circle around nothing.
+    // Nodes without a planet orbit an empty centre.
     const radius = id === '' ? 0 : 6 + 6 * weight;
     const step = 2.6 * Math.max(2, ...own.map((mark) => size[mark] ?? 2));
     const rings = Math.ceil(own.length / RING_MAX);
@@ -92,13 +92,13 @@ function systems({ groups, group, size }: Plan): Arrangement {
       places.rings.set([cx, cy, distance], ringAt++ * 3);
       const here = own.slice(Math.ceil((ring * own.length) / rings), Math.ceil(((ring + 1) * own.length) / rings));
       for (const [place, mark] of here.entries()) {
-        // Each system and ring begins elsewhere, or all would have a satellite at the same hour.
+        // Different start angles, so that satellites of neighbouring rings and systems do not line up.
         const angle = (place / here.length) * 2 * Math.PI + at * 2.4 + ring * 0.7;
         places.marks.set([cx + distance * Math.cos(angle), cy + distance * Math.sin(angle), size[mark] ?? 2], mark * 3);
       }
     }
   }
-  // The outermost circles of systems: rings, and planets without one.
+  // The outermost circles of systems: rings, or planets without rings.
   places.bounds = boundsOf(Float32Array.from([...places.groups, ...places.rings]));
   return places;
 }

@@ -1,10 +1,10 @@
-/** Lays out at once what is quick, and in a worker what is not; the last question asked is the one that is answered. */
+/** Runs small layouts synchronously and large ones in a worker; only the latest request is answered. */
 
 import { type Arrangement, arrange } from './arrange';
 import { planOf } from './plan';
 import type { Seeds } from './seeds';
 
-/** Up to so many marks a layout takes about a picture's time. */
+/** Maximum number of marks laid out synchronously, which takes about one frame. */
 const AT_ONCE = 1500;
 
 export class Arranger {

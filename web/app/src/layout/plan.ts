@@ -1,4 +1,4 @@
-/** Seeds as the numbers that a layout is made of. */
+/** Converts a layer's diagram to the numeric input of the layout. */
 
 import type { Plan } from './arrange';
 import type { Seeds } from './seeds';

@@ -1,25 +1,25 @@
-/** What of the map a layer's picture is made of: marks in groups, before anything has a place. */
+/** Diagram of a layer: marks in groups, before layout. */
 
 import type { AgentItem, Layer, Layers } from '@living-map/react';
 import { type Item, itemsOf } from '../entities';
 
-/** A circle that holds marks. */
+/** A circle that contains marks. */
 export interface GroupSeed {
-  /** A canonical id where the group is an entity. */
+  /** Canonical id if the group is an entity. */
   readonly id: string;
-  /** `null`: those that belong to none. */
+  /** `null`: the group of marks without a group. */
   readonly label: string | null;
   readonly isEntity: boolean;
-  /** How much of it there is beside its marks, 0 to 1: a planet's share of the greatest treasury. */
+  /** Relative size from 0 to 1: a planet's treasury compared with the largest one. */
   readonly weight: number;
 }
 
 export interface MarkSeed {
-  /** Names the mark in a picture: the entity's id, or that and where, for one that is there more than once. */
+  /** Unique key: the entity's id, with the group's id if the entity appears more than once. */
   readonly key: string;
   readonly item: Item;
   readonly group: string;
-  /** Radius. Map units; an agent has 1. */
+  /** Radius (map units; an agent has 1). */
   readonly size: number;
 }
 
@@ -29,10 +29,10 @@ export interface Seeds {
   readonly marks: readonly MarkSeed[];
 }
 
-/** The group of those that belong to none. */
+/** Id of the group of marks without a group. */
 export const NONE = '';
 
-/** Marks of unchanged items are the same objects; one memory for each picture, since their groups differ. */
+/** Marks by item: unchanged items yield the same mark. One cache per layer, since groups differ between layers. */
 const known: Record<Layer, WeakMap<Item, MarkSeed>> = {
   city: new WeakMap(),
   space: new WeakMap(),
@@ -56,7 +56,7 @@ const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
   city(layers) {
     const { groups, groupOf } = districts(layers);
     const channels = itemsOf(layers, 'city').filter(({ type }) => type === 'channel');
-    // The first are in the middle: the agents are around their channels.
+    // Packing places the first ones in the centre: agents surround their channels.
     const marks = [
       ...channels.map((item) => mark('city', item, groupOf(item), 1.35)),
       ...itemsOf(layers, 'agents').map((item) => mark('city', item, groupOf(item), 1)),
@@ -73,7 +73,7 @@ const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
     );
     const most = Math.max(1, ...planets.map(({ treasury_value }) => treasury_value));
     const groups = planets.map(({ id, name, treasury_value }) => {
-      // In steps, so that a payment does not move the sky.
+      // In steps, so that a small payment does not change the layout.
       const weight = Math.round(Math.sqrt(Math.max(0, treasury_value) / most) * 8) / 8;
       return { id, label: name, isEntity: true, weight };
     });
@@ -112,7 +112,7 @@ const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
   },
 };
 
-/** By calls of the last 24 hours, in steps: an agent grows when it has four times as many, not with each. */
+/** Radius by LLM calls of the last 24 hours, in steps: an agent grows when the number quadruples. */
 export function usageSize(agent: AgentItem | undefined): number {
   const calls = agent?.usage.llm_calls_24h ?? 0;
   return 1 + 0.45 * Math.min(5, Math.floor(Math.log2(1 + Math.max(0, calls)) / 2));
@@ -131,7 +131,7 @@ function seeds(layer: Layer, groups: readonly GroupSeed[], marks: readonly MarkS
   return { layer, groups: [...groups, { id: NONE, label: null, isEntity: false, weight: 0 }], marks };
 }
 
-/** Whether two pictures' things have the same places: then only their looks differ. */
+/** Whether two diagrams have the same layout, so that only their styles may differ. */
 export function samePlaces(a: Seeds | null, b: Seeds): boolean {
   if (a?.layer !== b.layer || a.marks.length !== b.marks.length || a.groups.length !== b.groups.length) return false;
   for (let i = 0; i < a.groups.length; i++) {

@@ -1,4 +1,4 @@
-/** Lays out what takes long without holding up the page. */
+/** Worker that computes large layouts off the main thread. */
 
 import { arrange, type Plan } from './arrange';
 

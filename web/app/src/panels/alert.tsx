@@ -10,7 +10,7 @@ import { isSilenced } from '../silences';
 import { useTravel } from '../travel';
 import { NewSilence } from './silences';
 
-/** @param onSilence there is a silence more */
+/** @param onSilence called after a silence was created */
 export function AlertRow({ alert, onSilence }: { alert: Alert; onSilence: () => void }) {
   const { t, clock } = useText();
   const { at } = useTravel();
@@ -40,7 +40,7 @@ export function AlertRow({ alert, onSilence }: { alert: Alert; onSilence: () => 
   );
 }
 
-/** Who looks after an alert, and until when it is silenced. */
+/** Acknowledgement and silence of an alert. */
 function Care({ alert, moment }: { alert: Alert; moment: number }) {
   const { t, clock } = useText();
   const { acknowledged_by, acknowledged_at, note, silenced_until } = alert;
@@ -59,7 +59,7 @@ function Care({ alert, moment }: { alert: Alert; moment: number }) {
   );
 }
 
-/** What one does about it. */
+/** Buttons to acknowledge and silence an alert. */
 function Attend({ alert, onSilence }: { alert: Alert; onSilence: () => void }) {
   const words = useText();
   const { t } = words;

@@ -12,7 +12,7 @@ import { Silences, useSilences } from './silences';
 
 const ROWS = 100;
 
-/** What needs a look: alerts, sources that fail, entities that warn or fail, nodes with something to say. */
+/** Number of items that need attention: alerts, failing upstreams, and entities in the status `warning` or `error`. */
 export function useAlertCount(): number {
   const layers = useLayers();
   const failing = useSources().filter(({ status }) => status !== 'ok').length;
@@ -40,7 +40,7 @@ export function Alerts() {
           </ul>
         </>
       )}
-      {/* What the server answers is how it is now. */}
+      {/* The server lists current silences only. */}
       {at === null && <Silences of={silences} />}
       {found + failing > 0 && (
         <>
@@ -52,7 +52,7 @@ export function Alerts() {
   );
 }
 
-/** What nobody has raised an alert about, and that can be seen on the map all the same. */
+/** Problems visible on the map without an alert: failing upstreams and entities. */
 function Found() {
   const { t, maybe } = useText();
   const layers = useLayers();

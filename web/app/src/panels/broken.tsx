@@ -5,12 +5,12 @@ import { useText } from '../preferences';
 import { server } from '../server';
 import { useReady } from '../sources';
 
-/** Minutes looked back at. */
+/** Period of the health summary (minutes). */
 const MINUTES = 60;
 const REFRESH_MS = 10_000;
 const ENTRIES = 50;
 
-/** "Is anything broken?", answered by the error journal. */
+/** Health panel: summary of the error journal, readiness checks and recent errors. */
 export function Broken() {
   const { t, clock } = useText();
   const journal = useErrors({ minutes: MINUTES, limit: ENTRIES }, { url: server.url, refreshMs: REFRESH_MS });

@@ -8,11 +8,11 @@ import { server } from '../server';
 import { useTravel } from '../travel';
 import { fromLocal, toLocal } from './local-time';
 
-/** Entities on show of each sort. */
+/** Maximum number of rows per group. */
 const ROWS = 100;
 const HOUR_MS = 3_600_000;
 
-/** What is different between two moments. */
+/** Differences of the map between two moments. */
 export function Changes() {
   const { t } = useText();
   const { at } = useTravel();

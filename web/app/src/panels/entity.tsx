@@ -15,10 +15,10 @@ import { factsOf } from './facts';
 import { EventRows, type FeedEvent } from './feed';
 import { OpenLessons } from './lessons';
 
-/** The chart's span, and its bars. */
+/** Period of the activity chart (ms) and number of its bars. */
 const SPAN_MS = 3_600_000;
 const BARS = 30;
-/** Relations of one kind on show. */
+/** Maximum number of relations shown per kind. */
 const RELATIONS = 30;
 
 export function EntityPanel({ id }: { id: string }) {
@@ -111,7 +111,7 @@ function grouped(relations: readonly Relation[]): Map<Relation['relation'], Rela
 
 function Happened({ id, at }: { id: string; at: string | null }) {
   const { t } = useText();
-  // The hour before it was opened; what happens since then comes over the stream.
+  // The hour before opening is loaded; later events come from the stream.
   const until = useMemo(() => (at === null ? Date.now() : Date.parse(at)), [at]);
   const range = at === null ? {} : { until: at };
   const { items, hasMore, loadMore, isLoading, error, refetch } = useHistory(

@@ -1,4 +1,4 @@
-/** What is known of an entity, as rows of words. */
+/** Fields of an entity as localized name and value. */
 
 import type { Entity } from '@living-map/react';
 import type { Text } from '../i18n/text';
@@ -8,12 +8,12 @@ export interface Fact {
   value: string;
 }
 
-/** Said elsewhere on the panel. */
+/** Fields shown elsewhere on the panel. */
 const SHOWN_ELSEWHERE = new Set(['name', 'status', 'type', 'microdao_id', 'slug', 'orbits', 'position']);
 const PARTS = new Set(['cpu', 'gpu', 'ram', 'memory', 'disk', 'activity', 'anomaly_score']);
 const TIMES = new Set(['last_active', 'last_seen']);
 
-/** In the order in which the map gives them; what it does not know is left out. */
+/** In the map's order, without unknown (`null`) fields. */
 export function factsOf({ data, type }: Entity, text: Text): Fact[] {
   const facts: Fact[] = [{ name: text.t('field.id'), value: data.id }];
   const add = (fields: object) => {
@@ -27,7 +27,7 @@ export function factsOf({ data, type }: Entity, text: Text): Fact[] {
       if (words) facts.push({ name: text.maybe(`field.${key}`, key), value: words });
     }
   };
-  // Its relations say which, better than a number does.
+  // The relations list a node's agents; the number is redundant.
   add(type === 'node' ? { ...data, agents: null } : data);
   return facts;
 }

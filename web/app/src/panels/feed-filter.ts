@@ -1,11 +1,11 @@
-/** Which events the feed shows. */
+/** Filter of the event feed. */
 
 import type { EventFrame } from '@living-map/react';
 
 export interface FeedFilter {
-  /** In the subject or the entity's id. */
+  /** Text to search for in the subject and the entity's id. */
   readonly text: string;
-  /** Only what changed the map. */
+  /** Only events that changed the map. */
   readonly isChanging: boolean;
 }
 

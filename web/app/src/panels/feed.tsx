@@ -9,7 +9,7 @@ import { server } from '../server';
 import { useTravel } from '../travel';
 import { type FeedFilter, matchesEvent } from './feed-filter';
 
-/** Rows on show; older ones are in the history. */
+/** Maximum number of rows; older events are in the history. */
 const ROWS = 60;
 
 export type FeedEvent = Pick<EventFrame, 'id' | 'event_type' | 'timestamp' | 'entity_id' | 'payload'>;
@@ -79,7 +79,7 @@ export function EventRows({ events, isOwn = false }: { events: readonly FeedEven
   );
 }
 
-/** @param isOwn whether it stands with its entity, whose name need not be said again */
+/** @param isOwn whether the list belongs to one entity, whose name is then omitted */
 const EventRow = memo(function EventRow({ event, isOwn }: { event: FeedEvent; isOwn: boolean }) {
   const { clock } = useText();
   const { event_type, timestamp, entity_id, payload } = event;

@@ -11,7 +11,7 @@ type Lesson = LessonList['items'][number];
 const STATUSES = ['candidate', 'active', 'rejected', 'superseded', 'retired'] as const;
 const PATH = 'living-map/lessons';
 
-/** Lessons, and their review. */
+/** Lessons panel with review actions. */
 export function Lessons() {
   const { t } = useText();
   const [status, setStatus] = useState<Lesson['status']>('candidate');
@@ -42,7 +42,7 @@ export function Lessons() {
   );
 }
 
-/** What is to be reviewed of one agent; nothing where there is nothing. */
+/** Candidate lessons of one agent; renders nothing if there are none. */
 export function OpenLessons({ agent }: { agent: string }) {
   const { t } = useText();
   const lessons = useLessons({ agent, status: 'candidate' }, server);
@@ -59,7 +59,7 @@ export function OpenLessons({ agent }: { agent: string }) {
   );
 }
 
-/** The lessons that many agents have for one cause, asked for when somebody wants to see them. */
+/** Lessons of other agents with the same root cause, loaded when expanded. */
 function Effects({ of }: { of: Lesson }) {
   const { t } = useText();
   const [isOpen, setOpen] = useState(false);

@@ -6,11 +6,11 @@ import { useText } from '../preferences';
 import { server } from '../server';
 
 const STATUSES = ['dead', 'retrying', 'replayed', 'discarded'] as const satisfies readonly LetterStatus[];
-/** What nobody has to do anything about any more. */
+/** Final statuses, without actions. */
 const DONE: readonly LetterStatus[] = ['replayed', 'discarded'];
 const REFRESH_MS = 15_000;
 
-/** Messages that could not be processed. */
+/** Dead letters: messages that failed all their retries. */
 export function Letters() {
   const { t } = useText();
   const [status, setStatus] = useState<LetterStatus>('dead');

@@ -1,4 +1,4 @@
-/** Times as `datetime-local` inputs have them: the clock on the wall, without a zone. */
+/** Conversion to and from `datetime-local` values: local time without a zone. */
 
 export function toLocal(time: string): string {
   const date = new Date(time);
@@ -7,7 +7,7 @@ export function toLocal(time: string): string {
   return `${day}T${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
-/** `null` for what is no time. */
+/** Returns `null` for an invalid value. */
 export function fromLocal(text: string): string | null {
   const time = new Date(text).getTime();
   return text === '' || Number.isNaN(time) ? null : new Date(time).toISOString();

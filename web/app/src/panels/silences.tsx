@@ -6,7 +6,7 @@ import { useText } from '../preferences';
 import { server } from '../server';
 import { LENGTHS, namedBy, type Scope, scopesOf, silenceOf } from '../silences';
 
-/** Silences are no part of the map: others' are seen when they are asked for again. */
+/** Polling interval; silences are not part of the map (ms). */
 const REFRESH_MS = 15_000;
 
 type List = Resource<{ items: Silence[] }>;
@@ -14,7 +14,7 @@ type List = Resource<{ items: Silence[] }>;
 export const useSilences = (): List =>
   useResource('/living-map/alerts/silences', {}, { url: server.url, refreshMs: REFRESH_MS });
 
-/** Those in force; nothing where there are none. */
+/** Active silences; renders nothing if there are none. */
 export function Silences({ of: silences }: { of: List }) {
   const { t } = useText();
   const items = silences.data?.items ?? [];
@@ -42,7 +42,7 @@ function SilenceRow({ silence, onEnd }: { silence: Silence; onEnd: () => void })
   const end = async () => {
     try {
       await remove(`living-map/alerts/silences/${encodeURIComponent(id)}`);
-      // The button goes with its row: the keyboard goes on from the panel.
+      // The focused button is removed with its row: move the focus to the panel.
       document.getElementById('panel')?.focus();
     } catch (error) {
       setProblem(problemOf(error, words));
@@ -74,7 +74,7 @@ interface NewSilenceProps {
   onLeave: () => void;
 }
 
-/** Asks which alerts are to be silent, for how long, and why. */
+/** Form for a new silence: scope, duration and reason. */
 export function NewSilence({ alert, onBegin, onLeave }: NewSilenceProps) {
   const { t, duration } = useText();
   const id = useId();
@@ -90,7 +90,7 @@ export function NewSilence({ alert, onBegin, onLeave }: NewSilenceProps) {
       }}
       onKeyDown={(event) => {
         if (event.key !== 'Escape') return;
-        // It closes this, and not the entity beside it.
+        // Escape closes this form, not the open entity.
         event.preventDefault();
         onLeave();
       }}
@@ -98,7 +98,7 @@ export function NewSilence({ alert, onBegin, onLeave }: NewSilenceProps) {
       <label htmlFor={`${id}-scope`}>{t('silences.scope')}</label>
       <select
         id={`${id}-scope`}
-        // biome-ignore lint/a11y/noAutofocus: it is what was asked for
+        // biome-ignore lint/a11y/noAutofocus: the user has just opened the form
         autoFocus
         value={scope}
         onChange={(event) => setScope(event.target.value as Scope)}

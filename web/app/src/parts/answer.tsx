@@ -9,8 +9,8 @@ interface Asked {
 }
 
 /**
- * What is to be seen of an answer that is not there (yet), or else `children`.
- * @param isKnown whether there is an answer, if only an older one
+ * Loading, missing or error state of a request; otherwise `children`.
+ * @param isKnown whether there is data, possibly of an earlier response
  */
 export function Answer({ of, isKnown, children }: { of: Asked; isKnown: boolean; children: ReactNode }) {
   const { t } = useText();

@@ -1,4 +1,4 @@
-/** Counts as bars, the largest as high as there is room. */
+/** Bar chart, scaled to the largest count. */
 export function BarChart({ counts, label }: { counts: readonly number[]; label: string }) {
   const most = Math.max(1, ...counts);
   const d = counts

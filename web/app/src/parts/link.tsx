@@ -3,7 +3,7 @@ import type { Item } from '../entities';
 import { openEntity } from '../open';
 import { formatView, getView } from '../view';
 
-/** A way to an entity: opens it and flies there; as a link it can be copied too. */
+/** Link to an entity: a click opens it on this page; the URL can be copied. */
 export function EntityLink({ id, item, children }: { id: string; item?: Item | null; children: ReactNode }) {
   return (
     <a

@@ -16,7 +16,7 @@ export function Glyph({ shape, tone }: { shape: Shape; tone: string }) {
   );
 }
 
-/** A status by shape, colour and word. */
+/** Status as shape, colour and text. */
 export function StatusMark({ status, isBare = false }: { status: Status; isBare?: boolean }) {
   const { maybe } = useText();
   const word = maybe(`status.${status}`, status);

@@ -1,4 +1,4 @@
-/** The shapes of statuses as SVG paths in a square of 24, for the page's marks and for the picture's. */
+/** SVG paths of the status shapes in a 24 × 24 view box, for the page and for the map. */
 
 import type { Shape } from '../picture/palette';
 

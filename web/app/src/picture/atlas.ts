@@ -1,9 +1,9 @@
-/** The shapes as one image that deck.gl colours and repeats. */
+/** Icon atlas of the shapes for deck.gl, as an alpha mask. */
 
 import { SHAPES, STROKE } from '../parts/shapes';
 import type { Shape } from './palette';
 
-/** Pixels of one shape; shapes are drawn larger rarely, and smaller often. */
+/** Resolution of one shape (px); shapes are rarely drawn larger. */
 const CELL = 96;
 const GAP = 8;
 

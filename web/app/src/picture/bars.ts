@@ -1,13 +1,13 @@
-/** What a node's tile says at a glance: processor, graphics, memory and temperature as bars. */
+/** Bars on a node's tile: CPU, GPU, memory and temperature. */
 
 import type { NodeItem } from '@living-map/react';
 import { loadTone, type Palette } from './palette';
 
-/** Bars on a tile. */
+/** Number of bars per tile. */
 const BARS = 4;
-/** A bar and the track it stands in. */
+/** Lines per tile: each bar and its background. */
 const LINES = BARS * 2;
-/** What is a full bar of temperature. Degrees Celsius. */
+/** Temperature of a full bar (°C). */
 const HOT = 100;
 
 export interface Bars {
@@ -27,7 +27,7 @@ const levels = ({ cpu, gpu, ram, temperature }: NodeItem['metrics']) => [
 
 /**
  * @param places x, y and radius of each node's mark
- * @param alpha how well each is seen, 0 to 255
+ * @param alpha opacity of each node, 0 to 255
  */
 export function barsOf(
   nodes: readonly NodeItem[],

@@ -1,22 +1,22 @@
-/** Where the picture is looked at from, and flights to elsewhere. */
+/** Camera: view state and animated transitions. */
 
 import type { Arrangement } from '../layout/arrange';
 import type { Size } from './painter';
 
 export interface Look {
   target: [number, number, number];
-  /** Pixels of a map unit, as a power of two. */
+  /** log2 of the pixels per map unit. */
   zoom: number;
 }
 
-/** Milliseconds. */
+/** Duration of a transition (ms). */
 const FLIGHT_MS = 650;
 export const MIN_ZOOM = -4;
 export const MAX_ZOOM = 6.5;
 
 export class Camera {
   look: Look = { target: [0, 0, 0], zoom: 0 };
-  /** Whether nobody has moved it: then it goes on to show the whole. */
+  /** Whether the user has not moved the camera, so that it keeps fitting the whole map. */
   isFree = true;
   #flight: { from: Look; to: Look; since: number } | null = null;
 
@@ -24,7 +24,7 @@ export class Camera {
     return this.#flight !== null;
   }
 
-  /** @param now `null`: at once */
+  /** @param now `null`: without animation */
   flyTo(to: Look, now: number | null): void {
     const target = { ...to, zoom: clamp(to.zoom) };
     if (now === null) this.set(target);
@@ -50,13 +50,13 @@ export class Camera {
   }
 }
 
-/** Where a place on the map is in a picture of `size`. Pixels. */
+/** Converts map units to canvas pixels. */
 export function pixelIn({ target, zoom }: Look, size: Size, x: number, y: number): { x: number; y: number } {
   const scale = 2 ** zoom;
   return { x: (x - target[0]) * scale + size.width / 2, y: (y - target[1]) * scale + size.height / 2 };
 }
 
-/** Which place on the map is at a pixel of the picture. */
+/** Converts canvas pixels to map units. */
 export function mapIn({ target, zoom }: Look, size: Size, x: number, y: number): { x: number; y: number } {
   const scale = 2 ** zoom;
   return { x: target[0] + (x - size.width / 2) / scale, y: target[1] + (y - size.height / 2) / scale };
@@ -64,17 +64,17 @@ export function mapIn({ target, zoom }: Look, size: Size, x: number, y: number):
 
 const clamp = (zoom: number) => Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, zoom));
 
-/** Kept free for what lies over the picture: names above, the legend below. Pixels. */
+/** Margins reserved for overlays: labels above, the legend below (px). */
 const MARGIN = { side: 24, top: 30, bottom: 66 };
-/** A map of few things need not fill the whole picture. */
+/** Maximum zoom when fitting the whole map, so that a small map does not fill the canvas. */
 const WHOLE_MAX = 4.2;
 
 type Bounds = Arrangement['bounds'];
 
-/** The look at the whole map, which lies within `bounds`, in a picture of `size`. */
+/** View state that fits the whole map with `bounds` into a canvas of `size`. */
 export const wholeOf = (bounds: Bounds, size: Size): Look => allOf(bounds, size, WHOLE_MAX);
 
-/** The look at all that lies within `bounds`, as near as `most` allows. */
+/** View state that fits `bounds`, zoomed in to at most `most`. */
 export function allOf(bounds: Bounds, { width, height }: Size, most = MAX_ZOOM): Look {
   const [left, top, right, bottom] = bounds;
   const across = Math.max(60, width - 2 * MARGIN.side) / Math.max(1, right - left);
@@ -84,10 +84,10 @@ export function allOf(bounds: Bounds, { width, height }: Size, most = MAX_ZOOM):
   return { target: [(left + right) / 2, (top + bottom) / 2 + lower, 0], zoom };
 }
 
-/** One of many is looked at so that its circle has about this radius. Pixels. */
+/** Radius of a mark that the camera has moved to (px). */
 const CLOSE = 46;
 
-/** The look at one circle. */
+/** View state centred on one circle. */
 export const closeTo = ([x, y, r]: readonly [number, number, number]): Look => ({
   target: [x, y, 0],
   zoom: Math.log2(CLOSE / Math.max(r, 0.5)),

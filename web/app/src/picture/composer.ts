@@ -1,4 +1,4 @@
-/** What there is to draw: places, looks and names as one drawing, of which the parts that are the same stay the same. */
+/** Combines positions, styles and labels into a drawing; unchanged parts keep their identity. */
 
 import type { Layers } from '@living-map/react';
 import type { Filter } from '../filter';
@@ -12,14 +12,14 @@ import { type Palette, shapeOf } from './palette';
 import type { Places } from './places';
 import { type Style, sameLook, styleOf } from './style';
 
-/** What is to be seen, beside where it is. */
+/** Content to draw, apart from positions. */
 export interface Subject {
   layers: Layers | null;
   palette: Palette;
   filter: Filter;
   selected: string | null;
   hovered: string | null;
-  /** What the group of those without one is called. */
+  /** Label of the group of marks without a group. */
   noneLabel: string;
 }
 
@@ -28,14 +28,14 @@ type Still = Omit<Drawing, 'palette' | 'labels' | 'rings'>;
 export class Composer {
   readonly #widthOf = textMeasure();
   #style: Style | null = null;
-  /** What the style was made of. */
+  /** Inputs of the last style. */
   #styled: readonly unknown[] = [];
   #still: Still | null = null;
-  /** Lists with themselves as text, to see by whether one has changed. */
+  /** Last lists with their serialized form, to detect changes. */
   readonly #labels: Kept<Label> = { list: [], text: '' };
   readonly #rings: Kept<Ring> = { list: [], text: '' };
 
-  /** @param seeds what is at `places` */
+  /** @param seeds the diagram that `places` belongs to */
   compose(seeds: Seeds, places: Places, subject: Subject, look: Look, size: Size): Drawing {
     const labels = labelsOf(seeds, places.marks, places.groups, look, size, subject.noneLabel, this.#widthOf);
     return {
@@ -46,7 +46,7 @@ export class Composer {
     };
   }
 
-  /** What does not change from frame to frame while nothing moves. */
+  /** The parts that stay the same between frames while nothing moves. */
   #stillOf(seeds: Seeds, places: Places, subject: Subject): Still {
     const { layers, palette, filter } = subject;
     const styled = [seeds, layers, palette, filter];
@@ -55,7 +55,7 @@ export class Composer {
     const style = before && isStyled ? before : sameLook(before, styleOf(seeds, layers, palette, filter));
     this.#style = style;
     this.#styled = styled;
-    // Few events change how anything looks. Bars are numbers, of which some always have changed.
+    // Few events change a style, but metrics, shown as bars, change with almost every update.
     const hasBars = !isStyled && seeds.layer === 'nodes';
     const still = this.#still;
     const isSame = still?.marks.places === places.marks && still.groups.places === places.groups && style === before;
@@ -72,7 +72,7 @@ function stillOf({ layer, marks: seeds }: Seeds, places: Places, { layers, palet
   const still = { groups, orbits, marks, markScale: 2, bars: null, badges: null };
   if (layer !== 'nodes') return still;
   const nodes = layers?.nodes?.items ?? [];
-  // The map may be ahead of the places while a layout is on its way.
+  // The map may be newer than the positions while a layout is being computed.
   const isPlaced = nodes.length === seeds.length && nodes.every(({ id }, at) => seeds[at]?.item.id === id);
   const alpha = (at: number) => style.colours[at * 4 + 3] ?? 255;
   const corners = places.marks.slice();
@@ -89,7 +89,7 @@ function stillOf({ layer, marks: seeds }: Seeds, places: Places, { layers, palet
   };
 }
 
-/** Around agents in a run, and what is pointed at or selected. */
+/** Rings around agents with a current run, and around the hovered and the selected entity. */
 function ringsOf({ layer }: Seeds, places: Places, { layers, palette, hovered, selected }: Subject): Ring[] {
   const rings: Ring[] = [];
   const add = (id: string, grown: number, colour: Ring['colour'], width: number) => {
@@ -112,7 +112,7 @@ interface Kept<Thing> {
   text: string;
 }
 
-/** The list as it was where `list` says the same: what keeps its identity is not drawn again. */
+/** Returns the previous list if `list` is equal, so that it is not uploaded again. */
 function keep<Thing>(kept: Kept<Thing>, list: Thing[]): Thing[] {
   const text = JSON.stringify(list);
   if (text !== kept.text) Object.assign(kept, { list, text });

@@ -1,4 +1,4 @@
-/** The picture by deck.gl: movement, zoom and thousands of marks, as quick as the graphics are. */
+/** deck.gl painter: interactive pan and zoom with thousands of marks. */
 
 import { Deck, OrthographicView } from '@deck.gl/core';
 import { makeAtlas } from './atlas';
@@ -8,9 +8,9 @@ import type { Drawing } from './drawing';
 import type { Painter } from './painter';
 
 export interface DeckEvents {
-  /** Somebody has moved the camera. */
+  /** The user has moved the camera. */
   onLook: (look: Look) => void;
-  /** What was asked for is drawn. */
+  /** The last drawing has been rendered completely. */
   onDraw: () => void;
 }
 
@@ -20,7 +20,7 @@ export function deckPainter(host: HTMLDivElement, { onLook, onDraw }: DeckEvents
   const atlas = makeAtlas();
   const deck = new Deck({
     parent: host,
-    // Circles, icons and letters have soft edges of their own; without a GPU this is most of what a picture costs.
+    // Circles, icons and text are antialiased by their shaders; without a GPU, multisampling would be most of the cost.
     deviceProps: { type: 'webgl', webgl: { antialias: false } },
     views: new OrthographicView({ id: 'map', flipY: true }),
     controller: {
@@ -31,12 +31,12 @@ export function deckPainter(host: HTMLDivElement, { onLook, onDraw }: DeckEvents
       scrollZoom: { speed: 0.02, smooth: false },
     },
     onViewStateChange: ({ viewState }) => {
-      // The controller tells the zoom axis by axis; ours are one.
+      // The controller reports one zoom per axis; here they are equal.
       const { target, zoomX } = viewState as unknown as Look & { zoomX: number };
       onLook({ target, zoom: zoomX });
       return viewState;
     },
-    // Shaders are compiled meanwhile: until all are, a frame lacks something.
+    // Shaders compile asynchronously: until all layers are loaded, a frame is incomplete.
     onAfterRender: () => {
       const layers = deck.props.layers as { isLoaded?: boolean }[];
       if (isAsked && layers.every((layer) => layer?.isLoaded !== false)) onDraw();

@@ -1,4 +1,4 @@
-/** A picture's state as deck.gl layers. Arrays that have not changed stay the same objects, and cost nothing. */
+/** Creates deck.gl layers for a drawing. Unchanged arrays keep their identity, so that deck.gl skips their upload. */
 
 import type { LayersList } from '@deck.gl/core';
 import { LineLayer, ScatterplotLayer, TextLayer } from '@deck.gl/layers';
@@ -13,7 +13,7 @@ const STRIDE = 12;
 const placed = (value: Float32Array) => ({ value, size: 2, stride: STRIDE, offset: 0 });
 const radius = (value: Float32Array) => ({ value, size: 1, stride: STRIDE, offset: 8 });
 
-/** The same input gives the same object, which tells deck.gl that there is nothing to upload. */
+/** Memoizes by identity, so that deck.gl skips the upload of unchanged data. */
 function remembering<A extends object, B>(make: (input: A) => B): (input: A) => B {
   const made = new WeakMap<A, B>();
   return (input) => {
@@ -87,7 +87,7 @@ export function draw(
       getLineColor: ({ colour }) => colour,
       getLineWidth: ({ width }) => width,
     }),
-    // Without a character it would make an atlas of nothing.
+    // An empty character set would create an empty font atlas.
     labels.length > 0 &&
       new TextLayer<Label>({
         id: 'labels',

@@ -1,10 +1,10 @@
-/** A picture's state, whoever draws it. */
+/** Drawing: the input of both painters. */
 
 import type { Bars } from './bars';
 import type { Label } from './labels';
 import type { Palette, Shape } from './palette';
 
-/** Circles in one array: x, y and radius. */
+/** Circles as one array of x, y and radius. */
 export interface Circles {
   places: Float32Array;
   fill: Uint8Array;
@@ -17,13 +17,13 @@ export interface Marks {
   colours: Uint8Array;
 }
 
-/** A ring around something that stands out. */
+/** Highlight ring around a mark or group. */
 export interface Ring {
   x: number;
   y: number;
   radius: number;
   colour: [number, number, number, number];
-  /** Pixels. */
+  /** Line width (px). */
   width: number;
 }
 
@@ -32,7 +32,7 @@ export interface Drawing {
   groups: Circles;
   orbits: Float32Array;
   marks: Marks;
-  /** Icon height in radii of the mark. */
+  /** Icon height in mark radii. */
   markScale: number;
   bars: Bars | null;
   badges: Marks | null;
@@ -44,16 +44,16 @@ export function css([red = 0, green = 0, blue = 0, alpha = 255]: ArrayLike<numbe
   return `rgb(${red} ${green} ${blue} / ${alpha / 255})`;
 }
 
-/** The radius of a ring around a circle, by radii of it; a district is large enough to be seen without growing much. */
+/** Radius of a ring around a circle; the relative margin is limited, since groups are large. */
 export const around = (radius: number, grown: number): number => radius + grown * Math.min(radius, 2);
 
-/** Sizes that do not grow with the map, or no longer shrink with it. Pixels; `badgeScale` is radii of the mark. */
+/** Minimum sizes (px); `badgeScale` is in mark radii. */
 export const LEAST = { groupLine: 1.25, mark: 2.5, badge: 4, badgeScale: 0.42, ring: 4 } as const;
 
 export const BASELINES = { above: 'bottom', within: 'center', below: 'top' } as const;
-/** Pixels. */
+/** Vertical label offsets (px). */
 export const OFFSETS = { above: -3, within: 0, below: 3 } as const;
-/** Names: sizes in pixels, and how much is left of what is under them, 0 to 255. */
+/** Label text: sizes (px) and opacity of the background, 0 to 255. */
 export const TEXT = {
   family: 'system-ui, sans-serif',
   weight: 500,

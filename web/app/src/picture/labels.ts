@@ -1,4 +1,4 @@
-/** Which names there is room for. */
+/** Label placement. */
 
 import type { Seeds } from '../layout/seeds';
 import type { Look } from './camera';
@@ -10,22 +10,22 @@ export interface Label {
   text: string;
   position: [number, number];
   isGroup: boolean;
-  /** Where the text is, seen from its position. */
+  /** Placement of the text relative to its anchor. */
   place: 'above' | 'within' | 'below';
 }
 
-/** A group's name is shown from this radius on, a mark's from that. Pixels. */
+/** Minimum radius for a label, of a group and of a mark (px). */
 const GROUP_FROM = 20;
 const MARK_FROM = 19;
 const LIMIT = 160;
-/** Characters of a name, at most and at least. */
+/** Maximum and minimum length of a label (characters). */
 const MARK_CHARACTERS = 18;
 const GROUP_CHARACTERS = 28;
 const LEAST_CHARACTERS = 5;
-/** Between two names. Pixels. */
+/** Minimum distance between two labels (px). */
 const GAP = 5;
 
-/** Something in the picture, in pixels from its middle. */
+/** A circle on the canvas (px from the canvas centre). */
 interface Circle {
   at: number;
   x: number;
@@ -41,12 +41,12 @@ interface Box {
 }
 
 /**
- * Names do not lie over each other, and a mark's name lies over no mark: what it would hide is a status. One that is too
- * long for its place is made shorter; one that has none comes with the zoom.
+ * Selects the labels to show. Labels do not overlap, and a mark's label covers no mark, since it would hide a status. A
+ * label that is too long is truncated; one without room appears when zoomed in.
  *
  * @param marks x, y and radius of each mark
- * @param none what the group of those without one is called
- * @param widthOf how wide a text of some height is, in pixels
+ * @param none label of the group of marks without a group
+ * @param widthOf width of a text of a given height (px)
  */
 export function labelsOf(
   { layer, groups, marks: seeds }: Seeds,
@@ -84,7 +84,7 @@ export function labelsOf(
     if (!group || Math.max(circle.r, 6 * scale) < GROUP_FROM) continue;
     const [x = 0, y = 0, r = 0] = circles.subarray(circle.at * 3, circle.at * 3 + 3);
     const text = shorten(group.label ?? none, GROUP_CHARACTERS);
-    // A planet's satellites would be under a name above it.
+    // A label above a planet would cover its satellites.
     const place = layer === 'space' && r > 0 ? 'within' : 'above';
     const position: Label['position'] = [x, place === 'above' ? y - r : y];
     const label: Label = { key: `g${group.id}`, text, position, isGroup: true, place };
@@ -92,11 +92,11 @@ export function labelsOf(
     if (placed.length < LIMIT && isFree(box)) placed.push({ label, box });
   }
 
-  // The larger, the more it is to be named; of the same size, the first.
+  // Larger marks first; stable for equal sizes.
   const named = inSight(marks, MARK_FROM).sort((a, b) => b.r - a.r);
   const others = named.length > 0 ? inSight(marks, 0) : [];
   const hides = (box: Box, own: number) => others.some((other) => other.at !== own && isPartIn(other, box));
-  // A node's tile is a square in its circle.
+  // A node's tile is the square inscribed in its circle.
   const below = layer === 'nodes' ? 0.78 : 1;
   const longer: (() => void)[] = [];
   for (const circle of named) {
@@ -120,15 +120,15 @@ export function labelsOf(
       if (!hides(whole.box, circle.at) && isFree(whole.box, made.box)) placed[own] = whole;
     });
   }
-  // All that have room for a short name have it before one is as long as it could be.
+  // First all marks get a short label, then labels are lengthened where there is room.
   for (const lengthen of longer) lengthen();
   return placed.map(({ label }) => label);
 }
 
-/** Texts whose width is remembered. */
+/** Maximum number of cached text widths. */
 const WIDTHS = 2000;
 
-/** Measures text as it is drawn. */
+/** Returns a function that measures text in the label font. */
 export function textMeasure(): (text: string, height: number) => number {
   const context = document.createElement('canvas').getContext('2d');
   const known = new Map<string, number>();

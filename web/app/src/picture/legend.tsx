@@ -2,7 +2,7 @@ import type { Layer, Status } from '@living-map/react';
 import { Glyph, StatusMark } from '../parts/mark';
 import { useText } from '../preferences';
 
-/** One of each shape. */
+/** One status for each shape. */
 const SHOWN: readonly Status[] = ['online', 'idle', 'offline', 'warning', 'error'];
 
 export function Legend({ layer }: { layer: Layer }) {

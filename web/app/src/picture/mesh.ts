@@ -1,14 +1,14 @@
-/** Marks as one mesh: a triangle for each, whose corners share the mark's numbers. */
+/** Mesh with one triangle per mark, whose corners share the mark's attributes. */
 
 import type { Atlas } from './atlas';
 import type { Shape } from './palette';
 
 /**
- * A mark's corners, from its middle, in halves of its height. The square from -1 to 1 lies in the upper left of the
- * triangle: what is beyond is left out when it is drawn, which costs a processor less than a second triangle.
+ * Corners of a mark relative to its centre, in half heights. The square from -1 to 1 lies in the triangle's upper left;
+ * the rest is discarded in the shader, which is cheaper on a software renderer than a second triangle.
  */
 const TRIANGLE = [-1, -1, 3, -1, -1, 3] as const;
-/** Corners of a mark. */
+/** Number of corners per mark. */
 export const CORNERS = 3;
 
 export function cornersOf(marks: number): Float32Array {
@@ -16,10 +16,11 @@ export function cornersOf(marks: number): Float32Array {
 }
 
 /**
- * Each mark's numbers for each of its corners. Without a view of each mark: there are thousands, several times a second.
+ * Repeats each mark's values for its corners. Copies by index instead of `subarray`, since it runs for thousands of
+ * marks several times per second.
  *
- * @param size how many numbers a mark has
- * @param into three times as long as `values`
+ * @param size number of values per mark
+ * @param into output, three times as long as `values`
  */
 export function atCorners<A extends Float32Array | Uint8ClampedArray>(
   values: Float32Array | Uint8Array,
@@ -35,7 +36,7 @@ export function atCorners<A extends Float32Array | Uint8ClampedArray>(
   return into;
 }
 
-/** Where each corner is in the atlas' image, in which the square goes from 0 to 1 at most. */
+/** Texture coordinates of each corner in the atlas. */
 export function imagePlacesOf(shapes: readonly Shape[], { image, mapping }: Atlas): Float32Array {
   const placed = Object.fromEntries(
     Object.entries(mapping).map(([shape, { x, y, width, height }]) => {

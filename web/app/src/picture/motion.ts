@@ -1,12 +1,12 @@
-/** Circles on their way from where they were to where they belong. */
+/** Animates circles from their previous to their target positions. */
 
 import type { Arrangement } from '../layout/arrange';
 
-/** How long a move takes. Milliseconds. */
+/** Duration of the animation (ms). */
 export const MOVE_MS = 700;
 
 export class Motion {
-  /** x, y and radius of each, now. */
+  /** Current x, y and radius of each circle. */
   current: Float32Array = new Float32Array();
   #from: Float32Array = new Float32Array();
   #to: Float32Array = new Float32Array();
@@ -18,19 +18,19 @@ export class Motion {
     return this.#isMoving;
   }
 
-  /** Where the thing called `key` is; -1 when there is none. */
+  /** Index of the circle with `key`; -1 if there is none. */
   indexOf(key: string): number {
     return this.#places.get(key) ?? -1;
   }
 
-  /** Where one belongs: x, y and radius. */
+  /** Target x, y and radius of a circle. */
   target(at: number): [number, number, number] {
     return [this.#to[at * 3] ?? 0, this.#to[at * 3 + 1] ?? 0, this.#to[at * 3 + 2] ?? 0];
   }
 
   /**
-   * @param keys names of the circles; who had the name before moves, who is new grows in its place
-   * @param now `null`: no movement
+   * @param keys keys of the circles; known ones move to their target, new ones grow at theirs
+   * @param now `null`: without animation
    */
   moveTo(keys: readonly string[], to: Arrangement['marks'], now: number | null): void {
     const from = to.slice();
@@ -52,7 +52,7 @@ export class Motion {
     const part = Math.min(1, Math.max(0, (now - this.#since) / MOVE_MS));
     const eased = part < 0.5 ? 4 * part ** 3 : 1 - (2 - 2 * part) ** 3 / 2;
     const [from, to] = [this.#from, this.#to];
-    // A new array: who draws it sees by its identity that it is another.
+    // A new array, so that painters detect the change by identity.
     const current = new Float32Array(to.length);
     for (let i = 0; i < to.length; i++) current[i] = (from[i] ?? 0) + ((to[i] ?? 0) - (from[i] ?? 0)) * eased;
     this.current = current;

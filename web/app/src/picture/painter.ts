@@ -1,4 +1,4 @@
-/** Who draws a picture. There is one to begin with, that is there at once, and one that is quick with many frames. */
+/** Painter interface: a 2D canvas for the first frame, deck.gl afterwards. */
 
 import type { Look } from './camera';
 import type { Drawing } from './drawing';
@@ -9,7 +9,7 @@ export interface Size {
 }
 
 export interface Painter {
-  /** Draws, at once or in the next frame. What has not changed are the same objects; something has. */
+  /** Draws now or in the next frame. Unchanged parts of the drawing have the same identity as before. */
   paint(drawing: Drawing, look: Look, size: Size): void;
   close(): void;
 }

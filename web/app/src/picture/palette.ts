@@ -1,4 +1,4 @@
-/** The theme's colours, as numbers for the picture. */
+/** Theme colours as RGB values for the painters. */
 
 import type { Status } from '@living-map/react';
 
@@ -31,7 +31,7 @@ const tones: Record<Status, 'ok' | 'warn' | 'bad' | 'quiet'> = {
 
 export const toneOf = (status: Status) => tones[status] ?? 'quiet';
 
-/** Colour never stands alone: each status has a shape too. */
+/** Shape of a status, so that it is not distinguished by colour alone. */
 export type Shape = 'disc' | 'ring' | 'off' | 'triangle' | 'diamond' | 'tile' | 'bubble';
 
 const shapes: Record<Status, Shape> = {
@@ -46,7 +46,7 @@ const shapes: Record<Status, Shape> = {
 
 export const shapeOf = (status: Status): Shape => shapes[status] ?? 'ring';
 
-/** How a load from 0 to 1 is to be looked at. */
+/** Colour name for a load from 0 to 1. */
 export function loadTone(load: number): 'accent' | 'warn' | 'bad' {
   if (load >= 0.9) return 'bad';
   return load >= 0.75 ? 'warn' : 'accent';

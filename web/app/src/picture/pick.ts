@@ -1,9 +1,9 @@
 /**
- * What is where. A walk over all marks takes microseconds for thousands of them, and unlike reading the drawn picture
- * back it costs the graphics nothing.
+ * Picking by linear search: takes microseconds for thousands of marks and, unlike deck.gl's picking, needs no GPU
+ * readback.
  */
 
-/** The circle nearest to a point: one that holds it, or whose edge is within `reach`; -1 when none is. */
+/** Index of the circle that contains a point or whose edge is within `reach`, the nearest first; -1 if none is. */
 export function nearest(circles: Float32Array, x: number, y: number, reach: number): number {
   let best = -1;
   let least = Number.POSITIVE_INFINITY;
@@ -16,7 +16,7 @@ export function nearest(circles: Float32Array, x: number, y: number, reach: numb
   return best;
 }
 
-/** The nearest circle in a direction; what is ahead counts more than what is aside. -1 when there is none. */
+/** Index of the nearest circle in a direction, weighting sideways distance more; -1 if there is none. */
 export function neighbour(circles: Float32Array, from: readonly number[] | null, dx: number, dy: number): number {
   const [x = 0, y = 0] = from ?? [];
   let best = -1;

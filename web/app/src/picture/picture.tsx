@@ -13,10 +13,10 @@ import { Scene, type Target } from './scene';
 
 const ARROWS: Record<string, Move> = { ArrowLeft: 'left', ArrowRight: 'right', ArrowUp: 'up', ArrowDown: 'down' };
 const WAYS: Partial<Record<Move, [number, number]>> = { left: [-1, 0], right: [1, 0], up: [0, -1], down: [0, 1] };
-/** A press that moves less is a click. Pixels. */
+/** Maximum pointer movement of a click (px). */
 const CLICK_REACH = 5;
 
-/** What picture there is, for whoever measures and tests: the first one, or that which can be moved. */
+/** Marks the drawing state in the DOM, for benchmarks and tests. */
 function onSketch() {
   document.documentElement.dataset.picture = 'first';
 }
@@ -83,11 +83,11 @@ export function Picture() {
   useEffect(() => scene.current?.show(layers, layer), [layers, layer]);
   const noneLabel = t(layer === 'space' ? 'group.none.space' : 'group.none');
   useEffect(() => scene.current?.look(filter, entity, noneLabel), [filter, entity, noneLabel]);
-  // The theme's colours are read from the page: it must have them first.
+  // Effects run after the theme is applied to the document, from which the colours are read.
   useEffect(() => {
     if (theme) scene.current?.repaint();
   }, [theme]);
-  // What the address names is shown; what is clicked on is there already.
+  // Move the camera to the entity of the URL; a clicked one is visible already.
   const first = useRef(entity);
   useEffect(() => {
     if (layers && first.current) scene.current?.flyTo(first.current);
@@ -103,7 +103,7 @@ export function Picture() {
         ref={host}
         className={over ? 'canvas over' : 'canvas'}
         role="application"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys go from entity to entity
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys move between entities
         tabIndex={0}
         aria-label={t('map', { layer: t(layer) })}
         aria-describedby="map-keys"

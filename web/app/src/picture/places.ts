@@ -1,11 +1,11 @@
-/** Where everything in the picture is: marks and groups, on their way to where they belong. */
+/** Animated positions of marks and groups. */
 
 import type { Arrangement } from '../layout/arrange';
 import type { Seeds } from '../layout/seeds';
 import { Motion } from './motion';
 import { nearest, neighbour } from './pick';
 
-/** A map without anything on it. Left, top, right, bottom. */
+/** Bounds of an empty map: left, top, right, bottom. */
 const EMPTY: Arrangement['bounds'] = [-50, -50, 50, 50];
 
 export class Places {
@@ -14,7 +14,7 @@ export class Places {
   #seeds: Seeds | null = null;
   #arrangement: Arrangement | null = null;
 
-  /** What has these places; `null` before the first layout. */
+  /** The diagram that these positions belong to; `null` before the first layout. */
   get seeds(): Seeds | null {
     return this.#seeds;
   }
@@ -23,17 +23,17 @@ export class Places {
     return this.#marks.isMoving || this.#groups.isMoving;
   }
 
-  /** x, y and radius of each mark now; another array when any of them has moved. */
+  /** Current x, y and radius of each mark; a new array after any movement. */
   get marks(): Float32Array {
     return this.#marks.current;
   }
 
-  /** The same of the groups. */
+  /** Current x, y and radius of each group. */
   get groups(): Float32Array {
     return this.#groups.current;
   }
 
-  /** Orbits, for things that are where they belong. */
+  /** Orbits for the target positions. */
   get orbits(): Float32Array {
     return this.#arrangement?.rings ?? new Float32Array();
   }
@@ -42,12 +42,12 @@ export class Places {
     return this.#arrangement?.bounds ?? EMPTY;
   }
 
-  /** Other items in the same places. */
+  /** Replaces the diagram by one with the same layout. */
   replace(seeds: Seeds): void {
     this.#seeds = seeds;
   }
 
-  /** @param now `null`: no movement */
+  /** @param now `null`: without animation */
   moveTo(seeds: Seeds, arrangement: Arrangement, now: number | null): void {
     this.#seeds = seeds;
     this.#arrangement = arrangement;
@@ -66,7 +66,7 @@ export class Places {
     return this.#motionOf(id).indexOf(id) >= 0;
   }
 
-  /** The bounds of a group with all its marks, a planet's nodes around it too; `null`: it is none. */
+  /** Bounds of a group with its marks, including a planet's satellites; `null` if `id` is not a group. */
   boundsOf(id: string): Arrangement['bounds'] | null {
     const at = this.#groups.indexOf(id);
     if (at < 0 || !this.#seeds) return null;
@@ -80,21 +80,21 @@ export class Places {
     return [x - reach, y - reach, x + reach, y + reach];
   }
 
-  /** Where an entity is now: x, y and radius. */
+  /** Current x, y and radius of an entity. */
   now(id: string): Float32Array | null {
     const motion = this.#motionOf(id);
     const at = motion.indexOf(id);
     return at < 0 ? null : motion.current.subarray(at * 3, at * 3 + 3);
   }
 
-  /** Where it belongs. */
+  /** Target x, y and radius of an entity. */
   of(id: string): [number, number, number] | null {
     const motion = this.#motionOf(id);
     const at = motion.indexOf(id);
     return at < 0 ? null : motion.target(at);
   }
 
-  /** The entity at a point of the map, or within `reach` of it. */
+  /** The entity at a point or within `reach` of it (map units). */
   at(x: number, y: number, reach: number): string | null {
     if (!this.#seeds) return null;
     const mark = nearest(this.marks, x, y, reach);
@@ -103,7 +103,7 @@ export class Places {
     return group?.isEntity ? group.id : null;
   }
 
-  /** The entity next to another in a direction; the middle one next to none. */
+  /** The nearest entity in a direction; the one in the centre if `id` is `null`. */
   next(id: string | null, dx: number, dy: number): string | null {
     const from = id === null ? null : this.of(id);
     return this.#seeds?.marks[neighbour(this.marks, from, dx, dy)]?.item.id ?? null;

@@ -1,6 +1,6 @@
 /**
- * What lights up where an event happens. On a canvas of its own above the picture: hundreds of rings that grow are drawn in
- * no time, and the picture under them, which without a GPU takes long, is not drawn again for them.
+ * Ripples: expanding rings at the entities of events. Drawn on a separate canvas, so that the map, which is slow to
+ * render without a GPU, is not rendered again for each step of the animation.
  */
 
 import { type Look, pixelIn } from './camera';
@@ -8,15 +8,15 @@ import { around, css, LEAST } from './drawing';
 import type { Size } from './painter';
 import type { Colour } from './palette';
 
-/** How long one is seen. Milliseconds. */
+/** Duration of a ripple (ms). */
 const LIFE_MS = 1100;
-/** Seen at one time; beyond, the oldest go. */
+/** Maximum number of simultaneous ripples; the oldest are dropped. */
 const LIMIT = 250;
-/** Pixels. */
+/** Line width (px). */
 const WIDTH = 2;
-/** How far it goes, in radii of what it is about. */
+/** Start and end of the distance from the entity's edge, in its radii. */
 const [FROM, TO] = [0.2, 2];
-/** The same where nothing is to move, from its beginning to its end. */
+/** Constant distance with reduced motion. */
 const CALM = 0.3;
 
 export class Ripples {
@@ -41,8 +41,8 @@ export class Ripples {
   }
 
   /**
-   * @param placeOf x, y and radius of a thing on the map; `null`: it is gone
-   * @returns whether there will be another to draw
+   * @param placeOf x, y and radius of an entity; `null` if it no longer exists
+   * @returns whether another frame is needed
    */
   paint(
     now: number,

@@ -1,6 +1,6 @@
 /**
- * The picture: where everything is, how it looks, and what moves. Outside React, so that an event costs a frame and no
- * rendering of components. It draws when something has changed, and only then.
+ * Scene of the map: layout, styles, camera and animation. Outside React, so that an event costs one frame and no
+ * component render. Draws only after changes.
  */
 
 import type { Layers } from '@living-map/react';
@@ -18,13 +18,13 @@ import { Places } from './places';
 import { Ripples } from './ripples';
 import { Sketch } from './sketch';
 
-/** A layer is laid out again at most this often: one movement is over before the next begins. Milliseconds. */
+/** Minimum interval between layouts of a layer, so that one animation ends before the next starts (ms). */
 const LAYOUT_MS = 1500;
-/** How near a pointer has to come. Pixels. */
+/** Picking tolerance (px). */
 const REACH = 6;
-/** What is nearer to the edge is brought to the middle. Pixels. */
+/** An entity closer to the canvas edge is centred when revealed (px). */
 const EDGE = 40;
-/** So many frames may be made before the first of them is on the screen. */
+/** Number of frames that may be in the pipeline before the first one is presented. */
 const FRAMES_ON_WAY = 3;
 
 export interface Target {
@@ -34,14 +34,14 @@ export interface Target {
 }
 
 export interface SceneEvents {
-  /** The pointer is over an entity, at a place in the picture; `null`: over none. */
+  /** The hovered entity with its canvas position; `null` if there is none. */
   onHover: (target: Target | null) => void;
   onOpen: (id: string | null) => void;
-  /** The first picture is in the frame that is being made. */
+  /** The first drawing has been painted on the 2D canvas. */
   onSketch: () => void;
-  /** Something was drawn, with all that there is to it; whether all of it is where it belongs. */
+  /** deck.gl has rendered a complete frame; `isStill`: no animation is running. */
   onDraw: (isStill: boolean) => void;
-  /** This browser cannot draw it. */
+  /** deck.gl is not available in this browser. */
   onFail: () => void;
 }
 
@@ -61,16 +61,16 @@ export class Scene {
     hovered: null,
     noneLabel: '',
   };
-  /** What was asked to be laid out last. */
+  /** The diagram of the last requested layout. */
   #wanted: Seeds | null = null;
-  /** Entities to fly to as soon as they have a place. */
+  /** Entity to fly to once it has a position. */
   #awaited: string | null = null;
-  /** What the painter was given last. */
+  /** Inputs of the last paint. */
   #seen: unknown[] = [];
   #frame = 0;
-  /** Whether the next frame is for more than ripples. */
+  /** Whether the next frame must redraw the map, not only the ripples. */
   #isStale = false;
-  /** When a layout was asked for last, and the wait for the next. */
+  /** Time of the last layout request, and the timer of the next one. */
   #arrangedAt = Number.NEGATIVE_INFINITY;
   #waiting: ReturnType<typeof setTimeout> | undefined;
   #size: Size = { width: 1, height: 1 };
@@ -78,7 +78,7 @@ export class Scene {
   #isSketched = false;
   #isClosed = false;
 
-  /** @param isCalm whether nothing may move by itself */
+  /** @param isCalm whether the user prefers reduced motion */
   constructor(
     private readonly host: HTMLDivElement,
     private readonly events: SceneEvents,
@@ -103,16 +103,16 @@ export class Scene {
     this.#ripples.close();
   }
 
-  /** The map, and which of its layers is to be seen. */
+  /** Sets the map and the displayed layer. */
   show(layers: Layers | null, layer: View['layer']): void {
-    // An empty picture before the first would be one to move from.
+    // Do not start with an empty map: the first one would be animated from it.
     if (layers === null && this.#places.seeds === null) return;
     this.#subject.layers = layers;
     const seeds = seedsOf(layers, layer);
     if (this.#wanted?.layer !== layer) this.#camera.isFree = true;
     if (samePlaces(this.#wanted, seeds)) {
       this.#wanted = seeds;
-      // While a layout is on its way, what is on show stays.
+      // Keep the displayed map while a layout is being computed.
       if (!samePlaces(this.#places.seeds, seeds)) return;
       this.#places.replace(seeds);
       this.#schedule();
@@ -134,7 +134,7 @@ export class Scene {
     this.#schedule();
   }
 
-  /** The theme has changed. */
+  /** Redraws after a theme change. */
   repaint(): void {
     this.#subject.palette = readPalette();
     this.#schedule();
@@ -146,7 +146,7 @@ export class Scene {
     this.#animate();
   }
 
-  /** Looks at an entity; at once or, when it has no place yet, as soon as it has one. */
+  /** Moves the camera to an entity, as soon as it has a position. */
   flyTo(id: string): void {
     this.#awaited = id;
     const place = this.#places.of(id);
@@ -158,7 +158,7 @@ export class Scene {
     this.#fly({ ...look, zoom: Math.max(look.zoom, this.#whole().zoom) });
   }
 
-  /** Moves as little as is needed for an entity to be in sight. */
+  /** Centres an entity unless it is visible already. */
   reveal(id: string): void {
     const place = this.#places.of(id);
     const pixel = this.pixelOf(id);
@@ -180,7 +180,7 @@ export class Scene {
     this.#fly({ target, zoom: zoom + steps });
   }
 
-  /** The entity next to the selected one in a direction; the middle one when there is none. */
+  /** The nearest entity to the selected one in a direction; the one in the centre if none is selected. */
   next(dx: number, dy: number): string | null {
     return this.#places.next(this.#subject.selected, dx, dy);
   }
@@ -206,7 +206,7 @@ export class Scene {
     this.events.onHover(null);
   }
 
-  /** Where an entity is in the picture, in pixels, for tests and for what is put beside it. */
+  /** Canvas position of an entity (px), for tests and tooltips. */
   pixelOf(id: string): { x: number; y: number } | null {
     const place = this.#places.of(id);
     if (!place) return null;
@@ -215,7 +215,7 @@ export class Scene {
 
   #place(asked: Seeds, arrangement: Arrangement) {
     const now = this.isCalm() || this.#places.seeds === null ? null : performance.now();
-    // Statuses may have changed while the worker was at it.
+    // Statuses may have changed while the worker was running.
     const seeds = this.#wanted && samePlaces(this.#wanted, asked) ? this.#wanted : asked;
     this.#places.moveTo(seeds, arrangement, now);
     if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), now);
@@ -232,7 +232,7 @@ export class Scene {
     this.#schedule();
   }
 
-  /** The picture may have changed. */
+  /** Schedules a redraw of the map. */
   #schedule() {
     this.#isStale = true;
     this.#animate();
@@ -265,7 +265,7 @@ export class Scene {
     if (!this.#isSketched) this.#finish();
   }
 
-  /** Has the picture drawn if anything in it is not as it was drawn last. */
+  /** Paints the drawing if anything has changed since the last paint. */
   #paint(drawing: Drawing) {
     const seen = [...Object.values(drawing), this.#painter, this.#camera.look, this.#size];
     if (seen.length === this.#seen.length && seen.every((value, at) => value === this.#seen[at])) return;
@@ -273,14 +273,14 @@ export class Scene {
     this.#painter.paint(drawing, this.#camera.look, this.#size);
   }
 
-  /** After the first picture, the one that can be moved: it takes over when it shows the same. */
+  /** Loads deck.gl after the first paint; the 2D canvas is removed once deck.gl shows the same. */
   async #finish() {
     this.#isSketched = true;
     this.events.onSketch();
-    // Compiling shaders holds up the frames before it: the first one is to be on the screen by then.
+    // Shader compilation blocks pending frames: wait until the first one has been presented.
     for (let frame = 0; frame < FRAMES_ON_WAY; frame++) await new Promise(requestAnimationFrame);
     try {
-      // It may be gone where the server was replaced meanwhile.
+      // The chunk may no longer exist after a server upgrade.
       const { deckPainter } = await import('./deck');
       if (this.#isClosed) return;
       this.#painter = deckPainter(this.host, {

@@ -1,6 +1,6 @@
 /**
- * The first picture, by the browser's own canvas: the same as deck.gl's, which is a quarter of a megabyte and compiles
- * shaders before it draws anything.
+ * 2D canvas painter for the first frame. Draws the same as deck.gl, which is 250 kB to download and compiles shaders
+ * before its first frame.
  */
 
 import { SHAPES, STROKE } from '../parts/shapes';
@@ -11,7 +11,7 @@ import type { Label } from './labels';
 import type { Painter, Size } from './painter';
 import type { Palette, Shape } from './palette';
 
-/** Side of the square that a shape's path is in. */
+/** View box side of the shapes' paths. */
 const SQUARE = 24;
 const PATHS = Object.fromEntries(
   Object.entries(SHAPES).map(([name, { path }]) => [name, () => new Path2D(path)]),
@@ -24,7 +24,7 @@ export class Sketch implements Painter {
 
   constructor(host: HTMLElement) {
     this.#canvas.className = 'sketch';
-    // It is drawn once or twice, and the graphics need a while to wake up.
+    // Drawn only once or twice: avoids the start-up cost of the GPU.
     this.#context = this.#canvas.getContext('2d', { willReadFrequently: true });
     host.append(this.#canvas);
   }
@@ -41,7 +41,7 @@ export class Sketch implements Painter {
     this.#canvas.height = Math.round(size.height * ratio);
     const scale = 2 ** look.zoom;
     const { x: left, y: top } = pixelIn(look, size, 0, 0);
-    /** In map units, or in pixels from a place on the map. */
+    /** Sets the transform: origin at a map position, scale `unit` (`scale`: map units, 1: px). */
     const at = (x: number, y: number, unit: number) =>
       context.setTransform(unit * ratio, 0, 0, unit * ratio, (left + x * scale) * ratio, (top + y * scale) * ratio);
     at(0, 0, scale);

@@ -1,4 +1,4 @@
-/** How marks and groups look: shapes and colours, of the statuses, the theme and the filter. */
+/** Shapes and colours of marks and groups by status, theme and filter. */
 
 import type { Layers } from '@living-map/react';
 import { type Filter, isFiltering, matches } from '../filter';
@@ -6,15 +6,15 @@ import type { Seeds } from '../layout/seeds';
 import type { Marks } from './drawing';
 import { type Palette, shapeOf, toneOf } from './palette';
 
-/** What is left of what a filter leaves out, 0 to 255. */
+/** Opacity of marks that the filter excludes, 0 to 255. */
 const DIMMED = 36;
 
 export interface Style {
   shapes: Marks['shapes'];
-  /** Four bytes for each mark; `badge` is that of the badge beside it. */
+  /** RGBA of each mark, and of its badge. */
   colours: Uint8Array;
   badge: Uint8Array;
-  /** Four bytes for each group. */
+  /** RGBA of each group's area and outline. */
   fill: Uint8Array;
   line: Uint8Array;
 }
@@ -49,7 +49,7 @@ export function styleOf(
   return { shapes, colours, badge, fill, line };
 }
 
-/** `before` where nothing looks different now: what keeps its identity is not handed to the graphics again. */
+/** Returns `before` if the styles are equal, so that it is not uploaded again. */
 export function sameLook(before: Style | null, now: Style): Style {
   const parts = ['shapes', 'colours', 'badge', 'fill', 'line'] as const;
   return before && parts.every((part) => isEqual(before[part], now[part])) ? before : now;
