@@ -1,4 +1,4 @@
-/** Tokens and roles, and what operators act on: alerts, dead letters, lessons; all of a real server. */
+/** Tokens, roles and operator actions (alerts, dead letters, lessons) with a real server. */
 
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -23,12 +23,12 @@ async function publish(event_type: string, payload: object) {
   expect(await answer.json()).toMatchObject({ results: [{ status: 'accepted' }] });
 }
 
-/** How many of what `path` lists there are. */
+/** Number of items that `path` returns. */
 async function count(path: string): Promise<number> {
   return (await (await fetch(server.url + path, { headers })).json()).items.length;
 }
 
-/** The alert that these tests raise, as the server lists it. */
+/** The alert that these tests raise, as returned by the server. */
 const fan = async () => {
   const { items } = await (await fetch(`${server.url}living-map/alerts`, { headers })).json();
   return items.find((alert: { id: string }) => alert.id === 'fan');
@@ -36,7 +36,7 @@ const fan = async () => {
 
 beforeAll(async () => {
   const lines = [viewer, operator, admin].map(({ line }) => line).join();
-  // without the demo's rules: the alerts are those of these tests
+  // without the demo's rules, so that the only alerts are those of these tests
   const settings = {
     AUTH: 'token',
     AUTH_TOKENS: lines,
@@ -50,7 +50,7 @@ afterAll(async () => {
   await server?.close();
 });
 
-/** Without a token the first requests are refused, which the browser says too. */
+/** Visits the page; without a token the first requests are rejected, which the browser logs too. */
 const on = (path: string, look: (page: Page) => Promise<unknown>) =>
   visit({ browser, url: server.url + path, isDisturbed: true }, look);
 
@@ -59,7 +59,7 @@ async function signIn(page: Page, token: string) {
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
 
-test('a token is asked for, kept for the tab alone, in no address, and given up again', () =>
+test('the token is requested, stored for the tab only, and removed', () =>
   on('?layer=agents', async (page) => {
     const asked: string[] = [];
     page.on('request', (request) => asked.push(request.url()));
@@ -82,7 +82,7 @@ test('a token is asked for, kept for the tab alone, in no address, and given up 
     expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(viewer.token);
   }));
 
-test('an alert is counted in the header and told in its panel, until it is cleared', () =>
+test('an alert is shown in header and panel until cleared', () =>
   on('?panel=alerts', async (page) => {
     await signIn(page, viewer.token);
     const badge = page.locator('.alerts [data-severity=critical]');
@@ -98,7 +98,7 @@ test('an alert is counted in the header and told in its panel, until it is clear
     await raised.getByText('The disk is full').waitFor({ state: 'detached' });
   }));
 
-test('an alert is acknowledged and silenced by an operator, by keyboard, and a viewer is told that it may not', async () => {
+test('operators acknowledge and silence alerts; viewers may not', async () => {
   const alert = { alert_id: 'fan', title: 'A fan stands still', entity_id: 'node:01' };
   await publish('ops.alert.warning', alert);
   await on('?panel=alerts', async (page) => {
@@ -133,7 +133,7 @@ test('an alert is acknowledged and silenced by an operator, by keyboard, and a v
     const { silenced_until } = await fan();
     expect(Date.parse(silenced_until) - Date.now()).toBeGreaterThan(3.9 * 3_600_000);
 
-    // A moment of the past shows how it was, and nothing is done about it.
+    // Time travel shows the alert as it was, without actions.
     const moment = new Date().toISOString();
     await page.goto(`${server.url}?panel=alerts&at=${moment}`);
     await row.getByText(/Acknowledged by operator/).waitFor();
@@ -152,7 +152,7 @@ test('an alert is acknowledged and silenced by an operator, by keyboard, and a v
   await publish('ops.alert.warning', { ...alert, status: 'resolved' });
 });
 
-test('a dead letter is discarded by an operator, and a viewer is told that it may not', async () => {
+test('operators discard dead letters; viewers may not', async () => {
   await publish('agent.experience.v1.sofia', { what: 'this is no experience' });
   await expect.poll(() => count('living-map/dead-letters?status=dead')).toBe(1);
   await on('?panel=letters', async (page) => {
@@ -163,7 +163,7 @@ test('a dead letter is discarded by an operator, and a viewer is told that it ma
     await page.getByText(/Not permitted for your token: .*operator/).waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await signIn(page, operator.token);
-    // It makes no more sense than before.
+    // The message is as invalid as before.
     const attempts = await rows.getByText(/\d+ attempts/).textContent();
     await page.getByRole('button', { name: 'Replay' }).click();
     await expect.poll(() => rows.getByText(/\d+ attempts/).textContent()).not.toBe(attempts);
@@ -195,7 +195,7 @@ test('a lesson of the learner is confirmed', async () => {
     await row.getByLabel('Reason').fill('seen it');
     await row.getByRole('button', { name: 'Confirm' }).click();
     await expect.poll(() => count('living-map/lessons?status=active')).toBe(1);
-    // The simulated network's agents have lessons too: it is the confirmed one that is told.
+    // The simulated network's agents have lessons too: check only the confirmed one.
     const { items } = await (await fetch(`${server.url}living-map/lessons?status=active`, { headers })).json();
     await page.getByLabel('Status of lessons').selectOption('active');
     await page.locator('.panel .rows strong').getByText(items[0].title, { exact: true }).waitFor();

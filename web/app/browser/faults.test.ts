@@ -1,4 +1,4 @@
-/** What users see when things fail. */
+/** The page during failures. */
 
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -30,7 +30,7 @@ const rows = (page: Page) => page.locator('tbody tr').count();
 const newest = async (page: Page) =>
   Date.parse((await page.locator('.panel .events li time').first().getAttribute('datetime')) ?? '');
 
-test('a server that was killed is missed, and when it is back the map goes on', () =>
+test('a killed server is reported; the map resumes after restart', () =>
   withServer((server) =>
     visit({ browser, url: `${server.url}?layer=agents&view=table`, isDisturbed: true }, async (page) => {
       await expect.poll(() => rows(page)).toBeGreaterThan(50);
@@ -38,7 +38,7 @@ test('a server that was killed is missed, and when it is back the map goes on', 
       await server.kill();
       await expect.poll(() => connection(page)).not.toBe('open');
       await page.getByText(/Connection lost|Connecting/).waitFor();
-      // What was known stays on show.
+      // Known data remains visible.
       expect(await rows(page)).toBeGreaterThan(50);
       await server.restart();
       await expect.poll(() => connection(page)).toBe('open');
@@ -46,7 +46,7 @@ test('a server that was killed is missed, and when it is back the map goes on', 
     }),
   ));
 
-test('a slow upstream is named, and the rest of the map is there', () =>
+test('a slow upstream is reported; the rest of the map is shown', () =>
   withServer(
     (server) =>
       visit({ browser, url: `${server.url}?layer=nodes` }, async (page) => {
@@ -66,7 +66,7 @@ test('a slow upstream is named, and the rest of the map is there', () =>
     { UPSTREAM_TIMEOUT_SECONDS: '1', SYNC_INTERVAL_SECONDS: '2' },
   ));
 
-test('where no WebSocket gets through events come all the same, and a lost position (410) begins anew', () =>
+test('without WebSocket events arrive; 410 loads a snapshot', () =>
   withServer(async (server) => {
     const gone: string[] = [];
     const prepare = async (page: Page) => {
@@ -79,7 +79,7 @@ test('where no WebSocket gets through events come all the same, and a lost posit
       await expect.poll(() => connection(page)).toBe('open');
       await expect.poll(() => rows(page)).toBeGreaterThan(50);
       await server.kill();
-      // Another log: nothing of the old positions means anything in it.
+      // A new log, in which old cursors are invalid.
       server.forget();
       await server.restart();
       await expect.poll(() => gone.some((url) => url.includes('events/stream'))).toBe(true);
@@ -88,7 +88,7 @@ test('where no WebSocket gets through events come all the same, and a lost posit
     });
   }));
 
-test('where the graphics cannot be loaded the page says so, and the table shows the map', () =>
+test('if deck.gl fails to load, the table shows the map', () =>
   withServer((server) => {
     const prepare = (page: Page) => page.route(/assets\/(graphics|deck)-/, (route) => route.abort());
     return visit({ browser, url: server.url, prepare, isDisturbed: true }, async (page) => {
@@ -98,7 +98,7 @@ test('where the graphics cannot be loaded the page says so, and the table shows 
     });
   }));
 
-test('without WebGL the page says so, and the table shows the map', () =>
+test('without WebGL the table shows the map', () =>
   withServer((server) => {
     const prepare = (page: Page) =>
       page.addInitScript(() => {

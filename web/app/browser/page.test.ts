@@ -1,4 +1,4 @@
-/** The page on a server with a simulated network: every view, and every way through it. */
+/** All views and interactions of the page, on a server with a simulated network. */
 
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
@@ -21,7 +21,7 @@ afterAll(async () => {
 const on = (path: string, look: (page: Page) => Promise<unknown>, options = {}, isDisturbed = false) =>
   visit({ browser, url: server.url + path, options, isDisturbed }, look);
 
-/** A file as it comes over the line, and what is in it. */
+/** A response body as transferred, and decoded. */
 function text(path: string, coding: string, headers = {}) {
   return new Promise<{ headers: IncomingHttpHeaders; size: number; body: string }>((resolve, reject) => {
     const asked = request(server.url + path, { headers: { ...headers, 'accept-encoding': coding } }, (answer) => {
@@ -41,7 +41,7 @@ const snapshot = async () => (await fetch(`${server.url}living-map/snapshot`)).j
 const heading = (page: Page) => page.locator('#entity-title');
 
 describe('layers', () => {
-  test('each is a picture and a table of what the server has', async () => {
+  test('each is shown as a map and as a table', async () => {
     await on('', async (page) => {
       const { layers } = await snapshot();
       const counts = {
@@ -61,7 +61,7 @@ describe('layers', () => {
     });
   });
 
-  test('the first picture waits for no graphics, and they take over from it', async () => {
+  test('the first map does not wait for deck.gl', async () => {
     let release = () => {};
     const released = new Promise<void>((resolve) => {
       release = resolve;
@@ -86,7 +86,7 @@ describe('layers', () => {
     });
   });
 
-  test('what it loads comes as small as the build has made it', async () => {
+  test('files are served precompressed', async () => {
     const { body } = await text('', 'identity', { accept: 'text/html' });
     const [script] = /assets\/index-[\w-]+\.js/.exec(body) ?? [''];
     const plain = await text(script, 'identity');
@@ -101,7 +101,7 @@ describe('layers', () => {
     expect(plain.headers).not.toHaveProperty('content-encoding');
   });
 
-  test('health, connection and sources are in sight', async () => {
+  test('health, connection and upstreams are visible', async () => {
     await on('', async (page) => {
       await page.getByText('Live', { exact: true }).waitFor();
       await expect.poll(() => page.getByRole('list', { name: 'Upstreams' }).locator('li').count()).toBe(6);
@@ -109,10 +109,10 @@ describe('layers', () => {
     });
   });
 
-  test('events light up where they happen, and the picture is drawn again for what has changed alone', async () => {
+  test('events show ripples; the map is redrawn only for changes', async () => {
     const busy = await startServer(['--events-per-second', '200']);
     try {
-      // Who is used more grows, and all move: not where nothing is to move.
+      // Agents with more calls grow and the layout is animated, except with reduced motion.
       const options = { reducedMotion: 'reduce' } as const;
       await visit({ browser, url: `${busy.url}?layer=agents`, options }, async (page) => {
         await still(page);
@@ -123,7 +123,7 @@ describe('layers', () => {
             return new Uint32Array(new Uint8Array(data).buffer).filter((pixel) => pixel !== 0).length;
           });
         await expect.poll(lit, { timeout: 20_000 }).toBeGreaterThan(500);
-        // The layers are taken over every 120 ms.
+        // The views update every 120 ms.
         const milliseconds = await page.evaluate(async (draws) => {
           const since = performance.now();
           await new Promise<void>((resolve) => {
@@ -138,7 +138,7 @@ describe('layers', () => {
           return performance.now() - since;
         }, 40);
         expect(milliseconds).toBeGreaterThan(40 * 100);
-        // Without events there is nothing to see.
+        // Stop events, so that nothing changes.
         busy.hold();
         await expect.poll(() => page.locator('canvas.ripples').getAttribute('hidden')).not.toBeNull();
         busy.resume();
@@ -148,13 +148,13 @@ describe('layers', () => {
     }
   });
 
-  test('without movement the picture is the same', async () => {
+  test('with reduced motion the map is the same', async () => {
     await on('?layer=agents', still, { reducedMotion: 'reduce' });
   });
 });
 
 describe('entities', () => {
-  test('search opens one, and flies to it', async () => {
+  test('search opens an entity and moves the camera to it', async () => {
     await on('', async (page) => {
       await still(page);
       await page.keyboard.press('/');
@@ -167,7 +167,7 @@ describe('entities', () => {
     });
   });
 
-  test('what is not there is said', async () => {
+  test('unknown entities are reported', async () => {
     await on('?entity=agent:nobody', async (page) => {
       await page.getByText('agent:nobody is not on the map.').waitFor();
       await page.getByRole('combobox', { name: 'Search' }).fill('no such thing');
@@ -175,7 +175,7 @@ describe('entities', () => {
     });
   });
 
-  test('a link of one layer, entity and panel shows just that', async () => {
+  test('a link restores layer, entity and panel', async () => {
     await on('?layer=space&entity=dao:sun-treasury&panel=health', async (page) => {
       await expect.poll(() => heading(page).textContent()).toBe('Sun Treasury');
       await page.getByRole('heading', { name: 'Is anything broken?' }).waitFor();
@@ -183,7 +183,7 @@ describe('entities', () => {
     });
   });
 
-  test('the panel has facts, relations to go on by, and what happened; Back goes back', async () => {
+  test('the panel has facts, relations and events; Back works', async () => {
     await on('?layer=city&entity=microdao:2', async (page) => {
       const panel = page.getByRole('region', { name: 'DAARION Core' });
       await panel.getByText('Treasury', { exact: true }).waitFor();
@@ -198,7 +198,7 @@ describe('entities', () => {
     });
   });
 
-  test('a click in the picture opens what is there, one beside it closes', async () => {
+  test('a click opens an entity; a click beside it closes it', async () => {
     await on('?layer=space&entity=dao:sun-treasury', async (page) => {
       await inTheMiddle(page, 'Sun Treasury');
       await page.keyboard.press('Escape');
@@ -210,7 +210,7 @@ describe('entities', () => {
     });
   });
 
-  test('names from the network are text, whatever they look like', async () => {
+  test('names from the network are never interpreted as HTML', async () => {
     const name = '<img src=x onerror=alert(1)>';
     const payload = { microdao_id: 'microdao:markup', slug: 'markup', name, owner_user_id: 'u' };
     const event = { event_type: 'microdao.event.created', event_id: crypto.randomUUID(), payload };
@@ -228,7 +228,7 @@ describe('entities', () => {
   });
 });
 
-/** The entity is in the middle of the picture: the pointer finds it there. */
+/** Checks by hovering that the entity is in the centre of the map. */
 async function inTheMiddle(page: Page, name: string) {
   const box = await page.locator('.canvas').boundingBox();
   if (!box) throw new Error('no picture');
@@ -249,7 +249,7 @@ async function inTheMiddle(page: Page, name: string) {
 }
 
 describe('filters', () => {
-  test('what is left out is pale in the picture, and comes back', async () => {
+  test('excluded entities are dimmed, and restored', async () => {
     await on('?layer=agents', async (page) => {
       await still(page);
       const before = await vivid(page);
@@ -262,7 +262,7 @@ describe('filters', () => {
     });
   });
 
-  test('by status, kind and microDAO narrow what is shown, and are in the address', async () => {
+  test('by status, kind and microDAO are applied and in the URL', async () => {
     await on('?layer=agents&view=table', async (page) => {
       const { layers } = await snapshot();
       const kinds: string[] = layers.agents.items.map(({ kind }: { kind: string }) => kind);
@@ -286,7 +286,7 @@ describe('filters', () => {
 });
 
 describe('the keyboard', () => {
-  test('goes through layers, entities, table and help', async () => {
+  test('navigates layers, entities, table and help', async () => {
     await on('', async (page) => {
       await still(page);
       await page.keyboard.press('3');
@@ -314,7 +314,7 @@ describe('the keyboard', () => {
 });
 
 describe('events', () => {
-  test('come by themselves, can be filtered, and stand still when paused', async () => {
+  test('arrive live, can be filtered and paused', async () => {
     await on('', async (page) => {
       const rows = page.locator('.panel .events li');
       await expect.poll(() => rows.count()).toBeGreaterThan(3);
@@ -342,14 +342,14 @@ describe('events', () => {
 });
 
 describe('panels', () => {
-  test('nothing is broken on a server where nothing is', async () => {
+  test('health shows no errors on a healthy server', async () => {
     await on('?panel=health', async (page) => {
       await page.getByText(/No\. /).waitFor();
       await page.getByText('table ok').waitFor();
     });
   });
 
-  test.each(['lessons', 'letters'])('%s are there, or the server is said not to have them', async (panel) => {
+  test.each(['lessons', 'letters'])('%s are listed or reported as unavailable', async (panel) => {
     await on(`?panel=${panel}`, async (page) => {
       await page
         .getByText(/This server does not have this yet|No lessons yet|No dead letters/)
@@ -358,7 +358,7 @@ describe('panels', () => {
     });
   });
 
-  test('a lesson is confirmed with its version and a reason, and a stale one is loaded again', async () => {
+  test('a lesson is confirmed; a stale version is reloaded', async () => {
     const lesson = {
       lesson_key: 'l/1',
       agent_id: 'agent:sofia',
@@ -423,7 +423,7 @@ describe('accessibility', () => {
     }
   });
 
-  test('it speaks Ukrainian to who prefers it, and says which language it is', async () => {
+  test('the page follows the preferred language and sets lang', async () => {
     await on(
       '?layer=agents',
       async (page) => {
@@ -439,7 +439,7 @@ describe('accessibility', () => {
     );
   });
 
-  test('on a narrow screen nothing is cut off', async () => {
+  test('nothing is cut off on a narrow screen', async () => {
     await on(
       '?entity=agent:sofia',
       async (page) => {

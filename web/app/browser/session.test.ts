@@ -1,4 +1,4 @@
-/** Tokens that end while the page is open. */
+/** Token expiry while the page is open. */
 
 import { createHmac } from 'node:crypto';
 import type { Browser, Page } from 'playwright-core';
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => browser?.close());
 
-/** A JSON Web Token that is good for so many seconds. */
+/** Creates a JSON Web Token that is valid for `seconds`. */
 function signed(role: string, seconds: number) {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const exp = Math.floor(Date.now() / 1000) + seconds;
@@ -29,7 +29,7 @@ async function signIn(page: Page, token: string) {
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
 
-/** What one looks at is there, live. */
+/** Checks that the view is displayed and live. */
 async function isThere(page: Page) {
   await page.getByText('Live', { exact: true }).waitFor();
   await expect.poll(() => page.locator('#entity-title').textContent()).toMatch(/Sofia/);
@@ -37,7 +37,7 @@ async function isThere(page: Page) {
   await page.getByRole('table').waitFor();
 }
 
-/** A token is asked for, and what was looked at is still in the address, and nowhere on the page. */
+/** Checks that the login form is shown, the view is still in the URL, and none of its data is on the page. */
 async function isAsked(page: Page) {
   await page.getByText(/does not take this token, or no longer/).waitFor();
   const asked = query(page);
@@ -50,7 +50,7 @@ async function isAsked(page: Page) {
   expect(await page.getByText('Sofia').count()).toBe(0);
 }
 
-/** Runs `look` at the page of a server with `settings`, which are those of its next start. */
+/** Runs `look` with the page of a server with `settings`, which also apply to its next start. */
 async function withServer(
   settings: Record<string, string>,
   admin: string,
@@ -79,11 +79,11 @@ async function withServer(
 
 const closeCodes = (page: Page) => page.evaluate(() => (globalThis as unknown as { closeCodes: number[] }).closeCodes);
 
-test('when a token expires the stream is closed with 4401, and a fresh token leads back to the same view', () =>
+test('an expired token closes the stream (4401); login resumes', () =>
   withServer({ AUTH: 'jwt', JWT_SECRET: SECRET, JWT_LEEWAY_SECONDS: '0' }, signed('admin', 3600), async (page) => {
     await signIn(page, signed('viewer', 20));
     await isThere(page);
-    // What else the page asks would be refused from then on too; if that came first, the page would close the stream itself.
+    // Hold back other requests: if one is rejected before the stream is closed, the page closes the stream itself.
     let letGo = () => {};
     const isOver = new Promise<void>((resolve) => {
       letGo = resolve;
@@ -99,7 +99,7 @@ test('when a token expires the stream is closed with 4401, and a fresh token lea
     await isThere(page);
   }));
 
-test('a token that a restarted server no longer takes is asked for anew, and another one leads back to the same view', () => {
+test('a token rejected after a restart leads to login and resumes', () => {
   const [first, second, admin] = ['viewer', 'operator', 'admin'].map(tokenOf);
   if (!first || !second || !admin) throw new Error('no tokens');
   const settings = { AUTH: 'token', AUTH_TOKENS: [first, admin].map(({ line }) => line).join() };

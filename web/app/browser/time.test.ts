@@ -10,7 +10,7 @@ let browser: Browser;
 
 beforeAll(async () => {
   [server, browser] = await Promise.all([startServer(['--events-per-second', '30']), startBrowser()]);
-  // Something to travel through.
+  // Wait until there is some history.
   while ((await total()) < 200) await new Promise((resolve) => setTimeout(resolve, 100));
 });
 afterAll(async () => {
@@ -21,7 +21,7 @@ afterAll(async () => {
 const json = async (path: string) => (await fetch(server.url + path)).json();
 const total = async () => (await json('living-map/history?limit=1')).total as number;
 const at = (page: Page) => query(page).get('at');
-/** A moment at which the map was there, and some time ago. */
+/** A past moment with a map. */
 const past = async () => {
   const { items } = await json('living-map/history?limit=150');
   return items.at(-1).timestamp as string;
@@ -30,7 +30,7 @@ const past = async () => {
 const on = (path: string, look: (page: Page) => Promise<unknown>, isDisturbed = false) =>
   visit({ browser, url: server.url + path, isDisturbed }, look);
 
-test('a link to a moment shows the map as it was', async () => {
+test('a link to a moment shows the map of that time', async () => {
   const moment = await past();
   const then = await json(`living-map/snapshot?at=${encodeURIComponent(moment)}`);
   const [agent] = then.layers.agents.items;
@@ -45,7 +45,7 @@ test('a link to a moment shows the map as it was', async () => {
   });
 });
 
-test('the scrubber goes back, what changed since is told, and live is one step away', async () => {
+test('the scrubber goes back; changes and live are one click away', async () => {
   await on('?layer=nodes', async (page) => {
     await still(page);
     const scrubber = page.getByRole('slider', { name: 'Moment' });
@@ -62,7 +62,7 @@ test('the scrubber goes back, what changed since is told, and live is one step a
   });
 });
 
-test('play goes on by itself, at the speed that is chosen, until now', async () => {
+test('playback advances at the selected speed until now', async () => {
   const moment = await past();
   await on(`?layer=agents&at=${moment}`, async (page) => {
     await still(page);
@@ -76,7 +76,7 @@ test('play goes on by itself, at the speed that is chosen, until now', async () 
   });
 });
 
-test('a moment before everything is said to be one', async () => {
+test('a moment before the log begins is reported', async () => {
   await on(
     '?at=2020-01-01T00:00:00Z',
     async (page) => {
@@ -88,7 +88,7 @@ test('a moment before everything is said to be one', async () => {
   );
 });
 
-test('how much happened when is drawn under the scrubber', async () => {
+test('the histogram of events is shown under the scrubber', async () => {
   await on('', async (page) => {
     const bars = page.locator('.scrubber .bars path');
     await expect.poll(async () => (await bars.getAttribute('d'))?.length ?? 0).toBeGreaterThan(0);

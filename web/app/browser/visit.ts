@@ -1,23 +1,23 @@
-/** A look at the page, and what must hold of every look. */
+/** Opens the page in a browser and checks invariants. */
 
 import { createRequire } from 'node:module';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { expect } from 'vitest';
 
-/** Routes that servers may lack; the page says so, and the browser says it too. */
+/** Optional routes, whose 404 the browser logs. */
 const OPTIONAL = /living-map\/(lessons|dead-letters)/;
 
 export interface Visit {
   browser: Browser;
   url: string;
   options?: BrowserContextOptions;
-  /** Whether requests may fail, since the test sees to it. */
+  /** Whether the test makes requests fail. */
   isDisturbed?: boolean;
-  /** Before the page is loaded. */
+  /** Called before the page is loaded. */
   prepare?: (page: Page) => Promise<unknown>;
 }
 
-/** Fails also when the page has failed, or asked anybody but its server. */
+/** Also fails on page errors and on requests to other servers. */
 export async function visit(
   { browser, url, options = {}, isDisturbed = false, prepare }: Visit,
   look: (page: Page) => Promise<unknown>,
@@ -28,7 +28,7 @@ export async function visit(
   const failures: string[] = [];
   page.on('pageerror', (error) => failures.push(String(error)));
   page.on('console', (message) => {
-    // What the graphics refuse is a warning.
+    // WebGL errors are logged as warnings.
     if (message.type() !== 'error' && !message.text().includes('GL_INVALID')) return;
     const isRequest = message.text().startsWith('Failed to load resource');
     if (isRequest && (isDisturbed || OPTIONAL.test(message.location().url))) return;
@@ -50,10 +50,10 @@ export async function visit(
   expect(failures).toEqual([]);
 }
 
-/** Waits until the picture is drawn and nothing in it moves to another place. */
+/** Waits until the map is drawn and no animation is running. */
 export const still = (page: Page) => page.waitForSelector('html[data-picture=still]');
 
-/** Pixels of the picture that have one of a mark's full colours: much more green or red than anything else. */
+/** Number of pixels in an undimmed mark colour, i.e. clearly green or red. */
 export async function vivid(page: Page): Promise<number> {
   const image = (await page.locator('.canvas').screenshot()).toString('base64');
   return page.evaluate(async (text) => {
@@ -71,13 +71,13 @@ export async function vivid(page: Page): Promise<number> {
   }, image);
 }
 
-/** What axe-core finds against WCAG 2.1 AA. */
+/** Violations of WCAG 2.1 AA found by axe-core. */
 export async function accessibility(page: Page): Promise<string[]> {
-  // The page's policy lets no other script in; what is evaluated by the debugger is none of the page's.
+  // The page's CSP blocks other scripts, but not those evaluated by the debugger.
   const source = createRequire(import.meta.url)('axe-core').source as string;
   await page.evaluate(source);
   return page.evaluate(async () => {
-    // biome-ignore lint/suspicious/noExplicitAny: axe has made itself a global
+    // biome-ignore lint/suspicious/noExplicitAny: axe defines a global
     const { violations } = await (globalThis as any).axe.run(document, {
       runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'],
     });

@@ -29,18 +29,18 @@ describe('relations', () => {
     expect(of('node:00001')).toEqual(['belongs_to microdao:1', 'orbits dao:00001']);
   });
 
-  test('what the map does not have has none', () => {
+  test('unknown entities have no relations', () => {
     expect(of('agent:nobody')).toBeNull();
   });
 });
 
-test('every entity is there once', () => {
+test('every entity is listed once', () => {
   const ids = everything(layers).map(({ id }) => id);
   expect(new Set(ids).size).toBe(ids.length);
   expect(ids.length).toBe(2 + 2 + 2 + 4 + 3);
 });
 
-test('what fails comes before what warns, and what has something to say after both', () => {
+test('errors precede warnings, then nodes with alert texts', () => {
   const [a, b, c] = layers.nodes?.items ?? [];
   if (!layers.nodes || !a || !b || !c) throw new Error('no nodes');
   const items = [
@@ -56,7 +56,7 @@ test('what fails comes before what warns, and what has something to say after bo
   ]);
 });
 
-test('search finds by the beginning first, then by any part of name or id', () => {
+test('search ranks prefixes before other matches of name or id', () => {
   expect(search(layers, ' DAO ', 10).map(({ id }) => id)).toEqual([
     'dao:00000',
     'dao:00001',
@@ -71,14 +71,14 @@ test('search finds by the beginning first, then by any part of name or id', () =
 describe('picking', () => {
   const circles = Float32Array.from([0, 0, 2, 10, 0, 2, 0, 10, 1]);
 
-  test('the nearest circle in reach', () => {
+  test('finds the nearest circle within reach', () => {
     expect(nearest(circles, 1, 0, 0)).toBe(0);
     expect(nearest(circles, 7.5, 0, 1)).toBe(1);
     expect(nearest(circles, 5, 5, 0.5)).toBe(-1);
     expect(nearest(new Float32Array(), 0, 0, 9)).toBe(-1);
   });
 
-  test('the next one in a direction', () => {
+  test('finds the nearest circle in a direction', () => {
     expect(neighbour(circles, [0, 0, 2], 1, 0)).toBe(1);
     expect(neighbour(circles, [0, 0, 2], 0, 1)).toBe(2);
     expect(neighbour(circles, [0, 0, 2], -1, 0)).toBe(-1);
@@ -87,7 +87,7 @@ describe('picking', () => {
 });
 
 describe('motion', () => {
-  test('who was there moves, who is new grows, and all arrive', () => {
+  test('known circles move, new ones grow, all reach their target', () => {
     const motion = new Motion();
     motion.moveTo(['a', 'b'], Float32Array.from([0, 0, 1, 5, 5, 1]), null);
     motion.moveTo(['b', 'c'], Float32Array.from([9, 9, 1, 3, 3, 2]), 1000);
@@ -104,7 +104,7 @@ describe('motion', () => {
     expect(motion.current).toBe(current);
   });
 
-  test('without movement all is there at once', () => {
+  test('without animation positions change at once', () => {
     const motion = new Motion();
     motion.moveTo(['a'], Float32Array.from([1, 2, 3]), null);
     expect([motion.isMoving, ...motion.current]).toEqual([false, 1, 2, 3]);

@@ -5,7 +5,7 @@ import { labelsOf } from '../src/picture/labels';
 
 const size = { width: 800, height: 600 };
 
-/** @param marks name, x, y and radius in pixels from the middle of the picture */
+/** @param marks name, x, y and radius (px from the canvas centre) */
 function named(marks: [string, number, number, number][], groups: [string, number, number, number][] = []) {
   const seeds: Seeds = {
     layer: 'agents',
@@ -21,7 +21,7 @@ function named(marks: [string, number, number, number][], groups: [string, numbe
   return labelsOf(seeds, places(marks), places(groups), look, size, 'none', widthOf).map(({ text }) => text);
 }
 
-test('marks that are large enough and in sight have their names', () => {
+test('visible marks above the minimum size are labelled', () => {
   expect(
     named([
       ['large', 0, 0, 30],
@@ -31,7 +31,7 @@ test('marks that are large enough and in sight have their names', () => {
   ).toEqual(['large']);
 });
 
-test('names that would run into each other are made shorter, all alike, and a long one has the room there is', () => {
+test('labels that would overlap are truncated evenly', () => {
   const two: [string, number, number, number][] = [
     ['Helion Stack', 0, 0, 24],
     ['Harbour Light', 60, 0, 24],
@@ -40,7 +40,7 @@ test('names that would run into each other are made shorter, all alike, and a lo
   expect(named(two.slice(1))).toEqual(['Harbour Light']);
 });
 
-test('a name does not hide what is under it, and the larger of two has it', () => {
+test('a label covers no mark; larger marks take precedence', () => {
   expect(
     named([
       ['hider', 0, 0, 24],
@@ -55,11 +55,11 @@ test('a name does not hide what is under it, and the larger of two has it', () =
   ).toEqual(['first']);
 });
 
-test('groups come before marks', () => {
+test('group labels take precedence over marks', () => {
   expect(named([['mark', 0, 0, 20]], [['group', 0, 60, 30]])).toEqual(['group']);
 });
 
-test('a planet is named within, and those without a planet above the place they circle around', () => {
+test('a planet is labelled inside, nodes without one above', () => {
   const groups = ['sun', ''].map((id) => ({ id, label: id || null, isEntity: id !== '', weight: 0 }));
   const seeds: Seeds = { layer: 'space', groups, marks: [] };
   const look = { target: [0, 0, 0] as [number, number, number], zoom: 2 };

@@ -15,7 +15,7 @@ const circle = (circles: Float32Array, at: number) => {
   return { x, y, r };
 };
 
-/** What of the marks overlaps; by a sweep, so that thousands take no time. */
+/** Number of overlapping marks, by a sweep line, which is fast for thousands. */
 function overlaps(marks: Float32Array): number {
   const circles = Array.from({ length: marks.length / 3 }, (_, at) => circle(marks, at)).sort((a, b) => a.x - b.x);
   let found = 0;
@@ -49,14 +49,14 @@ describe.each([
 ])('%i microDAOs, %i agents, %i nodes', (microdaos, agents, nodes) => {
   const layers = network(microdaos, agents, nodes);
 
-  test.each(['city', 'nodes', 'agents'] as const)('%s: each in its circle, none on another', (layer) => {
+  test.each(['city', 'nodes', 'agents'] as const)('%s: marks are inside their group and do not overlap', (layer) => {
     const made = laidOut(layers, layer);
     expect([...made.arrangement.marks].every(Number.isFinite)).toBe(true);
     expect(outside(made)).toEqual([]);
     expect(overlaps(made.arrangement.marks)).toBe(0);
   });
 
-  test('space: each node is on a ring of its planet, none on another', () => {
+  test('space: nodes are on rings of their planet, without overlap', () => {
     const { seeds, arrangement } = laidOut(layers, 'space');
     expect(seeds.marks.length).toBeGreaterThanOrEqual(nodes);
     expect(overlaps(arrangement.marks)).toBe(0);
@@ -68,7 +68,7 @@ describe.each([
     }
   });
 
-  test.each(['city', 'space', 'nodes', 'agents'] as const)('%s: all of it is within its bounds', (layer) => {
+  test.each(['city', 'space', 'nodes', 'agents'] as const)('%s: everything is within the bounds', (layer) => {
     const { arrangement } = laidOut(layers, layer);
     const [left, top, right, bottom] = arrangement.bounds;
     for (let at = 0; at < arrangement.marks.length / 3; at++) {
@@ -78,13 +78,13 @@ describe.each([
   });
 });
 
-test('the same map always looks the same', () => {
+test('equal maps have equal layouts', () => {
   const a = laidOut(network(6, 200, 12), 'city').arrangement;
   const b = laidOut(network(6, 200, 12), 'city').arrangement;
   expect(a).toEqual(b);
 });
 
-test('what changes only in status keeps its place', () => {
+test('a changed status keeps the layout', () => {
   const before = network(3, 20, 4);
   const agents = before.agents?.items ?? [];
   const after = {
@@ -99,7 +99,7 @@ test('what changes only in status keeps its place', () => {
   }
 });
 
-test('who moves to another district, comes or goes, changes places', () => {
+test('a moved, added or removed entity changes the layout', () => {
   const before = network(3, 20, 4);
   const seeds = seedsOf(before, 'city');
   const [first, ...rest] = before.agents?.items ?? [];
@@ -110,7 +110,7 @@ test('who moves to another district, comes or goes, changes places', () => {
   expect(samePlaces(seeds, seedsOf(gone, 'city'))).toBe(false);
 });
 
-test('who belongs to no microDAO, or to an unknown one, is in a group of its own', () => {
+test('entities without a known microDAO are in one separate group', () => {
   const layers = network(2, 4, 0);
   const items = [agent('agent:a', null), agent('agent:b', 'microdao:unknown')];
   const seeds = seedsOf({ ...layers, agents: layers.agents && { ...layers.agents, items } }, 'city');

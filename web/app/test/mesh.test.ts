@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Atlas } from '../src/picture/atlas';
 import { atCorners, CORNERS, cornersOf, imagePlacesOf } from '../src/picture/mesh';
 
-test('the square of a mark lies in its triangle: it has one corner with it, and the middle of the side across', () => {
+test('the triangle of a mark encloses its square', () => {
   const corners = cornersOf(2);
   expect(corners).toHaveLength(2 * CORNERS * 2);
   const [ax, ay, bx = 0, by = 0, cx = 0, cy = 0] = corners.subarray(CORNERS * 2);
@@ -10,17 +10,17 @@ test('the square of a mark lies in its triangle: it has one corner with it, and 
   expect([(bx + cx) / 2, (by + cy) / 2]).toEqual([1, 1]);
 });
 
-test('a mark hands its numbers to all its corners', () => {
+test('values of a mark are repeated for its corners', () => {
   const places = atCorners(Float32Array.of(1, 2, 3, 4, 5, 6), 3, new Float32Array(2 * 3 * CORNERS));
   expect([...places]).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]);
 });
 
-test('the square of a mark shows its shape, and no other', () => {
+test('texture coordinates cover exactly one shape', () => {
   const cell = { width: 10, height: 10, y: 0, mask: true } as const;
   const mapping = { disc: { ...cell, x: 0 }, ring: { ...cell, x: 20 } };
   const atlas = { image: { width: 40, height: 20 }, mapping } as unknown as Atlas;
   const places = imagePlacesOf(['ring', 'disc'], atlas);
-  // At the middle of a side that leaves the square at its edge: between two corners of the triangle.
+  // Midpoint between two corners of the triangle, on the edge of the square.
   const between = (mark: number, from: number, to: number) =>
     [0, 1].map((axis) => {
       const at = (corner: number) => places[mark * CORNERS * 2 + corner * 2 + axis] ?? Number.NaN;

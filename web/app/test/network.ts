@@ -1,4 +1,4 @@
-/** A map of any size. */
+/** Generates a map of any size. */
 
 import type { AgentItem, Layers } from '@living-map/react';
 

@@ -40,7 +40,7 @@ test.each(['city', 'space'] as const)(
   },
 );
 
-test('a mark is no group: the look at it is near', () => {
+test('a mark has no group bounds and is shown close up', () => {
   const places = placesOf('agents');
   const [mark] = places.seeds?.marks ?? [];
   const place = mark && places.of(mark.key);
@@ -50,7 +50,7 @@ test('a mark is no group: the look at it is near', () => {
   expect(place[2] * 2 ** look.zoom).toBeCloseTo(46, 0);
 });
 
-test('what is at a pixel is what is drawn there', () => {
+test('pixel and map coordinates convert both ways', () => {
   const look = { target: [7, -3, 0] as [number, number, number], zoom: 1.5 };
   const pixel = pixelIn(look, size, 12, 5);
   const place = mapIn(look, size, pixel.x, pixel.y);
@@ -58,7 +58,7 @@ test('what is at a pixel is what is drawn there', () => {
   expect(place.y).toBeCloseTo(5);
 });
 
-test('a mark is found where it is, and what is not on the map nowhere', () => {
+test('picking finds a mark; unknown entities have no position', () => {
   const places = placesOf('city');
   const { seeds } = places;
   const [mark] = seeds?.marks ?? [];

@@ -18,7 +18,7 @@ const alert: Alert = {
   silenced_until: null,
 };
 
-test('an alert can be silenced by what it has, the narrowest first', () => {
+test('scopes of an alert are listed narrowest first', () => {
   expect(scopesOf(alert)).toEqual([
     ['alert', 'agent-errors:agent:sofia'],
     ['rule', 'agent-errors'],
@@ -27,14 +27,14 @@ test('an alert can be silenced by what it has, the narrowest first', () => {
   expect(scopesOf({ ...alert, rule: null, entity_id: null })).toEqual([['alert', 'agent-errors:agent:sofia']]);
 });
 
-test('a silence names all that it is for', () => {
+test('a silence lists all its matchers', () => {
   expect(namedBy({ alert: null, rule: 'agent-errors', entity_id: 'agent:sofia' })).toEqual([
     ['rule', 'agent-errors'],
     ['entity_id', 'agent:sofia'],
   ]);
 });
 
-test('what is asked for names one thing, with a reason', () => {
+test('the request has one matcher and a reason', () => {
   expect(silenceOf(alert, 'rule', 60, ' being moved ')).toEqual({
     rule: 'agent-errors',
     minutes: 60,
@@ -43,7 +43,7 @@ test('what is asked for names one thing, with a reason', () => {
   expect(silenceOf({ ...alert, rule: null }, 'alert', 15, 'x')).toEqual({ alert: alert.id, minutes: 15, note: 'x' });
 });
 
-test('a silence is over when its time is, though nobody has said so', () => {
+test('a silence ends by time, without an update', () => {
   const silenced = { ...alert, silenced_until: '2026-01-19T13:00:00Z' };
   expect(isSilenced(alert, 0)).toBe(false);
   expect(isSilenced(silenced, Date.parse('2026-01-19T12:59:59Z'))).toBe(true);

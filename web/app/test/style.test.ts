@@ -10,14 +10,14 @@ const palette = Object.fromEntries(NAMES.map((name, at) => [name, parse(`#0000${
 const layers = network(2, 20, 3);
 const styleFor = (map: typeof layers) => styleOf(seedsOf(map, 'agents'), map, palette, NO_FILTER);
 
-test('a style in which nothing looks different is the one before', () => {
+test('an equal style keeps its identity', () => {
   const before = styleFor(layers);
   const busier = structuredClone(layers);
   for (const agent of busier.agents?.items ?? []) agent.last_active = '2026-01-19T12:00:00Z';
   expect(sameLook(before, styleFor(busier))).toBe(before);
 });
 
-test('a status, a filter or an agent more is another style', () => {
+test('a new status, filter or agent changes the style', () => {
   const before = styleFor(layers);
   const ailing = structuredClone(layers);
   const [first] = ailing.agents?.items ?? [];

@@ -10,47 +10,47 @@ import { network } from './network';
 const gaps = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
 
 describe('translations', () => {
-  test('are complete, and none is left over', () => {
+  test('have the same keys', () => {
     expect(Object.keys(uk).sort()).toEqual(Object.keys(en).sort());
     expect(Object.entries(uk).filter(([, text]) => text.trim() === '')).toEqual([]);
   });
 
-  test.each(Object.keys(en) as Key[])('%s has the same gaps, and all forms it needs', (key) => {
+  test.each(Object.keys(en) as Key[])('%s has equal placeholders and all plural forms', (key) => {
     expect(gaps(uk[key])).toEqual(gaps(en[key]));
     const forms = (text: string) => text.split('|').length;
     if (forms(en[key]) > 1 || forms(uk[key]) > 1) expect([forms(en[key]), forms(uk[key])]).toEqual([2, 3]);
   });
 });
 
-describe('words', () => {
-  test('are in the form that the count asks for', () => {
+describe('texts', () => {
+  test('use the plural form of the count', () => {
     const attempts = (language: 'en' | 'uk') =>
       [1, 2, 5, 21].map((count) => textOf(language).t('letters.attempts', { count }));
     expect(attempts('en')).toEqual(['1 attempt', '2 attempts', '5 attempts', '21 attempts']);
     expect(attempts('uk')).toEqual(['1 спроба', '2 спроби', '5 спроб', '21 спроба']);
   });
 
-  test('what fills a gap is taken as it is', () => {
+  test('parameters are inserted literally', () => {
     expect(textOf('en').t('failed', { error: '{error} $& <b>' })).toBe('Server error: {error} $& <b>');
   });
 
-  test('unknown words are shown as they came', () => {
+  test('unknown keys fall back to the raw value', () => {
     expect(textOf('uk').maybe('status.online', 'online')).toBe('на зв’язку');
     expect(textOf('uk').maybe('status.sleeping', 'sleeping')).toBe('sleeping');
     expect(textOf('en').maybe('toString', 'x')).toBe('x');
   });
 
-  test('lengths of time are in their largest unit', () => {
+  test('durations use their largest unit', () => {
     const { duration } = textOf('en');
     expect([0.2, 59, 61, 7200, 200_000].map(duration)).toEqual(['0 sec', '59 sec', '1 min', '2 hr', '2 days']);
   });
 
-  test('a time that is none is shown as it came', () => {
+  test('an invalid time is shown as it is', () => {
     expect(textOf('en').clock('soon')).toBe('soon');
   });
 });
 
-test('facts are numbers with their units, and what is unknown is left out', () => {
+test('facts have units; unknown fields are omitted', () => {
   const layers = network(1, 1, 1);
   const facts = (id: string) => {
     const entity = findEntity({ layers } as Snapshot, id);
@@ -69,7 +69,7 @@ test('facts are numbers with their units, and what is unknown is left out', () =
   expect(facts('microdao:0')).toMatchObject({ Treasury: '1.50 DAAR', Members: '3' });
 });
 
-test('events are counted where they happened, and outside the range not at all', () => {
+test('events outside the range are not counted', () => {
   const times = [
     [-1, 5],
     [0, 1],

@@ -5,7 +5,7 @@ import { matchesEvent } from '../src/panels/feed-filter';
 import { fromLocal, toLocal } from '../src/panels/local-time';
 import { formatView, parseView } from '../src/view';
 
-describe('the address', () => {
+describe('the URL', () => {
   test.each([
     '',
     '?layer=space',
@@ -16,7 +16,7 @@ describe('the address', () => {
     expect(formatView(parseView(search))).toBe(search);
   });
 
-  test('what it says wrong is left out', () => {
+  test('invalid values are ignored', () => {
     const view = parseView('?layer=moon&at=yesterday&panel=x&status=fine,error&view=list&entity=');
     expect(view).toEqual({ ...parseView(''), filter: { ...NO_FILTER, statuses: ['error'] } });
   });
@@ -25,12 +25,12 @@ describe('the address', () => {
 describe('filters', () => {
   const scout = { id: 'agent:a', status: 'error', kind: 'scout', microdaoId: 'microdao:1' } as const;
 
-  test('none lets all through', () => {
+  test('no filter matches everything', () => {
     expect(matches(NO_FILTER, scout)).toBe(true);
     expect(isFiltering(NO_FILTER)).toBe(false);
   });
 
-  test('each narrows, and all have to agree', () => {
+  test('filters are combined with AND', () => {
     const filter = { statuses: ['error', 'warning'], kind: 'scout', microdao: 'microdao:1' } as const;
     expect(matches(filter, scout)).toBe(true);
     expect(matches(filter, { ...scout, status: 'online' })).toBe(false);
@@ -38,7 +38,7 @@ describe('filters', () => {
     expect(matches(filter, { ...scout, microdaoId: null })).toBe(false);
   });
 
-  test('a microDAO is in its own filter', () => {
+  test('a microDAO matches its own filter', () => {
     const microdao = { id: 'microdao:1', status: 'active', kind: 'microdao', microdaoId: null } as const;
     expect(matches({ ...NO_FILTER, microdao: 'microdao:1' }, microdao)).toBe(true);
   });
@@ -52,20 +52,20 @@ describe('filters', () => {
 });
 
 describe('opening', () => {
-  test('the present layer is kept where it shows the entity', () => {
+  test('the current layer is kept if it shows the entity', () => {
     expect(layerFor('agent', 'city')).toBe('city');
     expect(layerFor('agent', 'space')).toBe('agents');
     expect(layerFor('node', 'space')).toBe('space');
     expect(layerFor('dao', 'agents')).toBe('space');
   });
 
-  test('a canonical id says its type', () => {
+  test('a canonical id has a type', () => {
     expect(typeOf('microdao:7')).toBe('microdao');
     expect([typeOf('x'), typeOf(':a'), typeOf('toString:a')]).toEqual([undefined, undefined, undefined]);
   });
 });
 
-test('local times are the clock on the wall, there and back', () => {
+test('local times convert both ways', () => {
   const time = '2026-01-19T12:00:05.000Z';
   expect(fromLocal(toLocal(time))).toBe(time);
   expect([fromLocal(''), fromLocal('soon')]).toEqual([null, null]);

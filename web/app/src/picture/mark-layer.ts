@@ -46,7 +46,7 @@ out vec2 vImagePlace;
 out vec4 vColour;
 
 void main(void) {
-  // The z component of `places` is the radius.
+  // The z component of places is the radius.
   vec3 middle = vec3(places.xy, 0.0);
   geometry.worldPosition = middle;
   geometry.uv = imagePlaces;
