@@ -16,7 +16,7 @@ function placesOf(layer: Seeds['layer']): Places {
 }
 
 test.each(['city', 'space'] as const)(
-  'the look at a group of %s has all of it in sight, and nearer than the whole',
+  '%s: the view state of a group fits the whole group',
   (layer) => {
     const places = placesOf(layer);
     const whole = wholeOf(places.bounds, size);
