@@ -21,7 +21,7 @@ COPY --from=build /living-map /usr/local/bin/living-map
 USER 7017
 WORKDIR /data
 VOLUME /data
-# Reachable from outside the container, so AUTH has to be said: the server refuses to start without it.
+# Reachable from outside the container, so AUTH is required: the server does not start without it.
 ENV BIND=0.0.0.0 PORT=7017 DATABASE_URL=sqlite:///data/living-map.db
 EXPOSE 7017
 # bash speaks enough HTTP to ask for one status line, so the image needs no curl.

@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// One server that shows a whole agent network as it lives.
+/// One server that shows a whole agent network while it runs.
 #[derive(Parser)]
 #[command(name = "living-map", version, arg_required_else_help = true)]
 struct Cli {

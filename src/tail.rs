@@ -19,31 +19,31 @@ use url::Url;
 use begin::Since;
 use show::{Output, Show, printable};
 
-/// What `tail` can be told.
+/// Options of `tail`.
 #[derive(Args)]
 pub struct Tail {
-    /// The server
+    /// Address of the server
     #[arg(id = "LIVING_MAP_URL", long = "url", env, value_name = "URL", default_value = "http://127.0.0.1:7017")]
     url: Url,
-    /// An API token or a JSON Web Token, where the server asks for one
+    /// API token or JSON Web Token, if the server requires one
     #[arg(id = "LIVING_MAP_TOKEN", long = "token", env, value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Only events of these subjects, patterns separated by commas (`agent.>,usage.*`)
     #[arg(long)]
     types: Option<String>,
-    /// Only events about this entity, by any of its names
+    /// Only events about this entity, by any of its ids
     #[arg(long)]
     entity: Option<String>,
-    /// Only events that change these layers or are about entities of theirs, separated by commas
+    /// Only events that change these layers or are about their entities, separated by commas
     #[arg(long)]
     layers: Option<String>,
-    /// Begin with what the log took since then: a time, or how long ago (`90s`, `15m`, `2h`, `7d`)
+    /// Start at a time, or a duration ago (`90s`, `15m`, `2h`, `7d`)
     #[arg(long, value_parser = Since::read, conflicts_with = "cursor")]
     since: Option<Since>,
     /// Continue after this cursor
     #[arg(long)]
     cursor: Option<String>,
-    /// A line for each event, for people, or the frames as they come
+    /// Output format: a readable line for each event, or the unchanged frames
     #[arg(long, default_value = "text")]
     output: Output,
 }
@@ -51,11 +51,11 @@ pub struct Tail {
 /// Seconds between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A server that sends nothing at all for so long is gone.
+/// Longest silence before the connection counts as dead.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// Runs until it is interrupted or its output is closed. Once it has begun it comes back by itself, after the last event
-/// that it printed.
+/// Runs until it is interrupted or its output is closed. After the first connection it reconnects automatically and
+/// resumes after the last printed event.
 pub async fn run(tail: Tail) -> anyhow::Result<()> {
     let base = http_base(&tail.url)?;
     let mut cursor = match &tail.cursor {
@@ -75,9 +75,9 @@ pub async fn run(tail: Tail) -> anyhow::Result<()> {
     }
 }
 
-/// The server does not take what it was asked, however often it is asked again.
+/// The server rejected the request; a retry would be rejected too.
 #[derive(Debug, thiserror::Error)]
-#[error("the server refuses: {0}")]
+#[error("the server rejected the request: {0}")]
 struct Refused(String);
 
 enum Ended {
@@ -104,8 +104,8 @@ async fn follow(
         connected => connected.with_context(|| format!("cannot follow {url}"))?,
     };
     *connected = true;
-    while let Some(message) = tokio::time::timeout(SILENCE, stream.next()).await.context("the server fell silent")? {
-        let text = match message.context("the connection broke")? {
+    while let Some(message) = tokio::time::timeout(SILENCE, stream.next()).await.context("no data from the server")? {
+        let text = match message.context("the connection was lost")? {
             Message::Text(text) => text,
             Message::Ping(payload) => {
                 stream.send(Message::Pong(payload)).await?;
@@ -114,13 +114,13 @@ async fn follow(
             Message::Close(_) => return Ok(Ended::ByServer),
             _ => continue,
         };
-        let frame: Value = serde_json::from_str(&text).context("the server sent what is no frame")?;
+        let frame: Value = serde_json::from_str(&text).context("the server sent an invalid frame")?;
         let snapshot = frame["kind"] == "snapshot";
         let position = if snapshot { &frame["data"]["meta"]["cursor"] } else { &frame["cursor"] };
         if let Some(position) = position.as_str() {
             if snapshot {
                 let position = printable(position);
-                eprintln!("the server cannot go on after {cursor}: what happened until {position} is missing");
+                eprintln!("the server cannot resume after {cursor}: events up to {position} are missing");
             }
             position.clone_into(cursor);
         }
@@ -133,7 +133,7 @@ async fn follow(
     Ok(Ended::ByServer)
 }
 
-/// The header that says who asks.
+/// `Authorization` header.
 fn authorization(token: Option<&str>) -> anyhow::Result<Option<HeaderValue>> {
     let Some(token) = token else { return Ok(None) };
     let value = HeaderValue::try_from(format!("Bearer {token}"));
@@ -143,7 +143,7 @@ fn authorization(token: Option<&str>) -> anyhow::Result<Option<HeaderValue>> {
     Ok(Some(value))
 }
 
-/// What the server's problem document says, or the status alone.
+/// Detail of the server's problem document, or the status.
 fn refusal(answer: &tungstenite::http::Response<Option<Vec<u8>>>) -> Refused {
     let document = answer.body().as_deref().and_then(|body| serde_json::from_slice::<Value>(body).ok());
     let detail = document.as_ref().and_then(|document| document["detail"].as_str());

@@ -1,4 +1,4 @@
-//! Where to begin: the position of the present, or of a moment of the past.
+//! Starting position: the current one, or that of an earlier moment.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use serde_json::Value;
 use super::show::printable;
 use super::{RETRY, Refused};
 
-/// How long the server may take to find the position.
+/// Timeout for the server to find the position.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A time, or how long ago it was.
+/// A time, or a duration before now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Since {
     /// A time of the log.
     Time(DateTime<Utc>),
-    /// So long before now.
+    /// A duration before now.
     Ago(TimeDelta),
 }
 
 impl Since {
-    /// Reads `2026-01-19T12:00:00Z`, `90s`, `15m`, `2h` or `7d`.
+    /// Parses `2026-01-19T12:00:00Z`, `90s`, `15m`, `2h` or `7d`.
     pub fn read(text: &str) -> Result<Self, String> {
         let ago = || {
             let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -41,7 +41,7 @@ impl Since {
         };
         ago()
             .or_else(|| time::parse(text).map(Self::Time))
-            .ok_or_else(|| "expected a time such as 2026-01-19T12:00:00Z, or how long ago: 90s, 15m, 2h, 7d".to_owned())
+            .ok_or_else(|| "expected a time such as 2026-01-19T12:00:00Z, or a duration: 90s, 15m, 2h, 7d".to_owned())
     }
 
     fn time(self) -> DateTime<Utc> {
@@ -52,8 +52,8 @@ impl Since {
     }
 }
 
-/// The position at `since`, or that of the present; so nothing is missed before the first frame. A moment before what the
-/// server can show is the earliest that it can, which is said.
+/// The position at `since`, or the current one, so that no event before the first frame is missed. A moment that is too
+/// early is replaced by the earliest available one, with a message.
 pub async fn cursor(url: &Url, since: Option<Since>, authorization: Option<HeaderValue>) -> anyhow::Result<String> {
     let mut url = url.join("/living-map/snapshot")?;
     // the smallest answer that has the position
@@ -72,7 +72,7 @@ pub async fn cursor(url: &Url, since: Option<Since>, authorization: Option<Heade
             return read(answer).await;
         }
         if !std::mem::replace(&mut waiting, true) {
-            eprintln!("the server is not ready to say where it is; waiting");
+            eprintln!("the server is not ready; waiting");
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -82,7 +82,7 @@ async fn read(answer: Response) -> anyhow::Result<String> {
     let status = answer.status();
     if status.is_success() {
         let cursor = answer.headers().get("x-living-map-cursor").and_then(|cursor| cursor.to_str().ok());
-        return cursor.map(str::to_owned).context("the server does not say where it is");
+        return cursor.map(str::to_owned).context("the response has no cursor");
     }
     let problem: Value = answer.json().await.unwrap_or_default();
     let detail = problem["detail"].as_str().map_or_else(|| status.to_string(), printable);
@@ -90,13 +90,13 @@ async fn read(answer: Response) -> anyhow::Result<String> {
         && let Some(oldest) = problem["oldest_cursor"].as_str()
     {
         let from = problem["oldest_time"].as_str().map(printable).unwrap_or_default();
-        eprintln!("the server's past begins at {from}; from there on");
+        eprintln!("the earliest available position is {from}; starting there");
         return Ok(oldest.to_owned());
     }
     if status.is_client_error() {
         return Err(Refused(detail).into());
     }
-    anyhow::bail!("the server cannot say where it is: {detail}")
+    anyhow::bail!("the server returned no position: {detail}")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use clap::ValueEnum;
 use serde_json::Value;
 
-/// Characters of a text that are shown.
+/// Longest displayed text, in characters.
 const SHOWN: usize = 200;
 
 const TIME: &str = "2";
@@ -14,12 +14,12 @@ const FAILURE: &str = "31";
 const ENTITY: &str = "1";
 const NOTE: &str = "33";
 
-/// What lines look like.
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// Time, subject, entity, payload
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
@@ -31,13 +31,13 @@ pub struct Show {
 }
 
 impl Show {
-    /// For standard output: in colours when it is a terminal and nobody asked for none (<https://no-color.org>).
+    /// For standard output: coloured if it is a terminal and `NO_COLOR` is unset (<https://no-color.org>).
     pub fn to_stdout(output: Output) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { output, colours: std::io::stdout().is_terminal() && !no_colour }
     }
 
-    /// The line for a frame; `text` is the frame as it came.
+    /// The line for a frame; `text` is the unchanged frame.
     pub fn line(self, frame: &Value, text: &str) -> Option<String> {
         let kind = frame["kind"].as_str()?;
         match (self.output, kind) {
@@ -68,7 +68,7 @@ impl Show {
     }
 }
 
-/// Publishers must not be able to steer the terminal.
+/// Control characters of publishers must not reach the terminal.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(SHOWN).collect()
 }

@@ -1,7 +1,7 @@
-//! What a server of the previous release left behind: a SQLite file, a PostgreSQL database, a JetStream store.
+//! Stored data of a server of the previous release: a SQLite file, a PostgreSQL database, a JetStream store.
 //!
 //! Both fixtures hold a saved snapshot with events behind it, lessons, a dead letter, an alert whose webhook message was
-//! delivered and one whose message is pending. The server was killed, not stopped. `make previous-fixtures` writes them anew.
+//! delivered and one whose message is pending. The server was killed, not stopped. `make previous-fixtures` rewrites them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub fn previous_binary() -> &'static str {
     Box::leak(path.into_boxed_str())
 }
 
-/// Where a fixture is in the repository.
+/// Path of a fixture in the repository.
 fn archive(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/previous_release/{name}.tar.zst"))
 }
@@ -140,7 +140,7 @@ impl Production {
         active(&own)
     }
 
-    /// The learner goes on from the durable consumer's position: new experiences become a lesson, old ones none again.
+    /// The learner continues at the durable consumer's position: new experiences become a lesson, old ones do not again.
     pub async fn assert_experiences_go_on(&self, server: &Process) {
         publish_failures(&self.nats, "agent:later").await;
         let lessons = until("a lesson from new experiences", || async {

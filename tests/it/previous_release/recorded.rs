@@ -26,7 +26,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// What `server` answers; none while it is not ready.
+    /// Answers of `server`; none while it is not ready.
     pub async fn of(server: &Process, past_cursor: &str) -> Option<Self> {
         let snapshot = get(server, "/living-map/snapshot").await?;
         let past = get(server, &format!("/living-map/snapshot?at={past_cursor}")).await?;
