@@ -51,8 +51,8 @@ afterAll(async () => {
 });
 
 /** Visits the page; without a token the first requests are rejected, which the browser logs too. */
-const on = (path: string, look: (page: Page) => Promise<unknown>) =>
-  visit({ browser, url: server.url + path, isDisturbed: true }, look);
+const on = (path: string, check: (page: Page) => Promise<unknown>) =>
+  visit({ browser, url: server.url + path, isDisturbed: true }, check);
 
 async function signIn(page: Page, token: string) {
   await page.getByLabel('Token', { exact: true }).fill(token);

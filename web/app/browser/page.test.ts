@@ -5,7 +5,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer } from './support.js';
-import { accessibility, query, still, visit, vivid } from './visit.js';
+import { accessibility, countVividPixels, query, still, visit } from './visit.js';
 
 let server: Server;
 let browser: Browser;
@@ -18,8 +18,8 @@ afterAll(async () => {
   await server?.close();
 });
 
-const on = (path: string, look: (page: Page) => Promise<unknown>, options = {}, isDisturbed = false) =>
-  visit({ browser, url: server.url + path, options, isDisturbed }, look);
+const on = (path: string, check: (page: Page) => Promise<unknown>, options = {}, isDisturbed = false) =>
+  visit({ browser, url: server.url + path, options, isDisturbed }, check);
 
 /** A response body as transferred, and decoded. */
 function text(path: string, coding: string, headers = {}) {
@@ -163,7 +163,7 @@ describe('entities', () => {
       await page.keyboard.press('Enter');
       await expect.poll(() => heading(page).textContent()).toBe('Dnipro Core');
       expect(query(page).get('layer')).toBe('nodes');
-      await inTheMiddle(page, 'Dnipro Core');
+      await expectCentred(page, 'Dnipro Core');
     });
   });
 
@@ -179,7 +179,7 @@ describe('entities', () => {
     await on('?layer=space&entity=dao:sun-treasury&panel=health', async (page) => {
       await expect.poll(() => heading(page).textContent()).toBe('Sun Treasury');
       await page.getByRole('heading', { name: 'Is anything broken?' }).waitFor();
-      await inTheMiddle(page, 'Sun Treasury');
+      await expectCentred(page, 'Sun Treasury');
     });
   });
 
@@ -200,7 +200,7 @@ describe('entities', () => {
 
   test('a click opens an entity; a click beside it closes it', async () => {
     await on('?layer=space&entity=dao:sun-treasury', async (page) => {
-      await inTheMiddle(page, 'Sun Treasury');
+      await expectCentred(page, 'Sun Treasury');
       await page.keyboard.press('Escape');
       const canvas = page.locator('.canvas');
       await canvas.click();
@@ -229,7 +229,7 @@ describe('entities', () => {
 });
 
 /** Checks by hovering that the entity is in the centre of the map. */
-async function inTheMiddle(page: Page, name: string) {
+async function expectCentred(page: Page, name: string) {
   const box = await page.locator('.canvas').boundingBox();
   if (!box) throw new Error('no picture');
   await expect
@@ -252,13 +252,13 @@ describe('filters', () => {
   test('excluded entities are dimmed, and restored', async () => {
     await on('?layer=agents', async (page) => {
       await still(page);
-      const before = await vivid(page);
+      const before = await countVividPixels(page);
       expect(before).toBeGreaterThan(1000);
       const filter = page.getByRole('group', { name: 'Filters' }).getByRole('button', { name: 'inactive' });
       await filter.click();
-      await expect.poll(() => vivid(page)).toBeLessThan(before / 4);
+      await expect.poll(() => countVividPixels(page)).toBeLessThan(before / 4);
       await filter.click();
-      await expect.poll(() => vivid(page)).toBeGreaterThan(before / 2);
+      await expect.poll(() => countVividPixels(page)).toBeGreaterThan(before / 2);
     });
   });
 

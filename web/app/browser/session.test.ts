@@ -30,7 +30,7 @@ async function signIn(page: Page, token: string) {
 }
 
 /** Checks that the view is displayed and live. */
-async function isThere(page: Page) {
+async function expectLive(page: Page) {
   await page.getByText('Live', { exact: true }).waitFor();
   await expect.poll(() => page.locator('#entity-title').textContent()).toMatch(/Sofia/);
   await page.getByRole('heading', { name: 'Is anything broken?' }).waitFor();
@@ -38,7 +38,7 @@ async function isThere(page: Page) {
 }
 
 /** Checks that the login form is shown, the view is still in the URL, and none of its data is on the page. */
-async function isAsked(page: Page) {
+async function expectLogin(page: Page) {
   await page.getByText(/does not take this token, or no longer/).waitFor();
   const asked = query(page);
   expect(['layer', 'entity', 'panel', 'view'].map((name) => asked.get(name))).toEqual([
@@ -50,11 +50,11 @@ async function isAsked(page: Page) {
   expect(await page.getByText('Sofia').count()).toBe(0);
 }
 
-/** Runs `look` with the page of a server with `settings`, which also apply to its next start. */
+/** Runs `check` with the page of a server with `settings`, which also apply to its next start. */
 async function withServer(
   settings: Record<string, string>,
   admin: string,
-  look: (page: Page, server: Server) => Promise<void>,
+  check: (page: Page, server: Server) => Promise<void>,
 ) {
   const server = await startServer([], settings, admin);
   try {
@@ -71,7 +71,7 @@ async function withServer(
         Object.assign(globalThis, { closeCodes: codes });
       });
     const url = server.url + VIEW;
-    await visit({ browser, url, isDisturbed: true, prepare }, (page) => look(page, server));
+    await visit({ browser, url, isDisturbed: true, prepare }, (page) => check(page, server));
   } finally {
     await server.close();
   }
@@ -82,21 +82,21 @@ const closeCodes = (page: Page) => page.evaluate(() => (globalThis as unknown as
 test('an expired token closes the stream (4401); login resumes', () =>
   withServer({ AUTH: 'jwt', JWT_SECRET: SECRET, JWT_LEEWAY_SECONDS: '0' }, signed('admin', 3600), async (page) => {
     await signIn(page, signed('viewer', 20));
-    await isThere(page);
+    await expectLive(page);
     // Hold back other requests: if one is rejected before the stream is closed, the page closes the stream itself.
-    let letGo = () => {};
+    let release = () => {};
     const isOver = new Promise<void>((resolve) => {
-      letGo = resolve;
+      release = resolve;
     });
     await page.route(/\/living-map\/(?!stream)/, async (route) => {
       await isOver;
       await route.continue();
     });
     await expect.poll(() => closeCodes(page)).toContain(4401);
-    letGo();
-    await isAsked(page);
+    release();
+    await expectLogin(page);
     await signIn(page, signed('viewer', 3600));
-    await isThere(page);
+    await expectLive(page);
   }));
 
 test('a token rejected after a restart leads to login and resumes', () => {
@@ -105,12 +105,12 @@ test('a token rejected after a restart leads to login and resumes', () => {
   const settings = { AUTH: 'token', AUTH_TOKENS: [first, admin].map(({ line }) => line).join() };
   return withServer(settings, admin.token, async (page, server) => {
     await signIn(page, first.token);
-    await isThere(page);
+    await expectLive(page);
     await server.kill();
     settings.AUTH_TOKENS = [second, admin].map(({ line }) => line).join();
     await server.restart();
-    await isAsked(page);
+    await expectLogin(page);
     await signIn(page, second.token);
-    await isThere(page);
+    await expectLive(page);
   });
 });

@@ -27,8 +27,8 @@ const past = async () => {
   return items.at(-1).timestamp as string;
 };
 
-const on = (path: string, look: (page: Page) => Promise<unknown>, isDisturbed = false) =>
-  visit({ browser, url: server.url + path, isDisturbed }, look);
+const on = (path: string, check: (page: Page) => Promise<unknown>, isDisturbed = false) =>
+  visit({ browser, url: server.url + path, isDisturbed }, check);
 
 test('a link to a moment shows the map of that time', async () => {
   const moment = await past();

@@ -20,7 +20,7 @@ export interface Visit {
 /** Also fails on page errors and on requests to other servers. */
 export async function visit(
   { browser, url, options = {}, isDisturbed = false, prepare }: Visit,
-  look: (page: Page) => Promise<unknown>,
+  check: (page: Page) => Promise<unknown>,
 ): Promise<void> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-GB', ...options });
   const page = await context.newPage();
@@ -43,7 +43,7 @@ export async function visit(
   try {
     await prepare?.(page);
     await page.goto(url);
-    await look(page);
+    await check(page);
   } finally {
     await context.close();
   }
@@ -54,7 +54,7 @@ export async function visit(
 export const still = (page: Page) => page.waitForSelector('html[data-picture=still]');
 
 /** Number of pixels in an undimmed mark colour, i.e. clearly green or red. */
-export async function vivid(page: Page): Promise<number> {
+export async function countVividPixels(page: Page): Promise<number> {
   const image = (await page.locator('.canvas').screenshot()).toString('base64');
   return page.evaluate(async (text) => {
     const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

@@ -10,7 +10,7 @@ import { EntityPanel } from './panels/entity';
 import { Panels } from './panels/panels';
 import { Picture } from './picture/picture';
 import { useText } from './preferences';
-import { ReadyProvider, Sources, useIsShut } from './sources';
+import { ReadyProvider, Sources, useIsTokenMissing } from './sources';
 import { Table } from './table';
 import { TimeBar } from './timebar';
 import { setView, useView } from './view';
@@ -26,7 +26,7 @@ export function App() {
 }
 
 function Door() {
-  return useIsShut() ? (
+  return useIsTokenMissing() ? (
     <Login />
   ) : (
     <Live>

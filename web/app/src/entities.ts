@@ -29,15 +29,15 @@ export interface Item {
 type Data = AgentItem | ChannelItem | CityItem | NodeItem | Planet | SpaceNode;
 
 /** Items by source object: unchanged data yields the same item, so that long lists compare quickly. */
-const known = new WeakMap<Data, Item>();
+const cache = new WeakMap<Data, Item>();
 
 function item(layer: Layer, type: EntityType, data: Data): Item {
-  let found = known.get(data);
+  let found = cache.get(data);
   if (!found) {
     const microdaoId = type === 'microdao' ? data.id : 'microdao_id' in data ? data.microdao_id : null;
     const kind = type === 'agent' ? ((data as AgentItem).kind ?? 'agent') : type;
     found = { id: data.id, type, layer, label: data.name, status: data.status, kind, microdaoId };
-    known.set(data, found);
+    cache.set(data, found);
   }
   return found;
 }
@@ -64,7 +64,7 @@ export function itemsOf(layers: Layers | null, layer: Layer): Item[] {
 }
 
 /** All entities, each once. */
-export function everything(layers: Layers | null): Item[] {
+export function allEntities(layers: Layers | null): Item[] {
   const all = [...itemsOf(layers, 'city'), ...itemsOf(layers, 'agents'), ...itemsOf(layers, 'nodes')];
   return [...all, ...itemsOf(layers, 'space').filter(({ type }) => type === 'dao')];
 }
@@ -89,7 +89,7 @@ export function relationsOf(layers: Layers, { id, type, microdaoId }: Item): Rel
   const planets = layers.space?.planets ?? [];
   if (type === 'microdao') {
     for (const planet of planets) if (planet.microdao_id === id) add('governed_by', planet.id);
-    for (const other of everything(layers)) {
+    for (const other of allEntities(layers)) {
       if (other.microdaoId === id && other.id !== id && other.type !== 'dao')
         relations.push({ relation: 'has', item: other });
     }
@@ -110,10 +110,10 @@ export interface Alert {
 
 /** Entities that need attention, most severe first. */
 export function alertsOf(layers: Layers | null): Alert[] {
-  const words = new Map((layers?.nodes?.items ?? []).map(({ id, alerts }) => [id, alerts]));
+  const alertTexts = new Map((layers?.nodes?.items ?? []).map(({ id, alerts }) => [id, alerts]));
   const rank = ({ item: { status } }: Alert) => (status === 'error' ? 0 : status === 'warning' ? 1 : 2);
-  return everything(layers)
-    .map((found) => ({ item: found, texts: words.get(found.id) ?? [] }))
+  return allEntities(layers)
+    .map((found) => ({ item: found, texts: alertTexts.get(found.id) ?? [] }))
     .filter(({ item: { status }, texts }) => status === 'error' || status === 'warning' || texts.length > 0)
     .sort((a, b) => rank(a) - rank(b));
 }
@@ -124,7 +124,7 @@ export function search(layers: Layers | null, text: string, limit: number): Item
   if (!wanted) return [];
   const begins: Item[] = [];
   const contains: Item[] = [];
-  for (const found of everything(layers)) {
+  for (const found of allEntities(layers)) {
     const label = found.label.toLocaleLowerCase();
     if (label.startsWith(wanted)) begins.push(found);
     else if (label.includes(wanted) || found.id.toLocaleLowerCase().includes(wanted)) contains.push(found);

@@ -15,17 +15,17 @@ interface Preferences {
 const KEY = 'living-map';
 
 function read(): Preferences {
-  let kept: Partial<Preferences> = {};
+  let stored: Partial<Preferences> = {};
   try {
-    kept = JSON.parse(localStorage.getItem(KEY) ?? '{}');
+    stored = JSON.parse(localStorage.getItem(KEY) ?? '{}');
   } catch {
     // Storage is unavailable: use the defaults.
   }
-  const spoken = globalThis.navigator?.languages?.map((tag) => tag.split('-')[0]) ?? [];
+  const preferred = globalThis.navigator?.languages?.map((tag) => tag.split('-')[0]) ?? [];
   const known = (tag: unknown) => LANGUAGES.find((language) => language === tag);
   return {
-    language: known(kept.language) ?? spoken.map(known).find(Boolean) ?? 'en',
-    theme: THEMES.find((theme) => theme === kept.theme) ?? 'auto',
+    language: known(stored.language) ?? preferred.map(known).find(Boolean) ?? 'en',
+    theme: THEMES.find((theme) => theme === stored.theme) ?? 'auto',
   };
 }
 
@@ -68,4 +68,5 @@ export const usePreferences = (): Preferences =>
 export const useText = (): Text => textOf(usePreferences().language);
 
 /** Whether the user prefers reduced motion. */
-export const isCalm = (): boolean => globalThis.matchMedia?.('(prefers-reduced-motion: reduce)').matches ?? false;
+export const prefersReducedMotion = (): boolean =>
+  globalThis.matchMedia?.('(prefers-reduced-motion: reduce)').matches ?? false;

@@ -1,7 +1,7 @@
 import { useId, useMemo, useRef, useState } from 'react';
 import { type Item, search } from './entities';
 import { useLayers } from './live';
-import { openEntity } from './open';
+import { openEntity } from './open-entity';
 import { StatusMark } from './parts/mark';
 import { useText } from './preferences';
 
@@ -67,14 +67,14 @@ export function Search() {
       />
       {isShown && found.length > 0 && (
         <div id={`${id}-list`} className="results" role="listbox" aria-label={t('search')}>
-          {found.map((item, place) => (
+          {found.map((item, index) => (
             // biome-ignore lint/a11y/useKeyWithClickEvents: the input handles the keyboard, as in any combobox
             <div
               key={item.id}
-              id={`${id}-${place}`}
+              id={`${id}-${index}`}
               role="option"
               tabIndex={-1}
-              aria-selected={place === chosen}
+              aria-selected={index === chosen}
               onMouseDown={(event) => event.preventDefault()}
               onClick={() => choose(item)}
             >

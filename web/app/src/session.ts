@@ -14,7 +14,7 @@ export interface Session {
 
 const KEY = 'living-map-token';
 
-function kept(): string | null {
+function storedToken(): string | null {
   try {
     return sessionStorage.getItem(KEY);
   } catch {
@@ -23,7 +23,7 @@ function kept(): string | null {
   }
 }
 
-let session: Session = { token: globalThis.window ? kept() : null, number: 0 };
+let session: Session = { token: globalThis.window ? storedToken() : null, number: 0 };
 const listeners = new Set<() => void>();
 
 /** Sets a token source only while there is a token: without one, requests are sent synchronously. */

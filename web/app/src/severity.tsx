@@ -10,19 +10,19 @@ import { setView } from './view';
 /** Most urgent first. */
 const SEVERITIES = ['critical', 'warning', 'info'] as const satisfies readonly AlertSeverity[];
 
-const looks: Record<AlertSeverity, [Shape, string]> = {
+const glyphs: Record<AlertSeverity, [Shape, string]> = {
   critical: ['diamond', 'bad'],
   warning: ['triangle', 'warn'],
   info: ['bubble', 'quiet'],
 };
 
 export function SeverityGlyph({ severity }: { severity: AlertSeverity }) {
-  const [shape, tone] = looks[severity] ?? looks.info;
+  const [shape, tone] = glyphs[severity] ?? glyphs.info;
   return <Glyph shape={shape} tone={tone} />;
 }
 
 /** Active alerts, most urgent first, then newest first. */
-export function raisedIn(layers: Layers | null): Alert[] {
+export function activeAlerts(layers: Layers | null): Alert[] {
   const rank = ({ severity }: Alert) => SEVERITIES.indexOf(severity);
   // Older servers do not send `alerts`.
   return (layers?.city?.alerts ?? []).toSorted(

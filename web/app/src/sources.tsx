@@ -17,7 +17,7 @@ export function ReadyProvider({ children }: { children: ReactNode }) {
 export const useReady = (): Resource<Ready> | null => useContext(ReadyContext);
 
 /** Whether a valid token is missing: without the viewer role, the readiness response has no checks. */
-export const useIsShut = (): boolean => useReady()?.data?.checks === null;
+export const useIsTokenMissing = (): boolean => useReady()?.data?.checks === null;
 
 export const useSources = (): readonly SourceHealth[] => useReady()?.data?.checks?.sources ?? [];
 

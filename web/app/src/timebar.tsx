@@ -35,7 +35,7 @@ export function TimeBar() {
   const end = time >= now - span ? now : time + span / 2;
   const since = end - span;
   const density = useDensity(since, end, bucket);
-  const place = Math.round(((time - since) / span) * STEPS);
+  const step = Math.round(((time - since) / span) * STEPS);
   const moment = at === null ? t('time.now') : clock(time, true);
   return (
     <section className="time" aria-label={t('time')}>
@@ -64,7 +64,7 @@ export function TimeBar() {
           type="range"
           min={0}
           max={STEPS}
-          value={Math.min(STEPS, Math.max(0, place))}
+          value={Math.min(STEPS, Math.max(0, step))}
           aria-label={t('time.position')}
           aria-valuetext={moment}
           onChange={(event) => {

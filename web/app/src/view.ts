@@ -67,13 +67,13 @@ export function formatView({ layer, entity, at, panel, table, filter }: View): s
 let view = parseView(globalThis.location?.search ?? '');
 const listeners = new Set<() => void>();
 
-function tell() {
+function notify() {
   for (const listener of [...listeners]) listener();
 }
 
 globalThis.addEventListener?.('popstate', () => {
   view = parseView(location.search);
-  tell();
+  notify();
 });
 
 export const getView = (): View => view;
@@ -88,7 +88,7 @@ export function setView(change: Partial<View>, isStep = true): void {
   if (search === formatView(view)) return;
   view = next;
   history[isStep ? 'pushState' : 'replaceState'](null, '', location.pathname + search);
-  tell();
+  notify();
 }
 
 export const resetFilter = (): void => setView({ filter: NO_FILTER }, false);

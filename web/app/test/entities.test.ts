@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { alertsOf, everything, itemById, relationsOf, search } from '../src/entities';
+import { alertsOf, allEntities, itemById, relationsOf, search } from '../src/entities';
 import { MOVE_MS, Motion } from '../src/picture/motion';
 import { nearest, neighbour } from '../src/picture/pick';
 import { network } from './network';
@@ -35,7 +35,7 @@ describe('relations', () => {
 });
 
 test('every entity is listed once', () => {
-  const ids = everything(layers).map(({ id }) => id);
+  const ids = allEntities(layers).map(({ id }) => id);
   expect(new Set(ids).size).toBe(ids.length);
   expect(ids.length).toBe(2 + 2 + 2 + 4 + 3);
 });

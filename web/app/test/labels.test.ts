@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import type { Item } from '../src/entities';
-import type { Seeds } from '../src/layout/seeds';
+import type { Diagram } from '../src/layout/diagram';
 import { labelsOf } from '../src/picture/labels';
 
 const size = { width: 800, height: 600 };
 
 /** @param marks name, x, y and radius (px from the canvas centre) */
 function named(marks: [string, number, number, number][], groups: [string, number, number, number][] = []) {
-  const seeds: Seeds = {
+  const diagram: Diagram = {
     layer: 'agents',
     groups: groups.map(([id]) => ({ id, label: id, isEntity: false, weight: 0 })),
     marks: marks.map(([label]) => {
@@ -15,10 +15,12 @@ function named(marks: [string, number, number, number][], groups: [string, numbe
       return { key: label, item, group: '', size: 1 };
     }),
   };
-  const places = (of: [string, number, number, number][]) => Float32Array.from(of.flatMap(([, ...place]) => place));
-  const look = { target: [0, 0, 0] as [number, number, number], zoom: 0 };
+  const positions = (of: [string, number, number, number][]) => Float32Array.from(of.flatMap(([, ...place]) => place));
+  const viewState = { target: [0, 0, 0] as [number, number, number], zoom: 0 };
   const widthOf = (text: string) => text.length * 6;
-  return labelsOf(seeds, places(marks), places(groups), look, size, 'none', widthOf).map(({ text }) => text);
+  return labelsOf(diagram, positions(marks), positions(groups), viewState, size, 'none', widthOf).map(
+    ({ text }) => text,
+  );
 }
 
 test('visible marks above the minimum size are labelled', () => {
@@ -61,11 +63,11 @@ test('group labels take precedence over marks', () => {
 
 test('a planet is labelled inside, nodes without one above', () => {
   const groups = ['sun', ''].map((id) => ({ id, label: id || null, isEntity: id !== '', weight: 0 }));
-  const seeds: Seeds = { layer: 'space', groups, marks: [] };
-  const look = { target: [0, 0, 0] as [number, number, number], zoom: 2 };
+  const diagram: Diagram = { layer: 'space', groups, marks: [] };
+  const viewState = { target: [0, 0, 0] as [number, number, number], zoom: 2 };
   const circles = Float32Array.of(-40, 0, 8, 40, 0, 0);
-  const labels = labelsOf(seeds, new Float32Array(), circles, look, size, 'none', (text) => text.length * 6);
-  expect(labels.map(({ text, place }) => [text, place])).toEqual([
+  const labels = labelsOf(diagram, new Float32Array(), circles, viewState, size, 'none', (text) => text.length * 6);
+  expect(labels.map(({ text, placement }) => [text, placement])).toEqual([
     ['sun', 'within'],
     ['none', 'above'],
   ]);

@@ -1,13 +1,13 @@
 import type { Layers } from '@living-map/react';
 import { describe, expect, test } from 'vitest';
 import { type Arrangement, arrange } from '../src/layout/arrange';
-import { planOf } from '../src/layout/plan';
-import { NONE, type Seeds, samePlaces, seedsOf, usageSize } from '../src/layout/seeds';
+import { type Diagram, diagramOf, hasSameLayout, NONE, usageSize } from '../src/layout/diagram';
+import { layoutInputOf } from '../src/layout/input';
 import { agent, network } from './network';
 
-const laidOut = (layers: Layers, layer: Seeds['layer']) => {
-  const seeds = seedsOf(layers, layer);
-  return { seeds, arrangement: arrange(planOf(seeds)) };
+const laidOut = (layers: Layers, layer: Diagram['layer']) => {
+  const diagram = diagramOf(layers, layer);
+  return { diagram, arrangement: arrange(layoutInputOf(diagram)) };
 };
 
 const circle = (circles: Float32Array, at: number) => {
@@ -28,13 +28,13 @@ function overlaps(marks: Float32Array): number {
   return found;
 }
 
-function outside({ seeds, arrangement }: { seeds: Seeds; arrangement: Arrangement }): string[] {
-  return seeds.marks
+function outside({ diagram, arrangement }: { diagram: Diagram; arrangement: Arrangement }): string[] {
+  return diagram.marks
     .filter(({ group }, at) => {
       const mark = circle(arrangement.marks, at);
       const around = circle(
         arrangement.groups,
-        seeds.groups.findIndex(({ id }) => id === group),
+        diagram.groups.findIndex(({ id }) => id === group),
       );
       return Math.hypot(mark.x - around.x, mark.y - around.y) + mark.r > around.r + 1e-2;
     })
@@ -57,11 +57,11 @@ describe.each([
   });
 
   test('space: nodes are on rings of their planet, without overlap', () => {
-    const { seeds, arrangement } = laidOut(layers, 'space');
-    expect(seeds.marks.length).toBeGreaterThanOrEqual(nodes);
+    const { diagram, arrangement } = laidOut(layers, 'space');
+    expect(diagram.marks.length).toBeGreaterThanOrEqual(nodes);
     expect(overlaps(arrangement.marks)).toBe(0);
     const rings = Array.from({ length: arrangement.rings.length / 3 }, (_, at) => circle(arrangement.rings, at));
-    for (let at = 0; at < seeds.marks.length; at++) {
+    for (let at = 0; at < diagram.marks.length; at++) {
       const mark = circle(arrangement.marks, at);
       const off = rings.map(({ x, y, r }) => Math.abs(Math.hypot(mark.x - x, mark.y - y) - r));
       expect(Math.min(...off)).toBeLessThan(1e-2);
@@ -95,27 +95,27 @@ test('a changed status keeps the layout', () => {
     },
   };
   for (const layer of ['city', 'agents'] as const) {
-    expect(samePlaces(seedsOf(before, layer), seedsOf(after, layer))).toBe(true);
+    expect(hasSameLayout(diagramOf(before, layer), diagramOf(after, layer))).toBe(true);
   }
 });
 
 test('a moved, added or removed entity changes the layout', () => {
   const before = network(3, 20, 4);
-  const seeds = seedsOf(before, 'city');
+  const diagram = diagramOf(before, 'city');
   const [first, ...rest] = before.agents?.items ?? [];
   if (!first || !before.agents) throw new Error('no agents');
   const moved = { ...before, agents: { ...before.agents, items: [{ ...first, microdao_id: 'microdao:2' }, ...rest] } };
   const gone = { ...before, agents: { ...before.agents, items: rest } };
-  expect(samePlaces(seeds, seedsOf(moved, 'city'))).toBe(false);
-  expect(samePlaces(seeds, seedsOf(gone, 'city'))).toBe(false);
+  expect(hasSameLayout(diagram, diagramOf(moved, 'city'))).toBe(false);
+  expect(hasSameLayout(diagram, diagramOf(gone, 'city'))).toBe(false);
 });
 
 test('entities without a known microDAO are in one separate group', () => {
   const layers = network(2, 4, 0);
   const items = [agent('agent:a', null), agent('agent:b', 'microdao:unknown')];
-  const seeds = seedsOf({ ...layers, agents: layers.agents && { ...layers.agents, items } }, 'city');
-  expect(seeds.marks.filter(({ group }) => group === NONE).map(({ key }) => key)).toEqual(['agent:a', 'agent:b']);
-  expect(seeds.groups.at(-1)?.id).toBe(NONE);
+  const diagram = diagramOf({ ...layers, agents: layers.agents && { ...layers.agents, items } }, 'city');
+  expect(diagram.marks.filter(({ group }) => group === NONE).map(({ key }) => key)).toEqual(['agent:a', 'agent:b']);
+  expect(diagram.groups.at(-1)?.id).toBe(NONE);
 });
 
 test('an agent grows in steps with its calls', () => {

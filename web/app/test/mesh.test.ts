@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Atlas } from '../src/picture/atlas';
-import { atCorners, CORNERS, cornersOf, imagePlacesOf } from '../src/picture/mesh';
+import { atCorners, CORNERS, cornersOf, textureCoordinatesOf } from '../src/picture/mesh';
 
 test('the triangle of a mark encloses its square', () => {
   const corners = cornersOf(2);
@@ -11,19 +11,19 @@ test('the triangle of a mark encloses its square', () => {
 });
 
 test('values of a mark are repeated for its corners', () => {
-  const places = atCorners(Float32Array.of(1, 2, 3, 4, 5, 6), 3, new Float32Array(2 * 3 * CORNERS));
-  expect([...places]).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]);
+  const positions = atCorners(Float32Array.of(1, 2, 3, 4, 5, 6), 3, new Float32Array(2 * 3 * CORNERS));
+  expect([...positions]).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]);
 });
 
 test('texture coordinates cover exactly one shape', () => {
   const cell = { width: 10, height: 10, y: 0, mask: true } as const;
   const mapping = { disc: { ...cell, x: 0 }, ring: { ...cell, x: 20 } };
   const atlas = { image: { width: 40, height: 20 }, mapping } as unknown as Atlas;
-  const places = imagePlacesOf(['ring', 'disc'], atlas);
+  const positions = textureCoordinatesOf(['ring', 'disc'], atlas);
   // Midpoint between two corners of the triangle, on the edge of the square.
   const between = (mark: number, from: number, to: number) =>
     [0, 1].map((axis) => {
-      const at = (corner: number) => places[mark * CORNERS * 2 + corner * 2 + axis] ?? Number.NaN;
+      const at = (corner: number) => positions[mark * CORNERS * 2 + corner * 2 + axis] ?? Number.NaN;
       return (at(from) + at(to)) / 2;
     });
   expect([between(0, 0, 1), between(0, 0, 2)]).toEqual([

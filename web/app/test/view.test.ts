@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { isFiltering, matches, NO_FILTER } from '../src/filter';
-import { layerFor, typeOf } from '../src/open';
+import { layerFor, typeOf } from '../src/open-entity';
 import { matchesEvent } from '../src/panels/feed-filter';
 import { fromLocal, toLocal } from '../src/panels/local-time';
 import { formatView, parseView } from '../src/view';

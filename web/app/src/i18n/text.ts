@@ -6,7 +6,7 @@ import { uk } from './uk';
 export type Language = 'en' | 'uk';
 export type Parameters = Record<string, string | number>;
 
-const words: Record<Language, Record<Key, string>> = { en, uk };
+const texts: Record<Language, Record<Key, string>> = { en, uk };
 
 export interface Text {
   language: Language;
@@ -70,8 +70,8 @@ function makeText(language: Language): Text {
 
   return {
     language,
-    t: (key, parameters = {}) => fill(words[language][key], parameters),
-    maybe: (key, otherwise) => (Object.hasOwn(words[language], key) ? words[language][key as Key] : otherwise),
+    t: (key, parameters = {}) => fill(texts[language][key], parameters),
+    maybe: (key, otherwise) => (Object.hasOwn(texts[language], key) ? texts[language][key as Key] : otherwise),
     number: (value, digits = 0) => (digits > 0 ? fine : whole).format(value),
     percent: (part) => share.format(part),
     duration(seconds) {

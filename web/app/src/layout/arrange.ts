@@ -7,7 +7,7 @@ import type { Layer } from '@living-map/react';
 import { hierarchy, pack, packEnclose, packSiblings } from 'd3-hierarchy';
 
 /** Complete input of the layout, transferable to the worker. */
-export interface Plan {
+export interface LayoutInput {
   layer: Layer;
   groups: { id: string; weight: number }[];
   /** Index in `groups` of each mark's group. */
@@ -31,7 +31,7 @@ const GROUP_GAP = 4;
 /** Minimum radius of a group, so that an empty one is visible. */
 const GROUP_MIN = 5;
 
-export function arrange(plan: Plan): Arrangement {
+export function arrange(plan: LayoutInput): Arrangement {
   return plan.layer === 'space' ? systems(plan) : circles(plan);
 }
 
@@ -42,7 +42,7 @@ interface Node {
 }
 
 /** Packs marks into their groups and the groups into a circle. */
-function circles({ groups, group, size }: Plan): Arrangement {
+function circles({ groups, group, size }: LayoutInput): Arrangement {
   const children: Node[] = groups.map((_, at) => ({ group: at, mark: -1, children: [] }));
   for (let at = 0; at < group.length; at++) children[group[at] ?? 0]?.children?.push({ group: -1, mark: at });
   const tree = hierarchy<Node>({ group: -1, mark: -1, children }, (node) =>
@@ -51,20 +51,20 @@ function circles({ groups, group, size }: Plan): Arrangement {
   const root = pack<Node>()
     .radius(({ data }) => (data.mark < 0 ? GROUP_MIN : (size[data.mark] ?? 1)))
     .padding(({ depth }) => (depth === 0 ? GROUP_GAP : MARK_GAP))(tree);
-  const places = { marks: new Float32Array(group.length * 3), groups: new Float32Array(groups.length * 3) };
+  const positions = { marks: new Float32Array(group.length * 3), groups: new Float32Array(groups.length * 3) };
   for (const { data, x, y, r } of root.descendants()) {
     const circle = [x - root.x, y - root.y, r];
-    if (data.mark >= 0) places.marks.set(circle, data.mark * 3);
-    else if (data.group >= 0) places.groups.set(circle, data.group * 3);
+    if (data.mark >= 0) positions.marks.set(circle, data.mark * 3);
+    else if (data.group >= 0) positions.groups.set(circle, data.group * 3);
   }
-  return { ...places, rings: new Float32Array(), bounds: boundsOf(places.groups) };
+  return { ...positions, rings: new Float32Array(), bounds: boundsOf(positions.groups) };
 }
 
 /** Maximum number of satellites per ring. */
 const RING_MAX = 14;
 
 /** Places satellites on rings around their planets and packs these systems into a circle. */
-function systems({ groups, group, size }: Plan): Arrangement {
+function systems({ groups, group, size }: LayoutInput): Arrangement {
   const members = groups.map((): number[] => []);
   for (let at = 0; at < group.length; at++) members[group[at] ?? 0]?.push(at);
   const planned = groups.map(({ id, weight }, at) => {
@@ -77,7 +77,7 @@ function systems({ groups, group, size }: Plan): Arrangement {
   });
   packSiblings(planned);
   const whole = planned.length > 0 ? packEnclose(planned) : { x: 0, y: 0, r: 1 };
-  const places: Arrangement = {
+  const positions: Arrangement = {
     marks: new Float32Array(group.length * 3),
     groups: new Float32Array(groups.length * 3),
     rings: new Float32Array(planned.reduce((sum, { rings }) => sum + rings, 0) * 3),
@@ -86,21 +86,24 @@ function systems({ groups, group, size }: Plan): Arrangement {
   let ringAt = 0;
   for (const { at, own, radius, step, rings, x, y } of planned) {
     const [cx, cy] = [x - whole.x, y - whole.y];
-    places.groups.set([cx, cy, radius], at * 3);
+    positions.groups.set([cx, cy, radius], at * 3);
     for (let ring = 0; ring < rings; ring++) {
       const distance = radius + (ring + 1) * step;
-      places.rings.set([cx, cy, distance], ringAt++ * 3);
+      positions.rings.set([cx, cy, distance], ringAt++ * 3);
       const here = own.slice(Math.ceil((ring * own.length) / rings), Math.ceil(((ring + 1) * own.length) / rings));
-      for (const [place, mark] of here.entries()) {
+      for (const [index, mark] of here.entries()) {
         // Different start angles, so that satellites of neighbouring rings and systems do not line up.
-        const angle = (place / here.length) * 2 * Math.PI + at * 2.4 + ring * 0.7;
-        places.marks.set([cx + distance * Math.cos(angle), cy + distance * Math.sin(angle), size[mark] ?? 2], mark * 3);
+        const angle = (index / here.length) * 2 * Math.PI + at * 2.4 + ring * 0.7;
+        positions.marks.set(
+          [cx + distance * Math.cos(angle), cy + distance * Math.sin(angle), size[mark] ?? 2],
+          mark * 3,
+        );
       }
     }
   }
   // The outermost circles of systems: rings, or planets without rings.
-  places.bounds = boundsOf(Float32Array.from([...places.groups, ...places.rings]));
-  return places;
+  positions.bounds = boundsOf(Float32Array.from([...positions.groups, ...positions.rings]));
+  return positions;
 }
 
 function boundsOf(circles: Float32Array): Arrangement['bounds'] {

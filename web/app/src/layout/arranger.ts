@@ -1,8 +1,8 @@
 /** Runs small layouts synchronously and large ones in a worker; only the latest request is answered. */
 
 import { type Arrangement, arrange } from './arrange';
-import { planOf } from './plan';
-import type { Seeds } from './seeds';
+import type { Diagram } from './diagram';
+import { layoutInputOf } from './input';
 
 /** Maximum number of marks laid out synchronously, which takes about one frame. */
 const AT_ONCE = 1500;
@@ -10,20 +10,20 @@ const AT_ONCE = 1500;
 export class Arranger {
   #worker: Worker | null = null;
   #number = 0;
-  #asked: Seeds | null = null;
+  #asked: Diagram | null = null;
 
-  constructor(private readonly done: (seeds: Seeds, arrangement: Arrangement) => void) {}
+  constructor(private readonly done: (diagram: Diagram, arrangement: Arrangement) => void) {}
 
-  arrange(seeds: Seeds): void {
+  arrange(diagram: Diagram): void {
     this.#number += 1;
-    const plan = planOf(seeds);
-    if (seeds.marks.length <= AT_ONCE) {
+    const input = layoutInputOf(diagram);
+    if (diagram.marks.length <= AT_ONCE) {
       this.#asked = null;
-      this.done(seeds, arrange(plan));
+      this.done(diagram, arrange(input));
       return;
     }
-    this.#asked = seeds;
-    this.#open().postMessage({ number: this.#number, plan });
+    this.#asked = diagram;
+    this.#open().postMessage({ number: this.#number, input });
   }
 
   close(): void {

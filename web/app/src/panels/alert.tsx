@@ -1,10 +1,10 @@
 import type { Alert } from '@living-map/react';
 import { useRef, useState } from 'react';
-import { post, problemOf } from '../act';
 import { itemById } from '../entities';
 import { useLayers } from '../live';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
+import { errorText, post } from '../requests';
 import { SeverityGlyph } from '../severity';
 import { isSilenced } from '../silences';
 import { useTravel } from '../travel';
@@ -34,14 +34,14 @@ export function AlertRow({ alert, onSilence }: { alert: Alert; onSilence: () => 
           entity_id
         )}
       </span>
-      <Care alert={alert} moment={at === null ? Date.now() : Date.parse(at)} />
-      {at === null && <Attend alert={alert} onSilence={onSilence} />}
+      <AlertState alert={alert} moment={at === null ? Date.now() : Date.parse(at)} />
+      {at === null && <AlertActions alert={alert} onSilence={onSilence} />}
     </li>
   );
 }
 
 /** Acknowledgement and silence of an alert. */
-function Care({ alert, moment }: { alert: Alert; moment: number }) {
+function AlertState({ alert, moment }: { alert: Alert; moment: number }) {
   const { t, clock } = useText();
   const { acknowledged_by, acknowledged_at, note, silenced_until } = alert;
   return (
@@ -60,9 +60,9 @@ function Care({ alert, moment }: { alert: Alert; moment: number }) {
 }
 
 /** Buttons to acknowledge and silence an alert. */
-function Attend({ alert, onSilence }: { alert: Alert; onSilence: () => void }) {
-  const words = useText();
-  const { t } = words;
+function AlertActions({ alert, onSilence }: { alert: Alert; onSilence: () => void }) {
+  const i18n = useText();
+  const { t } = i18n;
   const [problem, setProblem] = useState<string | null>(null);
   const [isSilencing, setSilencing] = useState(false);
   const opener = useRef<HTMLButtonElement>(null);
@@ -72,7 +72,7 @@ function Attend({ alert, onSilence }: { alert: Alert; onSilence: () => void }) {
       setProblem(null);
       return true;
     } catch (error) {
-      setProblem(problemOf(error, words));
+      setProblem(errorText(error, i18n));
       return false;
     }
   };

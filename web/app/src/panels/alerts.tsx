@@ -4,7 +4,7 @@ import { useLayers } from '../live';
 import { EntityLink } from '../parts/link';
 import { Glyph, StatusMark } from '../parts/mark';
 import { useText } from '../preferences';
-import { raisedIn } from '../severity';
+import { activeAlerts } from '../severity';
 import { sourceTone, useSources } from '../sources';
 import { useTravel } from '../travel';
 import { AlertRow } from './alert';
@@ -16,7 +16,7 @@ const ROWS = 100;
 export function useAlertCount(): number {
   const layers = useLayers();
   const failing = useSources().filter(({ status }) => status !== 'ok').length;
-  return useMemo(() => alertsOf(layers).length + raisedIn(layers).length, [layers]) + failing;
+  return useMemo(() => alertsOf(layers).length + activeAlerts(layers).length, [layers]) + failing;
 }
 
 export function Alerts() {
@@ -24,7 +24,7 @@ export function Alerts() {
   const { at } = useTravel();
   const layers = useLayers();
   const silences = useSilences();
-  const raised = useMemo(() => raisedIn(layers), [layers]);
+  const raised = useMemo(() => activeAlerts(layers), [layers]);
   const found = useMemo(() => alertsOf(layers).length, [layers]);
   const failing = useSources().filter(({ status }) => status !== 'ok').length;
   return (
@@ -45,7 +45,7 @@ export function Alerts() {
       {found + failing > 0 && (
         <>
           <h3>{t('alerts.found')}</h3>
-          <Found />
+          <EntityAlerts />
         </>
       )}
     </>
@@ -53,7 +53,7 @@ export function Alerts() {
 }
 
 /** Problems visible on the map without an alert: failing upstreams and entities. */
-function Found() {
+function EntityAlerts() {
   const { t, maybe } = useText();
   const layers = useLayers();
   const alerts = useMemo(() => alertsOf(layers), [layers]);

@@ -3,7 +3,7 @@ import { useMemo } from 'react';
 import { countBuckets } from '../density';
 import { itemById, type Relation, relationsOf } from '../entities';
 import { useEvents, useLayers } from '../live';
-import { openEntity } from '../open';
+import { openEntity } from '../open-entity';
 import { BarChart } from '../parts/bars';
 import { EntityLink } from '../parts/link';
 import { StatusMark } from '../parts/mark';

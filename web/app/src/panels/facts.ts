@@ -23,7 +23,7 @@ export function factsOf({ data, type }: Entity, text: Text): Fact[] {
         add(value);
         continue;
       }
-      const words = wordsOf(key, value, text);
+      const words = formatField(key, value, text);
       if (words) facts.push({ name: text.maybe(`field.${key}`, key), value: words });
     }
   };
@@ -32,7 +32,7 @@ export function factsOf({ data, type }: Entity, text: Text): Fact[] {
   return facts;
 }
 
-function wordsOf(key: string, value: unknown, text: Text): string {
+function formatField(key: string, value: unknown, text: Text): string {
   if (typeof value === 'number') {
     if (PARTS.has(key)) return text.percent(value);
     if (key.endsWith('_ms')) return `${text.number(value)} ms`;

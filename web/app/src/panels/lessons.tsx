@@ -1,9 +1,9 @@
 import { type Lessons as LessonList, useLessons } from '@living-map/react';
 import { useState } from 'react';
-import { post, problemOf } from '../act';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
+import { errorText, post } from '../requests';
 import { server, statusOf } from '../server';
 
 type Lesson = LessonList['items'][number];
@@ -83,8 +83,8 @@ function EffectRows({ of }: { of: string }) {
 }
 
 function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void }) {
-  const words = useText();
-  const { t, clock } = words;
+  const i18n = useText();
+  const { t, clock } = i18n;
   const [reason, setReason] = useState('');
   const [problem, setProblem] = useState<string | null>(null);
   const { lesson_key, agent_id, rule, status, version, title, text, replay_count, ts } = lesson;
@@ -93,7 +93,7 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
       await post(`${PATH}/${encodeURIComponent(lesson_key)}/${action}`, { version, reason, ...body });
       setProblem(null);
     } catch (error) {
-      setProblem(statusOf(error) === 409 ? t('lessons.conflict') : problemOf(error, words));
+      setProblem(statusOf(error) === 409 ? t('lessons.conflict') : errorText(error, i18n));
     }
     onChange();
   };

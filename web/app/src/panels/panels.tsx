@@ -2,18 +2,18 @@ import type { ComponentType } from 'react';
 import { useText } from '../preferences';
 import { PANELS, type Panel, setView, useView } from '../view';
 import { Alerts, useAlertCount } from './alerts';
-import { Broken } from './broken';
 import { Changes } from './changes';
+import { DeadLetters } from './dead-letters';
 import { Feed } from './feed';
+import { Health } from './health';
 import { Lessons } from './lessons';
-import { Letters } from './letters';
 
 const contents: Record<Panel, ComponentType> = {
   events: Feed,
   alerts: Alerts,
-  health: Broken,
+  health: Health,
   lessons: Lessons,
-  letters: Letters,
+  letters: DeadLetters,
   changes: Changes,
 };
 

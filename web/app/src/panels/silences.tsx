@@ -1,8 +1,8 @@
 import { type Alert, type Resource, type Silence, useResource } from '@living-map/react';
 import { useId, useState } from 'react';
-import { problemOf, remove } from '../act';
 import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
+import { errorText, remove } from '../requests';
 import { server } from '../server';
 import { LENGTHS, namedBy, type Scope, scopesOf, silenceOf } from '../silences';
 
@@ -34,8 +34,8 @@ export function Silences({ of: silences }: { of: List }) {
 }
 
 function SilenceRow({ silence, onEnd }: { silence: Silence; onEnd: () => void }) {
-  const words = useText();
-  const { t, clock } = words;
+  const i18n = useText();
+  const { t, clock } = i18n;
   const [problem, setProblem] = useState<string | null>(null);
   const { id, until, by, note } = silence;
   const names = namedBy(silence).map(([scope, name]) => t(`silences.${scope}`, { name }));
@@ -45,7 +45,7 @@ function SilenceRow({ silence, onEnd }: { silence: Silence; onEnd: () => void })
       // The focused button is removed with its row: move the focus to the panel.
       document.getElementById('panel')?.focus();
     } catch (error) {
-      setProblem(problemOf(error, words));
+      setProblem(errorText(error, i18n));
     }
     onEnd();
   };

@@ -2,7 +2,7 @@ import type { ReactNode } from 'react';
 import { useText } from '../preferences';
 import { isMissing } from '../server';
 
-interface Asked {
+interface RequestState {
   isLoading: boolean;
   error: Error | null;
   refetch: () => void;
@@ -12,7 +12,7 @@ interface Asked {
  * Loading, missing or error state of a request; otherwise `children`.
  * @param isKnown whether there is data, possibly of an earlier response
  */
-export function Answer({ of, isKnown, children }: { of: Asked; isKnown: boolean; children: ReactNode }) {
+export function Answer({ of, isKnown, children }: { of: RequestState; isKnown: boolean; children: ReactNode }) {
   const { t } = useText();
   const { error, isLoading, refetch } = of;
   if (isMissing(error)) return <p className="empty">{t('missing')}</p>;

@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react';
 import type { Item } from '../entities';
-import { openEntity } from '../open';
+import { openEntity } from '../open-entity';
 import { formatView, getView } from '../view';
 
 /** Link to an entity: a click opens it on this page; the URL can be copied. */

@@ -26,12 +26,12 @@ const levels = ({ cpu, gpu, ram, temperature }: NodeItem['metrics']) => [
 ];
 
 /**
- * @param places x, y and radius of each node's mark
+ * @param positions x, y and radius of each node's mark
  * @param alpha opacity of each node, 0 to 255
  */
 export function barsOf(
   nodes: readonly NodeItem[],
-  places: Float32Array,
+  positions: Float32Array,
   palette: Palette,
   alpha: (at: number) => number,
 ): Bars {
@@ -52,7 +52,7 @@ export function barsOf(
     line += 1;
   };
   for (const [at, { metrics }] of nodes.entries()) {
-    const [x = 0, y = 0, r = 0] = places.subarray(at * 3, at * 3 + 3);
+    const [x = 0, y = 0, r = 0] = positions.subarray(at * 3, at * 3 + 3);
     const half = r * Math.SQRT1_2;
     const height = half * 1.05;
     const bottom = y + half * 0.68;

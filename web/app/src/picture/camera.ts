@@ -3,7 +3,7 @@
 import type { Arrangement } from '../layout/arrange';
 import type { Size } from './painter';
 
-export interface Look {
+export interface ViewState {
   target: [number, number, number];
   /** log2 of the pixels per map unit. */
   zoom: number;
@@ -15,25 +15,25 @@ export const MIN_ZOOM = -4;
 export const MAX_ZOOM = 6.5;
 
 export class Camera {
-  look: Look = { target: [0, 0, 0], zoom: 0 };
+  viewState: ViewState = { target: [0, 0, 0], zoom: 0 };
   /** Whether the user has not moved the camera, so that it keeps fitting the whole map. */
   isFree = true;
-  #flight: { from: Look; to: Look; since: number } | null = null;
+  #flight: { from: ViewState; to: ViewState; since: number } | null = null;
 
   get isFlying(): boolean {
     return this.#flight !== null;
   }
 
   /** @param now `null`: without animation */
-  flyTo(to: Look, now: number | null): void {
+  flyTo(to: ViewState, now: number | null): void {
     const target = { ...to, zoom: clamp(to.zoom) };
     if (now === null) this.set(target);
-    else this.#flight = { from: this.look, to: target, since: now };
+    else this.#flight = { from: this.viewState, to: target, since: now };
   }
 
-  set(look: Look): void {
+  set(viewState: ViewState): void {
     this.#flight = null;
-    this.look = look;
+    this.viewState = viewState;
   }
 
   step(now: number): void {
@@ -42,7 +42,7 @@ export class Camera {
     const part = Math.min(1, Math.max(0, (now - since) / FLIGHT_MS));
     const eased = 1 - (1 - part) ** 3;
     const between = (a: number, b: number) => a + (b - a) * eased;
-    this.look = {
+    this.viewState = {
       target: [between(from.target[0], to.target[0]), between(from.target[1], to.target[1]), 0],
       zoom: between(from.zoom, to.zoom),
     };
@@ -51,13 +51,13 @@ export class Camera {
 }
 
 /** Converts map units to canvas pixels. */
-export function pixelIn({ target, zoom }: Look, size: Size, x: number, y: number): { x: number; y: number } {
+export function pixelIn({ target, zoom }: ViewState, size: Size, x: number, y: number): { x: number; y: number } {
   const scale = 2 ** zoom;
   return { x: (x - target[0]) * scale + size.width / 2, y: (y - target[1]) * scale + size.height / 2 };
 }
 
 /** Converts canvas pixels to map units. */
-export function mapIn({ target, zoom }: Look, size: Size, x: number, y: number): { x: number; y: number } {
+export function mapIn({ target, zoom }: ViewState, size: Size, x: number, y: number): { x: number; y: number } {
   const scale = 2 ** zoom;
   return { x: target[0] + (x - size.width / 2) / scale, y: target[1] + (y - size.height / 2) / scale };
 }
@@ -72,10 +72,10 @@ const WHOLE_MAX = 4.2;
 type Bounds = Arrangement['bounds'];
 
 /** View state that fits the whole map with `bounds` into a canvas of `size`. */
-export const wholeOf = (bounds: Bounds, size: Size): Look => allOf(bounds, size, WHOLE_MAX);
+export const fitAll = (bounds: Bounds, size: Size): ViewState => fitBounds(bounds, size, WHOLE_MAX);
 
 /** View state that fits `bounds`, zoomed in to at most `most`. */
-export function allOf(bounds: Bounds, { width, height }: Size, most = MAX_ZOOM): Look {
+export function fitBounds(bounds: Bounds, { width, height }: Size, most = MAX_ZOOM): ViewState {
   const [left, top, right, bottom] = bounds;
   const across = Math.max(60, width - 2 * MARGIN.side) / Math.max(1, right - left);
   const down = Math.max(60, height - MARGIN.top - MARGIN.bottom) / Math.max(1, bottom - top);
@@ -88,7 +88,7 @@ export function allOf(bounds: Bounds, { width, height }: Size, most = MAX_ZOOM):
 const CLOSE = 46;
 
 /** View state centred on one circle. */
-export const closeTo = ([x, y, r]: readonly [number, number, number]): Look => ({
+export const closeTo = ([x, y, r]: readonly [number, number, number]): ViewState => ({
   target: [x, y, 0],
   zoom: Math.log2(CLOSE / Math.max(r, 0.5)),
 });

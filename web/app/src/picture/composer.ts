@@ -2,15 +2,15 @@
 
 import type { Layers } from '@living-map/react';
 import type { Filter } from '../filter';
-import type { Seeds } from '../layout/seeds';
+import type { Diagram } from '../layout/diagram';
 import { barsOf } from './bars';
-import type { Look } from './camera';
+import type { ViewState } from './camera';
 import { around, type Circles, type Drawing, type Marks, type Ring } from './drawing';
 import { type Label, labelsOf, textMeasure } from './labels';
 import type { Size } from './painter';
 import { type Palette, shapeOf } from './palette';
-import type { Places } from './places';
-import { type Style, sameLook, styleOf } from './style';
+import type { Positions } from './positions';
+import { reuseEqualStyle, type Style, styleOf } from './style';
 
 /** Content to draw, apart from positions. */
 export interface Subject {
@@ -23,59 +23,73 @@ export interface Subject {
   noneLabel: string;
 }
 
-type Still = Omit<Drawing, 'palette' | 'labels' | 'rings'>;
+type StaticParts = Omit<Drawing, 'palette' | 'labels' | 'rings'>;
 
 export class Composer {
   readonly #widthOf = textMeasure();
   #style: Style | null = null;
   /** Inputs of the last style. */
-  #styled: readonly unknown[] = [];
-  #still: Still | null = null;
+  #styleInputs: readonly unknown[] = [];
+  #staticParts: StaticParts | null = null;
   /** Last lists with their serialized form, to detect changes. */
-  readonly #labels: Kept<Label> = { list: [], text: '' };
-  readonly #rings: Kept<Ring> = { list: [], text: '' };
+  readonly #labels: Cached<Label> = { list: [], text: '' };
+  readonly #rings: Cached<Ring> = { list: [], text: '' };
 
-  /** @param seeds the diagram that `places` belongs to */
-  compose(seeds: Seeds, places: Places, subject: Subject, look: Look, size: Size): Drawing {
-    const labels = labelsOf(seeds, places.marks, places.groups, look, size, subject.noneLabel, this.#widthOf);
+  /** @param diagram the diagram that `positions` belongs to */
+  compose(diagram: Diagram, positions: Positions, subject: Subject, viewState: ViewState, size: Size): Drawing {
+    const labels = labelsOf(
+      diagram,
+      positions.marks,
+      positions.groups,
+      viewState,
+      size,
+      subject.noneLabel,
+      this.#widthOf,
+    );
     return {
-      ...this.#stillOf(seeds, places, subject),
+      ...this.#staticPartsOf(diagram, positions, subject),
       palette: subject.palette,
-      labels: keep(this.#labels, labels),
-      rings: keep(this.#rings, ringsOf(seeds, places, subject)),
+      labels: reuseEqualList(this.#labels, labels),
+      rings: reuseEqualList(this.#rings, ringsOf(diagram, positions, subject)),
     };
   }
 
   /** The parts that stay the same between frames while nothing moves. */
-  #stillOf(seeds: Seeds, places: Places, subject: Subject): Still {
+  #staticPartsOf(diagram: Diagram, positions: Positions, subject: Subject): StaticParts {
     const { layers, palette, filter } = subject;
-    const styled = [seeds, layers, palette, filter];
-    const isStyled = styled.every((part, at) => part === this.#styled[at]);
+    const styled = [diagram, layers, palette, filter];
+    const isStyled = styled.every((part, at) => part === this.#styleInputs[at]);
     const before = this.#style;
-    const style = before && isStyled ? before : sameLook(before, styleOf(seeds, layers, palette, filter));
+    const style = before && isStyled ? before : reuseEqualStyle(before, styleOf(diagram, layers, palette, filter));
     this.#style = style;
-    this.#styled = styled;
+    this.#styleInputs = styled;
     // Few events change a style, but metrics, shown as bars, change with almost every update.
-    const hasBars = !isStyled && seeds.layer === 'nodes';
-    const still = this.#still;
-    const isSame = still?.marks.places === places.marks && still.groups.places === places.groups && style === before;
+    const hasBars = !isStyled && diagram.layer === 'nodes';
+    const still = this.#staticParts;
+    const isSame =
+      still?.marks.positions === positions.marks && still.groups.positions === positions.groups && style === before;
     if (isSame && !hasBars) return still;
-    this.#still = stillOf(seeds, places, subject, style);
-    return this.#still;
+    this.#staticParts = staticPartsOf(diagram, positions, subject, style);
+    return this.#staticParts;
   }
 }
 
-function stillOf({ layer, marks: seeds }: Seeds, places: Places, { layers, palette }: Subject, style: Style): Still {
-  const marks: Marks = { places: places.marks, shapes: style.shapes, colours: style.colours };
-  const groups: Circles = { places: places.groups, fill: style.fill, line: style.line };
-  const orbits = places.isMoving ? new Float32Array() : places.orbits;
+function staticPartsOf(
+  { layer, marks: items }: Diagram,
+  positions: Positions,
+  { layers, palette }: Subject,
+  style: Style,
+): StaticParts {
+  const marks: Marks = { positions: positions.marks, shapes: style.shapes, colours: style.colours };
+  const groups: Circles = { positions: positions.groups, fill: style.fill, line: style.line };
+  const orbits = positions.isMoving ? new Float32Array() : positions.orbits;
   const still = { groups, orbits, marks, markScale: 2, bars: null, badges: null };
   if (layer !== 'nodes') return still;
   const nodes = layers?.nodes?.items ?? [];
   // The map may be newer than the positions while a layout is being computed.
-  const isPlaced = nodes.length === seeds.length && nodes.every(({ id }, at) => seeds[at]?.item.id === id);
+  const isPlaced = nodes.length === items.length && nodes.every(({ id }, at) => items[at]?.item.id === id);
   const alpha = (at: number) => style.colours[at * 4 + 3] ?? 255;
-  const corners = places.marks.slice();
+  const corners = positions.marks.slice();
   for (let at = 0; at < corners.length; at += 3) {
     const r = corners[at + 2] ?? 0;
     corners[at] = (corners[at] ?? 0) + r * 0.5;
@@ -84,16 +98,16 @@ function stillOf({ layer, marks: seeds }: Seeds, places: Places, { layers, palet
   return {
     ...still,
     markScale: Math.SQRT2,
-    bars: isPlaced ? barsOf(nodes, places.marks, palette, alpha) : null,
-    badges: { places: corners, shapes: seeds.map(({ item }) => shapeOf(item.status)), colours: style.badge },
+    bars: isPlaced ? barsOf(nodes, positions.marks, palette, alpha) : null,
+    badges: { positions: corners, shapes: items.map(({ item }) => shapeOf(item.status)), colours: style.badge },
   };
 }
 
 /** Rings around agents with a current run, and around the hovered and the selected entity. */
-function ringsOf({ layer }: Seeds, places: Places, { layers, palette, hovered, selected }: Subject): Ring[] {
+function ringsOf({ layer }: Diagram, positions: Positions, { layers, palette, hovered, selected }: Subject): Ring[] {
   const rings: Ring[] = [];
   const add = (id: string, grown: number, colour: Ring['colour'], width: number) => {
-    const [x, y, r] = Array.from(places.now(id) ?? []);
+    const [x, y, r] = Array.from(positions.now(id) ?? []);
     if (x === undefined || y === undefined || r === undefined) return;
     rings.push({ x, y, radius: around(r, grown), colour, width });
   };
@@ -107,14 +121,14 @@ function ringsOf({ layer }: Seeds, places: Places, { layers, palette, hovered, s
   return rings;
 }
 
-interface Kept<Thing> {
-  list: Thing[];
+interface Cached<Item> {
+  list: Item[];
   text: string;
 }
 
 /** Returns the previous list if `list` is equal, so that it is not uploaded again. */
-function keep<Thing>(kept: Kept<Thing>, list: Thing[]): Thing[] {
+function reuseEqualList<Item>(cached: Cached<Item>, list: Item[]): Item[] {
   const text = JSON.stringify(list);
-  if (text !== kept.text) Object.assign(kept, { list, text });
-  return kept.list;
+  if (text !== cached.text) Object.assign(cached, { list, text });
+  return cached.list;
 }

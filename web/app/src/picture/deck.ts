@@ -2,20 +2,20 @@
 
 import { Deck, OrthographicView } from '@deck.gl/core';
 import { makeAtlas } from './atlas';
-import { type Look, MAX_ZOOM, MIN_ZOOM } from './camera';
+import { MAX_ZOOM, MIN_ZOOM, type ViewState } from './camera';
 import { draw } from './draw';
 import type { Drawing } from './drawing';
 import type { Painter } from './painter';
 
 export interface DeckEvents {
   /** The user has moved the camera. */
-  onLook: (look: Look) => void;
+  onViewStateChange: (viewState: ViewState) => void;
   /** The last drawing has been rendered completely. */
   onDraw: () => void;
 }
 
 /** @throws when the browser has no WebGL 2 */
-export function deckPainter(host: HTMLDivElement, { onLook, onDraw }: DeckEvents): Painter {
+export function deckPainter(host: HTMLDivElement, { onViewStateChange, onDraw }: DeckEvents): Painter {
   if (!document.createElement('canvas').getContext('webgl2')) throw new Error('no WebGL 2');
   const atlas = makeAtlas();
   const deck = new Deck({
@@ -32,8 +32,8 @@ export function deckPainter(host: HTMLDivElement, { onLook, onDraw }: DeckEvents
     },
     onViewStateChange: ({ viewState }) => {
       // The controller reports one zoom per axis; here they are equal.
-      const { target, zoomX } = viewState as unknown as Look & { zoomX: number };
-      onLook({ target, zoom: zoomX });
+      const { target, zoomX } = viewState as unknown as ViewState & { zoomX: number };
+      onViewStateChange({ target, zoom: zoomX });
       return viewState;
     },
     // Shaders compile asynchronously: until all layers are loaded, a frame is incomplete.
@@ -45,13 +45,13 @@ export function deckPainter(host: HTMLDivElement, { onLook, onDraw }: DeckEvents
   });
   let isAsked = false;
   return {
-    paint(drawing: Drawing, look: Look) {
+    paint(drawing: Drawing, viewState: ViewState) {
       isAsked = true;
-      deck.setProps({ viewState: viewStateOf(look), layers: draw(drawing, atlas) });
+      deck.setProps({ viewState: viewStateOf(viewState), layers: draw(drawing, atlas) });
     },
     close: () => deck.finalize(),
   };
 }
 
-const viewStateOf = ({ target, zoom }: Look) =>
+const viewStateOf = ({ target, zoom }: ViewState) =>
   ({ target, zoom, zoomX: zoom, zoomY: zoom, minZoom: MIN_ZOOM, maxZoom: MAX_ZOOM }) as never;

@@ -10,11 +10,11 @@ import { MarkLayer } from './mark-layer';
 import type { Colour } from './palette';
 
 const STRIDE = 12;
-const placed = (value: Float32Array) => ({ value, size: 2, stride: STRIDE, offset: 0 });
+const center = (value: Float32Array) => ({ value, size: 2, stride: STRIDE, offset: 0 });
 const radius = (value: Float32Array) => ({ value, size: 1, stride: STRIDE, offset: 8 });
 
 /** Memoizes by identity, so that deck.gl skips the upload of unchanged data. */
-function remembering<A extends object, B>(make: (input: A) => B): (input: A) => B {
+function memoize<A extends object, B>(make: (input: A) => B): (input: A) => B {
   const made = new WeakMap<A, B>();
   return (input) => {
     const known = made.get(input) ?? make(input);
@@ -23,20 +23,20 @@ function remembering<A extends object, B>(make: (input: A) => B): (input: A) => 
   };
 }
 
-const circleData = remembering(({ places, fill, line }: Circles) => ({
-  length: places.length / 3,
+const circleData = memoize(({ positions, fill, line }: Circles) => ({
+  length: positions.length / 3,
   attributes: {
-    getPosition: placed(places),
-    getRadius: radius(places),
+    getPosition: center(positions),
+    getRadius: radius(positions),
     getFillColor: { value: fill, size: 4, normalized: true },
     getLineColor: { value: line, size: 4, normalized: true },
   },
 }));
-const orbitData = remembering((places: Float32Array) => ({
-  length: places.length / 3,
-  attributes: { getPosition: placed(places), getRadius: radius(places) },
+const orbitData = memoize((positions: Float32Array) => ({
+  length: positions.length / 3,
+  attributes: { getPosition: center(positions), getRadius: radius(positions) },
 }));
-const barData = remembering(({ length, from, to, width, colour }: Bars) => ({
+const barData = memoize(({ length, from, to, width, colour }: Bars) => ({
   length,
   attributes: {
     getSourcePosition: { value: from, size: 2 },
@@ -100,8 +100,8 @@ export function draw(
         getPosition: ({ position }) => position,
         getSize: ({ isGroup }) => (isGroup ? TEXT.group : TEXT.mark),
         getColor: ({ isGroup }): Colour => (isGroup ? ink : muted),
-        getAlignmentBaseline: ({ place }) => BASELINES[place],
-        getPixelOffset: ({ place }) => [0, OFFSETS[place]],
+        getAlignmentBaseline: ({ placement }) => BASELINES[placement],
+        getPixelOffset: ({ placement }) => [0, OFFSETS[placement]],
         background: true,
         getBackgroundColor: [...ground, TEXT.ground] as [number, number, number, number],
         backgroundPadding: [...TEXT.padding],

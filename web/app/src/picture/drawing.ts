@@ -6,13 +6,13 @@ import type { Palette, Shape } from './palette';
 
 /** Circles as one array of x, y and radius. */
 export interface Circles {
-  places: Float32Array;
+  positions: Float32Array;
   fill: Uint8Array;
   line: Uint8Array;
 }
 
 export interface Marks {
-  places: Float32Array;
+  positions: Float32Array;
   shapes: readonly Shape[];
   colours: Uint8Array;
 }

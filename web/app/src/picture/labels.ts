@@ -1,7 +1,7 @@
 /** Label placement. */
 
-import type { Seeds } from '../layout/seeds';
-import type { Look } from './camera';
+import type { Diagram } from '../layout/diagram';
+import type { ViewState } from './camera';
 import { OFFSETS, TEXT } from './drawing';
 import type { Size } from './painter';
 
@@ -11,7 +11,7 @@ export interface Label {
   position: [number, number];
   isGroup: boolean;
   /** Placement of the text relative to its anchor. */
-  place: 'above' | 'within' | 'below';
+  placement: 'above' | 'within' | 'below';
 }
 
 /** Minimum radius for a label, of a group and of a mark (px). */
@@ -49,21 +49,21 @@ interface Box {
  * @param widthOf width of a text of a given height (px)
  */
 export function labelsOf(
-  { layer, groups, marks: seeds }: Seeds,
+  { layer, groups, marks: items }: Diagram,
   marks: Float32Array,
   circles: Float32Array,
-  look: Look,
+  viewState: ViewState,
   size: Size,
   none: string,
   widthOf: (text: string, height: number) => number,
 ): Label[] {
-  const scale = 2 ** look.zoom;
-  const inSight = (places: Float32Array, from: number): Circle[] => {
+  const scale = 2 ** viewState.zoom;
+  const inSight = (positions: Float32Array, from: number): Circle[] => {
     const found: Circle[] = [];
-    for (let at = 0; at < places.length / 3; at++) {
-      const r = (places[at * 3 + 2] ?? 0) * scale;
-      const x = ((places[at * 3] ?? 0) - look.target[0]) * scale;
-      const y = ((places[at * 3 + 1] ?? 0) - look.target[1]) * scale;
+    for (let at = 0; at < positions.length / 3; at++) {
+      const r = (positions[at * 3 + 2] ?? 0) * scale;
+      const x = ((positions[at * 3] ?? 0) - viewState.target[0]) * scale;
+      const y = ((positions[at * 3 + 1] ?? 0) - viewState.target[1]) * scale;
       const isSeen = Math.abs(x) - r < size.width / 2 && Math.abs(y) - r < size.height / 2;
       if (r >= from && isSeen) found.push({ at, x, y, r });
     }
@@ -73,7 +73,7 @@ export function labelsOf(
     const height = label.isGroup ? TEXT.group : TEXT.mark;
     const half = widthOf(label.text, height) / 2 + GAP / 2;
     const tall = height / 2 + TEXT.padding[1];
-    const middle = y + { above: -r - tall, within: 0, below: r + tall }[label.place] + OFFSETS[label.place];
+    const middle = y + { above: -r - tall, within: 0, below: r + tall }[label.placement] + OFFSETS[label.placement];
     return { left: x - half, right: x + half, top: middle - tall, bottom: middle + tall };
   };
   const placed: { label: Label; box: Box }[] = [];
@@ -85,9 +85,9 @@ export function labelsOf(
     const [x = 0, y = 0, r = 0] = circles.subarray(circle.at * 3, circle.at * 3 + 3);
     const text = shorten(group.label ?? none, GROUP_CHARACTERS);
     // A label above a planet would cover its satellites.
-    const place = layer === 'space' && r > 0 ? 'within' : 'above';
-    const position: Label['position'] = [x, place === 'above' ? y - r : y];
-    const label: Label = { key: `g${group.id}`, text, position, isGroup: true, place };
+    const placement = layer === 'space' && r > 0 ? 'within' : 'above';
+    const position: Label['position'] = [x, placement === 'above' ? y - r : y];
+    const label: Label = { key: `g${group.id}`, text, position, isGroup: true, placement };
     const box = boxOf(label, circle, circle.r);
     if (placed.length < LIMIT && isFree(box)) placed.push({ label, box });
   }
@@ -100,15 +100,15 @@ export function labelsOf(
   const below = layer === 'nodes' ? 0.78 : 1;
   const longer: (() => void)[] = [];
   for (const circle of named) {
-    const seed = seeds[circle.at];
-    if (!seed || placed.length >= LIMIT) continue;
+    const mark = items[circle.at];
+    if (!mark || placed.length >= LIMIT) continue;
     const [x = 0, y = 0, r = 0] = marks.subarray(circle.at * 3, circle.at * 3 + 3);
     const make = (text: string) => {
       const position: Label['position'] = [x, y + r * below];
-      const label: Label = { key: seed.key, text, position, isGroup: false, place: 'below' };
+      const label: Label = { key: mark.key, text, position, isGroup: false, placement: 'below' };
       return { label, box: boxOf(label, circle, circle.r * below) };
     };
-    const text = shorten(seed.item.label, MARK_CHARACTERS);
+    const text = shorten(mark.item.label, MARK_CHARACTERS);
     let length = [...text].length;
     while (length > LEAST_CHARACTERS && widthOf(shorten(text, length), TEXT.mark) > 2 * circle.r - GAP) length -= 1;
     const made = make(shorten(text, length));

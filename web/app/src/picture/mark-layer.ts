@@ -8,7 +8,7 @@ import type { Texture } from '@luma.gl/core';
 import { Model } from '@luma.gl/engine';
 import type { Atlas } from './atlas';
 import type { Marks } from './drawing';
-import { atCorners, CORNERS, cornersOf, imagePlacesOf } from './mesh';
+import { atCorners, CORNERS, cornersOf, textureCoordinatesOf } from './mesh';
 
 export interface MarkLayerProps {
   marks: Marks;
@@ -37,26 +37,26 @@ const vs = `\
 #version 300 es
 #define SHADER_NAME mark-layer-vertex-shader
 
-in vec3 places;
+in vec3 circles;
 in vec2 corners;
-in vec2 imagePlaces;
+in vec2 imageCoordinates;
 in vec4 colours;
 out vec2 vCorner;
-out vec2 vImagePlace;
+out vec2 vImageCoordinate;
 out vec4 vColour;
 
 void main(void) {
-  // The z component of places is the radius.
-  vec3 middle = vec3(places.xy, 0.0);
+  // The z component of circles is the radius.
+  vec3 middle = vec3(circles.xy, 0.0);
   geometry.worldPosition = middle;
-  geometry.uv = imagePlaces;
-  float height = max(project_size_to_pixel(places.z * mark.scale, UNIT_COMMON), mark.least);
+  geometry.uv = imageCoordinates;
+  float height = max(project_size_to_pixel(circles.z * mark.scale, UNIT_COMMON), mark.least);
   gl_Position = project_position_to_clipspace(middle, vec3(0.0), vec3(0.0), geometry.position);
   DECKGL_FILTER_GL_POSITION(gl_Position, geometry);
   // y points down in corners and up in clip space.
   gl_Position.xy += project_pixel_size_to_clipspace(corners * vec2(1.0, -1.0) * height / 2.0);
   vCorner = corners;
-  vImagePlace = imagePlaces;
+  vImageCoordinate = imageCoordinates;
   vColour = colours;
   DECKGL_FILTER_COLOR(vColour, geometry);
 }
@@ -69,13 +69,13 @@ precision highp float;
 
 uniform sampler2D icons;
 in vec2 vCorner;
-in vec2 vImagePlace;
+in vec2 vImageCoordinate;
 in vec4 vColour;
 out vec4 fragColor;
 
 void main(void) {
   if (max(vCorner.x, vCorner.y) > 1.0) discard;
-  fragColor = vec4(vColour.rgb, vColour.a * layer.opacity * texture(icons, vImagePlace).a);
+  fragColor = vec4(vColour.rgb, vColour.a * layer.opacity * texture(icons, vImageCoordinate).a);
   DECKGL_FILTER_COLOR(fragColor, geometry);
 }
 `;
@@ -84,7 +84,7 @@ void main(void) {
  * Vertex attribute with `size` components. Reads the props that deck.gl passes, not those of a layer instance, since
  * each render creates a new instance.
  */
-const numbers = (size: number, of: (props: MarkLayerProps) => Float32Array | Uint8ClampedArray) => ({
+const vertexAttribute = (size: number, of: (props: MarkLayerProps) => Float32Array | Uint8ClampedArray) => ({
   size,
   noAlloc: true,
   update: (attribute: { value: unknown }, { props }: { props: MarkLayerProps }) => {
@@ -105,11 +105,13 @@ export class MarkLayer extends Layer<MarkLayerProps & LayerProps> {
 
   override initializeState() {
     this.getAttributeManager()?.add({
-      places: numbers(3, ({ marks: { places } }) => atCorners(places, 3, new Float32Array(places.length * CORNERS))),
-      corners: numbers(2, ({ marks }) => cornersOf(marks.shapes.length)),
-      imagePlaces: numbers(2, ({ marks, atlas }) => imagePlacesOf(marks.shapes, atlas)),
+      circles: vertexAttribute(3, ({ marks: { positions } }) =>
+        atCorners(positions, 3, new Float32Array(positions.length * CORNERS)),
+      ),
+      corners: vertexAttribute(2, ({ marks }) => cornersOf(marks.shapes.length)),
+      imageCoordinates: vertexAttribute(2, ({ marks, atlas }) => textureCoordinatesOf(marks.shapes, atlas)),
       colours: {
-        ...numbers(4, ({ marks: { colours } }) =>
+        ...vertexAttribute(4, ({ marks: { colours } }) =>
           atCorners(colours, 4, new Uint8ClampedArray(colours.length * CORNERS)),
         ),
         type: 'unorm8',
@@ -134,9 +136,9 @@ export class MarkLayer extends Layer<MarkLayerProps & LayerProps> {
     const [now, before] = [props.marks, oldProps.marks];
     if (now === before) return;
     this.state.model?.setVertexCount(now.shapes.length * CORNERS);
-    if (now.places !== before?.places) manager?.invalidate('places');
+    if (now.positions !== before?.positions) manager?.invalidate('circles');
     if (now.colours !== before?.colours) manager?.invalidate('colours');
-    if (now.shapes !== before?.shapes) manager?.invalidate('imagePlaces');
+    if (now.shapes !== before?.shapes) manager?.invalidate('imageCoordinates');
     if (now.shapes.length !== before?.shapes.length) manager?.invalidate('corners');
   }
 

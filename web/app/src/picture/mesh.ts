@@ -37,7 +37,7 @@ export function atCorners<A extends Float32Array | Uint8ClampedArray>(
 }
 
 /** Texture coordinates of each corner in the atlas. */
-export function imagePlacesOf(shapes: readonly Shape[], { image, mapping }: Atlas): Float32Array {
+export function textureCoordinatesOf(shapes: readonly Shape[], { image, mapping }: Atlas): Float32Array {
   const placed = Object.fromEntries(
     Object.entries(mapping).map(([shape, { x, y, width, height }]) => {
       const [left, beyond] = [x / image.width, (x + 2 * width) / image.width];
@@ -45,10 +45,10 @@ export function imagePlacesOf(shapes: readonly Shape[], { image, mapping }: Atla
       return [shape, [left, top, beyond, top, left, below]];
     }),
   ) as Record<Shape, number[]>;
-  const places = new Float32Array(shapes.length * TRIANGLE.length);
+  const positions = new Float32Array(shapes.length * TRIANGLE.length);
   let to = 0;
   for (const shape of shapes) {
-    for (const place of placed[shape]) places[to++] = place;
+    for (const coordinate of placed[shape]) positions[to++] = coordinate;
   }
-  return places;
+  return positions;
 }

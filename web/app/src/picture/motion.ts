@@ -10,7 +10,7 @@ export class Motion {
   current: Float32Array = new Float32Array();
   #from: Float32Array = new Float32Array();
   #to: Float32Array = new Float32Array();
-  #places = new Map<string, number>();
+  #indexes = new Map<string, number>();
   #since = 0;
   #isMoving = false;
 
@@ -20,7 +20,7 @@ export class Motion {
 
   /** Index of the circle with `key`; -1 if there is none. */
   indexOf(key: string): number {
-    return this.#places.get(key) ?? -1;
+    return this.#indexes.get(key) ?? -1;
   }
 
   /** Target x, y and radius of a circle. */
@@ -35,11 +35,11 @@ export class Motion {
   moveTo(keys: readonly string[], to: Arrangement['marks'], now: number | null): void {
     const from = to.slice();
     for (let at = 0; at < keys.length; at++) {
-      const before = this.#places.get(keys[at] ?? '');
+      const before = this.#indexes.get(keys[at] ?? '');
       if (before === undefined) from[at * 3 + 2] = 0;
       else from.set(this.current.subarray(before * 3, before * 3 + 3), at * 3);
     }
-    this.#places = new Map(keys.map((key, at) => [key, at]));
+    this.#indexes = new Map(keys.map((key, at) => [key, at]));
     this.#from = from;
     this.#to = to;
     this.#isMoving = now !== null;

@@ -1,6 +1,6 @@
 /** Painter interface: a 2D canvas for the first frame, deck.gl afterwards. */
 
-import type { Look } from './camera';
+import type { ViewState } from './camera';
 import type { Drawing } from './drawing';
 
 export interface Size {
@@ -10,6 +10,6 @@ export interface Size {
 
 export interface Painter {
   /** Draws now or in the next frame. Unchanged parts of the drawing have the same identity as before. */
-  paint(drawing: Drawing, look: Look, size: Size): void;
+  paint(drawing: Drawing, viewState: ViewState, size: Size): void;
   close(): void;
 }

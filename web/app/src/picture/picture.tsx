@@ -1,9 +1,9 @@
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { itemById } from '../entities';
-import { seedsOf } from '../layout/seeds';
+import { diagramOf } from '../layout/diagram';
 import { useLayers } from '../live';
 import { StatusMark } from '../parts/mark';
-import { isCalm, usePreferences, useText } from '../preferences';
+import { prefersReducedMotion, usePreferences, useText } from '../preferences';
 import { flights, type Move, moves, ripples } from '../signals';
 import { useTravel } from '../travel';
 import { setView, useView } from '../view';
@@ -12,12 +12,12 @@ import { Legend } from './legend';
 import { Scene, type Target } from './scene';
 
 const ARROWS: Record<string, Move> = { ArrowLeft: 'left', ArrowRight: 'right', ArrowUp: 'up', ArrowDown: 'down' };
-const WAYS: Partial<Record<Move, [number, number]>> = { left: [-1, 0], right: [1, 0], up: [0, -1], down: [0, 1] };
+const DIRECTIONS: Partial<Record<Move, [number, number]>> = { left: [-1, 0], right: [1, 0], up: [0, -1], down: [0, 1] };
 /** Maximum pointer movement of a click (px). */
 const CLICK_REACH = 5;
 
 /** Marks the drawing state in the DOM, for benchmarks and tests. */
-function onSketch() {
+function onFirstPaint() {
   document.documentElement.dataset.picture = 'first';
 }
 
@@ -30,7 +30,7 @@ export function Picture() {
   const scene = useRef<Scene | null>(null);
   const pressed = useRef<{ x: number; y: number } | null>(null);
   const [hovered, setHovered] = useState<Target | null>(null);
-  const [isBroken, setBroken] = useState(false);
+  const [hasFailed, setFailed] = useState(false);
   const { layer, filter, entity } = useView();
   const { theme } = usePreferences();
   const { t } = useText();
@@ -39,40 +39,40 @@ export function Picture() {
 
   useEffect(() => {
     if (!host.current) return;
-    const made = new Scene(
+    const created = new Scene(
       host.current,
       {
         onHover: setHovered,
         onOpen: (id) => setView({ entity: id }),
-        onSketch,
+        onFirstPaint,
         onDraw,
-        onFail: () => setBroken(true),
+        onFail: () => setFailed(true),
       },
-      isCalm,
+      prefersReducedMotion,
     );
-    scene.current = made;
-    const move = (way: Move) => {
-      const [dx, dy] = WAYS[way] ?? [];
-      if (way === 'fit') made.fit();
-      else if (dx === undefined || dy === undefined) made.zoomBy(way === 'in' ? 0.75 : -0.75);
+    scene.current = created;
+    const move = (direction: Move) => {
+      const [dx, dy] = DIRECTIONS[direction] ?? [];
+      if (direction === 'fit') created.fit();
+      else if (dx === undefined || dy === undefined) created.zoomBy(direction === 'in' ? 0.75 : -0.75);
       else {
-        const id = made.next(dx, dy);
+        const id = created.next(dx, dy);
         if (id === null) return;
         setView({ entity: id }, false);
-        made.reveal(id);
+        created.reveal(id);
       }
     };
     const dark = matchMedia('(prefers-color-scheme: dark)');
-    const repaint = () => made.repaint();
+    const repaint = () => created.repaint();
     dark.addEventListener('change', repaint);
     const leave = [
-      flights.listen((id) => made.flyTo(id)),
+      flights.listen((id) => created.flyTo(id)),
       ripples.listen((ids) => {
-        for (const id of ids) made.touch(id);
+        for (const id of ids) created.touch(id);
       }),
       moves.listen(move),
       () => dark.removeEventListener('change', repaint),
-      () => made.close(),
+      () => created.close(),
     ];
     return () => {
       scene.current = null;
@@ -82,7 +82,7 @@ export function Picture() {
 
   useEffect(() => scene.current?.show(layers, layer), [layers, layer]);
   const noneLabel = t(layer === 'space' ? 'group.none.space' : 'group.none');
-  useEffect(() => scene.current?.look(filter, entity, noneLabel), [filter, entity, noneLabel]);
+  useEffect(() => scene.current?.setSelection(filter, entity, noneLabel), [filter, entity, noneLabel]);
   // Effects run after the theme is applied to the document, from which the colours are read.
   useEffect(() => {
     if (theme) scene.current?.repaint();
@@ -94,7 +94,7 @@ export function Picture() {
     if (layers) first.current = null;
   }, [layers]);
 
-  const isEmpty = useMemo(() => layers !== null && seedsOf(layers, layer).marks.length === 0, [layers, layer]);
+  const isEmpty = useMemo(() => layers !== null && diagramOf(layers, layer).marks.length === 0, [layers, layer]);
   const over = hovered && itemById(layers, hovered.id);
 
   return (
@@ -124,17 +124,17 @@ export function Picture() {
         }}
         onKeyDown={(event) => {
           if (event.key === 'Enter') document.getElementById('entity-title')?.focus();
-          const way = ARROWS[event.key];
-          if (!way || event.ctrlKey || event.metaKey || event.altKey) return;
+          const direction = ARROWS[event.key];
+          if (!direction || event.ctrlKey || event.metaKey || event.altKey) return;
           event.preventDefault();
-          moves.send(way);
+          moves.send(direction);
         }}
       />
       <p id="map-keys" className="unseen">
         {t(`${layer}.about`)} {t('map.keys')}
       </p>
-      {isBroken && <p className="over-map notice">{t('map.nogl')}</p>}
-      {!isBroken && layers === null && !error && <p className="over-map">{t('map.loading')}</p>}
+      {hasFailed && <p className="over-map notice">{t('map.nogl')}</p>}
+      {!hasFailed && layers === null && !error && <p className="over-map">{t('map.loading')}</p>}
       {isEmpty && <p className="over-map">{t('map.empty')}</p>}
       {over && hovered && (
         <p className="tip" style={{ left: hovered.x, top: hovered.y }} aria-hidden="true">

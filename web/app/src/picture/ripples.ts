@@ -3,7 +3,7 @@
  * render without a GPU, is not rendered again for each step of the animation.
  */
 
-import { type Look, pixelIn } from './camera';
+import { pixelIn, type ViewState } from './camera';
 import { around, css, LEAST } from './drawing';
 import type { Size } from './painter';
 import type { Colour } from './palette';
@@ -17,7 +17,7 @@ const WIDTH = 2;
 /** Start and end of the distance from the entity's edge, in its radii. */
 const [FROM, TO] = [0.2, 2];
 /** Constant distance with reduced motion. */
-const CALM = 0.3;
+const STATIC = 0.3;
 
 export class Ripples {
   readonly #canvas = document.createElement('canvas');
@@ -41,16 +41,16 @@ export class Ripples {
   }
 
   /**
-   * @param placeOf x, y and radius of an entity; `null` if it no longer exists
+   * @param positionOf x, y and radius of an entity; `null` if it no longer exists
    * @returns whether another frame is needed
    */
   paint(
     now: number,
-    placeOf: (key: string) => ArrayLike<number> | null,
-    look: Look,
+    positionOf: (key: string) => ArrayLike<number> | null,
+    viewState: ViewState,
     size: Size,
     colour: Colour,
-    isCalm: boolean,
+    reducedMotion: boolean,
   ): boolean {
     this.#ripples = this.#ripples.filter(({ at }) => now - at < LIFE_MS);
     const isSeen = this.#ripples.length > 0;
@@ -63,14 +63,14 @@ export class Ripples {
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     context.clearRect(0, 0, size.width, size.height);
     context.lineWidth = WIDTH;
-    const scale = 2 ** look.zoom;
+    const scale = 2 ** viewState.zoom;
     for (const { key, at } of this.#ripples) {
-      const [x, y, radius] = Array.from(placeOf(key) ?? []);
+      const [x, y, radius] = Array.from(positionOf(key) ?? []);
       if (x === undefined || y === undefined || radius === undefined) continue;
       const age = Math.max(0, (now - at) / LIFE_MS);
-      const grown = isCalm ? CALM : FROM + age * (TO - FROM);
-      const pixel = pixelIn(look, size, x, y);
-      context.strokeStyle = css([...colour, isCalm ? 255 : Math.round(255 * (1 - age) ** 1.5)]);
+      const grown = reducedMotion ? STATIC : FROM + age * (TO - FROM);
+      const pixel = pixelIn(viewState, size, x, y);
+      context.strokeStyle = css([...colour, reducedMotion ? 255 : Math.round(255 * (1 - age) ** 1.5)]);
       context.beginPath();
       context.arc(pixel.x, pixel.y, Math.max(LEAST.ring, around(radius, grown) * scale), 0, 2 * Math.PI);
       context.stroke();

@@ -7,16 +7,16 @@ import type { Layers } from '@living-map/react';
 import { type Filter, NO_FILTER } from '../filter';
 import type { Arrangement } from '../layout/arrange';
 import { Arranger } from '../layout/arranger';
-import { type Seeds, samePlaces, seedsOf } from '../layout/seeds';
+import { type Diagram, diagramOf, hasSameLayout } from '../layout/diagram';
 import type { View } from '../view';
-import { allOf, Camera, closeTo, type Look, mapIn, pixelIn, wholeOf } from './camera';
+import { Camera, closeTo, fitAll, fitBounds, mapIn, pixelIn, type ViewState } from './camera';
+import { CanvasPainter } from './canvas-painter';
 import { Composer, type Subject } from './composer';
 import type { Drawing } from './drawing';
 import type { Painter, Size } from './painter';
 import { readPalette } from './palette';
-import { Places } from './places';
+import { Positions } from './positions';
 import { Ripples } from './ripples';
-import { Sketch } from './sketch';
 
 /** Minimum interval between layouts of a layer, so that one animation ends before the next starts (ms). */
 const LAYOUT_MS = 1500;
@@ -25,7 +25,7 @@ const REACH = 6;
 /** An entity closer to the canvas edge is centred when revealed (px). */
 const EDGE = 40;
 /** Number of frames that may be in the pipeline before the first one is presented. */
-const FRAMES_ON_WAY = 3;
+const PIPELINE_FRAMES = 3;
 
 export interface Target {
   id: string;
@@ -38,7 +38,7 @@ export interface SceneEvents {
   onHover: (target: Target | null) => void;
   onOpen: (id: string | null) => void;
   /** The first drawing has been painted on the 2D canvas. */
-  onSketch: () => void;
+  onFirstPaint: () => void;
   /** deck.gl has rendered a complete frame; `isStill`: no animation is running. */
   onDraw: (isStill: boolean) => void;
   /** deck.gl is not available in this browser. */
@@ -46,13 +46,13 @@ export interface SceneEvents {
 }
 
 export class Scene {
-  #sketch: Sketch | null;
+  #canvasPainter: CanvasPainter | null;
   #painter: Painter;
   readonly #camera = new Camera();
-  readonly #places = new Places();
+  readonly #positions = new Positions();
   readonly #composer = new Composer();
   readonly #ripples: Ripples;
-  readonly #arranger = new Arranger((seeds, arrangement) => this.#place(seeds, arrangement));
+  readonly #arranger = new Arranger((diagram, arrangement) => this.#applyLayout(diagram, arrangement));
   #subject: Subject = {
     layers: null,
     palette: readPalette(),
@@ -62,11 +62,11 @@ export class Scene {
     noneLabel: '',
   };
   /** The diagram of the last requested layout. */
-  #wanted: Seeds | null = null;
+  #requested: Diagram | null = null;
   /** Entity to fly to once it has a position. */
-  #awaited: string | null = null;
+  #pendingFlight: string | null = null;
   /** Inputs of the last paint. */
-  #seen: unknown[] = [];
+  #painted: unknown[] = [];
   #frame = 0;
   /** Whether the next frame must redraw the map, not only the ripples. */
   #isStale = false;
@@ -75,18 +75,18 @@ export class Scene {
   #waiting: ReturnType<typeof setTimeout> | undefined;
   #size: Size = { width: 1, height: 1 };
   readonly #sizes: ResizeObserver;
-  #isSketched = false;
+  #hasPainted = false;
   #isClosed = false;
 
-  /** @param isCalm whether the user prefers reduced motion */
+  /** @param reducedMotion whether the user prefers reduced motion */
   constructor(
     private readonly host: HTMLDivElement,
     private readonly events: SceneEvents,
-    private readonly isCalm: () => boolean,
+    private readonly reducedMotion: () => boolean,
   ) {
     this.#ripples = new Ripples(host);
-    this.#sketch = new Sketch(host);
-    this.#painter = this.#sketch;
+    this.#canvasPainter = new CanvasPainter(host);
+    this.#painter = this.#canvasPainter;
     this.#resize();
     this.#sizes = new ResizeObserver(() => this.#resize());
     this.#sizes.observe(host);
@@ -98,7 +98,7 @@ export class Scene {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#waiting);
     this.#arranger.close();
-    this.#sketch?.close();
+    this.#canvasPainter?.close();
     this.#painter.close();
     this.#ripples.close();
   }
@@ -106,30 +106,30 @@ export class Scene {
   /** Sets the map and the displayed layer. */
   show(layers: Layers | null, layer: View['layer']): void {
     // Do not start with an empty map: the first one would be animated from it.
-    if (layers === null && this.#places.seeds === null) return;
+    if (layers === null && this.#positions.diagram === null) return;
     this.#subject.layers = layers;
-    const seeds = seedsOf(layers, layer);
-    if (this.#wanted?.layer !== layer) this.#camera.isFree = true;
-    if (samePlaces(this.#wanted, seeds)) {
-      this.#wanted = seeds;
+    const diagram = diagramOf(layers, layer);
+    if (this.#requested?.layer !== layer) this.#camera.isFree = true;
+    if (hasSameLayout(this.#requested, diagram)) {
+      this.#requested = diagram;
       // Keep the displayed map while a layout is being computed.
-      if (!samePlaces(this.#places.seeds, seeds)) return;
-      this.#places.replace(seeds);
+      if (!hasSameLayout(this.#positions.diagram, diagram)) return;
+      this.#positions.replace(diagram);
       this.#schedule();
       return;
     }
     const wait = this.#arrangedAt + LAYOUT_MS - performance.now();
     clearTimeout(this.#waiting);
-    if (this.#wanted?.layer === layer && wait > 0) {
+    if (this.#requested?.layer === layer && wait > 0) {
       this.#waiting = setTimeout(() => this.show(this.#subject.layers, layer), wait);
       return;
     }
-    this.#wanted = seeds;
+    this.#requested = diagram;
     this.#arrangedAt = performance.now();
-    this.#arranger.arrange(seeds);
+    this.#arranger.arrange(diagram);
   }
 
-  look(filter: Filter, selected: string | null, noneLabel: string): void {
+  setSelection(filter: Filter, selected: string | null, noneLabel: string): void {
     this.#subject = { ...this.#subject, filter, selected, noneLabel };
     this.#schedule();
   }
@@ -141,54 +141,54 @@ export class Scene {
   }
 
   touch(id: string): void {
-    if (!this.#places.has(id)) return;
+    if (!this.#positions.has(id)) return;
     this.#ripples.add(id, performance.now());
     this.#animate();
   }
 
   /** Moves the camera to an entity, as soon as it has a position. */
   flyTo(id: string): void {
-    this.#awaited = id;
-    const place = this.#places.of(id);
-    if (!place || this.#wanted !== this.#places.seeds) return;
-    this.#awaited = null;
+    this.#pendingFlight = id;
+    const position = this.#positions.of(id);
+    if (!position || this.#requested !== this.#positions.diagram) return;
+    this.#pendingFlight = null;
     this.#camera.isFree = false;
-    const bounds = this.#places.boundsOf(id);
-    const look = bounds ? allOf(bounds, this.#size) : closeTo(place);
-    this.#fly({ ...look, zoom: Math.max(look.zoom, this.#whole().zoom) });
+    const bounds = this.#positions.boundsOf(id);
+    const viewState = bounds ? fitBounds(bounds, this.#size) : closeTo(position);
+    this.#fly({ ...viewState, zoom: Math.max(viewState.zoom, this.#fitView().zoom) });
   }
 
   /** Centres an entity unless it is visible already. */
   reveal(id: string): void {
-    const place = this.#places.of(id);
+    const position = this.#positions.of(id);
     const pixel = this.pixelOf(id);
-    if (!place || !pixel) return;
+    if (!position || !pixel) return;
     const { width, height } = this.#size;
     if (pixel.x > EDGE && pixel.y > EDGE && pixel.x < width - EDGE && pixel.y < height - EDGE) return;
     this.#camera.isFree = false;
-    this.#fly({ target: [place[0], place[1], 0], zoom: this.#camera.look.zoom });
+    this.#fly({ target: [position[0], position[1], 0], zoom: this.#camera.viewState.zoom });
   }
 
   fit(): void {
     this.#camera.isFree = true;
-    this.#fly(this.#whole());
+    this.#fly(this.#fitView());
   }
 
   zoomBy(steps: number): void {
     this.#camera.isFree = false;
-    const { target, zoom } = this.#camera.look;
+    const { target, zoom } = this.#camera.viewState;
     this.#fly({ target, zoom: zoom + steps });
   }
 
   /** The nearest entity to the selected one in a direction; the one in the centre if none is selected. */
   next(dx: number, dy: number): string | null {
-    return this.#places.next(this.#subject.selected, dx, dy);
+    return this.#positions.next(this.#subject.selected, dx, dy);
   }
 
   at(x: number, y: number): string | null {
-    const { look } = this.#camera;
-    const place = mapIn(look, this.#size, x, y);
-    return this.#places.at(place.x, place.y, REACH / 2 ** look.zoom);
+    const { viewState } = this.#camera;
+    const position = mapIn(viewState, this.#size, x, y);
+    return this.#positions.at(position.x, position.y, REACH / 2 ** viewState.zoom);
   }
 
   hover(x: number, y: number): void {
@@ -208,27 +208,27 @@ export class Scene {
 
   /** Canvas position of an entity (px), for tests and tooltips. */
   pixelOf(id: string): { x: number; y: number } | null {
-    const place = this.#places.of(id);
-    if (!place) return null;
-    return pixelIn(this.#camera.look, this.#size, place[0], place[1]);
+    const position = this.#positions.of(id);
+    if (!position) return null;
+    return pixelIn(this.#camera.viewState, this.#size, position[0], position[1]);
   }
 
-  #place(asked: Seeds, arrangement: Arrangement) {
-    const now = this.isCalm() || this.#places.seeds === null ? null : performance.now();
+  #applyLayout(requested: Diagram, arrangement: Arrangement) {
+    const now = this.reducedMotion() || this.#positions.diagram === null ? null : performance.now();
     // Statuses may have changed while the worker was running.
-    const seeds = this.#wanted && samePlaces(this.#wanted, asked) ? this.#wanted : asked;
-    this.#places.moveTo(seeds, arrangement, now);
-    if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), now);
+    const diagram = this.#requested && hasSameLayout(this.#requested, requested) ? this.#requested : requested;
+    this.#positions.moveTo(diagram, arrangement, now);
+    if (this.#camera.isFree) this.#camera.flyTo(this.#fitView(), now);
     this.#schedule();
-    if (this.#awaited !== null) this.flyTo(this.#awaited);
+    if (this.#pendingFlight !== null) this.flyTo(this.#pendingFlight);
   }
 
-  #whole(): Look {
-    return wholeOf(this.#places.bounds, this.#size);
+  #fitView(): ViewState {
+    return fitAll(this.#positions.bounds, this.#size);
   }
 
-  #fly(look: Look) {
-    this.#camera.flyTo(look, this.isCalm() ? null : performance.now());
+  #fly(viewState: ViewState) {
+    this.#camera.flyTo(viewState, this.reducedMotion() ? null : performance.now());
     this.#schedule();
   }
 
@@ -247,51 +247,58 @@ export class Scene {
   }
 
   #render(now: number) {
-    const { seeds } = this.#places;
-    if (!seeds) return;
-    if (this.#isStale) this.#redraw(now, seeds);
-    const placeOf = (key: string) => this.#places.now(key);
+    const { diagram } = this.#positions;
+    if (!diagram) return;
+    if (this.#isStale) this.#redraw(now, diagram);
+    const positionOf = (key: string) => this.#positions.now(key);
     const { accent } = this.#subject.palette;
-    const hasRipples = this.#ripples.paint(now, placeOf, this.#camera.look, this.#size, accent, this.isCalm());
+    const hasRipples = this.#ripples.paint(
+      now,
+      positionOf,
+      this.#camera.viewState,
+      this.#size,
+      accent,
+      this.reducedMotion(),
+    );
     if (this.#isMoving) this.#schedule();
     else if (hasRipples) this.#animate();
   }
 
-  #redraw(now: number, seeds: Seeds) {
+  #redraw(now: number, diagram: Diagram) {
     this.#isStale = false;
-    this.#places.step(now);
+    this.#positions.step(now);
     this.#camera.step(now);
-    this.#paint(this.#composer.compose(seeds, this.#places, this.#subject, this.#camera.look, this.#size));
-    if (!this.#isSketched) this.#finish();
+    this.#paint(this.#composer.compose(diagram, this.#positions, this.#subject, this.#camera.viewState, this.#size));
+    if (!this.#hasPainted) this.#finish();
   }
 
   /** Paints the drawing if anything has changed since the last paint. */
   #paint(drawing: Drawing) {
-    const seen = [...Object.values(drawing), this.#painter, this.#camera.look, this.#size];
-    if (seen.length === this.#seen.length && seen.every((value, at) => value === this.#seen[at])) return;
-    this.#seen = seen;
-    this.#painter.paint(drawing, this.#camera.look, this.#size);
+    const seen = [...Object.values(drawing), this.#painter, this.#camera.viewState, this.#size];
+    if (seen.length === this.#painted.length && seen.every((value, at) => value === this.#painted[at])) return;
+    this.#painted = seen;
+    this.#painter.paint(drawing, this.#camera.viewState, this.#size);
   }
 
   /** Loads deck.gl after the first paint; the 2D canvas is removed once deck.gl shows the same. */
   async #finish() {
-    this.#isSketched = true;
-    this.events.onSketch();
+    this.#hasPainted = true;
+    this.events.onFirstPaint();
     // Shader compilation blocks pending frames: wait until the first one has been presented.
-    for (let frame = 0; frame < FRAMES_ON_WAY; frame++) await new Promise(requestAnimationFrame);
+    for (let frame = 0; frame < PIPELINE_FRAMES; frame++) await new Promise(requestAnimationFrame);
     try {
       // The chunk may no longer exist after a server upgrade.
       const { deckPainter } = await import('./deck');
       if (this.#isClosed) return;
       this.#painter = deckPainter(this.host, {
-        onLook: (look) => {
+        onViewStateChange: (viewState) => {
           this.#camera.isFree = false;
-          this.#camera.set(look);
+          this.#camera.set(viewState);
           this.#schedule();
         },
         onDraw: () => {
-          this.#sketch?.close();
-          this.#sketch = null;
+          this.#canvasPainter?.close();
+          this.#canvasPainter = null;
           this.events.onDraw(!this.#isMoving);
         },
       });
@@ -304,11 +311,11 @@ export class Scene {
   #resize() {
     const { clientWidth: width, clientHeight: height } = this.host;
     this.#size = { width: Math.max(1, width), height: Math.max(1, height) };
-    if (this.#camera.isFree) this.#camera.flyTo(this.#whole(), null);
+    if (this.#camera.isFree) this.#camera.flyTo(this.#fitView(), null);
     this.#schedule();
   }
 
   get #isMoving(): boolean {
-    return this.#places.isMoving || this.#camera.isFlying;
+    return this.#positions.isMoving || this.#camera.isFlying;
   }
 }

@@ -2,7 +2,7 @@
 
 import type { Layers } from '@living-map/react';
 import { type Filter, isFiltering, matches } from '../filter';
-import type { Seeds } from '../layout/seeds';
+import type { Diagram } from '../layout/diagram';
 import type { Marks } from './drawing';
 import { type Palette, shapeOf, toneOf } from './palette';
 
@@ -20,7 +20,7 @@ export interface Style {
 }
 
 export function styleOf(
-  { marks, groups, layer }: Seeds,
+  { marks, groups, layer }: Diagram,
   layers: Layers | null,
   palette: Palette,
   filter: Filter,
@@ -50,7 +50,7 @@ export function styleOf(
 }
 
 /** Returns `before` if the styles are equal, so that it is not uploaded again. */
-export function sameLook(before: Style | null, now: Style): Style {
+export function reuseEqualStyle(before: Style | null, now: Style): Style {
   const parts = ['shapes', 'colours', 'badge', 'fill', 'line'] as const;
   return before && parts.every((part) => isEqual(before[part], now[part])) ? before : now;
 }

@@ -1,22 +1,22 @@
 /** Animated positions of marks and groups. */
 
 import type { Arrangement } from '../layout/arrange';
-import type { Seeds } from '../layout/seeds';
+import type { Diagram } from '../layout/diagram';
 import { Motion } from './motion';
 import { nearest, neighbour } from './pick';
 
 /** Bounds of an empty map: left, top, right, bottom. */
 const EMPTY: Arrangement['bounds'] = [-50, -50, 50, 50];
 
-export class Places {
+export class Positions {
   readonly #marks = new Motion();
   readonly #groups = new Motion();
-  #seeds: Seeds | null = null;
+  #diagram: Diagram | null = null;
   #arrangement: Arrangement | null = null;
 
   /** The diagram that these positions belong to; `null` before the first layout. */
-  get seeds(): Seeds | null {
-    return this.#seeds;
+  get diagram(): Diagram | null {
+    return this.#diagram;
   }
 
   get isMoving(): boolean {
@@ -43,17 +43,17 @@ export class Places {
   }
 
   /** Replaces the diagram by one with the same layout. */
-  replace(seeds: Seeds): void {
-    this.#seeds = seeds;
+  replace(diagram: Diagram): void {
+    this.#diagram = diagram;
   }
 
   /** @param now `null`: without animation */
-  moveTo(seeds: Seeds, arrangement: Arrangement, now: number | null): void {
-    this.#seeds = seeds;
+  moveTo(diagram: Diagram, arrangement: Arrangement, now: number | null): void {
+    this.#diagram = diagram;
     this.#arrangement = arrangement;
-    const marks = seeds.marks.map(({ key }) => key);
+    const marks = diagram.marks.map(({ key }) => key);
     this.#marks.moveTo(marks, arrangement.marks, now);
-    const groups = seeds.groups.map(({ id }) => id);
+    const groups = diagram.groups.map(({ id }) => id);
     this.#groups.moveTo(groups, arrangement.groups, now);
   }
 
@@ -69,10 +69,10 @@ export class Places {
   /** Bounds of a group with its marks, including a planet's satellites; `null` if `id` is not a group. */
   boundsOf(id: string): Arrangement['bounds'] | null {
     const at = this.#groups.indexOf(id);
-    if (at < 0 || !this.#seeds) return null;
+    if (at < 0 || !this.#diagram) return null;
     const [x, y, r] = this.#groups.target(at);
     let reach = r;
-    for (const [mark, { group }] of this.#seeds.marks.entries()) {
+    for (const [mark, { group }] of this.#diagram.marks.entries()) {
       if (group !== id) continue;
       const [markX, markY, markR] = this.#marks.target(mark);
       reach = Math.max(reach, Math.hypot(markX - x, markY - y) + markR);
@@ -96,17 +96,17 @@ export class Places {
 
   /** The entity at a point or within `reach` of it (map units). */
   at(x: number, y: number, reach: number): string | null {
-    if (!this.#seeds) return null;
+    if (!this.#diagram) return null;
     const mark = nearest(this.marks, x, y, reach);
-    if (mark >= 0) return this.#seeds.marks[mark]?.item.id ?? null;
-    const group = this.#seeds.groups[nearest(this.groups, x, y, 0)];
+    if (mark >= 0) return this.#diagram.marks[mark]?.item.id ?? null;
+    const group = this.#diagram.groups[nearest(this.groups, x, y, 0)];
     return group?.isEntity ? group.id : null;
   }
 
   /** The nearest entity in a direction; the one in the centre if `id` is `null`. */
   next(id: string | null, dx: number, dy: number): string | null {
     const from = id === null ? null : this.of(id);
-    return this.#seeds?.marks[neighbour(this.marks, from, dx, dy)]?.item.id ?? null;
+    return this.#diagram?.marks[neighbour(this.marks, from, dx, dy)]?.item.id ?? null;
   }
 
   #motionOf(id: string): Motion {

@@ -11,7 +11,7 @@ const REFRESH_MS = 10_000;
 const ENTRIES = 50;
 
 /** Health panel: summary of the error journal, readiness checks and recent errors. */
-export function Broken() {
+export function Health() {
   const { t, clock } = useText();
   const journal = useErrors({ minutes: MINUTES, limit: ENTRIES }, { url: server.url, refreshMs: REFRESH_MS });
   const { health, items } = journal;
@@ -43,14 +43,14 @@ export function Broken() {
 function Verdict({ health }: { health: JournalHealth }) {
   const { t } = useText();
   const { total_errors: count, period_minutes: minutes, unhealthy_targets: unhealthy } = health;
-  const isBroken = unhealthy.length > 0;
-  const words = isBroken
+  const isUnhealthy = unhealthy.length > 0;
+  const text = isUnhealthy
     ? t('broken.yes', { targets: unhealthy.join(', ') })
     : t(count > 0 ? 'broken.some' : 'broken.no', { count, minutes });
   return (
     <>
-      <p className="verdict" data-broken={isBroken}>
-        <Glyph shape={isBroken ? 'diamond' : 'disc'} tone={isBroken ? 'bad' : 'ok'} /> {words}
+      <p className="verdict" data-broken={isUnhealthy}>
+        <Glyph shape={isUnhealthy ? 'diamond' : 'disc'} tone={isUnhealthy ? 'bad' : 'ok'} /> {text}
       </p>
       {count > 0 && (
         <dl className="facts" aria-label={t('broken.targets')}>

@@ -1,17 +1,17 @@
 import { type LetterItem, type LetterStatus, useResource } from '@living-map/react';
 import { useState } from 'react';
-import { post, problemOf } from '../act';
 import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
+import { errorText, post } from '../requests';
 import { server } from '../server';
 
 const STATUSES = ['dead', 'retrying', 'replayed', 'discarded'] as const satisfies readonly LetterStatus[];
 /** Final statuses, without actions. */
-const DONE: readonly LetterStatus[] = ['replayed', 'discarded'];
+const FINAL: readonly LetterStatus[] = ['replayed', 'discarded'];
 const REFRESH_MS = 15_000;
 
 /** Dead letters: messages that failed all their retries. */
-export function Letters() {
+export function DeadLetters() {
   const { t } = useText();
   const [status, setStatus] = useState<LetterStatus>('dead');
   const options = { url: server.url, refreshMs: REFRESH_MS };
@@ -34,7 +34,7 @@ export function Letters() {
         {letters.data?.items.length === 0 && <p className="empty">{t('letters.empty')}</p>}
         <ul className="rows">
           {letters.data?.items.map((letter) => (
-            <LetterRow key={letter.id} letter={letter} onChange={letters.refetch} />
+            <DeadLetterRow key={letter.id} letter={letter} onChange={letters.refetch} />
           ))}
         </ul>
         {letters.data?.has_more && <p className="muted small">{t('letters.more')}</p>}
@@ -43,9 +43,9 @@ export function Letters() {
   );
 }
 
-function LetterRow({ letter, onChange }: { letter: LetterItem; onChange: () => void }) {
-  const words = useText();
-  const { t, clock } = words;
+function DeadLetterRow({ letter, onChange }: { letter: LetterItem; onChange: () => void }) {
+  const i18n = useText();
+  const { t, clock } = i18n;
   const [problem, setProblem] = useState<string | null>(null);
   const { id, subject, processor, attempts, error, first_failed_at, next_attempt_at, status } = letter;
   const act = async (action: 'replay' | 'discard') => {
@@ -53,7 +53,7 @@ function LetterRow({ letter, onChange }: { letter: LetterItem; onChange: () => v
       await post(`living-map/dead-letters/${encodeURIComponent(id)}/${action}`);
       setProblem(null);
     } catch (failure) {
-      setProblem(problemOf(failure, words));
+      setProblem(errorText(failure, i18n));
     }
     onChange();
   };
@@ -68,7 +68,7 @@ function LetterRow({ letter, onChange }: { letter: LetterItem; onChange: () => v
         {clock(first_failed_at, true)} · {t('letters.attempts', { count: attempts })}
         {next_attempt_at !== null && ` · ${t('letters.next', { time: clock(next_attempt_at, true) })}`}
       </span>
-      {!DONE.includes(status) && (
+      {!FINAL.includes(status) && (
         <div className="tools">
           <button type="button" onClick={() => act('replay')}>
             {t('letters.replay')}

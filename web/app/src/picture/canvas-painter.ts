@@ -5,7 +5,7 @@
 
 import { SHAPES, STROKE } from '../parts/shapes';
 import type { Bars } from './bars';
-import { type Look, pixelIn } from './camera';
+import { pixelIn, type ViewState } from './camera';
 import { BASELINES, type Circles, css, type Drawing, LEAST, type Marks, OFFSETS, TEXT } from './drawing';
 import type { Label } from './labels';
 import type { Painter, Size } from './painter';
@@ -17,7 +17,7 @@ const PATHS = Object.fromEntries(
   Object.entries(SHAPES).map(([name, { path }]) => [name, () => new Path2D(path)]),
 ) as Record<Shape, () => Path2D>;
 
-export class Sketch implements Painter {
+export class CanvasPainter implements Painter {
   readonly #canvas = document.createElement('canvas');
   readonly #context: CanvasRenderingContext2D | null;
   readonly #paths: Partial<Record<Shape, Path2D>> = {};
@@ -33,14 +33,14 @@ export class Sketch implements Painter {
     this.#canvas.remove();
   }
 
-  paint(drawing: Drawing, look: Look, size: Size): void {
+  paint(drawing: Drawing, viewState: ViewState, size: Size): void {
     const context = this.#context;
     if (!context) return;
     const ratio = devicePixelRatio;
     this.#canvas.width = Math.round(size.width * ratio);
     this.#canvas.height = Math.round(size.height * ratio);
-    const scale = 2 ** look.zoom;
-    const { x: left, y: top } = pixelIn(look, size, 0, 0);
+    const scale = 2 ** viewState.zoom;
+    const { x: left, y: top } = pixelIn(viewState, size, 0, 0);
     /** Sets the transform: origin at a map position, scale `unit` (`scale`: map units, 1: px). */
     const at = (x: number, y: number, unit: number) =>
       context.setTransform(unit * ratio, 0, 0, unit * ratio, (left + x * scale) * ratio, (top + y * scale) * ratio);
@@ -68,7 +68,7 @@ export class Sketch implements Painter {
 
   #icons(
     context: CanvasRenderingContext2D,
-    { places, shapes, colours }: Marks,
+    { positions, shapes, colours }: Marks,
     size: number,
     least: number,
     scale: number,
@@ -76,7 +76,7 @@ export class Sketch implements Painter {
   ) {
     context.lineWidth = STROKE;
     for (const [mark, shape] of shapes.entries()) {
-      const [x = 0, y = 0, r = 0] = places.subarray(mark * 3, mark * 3 + 3);
+      const [x = 0, y = 0, r = 0] = positions.subarray(mark * 3, mark * 3 + 3);
       const height = Math.max(least, r * size * scale);
       at(x, y, height / SQUARE);
       context.translate(-SQUARE / 2, -SQUARE / 2);
@@ -99,10 +99,10 @@ function ring(context: CanvasRenderingContext2D, x = 0, y = 0, radius = 0) {
   context.stroke();
 }
 
-function circles(context: CanvasRenderingContext2D, { places, fill, line }: Circles, scale: number) {
+function circles(context: CanvasRenderingContext2D, { positions, fill, line }: Circles, scale: number) {
   context.lineWidth = LEAST.groupLine / scale;
-  for (let at = 0; at < places.length / 3; at++) {
-    const [x = 0, y = 0, r = 0] = places.subarray(at * 3, at * 3 + 3);
+  for (let at = 0; at < positions.length / 3; at++) {
+    const [x = 0, y = 0, r = 0] = positions.subarray(at * 3, at * 3 + 3);
     context.fillStyle = css(fill.subarray(at * 4, at * 4 + 4));
     context.strokeStyle = css(line.subarray(at * 4, at * 4 + 4));
     context.beginPath();
@@ -123,14 +123,14 @@ function lines(context: CanvasRenderingContext2D, { length, from, to, width, col
   }
 }
 
-function text(context: CanvasRenderingContext2D, { text, isGroup, place }: Label, { ink, muted, ground }: Palette) {
+function text(context: CanvasRenderingContext2D, { text, isGroup, placement }: Label, { ink, muted, ground }: Palette) {
   const size = isGroup ? TEXT.group : TEXT.mark;
   context.font = `${TEXT.weight} ${size}px ${TEXT.family}`;
   context.textAlign = 'center';
   context.textBaseline = 'middle';
   const half = size / 2 + TEXT.padding[1];
-  const from = BASELINES[place] === 'bottom' ? -half : BASELINES[place] === 'top' ? half : 0;
-  const middle = from + OFFSETS[place];
+  const from = BASELINES[placement] === 'bottom' ? -half : BASELINES[placement] === 'top' ? half : 0;
+  const middle = from + OFFSETS[placement];
   const width = context.measureText(text).width + 2 * TEXT.padding[0];
   context.fillStyle = css([...ground, TEXT.ground]);
   context.fillRect(-width / 2, middle - half, width, 2 * half);

@@ -25,7 +25,7 @@ async function send(path: string, init: RequestInit): Promise<void> {
 }
 
 /** Localized error message; 403 has a text of its own. */
-export function problemOf(error: unknown, { t }: Text): string {
+export function errorText(error: unknown, { t }: Text): string {
   const said = error instanceof Error ? error.message : String(error);
   return t(statusOf(error) === 403 ? 'forbidden' : 'failed', { error: said });
 }

@@ -4,7 +4,7 @@ import type { AgentItem, Layer, Layers } from '@living-map/react';
 import { type Item, itemsOf } from '../entities';
 
 /** A circle that contains marks. */
-export interface GroupSeed {
+export interface DiagramGroup {
   /** Canonical id if the group is an entity. */
   readonly id: string;
   /** `null`: the group of marks without a group. */
@@ -14,7 +14,7 @@ export interface GroupSeed {
   readonly weight: number;
 }
 
-export interface MarkSeed {
+export interface DiagramMark {
   /** Unique key: the entity's id, with the group's id if the entity appears more than once. */
   readonly key: string;
   readonly item: Item;
@@ -23,36 +23,36 @@ export interface MarkSeed {
   readonly size: number;
 }
 
-export interface Seeds {
+export interface Diagram {
   readonly layer: Layer;
-  readonly groups: readonly GroupSeed[];
-  readonly marks: readonly MarkSeed[];
+  readonly groups: readonly DiagramGroup[];
+  readonly marks: readonly DiagramMark[];
 }
 
 /** Id of the group of marks without a group. */
 export const NONE = '';
 
 /** Marks by item: unchanged items yield the same mark. One cache per layer, since groups differ between layers. */
-const known: Record<Layer, WeakMap<Item, MarkSeed>> = {
+const cache: Record<Layer, WeakMap<Item, DiagramMark>> = {
   city: new WeakMap(),
   space: new WeakMap(),
   nodes: new WeakMap(),
   agents: new WeakMap(),
 };
 
-function mark(layer: Layer, item: Item, group: string, size: number): MarkSeed {
-  const before = known[layer].get(item);
+function mark(layer: Layer, item: Item, group: string, size: number): DiagramMark {
+  const before = cache[layer].get(item);
   if (before && before.group === group && before.size === size) return before;
-  const seed = { key: item.id, item, group, size };
-  known[layer].set(item, seed);
-  return seed;
+  const made = { key: item.id, item, group, size };
+  cache[layer].set(item, made);
+  return made;
 }
 
-export function seedsOf(layers: Layers | null, layer: Layer): Seeds {
+export function diagramOf(layers: Layers | null, layer: Layer): Diagram {
   return makers[layer](layers);
 }
 
-const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
+const makers: Record<Layer, (layers: Layers | null) => Diagram> = {
   city(layers) {
     const { groups, groupOf } = districts(layers);
     const channels = itemsOf(layers, 'city').filter(({ type }) => type === 'channel');
@@ -61,7 +61,7 @@ const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
       ...channels.map((item) => mark('city', item, groupOf(item), 1.35)),
       ...itemsOf(layers, 'agents').map((item) => mark('city', item, groupOf(item), 1)),
     ];
-    return seeds('city', groups, marks);
+    return diagram('city', groups, marks);
   },
 
   space(layers) {
@@ -78,7 +78,7 @@ const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
       return { id, label: name, isEntity: true, weight };
     });
     const placed = new Set<string>();
-    const marks: MarkSeed[] = [];
+    const marks: DiagramMark[] = [];
     for (const planet of planets) {
       for (const id of planet.orbits) {
         const item = nodes.get(id);
@@ -89,12 +89,12 @@ const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
       }
     }
     for (const item of nodes.values()) if (!placed.has(item.id)) marks.push(mark('space', item, NONE, 2));
-    return seeds('space', groups, marks);
+    return diagram('space', groups, marks);
   },
 
   nodes(layers) {
     const { groups, groupOf } = districts(layers);
-    return seeds(
+    return diagram(
       'nodes',
       groups,
       itemsOf(layers, 'nodes').map((item) => mark('nodes', item, groupOf(item), 6)),
@@ -108,7 +108,7 @@ const makers: Record<Layer, (layers: Layers | null) => Seeds> = {
     const marks = itemsOf(layers, 'agents').map((item, at) =>
       mark('agents', item, `kind:${item.kind}`, usageSize(agents[at])),
     );
-    return seeds('agents', groups, marks);
+    return diagram('agents', groups, marks);
   },
 };
 
@@ -121,18 +121,18 @@ export function usageSize(agent: AgentItem | undefined): number {
 function districts(layers: Layers | null) {
   const microdaos = layers?.city?.items ?? [];
   const ids = new Set(microdaos.map(({ id }) => id));
-  const groups: GroupSeed[] = microdaos.map(({ id, name }) => ({ id, label: name, isEntity: true, weight: 0 }));
+  const groups: DiagramGroup[] = microdaos.map(({ id, name }) => ({ id, label: name, isEntity: true, weight: 0 }));
   const groupOf = ({ microdaoId }: Item) => (microdaoId !== null && ids.has(microdaoId) ? microdaoId : NONE);
   return { groups, groupOf };
 }
 
-function seeds(layer: Layer, groups: readonly GroupSeed[], marks: readonly MarkSeed[]): Seeds {
+function diagram(layer: Layer, groups: readonly DiagramGroup[], marks: readonly DiagramMark[]): Diagram {
   if (!marks.some(({ group }) => group === NONE)) return { layer, groups, marks };
   return { layer, groups: [...groups, { id: NONE, label: null, isEntity: false, weight: 0 }], marks };
 }
 
 /** Whether two diagrams have the same layout, so that only their styles may differ. */
-export function samePlaces(a: Seeds | null, b: Seeds): boolean {
+export function hasSameLayout(a: Diagram | null, b: Diagram): boolean {
   if (a?.layer !== b.layer || a.marks.length !== b.marks.length || a.groups.length !== b.groups.length) return false;
   for (let i = 0; i < a.groups.length; i++) {
     const [left, right] = [a.groups[i], b.groups[i]];
