@@ -373,7 +373,7 @@ async fn webhooks_are_checked_and_tested_on_the_command_line() {
     };
     let check = || run(vec!["alerts".into(), "check".into(), files.path()]);
     let test = |name: &str| run(vec!["alerts".into(), "test".into(), name.into(), files.path()]);
-    assert_eq!(check().await, (true, "0 alert rules and 1 webhooks, all good\n".to_owned(), String::new()));
+    assert_eq!(check().await, (true, "0 alert rules and 1 webhooks, all valid\n".to_owned(), String::new()));
     let (success, output, error) = test("ops").await;
     assert!(success && output.contains("took the message"), "{error}");
     assert_eq!(receiver.got()[0].body["type"], "living_map.webhook.test");
