@@ -13,7 +13,8 @@ fuzz_target!(|input: &[u8]| {
     let (path, required) = QUERIES[usize::from(*route) % QUERIES.len()];
     let Err(rejection) = parse_query(path, query) else { return };
     assert_eq!(rejection.status, 400, "{path}?{query}: {rejection:?}");
-    let parameter = rejection.parameter.as_deref().unwrap_or_else(|| panic!("{path}?{query}: {rejection:?} names no parameter"));
+    let parameter =
+        rejection.parameter.as_deref().unwrap_or_else(|| panic!("{path}?{query}: {rejection:?} names no parameter"));
     assert!(rejection.detail.starts_with(&format!("{parameter}: ")), "{path}?{query}: {rejection:?}");
     // an unknown name may be truncated
     let given = query.split('&').any(|pair| {
