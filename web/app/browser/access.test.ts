@@ -69,7 +69,7 @@ test('the token is requested, stored for the tab only, and removed', () =>
     expect(await field.getAttribute('type')).toBe('password');
     expect(await accessibility(page)).toEqual([]);
     await signIn(page, 'lm_wrong');
-    await page.getByText(/does not take this token/).waitFor();
+    await page.getByText(/token is invalid/).waitFor();
     await signIn(page, viewer.token);
     await page.getByText('Live', { exact: true }).waitFor();
     await still(page);

@@ -92,7 +92,7 @@ test('if deck.gl fails to load, the table shows the map', () =>
   withServer((server) => {
     const prepare = (page: Page) => page.route(/assets\/(graphics|deck)-/, (route) => route.abort());
     return visit({ browser, url: server.url, prepare, isDisturbed: true }, async (page) => {
-      await page.getByText(/cannot draw the picture/).waitFor();
+      await page.getByText(/does not support WebGL 2/).waitFor();
       await page.getByRole('button', { name: 'Table', exact: true }).click();
       await expect.poll(() => rows(page)).toBeGreaterThan(3);
     });
@@ -105,7 +105,7 @@ test('without WebGL the table shows the map', () =>
         HTMLCanvasElement.prototype.getContext = () => null;
       });
     return visit({ browser, url: server.url, prepare }, async (page) => {
-      await page.getByText(/cannot draw the picture/).waitFor();
+      await page.getByText(/does not support WebGL 2/).waitFor();
       await page.getByRole('button', { name: 'Table', exact: true }).click();
       await expect.poll(() => rows(page)).toBeGreaterThan(3);
     });

@@ -352,7 +352,7 @@ describe('panels', () => {
   test.each(['lessons', 'letters'])('%s are listed or reported as unavailable', async (panel) => {
     await on(`?panel=${panel}`, async (page) => {
       await page
-        .getByText(/This server does not have this yet|No lessons yet|No dead letters/)
+        .getByText(/Not available on this server|No lessons yet|No dead letters/)
         .or(page.locator('.panel .rows li').first())
         .waitFor();
     });
@@ -388,7 +388,7 @@ describe('panels', () => {
         await page.getByText('Timeouts of a tool').waitFor();
         await page.getByLabel('Reason').fill('seen it');
         await page.getByRole('button', { name: 'Confirm' }).click();
-        await page.getByText('Somebody else has changed this lesson').waitFor();
+        await page.getByText('This lesson was changed by someone else').waitFor();
         await page.getByRole('button', { name: 'Confirm' }).click();
         await page.getByText('No lessons yet.').waitFor();
         const asked = ['/living-map/lessons/l%2F1/review', { version: 3, reason: 'seen it', decision: 'confirm' }];

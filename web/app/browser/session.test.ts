@@ -39,7 +39,7 @@ async function expectLive(page: Page) {
 
 /** Checks that the login form is shown, the view is still in the URL, and none of its data is on the page. */
 async function expectLogin(page: Page) {
-  await page.getByText(/does not take this token, or no longer/).waitFor();
+  await page.getByText(/token is invalid or has expired/).waitFor();
   const asked = query(page);
   expect(['layer', 'entity', 'panel', 'view'].map((name) => asked.get(name))).toEqual([
     'agents',

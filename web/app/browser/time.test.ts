@@ -80,7 +80,7 @@ test('a moment before the log begins is reported', async () => {
   await on(
     '?at=2020-01-01T00:00:00Z',
     async (page) => {
-      await page.getByText(/That moment cannot be shown/).waitFor();
+      await page.getByText(/This moment cannot be shown/).waitFor();
       await page.getByRole('button', { name: 'Back to live' }).click();
       await still(page);
     },
