@@ -213,12 +213,12 @@ export class LivingMapClient {
     this.#signal('frame');
   };
 
-  #end = ({ code, reason, isRejected, retryAfterMs }: ConnectionEnd) => {
+  #end = ({ code, reason, isRejected, retryMs }: ConnectionEnd) => {
     const error = new Error(`the stream was closed: ${code} ${reason}`);
     // A rejection may be due to the cursor; without a cursor it is permanent.
     const isPermanent = isFinal(code) || (isRejected && this.#needsSnapshot);
     if (isRejected) this.#needsSnapshot = true;
-    this.#retryAfterMs = Math.min(retryAfterMs || 0, BACKOFF_MAX_MS);
+    this.#retryAfterMs = Math.min(retryMs || 0, BACKOFF_MAX_MS);
     if (isPermanent) this.#disconnect(error, 'refused');
     else this.#disconnect(this.#requestedDelayMs === null ? error : null);
   };
@@ -241,7 +241,7 @@ export class LivingMapClient {
   #restartIdleTimer() {
     clearTimeout(this.#idleTimer);
     // Not by `close` alone: on a dead connection the close handshake has to time out first.
-    this.#idleTimer = setTimeout(() => this.#disconnect(new Error('the stream timed out')), IDLE_TIMEOUT_MS);
+    this.#idleTimer = setTimeout(() => this.#disconnect(new Error('the stream stalled')), IDLE_TIMEOUT_MS);
   }
 
   #resolveRefetches() {

@@ -8,7 +8,7 @@ export interface ConnectionEnd {
   /** Whether the server rejected the request, possibly because of the cursor. Not observable over a WebSocket. */
   isRejected?: boolean;
   /** Delay requested by `Retry-After`, if any (ms). */
-  retryAfterMs?: number;
+  retryMs?: number;
 }
 
 export interface ConnectionEvents {

@@ -9,7 +9,7 @@ export interface Shared {
   key: string;
   client: LivingMapClient;
   users: number;
-  stopTimer?: ReturnType<typeof setTimeout>;
+  timer?: ReturnType<typeof setTimeout>;
 }
 
 const clients = new Map<string, Shared>();
@@ -32,7 +32,7 @@ export function listen(entry: Shared, listener: () => void): () => void {
   const { key, client } = entry;
   // A component that was suspended for long may return with a client that has been removed meanwhile.
   if (!clients.has(key)) clients.set(key, entry);
-  clearTimeout(entry.stopTimer);
+  clearTimeout(entry.timer);
   entry.users += 1;
   const unsubscribe = client.subscribe(listener);
   client.start();
@@ -40,7 +40,7 @@ export function listen(entry: Shared, listener: () => void): () => void {
     unsubscribe();
     entry.users -= 1;
     if (entry.users > 0) return;
-    entry.stopTimer = setTimeout(() => {
+    entry.timer = setTimeout(() => {
       client.stop();
       if (clients.get(key) === entry) clients.delete(key);
     }, GRACE_MS);

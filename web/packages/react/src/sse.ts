@@ -18,12 +18,12 @@ async function readEvents(url: URL, signal: AbortSignal, events: ConnectionEvent
   const response = await fetch(url, { headers: { accept: 'text/event-stream' }, signal });
   const { ok, status, headers, body } = response;
   if (!ok || !body) {
-    const retryAfterMs = Number(headers.get('retry-after')) * 1000;
+    const retryMs = Number(headers.get('retry-after')) * 1000;
     return {
       code: 1006,
       reason: `the server answered ${status}`,
       isRejected: [400, 410].includes(status),
-      retryAfterMs,
+      retryMs,
     };
   }
   events.open();

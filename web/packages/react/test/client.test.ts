@@ -235,7 +235,7 @@ test('a silent connection times out, also before the first frame', () => {
   vi.advanceTimersByTime(74_999);
   expect(client.getState().connectionStatus).toBe('open');
   vi.advanceTimersByTime(1);
-  expect(client.getState().error?.message).toContain('timed out');
+  expect(client.getState().error?.message).toContain('stalled');
 });
 
 test('refetch requests a snapshot and resolves with it', async () => {
