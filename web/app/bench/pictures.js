@@ -9,7 +9,7 @@ export function median(/** @type {number[]} */ values) {
  * Loads the page with an empty cache.
  * @param {import('playwright-core').Browser} browser
  * @param {string} url
- * @returns {Promise<{first: number, movable: number}>} time from the start of the navigation until the first map with
+ * @returns {Promise<{first: number, interactive: number}>} time from the start of the navigation until the first map with
  * data is presented, and until it is interactive (ms)
  */
 export async function load(browser, url) {
@@ -32,18 +32,18 @@ export async function load(browser, url) {
         document.body.append(text);
       }
       if (picture === 'first') return;
-      Object.assign(globalThis, { movablePicture: performance.now() });
+      Object.assign(globalThis, { interactivePicture: performance.now() });
       observer.disconnect();
     }).observe(document, { attributes: true, attributeFilter: ['data-picture'], subtree: true });
   });
   try {
     await page.goto(url);
-    await page.waitForFunction(() => 'firstPicture' in globalThis && 'movablePicture' in globalThis, null, {
+    await page.waitForFunction(() => 'firstPicture' in globalThis && 'interactivePicture' in globalThis, null, {
       timeout: 120_000,
     });
     return await page.evaluate(() => {
-      const { firstPicture: first, movablePicture: movable } = /** @type {any} */ (globalThis);
-      return { first, movable };
+      const { firstPicture: first, interactivePicture: interactive } = /** @type {any} */ (globalThis);
+      return { first, interactive };
     });
   } finally {
     await context.close();

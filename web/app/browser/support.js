@@ -1,4 +1,4 @@
-/** What the browser's tests and measurements start: our own binary with a simulated network, and Debian's Chromium. */
+/** Test fixtures: the server binary with a simulated network, and Debian's Chromium. */
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -10,12 +10,12 @@ import { chromium } from 'playwright-core';
 const repository = fileURLToPath(new URL('../../..', import.meta.url));
 const app = join(repository, 'web/app');
 
-/** The binary that `make test` builds; built here where it is missing. */
+/** Path of the debug binary; builds it and the page if they are missing. */
 export function binary() {
   const target = process.env.CARGO_TARGET_DIR ?? join(repository, 'target');
   const path = process.env.LIVING_MAP_BIN ?? join(target, 'debug/living-map');
   if (!existsSync(path)) execFileSync('cargo', ['build', '--locked'], { cwd: repository, stdio: 'inherit' });
-  // A debug build reads the page from there.
+  // Debug builds read the page from this folder.
   if (!existsSync(join(app, 'dist/index.html'))) {
     execFileSync('npm', ['run', 'build'], { cwd: app, stdio: 'inherit' });
   }
@@ -26,19 +26,19 @@ export function binary() {
  * @typedef {object} Server
  * @property {string} url
  * @property {number} port
- * @property {() => Promise<void>} kill as a crash would
- * @property {() => Promise<void>} restart after `kill`: on the same port and the same database
- * @property {() => void} hold nothing comes of it until `resume`, and its connections stay
- * @property {() => void} resume
- * @property {() => void} forget after `kill`: the next start finds no database
+ * @property {() => Promise<void>} kill sends SIGKILL
+ * @property {() => Promise<void>} restart after `kill`, on the same port and database
+ * @property {() => void} hold suspends the process (SIGSTOP); connections stay open
+ * @property {() => void} resume resumes the process (SIGCONT)
+ * @property {() => void} forget after `kill`: deletes the database
  * @property {() => Promise<void>} close
  */
 
 /**
- * A server with a simulated network. It is ready when this resolves.
- * @param {string[]} options of `living-map demo`
- * @param {Record<string, string>} settings environment
- * @param {string | null} token of a viewer, where the settings ask for one
+ * Starts a server with a simulated network; resolves when it is ready.
+ * @param {string[]} options command-line options of `living-map demo`
+ * @param {Record<string, string>} settings environment variables
+ * @param {string | null} token viewer token, if the settings require one
  * @returns {Promise<Server>}
  */
 export async function startServer(options = [], settings = {}, token = null) {
@@ -54,21 +54,21 @@ export async function startServer(options = [], settings = {}, token = null) {
       cwd: folder,
       env: { ...process.env, ...settings },
     });
-    let said = '';
+    let output = '';
     const started = new Promise((resolve, reject) => {
       for (const stream of [child.stdout, child.stderr]) {
         stream?.on('data', (data) => {
-          said += data;
-          const found = /open http:\/\/[^:]+:(\d+)/.exec(said);
+          output += data;
+          const found = /open http:\/\/[^:]+:(\d+)/.exec(output);
           if (!found) return;
           port = Number(found[1]);
           resolve(null);
         });
       }
-      child.once('exit', () => reject(new Error(`the server ended:\n${said}`)));
+      child.once('exit', () => reject(new Error(`the server ended:\n${output}`)));
     });
     await started;
-    // The first polls are over when the map knows all six services.
+    // The first polls have finished when none of the six upstreams is `unknown`.
     for (;;) {
       const answer = await fetch(`http://127.0.0.1:${port}/living-map/ready`, {
         headers: token === null ? {} : { authorization: `Bearer ${token}` },
@@ -107,8 +107,8 @@ export async function startServer(options = [], settings = {}, token = null) {
 }
 
 /**
- * A token, and its line for the server.
- * @param {string} role whose name it has too
+ * Creates a token and its entry for the server's token list.
+ * @param {string} role role, also used as the name
  */
 export function tokenOf(role) {
   const { stdout, stderr } = spawnSync(binary(), ['token', '--name', role, '--role', role], { encoding: 'utf8' });
@@ -118,7 +118,7 @@ export function tokenOf(role) {
   return { token, line };
 }
 
-/** Debian's Chromium, as it is on a machine without a GPU: WebGL by SwiftShader, all else by the processor alone. */
+/** Starts Debian's Chromium with software rendering: WebGL by SwiftShader, everything else on the CPU. */
 export async function startBrowser() {
   const executablePath = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
   if (!existsSync(executablePath))

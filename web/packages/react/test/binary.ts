@@ -29,17 +29,17 @@ export class RealServer {
     const options = [`--port=${this.#port}`, `--keep=${join(this.#folder, 'map.db')}`, '--log-format=json', ...sizes];
     const child = spawn(binary, ['demo', ...options], { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
-    let said = '';
+    let output = '';
     await new Promise<void>((resolve, reject) => {
       const listen = (piece: Buffer) => {
-        said += piece;
-        const port = /http:\/\/(?:127\.0\.0\.1|localhost):(\d+)/.exec(said)?.[1];
+        output += piece;
+        const port = /http:\/\/(?:127\.0\.0\.1|localhost):(\d+)/.exec(output)?.[1];
         if (port) this.#port = Number(port);
         if (port) resolve();
       };
       child.stdout?.on('data', listen);
       child.stderr?.on('data', listen);
-      child.on('exit', (code) => reject(new Error(`the server ended (${code}): ${said}`)));
+      child.on('exit', (code) => reject(new Error(`the server ended (${code}): ${output}`)));
     });
     while (!(await fetch(`${this.url}/living-map/snapshot`).catch(() => null))?.ok) await pause();
   }
