@@ -3,11 +3,11 @@
 //! The map is a fold over one ordered event log. A module uses only modules of lower levels; they are listed here from the
 //! lowest level to the highest, as in `ARCHITECTURE.md`.
 
+pub mod config;
 pub mod model;
 pub mod tasks;
 
 pub mod bus;
-pub mod config;
 pub mod journal;
 pub mod map;
 pub mod upstream_health;
