@@ -99,7 +99,7 @@ impl Layers {
     /// Reads the layers for a command line. Problems with files are kept, for [`Layers::parse`] and [`Layers::problems`].
     #[must_use]
     pub fn read(command: Command, arguments: Vec<OsString>) -> Self {
-        let command = every(command, &|command| secret::with_file_options(without_empty_variables(command)));
+        let command = every(command, &|command| without_empty_variables(secret::with_file_options(command)));
         let mut layers = Self {
             command,
             arguments,

@@ -7,10 +7,10 @@
 //! | part | content |
 //! |---|---|
 //! | [`value`] | value parsers |
-//! | [`layers`] | options, environment, file and defaults in one, with the origin of each value |
-//! | [`file`] | the configuration file |
-//! | [`secret`] | masking, `NAME_FILE` |
-//! | [`mod@show`], [`mod@reference`] | `config show`, `docs/configuration.md` |
+//! | `layers` | options, environment, file and defaults in one, with the origin of each value |
+//! | `file` | the configuration file |
+//! | `secret` | masking, `NAME_FILE` |
+//! | `show`, `reference` | `config show`, `docs/configuration.md` |
 
 mod file;
 mod layers;

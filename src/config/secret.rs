@@ -73,9 +73,11 @@ pub(super) fn read(variable: &str, path: &Path) -> Result<String, String> {
     if text.is_empty() { Err(format!("{variable}: {} is empty", path.display())) } else { Ok(text) }
 }
 
-/// A value as it may be printed: a secret masked, of a URL the user, the password and the query.
+/// A value as it may be printed: a secret masked as a whole, of a URL the user, the password and the query. Only the value
+/// of a setting that is a URL, or that is not a secret, is treated as one: a token may contain `://`.
 pub(super) fn masked(argument: &Arg, value: &str) -> String {
-    if value.contains("://") {
+    let is_url = argument.get_value_hint() == ValueHint::Url || !is_secret(argument);
+    if is_url && value.contains("://") {
         let items: Vec<&str> = value.split(',').collect();
         let are_urls = items.iter().all(|item| item.contains("://"));
         return if are_urls {
@@ -87,10 +89,12 @@ pub(super) fn masked(argument: &Arg, value: &str) -> String {
     if is_secret(argument) { MASK.to_owned() } else { value.to_owned() }
 }
 
-/// A password may contain any character, so everything up to the last `@` is masked.
+/// A password may contain any character, so everything up to the last `@` is masked; the whole address, if that `@` may
+/// be in the query.
 fn masked_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (login, rest) = match rest.rsplit_once('@') {
+        Some((login, _)) if login.contains('?') => return format!("{scheme}://{MASK}"),
         Some((_, rest)) => (format!("{MASK}@"), rest),
         None => (String::new(), rest),
     };
@@ -112,11 +116,14 @@ mod tests {
             ("postgres://me:hu/sh@db/map?password=hush", "postgres://***@db/map?***"),
             ("nats://hush@one:4222,nats://me:hush@two:4222", "nats://***@one:4222,nats://***@two:4222"),
             ("nats://me:hu,sh@one:4222", "nats://***@one:4222"),
+            ("postgres://db/map?user=me&password=hu@sh", "postgres://***"),
             ("sqlite://living-map.db", "sqlite://living-map.db"),
             ("hush", "***"),
         ] {
             assert_eq!(masked(&url, value), shown);
         }
+        let token = Arg::new("TOKEN").hide_env_values(true);
+        assert_eq!(masked(&token, "authorization=Bearer hush,x=http://a"), "***");
         let location = Arg::new("LOCATION").hide_env_values(true).value_hint(ValueHint::AnyPath);
         assert_eq!(masked(&location, "/var/lib/journal"), "/var/lib/journal");
         assert_eq!(masked(&Arg::new("PORT"), "7017"), "7017");

@@ -140,6 +140,9 @@ fn a_secret_is_read_from_its_file() {
     let short = run.write("short", &format!("{}\n", &key[1..]));
     let output = run.run(&["config", "check"], &[("TICKET_KEY_FILE", &short)]);
     assert!(text_of(&output).contains("TICKET_KEY: expected at least 32 bytes"), "{}", text_of(&output));
+    // an empty variable counts as unset, as compose files have it
+    let (_, origin) = run.shown("TICKET_KEY", &[], &[("TICKET_KEY_FILE", "")]);
+    assert_eq!(origin, "default");
 }
 
 #[test]
