@@ -29,18 +29,18 @@ pub enum Verification {
     },
 }
 
-/// How tokens are checked.
+/// Validation of tokens.
 #[derive(Clone)]
 pub struct JwtConfig {
-    /// With what.
+    /// Secret or public keys.
     pub verification: Verification,
-    /// One of these must be among the token's audiences; none: any will do.
+    /// Accepted audiences; empty: any.
     pub audience: Vec<String>,
-    /// The token's issuer; none: any will do.
+    /// Accepted issuer; none: any.
     pub issuer: Option<String>,
-    /// How far clocks may be apart.
+    /// Accepted difference of clocks.
     pub leeway: Duration,
-    /// The claim with the role, or a list with one; with dots, the way to it through objects.
+    /// Claim with the role, or a list with one; dots separate the names of nested objects.
     pub role_claim: String,
 }
 

@@ -55,13 +55,13 @@ fn tokens(access: &AccessConfig) -> anyhow::Result<Tokens> {
     };
     // the lines of the file first, so that the line number of an error is right for the file
     let lines = file.lines().chain(access.tokens.iter().map(String::as_str));
-    Tokens::parse(lines).context("AUTH_TOKENS_FILE, and AUTH_TOKENS behind it, cannot be used")
+    Tokens::parse(lines).context("AUTH_TOKENS_FILE, followed by AUTH_TOKENS, cannot be used")
 }
 
 fn verification(access: &AccessConfig) -> anyhow::Result<Verification> {
     match (&access.jwt_secret, &access.jwt_jwks) {
-        (None, Some(place)) => {
-            let source = KeySource::parse(place).map_err(anyhow::Error::msg).context("JWT_JWKS cannot be used")?;
+        (None, Some(location)) => {
+            let source = KeySource::parse(location).map_err(anyhow::Error::msg).context("JWT_JWKS cannot be used")?;
             Ok(Verification::Keys { source, refresh: access.jwt_jwks_refresh })
         }
         (secret, _) => Ok(Verification::Secret(secret.clone().unwrap_or_default())),

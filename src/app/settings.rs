@@ -77,7 +77,7 @@ pub struct Settings {
     /// Shutdown.
     #[command(flatten)]
     pub shutdown: ShutdownConfig,
-    /// Whether and where this server learns.
+    /// The learner's place in this process.
     #[command(flatten)]
     pub learner_process: LearnerProcessConfig,
     /// The learner and the stream of experiences.
@@ -158,11 +158,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// Whether and where this server learns.
+/// The learner's place in this process.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Learner")]
 pub struct LearnerProcessConfig {
-    /// Whether this server learns. `false` where `living-map learn` runs beside it.
+    /// Run the learner in this server. `false` where `living-map learn` runs beside it.
     #[arg(id = "LEARNER_ENABLED", env, long = "learner-enabled", default_value_t = true, action = clap::ArgAction::Set)]
     pub enabled: bool,
     /// Port of `living-map learn`, for `/health` and `/metrics`.

@@ -62,7 +62,7 @@ impl Storage {
     /// Opens the databases and brings their schemas up to date.
     ///
     /// # Errors
-    /// Those of [`super::open`], with the name of the setting.
+    /// As [`super::open`], with the name of the setting.
     pub async fn open(config: StorageConfig) -> anyhow::Result<Self> {
         let StorageConfig { url, learner_url, database: limits } = config;
         let main = super::open(&url, &limits).await.context("the database of DATABASE_URL cannot be used")?;

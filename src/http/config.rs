@@ -61,7 +61,7 @@ pub struct HttpConfig {
     #[arg(id = "REQUEST_TIMEOUT_SECONDS", env, long = "request-timeout-seconds", default_value = "30",
         value_parser = seconds)]
     pub request_timeout: Duration,
-    /// Whether callers without a token get a reduced snapshot, where tokens are required.
+    /// Returns a reduced snapshot to callers without a token, where tokens are required.
     #[arg(skip = false)]
     pub public_snapshot: bool,
     /// Longest time for which alerts can be silenced, in minutes.
@@ -80,7 +80,7 @@ pub struct HttpConfig {
     /// Value of `Retry-After` when a dependency is unavailable. Whole seconds.
     #[arg(skip = Duration::from_secs(5))]
     pub retry_after: Duration,
-    /// Longest time of running requests after the server was told to stop.
+    /// Longest time of running requests after a stop signal.
     #[arg(skip = Duration::from_secs(10))]
     pub drain_timeout: Duration,
 }

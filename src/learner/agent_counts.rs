@@ -2,7 +2,7 @@
 
 use crate::model::Experience;
 
-/// What an agent can have in common with others.
+/// Fields of an experience by which agents are grouped.
 pub const DIMENSIONS: [&str; 3] = ["model", "provider", "tool"];
 
 /// Distinct names of one dimension in one window: an agent has a bit for each.
@@ -40,7 +40,7 @@ impl TwoWindows {
     }
 }
 
-/// What one agent has been counted for in the current window.
+/// Names already counted for one agent in the current window.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counted {
     window: i64,

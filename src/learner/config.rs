@@ -161,15 +161,15 @@ impl Default for RuleConfig {
 }
 
 impl RuleConfig {
-    /// How far back an experience can matter for what the next one teaches.
+    /// Age up to which an experience can affect a rule, in milliseconds.
     #[must_use]
     pub fn memory_ms(&self) -> i64 {
         let drift = self.drift.block_ms.saturating_mul(self.drift.blocks + 1);
-        let usual = self.chance.period_ms.saturating_mul(2);
-        self.window_ms.saturating_mul(2).max(drift).max(usual).max(self.sibling.period_ms).max(self.dedup_ttl_ms)
+        let baseline = self.chance.period_ms.saturating_mul(2);
+        self.window_ms.saturating_mul(2).max(drift).max(baseline).max(self.sibling.period_ms).max(self.dedup_ttl_ms)
     }
 
-    /// How many windows a week has.
+    /// Number of windows in a week.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a window are far below 2^52")]
     pub fn windows_a_week(&self) -> f64 {
@@ -208,11 +208,11 @@ pub struct LearnerConfig {
     /// The rules.
     #[command(flatten)]
     pub rules: RuleConfig,
-    /// Seconds after which the server reviews a lesson that nobody has reviewed.
+    /// Seconds after which the server reviews a lesson without a person's review.
     #[arg(id = "LESSON_REVIEW_SECONDS", env, long = "lesson-review-seconds", default_value = "900",
         value_parser = seconds)]
     pub review_after: Duration,
-    /// How long a person's rejection applies to similar lessons.
+    /// Time for which a person's rejection applies to similar lessons.
     #[arg(skip = TimeDelta::days(30))]
     pub rejection_counts: TimeDelta,
     /// Subject under which lessons are published. The log records it in addition to its own subjects; the map shows only

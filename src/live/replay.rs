@@ -56,7 +56,7 @@ pub struct ReplayConfig {
     pub concurrency: usize,
     /// Longest wait of a client, and of a fold for the log or the history.
     #[arg(skip = Duration::from_secs(20))]
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for ReplayConfig {
@@ -146,7 +146,7 @@ impl Replay {
     /// See [`ReplayError`].
     pub async fn batch_after(&self, position: Cursor) -> Result<Arc<FrameBatch>, ReplayError> {
         let mut cached = true;
-        let found = timeout(self.0.config.patience, self.find(position, &mut cached)).await;
+        let found = timeout(self.0.config.timeout, self.find(position, &mut cached)).await;
         let found = found.unwrap_or_else(|_| Err(ReplayError::Unavailable("timed out".to_owned())));
         let result = match &found {
             Ok(_) if cached => "held",
@@ -219,7 +219,7 @@ impl Replay {
 
     /// The oldest saved state from which all entries are retained.
     async fn find_oldest(&self, newest: Cursor) -> Option<Cursor> {
-        let found = timeout(self.0.config.patience, async {
+        let found = timeout(self.0.config.timeout, async {
             let retained = self.0.time_travel.retained(newest.epoch).await?;
             let missing = self.lock().missing(newest.epoch, Instant::now());
             let from = Cursor { seq: missing.max(retained.first.saturating_sub(1)), ..newest };
@@ -244,12 +244,12 @@ impl Replay {
         let Inner { config, time_travel, .. } = &*self.0;
         let timed_out = |_| ReplayError::Unavailable("the log or the history timed out".to_owned());
         let (position, goal) = (fold.position, fold.goal);
-        let retained = timeout(config.patience, time_travel.retained(position.epoch)).await.map_err(timed_out)??;
+        let retained = timeout(config.timeout, time_travel.retained(position.epoch)).await.map_err(timed_out)??;
         let paused = paused.filter(|paused| retained.first <= paused.at().seq + 1);
         let mut builder = if let Some(paused) = paused {
             paused
         } else {
-            let base = timeout(config.patience, time_travel.base(position, &retained)).await;
+            let base = timeout(config.timeout, time_travel.base(position, &retained)).await;
             BatchBuilder::new(base.map_err(timed_out)??)
         };
         fold.set_start(builder.at().seq);
@@ -258,7 +258,7 @@ impl Replay {
         let mut entries = time_travel.entry_source(&retained).read_ahead(builder.at().seq, to, None);
         let (mut ahead, max_ahead) = (0, AHEAD_BYTES.min(config.max_bytes / 8));
         while builder.at().seq < goal && ahead < max_ahead {
-            let page = match timeout(config.patience, entries.next()).await.map_err(timed_out)? {
+            let page = match timeout(config.timeout, entries.next()).await.map_err(timed_out)? {
                 Ok(Some(page)) => page,
                 Err(ReadAheadError::Unavailable(reason)) => return Err(ReplayError::Unavailable(reason)),
                 // the entries end before the goal

@@ -30,7 +30,7 @@ pub struct TimeTravelConfig {
     pub concurrency: usize,
     /// Longest time of one request, waiting included.
     #[arg(skip = Duration::from_secs(20))]
-    pub patience: Duration,
+    pub timeout: Duration,
     /// As in [`LiveConfig`](super::LiveConfig): it decides which entities are on the map.
     #[arg(skip = DEFAULT_MAX_ENTITIES)]
     pub max_entities: usize,
@@ -190,7 +190,7 @@ impl TimeTravel {
             let _permit = self.0.permits.acquire().await.map_err(|_| refused("closed"))?;
             work.await
         };
-        timeout(self.0.config.patience, permitted).await.unwrap_or_else(|_| Err(refused("timed out")))
+        timeout(self.0.config.timeout, permitted).await.unwrap_or_else(|_| Err(refused("timed out")))
     }
 
     /// A copy of the live map, if it is at `cursor`.

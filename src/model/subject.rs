@@ -152,7 +152,7 @@ impl Pattern {
 /// answers.
 ///
 /// # Errors
-/// What was expected.
+/// Description of the expected value.
 pub fn recorded_pattern(text: &str) -> Result<Pattern, String> {
     let pattern: Pattern = text.trim().parse().map_err(|error: InvalidSubject| error.to_string())?;
     if pattern.as_str().starts_with(['*', '>']) {
@@ -164,7 +164,7 @@ pub fn recorded_pattern(text: &str) -> Result<Pattern, String> {
 /// Value parser of a setting: a subject to publish to, without wildcards.
 ///
 /// # Errors
-/// What was expected.
+/// Description of the expected value.
 pub fn literal_subject(text: &str) -> Result<Pattern, String> {
     Some(recorded_pattern(text)?)
         .filter(Pattern::is_literal)

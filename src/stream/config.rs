@@ -88,7 +88,7 @@ pub struct StreamConfig {
     /// Frames accepted from one client in [`StreamConfig::rate_window`]; one more closes it.
     #[arg(skip = 200_u32)]
     pub max_client_frames: u32,
-    /// The same for invalid messages, each answered by an `error` frame.
+    /// Invalid messages accepted likewise, each answered by an `error` frame.
     #[arg(skip = 20_u32)]
     pub max_bad_frames: u32,
     /// Window of the two limits above.
@@ -104,7 +104,7 @@ pub struct StreamConfig {
     /// Shortest time from one snapshot sent to a client to the next, for one that lags repeatedly.
     #[arg(skip = Duration::from_secs(1))]
     pub resync_interval: Duration,
-    /// Before a planned shutdown, clients are told to reconnect after a random time of at most this.
+    /// Longest random delay after which clients are asked to reconnect, before a planned shutdown.
     #[arg(skip = Duration::from_secs(5))]
     pub reconnect_spread: Duration,
 }

@@ -21,7 +21,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_7765_6268_6f6
 /// Stored as JSON, and read by replicas of other versions: field names do not change.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct NotificationState {
-    book: AlertProjection,
+    #[serde(rename = "book")]
+    alerts: AlertProjection,
     /// By alert id.
     #[serde(rename = "told")]
     notified: BTreeMap<String, NotifiedAlert>,
@@ -45,13 +46,13 @@ pub(super) struct Trigger<'a> {
 
 impl NotificationState {
     /// Replaces the alerts by those of another position in the log; keeps the notified destinations.
-    pub fn moved_to(self, book: AlertProjection) -> Self {
-        Self { book, notified: self.notified }
+    pub fn moved_to(self, alerts: AlertProjection) -> Self {
+        Self { alerts, notified: self.notified }
     }
 
     /// Applies an entry and returns the messages to send. None when the entry changed nothing.
     pub fn apply(&mut self, entry: &LogEntry, destinations: &[Destination]) -> Option<Vec<OutboxMessage>> {
-        let changes = self.book.apply(entry);
+        let changes = self.alerts.apply(entry);
         if changes.is_empty() {
             return None;
         }
@@ -72,7 +73,7 @@ impl NotificationState {
         for notified in self.notified.values_mut() {
             notified.destinations.retain(|name| destinations.iter().any(|destination| destination.name == *name));
         }
-        let active: Vec<Alert> = self.book.alerts().cloned().collect();
+        let active: Vec<Alert> = self.alerts.alerts().cloned().collect();
         let is_over = |notified: &&NotifiedAlert| active.iter().all(|alert| alert.id != notified.alert.id);
         let over: Vec<Alert> = self.notified.values().filter(is_over).map(|notified| notified.alert.clone()).collect();
         for alert in &over {

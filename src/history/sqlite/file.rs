@@ -30,7 +30,7 @@ pub fn options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
     Ok(options)
 }
 
-/// Makes the file if it is missing, for our eyes only: `SQLite` gives its other files the same mode.
+/// Creates the file if it is missing, readable by its owner only: `SQLite` gives its other files the same mode.
 pub fn create(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

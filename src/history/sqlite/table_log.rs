@@ -44,7 +44,7 @@ impl TableLog for Sqlite {
             Some(known) => Ok(Some(format!("the log had reached {known}, and the file ends at {here}"))),
             // a new file, or one from which no client can have a position
             None if last == 0 => mark.record_first(here).map_err(unavailable).map(|()| None),
-            None => Ok(Some("the lock file beside it does not know it".to_owned())),
+            None => Ok(Some("the lock file has no position of this log".to_owned())),
         }
     }
 
