@@ -375,7 +375,7 @@ async fn webhooks_are_checked_and_tested_on_the_command_line() {
     let test = |name: &str| run(vec!["alerts".into(), "test".into(), name.into(), files.path()]);
     assert_eq!(check().await, (true, "0 alert rules and 1 webhooks, all valid\n".to_owned(), String::new()));
     let (success, output, error) = test("ops").await;
-    assert!(success && output.contains("took the message"), "{error}");
+    assert!(success && output.contains("accepted the message"), "{error}");
     assert_eq!(receiver.got()[0].body["type"], "living_map.webhook.test");
     receiver.answer([Answer::status(401)]);
     let (success, _, error) = test("ops").await;
