@@ -6,7 +6,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::events::{push_type, time};
-use super::values::{Arg, Column, Timestamp, push_if};
+use super::values::{Arg, Args, Column, Timestamp, push_if};
 use super::{Dialect, SqlStore};
 use crate::history::Result;
 use crate::history::dead_letters::{
@@ -50,27 +50,18 @@ const DELETED_AT_ONCE: usize = 1_000;
 #[async_trait]
 impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
     async fn insert(&self, stored: &StoredDeadLetter) -> Result<bool> {
-        let letter = &stored.letter;
+        let (letter, origin) = (&stored.letter, &stored.letter.origin);
         let query = sqlx::query(INSERT)
-            .arg(letter.id)
-            .arg(letter.processor.as_str())
-            .arg(letter.subject.as_str())
-            .arg(&stored.body[..])
-            .arg(stored.raw.as_deref())
-            .arg(letter.origin.stream.as_str())
-            .arg(seq_to_sql(letter.origin.seq))
-            .arg(letter.origin.cursor.map(|cursor| epoch_to_sql(cursor.epoch)))
-            .arg(letter.origin.cursor.map(|cursor| seq_to_sql(cursor.seq)))
-            .arg(Timestamp(letter.origin.logged_at))
-            .arg(letter.error.as_str())
-            .arg(letter.attempts.cast_signed())
-            .arg(letter.status.as_str())
-            .arg(Timestamp(letter.first_failed_at))
-            .arg(Timestamp(letter.last_failed_at))
-            .arg(letter.next_at.map(Timestamp))
-            .arg(letter.published)
-            .arg(letter.version);
-        Ok(self.execute(query).await? > 0)
+            .args((letter.id, letter.processor.as_str(), letter.subject.as_str()))
+            .args((&stored.body[..], stored.raw.as_deref(), origin.stream.as_str(), seq_to_sql(origin.seq)))
+            .args((
+                origin.cursor.map(|cursor| epoch_to_sql(cursor.epoch)),
+                origin.cursor.map(|cursor| seq_to_sql(cursor.seq)),
+            ))
+            .args((Timestamp(origin.logged_at), letter.error.as_str(), letter.attempts.cast_signed()))
+            .args((letter.status.as_str(), Timestamp(letter.first_failed_at), Timestamp(letter.last_failed_at)))
+            .args((letter.next_at.map(Timestamp), letter.published, letter.version));
+        self.changes(query).await
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<StoredDeadLetter>> {
@@ -103,15 +94,10 @@ impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
 
     async fn update(&self, letter: &DeadLetter) -> Result<bool> {
         let query = sqlx::query(UPDATE)
-            .arg(letter.id)
-            .arg(letter.version)
-            .arg(letter.error.as_str())
-            .arg(letter.attempts.cast_signed())
-            .arg(letter.status.as_str())
-            .arg(Timestamp(letter.last_failed_at))
-            .arg(letter.next_at.map(Timestamp))
-            .arg(letter.published);
-        Ok(self.execute(query).await? > 0)
+            .args((letter.id, letter.version, letter.error.as_str(), letter.attempts.cast_signed()))
+            .args((letter.status.as_str(), Timestamp(letter.last_failed_at)))
+            .args((letter.next_at.map(Timestamp), letter.published));
+        self.changes(query).await
     }
 
     async fn count(&self, status: DeadLetterStatus) -> Result<u64> {

@@ -6,7 +6,7 @@ use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
 use super::events::time;
-use super::values::{Arg, Column, SqlQuery, Timestamp, push_any_if, push_if};
+use super::values::{Arg, Args, Column, SqlQuery, Timestamp, push_any_if, push_if};
 use super::{Dialect, SqlStore};
 use crate::history::Result;
 use crate::history::lessons::{
@@ -79,11 +79,8 @@ impl<DB: Dialect> Tx<'_, DB> {
 impl<DB: Dialect> Transaction for Tx<'_, DB> {
     async fn insert(&mut self, lesson: &Lesson) -> sqlx::Result<bool> {
         let query = sqlx::query(INSERT)
-            .arg(lesson.lesson_key.as_str())
-            .arg(Timestamp(lesson.ts))
-            .arg(lesson.agent_id.as_deref())
-            .arg(lesson.rule.as_str())
-            .arg(Json(lesson));
+            .args((lesson.lesson_key.as_str(), Timestamp(lesson.ts), lesson.agent_id.as_deref()))
+            .args((lesson.rule.as_str(), Json(lesson)));
         Ok(self.execute(query).await? > 0)
     }
 
@@ -98,30 +95,18 @@ impl<DB: Dialect> Transaction for Tx<'_, DB> {
     async fn put(&mut self, lesson: &Lesson) -> sqlx::Result<()> {
         let words = of_lesson(lesson);
         let query = sqlx::query(DB::PUT_LESSON)
-            .arg(lesson.lesson_key.as_str())
-            .arg(lesson.root_key.as_str())
-            .arg(lesson.version.cast_signed())
-            .arg(lesson.agent_id.as_deref())
-            .arg(lesson.rule.as_str())
-            .arg(lesson.signature.as_str())
-            .arg(lesson.status.as_str())
-            .arg(Timestamp(lesson.ts))
-            .arg(Json(lesson))
-            .arg(words.as_str());
+            .args((lesson.lesson_key.as_str(), lesson.root_key.as_str(), lesson.version.cast_signed()))
+            .args((lesson.agent_id.as_deref(), lesson.rule.as_str(), lesson.signature.as_str()))
+            .args((lesson.status.as_str(), Timestamp(lesson.ts), Json(lesson), words.as_str()));
         self.execute(query).await?;
         DB::index_lesson(self.0, &lesson.lesson_key, &words).await
     }
 
     async fn log(&mut self, root_key: &str, operation: &Operation, key: Option<&str>) -> sqlx::Result<bool> {
         let query = sqlx::query(INSERT_OPERATION)
-            .arg(root_key)
-            .arg(operation.lesson_key.as_str())
-            .arg(operation.version.cast_signed())
-            .arg(operation.operation.as_str())
-            .arg(operation.actor.as_str())
-            .arg(operation.reason.as_deref())
-            .arg(Timestamp(operation.at))
-            .arg(key);
+            .args((root_key, operation.lesson_key.as_str(), operation.version.cast_signed()))
+            .args((operation.operation.as_str(), operation.actor.as_str(), operation.reason.as_deref()))
+            .args((Timestamp(operation.at), key));
         Ok(self.execute(query).await? > 0)
     }
 
@@ -140,8 +125,8 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
                 upsert(&mut Tx::<DB>(transaction), new, &mut counts).await?;
             }
             if let Some((reader, cursor)) = position {
-                let query = sqlx::query(UPSERT_POSITION).arg(reader).arg(epoch_to_sql(cursor.epoch));
-                DB::execute(transaction, query.arg(seq_to_sql(cursor.seq))).await?;
+                let position = (reader, epoch_to_sql(cursor.epoch), seq_to_sql(cursor.seq));
+                DB::execute(transaction, sqlx::query(UPSERT_POSITION).args(position)).await?;
             }
             Ok(counts)
         };
@@ -187,11 +172,12 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
     }
 
     async fn was_rejected(&self, like: &Lesson, since: DateTime<Utc>) -> Result<bool> {
-        let query = sqlx::query(REJECTED)
-            .arg(like.rule.as_str())
-            .arg(like.signature.as_str())
-            .arg(like.agent_id.as_deref())
-            .arg(Timestamp(since));
+        let query = sqlx::query(REJECTED).args((
+            like.rule.as_str(),
+            like.signature.as_str(),
+            like.agent_id.as_deref(),
+            Timestamp(since),
+        ));
         Ok(self.fetch_optional(query, |row| row.read(0)).await?.unwrap_or(false))
     }
 

@@ -132,13 +132,30 @@ impl<DB: Dialect> SqlStore<DB> {
 
     /// Runs one statement that writes; the number of rows it changed.
     async fn execute(&self, query: SqlQuery<'_, DB>) -> Result<u64> {
-        self.write_with(1, async |connection: &mut DB::Connection| DB::execute(connection, query).await).await
+        self.write_with(1, async |connection| DB::execute(connection, query).await).await
+    }
+
+    /// Runs one statement that writes; true if it changed a row.
+    async fn changes(&self, query: SqlQuery<'_, DB>) -> Result<bool> {
+        Ok(self.execute(query).await? > 0)
+    }
+
+    /// The rows of one statement on a connection of `pool`, which the database limits to `limit`.
+    async fn fetch_with<T>(
+        &self,
+        pool: &Pool<DB>,
+        limit: Duration,
+        query: SqlQuery<'_, DB>,
+        read: impl ReadRow<DB, T>,
+    ) -> Result<Vec<T>> {
+        let rows =
+            self.with(pool, allowance(limit, 1), async |connection| DB::fetch_all(connection, query).await).await?;
+        rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(DB::classify)
     }
 
     /// Reads rows.
     async fn fetch_all<T>(&self, query: SqlQuery<'_, DB>, read: impl ReadRow<DB, T>) -> Result<Vec<T>> {
-        let fetching = async |connection: &mut DB::Connection| DB::fetch_all(connection, query).await;
-        self.read_with(1, fetching).await?.iter().map(read).collect::<sqlx::Result<_>>().map_err(DB::classify)
+        self.fetch_with(&self.pools.readers, self.config.read_timeout, query, read).await
     }
 
     /// Reads at most one row.
@@ -200,22 +217,19 @@ impl<DB: TableLog> History for SqlStore<DB> {
 
     async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>> {
         let mut known = HashMap::new();
-        let limit = allowance(self.config.write_timeout, 1);
+        let read = |row: &DB::Row| Ok((row.read(0)?, cursor_from_sql(row.read(1)?, row.read(2)?)));
         for ids in ids.chunks(DB::LIST_VALUES) {
             let mut sql = QueryBuilder::<DB>::new("SELECT id, epoch, seq FROM living_map_history WHERE id");
             DB::push_any(&mut sql, ids);
             let query = sql.build().persistent(DB::LISTS_ARE_ARRAYS);
-            let reading = async |connection: &mut DB::Connection| DB::fetch_all(connection, query).await;
-            let rows = self.with(&self.pools.lookups, limit, reading).await?;
-            let read = |row: &DB::Row| Ok((row.read(0)?, cursor_from_sql(row.read(1)?, row.read(2)?)));
-            known.extend(rows.iter().map(read).collect::<sqlx::Result<Vec<_>>>().map_err(DB::classify)?);
+            known.extend(self.fetch_with(&self.pools.lookups, self.config.write_timeout, query, read).await?);
         }
         Ok(known)
     }
 
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage> {
         // the event types, the page, its total, and an estimate of the total
-        self.read_with(4, async |connection: &mut DB::Connection| self.page(connection, query).await).await
+        self.read_with(4, async |connection| self.page(connection, query).await).await
     }
 
     async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>> {
@@ -245,15 +259,11 @@ impl<DB: TableLog> History for SqlStore<DB> {
     }
 
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let deleting = async |connection: &mut DB::Connection| DB::delete_before(connection, before, limit).await;
-        self.write_with(DELETE_STATEMENTS, deleting).await
+        self.write_with(DELETE_STATEMENTS, async |connection| DB::delete_before(connection, before, limit).await).await
     }
 
     async fn purge(&self, purge: &Purge<'_>) -> Result<Purged> {
-        self.write_with(DELETE_STATEMENTS, async |connection: &mut DB::Connection| {
-            logs::purge::<DB>(connection, purge).await
-        })
-        .await
+        self.write_with(DELETE_STATEMENTS, async |connection| logs::purge::<DB>(connection, purge).await).await
     }
 
     async fn epochs(&self) -> Result<Vec<Epoch>> {
@@ -262,15 +272,12 @@ impl<DB: TableLog> History for SqlStore<DB> {
 
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate> {
         let order = self.type_order;
-        self.read_with(2, async |connection: &mut DB::Connection| {
-            events::aggregate::<DB>(connection, query, order).await
-        })
-        .await
+        self.read_with(2, async |connection| events::aggregate::<DB>(connection, query, order).await).await
     }
 
     async fn ping(&self) -> Result<()> {
-        let pinging = async |connection: &mut DB::Connection| DB::fetch_all(connection, sqlx::query(PING)).await;
-        self.with(&self.pools.readers, self.config.test_timeout, pinging).await.map(drop)
+        let ping = async |connection: &mut DB::Connection| DB::fetch_all(connection, sqlx::query(PING)).await;
+        self.with(&self.pools.readers, self.config.test_timeout, ping).await.map(drop)
     }
 
     fn kind(&self) -> &'static str {

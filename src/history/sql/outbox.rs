@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::QueryBuilder;
 
 use super::events::time;
-use super::values::{Arg, Column};
+use super::values::{Arg, Args, Column};
 use super::{Dialect, SqlStore, micros, timed};
 use crate::history::Result;
 use crate::history::outbox::{ClaimedMessage, Outbox, OutboxBacklog, OutboxCheckpoint, OutboxMessage};
@@ -67,21 +67,19 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
 
     async fn advance(&self, version: i64, cursor: Cursor, state: &str, messages: &[OutboxMessage]) -> Result<bool> {
         let advance = async |transaction: &mut DB::Connection| {
-            let query = timed(if version == 0 { INSERT_CHECKPOINT } else { UPDATE_CHECKPOINT })
-                .arg(epoch_to_sql(cursor.epoch))
-                .arg(seq_to_sql(cursor.seq))
-                .arg(state)
-                .arg(version);
+            let query = timed(if version == 0 { INSERT_CHECKPOINT } else { UPDATE_CHECKPOINT }).args((
+                epoch_to_sql(cursor.epoch),
+                seq_to_sql(cursor.seq),
+                state,
+                version,
+            ));
             if DB::execute(transaction, query).await? == 0 {
                 return Ok(false);
             }
             for message in messages {
-                let query = sqlx::query(INSERT_MESSAGE)
-                    .arg(message.id)
-                    .arg(message.destination.as_str())
-                    .arg(message.alert_id.as_str())
-                    .arg(message.body.as_str());
-                DB::execute(transaction, query).await?;
+                let values =
+                    (message.id, message.destination.as_str(), message.alert_id.as_str(), message.body.as_str());
+                DB::execute(transaction, sqlx::query(INSERT_MESSAGE).args(values)).await?;
             }
             Ok(true)
         };
@@ -89,25 +87,21 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
     }
 
     async fn claim(&self, destination: &str, ttl: Duration, limit: u32) -> Result<Vec<ClaimedMessage>> {
-        let query = timed(CLAIM).arg(destination).arg(micros(ttl)).arg(i64::from(limit));
-        let rows =
-            self.write_with(1, async |connection: &mut DB::Connection| DB::fetch_all(connection, query).await).await?;
-        rows.iter().map(claimed::<DB>).collect::<sqlx::Result<_>>().map_err(DB::classify)
+        let query = timed(CLAIM).args((destination, micros(ttl), i64::from(limit)));
+        self.fetch_with(&self.pools.writers, self.config.write_timeout, query, claimed::<DB>).await
     }
 
     async fn mark_delivered(&self, claimed: &ClaimedMessage) -> Result<bool> {
-        let query = timed(DELIVERED).arg(claimed.message.id).arg(claimed.attempt.cast_signed());
-        Ok(self.execute(query).await? > 0)
+        self.changes(timed(DELIVERED).args((claimed.message.id, claimed.attempt.cast_signed()))).await
     }
 
     async fn postpone(&self, claimed: &ClaimedMessage, wait: Duration, error: &str) -> Result<bool> {
-        let query = timed(POSTPONE).arg(claimed.message.id).arg(claimed.attempt.cast_signed());
-        Ok(self.execute(query.arg(error).arg(micros(wait))).await? > 0)
+        let values = (claimed.message.id, claimed.attempt.cast_signed(), error, micros(wait));
+        self.changes(timed(POSTPONE).args(values)).await
     }
 
     async fn mark_dead(&self, claimed: &ClaimedMessage, error: &str) -> Result<bool> {
-        let query = timed(DEAD).arg(claimed.message.id).arg(claimed.attempt.cast_signed()).arg(error);
-        Ok(self.execute(query).await? > 0)
+        self.changes(timed(DEAD).args((claimed.message.id, claimed.attempt.cast_signed(), error))).await
     }
 
     async fn backlog(&self) -> Result<Vec<OutboxBacklog>> {

@@ -7,7 +7,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::events::time;
-use super::values::{Arg, Column, Timestamp};
+use super::values::{Arg, Args, Column, Timestamp};
 use super::{Dialect, SqlStore};
 use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPage, SnapshotPosition, Snapshots};
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
@@ -49,17 +49,10 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
         let size = i32::try_from(snapshot.data.len()).unwrap_or(i32::MAX);
         let data = DB::pack(snapshot.data.clone()).await.map_err(DB::classify)?;
         let query = sqlx::query(DB::SAVE_SNAPSHOT)
-            .arg(snapshot.id)
-            .arg(Timestamp(snapshot.logged_at))
-            .arg(&data[..])
-            .arg(snapshot.version.as_str())
-            .arg(size)
-            .arg(Timestamp(snapshot.saved_at))
-            .arg(epoch_to_sql(snapshot.cursor.epoch))
-            .arg(seq_to_sql(snapshot.cursor.seq))
-            .arg(&snapshot.state[..])
-            .arg(snapshot.state_version);
-        Ok(self.execute(query).await? > 0)
+            .args((snapshot.id, Timestamp(snapshot.logged_at), &data[..], snapshot.version.as_str(), size))
+            .args((Timestamp(snapshot.saved_at), epoch_to_sql(snapshot.cursor.epoch), seq_to_sql(snapshot.cursor.seq)))
+            .args((&snapshot.state[..], snapshot.state_version));
+        self.changes(query).await
     }
 
     async fn list(&self, after: Option<PagePosition>, limit: u32) -> Result<SnapshotPage> {

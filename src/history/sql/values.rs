@@ -21,12 +21,12 @@ pub type SqlQuery<'q, DB> = Query<'q, DB, <DB as Database>::Arguments>;
 pub struct Timestamp(pub DateTime<Utc>);
 
 /// Values of type `T` can be bound.
-pub trait Binds<'t, T>: Database {
+pub trait Binds<T>: Database {
     fn bind(query: SqlQuery<'_, Self>, value: T) -> SqlQuery<'_, Self>;
     fn push_bind(sql: &mut QueryBuilder<Self>, value: T);
 }
 
-impl<'t, DB: Database, T: Encode<'t, DB> + Type<DB>> Binds<'t, T> for DB {
+impl<'t, DB: Database, T: Encode<'t, DB> + Type<DB>> Binds<T> for DB {
     fn bind(query: SqlQuery<'_, Self>, value: T) -> SqlQuery<'_, Self> {
         query.bind(value)
     }
@@ -44,32 +44,52 @@ pub trait BindsList<T>: Database {
 /// Adds an argument to a statement.
 pub trait Arg<DB: Database>: Sized {
     /// Binds `value` to the next placeholder; a [`QueryBuilder`] also appends the placeholder.
-    fn arg<'t, T>(self, value: T) -> Self
+    fn arg<T>(self, value: T) -> Self
     where
-        DB: Binds<'t, T>;
+        DB: Binds<T>;
 }
 
 impl<DB: Database> Arg<DB> for SqlQuery<'_, DB> {
-    fn arg<'t, T>(self, value: T) -> Self
+    fn arg<T>(self, value: T) -> Self
     where
-        DB: Binds<'t, T>,
+        DB: Binds<T>,
     {
         DB::bind(self, value)
     }
 }
 
 impl<DB: Database> Arg<DB> for &mut QueryBuilder<DB> {
-    fn arg<'t, T>(self, value: T) -> Self
+    fn arg<T>(self, value: T) -> Self
     where
-        DB: Binds<'t, T>,
+        DB: Binds<T>,
     {
         DB::push_bind(self, value);
         self
     }
 }
 
+/// Adds the values of a tuple to a statement.
+pub trait Args<T> {
+    /// Binds `values` to the next placeholders.
+    fn args(self, values: T) -> Self;
+}
+
+macro_rules! args {
+    ($($value:ident $type:ident)+) => {
+        impl<DB: $(Binds<$type> +)+, $($type),+> Args<($($type,)+)> for SqlQuery<'_, DB> {
+            fn args(self, ($($value,)+): ($($type,)+)) -> Self {
+                self$(.arg($value))+
+            }
+        }
+    };
+}
+args!(a A b B);
+args!(a A b B c C);
+args!(a A b B c C d D);
+args!(a A b B c C d D e E);
+
 /// Appends `condition` with a value, if there is one.
-pub fn push_if<'t, DB: Binds<'t, T>, T>(sql: &mut QueryBuilder<DB>, condition: &str, value: Option<T>) {
+pub fn push_if<DB: Binds<T>, T>(sql: &mut QueryBuilder<DB>, condition: &str, value: Option<T>) {
     if let Some(value) = value {
         sql.push(condition).arg(value);
     }
@@ -100,20 +120,20 @@ where
 
 /// Everything that is bound.
 pub trait BindsAll:
-    Binds<'static, bool>
-    + Binds<'static, i32>
-    + Binds<'static, i64>
-    + Binds<'static, Option<i64>>
-    + Binds<'static, f64>
-    + Binds<'static, Uuid>
-    + Binds<'static, Timestamp>
-    + Binds<'static, Option<Timestamp>>
-    + for<'t> Binds<'t, &'t str>
-    + for<'t> Binds<'t, Option<&'t str>>
-    + for<'t> Binds<'t, &'t [u8]>
-    + for<'t> Binds<'t, Option<&'t [u8]>>
-    + for<'t> Binds<'t, Json<&'t Lesson>>
-    + for<'t> Binds<'t, Json<&'t Announcement>>
+    Binds<bool>
+    + Binds<i32>
+    + Binds<i64>
+    + Binds<Option<i64>>
+    + Binds<f64>
+    + Binds<Uuid>
+    + Binds<Timestamp>
+    + Binds<Option<Timestamp>>
+    + for<'t> Binds<&'t str>
+    + for<'t> Binds<Option<&'t str>>
+    + for<'t> Binds<&'t [u8]>
+    + for<'t> Binds<Option<&'t [u8]>>
+    + for<'t> Binds<Json<&'t Lesson>>
+    + for<'t> Binds<Json<&'t Announcement>>
     + BindsList<i64>
     + BindsList<Uuid>
     + BindsList<String>

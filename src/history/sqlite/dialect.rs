@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection, Decode, Encode, Executor, QueryBuilder, Ro
 use super::{SqliteEngine, SqliteStore};
 use crate::history::lessons::LessonQuery;
 use crate::history::sql::logs::{deletable, delete_from_logs};
-use crate::history::sql::values::{BindsList, SqlQuery, Timestamp};
+use crate::history::sql::values::{Args, BindsList, SqlQuery, Timestamp};
 use crate::history::sql::{Answer, Dialect};
 use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql};
 use crate::history::total::is_unfiltered;
@@ -210,20 +210,11 @@ async fn insert(transaction: &mut SqliteConnection, entries: &[LogEntry]) -> sql
             for row in entries.iter().map(InsertRow::new) {
                 let (entry, event) = (row.entry, &row.entry.event);
                 query = query
-                    .bind(event.id)
-                    .bind(event.timestamp.timestamp_micros())
-                    .bind(event.event_type.as_str())
-                    .bind(row.payload)
-                    .bind(event.source_service.as_deref())
-                    .bind(event.entity_id.as_deref())
-                    .bind(event.entity_type.map(EntityType::as_str))
-                    .bind(event.trace_id.as_deref())
-                    .bind(event.idempotency_key.as_deref())
-                    .bind(row.envelope)
-                    .bind(entry.raw.as_deref())
-                    .bind(epoch_to_sql(entry.cursor.epoch))
-                    .bind(seq_to_sql(entry.cursor.seq))
-                    .bind(entry.logged_at.timestamp_micros());
+                    .args((event.id, Timestamp(event.timestamp), event.event_type.as_str(), row.payload))
+                    .args((event.source_service.as_deref(), event.entity_id.as_deref()))
+                    .args((event.entity_type.map(EntityType::as_str), event.trace_id.as_deref()))
+                    .args((event.idempotency_key.as_deref(), row.envelope, entry.raw.as_deref()))
+                    .args((epoch_to_sql(entry.cursor.epoch), seq_to_sql(entry.cursor.seq), Timestamp(entry.logged_at)));
             }
             inserted += transaction.execute(query).await?.rows_affected();
             rest = others;
