@@ -268,9 +268,29 @@ pub struct LogRange {
     pub last: u64,
 }
 
+/// Store of the table log: its epoch, the lock of its writer, and whether the database is another copy of it.
+#[async_trait]
+pub trait TableLogStore: Send + Sync {
+    /// The epoch of the table log in this database, created at first use and constant until
+    /// [`TableLogStore::change_table_epoch`].
+    async fn table_epoch(&self) -> Result<Epoch>;
+
+    /// Acquires the lock of the table log's writer, or checks that this process still holds it; false if another process
+    /// holds it. The lock is held until [`History::close`] or the end of the process.
+    async fn lock_table_log(&self) -> Result<bool>;
+
+    /// The reason why this database seems to be another copy of the table log than the one that was written last: it was
+    /// restored from a backup, moved, or reset to an older state. None if it is the same. Only for the writer.
+    async fn table_log_copy(&self) -> Result<Option<String>>;
+
+    /// Changes the epoch of the table log: events, saved snapshots and dead letters keep their positions, in the new epoch.
+    /// Only for the writer, before it writes.
+    async fn change_table_epoch(&self) -> Result<Epoch>;
+}
+
 /// History store: the durable table of all events. Methods may be called from any task; a write is durable when it returns.
 #[async_trait]
-pub trait History: Send + Sync + 'static {
+pub trait History: TableLogStore + 'static {
     /// Inserts entries in one transaction. Idempotent: an event whose id exists is left unchanged.
     async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts>;
 
@@ -286,22 +306,6 @@ pub trait History: Send + Sync + 'static {
 
     /// The stored range of `epoch`; none without events.
     async fn log_range(&self, epoch: Epoch) -> Result<Option<LogRange>>;
-
-    /// The epoch of the table log in this database, created at first use and constant until
-    /// [`History::change_table_epoch`].
-    async fn table_epoch(&self) -> Result<Epoch>;
-
-    /// Acquires the lock of the table log's writer, or checks that this process still holds it; false if another process
-    /// holds it. The lock is held until [`History::close`] or the end of the process.
-    async fn lock_table_log(&self) -> Result<bool>;
-
-    /// The reason why this database seems to be another copy of the table log than the one that was written last: it was
-    /// restored from a backup, moved, or reset to an older state. None if it is the same. Only for the writer.
-    async fn table_log_copy(&self) -> Result<Option<String>>;
-
-    /// Changes the epoch of the table log: events, saved snapshots and dead letters keep their positions, in the new epoch.
-    /// Only for the writer, before it writes.
-    async fn change_table_epoch(&self) -> Result<Epoch>;
 
     /// The number of events by bucket of time and group. Reads every matching event, so it may fail with
     /// [`HistoryError::TooSlow`].

@@ -20,7 +20,7 @@ use crate::history::lessons::{
 use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotPage, SnapshotPosition, Snapshots};
 use crate::history::{
     Aggregate, AggregateQuery, History, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange, PagePosition,
-    Purge, Purged,
+    Purge, Purged, TableLogStore,
 };
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, Lesson, LogEntry, NewEvent, NewLesson};
@@ -217,6 +217,22 @@ impl DeadLetterStore for FakeHistory {
 }
 
 #[async_trait]
+impl TableLogStore for FakeHistory {
+    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
+        self.result(Epoch(7))
+    }
+    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
+        self.result(true)
+    }
+    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
+        self.result(None)
+    }
+    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
+        self.result(Epoch(8))
+    }
+}
+
+#[async_trait]
 impl History for FakeHistory {
     async fn write(&self, _: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
         self.result(InsertCounts::default())
@@ -238,18 +254,6 @@ impl History for FakeHistory {
     }
     async fn log_range(&self, _: Epoch) -> Result<Option<LogRange>, HistoryError> {
         self.result(None)
-    }
-    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
-        self.result(Epoch(7))
-    }
-    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
-        self.result(true)
-    }
-    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
-        self.result(None)
-    }
-    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
-        self.result(Epoch(8))
     }
     async fn aggregate(&self, _: &AggregateQuery) -> Result<Aggregate, HistoryError> {
         self.result(Aggregate::default())

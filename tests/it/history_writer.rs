@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use living_map::bus::{NatsConfig, connect};
 use living_map::history::{
     Aggregate, AggregateQuery, History, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange, Purge, Purged,
+    TableLogStore,
 };
 use living_map::journal::Journal;
 use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, WriterConfig, WriterStatus};
@@ -50,11 +51,26 @@ impl MemoryHistory {
 }
 
 #[async_trait]
-impl History for MemoryHistory {
+impl TableLogStore for MemoryHistory {
+    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
+        unimplemented!("not used by the writer")
+    }
+
     async fn lock_table_log(&self) -> Result<bool, HistoryError> {
         Ok(true)
     }
 
+    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
+        unimplemented!("not used by the writer")
+    }
+
+    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
+        unimplemented!("not used by the writer")
+    }
+}
+
+#[async_trait]
+impl History for MemoryHistory {
     async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         if self.unavailable.load(Ordering::SeqCst) {
@@ -87,18 +103,6 @@ impl History for MemoryHistory {
     }
 
     async fn log_range(&self, _: Epoch) -> Result<Option<LogRange>, HistoryError> {
-        unimplemented!("not used by the writer")
-    }
-
-    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
-        unimplemented!("not used by the writer")
-    }
-
-    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
-        unimplemented!("not used by the writer")
-    }
-
-    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
         unimplemented!("not used by the writer")
     }
 

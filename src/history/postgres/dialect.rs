@@ -37,10 +37,6 @@ const DATA_CLASSES: &[&str] = &[
     "P0", // raised by PL/pgSQL (a trigger)
 ];
 
-/// Versions of a lesson are changed by one transaction at a time.
-const LOCK_LESSON: &str =
-    "SELECT pg_advisory_xact_lock(hashtextextended(root_key, 0)) FROM agent_lesson_states WHERE lesson_key = $1";
-
 /// One statement of arrays for many rows, which unlike `COPY` can skip existing rows. Rows are inserted in the order of their
 /// ids, so that two replicas that write the same events wait for each other and do not deadlock, and the index of ids is
 /// walked once.
@@ -106,6 +102,10 @@ ON CONFLICT DO NOTHING";
 INSERT INTO agent_lesson_states (lesson_key, root_key, version, agent_id, rule, signature, status, ts, lesson, search)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, to_tsvector('simple', $10))
 ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = excluded.lesson";
+    // versions of a lesson are changed by one transaction at a time
+    const LOCK_LESSON: Option<&'static str> = Some(
+        "SELECT pg_advisory_xact_lock(hashtextextended(root_key, 0)) FROM agent_lesson_states WHERE lesson_key = $1",
+    );
 
     fn execute<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Answer<'e, u64> {
         Box::pin(async { Ok(on.execute(query).await?.rows_affected()) })
@@ -187,10 +187,6 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
             deleted += connection.execute(query).await?.rows_affected();
         }
         Ok(deleted)
-    }
-
-    async fn lock_lesson(connection: &mut PgConnection, key: &str) -> sqlx::Result<()> {
-        connection.execute(sqlx::query(LOCK_LESSON).bind(key)).await.map(drop)
     }
 
     fn push_lesson_search(sql: &mut QueryBuilder<Self>, query: &LessonQuery) {

@@ -5,10 +5,10 @@ use sqlx::{Connection, Executor, PgConnection, Postgres};
 use tokio::time::timeout;
 
 use super::{PostgresStore, connect};
-use crate::history::Result;
-use crate::history::sql::logs::move_references;
-use crate::history::sql::{Dialect, TableLog};
+use crate::history::sql::Dialect;
+use crate::history::sql::logs::change_epoch;
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch};
+use crate::history::{Result, TableLogStore};
 use crate::model::Epoch;
 
 /// The server notices within half a minute that the holder of the lock has vanished; without this, after two hours.
@@ -26,38 +26,28 @@ const HOME: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_cont
 /// Used instead of [`HOME`] if the role may not query the control file.
 const TABLE: &str = "SELECT concat_ws('/', 'living_map_table_log'::regclass::oid)";
 
-const RENEW: &str = "UPDATE living_map_table_log SET epoch = $1, home = $3 WHERE epoch = $2";
-
 #[async_trait]
-impl TableLog for Postgres {
-    /// The log's epoch, created at first use together with its home.
-    async fn epoch(connection: &mut PgConnection) -> sqlx::Result<Epoch> {
-        let query = "SELECT epoch FROM living_map_table_log";
-        if let Some(epoch) = sqlx::query_scalar(query).fetch_optional(&mut *connection).await? {
-            return Ok(epoch_from_sql(epoch));
-        }
-        let home = home(connection).await?;
-        let insert = "INSERT INTO living_map_table_log (epoch, home) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-        connection.execute(sqlx::query(insert).bind(epoch_to_sql(new_epoch())).bind(home)).await?;
-        sqlx::query_scalar(query).fetch_one(connection).await.map(epoch_from_sql)
+impl TableLogStore for PostgresStore {
+    async fn table_epoch(&self) -> Result<Epoch> {
+        self.write_with(4, epoch).await
     }
 
-    async fn lock(store: &PostgresStore) -> Result<bool> {
-        let config = &store.config;
-        let mut lock = store.engine.lock.lock().await;
+    async fn lock_table_log(&self) -> Result<bool> {
+        let config = &self.config;
+        let mut lock = self.engine.lock.lock().await;
         if let Some(mut connection) = lock.take()
             && timeout(config.test_timeout, connection.ping()).await.is_ok_and(|pong| pong.is_ok())
         {
             *lock = Some(connection);
             return Ok(true);
         }
-        let mut connection = connect(&store.engine.options, config.acquire_timeout).await?;
+        let mut connection = connect(&self.engine.options, config.acquire_timeout).await?;
         let locking = async {
             connection.execute(LOCK_SETTINGS).await?;
             sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await
         };
         let outcome = timeout(config.acquire_timeout, locking).await;
-        let locked = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(Self::classify)?;
+        let locked = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(Postgres::classify)?;
         if locked {
             *lock = Some(connection);
         }
@@ -65,36 +55,46 @@ impl TableLog for Postgres {
     }
 
     /// The difference between this table and the one that was written last; none when they are the same.
-    async fn copy(store: &PostgresStore) -> Result<Option<String>> {
+    async fn table_log_copy(&self) -> Result<Option<String>> {
         let comparing = async |connection: &mut PgConnection| {
-            let own = Self::epoch(connection).await?;
+            let own = epoch(connection).await?;
             let home = home(connection).await?;
             let query = sqlx::query_scalar("SELECT home FROM living_map_table_log WHERE epoch = $1");
             let known: Option<String> = query.bind(epoch_to_sql(own)).fetch_one(connection).await?;
             Ok((known.as_deref() != Some(&*home))
                 .then(|| format!("it is {home} and was {}", known.unwrap_or_default())))
         };
-        store.write_with(5, comparing).await
+        self.write_with(5, comparing).await
     }
 
     /// Updates every row, which may take long: on a connection outside the pools, without a time limit.
-    async fn change_epoch(store: &PostgresStore) -> Result<Epoch> {
-        let mut connection = connect(&store.engine.options, store.config.connect_timeout).await?;
+    async fn change_table_epoch(&self) -> Result<Epoch> {
+        let mut connection = connect(&self.engine.options, self.config.connect_timeout).await?;
         let renewing = async {
-            let old = Self::epoch(&mut connection).await?;
-            let (new, home) = (new_epoch(), home(&mut connection).await?);
+            let (old, home) = (epoch(&mut connection).await?, home(&mut connection).await?);
             let mut transaction = connection.begin().await?;
-            move_references::<Self>(&mut transaction, old, new).await?;
-            let query = sqlx::query(RENEW).bind(epoch_to_sql(new)).bind(epoch_to_sql(old)).bind(&home);
-            transaction.execute(query).await?;
+            let new = change_epoch::<Postgres>(&mut transaction, old).await?;
+            transaction.execute(sqlx::query("UPDATE living_map_table_log SET home = $1").bind(home)).await?;
             transaction.commit().await?;
             Ok(new)
         };
-        let renewed = renewing.await.map_err(Self::classify)?;
+        let renewed = renewing.await.map_err(Postgres::classify)?;
         // an error while the connection is closed does not matter: it has done its work
         let _ = connection.close().await;
         Ok(renewed)
     }
+}
+
+/// The log's epoch, created at first use together with its home.
+async fn epoch(connection: &mut PgConnection) -> sqlx::Result<Epoch> {
+    let query = "SELECT epoch FROM living_map_table_log";
+    if let Some(epoch) = sqlx::query_scalar(query).fetch_optional(&mut *connection).await? {
+        return Ok(epoch_from_sql(epoch));
+    }
+    let home = home(connection).await?;
+    let insert = "INSERT INTO living_map_table_log (epoch, home) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    connection.execute(sqlx::query(insert).bind(epoch_to_sql(new_epoch())).bind(home)).await?;
+    sqlx::query_scalar(query).fetch_one(connection).await.map(epoch_from_sql)
 }
 
 async fn home(connection: &mut PgConnection) -> sqlx::Result<String> {

@@ -4,15 +4,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
+use sqlx::QueryBuilder;
 use sqlx::database::HasStatementCache;
-use sqlx::{Database, QueryBuilder};
 
 use super::SqlStore;
-use super::values::{BindsAll, Columns, SqlQuery};
+use super::values::{SqlQuery, Values};
 use crate::history::lessons::LessonQuery;
 use crate::history::type_filter::TypeFilter;
 use crate::history::{AggregateQuery, HistoryError, HistoryQuery, InsertCounts, Result};
-use crate::model::{Epoch, LogEntry};
+use crate::model::LogEntry;
 
 /// The result of a statement on a connection.
 pub type Answer<'e, T> = BoxFuture<'e, sqlx::Result<T>>;
@@ -29,7 +29,7 @@ pub struct TypeOrder {
 
 /// A database that can store history.
 #[async_trait]
-pub trait Dialect: Database<Row: Columns> + HasStatementCache + BindsAll {
+pub trait Dialect: HasStatementCache + Values {
     /// State that only this database needs.
     type Engine: Send + Sync;
 
@@ -71,6 +71,10 @@ pub trait Dialect: Database<Row: Columns> + HasStatementCache + BindsAll {
     const SNAPSHOT: &'static str;
     /// Inserts or updates the state of a version of a lesson, whose words for full-text search are `$10`.
     const PUT_LESSON: &'static str;
+    /// Locks all versions of the lesson `$1` for the rest of the transaction, where other transactions can write meanwhile.
+    const LOCK_LESSON: Option<&'static str> = None;
+    /// Indexes the words `$2` of the lesson `$1`, where [`Dialect::PUT_LESSON`] does not.
+    const INDEX_LESSON: Option<&'static str> = None;
 
     /// Runs a statement; the number of rows it changed.
     fn execute<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Answer<'e, u64>;
@@ -132,26 +136,6 @@ pub trait Dialect: Database<Row: Columns> + HasStatementCache + BindsAll {
         Ok(())
     }
 
-    /// Locks all versions of a lesson for the rest of the transaction, where other transactions can write meanwhile.
-    async fn lock_lesson(_connection: &mut Self::Connection, _key: &str) -> sqlx::Result<()> {
-        Ok(())
-    }
-
-    /// Indexes the words of a lesson, where [`Dialect::PUT_LESSON`] does not.
-    async fn index_lesson(_connection: &mut Self::Connection, _key: &str, _words: &str) -> sqlx::Result<()> {
-        Ok(())
-    }
-
     /// Appends, behind the columns of a lesson, how well it matches the search words, and the tables and conditions for it.
     fn push_lesson_search(sql: &mut QueryBuilder<Self>, query: &LessonQuery);
-}
-
-/// The table log of a database: see the methods of [`History`](crate::history::History).
-#[async_trait]
-pub trait TableLog: Dialect {
-    /// The epoch, created at first use.
-    async fn epoch(connection: &mut Self::Connection) -> sqlx::Result<Epoch>;
-    async fn lock(store: &SqlStore<Self>) -> Result<bool>;
-    async fn copy(store: &SqlStore<Self>) -> Result<Option<String>>;
-    async fn change_epoch(store: &SqlStore<Self>) -> Result<Epoch>;
 }

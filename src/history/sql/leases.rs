@@ -42,8 +42,8 @@ impl<DB: Dialect> Leases for SqlStore<DB> {
     }
 
     async fn release(&self, name: &str, token: u64) -> Result<bool> {
-        let give_back = timed(RELEASE).arg(name).arg(seq_to_sql(token));
-        let releasing = async |connection: &mut DB::Connection| DB::execute(connection, give_back).await;
-        Ok(self.with(&self.pools.leases, self.config.lease_timeout, releasing).await? > 0)
+        let query = timed(RELEASE).arg(name).arg(seq_to_sql(token));
+        let release = async |connection: &mut DB::Connection| Ok(DB::execute(connection, query).await? > 0);
+        self.with(&self.pools.leases, self.config.lease_timeout, release).await
     }
 }

@@ -63,13 +63,16 @@ ON CONFLICT (reader) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq";
 struct Tx<'a, DB: Dialect>(&'a mut DB::Connection);
 
 impl<DB: Dialect> Tx<'_, DB> {
-    async fn execute(&mut self, query: SqlQuery<'_, DB>) -> sqlx::Result<u64> {
-        DB::execute(self.0, query).await
+    /// Runs one statement; true if it changed a row.
+    async fn changes(&mut self, query: SqlQuery<'_, DB>) -> sqlx::Result<bool> {
+        Ok(DB::execute(self.0, query).await? > 0)
     }
 
     /// One version of a lesson, locked.
     async fn lesson(&mut self, sql: &'static str, key: &str) -> sqlx::Result<Option<Lesson>> {
-        DB::lock_lesson(self.0, key).await?;
+        if let Some(lock) = DB::LOCK_LESSON {
+            DB::execute(self.0, sqlx::query(lock).arg(key)).await?;
+        }
         let row = DB::fetch_optional(self.0, sqlx::query(sql).arg(key)).await?;
         row.as_ref().map(lesson::<DB>).transpose()
     }
@@ -81,7 +84,7 @@ impl<DB: Dialect> Transaction for Tx<'_, DB> {
         let query = sqlx::query(INSERT)
             .args((lesson.lesson_key.as_str(), Timestamp(lesson.ts), lesson.agent_id.as_deref()))
             .args((lesson.rule.as_str(), Json(lesson)));
-        Ok(self.execute(query).await? > 0)
+        self.changes(query).await
     }
 
     async fn version(&mut self, key: &str) -> sqlx::Result<Option<Lesson>> {
@@ -98,8 +101,11 @@ impl<DB: Dialect> Transaction for Tx<'_, DB> {
             .args((lesson.lesson_key.as_str(), lesson.root_key.as_str(), lesson.version.cast_signed()))
             .args((lesson.agent_id.as_deref(), lesson.rule.as_str(), lesson.signature.as_str()))
             .args((lesson.status.as_str(), Timestamp(lesson.ts), Json(lesson), words.as_str()));
-        self.execute(query).await?;
-        DB::index_lesson(self.0, &lesson.lesson_key, &words).await
+        self.changes(query).await?;
+        if let Some(index) = DB::INDEX_LESSON {
+            self.changes(sqlx::query(index).args((lesson.lesson_key.as_str(), words.as_str()))).await?;
+        }
+        Ok(())
     }
 
     async fn log(&mut self, root_key: &str, operation: &Operation, key: Option<&str>) -> sqlx::Result<bool> {
@@ -107,12 +113,12 @@ impl<DB: Dialect> Transaction for Tx<'_, DB> {
             .args((root_key, operation.lesson_key.as_str(), operation.version.cast_signed()))
             .args((operation.operation.as_str(), operation.actor.as_str(), operation.reason.as_deref()))
             .args((Timestamp(operation.at), key));
-        Ok(self.execute(query).await? > 0)
+        self.changes(query).await
     }
 
     async fn announce(&mut self, announcement: &Announcement) -> sqlx::Result<()> {
         let query = sqlx::query("INSERT INTO agent_lesson_outbox (body) VALUES ($1)").arg(Json(announcement));
-        self.execute(query).await.map(drop)
+        self.changes(query).await.map(drop)
     }
 }
 
@@ -140,14 +146,11 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
     }
 
     async fn change(&self, key: &str, request: &ChangeRequest) -> Result<ChangeOutcome> {
-        let changing = async |transaction: &mut DB::Connection| apply(&mut Tx::<DB>(transaction), key, request).await;
-        self.transaction(1, changing).await
+        self.transaction(1, async |connection| apply(&mut Tx::<DB>(connection), key, request).await).await
     }
 
     async fn record_outcome(&self, report: &OutcomeReport) -> Result<Option<Lesson>> {
-        let counting =
-            async |transaction: &mut DB::Connection| record_outcome(&mut Tx::<DB>(transaction), report).await;
-        self.transaction(1, counting).await
+        self.transaction(1, async |connection| record_outcome(&mut Tx::<DB>(connection), report).await).await
     }
 
     async fn versions(&self, key: &str) -> Result<Vec<Lesson>> {
@@ -209,14 +212,10 @@ fn page<DB: Dialect>(query: &LessonQuery, limit: u32) -> QueryBuilder<DB> {
     }
     push_if(&mut sql, " AND rule = ", query.rule.as_deref());
     match &query.cause {
-        Some(CauseFilter::None) => {
-            sql.push(WITHOUT_CAUSE);
-        }
-        Some(CauseFilter::Of(key)) => {
-            sql.push(" AND lesson ->> 'cause' = ").arg(key.as_str());
-        }
-        None => {}
-    }
+        Some(CauseFilter::None) => sql.push(WITHOUT_CAUSE),
+        Some(CauseFilter::Of(key)) => sql.push(" AND lesson ->> 'cause' = ").arg(key.as_str()),
+        None => &mut sql,
+    };
     let statuses: Vec<&'static str> = query.statuses.iter().copied().map(LessonStatus::as_str).collect();
     push_any_if(&mut sql, " AND status", &statuses);
     sql.push(") AS found");

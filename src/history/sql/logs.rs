@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 
 use super::Dialect;
-use super::values::{Arg, Column, Timestamp};
+use super::values::{Arg, Args, Column, Timestamp};
 use crate::history::LogRange;
 use crate::history::retention::{Purge, Purged};
-use crate::history::stored::{epoch_from_sql, epoch_to_sql, seq_to_sql};
+use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
 use crate::model::Epoch;
 
 /// The logs that have events: one step in the index for each.
@@ -105,25 +105,22 @@ pub fn held<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Option<LogRange>> {
     Ok(oldest.zip(newest).map(range))
 }
 
-/// Every table that refers to a log, except the one that names the table log itself.
-const REFERENCES: [&str; 6] = [
+/// Every table that refers to a log.
+const REFERENCES: [&str; 7] = [
     "UPDATE living_map_history SET epoch = $1 WHERE epoch = $2",
     "UPDATE living_map_history_complete SET epoch = $1 WHERE epoch = $2",
     "UPDATE living_map_snapshots SET epoch = $1 WHERE epoch = $2",
     "UPDATE dead_letters SET epoch = $1 WHERE epoch = $2",
     "UPDATE agent_lesson_positions SET epoch = $1 WHERE epoch = $2",
     "UPDATE webhook_position SET epoch = $1 WHERE epoch = $2",
+    "UPDATE living_map_table_log SET epoch = $1 WHERE epoch = $2",
 ];
 
-/// Moves everything that refers to the log `old` to the log `new`.
-pub async fn move_references<DB: Dialect>(
-    transaction: &mut DB::Connection,
-    old: Epoch,
-    new: Epoch,
-) -> sqlx::Result<()> {
+/// Gives the table log `old` a new epoch, to which everything that refers to it moves.
+pub async fn change_epoch<DB: Dialect>(transaction: &mut DB::Connection, old: Epoch) -> sqlx::Result<Epoch> {
+    let new = new_epoch();
     for statement in REFERENCES {
-        let query = sqlx::query(statement).arg(epoch_to_sql(new)).arg(epoch_to_sql(old));
-        DB::execute(transaction, query).await?;
+        DB::execute(transaction, sqlx::query(statement).args((epoch_to_sql(new), epoch_to_sql(old)))).await?;
     }
-    Ok(())
+    Ok(new)
 }

@@ -10,14 +10,14 @@ use sqlx::{AssertSqlSafe, Connection, Pool, QueryBuilder, SqlSafeStr};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-pub use self::dialect::{Answer, Dialect, TableLog, TypeOrder};
+pub use self::dialect::{Answer, Dialect, TypeOrder};
 use self::values::{Arg, Column, SqlQuery};
 use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use super::total::TotalCache;
 use super::type_filter::TypeFilter;
 use super::{
     Aggregate, AggregateQuery, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange,
-    Purge, Purged, Result, Total,
+    Purge, Purged, Result, TableLogStore, Total,
 };
 use crate::model::{Cursor, Epoch, LogEntry};
 
@@ -210,7 +210,10 @@ impl<DB: Dialect> SqlStore<DB> {
 }
 
 #[async_trait]
-impl<DB: TableLog> History for SqlStore<DB> {
+impl<DB: Dialect> History for SqlStore<DB>
+where
+    Self: TableLogStore,
+{
     async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts> {
         if entries.is_empty() { Ok(InsertCounts::default()) } else { DB::write(self, entries).await }
     }
@@ -240,22 +243,6 @@ impl<DB: TableLog> History for SqlStore<DB> {
     async fn log_range(&self, epoch: Epoch) -> Result<Option<LogRange>> {
         let query = sqlx::query(logs::HELD).arg(epoch_to_sql(epoch));
         Ok(self.fetch_optional(query, logs::held::<DB>).await?.flatten())
-    }
-
-    async fn table_epoch(&self) -> Result<Epoch> {
-        self.write_with(4, async |connection: &mut DB::Connection| DB::epoch(connection).await).await
-    }
-
-    async fn lock_table_log(&self) -> Result<bool> {
-        DB::lock(self).await
-    }
-
-    async fn table_log_copy(&self) -> Result<Option<String>> {
-        DB::copy(self).await
-    }
-
-    async fn change_table_epoch(&self) -> Result<Epoch> {
-        DB::change_epoch(self).await
     }
 
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {

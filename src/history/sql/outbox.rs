@@ -120,12 +120,8 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
         let mut sql = QueryBuilder::<DB>::new(
             "DELETE FROM webhook_outbox WHERE id IN (SELECT id FROM webhook_outbox WHERE changed_at < ",
         );
-        sql.push(DB::NOW)
-            .push(" - ")
-            .arg(micros(retention))
-            .push(DB::MICROSECONDS)
-            .push(" AND (status <> 'waiting' OR NOT destination");
-        DB::push_any(&mut sql, destinations);
+        sql.push(DB::NOW).push(" - ").arg(micros(retention)).push(DB::MICROSECONDS);
+        DB::push_any(sql.push(" AND (status <> 'waiting' OR NOT destination"), destinations);
         sql.push(") LIMIT ").arg(i64::from(limit)).push(")");
         self.execute(sql.build()).await
     }

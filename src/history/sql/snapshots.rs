@@ -33,15 +33,8 @@ SELECT epoch, seq, logged_at, id FROM living_map_snapshots WHERE epoch IS NOT NU
 ORDER BY logged_at DESC, seq DESC";
 
 /// Before and after every stored time: the years 1 and 9999.
-const FIRST: DateTime<Utc> = unix(-62_135_596_800);
-const LAST: DateTime<Utc> = unix(253_402_300_799);
-
-const fn unix(seconds: i64) -> DateTime<Utc> {
-    match DateTime::from_timestamp(seconds, 0) {
-        Some(time) => time,
-        None => DateTime::UNIX_EPOCH,
-    }
-}
+const FIRST: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).unwrap();
+const LAST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).unwrap();
 
 #[async_trait]
 impl<DB: Dialect> Snapshots for SqlStore<DB> {

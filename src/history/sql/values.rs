@@ -1,7 +1,7 @@
 //! Values of statements and rows, for code that is generic over the database.
 //!
 //! sqlx wants `T: Encode<DB> + Type<DB>` wherever a value is bound, and `where` clauses of a trait are not implied where
-//! the trait is a bound; its supertraits are. So [`Dialect`](super::Dialect) has [`Binds`] and [`Columns`] as supertraits,
+//! the trait is a bound; its supertraits are. So [`Dialect`](super::Dialect) has [`Binds`] and [`Stores`] as supertraits,
 //! for each type in use.
 
 use chrono::{DateTime, Utc};
@@ -42,27 +42,19 @@ pub trait BindsList<T>: Database {
 }
 
 /// Adds an argument to a statement.
-pub trait Arg<DB: Database>: Sized {
+pub trait Arg<T> {
     /// Binds `value` to the next placeholder; a [`QueryBuilder`] also appends the placeholder.
-    fn arg<T>(self, value: T) -> Self
-    where
-        DB: Binds<T>;
+    fn arg(self, value: T) -> Self;
 }
 
-impl<DB: Database> Arg<DB> for SqlQuery<'_, DB> {
-    fn arg<T>(self, value: T) -> Self
-    where
-        DB: Binds<T>,
-    {
+impl<DB: Binds<T>, T> Arg<T> for SqlQuery<'_, DB> {
+    fn arg(self, value: T) -> Self {
         DB::bind(self, value)
     }
 }
 
-impl<DB: Database> Arg<DB> for &mut QueryBuilder<DB> {
-    fn arg<T>(self, value: T) -> Self
-    where
-        DB: Binds<T>,
-    {
+impl<DB: Binds<T>, T> Arg<T> for &mut QueryBuilder<DB> {
+    fn arg(self, value: T) -> Self {
         DB::push_bind(self, value);
         self
     }
@@ -118,16 +110,23 @@ where
     }
 }
 
-/// Everything that is bound.
-pub trait BindsAll:
-    Binds<bool>
-    + Binds<i32>
-    + Binds<i64>
-    + Binds<Option<i64>>
-    + Binds<f64>
-    + Binds<Uuid>
-    + Binds<Timestamp>
-    + Binds<Option<Timestamp>>
+/// Values of type `T` are bound and read, also as `NULL`.
+pub trait Stores<T>: Database<Row: Column<T> + Column<Option<T>>> + Binds<T> + Binds<Option<T>> {}
+
+impl<T, DB: Database<Row: Column<T> + Column<Option<T>>> + Binds<T> + Binds<Option<T>>> Stores<T> for DB {}
+
+/// Everything that is bound or read.
+pub trait Values:
+    Stores<bool>
+    + Stores<i32>
+    + Stores<i64>
+    + Stores<f64>
+    + Stores<Uuid>
+    + Stores<String>
+    + Stores<Vec<u8>>
+    + Stores<Timestamp>
+    + Stores<Json<Lesson>>
+    + Stores<Json<Announcement>>
     + for<'t> Binds<&'t str>
     + for<'t> Binds<Option<&'t str>>
     + for<'t> Binds<&'t [u8]>
@@ -141,29 +140,5 @@ pub trait BindsAll:
 {
 }
 
-impl BindsAll for sqlx::Postgres {}
-impl BindsAll for sqlx::Sqlite {}
-
-/// Everything that is read.
-pub trait Columns:
-    Column<bool>
-    + Column<Option<bool>>
-    + Column<i32>
-    + Column<Option<i32>>
-    + Column<i64>
-    + Column<Option<i64>>
-    + Column<f64>
-    + Column<Uuid>
-    + Column<String>
-    + Column<Option<String>>
-    + Column<Vec<u8>>
-    + Column<Option<Vec<u8>>>
-    + Column<Timestamp>
-    + Column<Option<Timestamp>>
-    + Column<Json<Lesson>>
-    + Column<Json<Announcement>>
-{
-}
-
-impl Columns for sqlx::postgres::PgRow {}
-impl Columns for sqlx::sqlite::SqliteRow {}
+impl Values for sqlx::Postgres {}
+impl Values for sqlx::Sqlite {}

@@ -46,12 +46,6 @@ static STATEMENTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     })
 });
 
-/// The words of a version do not change.
-const INDEX_LESSON: &str = "
-INSERT INTO agent_lesson_search (rowid, words)
-SELECT id, $2 FROM agent_lesson_states
-WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE rowid = agent_lesson_states.id)";
-
 /// About how many rows there are: rowids ascend, and the oldest rows are deleted first.
 const EXTENT: &str =
     "SELECT (SELECT max(rowid) FROM living_map_history) - (SELECT min(rowid) FROM living_map_history) + 1";
@@ -96,6 +90,13 @@ ON CONFLICT DO NOTHING";
 INSERT INTO agent_lesson_states (lesson_key, root_key, version, agent_id, rule, signature, status, ts, lesson)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = excluded.lesson";
+    // the words of a version do not change
+    const INDEX_LESSON: Option<&'static str> = Some(
+        "
+INSERT INTO agent_lesson_search (rowid, words)
+SELECT id, $2 FROM agent_lesson_states
+WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE rowid = agent_lesson_states.id)",
+    );
 
     fn execute<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Answer<'e, u64> {
         Box::pin(async { Ok(on.execute(query).await?.rows_affected()) })
@@ -180,10 +181,6 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
             connection.execute("PRAGMA incremental_vacuum(1024)").await?;
         }
         Ok(())
-    }
-
-    async fn index_lesson(connection: &mut SqliteConnection, key: &str, words: &str) -> sqlx::Result<()> {
-        connection.execute(sqlx::query(INDEX_LESSON).bind(key).bind(words)).await.map(drop)
     }
 
     fn push_lesson_search(sql: &mut QueryBuilder<Self>, query: &LessonQuery) {

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use living_map::history::{
     Aggregate, AggregateQuery, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange,
-    Purge, Purged,
+    Purge, Purged, TableLogStore,
 };
 use living_map::log::{EventLog, LogError, TableLog, TableLogConfig};
 use living_map::model::{Cursor, Epoch, LogEntry, NewEvent};
@@ -65,6 +65,22 @@ fn connection_lost() -> HistoryError {
 }
 
 #[async_trait]
+impl TableLogStore for FaultyHistory {
+    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
+        self.inner.table_epoch().await
+    }
+    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
+        self.inner.lock_table_log().await
+    }
+    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
+        self.inner.table_log_copy().await
+    }
+    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
+        self.inner.change_table_epoch().await
+    }
+}
+
+#[async_trait]
 impl History for FaultyHistory {
     async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
         self.arrived.notify_one();
@@ -95,18 +111,6 @@ impl History for FaultyHistory {
     }
     async fn log_range(&self, epoch: Epoch) -> Result<Option<LogRange>, HistoryError> {
         self.inner.log_range(epoch).await
-    }
-    async fn table_epoch(&self) -> Result<Epoch, HistoryError> {
-        self.inner.table_epoch().await
-    }
-    async fn lock_table_log(&self) -> Result<bool, HistoryError> {
-        self.inner.lock_table_log().await
-    }
-    async fn table_log_copy(&self) -> Result<Option<String>, HistoryError> {
-        self.inner.table_log_copy().await
-    }
-    async fn change_table_epoch(&self) -> Result<Epoch, HistoryError> {
-        self.inner.change_table_epoch().await
     }
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, HistoryError> {
         self.inner.aggregate(query).await
