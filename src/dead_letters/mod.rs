@@ -44,10 +44,8 @@ pub use start::DeadLetterHandles;
 
 use crate::config::defaults;
 use crate::config::value::days;
-use crate::history::HistoryError;
-use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter,
-};
+use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter};
+use crate::history::{HistoryError, Page};
 use crate::journal::Journal;
 use crate::model::time;
 
@@ -147,7 +145,7 @@ impl DeadLetterService {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn list(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
+    pub async fn list(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, HistoryError> {
         self.store().list(query).await
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{HistoryError, PagePosition};
+use super::{HistoryError, Page, PagePosition};
 use crate::model::subject::Pattern;
 use crate::model::{Cursor, Epoch, LogEntry, envelope};
 
@@ -150,15 +150,6 @@ pub struct DeadLetterQuery {
     pub limit: u32,
 }
 
-/// One page, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetterPage {
-    /// Rows.
-    pub items: Vec<DeadLetter>,
-    /// True if more rows follow the last one.
-    pub has_more: bool,
-}
-
 /// Store of failed messages. Methods may be called from any task; a write is durable when it returns.
 #[async_trait]
 pub trait DeadLetterStore: Send + Sync + 'static {
@@ -169,7 +160,7 @@ pub trait DeadLetterStore: Send + Sync + 'static {
     async fn get(&self, id: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError>;
 
     /// A page, newest first by the time of the first failure.
-    async fn list(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError>;
+    async fn list(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, HistoryError>;
 
     /// Rows whose next attempt is due at `now`, the longest due first.
     async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError>;

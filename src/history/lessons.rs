@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Result;
+use super::{Page, Result};
 use crate::model::{Cursor, Lesson, LessonStatus, NewLesson};
 
 pub(super) use memory::{Transaction, apply, record_outcome, upsert};
@@ -204,15 +204,6 @@ pub struct LessonMatch {
     pub relevance: f64,
 }
 
-/// One page.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LessonPage {
-    /// The lessons.
-    pub items: Vec<LessonMatch>,
-    /// True if more lessons follow the last one.
-    pub has_more: bool,
-}
-
 /// Lesson store. Methods may be called from any task; a write is durable when it returns.
 #[async_trait]
 pub trait Lessons: Send + Sync + 'static {
@@ -235,7 +226,7 @@ pub trait Lessons: Send + Sync + 'static {
     async fn operations(&self, root_key: &str, limit: u32) -> Result<Vec<Operation>>;
 
     /// A page of lessons.
-    async fn list(&self, query: &LessonQuery) -> Result<LessonPage>;
+    async fn list(&self, query: &LessonQuery) -> Result<Page<LessonMatch>>;
 
     /// Candidates learned before `before`, oldest first.
     async fn unreviewed(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Lesson>>;

@@ -224,6 +224,15 @@ pub struct PagePosition {
     pub id: Uuid,
 }
 
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, in the order of the list.
+    pub items: Vec<T>,
+    /// True if more items follow the last one.
+    pub has_more: bool,
+}
+
 /// One page, newest first.
 #[derive(Debug, Clone)]
 pub struct HistoryPage {

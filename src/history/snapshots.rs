@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use uuid::Uuid;
 
-use super::{PagePosition, Result};
+use super::{Page, PagePosition, Result};
 use crate::config::defaults;
 use crate::model::{Cursor, Epoch};
 
@@ -50,15 +50,6 @@ pub struct SavedSnapshot {
     pub size_bytes: Option<u64>,
 }
 
-/// One page, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotPage {
-    /// The snapshots.
-    pub items: Vec<SavedSnapshot>,
-    /// True if more snapshots follow the last one.
-    pub has_more: bool,
-}
-
 /// A saved fold state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedState {
@@ -88,7 +79,7 @@ pub trait Snapshots: Send + Sync + 'static {
     async fn save(&self, snapshot: &NewSnapshot) -> Result<bool>;
 
     /// A page after `after`, newest first by [`SavedSnapshot::generated_at`]; `limit` is at least 1.
-    async fn list(&self, after: Option<PagePosition>, limit: u32) -> Result<SnapshotPage>;
+    async fn list(&self, after: Option<PagePosition>, limit: u32) -> Result<Page<SavedSnapshot>>;
 
     /// A snapshot in the wire format: JSON.
     async fn get(&self, id: Uuid) -> Result<Option<Bytes>>;

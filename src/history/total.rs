@@ -5,19 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{HistoryConfig, HistoryPage, HistoryQuery, HistoryRow, Total};
+use super::{HistoryConfig, HistoryPage, HistoryQuery, HistoryRow, Page, Total};
 
-/// A page without its total.
-pub struct PageRows {
-    pub rows: Vec<HistoryRow>,
-    pub has_more: bool,
-}
-
-impl PageRows {
+impl Page<HistoryRow> {
     /// The number of rows that match `query`, whose page this is, if the page is the last one and the number of rows before
     /// it is known.
     fn total(&self, query: &HistoryQuery) -> Option<Total> {
-        let rows = self.rows.len() as u64;
+        let rows = self.items.len() as u64;
         let counted = query.after.is_none() && (query.offset == 0 || rows > 0);
         (counted && !self.has_more).then_some(Total { rows: rows + query.offset, exact: true })
     }
@@ -39,15 +33,14 @@ impl TotalCache {
     pub async fn complete<E>(
         &self,
         query: &HistoryQuery,
-        page: PageRows,
+        page: Page<HistoryRow>,
         count: impl Future<Output = Result<Total, E>>,
     ) -> Result<HistoryPage, E> {
         let total = match page.total(query) {
             Some(total) => total,
             None => self.get_or_count(query, count).await?,
         };
-        let PageRows { rows, has_more } = page;
-        Ok(HistoryPage { rows, has_more, total })
+        Ok(HistoryPage { rows: page.items, has_more: page.has_more, total })
     }
 
     async fn get_or_count<E>(

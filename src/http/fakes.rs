@@ -10,17 +10,15 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter,
-};
+use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter};
 use crate::history::lessons::{
-    Announcement, ChangeOutcome, ChangeRequest, LessonPage, LessonQuery, Lessons, Operation, OutcomeReport,
+    Announcement, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation, OutcomeReport,
     UpsertCounts,
 };
-use crate::history::snapshots::{NewSnapshot, SavedState, SnapshotPage, SnapshotPosition, Snapshots};
+use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots};
 use crate::history::{
-    Aggregate, AggregateQuery, History, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange, PagePosition,
-    Purge, Purged, TableLogStore,
+    Aggregate, AggregateQuery, History, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange, Page,
+    PagePosition, Purge, Purged, TableLogStore,
 };
 use crate::log::{Appended, Bounds, EventLog, LogError};
 use crate::model::{Cursor, Epoch, Lesson, LogEntry, NewEvent, NewLesson};
@@ -122,8 +120,8 @@ impl Snapshots for FakeHistory {
     async fn save(&self, _: &NewSnapshot) -> Result<bool, HistoryError> {
         self.result(true)
     }
-    async fn list(&self, _: Option<PagePosition>, _: u32) -> Result<SnapshotPage, HistoryError> {
-        self.result(SnapshotPage { items: Vec::new(), has_more: false })
+    async fn list(&self, _: Option<PagePosition>, _: u32) -> Result<Page<SavedSnapshot>, HistoryError> {
+        self.result(Page { items: Vec::new(), has_more: false })
     }
     async fn get(&self, _: Uuid) -> Result<Option<Bytes>, HistoryError> {
         self.result(None)
@@ -168,8 +166,8 @@ impl Lessons for FakeHistory {
     async fn operations(&self, _: &str, _: u32) -> Result<Vec<Operation>, HistoryError> {
         self.result(Vec::new())
     }
-    async fn list(&self, _: &LessonQuery) -> Result<LessonPage, HistoryError> {
-        self.result(LessonPage { items: Vec::new(), has_more: false })
+    async fn list(&self, _: &LessonQuery) -> Result<Page<LessonMatch>, HistoryError> {
+        self.result(Page { items: Vec::new(), has_more: false })
     }
     async fn unreviewed(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<Lesson>, HistoryError> {
         self.result(Vec::new())
@@ -193,8 +191,8 @@ impl DeadLetterStore for FakeHistory {
     async fn get(&self, _: Uuid) -> Result<Option<StoredDeadLetter>, HistoryError> {
         self.result(None)
     }
-    async fn list(&self, _: &DeadLetterQuery) -> Result<DeadLetterPage, HistoryError> {
-        self.result(DeadLetterPage { items: Vec::new(), has_more: false })
+    async fn list(&self, _: &DeadLetterQuery) -> Result<Page<DeadLetter>, HistoryError> {
+        self.result(Page { items: Vec::new(), has_more: false })
     }
     async fn due(&self, _: DateTime<Utc>, _: u32) -> Result<Vec<StoredDeadLetter>, HistoryError> {
         self.result(Vec::new())

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{Connection, Executor, Postgres, Row};
+use sqlx::{Connection, Postgres};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -75,8 +75,7 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<PostgresStore, Op
 
 /// The order of our own index is that of bytes, that of an adopted one the database's locale.
 async fn type_order(connection: &mut PgConnection) -> sqlx::Result<Option<TypeOrder>> {
-    let rows = connection.fetch_all(OPERATOR_CLASSES).await?;
-    let classes: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?;
+    let classes: Vec<String> = sqlx::query_scalar(OPERATOR_CLASSES).fetch_all(connection).await?;
     let has = |name: &str| classes.iter().any(|class| class == name);
     Ok(match () {
         () if has("text_pattern_ops") => Some(TypeOrder { greater: " ~>~ ", using: " USING ~<~", bytes: true }),
@@ -118,16 +117,14 @@ fn pool(
         .test_before_acquire(false)
         .before_acquire(move |connection, meta| {
             Box::pin(async move {
-                if meta.idle_for < test_idle_after {
-                    return Ok(true);
-                }
-                Ok(timeout(test_timeout, connection.ping()).await.is_ok_and(|pong| pong.is_ok()))
+                let fresh = meta.idle_for < test_idle_after;
+                Ok(fresh || timeout(test_timeout, connection.ping()).await.is_ok_and(|pong| pong.is_ok()))
             })
         })
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                sqlx::query(settings).bind(statement_timeout.as_millis().to_string()).execute(connection).await?;
-                Ok(())
+                let limit = statement_timeout.as_millis().to_string();
+                sqlx::query(settings).bind(limit).execute(connection).await.map(drop)
             })
         })
         .connect_lazy_with(options.clone())

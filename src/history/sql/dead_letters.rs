@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::events::{push_type, time};
 use super::values::{Arg, Args, Column, Timestamp, push_if};
 use super::{Dialect, SqlStore};
-use crate::history::Result;
 use crate::history::dead_letters::{
-    DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, MessageOrigin, StoredDeadLetter,
+    DeadLetter, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, MessageOrigin, StoredDeadLetter,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::type_filter::TypeFilter;
+use crate::history::{Page, Result};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -68,7 +68,7 @@ impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
         self.fetch_optional(sqlx::query(ONE).arg(id), stored::<DB>).await
     }
 
-    async fn list(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage> {
+    async fn list(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetter>> {
         let limit = query.limit.max(1);
         let mut sql = QueryBuilder::<DB>::new(LIST);
         push_type(&mut sql, &query.subject.as_ref().map_or(TypeFilter::Any, TypeFilter::of));
@@ -80,8 +80,7 @@ impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
             sql.push(", ").arg(after.id).push(")");
         }
         sql.push(" ORDER BY first_failed_at DESC, id DESC LIMIT ").arg(i64::from(limit) + 1);
-        let (items, has_more) = self.fetch_page(sql.build(), limit, letter::<DB>).await?;
-        Ok(DeadLetterPage { items, has_more })
+        self.fetch_page(sql.build(), limit, letter::<DB>).await
     }
 
     async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>> {
@@ -132,17 +131,14 @@ fn stored<DB: Dialect>(row: &DB::Row) -> sqlx::Result<StoredDeadLetter> {
 }
 
 fn letter<DB: Dialect>(row: &DB::Row) -> sqlx::Result<DeadLetter> {
+    let (stream, seq) = (row.read(3)?, Column::<i64>::read(row, 4)?.unsigned_abs());
+    let (cursor, logged_at) = (cursor_from_sql(row.read(5)?, row.read(6)?), time::<DB>(row, 7)?);
     let status: String = row.read(10)?;
     Ok(DeadLetter {
         id: row.read(0)?,
         processor: row.read(1)?,
         subject: row.read(2)?,
-        origin: MessageOrigin {
-            stream: row.read(3)?,
-            seq: Column::<i64>::read(row, 4)?.unsigned_abs(),
-            cursor: cursor_from_sql(row.read(5)?, row.read(6)?),
-            logged_at: time::<DB>(row, 7)?,
-        },
+        origin: MessageOrigin { stream, seq, cursor, logged_at },
         error: row.read(8)?,
         attempts: Column::<i32>::read(row, 9)?.unsigned_abs(),
         status: status.parse().map_err(|error: String| sqlx::Error::Decode(error.into()))?,

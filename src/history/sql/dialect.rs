@@ -83,11 +83,8 @@ pub trait Dialect: HasStatementCache + Values {
     fn fetch_all<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<Self::Row>>;
 
     /// The row of a statement that finds or returns at most one.
-    async fn fetch_optional(
-        connection: &mut Self::Connection,
-        query: SqlQuery<'_, Self>,
-    ) -> sqlx::Result<Option<Self::Row>> {
-        Self::fetch_all(connection, query).await.map(|mut rows| rows.pop())
+    async fn fetch_optional(on: &mut Self::Connection, query: SqlQuery<'_, Self>) -> sqlx::Result<Option<Self::Row>> {
+        Self::fetch_all(on, query).await.map(|mut rows| rows.pop())
     }
 
     /// True if an error of this code is about the values of a statement, and not about the database.

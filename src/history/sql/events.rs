@@ -2,15 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use sqlx::{AssertSqlSafe, QueryBuilder};
+use sqlx::{AssertSqlSafe, Error, QueryBuilder};
 
 use super::values::{Arg, Column, SqlQuery, Timestamp, push_any_if, push_if};
 use super::{Dialect, TypeOrder};
 use crate::history::aggregate::{Aggregate, AggregateQuery, BucketCount, LARGEST, TOTALS};
 use crate::history::stored::{cursor_from_sql, entity_type, normal_text, read_json, stored_text};
-use crate::history::total::PageRows;
 use crate::history::type_filter::{Dots, MAX_TYPES, Shape, TypeFilter};
-use crate::history::{HistoryQuery, HistoryRow};
+use crate::history::{HistoryQuery, HistoryRow, Page, Total};
 use crate::model::{EntityType, Event, LogEntry};
 
 /// Columns for [`record`], in front of filters.
@@ -25,36 +24,126 @@ const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''
 /// each use, which is one more round trip.
 const KEPT_PARTS: usize = 4;
 
-/// A page without its total.
-pub async fn page<DB: Dialect>(
-    connection: &mut DB::Connection,
-    query: &HistoryQuery,
-    types: &TypeFilter,
-) -> sqlx::Result<PageRows> {
-    let limit = query.limit.max(1);
-    let wanted = i64::from(limit) + 1;
-    let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
-    let mut sql = QueryBuilder::new("");
-    let parts = types.parts(query);
-    if let [(query, types)] = &parts[..] {
-        push_page::<DB>(&mut sql, query, types, wanted);
-    } else {
-        sql.push("SELECT * FROM (");
-        for (index, (query, types)) in parts.iter().enumerate() {
-            sql.push(if index > 0 { " UNION ALL SELECT * FROM (" } else { "SELECT * FROM (" });
-            push_page(&mut sql, query, types, wanted.saturating_add(offset));
-            sql.push(") AS part");
+/// Reads events over one connection.
+pub struct EventReader<'c, DB: Dialect> {
+    connection: &'c mut DB::Connection,
+    /// The order of the index on event types; none without such an index.
+    type_order: Option<TypeOrder>,
+}
+
+impl<'c, DB: Dialect> EventReader<'c, DB> {
+    pub fn new(connection: &'c mut DB::Connection, type_order: Option<TypeOrder>) -> Self {
+        Self { connection, type_order }
+    }
+
+    /// A page without its total.
+    pub async fn page(&mut self, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<Page<HistoryRow>> {
+        let limit = query.limit.max(1);
+        let wanted = i64::from(limit) + 1;
+        let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
+        let mut sql = QueryBuilder::new("");
+        let parts = types.parts(query);
+        if let [(query, types)] = &parts[..] {
+            push_page::<DB>(&mut sql, query, types, wanted);
+        } else {
+            sql.push("SELECT * FROM (");
+            for (index, (query, types)) in parts.iter().enumerate() {
+                sql.push(if index > 0 { " UNION ALL SELECT * FROM (" } else { "SELECT * FROM (" });
+                push_page(&mut sql, query, types, wanted.saturating_add(offset));
+                sql.push(") AS part");
+            }
+            sql.push(") AS found").push(ORDER).push(" LIMIT ").arg(wanted);
         }
-        sql.push(") AS found").push(ORDER).push(" LIMIT ").arg(wanted);
+        if offset > 0 {
+            sql.push(" OFFSET ").arg(offset);
+        }
+        let query = sql.build().persistent(parts.len() <= KEPT_PARTS);
+        let rows = DB::fetch_all(self.connection, query).await?;
+        Page::of(&rows, limit, record::<DB>)
     }
-    if offset > 0 {
-        sql.push(" OFFSET ").arg(offset);
+
+    /// The number of rows that match, an estimate if there are more than `cap` or counting them takes too long.
+    pub async fn total(&mut self, query: &HistoryQuery, types: &TypeFilter, cap: u32) -> sqlx::Result<Total> {
+        let rows = match self.count(query, types, cap).await {
+            Ok(rows) if rows <= u64::from(cap) => return Ok(Total { rows, exact: true }),
+            Ok(rows) => rows,
+            // many rows to look at, few that match; the connection can be used again
+            Err(Error::Database(error)) if DB::CLIENT_TIMEOUTS && error.code().as_deref() == Some(DB::INTERRUPTED) => 0,
+            Err(error) => return Err(error),
+        };
+        let estimate = DB::estimate(self.connection, query, types).await?;
+        Ok(Total { rows: estimate.max(rows), exact: false })
     }
-    let query = sql.build().persistent(parts.len() <= KEPT_PARTS);
-    let mut rows = DB::fetch_all(connection, query).await?;
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    Ok(PageRows { rows: rows.iter().map(record::<DB>).collect::<Result<_, _>>()?, has_more })
+
+    /// The number of rows that match, counted to `cap` + 1 at most.
+    async fn count(&mut self, query: &HistoryQuery, types: &TypeFilter, cap: u32) -> sqlx::Result<u64> {
+        let mut sql = QueryBuilder::<DB>::new("SELECT count(*) FROM (SELECT 1 FROM living_map_history WHERE true");
+        push_filters(&mut sql, query, types);
+        sql.push(" LIMIT ").arg(i64::from(cap) + 1).push(") AS capped");
+        let rows: i64 = DB::fetch_optional(self.connection, sql.build()).await?.map_or(Ok(0), |row| row.read(0))?;
+        Ok(rows.unsigned_abs())
+    }
+
+    /// The conditions of a query's pattern. One with wildcards is compared with the stored types, which are few, where an index
+    /// has them.
+    pub async fn type_filter(&mut self, query: &HistoryQuery) -> sqlx::Result<TypeFilter> {
+        let Some(pattern) = &query.event_type else { return Ok(TypeFilter::Any) };
+        let filter = TypeFilter::of(pattern);
+        let (TypeFilter::Shaped(shape), Some(order)) = (&filter, self.type_order) else { return Ok(filter) };
+        let range = shape.range.as_ref().filter(|_| order.bytes);
+        let types = self.stored_types(order, range).await?;
+        Ok(if types.len() > MAX_TYPES { filter } else { TypeFilter::among(pattern, types) })
+    }
+
+    /// The stored types in a range, or all, and perhaps one above it; at most [`MAX_TYPES`] + 1. Each is one step in the index.
+    async fn stored_types(&mut self, order: TypeOrder, range: Option<&(String, String)>) -> sqlx::Result<Vec<String>> {
+        const FROM: &str =
+            "SELECT (SELECT history.event_type FROM living_map_history AS history WHERE history.event_type";
+        let TypeOrder { greater, using, .. } = order;
+        let (at_or_above, below) = DB::BYTE_RANGE;
+        let next = |sql: &mut QueryBuilder<DB>| {
+            sql.push(" ORDER BY history.event_type").push(using).push(" LIMIT 1)");
+        };
+        let mut sql = QueryBuilder::<DB>::new("WITH RECURSIVE types (event_type) AS (");
+        sql.push(FROM);
+        match range {
+            Some((from, _)) => sql.push(at_or_above).arg(from.as_str()),
+            None => sql.push(" IS NOT NULL"),
+        };
+        next(&mut sql);
+        sql.push(" UNION ALL ").push(FROM).push(greater).push("types.event_type");
+        next(&mut sql);
+        sql.push(" FROM types WHERE types.event_type IS NOT NULL");
+        if let Some((_, to)) = range {
+            sql.push(" AND types.event_type").push(below).arg(to.as_str());
+        }
+        sql.push(") SELECT event_type FROM types WHERE event_type IS NOT NULL LIMIT ");
+        sql.push("").arg(i64::try_from(MAX_TYPES + 1).unwrap_or(i64::MAX));
+        let rows = DB::fetch_all(self.connection, sql.build()).await?;
+        rows.iter().map(|row| row.read(0)).collect()
+    }
+
+    /// Counts events over time, in one statement.
+    pub async fn aggregate(&mut self, query: &AggregateQuery) -> sqlx::Result<Aggregate> {
+        let within = query.within();
+        let types = self.type_filter(&within).await?;
+        if types.is_empty() {
+            return Ok(Aggregate::default());
+        }
+        let mut sql = QueryBuilder::<DB>::new("WITH counted AS MATERIALIZED (SELECT ");
+        sql.push(query.group_by.as_str()).push(DB::BYTE_ORDER).push(" AS key, ");
+        DB::push_bucket(&mut sql, query);
+        sql.push(" AS bucket, count(*) AS events FROM living_map_history WHERE true");
+        push_filters(&mut sql, &within, &types);
+        sql.push(TOTALS).arg(i64::from(query.groups.max(1))).push(LARGEST);
+        let rows = DB::fetch_all(self.connection, sql.build()).await?;
+        let counted = |row: &DB::Row| {
+            let (rank, key, events, groups) = (row.read(0)?, row.read(1)?, row.read(3)?, row.read(4)?);
+            Ok(BucketCount { rank, key, bucket: DB::bucket(row, 2, query)?, events, groups })
+        };
+        let counted: Vec<BucketCount> = rows.iter().map(counted).collect::<sqlx::Result<_>>()?;
+        Ok(Aggregate::of(counted, query.buckets()))
+    }
 }
 
 fn push_page<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &HistoryQuery, types: &TypeFilter, limit: i64) {
@@ -65,20 +154,6 @@ fn push_page<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &HistoryQuery, type
         sql.push(", ").arg(after.id).push(")");
     }
     sql.push(ORDER).push(" LIMIT ").arg(limit);
-}
-
-/// The number of rows that match, counted to `cap` + 1 at most.
-pub async fn count<DB: Dialect>(
-    connection: &mut DB::Connection,
-    query: &HistoryQuery,
-    types: &TypeFilter,
-    cap: u32,
-) -> sqlx::Result<u64> {
-    let mut sql = QueryBuilder::<DB>::new("SELECT count(*) FROM (SELECT 1 FROM living_map_history WHERE true");
-    push_filters(&mut sql, query, types);
-    sql.push(" LIMIT ").arg(i64::from(cap) + 1).push(") AS capped");
-    let rows: i64 = DB::fetch_optional(connection, sql.build()).await?.map_or(Ok(0), |row| row.read(0))?;
-    Ok(rows.unsigned_abs())
 }
 
 /// Appends the conditions of a query, except its page.
@@ -145,17 +220,11 @@ pub fn log<'q, DB: Dialect>() -> SqlQuery<'q, DB> {
 fn record<DB: Dialect>(row: &DB::Row) -> sqlx::Result<HistoryRow> {
     let cursor = cursor_from_sql(row.read(7)?, row.read(8)?);
     let payload = DB::json(row, 3)?.unwrap_or(b"null");
-    Ok(HistoryRow {
-        id: row.read(0)?,
-        timestamp: time::<DB>(row, 1)?,
-        event_type: Column::<Option<String>>::read(row, 2)?.unwrap_or_default(),
-        // a row without a position in a log was written by another service
-        payload: if cursor.is_some() { stored_text(payload) } else { normal_text(payload) },
-        source_service: row.read(4)?,
-        entity_id: row.read(5)?,
-        entity_type: row.read(6)?,
-        cursor,
-    })
+    // a row without a position in a log was written by another service
+    let payload = if cursor.is_some() { stored_text(payload) } else { normal_text(payload) };
+    let (timestamp, event_type) = (time::<DB>(row, 1)?, Column::<Option<String>>::read(row, 2)?.unwrap_or_default());
+    let (id, source_service, entity_id, entity_type) = (row.read(0)?, row.read(4)?, row.read(5)?, row.read(6)?);
+    Ok(HistoryRow { id, timestamp, event_type, payload, source_service, entity_id, entity_type, cursor })
 }
 
 /// A row that has a position in a log.
@@ -188,81 +257,4 @@ fn event<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Event> {
 /// The time in a column.
 pub fn time<DB: Dialect>(row: &DB::Row, column: usize) -> sqlx::Result<DateTime<Utc>> {
     Column::<Timestamp>::read(row, column).map(|time| time.0)
-}
-
-/// The conditions of a query's pattern. One with wildcards is compared with the stored types, which are few, where an index
-/// has them.
-pub async fn type_filter<DB: Dialect>(
-    connection: &mut DB::Connection,
-    query: &HistoryQuery,
-    order: Option<TypeOrder>,
-) -> sqlx::Result<TypeFilter> {
-    let Some(pattern) = &query.event_type else { return Ok(TypeFilter::Any) };
-    let filter = TypeFilter::of(pattern);
-    let (TypeFilter::Shaped(shape), Some(order)) = (&filter, order) else { return Ok(filter) };
-    let range = shape.range.as_ref().filter(|_| order.bytes);
-    let types = stored_types::<DB>(connection, order, range).await?;
-    Ok(if types.len() > MAX_TYPES { filter } else { TypeFilter::among(pattern, types) })
-}
-
-/// The stored types in a range, or all, and perhaps one above it; at most [`MAX_TYPES`] + 1. Each is one step in the index.
-async fn stored_types<DB: Dialect>(
-    connection: &mut DB::Connection,
-    order: TypeOrder,
-    range: Option<&(String, String)>,
-) -> sqlx::Result<Vec<String>> {
-    const FROM: &str = "SELECT (SELECT history.event_type FROM living_map_history AS history WHERE history.event_type";
-    let TypeOrder { greater, using, .. } = order;
-    let (at_or_above, below) = DB::BYTE_RANGE;
-    let next = |sql: &mut QueryBuilder<DB>| {
-        sql.push(" ORDER BY history.event_type").push(using).push(" LIMIT 1)");
-    };
-    let mut sql = QueryBuilder::<DB>::new("WITH RECURSIVE types (event_type) AS (");
-    sql.push(FROM);
-    match range {
-        Some((from, _)) => sql.push(at_or_above).arg(from.as_str()),
-        None => sql.push(" IS NOT NULL"),
-    };
-    next(&mut sql);
-    sql.push(" UNION ALL ").push(FROM).push(greater).push("types.event_type");
-    next(&mut sql);
-    sql.push(" FROM types WHERE types.event_type IS NOT NULL");
-    if let Some((_, to)) = range {
-        sql.push(" AND types.event_type").push(below).arg(to.as_str());
-    }
-    sql.push(") SELECT event_type FROM types WHERE event_type IS NOT NULL LIMIT ");
-    sql.push("").arg(i64::try_from(MAX_TYPES + 1).unwrap_or(i64::MAX));
-    let rows = DB::fetch_all(connection, sql.build()).await?;
-    rows.iter().map(|row| row.read(0)).collect()
-}
-
-/// Counts events over time, in one statement.
-pub async fn aggregate<DB: Dialect>(
-    connection: &mut DB::Connection,
-    query: &AggregateQuery,
-    order: Option<TypeOrder>,
-) -> sqlx::Result<Aggregate> {
-    let within = query.within();
-    let types = type_filter::<DB>(connection, &within, order).await?;
-    if types.is_empty() {
-        return Ok(Aggregate::default());
-    }
-    let mut sql = QueryBuilder::<DB>::new("WITH counted AS MATERIALIZED (SELECT ");
-    sql.push(query.group_by.as_str()).push(DB::BYTE_ORDER).push(" AS key, ");
-    DB::push_bucket(&mut sql, query);
-    sql.push(" AS bucket, count(*) AS events FROM living_map_history WHERE true");
-    push_filters(&mut sql, &within, &types);
-    sql.push(TOTALS).arg(i64::from(query.groups.max(1))).push(LARGEST);
-    let rows = DB::fetch_all(connection, sql.build()).await?;
-    let counted = |row: &DB::Row| {
-        Ok(BucketCount {
-            rank: row.read(0)?,
-            key: row.read(1)?,
-            bucket: DB::bucket(row, 2, query)?,
-            events: row.read(3)?,
-            groups: row.read(4)?,
-        })
-    };
-    let counted: Vec<BucketCount> = rows.iter().map(counted).collect::<sqlx::Result<_>>()?;
-    Ok(Aggregate::of(counted, query.buckets()))
 }

@@ -8,12 +8,12 @@ use sqlx::types::Json;
 use super::events::time;
 use super::values::{Arg, Args, Column, SqlQuery, Timestamp, push_any_if, push_if};
 use super::{Dialect, SqlStore};
-use crate::history::Result;
 use crate::history::lessons::{
-    Announcement, CauseFilter, ChangeOutcome, ChangeRequest, LessonMatch, LessonPage, LessonQuery, Lessons, Operation,
+    Announcement, CauseFilter, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation,
     OutcomeReport, Transaction, UpsertCounts, apply, of_lesson, record_outcome, upsert,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
+use crate::history::{Page, Result};
 use crate::model::{Cursor, Lesson, LessonStatus, NewLesson};
 
 const INSERT: &str = "
@@ -161,12 +161,11 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
         self.fetch_all(sqlx::query(OPERATIONS).arg(root_key).arg(i64::from(limit)), operation::<DB>).await
     }
 
-    async fn list(&self, query: &LessonQuery) -> Result<LessonPage> {
+    async fn list(&self, query: &LessonQuery) -> Result<Page<LessonMatch>> {
         let limit = query.limit.max(1);
         let found = |row: &DB::Row| Ok(LessonMatch { lesson: lesson::<DB>(row)?, relevance: row.read(1)? });
         let mut sql = page::<DB>(query, limit);
-        let (items, has_more) = self.fetch_page(sql.build().persistent(false), limit, found).await?;
-        Ok(LessonPage { items, has_more })
+        self.fetch_page(sql.build().persistent(false), limit, found).await
     }
 
     async fn unreviewed(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Lesson>> {
@@ -232,12 +231,7 @@ fn lesson<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Lesson> {
 }
 
 fn operation<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Operation> {
-    Ok(Operation {
-        operation: row.read(1)?,
-        lesson_key: row.read(2)?,
-        version: Column::<i32>::read(row, 3)?.cast_unsigned(),
-        actor: row.read(4)?,
-        reason: row.read(5)?,
-        at: time::<DB>(row, 6)?,
-    })
+    let (operation, lesson_key, actor, reason) = (row.read(1)?, row.read(2)?, row.read(4)?, row.read(5)?);
+    let (version, at) = (Column::<i32>::read(row, 3)?.cast_unsigned(), time::<DB>(row, 6)?);
+    Ok(Operation { operation, lesson_key, version, actor, reason, at })
 }

@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use self::dialect::{Answer, Dialect, TypeOrder};
+use self::events::EventReader;
 use self::values::{Arg, Column, SqlQuery};
 use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use super::total::TotalCache;
-use super::type_filter::TypeFilter;
 use super::{
     Aggregate, AggregateQuery, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange,
-    Purge, Purged, Result, TableLogStore, Total,
+    Page, Purge, Purged, Result, TableLogStore,
 };
 use crate::model::{Cursor, Epoch, LogEntry};
 
@@ -163,49 +163,29 @@ impl<DB: Dialect> SqlStore<DB> {
         self.fetch_all(query, read).await.map(|mut rows| rows.pop())
     }
 
-    /// Reads one page of at most `limit` rows with a statement for one row more; also whether there are more.
-    async fn fetch_page<T>(
-        &self,
-        query: SqlQuery<'_, DB>,
-        limit: u32,
-        read: impl ReadRow<DB, T>,
-    ) -> Result<(Vec<T>, bool)> {
-        let mut items = self.fetch_all(query, read).await?;
-        let has_more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        Ok((items, has_more))
+    /// Reads one page of at most `limit` rows with a statement for one row more.
+    async fn fetch_page<T>(&self, query: SqlQuery<'_, DB>, limit: u32, read: impl ReadRow<DB, T>) -> Result<Page<T>> {
+        let reading = async |connection: &mut DB::Connection| DB::fetch_all(connection, query).await;
+        Page::of(&self.read_with(1, reading).await?, limit, read).map_err(DB::classify)
     }
 
     /// A page and its total over one connection: a second one would also have to be acquired and tested.
     async fn page(&self, connection: &mut DB::Connection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
-        let types = events::type_filter::<DB>(connection, query, self.type_order).await?;
+        let mut reader = EventReader::<DB>::new(connection, self.type_order);
+        let types = reader.type_filter(query).await?;
         if types.is_empty() {
             return Ok(HistoryPage::EMPTY);
         }
-        let rows = events::page::<DB>(connection, query, &types).await?;
-        self.totals.complete(query, rows, self.count(connection, query, &types)).await
+        let rows = reader.page(query, &types).await?;
+        self.totals.complete(query, rows, reader.total(query, &types, self.config.count_cap)).await
     }
+}
 
-    async fn count(
-        &self,
-        connection: &mut DB::Connection,
-        query: &HistoryQuery,
-        types: &TypeFilter,
-    ) -> sqlx::Result<Total> {
-        let cap = self.config.count_cap;
-        let rows = match events::count::<DB>(connection, query, types, cap).await {
-            Ok(rows) if rows <= u64::from(cap) => return Ok(Total { rows, exact: true }),
-            Ok(rows) => rows,
-            // many rows to look at, few that match; the connection can be used again
-            Err(sqlx::Error::Database(error))
-                if DB::CLIENT_TIMEOUTS && error.code().as_deref() == Some(DB::INTERRUPTED) =>
-            {
-                0
-            }
-            Err(error) => return Err(error),
-        };
-        let estimate = DB::estimate(connection, query, types).await?;
-        Ok(Total { rows: estimate.max(rows), exact: false })
+impl<T> Page<T> {
+    /// The page of at most `limit` rows; one row more was asked for.
+    fn of<R>(rows: &[R], limit: u32, read: impl Fn(&R) -> sqlx::Result<T>) -> sqlx::Result<Self> {
+        let limit = rows.len().min(limit as usize);
+        Ok(Self { items: rows[..limit].iter().map(read).collect::<sqlx::Result<_>>()?, has_more: rows.len() > limit })
     }
 }
 
@@ -259,7 +239,7 @@ where
 
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate> {
         let order = self.type_order;
-        self.read_with(2, async |connection| events::aggregate::<DB>(connection, query, order).await).await
+        self.read_with(2, async |connection| EventReader::<DB>::new(connection, order).aggregate(query).await).await
     }
 
     async fn ping(&self) -> Result<()> {

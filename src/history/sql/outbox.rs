@@ -40,16 +40,12 @@ WHERE id IN (
     ORDER BY mine.seq LIMIT $3 {skip_locked})
 RETURNING id, destination, alert_id, body, attempts";
 
-const DELIVERED: &str = "
-UPDATE webhook_outbox SET status = 'delivered', error = NULL, claimed_until = NULL, changed_at = {now}
+const FINISH: &str = "
+UPDATE webhook_outbox SET status = $3, error = $4, claimed_until = NULL, changed_at = {now}
 WHERE id = $1 AND attempts = $2 AND status = 'waiting'";
 
 const POSTPONE: &str = "
 UPDATE webhook_outbox SET next_at = {now} + $4{microseconds}, error = $3, claimed_until = NULL, changed_at = {now}
-WHERE id = $1 AND attempts = $2 AND status = 'waiting'";
-
-const DEAD: &str = "
-UPDATE webhook_outbox SET status = 'dead', error = $3, claimed_until = NULL, changed_at = {now}
 WHERE id = $1 AND attempts = $2 AND status = 'waiting'";
 
 const BACKLOG: &str = "
@@ -92,7 +88,8 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
     }
 
     async fn mark_delivered(&self, claimed: &ClaimedMessage) -> Result<bool> {
-        self.changes(timed(DELIVERED).args((claimed.message.id, claimed.attempt.cast_signed()))).await
+        self.changes(timed(FINISH).args((claimed.message.id, claimed.attempt.cast_signed(), "delivered", None::<&str>)))
+            .await
     }
 
     async fn postpone(&self, claimed: &ClaimedMessage, wait: Duration, error: &str) -> Result<bool> {
@@ -101,17 +98,13 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
     }
 
     async fn mark_dead(&self, claimed: &ClaimedMessage, error: &str) -> Result<bool> {
-        self.changes(timed(DEAD).args((claimed.message.id, claimed.attempt.cast_signed(), error))).await
+        self.changes(timed(FINISH).args((claimed.message.id, claimed.attempt.cast_signed(), "dead", error))).await
     }
 
     async fn backlog(&self) -> Result<Vec<OutboxBacklog>> {
         let backlog = |row: &DB::Row| {
-            Ok(OutboxBacklog {
-                destination: row.read(0)?,
-                waiting: Column::<i64>::read(row, 1)?.unsigned_abs(),
-                oldest: time::<DB>(row, 2)?,
-                error: row.read(3)?,
-            })
+            let (destination, waiting) = (row.read(0)?, Column::<i64>::read(row, 1)?.unsigned_abs());
+            Ok(OutboxBacklog { destination, waiting, oldest: time::<DB>(row, 2)?, error: row.read(3)? })
         };
         self.fetch_all(sqlx::query(BACKLOG), backlog).await
     }
@@ -129,12 +122,8 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
 
 fn checkpoint<DB: Dialect>(row: &DB::Row) -> sqlx::Result<OutboxCheckpoint> {
     let age = time::<DB>(row, 5)? - time::<DB>(row, 4)?;
-    Ok(OutboxCheckpoint {
-        cursor: Cursor { epoch: epoch_from_sql(row.read(0)?), seq: Column::<i64>::read(row, 1)?.unsigned_abs() },
-        state: row.read(2)?,
-        version: row.read(3)?,
-        age: age.to_std().unwrap_or_default(),
-    })
+    let cursor = Cursor { epoch: epoch_from_sql(row.read(0)?), seq: Column::<i64>::read(row, 1)?.unsigned_abs() };
+    Ok(OutboxCheckpoint { cursor, state: row.read(2)?, version: row.read(3)?, age: age.to_std().unwrap_or_default() })
 }
 
 fn claimed<DB: Dialect>(row: &DB::Row) -> sqlx::Result<ClaimedMessage> {

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::events::time;
 use super::values::{Arg, Args, Column, Timestamp};
 use super::{Dialect, SqlStore};
-use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPage, SnapshotPosition, Snapshots};
+use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots};
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
-use crate::history::{PagePosition, Result};
+use crate::history::{Page, PagePosition, Result};
 use crate::model::{Cursor, Epoch};
 
 /// Adopted rows may have infinite times, which no client can read; only they are left out.
@@ -48,12 +48,11 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
         self.changes(query).await
     }
 
-    async fn list(&self, after: Option<PagePosition>, limit: u32) -> Result<SnapshotPage> {
+    async fn list(&self, after: Option<PagePosition>, limit: u32) -> Result<Page<SavedSnapshot>> {
         let limit = limit.max(1);
         let (time, id) = after.map_or((LAST, Uuid::max()), |after| (after.timestamp, after.id));
         let query = sqlx::query(LIST).arg(Timestamp(time)).arg(id).arg(Timestamp(FIRST)).arg(i64::from(limit) + 1);
-        let (items, has_more) = self.fetch_page(query, limit, listed::<DB>).await?;
-        Ok(SnapshotPage { items, has_more })
+        self.fetch_page(query, limit, listed::<DB>).await
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Bytes>> {
@@ -102,15 +101,11 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
 }
 
 fn listed<DB: Dialect>(row: &DB::Row) -> sqlx::Result<SavedSnapshot> {
+    let (id, cursor, version) = (row.read(0)?, cursor_from_sql(row.read(1)?, row.read(2)?), row.read(5)?);
     let generated_at = time::<DB>(row, 3)?;
-    Ok(SavedSnapshot {
-        id: row.read(0)?,
-        cursor: cursor_from_sql(row.read(1)?, row.read(2)?),
-        generated_at,
-        saved_at: Column::<Option<Timestamp>>::read(row, 4)?.map_or(generated_at, |time| time.0),
-        version: row.read(5)?,
-        size_bytes: Column::<Option<i32>>::read(row, 6)?.and_then(|size| u64::try_from(size).ok()),
-    })
+    let saved_at = Column::<Option<Timestamp>>::read(row, 4)?.map_or(generated_at, |time| time.0);
+    let size_bytes = Column::<Option<i32>>::read(row, 6)?.and_then(|size| u64::try_from(size).ok());
+    Ok(SavedSnapshot { id, cursor, generated_at, saved_at, version, size_bytes })
 }
 
 fn position<DB: Dialect>(row: &DB::Row) -> sqlx::Result<(Cursor, DateTime<Utc>)> {

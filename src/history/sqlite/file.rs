@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::{self, FromStr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,9 +43,7 @@ pub fn create(path: &Path) -> io::Result<()> {
 /// The exclusive right to write the table log, by a lock on a file beside the database. The system gives it back when the
 /// process ends, however it ends.
 pub fn lock(database: &Path) -> io::Result<Option<File>> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
+    let path = database.with_added_extension("lock");
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::TryFutureExt;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite};
@@ -87,14 +88,8 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<SqliteStore, Open
 /// Interrupts what a connection does longer than `limit` after it was acquired: `SQLite` has no time limit for statements, and
 /// a scan must not keep a thread and a connection for ever.
 fn limit_each_use(pool: PoolOptions<Sqlite>, limit: Duration) -> PoolOptions<Sqlite> {
-    pool.after_connect(move |connection, _| Box::pin(from_now(connection, limit))).before_acquire(
-        move |connection, _| {
-            Box::pin(async move {
-                from_now(connection, limit).await?;
-                Ok(true)
-            })
-        },
-    )
+    pool.after_connect(move |connection, _| Box::pin(from_now(connection, limit)))
+        .before_acquire(move |connection, _| Box::pin(from_now(connection, limit).map_ok(|()| true)))
 }
 
 async fn from_now(connection: &mut SqliteConnection, limit: Duration) -> sqlx::Result<()> {
