@@ -8,7 +8,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgArgumentBuffer, PgBindIterExt, PgConnection, PgRow, PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::types::Json;
-use sqlx::{Connection, Decode, Encode, Executor, Postgres, QueryBuilder, Row, Type, TypeInfo, ValueRef};
+use sqlx::{Decode, Encode, Executor, Postgres, QueryBuilder, Row, Type, TypeInfo, ValueRef};
 
 use super::{PostgresEngine, PostgresStore};
 use crate::history::lessons::LessonQuery;
@@ -140,19 +140,17 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         let rows: Vec<InsertRow<'_>> = entries.iter().map(InsertRow::new).collect();
         let ranges = statements(&rows, store.config.statement_rows.max(1), store.config.statement_bytes);
         let inserting = async |connection: &mut PgConnection| {
-            // a statement is a transaction: no round trips to begin and to commit one
-            if let [only] = &ranges[..] {
-                return insert(connection, &rows[only.clone()]).await;
-            }
-            let mut transaction = connection.begin().await?;
             let mut inserted = 0;
             for range in &ranges {
-                inserted += insert(&mut transaction, &rows[range.clone()]).await?;
+                inserted += insert(connection, &rows[range.clone()]).await?;
             }
-            transaction.commit().await?;
             Ok(inserted)
         };
-        let inserted = store.write_with(ranges.len(), inserting).await?;
+        let inserted = match ranges.len() {
+            // a statement is a transaction: no round trips to begin and to commit one
+            1 => store.write_with(1, inserting).await,
+            statements => store.transaction(statements, inserting).await,
+        }?;
         Ok(InsertCounts { inserted, duplicates: rows.len() as u64 - inserted })
     }
 

@@ -77,11 +77,9 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<PostgresStore, Op
 async fn type_order(connection: &mut PgConnection) -> sqlx::Result<Option<TypeOrder>> {
     let classes: Vec<String> = sqlx::query_scalar(OPERATOR_CLASSES).fetch_all(connection).await?;
     let has = |name: &str| classes.iter().any(|class| class == name);
-    Ok(match () {
-        () if has("text_pattern_ops") => Some(TypeOrder { greater: " ~>~ ", using: " USING ~<~", bytes: true }),
-        () if has("text_ops") => Some(TypeOrder { greater: " > ", using: "", bytes: false }),
-        () => None,
-    })
+    let by_bytes = TypeOrder { greater: " ~>~ ", using: " USING ~<~", bytes: true };
+    let by_locale = TypeOrder { greater: " > ", using: "", bytes: false };
+    Ok(has("text_pattern_ops").then_some(by_bytes).or(has("text_ops").then_some(by_locale)))
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, OpenError> {

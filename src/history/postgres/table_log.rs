@@ -47,10 +47,8 @@ impl TableLogStore for PostgresStore {
             sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut connection).await
         };
         let outcome = timeout(config.acquire_timeout, locking).await;
-        let locked = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(Postgres::classify)?;
-        if locked {
-            *lock = Some(connection);
-        }
+        let locked: bool = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(Postgres::classify)?;
+        *lock = locked.then_some(connection);
         Ok(locked)
     }
 

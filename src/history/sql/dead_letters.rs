@@ -51,14 +51,11 @@ const DELETED_AT_ONCE: usize = 1_000;
 impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
     async fn insert(&self, stored: &StoredDeadLetter) -> Result<bool> {
         let (letter, origin) = (&stored.letter, &stored.letter.origin);
+        let (epoch, seq) = origin.cursor.map(|cursor| (epoch_to_sql(cursor.epoch), seq_to_sql(cursor.seq))).unzip();
         let query = sqlx::query(INSERT)
             .args((letter.id, letter.processor.as_str(), letter.subject.as_str()))
             .args((&stored.body[..], stored.raw.as_deref(), origin.stream.as_str(), seq_to_sql(origin.seq)))
-            .args((
-                origin.cursor.map(|cursor| epoch_to_sql(cursor.epoch)),
-                origin.cursor.map(|cursor| seq_to_sql(cursor.seq)),
-            ))
-            .args((Timestamp(origin.logged_at), letter.error.as_str(), letter.attempts.cast_signed()))
+            .args((epoch, seq, Timestamp(origin.logged_at), letter.error.as_str(), letter.attempts.cast_signed()))
             .args((letter.status.as_str(), Timestamp(letter.first_failed_at), Timestamp(letter.last_failed_at)))
             .args((letter.next_at.map(Timestamp), letter.published, letter.version));
         self.changes(query).await

@@ -113,8 +113,7 @@ pub trait Dialect: HasStatementCache + Values {
     async fn write(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<InsertCounts>;
 
     /// An estimate of the number of rows that match, where counting them takes too long; 0 without one.
-    async fn estimate(connection: &mut Self::Connection, query: &HistoryQuery, types: &TypeFilter)
-    -> sqlx::Result<u64>;
+    async fn estimate(on: &mut Self::Connection, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<u64>;
 
     /// Appends the token of `event_type` at `index`, from 0.
     fn push_token(sql: &mut QueryBuilder<Self>, index: usize);

@@ -7,7 +7,7 @@ use super::Dialect;
 use super::values::{Arg, Args, Column, Timestamp};
 use crate::history::LogRange;
 use crate::history::retention::{Purge, Purged};
-use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
+use crate::history::stored::{epoch_to_sql, new_epoch, seq_to_sql};
 use crate::model::Epoch;
 
 /// The logs that have events: one step in the index for each.
@@ -41,11 +41,6 @@ const CANDIDATES: &str = concat!(
     " ORDER BY seq LIMIT $4"
 );
 
-/// A row of [`EPOCHS`].
-pub fn epoch<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Epoch> {
-    row.read(0).map(epoch_from_sql)
-}
-
 /// Deletes at most `limit` rows from the beginning of logs; the number deleted.
 pub async fn delete_from_logs<DB: Dialect>(
     connection: &mut DB::Connection,
@@ -57,10 +52,8 @@ pub async fn delete_from_logs<DB: Dialect>(
     let rows = DB::fetch_all(connection, sqlx::query(EPOCHS)).await?;
     for row in &rows {
         if deleted < limit {
-            let epoch: i64 = row.read(0)?;
-            let rows = (limit - deleted).cast_signed();
-            let query = sqlx::query(DB::DELETE_FROM_LOG).arg(epoch).arg(Timestamp(before)).arg(rows);
-            deleted += DB::execute(connection, query).await?;
+            let values = (Column::<i64>::read(row, 0)?, Timestamp(before), (limit - deleted).cast_signed());
+            deleted += DB::execute(connection, sqlx::query(DB::DELETE_FROM_LOG).args(values)).await?;
         }
     }
     Ok(deleted)
@@ -98,11 +91,8 @@ pub async fn purge<DB: Dialect>(connection: &mut DB::Connection, purge: &Purge<'
 pub fn held<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Option<LogRange>> {
     let number = |column| Column::<Option<i64>>::read(row, column);
     let (oldest, complete_from, newest) = (number(0)?, number(1)?, number(2)?);
-    let range = |(oldest, newest): (i64, i64)| LogRange {
-        first: oldest.max(complete_from.unwrap_or(0)).unsigned_abs(),
-        last: newest.unsigned_abs(),
-    };
-    Ok(oldest.zip(newest).map(range))
+    let first = oldest.map(|oldest| oldest.max(complete_from.unwrap_or(0)).unsigned_abs());
+    Ok(first.zip(newest).map(|(first, newest)| LogRange { first, last: newest.unsigned_abs() }))
 }
 
 /// Every table that refers to a log.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub use self::dialect::{Answer, Dialect, TypeOrder};
 use self::events::EventReader;
 use self::values::{Arg, Column, SqlQuery};
-use super::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
+use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, seq_to_sql};
 use super::total::TotalCache;
 use super::{
     Aggregate, AggregateQuery, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange,
@@ -141,21 +141,14 @@ impl<DB: Dialect> SqlStore<DB> {
     }
 
     /// The rows of one statement on a connection of `pool`, which the database limits to `limit`.
-    async fn fetch_with<T>(
-        &self,
-        pool: &Pool<DB>,
-        limit: Duration,
-        query: SqlQuery<'_, DB>,
-        read: impl ReadRow<DB, T>,
-    ) -> Result<Vec<T>> {
-        let rows =
-            self.with(pool, allowance(limit, 1), async |connection| DB::fetch_all(connection, query).await).await?;
-        rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(DB::classify)
+    async fn rows(&self, pool: &Pool<DB>, limit: Duration, query: SqlQuery<'_, DB>) -> Result<Vec<DB::Row>> {
+        self.with(pool, allowance(limit, 1), async |connection| DB::fetch_all(connection, query).await).await
     }
 
     /// Reads rows.
     async fn fetch_all<T>(&self, query: SqlQuery<'_, DB>, read: impl ReadRow<DB, T>) -> Result<Vec<T>> {
-        self.fetch_with(&self.pools.readers, self.config.read_timeout, query, read).await
+        let rows = self.rows(&self.pools.readers, self.config.read_timeout, query).await?;
+        rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(DB::classify)
     }
 
     /// Reads at most one row.
@@ -165,8 +158,8 @@ impl<DB: Dialect> SqlStore<DB> {
 
     /// Reads one page of at most `limit` rows with a statement for one row more.
     async fn fetch_page<T>(&self, query: SqlQuery<'_, DB>, limit: u32, read: impl ReadRow<DB, T>) -> Result<Page<T>> {
-        let reading = async |connection: &mut DB::Connection| DB::fetch_all(connection, query).await;
-        Page::of(&self.read_with(1, reading).await?, limit, read).map_err(DB::classify)
+        let rows = self.rows(&self.pools.readers, self.config.read_timeout, query).await?;
+        Page::of(&rows, limit, read).map_err(DB::classify)
     }
 
     /// A page and its total over one connection: a second one would also have to be acquired and tested.
@@ -205,7 +198,8 @@ where
             let mut sql = QueryBuilder::<DB>::new("SELECT id, epoch, seq FROM living_map_history WHERE id");
             DB::push_any(&mut sql, ids);
             let query = sql.build().persistent(DB::LISTS_ARE_ARRAYS);
-            known.extend(self.fetch_with(&self.pools.lookups, self.config.write_timeout, query, read).await?);
+            let rows = self.rows(&self.pools.lookups, self.config.write_timeout, query).await?;
+            known.extend(rows.iter().map(read).collect::<sqlx::Result<Vec<_>>>().map_err(DB::classify)?);
         }
         Ok(known)
     }
@@ -234,7 +228,7 @@ where
     }
 
     async fn epochs(&self) -> Result<Vec<Epoch>> {
-        self.fetch_all(sqlx::query(logs::EPOCHS), logs::epoch::<DB>).await
+        self.fetch_all(sqlx::query(logs::EPOCHS), |row| row.read(0).map(epoch_from_sql)).await
     }
 
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate> {

@@ -40,6 +40,7 @@ WHERE id IN (
     ORDER BY mine.seq LIMIT $3 {skip_locked})
 RETURNING id, destination, alert_id, body, attempts";
 
+/// A message is not sent again: it has arrived, or it was given up.
 const FINISH: &str = "
 UPDATE webhook_outbox SET status = $3, error = $4, claimed_until = NULL, changed_at = {now}
 WHERE id = $1 AND attempts = $2 AND status = 'waiting'";
@@ -63,12 +64,8 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
 
     async fn advance(&self, version: i64, cursor: Cursor, state: &str, messages: &[OutboxMessage]) -> Result<bool> {
         let advance = async |transaction: &mut DB::Connection| {
-            let query = timed(if version == 0 { INSERT_CHECKPOINT } else { UPDATE_CHECKPOINT }).args((
-                epoch_to_sql(cursor.epoch),
-                seq_to_sql(cursor.seq),
-                state,
-                version,
-            ));
+            let values = (epoch_to_sql(cursor.epoch), seq_to_sql(cursor.seq), state, version);
+            let query = timed(if version == 0 { INSERT_CHECKPOINT } else { UPDATE_CHECKPOINT }).args(values);
             if DB::execute(transaction, query).await? == 0 {
                 return Ok(false);
             }
@@ -84,7 +81,8 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
 
     async fn claim(&self, destination: &str, ttl: Duration, limit: u32) -> Result<Vec<ClaimedMessage>> {
         let query = timed(CLAIM).args((destination, micros(ttl), i64::from(limit)));
-        self.fetch_with(&self.pools.writers, self.config.write_timeout, query, claimed::<DB>).await
+        let rows = self.rows(&self.pools.writers, self.config.write_timeout, query).await?;
+        rows.iter().map(claimed::<DB>).collect::<sqlx::Result<_>>().map_err(DB::classify)
     }
 
     async fn mark_delivered(&self, claimed: &ClaimedMessage) -> Result<bool> {
