@@ -68,6 +68,7 @@ impl Dialect for Postgres {
     type Engine = PostgresEngine;
 
     const KIND: &'static str = "postgres";
+    const PING: &'static str = "SELECT 1";
     const CLIENT_TIMEOUTS: bool = true;
     // "query canceled"
     const INTERRUPTED: &'static str = "57014";

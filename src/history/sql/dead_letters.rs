@@ -107,18 +107,16 @@ impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
     }
 
     async fn delete(&self, letters: &[(Uuid, i64)]) -> Result<u64> {
-        let deleting = async |transaction: &mut DB::Connection| {
-            let mut deleted = 0;
-            for letters in letters.chunks(DELETED_AT_ONCE) {
-                let mut sql = QueryBuilder::<DB>::new("DELETE FROM dead_letters WHERE (id, version) IN (VALUES ");
-                for (index, (id, version)) in letters.iter().enumerate() {
-                    sql.push(if index > 0 { ", (" } else { "(" }).arg(*id).push(", ").arg(*version).push(")");
-                }
-                deleted += DB::execute(transaction, sql.push(")").build().persistent(false)).await?;
+        let mut deleted = 0;
+        for letters in letters.chunks(DELETED_AT_ONCE) {
+            let mut sql = QueryBuilder::<DB>::new("DELETE FROM dead_letters WHERE (id, version) IN (VALUES ");
+            for (index, (id, version)) in letters.iter().enumerate() {
+                sql.push(if index > 0 { ", (" } else { "(" }).arg(*id).push(", ").arg(*version).push(")");
             }
-            Ok(deleted)
-        };
-        self.transaction(1, deleting).await
+            // one letter after each successful retry: the only text that is worth keeping
+            deleted += self.execute(sql.push(")").build().persistent(letters.len() == 1)).await?;
+        }
+        Ok(deleted)
     }
 }
 

@@ -35,6 +35,8 @@ pub trait Dialect: HasStatementCache + Values {
 
     /// `postgres` or `sqlite`.
     const KIND: &'static str;
+    /// Fails if the database is unavailable. Depends on no table, which may be locked.
+    const PING: &'static str;
     /// True if the client ends statements that the database has not ended itself, because its connection may be dead.
     const CLIENT_TIMEOUTS: bool;
     /// The code of the error of a statement that was ended by its time limit.

@@ -37,9 +37,6 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Statements of the largest deletion, beside one for each log.
 const DELETE_STATEMENTS: usize = 3;
 
-/// Unlike a ping of the connection, makes `SQLite` read the file.
-const PING: &str = "SELECT count(*) FROM living_map_table_log";
-
 /// The pools of one database.
 pub struct Pools<DB: Dialect> {
     pub writers: Pool<DB>,
@@ -237,7 +234,7 @@ where
     }
 
     async fn ping(&self) -> Result<()> {
-        let ping = async |connection: &mut DB::Connection| DB::fetch_all(connection, sqlx::query(PING)).await;
+        let ping = async |connection: &mut DB::Connection| DB::fetch_all(connection, sqlx::query(DB::PING)).await;
         self.with(&self.pools.readers, self.config.test_timeout, ping).await.map(drop)
     }
 

@@ -58,6 +58,8 @@ impl Dialect for Sqlite {
     type Engine = SqliteEngine;
 
     const KIND: &'static str = "sqlite";
+    // reads the file, unlike a ping of the connection
+    const PING: &'static str = "PRAGMA schema_version";
     const CLIENT_TIMEOUTS: bool = false;
     // SQLITE_INTERRUPT
     const INTERRUPTED: &'static str = "9";
