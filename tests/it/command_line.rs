@@ -75,20 +75,20 @@ async fn credentials_that_nats_refuses_are_what_streams_check_speaks_of() {
     assert!(let_in.contains("living-map streams apply"), "{let_in}");
 }
 
-/// With a cursor it tried again for ever, and never said what was wrong.
+/// An invalid option was retried forever without a message.
 #[test]
-fn tail_says_what_the_server_refuses_and_ends() {
+fn tail_reports_a_rejected_request_and_ends() {
     let served = Served::new();
     let address = served.start.split("listening on ").nth(1).expect("it listens").trim();
     for (option, value) in [("--cursor", "zzz"), ("--layers", "moon"), ("--types", "a..b")] {
         let output =
             Command::new(env!("CARGO_BIN_EXE_living-map")).args(["tail", "--url", address, option, value]).output();
         let error = String::from_utf8_lossy(&output.expect("the program starts").stderr).into_owned();
-        assert!(error.contains(&format!("refuses: {}", option.trim_start_matches('-'))), "{error}");
+        assert!(error.contains(&format!("rejected the request: {}", option.trim_start_matches('-'))), "{error}");
     }
 }
 
-/// A refused address was repeated with its password, and of a number that was none it was not said what was expected.
+/// An error repeated an address with its password, and did not state the expected value of a number.
 #[test]
 fn a_refused_setting_is_named_and_no_password_is_repeated() {
     for (variable, value, expected) in [
