@@ -62,7 +62,7 @@ fn a_log_that_is_no_terminal_has_no_colours() {
 
 /// It said that NATS does not answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_nats_refuses_are_what_streams_check_speaks_of() {
+async fn streams_check_reports_credentials_that_nats_rejects() {
     let nats = NatsServer::start_with("authorization: { user: me, password: secret }").await;
     let check = |url: String| {
         let output =

@@ -86,7 +86,7 @@ async fn publish(server: &Process, agent: &str, number: u64) {
 }
 
 #[tokio::test]
-async fn it_prints_what_was_since_then_and_goes_on_over_a_restart_without_a_gap() {
+async fn since_starts_in_the_past_and_resumes_after_a_restart() {
     let mut server = Process::serve(&QUIET).await;
     for number in 1..=3 {
         publish(&server, "agent:sofia", number).await;
