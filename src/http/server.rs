@@ -1,38 +1,34 @@
 //! HTTP/1.1 server on hyper. `axum::serve` cannot limit the size of heads, idle time, the number of connections, or the
 //! time of a graceful shutdown.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
+mod accept;
+mod connection;
+mod socket;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use super::config::HttpConfig;
 use super::limits::count_rejected;
-use crate::access::address::{AddressPermit, AddressQuota};
+use crate::access::address::AddressQuota;
 use crate::stream::Connection;
-
-/// Pause after a failed accept, such as too many open files, which ends only when other connections close.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use accept::{accept, limit_unsent, reject};
+use connection::{ConnectionSlot, serve_connection};
+use socket::{Socket, take_tcp_stream};
 
 /// Serves until `shutdown` is cancelled, then lets running requests finish for at most `config.drain_timeout`. Does not
 /// wait for streaming clients: the stream module tells them to reconnect and closes them.
 ///
-/// Upgraded connections are `TokioIo<TcpStream>`. Requests have `ConnectInfo<SocketAddr>` and [`Connection`] in their
-/// extensions. A connection that became a stream does not count towards `config.max_connections`.
+/// Upgraded connections are [`Socket`]s, out of which [`Connection`] takes the TCP socket. Requests have
+/// `ConnectInfo<SocketAddr>` and [`Connection`] in their extensions. A connection that became a stream does not count
+/// towards `config.max_connections`.
 pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, shutdown: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -42,6 +38,7 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
     let slots = Arc::new(Semaphore::new(config.max_connections));
     let quota = AddressQuota::new(config.max_connections_per_address, config.unlimited.clone());
     let connections = TaskTracker::new();
+    limit_unsent(&listener);
     let abort = CancellationToken::new();
     let _abort_if_dropped = abort.clone().drop_guard();
 
@@ -50,13 +47,14 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
             accepted = accept(&listener, &slots) => accepted,
             () = shutdown.cancelled() => break,
         };
-        let Some((socket, peer, slot)) = accepted else { continue };
+        let Some((stream, peer, slot)) = accepted else { continue };
         let Some(permit) = quota.acquire(peer.ip()) else {
             count_rejected("connections_address");
-            reject(&socket);
+            reject(&stream);
             continue;
         };
-        let handle = Connection::default();
+        let handle = Connection::new(take_tcp_stream);
+        let socket = Socket::new(stream);
         let connection = serve_connection(http.clone(), socket, peer, handle.clone(), router.clone(), shutdown.clone());
         let abort = abort.clone();
         connections.spawn(async move {
@@ -81,91 +79,6 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
         tracing::warn!(connections = connections.len(), "closing connections that did not finish in time");
         abort.cancel();
         connections.wait().await;
-    }
-}
-
-/// Slot of an open HTTP connection, released when dropped.
-struct ConnectionSlot {
-    _total: OwnedSemaphorePermit,
-    _of_address: AddressPermit,
-}
-
-impl ConnectionSlot {
-    fn new(total: OwnedSemaphorePermit, of_address: AddressPermit) -> Self {
-        metrics::gauge!("living_map_http_connections").increment(1);
-        Self { _total: total, _of_address: of_address }
-    }
-}
-
-impl Drop for ConnectionSlot {
-    fn drop(&mut self) {
-        metrics::gauge!("living_map_http_connections").decrement(1);
-    }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    if slots.available_permits() == 0 {
-        count_rejected("connections");
-    }
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((socket, peer)) => {
-            // responses are written at once, so Nagle's algorithm would only delay them
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(%peer, %error, "could not set TCP_NODELAY");
-            }
-            Some((socket, peer, slot))
-        }
-        Err(error) => {
-            tracing::warn!(%error, "could not accept a connection");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
-        }
-    }
-}
-
-/// Sends 503 without waiting, as the connection is closed next.
-fn reject(socket: &TcpStream) {
-    const RESPONSE: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    // best effort: the send buffer of a new socket is empty
-    let _ = socket.try_write(RESPONSE);
-}
-
-async fn serve_connection(
-    http: http1::Builder,
-    socket: TcpStream,
-    peer: SocketAddr,
-    handle: Connection,
-    router: Router,
-    shutdown: CancellationToken,
-) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(handle.clone());
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
-    });
-    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        if error.is_parse_too_large() {
-            count_rejected("head");
-        } else if error.is_timeout() {
-            count_rejected("head_time");
-        }
-        tracing::debug!(%peer, %error, "connection closed with an error");
     }
 }
 

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::stream::connection::Connection;
 
 /// A byte stream to a client: the bare TCP socket if there is one, since hyper's wrappers cost memory and an indirect
 /// call for each write; otherwise (TLS, a pipe in a test) hyper's stream.
@@ -24,19 +25,15 @@ pub enum Io {
 
 impl Io {
     /// Unwraps an upgraded connection. Also returns the bytes that the client sent right after its request.
-    pub fn of_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
-        let (stream, leftover) = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (parts.io.into_inner(), parts.read_buf),
-            Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
-                Ok(parts) => (parts.io.into_inner(), parts.read_buf),
-                Err(upgraded) => return (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
-            },
+    pub fn of_upgraded(upgraded: Upgraded, connection: &Connection) -> (Self, Bytes) {
+        let (stream, leftover) = match connection.take_tcp_stream(upgraded) {
+            Ok(parts) => parts,
+            Err(upgraded) => return (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
         };
         // Frames are written whole, so Nagle's algorithm would only delay them. If the option cannot be set, the socket
         // is dead, and the first write fails.
         let _ = stream.set_nodelay(true);
-        // A copy, since even an empty slice would keep all of the HTTP server's read buffer alive.
-        (Self::Tcp(stream), Bytes::copy_from_slice(&leftover))
+        (Self::Tcp(stream), leftover)
     }
 
     /// The address of the peer, if it is known.

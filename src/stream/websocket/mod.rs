@@ -18,6 +18,7 @@ use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::mpsc;
 
+use super::connection::Connection;
 use super::context::StreamContext;
 use super::options::StreamOptions;
 use super::slots::Transport;
@@ -67,6 +68,7 @@ impl Shards {
             return Err(UpgradeError::Stopping { retry_after });
         }
         let on_upgrade = request.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::NotUpgradable)?;
+        let connection = request.extensions.remove::<Connection>().unwrap_or_default();
         let slot = context.slots.acquire(Transport::WebSocket, options.client);
         let slot = slot.ok_or(UpgradeError::Full { retry_after })?;
         let shard = self.senders[self.next.fetch_add(1, Ordering::Relaxed) % self.senders.len()].clone();
@@ -75,7 +77,7 @@ impl Shards {
         context.tasks.spawn(async move {
             match shutdown.run_until_cancelled(upgraded).await {
                 Some(Ok(Ok(upgraded))) => {
-                    let (io, leftover) = Io::of_upgraded(upgraded);
+                    let (io, leftover) = Io::of_upgraded(upgraded, &connection);
                     // Fails only if the shard has stopped; the client must reconnect then in any case.
                     let _ = shard.send(UpgradedConnection { io, leftover, options, slot }).await;
                 }
