@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 mod check;
 mod configs;
+mod files;
 mod learning;
 mod log;
 mod process;
@@ -82,9 +83,10 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings, traces: Option<Exp
 
 /// Builds the server from the lowest module to the highest, serves until a stop signal, and stops it.
 async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export>) -> anyhow::Result<()> {
-    let settings = settings.resolved();
+    let mut settings = settings.resolved();
     let problems = settings.problems();
     anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
+    files::cap_connections(&mut settings, files::raise_limit());
     let mut tasks = Tasks::default();
     let Process { metrics, listener, address, stop } = Process::start(&settings, settings.listen.port, "PORT")?;
     serve_metrics(&settings, &metrics, &mut tasks)?;

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use tokio::time::Instant;
 
 use super::configs::{lease_config, log_config};
+use super::files;
 use super::process::{Process, start_journal, start_metrics_upkeep};
 use super::settings::Settings;
 use super::shutdown::Shutdown;
@@ -27,12 +28,13 @@ const LEASE: &str = "learner";
 /// # Errors
 /// A setting is invalid, or a service that it needs cannot be used.
 pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result<()> {
-    let settings = settings.resolved();
+    let mut settings = settings.resolved();
     ensure!(
         settings.streams.nats_url.is_some(),
         "NATS_URL is not set: without NATS the learner is a part of `living-map serve`"
     );
     settings.listen.check(settings.access.auth).map_err(anyhow::Error::msg)?;
+    files::cap_connections(&mut settings, files::raise_limit());
     let mut tasks = Tasks::default();
     let process = Process::start(&settings, settings.learner_process.port, "LEARNER_PORT")?;
     let journal = start_journal(&settings, traces, &mut tasks)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::TimeDelta;
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Command, ValueEnum};
 use percent_encoding::percent_decode_str;
 use tracing_subscriber::EnvFilter;
@@ -104,6 +105,11 @@ pub struct ListenConfig {
     /// Address and port of a second listener that serves only `/metrics`, without authentication.
     #[arg(id = "METRICS_BIND", env, long = "metrics-bind")]
     pub metrics_bind: Option<SocketAddr>,
+    /// Open files kept for databases, NATS, the six services and probes. The process raises its soft limit of open files to
+    /// the hard one; what is left of it bounds `MAX_CONNECTIONS` and `STREAM_MAX_CLIENTS` together.
+    #[arg(id = "RESERVED_FILES", env, long = "reserved-files", default_value_t = 256,
+        value_parser = RangedU64ValueParser::<usize>::new().range(64..=65_536))]
+    pub reserved_files: usize,
 }
 
 impl ListenConfig {
