@@ -4,6 +4,7 @@
 //! lowest level to the highest, as in `ARCHITECTURE.md`.
 
 pub mod config;
+pub mod instruments;
 pub mod model;
 pub mod tasks;
 

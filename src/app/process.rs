@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::{Settings, open_journal};
 use crate::http;
+use crate::instruments;
 use crate::journal::Journal;
 use crate::tasks::{Stage, Tasks};
 use crate::telemetry::Export;
@@ -39,6 +40,7 @@ impl Process {
     /// The address cannot be bound.
     pub fn start(settings: &Settings, port: u16, variable: &str) -> anyhow::Result<Self> {
         let metrics = record_metrics()?;
+        instruments::register(instruments::REJECTIONS);
         let address = SocketAddr::new(settings.listen.bind, port);
         let listener = listen(address).with_context(|| format!("cannot listen on {address} (BIND, {variable})"))?;
         let address = listener.local_addr()?;

@@ -9,7 +9,6 @@ use axum::http::HeaderMap;
 use clap::Args;
 use clap::builder::TypedValueParser;
 use ipnet::IpNet;
-use metrics::counter;
 
 use super::error::Problem;
 use super::requester::Requester;
@@ -18,6 +17,7 @@ use crate::access::address::{self, Networks};
 use crate::access::rate::{Limiter, Rate};
 use crate::config::defaults;
 use crate::config::value::network;
+use crate::instruments::{Limit, count_rejected};
 
 /// Request header in which proxies forward the client's address.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -127,12 +127,12 @@ impl Limits {
         take_by_token(limiter, identity, 1, limit)
     }
 
-    const fn request_limiter(&self, publishes: bool, by_token: bool) -> (Option<&Limiter>, &'static str) {
+    const fn request_limiter(&self, publishes: bool, by_token: bool) -> (Option<&Limiter>, Limit) {
         match (publishes, by_token) {
-            (false, false) => (self.requests.as_ref(), "requests_address"),
-            (false, true) => (self.requests.as_ref(), "requests_token"),
-            (true, false) => (self.events.as_ref(), "events_address"),
-            (true, true) => (self.events.as_ref(), "events_token"),
+            (false, false) => (self.requests.as_ref(), Limit::RequestsAddress),
+            (false, true) => (self.requests.as_ref(), Limit::RequestsToken),
+            (true, false) => (self.events.as_ref(), Limit::EventsAddress),
+            (true, true) => (self.events.as_ref(), Limit::EventsToken),
         }
     }
 
@@ -147,9 +147,9 @@ impl Limits {
         }
         let limiter = self.events.as_ref();
         if let Some(identity) = requester.identity() {
-            take_by_token(limiter, identity, more, "events_token")?;
+            take_by_token(limiter, identity, more, Limit::EventsToken)?;
         }
-        self.take_by_address(limiter, requester.address, more, "events_address")
+        self.take_by_address(limiter, requester.address, more, Limit::EventsAddress)
     }
 
     /// Checks that this address has not exceeded the limit of rejected tokens.
@@ -161,7 +161,7 @@ impl Limits {
             return Ok(());
         }
         let checked = self.auth_failures.as_ref().map_or(Ok(()), |limiter| limiter.check(&key_of(address)));
-        checked.map_err(|wait| too_many("auth_failures", wait))
+        checked.map_err(|wait| too_many(Limit::AuthFailures, wait))
     }
 
     /// Counts a rejected token from this address.
@@ -179,19 +179,14 @@ impl Limits {
         limiter: Option<&Limiter>,
         address: IpAddr,
         count: u32,
-        limit: &'static str,
+        limit: Limit,
     ) -> Result<(), Problem> {
         let Some(limiter) = limiter.filter(|_| !self.unlimited.contains(address)) else { return Ok(()) };
         limiter.take(&key_of(address), count).map_err(|wait| too_many(limit, wait))
     }
 }
 
-fn take_by_token(
-    limiter: Option<&Limiter>,
-    identity: &Identity,
-    count: u32,
-    limit: &'static str,
-) -> Result<(), Problem> {
+fn take_by_token(limiter: Option<&Limiter>, identity: &Identity, count: u32, limit: Limit) -> Result<(), Problem> {
     let Some(limiter) = limiter else { return Ok(()) };
     limiter.take(&Key::Token(&identity.name), count).map_err(|wait| too_many(limit, wait))
 }
@@ -200,18 +195,13 @@ fn key_of(address: IpAddr) -> Key<'static> {
     Key::Address(address::limit_key(address))
 }
 
-/// Counts a request that was rejected because of its size, number, or rate. `limit` is one of a fixed set of labels.
-pub fn count_rejected(limit: &'static str) {
-    counter!("living_map_limits_refused_total", "limit" => limit).increment(1);
-}
-
-fn too_many(limit: &'static str, wait: Duration) -> Problem {
+fn too_many(limit: Limit, wait: Duration) -> Problem {
     count_rejected(limit);
     let detail = match limit {
-        "requests_address" => "this address exceeds its request rate limit",
-        "requests_token" => "this token exceeds its request rate limit",
-        "events_address" => "this address exceeds its rate limit for published events",
-        "events_token" => "this token exceeds its rate limit for published events",
+        Limit::RequestsAddress => "this address exceeds its request rate limit",
+        Limit::RequestsToken => "this token exceeds its request rate limit",
+        Limit::EventsAddress => "this address exceeds its rate limit for published events",
+        Limit::EventsToken => "this token exceeds its rate limit for published events",
         _ => "too many requests with invalid tokens from this address",
     };
     Problem::too_many(detail, wait)

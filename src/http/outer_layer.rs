@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
 use super::error::Problem;
-use super::limits::count_rejected;
 use super::request_metrics::RequestMetrics;
 use super::spans;
 use super::state::AppState;
+use crate::instruments::{Limit, count_rejected};
 
 /// Response header: which origins may embed the response in a page.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -100,9 +100,9 @@ fn is_added(name: &HeaderName) -> bool {
 /// Counts requests that exceed a size or time limit. Rate limits are counted where they are checked.
 fn count_rejection(status: StatusCode) {
     match status {
-        StatusCode::URI_TOO_LONG => count_rejected("uri"),
-        StatusCode::PAYLOAD_TOO_LARGE => count_rejected("body"),
-        StatusCode::REQUEST_TIMEOUT => count_rejected("body_time"),
+        StatusCode::URI_TOO_LONG => count_rejected(Limit::Uri),
+        StatusCode::PAYLOAD_TOO_LARGE => count_rejected(Limit::Body),
+        StatusCode::REQUEST_TIMEOUT => count_rejected(Limit::BodyTime),
         _ => {}
     }
 }

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::HttpConfig;
-use super::limits::count_rejected;
 use crate::access::address::AddressQuota;
+use crate::instruments::{Limit, count_rejected};
 use crate::stream::Connection;
 use accept::{accept, limit_unsent, reject};
 use connection::{ConnectionSlot, serve_connection};
@@ -49,7 +49,7 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
         };
         let Some((stream, peer, slot)) = accepted else { continue };
         let Some(permit) = quota.acquire(peer.ip()) else {
-            count_rejected("connections_address");
+            count_rejected(Limit::ConnectionsAddress);
             reject(&stream);
             continue;
         };

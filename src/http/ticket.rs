@@ -9,9 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Problem;
-use super::limits;
+
 use super::requester::Requester;
 use super::state::AppState;
+use crate::instruments::{Limit, count_rejected};
 
 /// A ticket for one stream connection.
 #[derive(Serialize, ToSchema)]
@@ -39,7 +40,7 @@ pub async fn stream_ticket(State(state): State<AppState>, requester: Requester) 
     let answer = match (&state.access, requester.identity()) {
         (Some(access), Some(identity)) => {
             let ticket = access.ticket(identity).map_err(|wait| {
-                limits::count_rejected("tickets");
+                count_rejected(Limit::Tickets);
                 Problem::unavailable("too many tickets are outstanding", wait)
             })?;
             StreamTicket { ticket: Some(ticket.text), expires_at: Some(ticket.expires_at) }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use metrics::{counter, gauge};
+use metrics::gauge;
 use tokio::time::Instant;
 
 use super::options::ClientInfo;
 use crate::access::address::{AddressPermit, AddressQuota};
+use crate::instruments::{Limit, count_rejected};
 
 /// Transport of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,15 +53,14 @@ impl ClientSlots {
 
     /// Takes a slot; `None` if all slots, or those of the client's address, are taken.
     pub fn acquire(&self, transport: Transport, client: ClientInfo) -> Option<ClientSlot> {
-        let refused = |limit: &'static str| counter!("living_map_limits_refused_total", "limit" => limit).increment(1);
         let permit = client.address.map(|address| self.by_address.acquire(address));
         if matches!(permit, Some(None)) {
-            refused("streams_address");
+            count_rejected(Limit::StreamsAddress);
             return None;
         }
         let more = |now: usize| (now < self.max_clients).then_some(now + 1);
         if self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
-            refused("streams");
+            count_rejected(Limit::Streams);
             return None;
         }
         gauge!("living_map_stream_clients", "transport" => transport.as_str()).increment(1.0);

@@ -9,7 +9,7 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::http::limits::count_rejected;
+use crate::instruments::{Limit, count_rejected};
 
 /// Pause after a failed accept, such as too many open files, which ends only when other connections close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ pub async fn accept(
     slots: &Arc<Semaphore>,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     if slots.available_permits() == 0 {
-        count_rejected("connections");
+        count_rejected(Limit::Connections);
     }
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use super::socket::Socket;
 use crate::access::address::AddressPermit;
-use crate::http::limits::count_rejected;
+use crate::instruments::{Limit, count_rejected};
 use crate::stream::Connection;
 
 /// Slot of an open HTTP connection, released when dropped.
@@ -67,9 +67,9 @@ pub async fn serve_connection(
     };
     if let Err(error) = ended {
         if error.is_parse_too_large() {
-            count_rejected("head");
+            count_rejected(Limit::Head);
         } else if error.is_timeout() {
-            count_rejected("head_time");
+            count_rejected(Limit::HeadTime);
         }
         tracing::debug!(%peer, %error, "connection closed with an error");
     }
