@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::model::subject::Pattern;
 use crate::model::{Cursor, EntityType, Epoch, LogEntry};
 
+mod advice;
 pub mod aggregate;
 mod config;
 pub mod dead_letters;
@@ -28,6 +29,7 @@ mod stored;
 mod total;
 mod type_filter;
 
+use advice::{MigrationWithAdvice, WithAdvice};
 pub use aggregate::{Aggregate, AggregateQuery, GroupBy};
 pub use config::HistoryConfig;
 pub use dead_letters::DeadLetterStore;
@@ -42,7 +44,7 @@ pub use storage::{Storage, StorageConfig};
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// The database is unavailable or too slow; the same call may succeed later.
-    #[error("the database is not available: {0}")]
+    #[error("the database is not available: {}", WithAdvice(.0))]
     Unavailable(sqlx::Error),
     /// The query exceeded its time limit ([`HistoryConfig::read_timeout`]); a smaller one may succeed.
     #[error("the query took too long: {0}")]
@@ -51,7 +53,7 @@ pub enum HistoryError {
     #[error("the database rejected the operation: {0}")]
     Rejected(sqlx::Error),
     /// A migration of the schema failed.
-    #[error("the database could not be migrated: {0}")]
+    #[error("the database could not be migrated: {}", MigrationWithAdvice(.0))]
     Migration(#[from] sqlx::migrate::MigrateError),
 }
 
@@ -92,6 +94,9 @@ pub enum OpenError {
     /// The URL is invalid; the text says what was expected, without the URL, which may contain a password.
     #[error("{0}")]
     Url(String),
+    /// The file of the database cannot be used; the text says why, and what to do.
+    #[error("{0}")]
+    File(String),
     /// The database is unavailable, rejected the connection, or could not be migrated.
     #[error(transparent)]
     History(#[from] HistoryError),

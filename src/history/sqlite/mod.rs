@@ -35,7 +35,10 @@ pub type SqliteStore = SqlStore<Sqlite>;
 
 /// State beside the pools.
 pub struct SqliteEngine {
+    /// The file, without symbolic links.
     path: PathBuf,
+    /// The file as the URL names it.
+    given: PathBuf,
     /// In the file whose lock makes this process the writer of the table log.
     high_water_mark: Mutex<Option<HighWaterMark>>,
 }
@@ -48,8 +51,9 @@ impl SqliteEngine {
 
 pub async fn open(url: &str, config: &HistoryConfig) -> Result<SqliteStore, OpenError> {
     let options = file::options(url)?.busy_timeout(config.write_timeout);
-    let path = options.get_filename().to_owned();
-    file::create(&path).map_err(|error| HistoryError::Unavailable(error.into()))?;
+    let given = options.get_filename().to_owned();
+    let path = file::find(&given)?;
+    let options = options.filename(&path);
     let writing = options
         .clone()
         // takes effect on an empty file only
@@ -80,7 +84,7 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<SqliteStore, Open
     let readers = limit_each_use(pool(config.reader_connections, config.acquire_timeout), config.read_timeout)
         .connect_lazy_with(options.read_only(true));
     let pools = Pools { leases: writers.clone(), writers, lookups: readers.clone(), readers };
-    let engine = SqliteEngine { path, high_water_mark: Mutex::default() };
+    let engine = SqliteEngine { path, given, high_water_mark: Mutex::default() };
     let type_order = TypeOrder { greater: " > ", using: "", bytes: true };
     Ok(SqlStore::new(config, pools, Some(type_order), engine))
 }

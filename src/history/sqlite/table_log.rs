@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::{Executor, Sqlite, SqliteConnection};
 
 use super::SqliteStore;
-use super::file::{self, HighWaterMark};
+use super::file;
 use crate::history::sql::logs::change_epoch;
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch};
 use crate::history::{History, HistoryError, Result, TableLogStore};
@@ -30,7 +30,7 @@ impl TableLogStore for SqliteStore {
     async fn lock_table_log(&self) -> Result<bool> {
         let mut mark = self.engine.high_water_mark();
         if mark.is_none() {
-            *mark = file::lock(&self.engine.path).map_err(unavailable)?.map(HighWaterMark::new);
+            *mark = file::lock(&self.engine.path, &self.engine.given).map_err(unavailable)?;
         }
         Ok(mark.is_some())
     }
