@@ -5,6 +5,7 @@ mod alerts;
 mod check;
 mod configs;
 mod files;
+mod instruments;
 mod learning;
 mod log;
 mod process;
@@ -89,6 +90,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     files::cap_connections(&mut settings, files::raise_limit());
     let mut tasks = Tasks::default();
     let Process { metrics, listener, address, stop } = Process::start(&settings, settings.listen.port, "PORT")?;
+    instruments::register_server(settings.streams.nats_url.is_some(), settings.learner_process.enabled);
     serve_metrics(&settings, &metrics, &mut tasks)?;
     let journal = &start_journal(&settings, traces, &mut tasks)?;
     let access = access::start(&settings.access, journal, &mut tasks)?;

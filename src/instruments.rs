@@ -1,29 +1,50 @@
-//! Declarations of counters and gauges, and the counter of rejections by limits.
+//! Declarations of metrics, and the counter of rejections by limits.
 //!
-//! Each module lists its counters and gauges, with the values of their labels, in a table `INSTRUMENTS`. Whoever starts the
-//! module registers the table, so that every series is in the first scrape: `rate()` does not see an increment of a series
-//! that appears with it.
+//! The composition root registers every metric whose label values are known at the start, so that it is in the first scrape:
+//! `rate()` does not see an increment of a series that appears with it. A module registers what has a name from a file or a
+//! route, when it reads that.
 
 use metrics::{Key, Label, Level, Metadata, counter};
 
-/// A counter or gauge, with the values that each of its labels can have.
+/// A metric, with the values that each of its labels can have.
 #[derive(Debug, Clone, Copy)]
 pub struct Instrument {
     name: &'static str,
-    /// Value before the first measurement; `None` for a counter.
-    gauge: Option<f64>,
+    kind: Kind,
     labels: &'static [(&'static str, &'static [&'static str])],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    UnknownGauge,
+    Histogram,
 }
 
 impl Instrument {
     /// A counter without labels.
     pub const fn counter(name: &'static str) -> Self {
-        Self { name, gauge: None, labels: &[] }
+        Self::new(name, Kind::Counter)
     }
 
-    /// A gauge without labels, which is `initial` until it is first set.
-    pub const fn gauge(name: &'static str, initial: f64) -> Self {
-        Self { name, gauge: Some(initial), labels: &[] }
+    /// A gauge without labels, which is 0 until it is first set.
+    pub const fn gauge(name: &'static str) -> Self {
+        Self::new(name, Kind::Gauge)
+    }
+
+    /// A gauge without labels, which is NaN until it is first set. It must be registered before that.
+    pub const fn unknown_gauge(name: &'static str) -> Self {
+        Self::new(name, Kind::UnknownGauge)
+    }
+
+    /// A histogram without labels.
+    pub const fn histogram(name: &'static str) -> Self {
+        Self::new(name, Kind::Histogram)
+    }
+
+    const fn new(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, labels: &[] }
     }
 
     /// With these labels: a series for each combination of their values.
@@ -43,16 +64,18 @@ impl Instrument {
         let metadata = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
         for labels in series {
             let key = Key::from_parts(self.name, labels);
-            metrics::with_recorder(|recorder| match self.gauge {
-                // a counter that exists keeps its value
-                None => recorder.register_counter(&key, &metadata).increment(0),
-                Some(initial) => recorder.register_gauge(&key, &metadata).set(initial),
+            // a series that exists keeps its value
+            metrics::with_recorder(|recorder| match self.kind {
+                Kind::Counter => recorder.register_counter(&key, &metadata).increment(0),
+                Kind::Gauge => recorder.register_gauge(&key, &metadata).increment(0.0),
+                Kind::UnknownGauge => recorder.register_gauge(&key, &metadata).set(f64::NAN),
+                Kind::Histogram => drop(recorder.register_histogram(&key, &metadata)),
             });
         }
     }
 }
 
-/// Registers the series of a module. The recorder must be installed, and no gauge of the table set.
+/// Registers the series of these instruments, in the recorder that must be installed before.
 pub fn register(instruments: &[Instrument]) {
     register_with(instruments, &[]);
 }
@@ -138,7 +161,7 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             count_rejected(Limit::Uri);
             register(REJECTIONS);
-            register(&[Instrument::gauge("lag", f64::NAN), Instrument::gauge("held", 0.0)]);
+            register(&[Instrument::unknown_gauge("lag"), Instrument::gauge("held"), Instrument::histogram("seconds")]);
             let sent = Instrument::counter("sent").labels(&[("step", &["a", "b"]), ("outcome", &["ok", "failed"])]);
             register_with(&[sent], &[("destination", "pager")]);
         });
@@ -148,6 +171,7 @@ mod tests {
             r#"living_map_limits_refused_total{limit="tickets"} 0"#,
             "lag NaN",
             "held 0",
+            "seconds_count 0",
             r#"sent{destination="pager",step="a",outcome="ok"} 0"#,
             r#"sent{destination="pager",step="b",outcome="failed"} 0"#,
         ] {

@@ -12,6 +12,7 @@ use super::destination::Destination;
 use super::error::RuleError;
 use super::rules::{Rules, RulesLimits};
 use super::text_file;
+use crate::instruments::{Instrument, register_with};
 use crate::journal::Journal;
 
 /// The rules in force, and the error of the last load.
@@ -149,8 +150,17 @@ fn destinations(rules: &Rules) -> Result<Arc<[Destination]>, Vec<RuleError>> {
     if errors.is_empty() { Ok(resolved.into()) } else { Err(errors) }
 }
 
+/// Metrics of each rule.
+const OF_RULE: &[Instrument] = &[
+    Instrument::counter("living_map_alert_transitions_total").labels(&[("state", &["raised", "cleared"])]),
+    Instrument::counter("living_map_alert_groups_refused_total"),
+];
+
 fn count_loaded(rules: &Rules) {
     count_load("loaded");
+    for rule in &rules.all {
+        register_with(OF_RULE, &[("rule", &rule.name)]);
+    }
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!("living_map_alert_rules").set(rules.len() as f64);
 }

@@ -6,10 +6,10 @@ use anyhow::ensure;
 use tokio::time::Instant;
 
 use super::configs::{lease_config, log_config};
-use super::files;
 use super::process::{Process, start_journal, start_metrics_upkeep};
 use super::settings::Settings;
 use super::shutdown::Shutdown;
+use super::{files, instruments};
 use crate::dead_letters::DeadLetterQueue;
 use crate::history::Storage;
 use crate::http;
@@ -37,6 +37,7 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     files::cap_connections(&mut settings, files::raise_limit());
     let mut tasks = Tasks::default();
     let process = Process::start(&settings, settings.learner_process.port, "LEARNER_PORT")?;
+    instruments::register_learner();
     let journal = start_journal(&settings, traces, &mut tasks)?;
     let storage = Storage::open(settings.storage.clone()).await?;
     let dead_letters = DeadLetterQueue::new(settings.retry.clone(), Arc::clone(&storage.dead_letters));

@@ -8,9 +8,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
+use super::instruments::TRACES;
 use super::settings::{Settings, open_journal};
 use crate::http;
-use crate::instruments;
+use crate::instruments::register;
 use crate::journal::Journal;
 use crate::tasks::{Stage, Tasks};
 use crate::telemetry::Export;
@@ -40,7 +41,6 @@ impl Process {
     /// The address cannot be bound.
     pub fn start(settings: &Settings, port: u16, variable: &str) -> anyhow::Result<Self> {
         let metrics = record_metrics()?;
-        instruments::register(instruments::REJECTIONS);
         let address = SocketAddr::new(settings.listen.bind, port);
         let listener = listen(address).with_context(|| format!("cannot listen on {address} (BIND, {variable})"))?;
         let address = listener.local_addr()?;
@@ -72,6 +72,7 @@ pub fn start_journal(settings: &Settings, traces: Option<Export>, tasks: &mut Ta
     let journal = open_journal(settings)?;
     // stopped before the journal, which records the traces that could not be exported at the end
     if let Some(traces) = traces {
+        register(TRACES);
         let journal = journal.clone();
         tasks.spawn("traces", Stage::Recording, |stop| traces.run(journal, stop));
     }

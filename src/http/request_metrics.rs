@@ -1,5 +1,8 @@
 //! Request counters. Keeps a handle of each series, so that a request costs two atomic operations instead of two lookups by
 //! name and labels.
+//!
+//! The series are those of the routes and methods that are served, and of `unmatched`: what clients send adds none, so that
+//! the response of `/metrics` stays small. A histogram takes 20 lines, so `HEAD` is measured with `GET`, whose handler it runs.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -20,48 +23,73 @@ const UNMATCHED: &str = "unmatched";
 
 /// Method labels: a closed set, since a client may send any method.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "other"];
+/// Index of `GET`.
+const GET: usize = 0;
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Series of every route, each registered at its first request.
-#[derive(Default)]
+/// Series of every route and method. Counters are registered at once, histograms at the first request.
 pub struct RequestMetrics {
     routes: HashMap<String, Route>,
     unmatched: Route,
 }
 
-type Route = [Series; METHODS.len()];
+/// Series of a route, by the index of the method; none for a method that is not served.
+type Route = [Option<Series>; METHODS.len()];
 
-#[derive(Default)]
 struct Series {
-    requests: [OnceLock<Counter>; STATUS_CLASSES.len()],
+    requests: [Counter; STATUS_CLASSES.len()],
     duration: OnceLock<Histogram>,
 }
 
+impl Series {
+    fn new(route: &str, method: usize) -> Self {
+        let requests = STATUS_CLASSES.map(|class| {
+            let (route, method) = (route.to_owned(), METHODS[method]);
+            counter!("living_map_http_requests_total", "route" => route, "method" => method, "status_class" => class)
+        });
+        Self { requests, duration: OnceLock::new() }
+    }
+}
+
 impl RequestMetrics {
-    /// Counters of these routes. The metrics recorder must be installed before the first request.
-    pub fn new(routes: impl IntoIterator<Item = String>) -> Self {
+    /// Counters of these routes and methods, and of `HEAD` where there is `GET`. The metrics recorder must be installed.
+    pub fn new<'a>(served: impl IntoIterator<Item = &'a (String, Method)>) -> Self {
         describe();
-        Self { routes: routes.into_iter().map(|route| (route, Route::default())).collect(), ..Self::default() }
+        let mut routes = HashMap::<String, Route>::new();
+        for (route, method) in served {
+            let series = routes.entry(route.clone()).or_default();
+            let implied = (method == Method::GET).then_some(Method::HEAD);
+            for method in [Some(method), implied.as_ref()].into_iter().flatten().map(index) {
+                series[method] = Some(Series::new(route, method));
+            }
+        }
+        Self { routes, unmatched: std::array::from_fn(|method| Some(Series::new(UNMATCHED, method))) }
     }
 
-    /// Counts a response. `route` is `None` if the request matched no route.
+    /// Counts a response. `route` is `None` if the request matched no route. A method that the route does not serve counts
+    /// as unmatched.
     pub fn count(&self, route: Option<&str>, method: &Method, status: StatusCode, took: Duration) {
-        let (label, series) = route
-            .and_then(|route| self.routes.get_key_value(route))
-            .map_or((UNMATCHED, &self.unmatched), |(label, series)| (label, series));
-        let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let index = index(method);
+        let known = route.and_then(|route| self.routes.get_key_value(route));
+        let known = known.and_then(|(label, series)| Some((label.as_str(), series, series[index].as_ref()?)));
+        let unmatched = || Some((UNMATCHED, &self.unmatched, self.unmatched[index].as_ref()?));
+        let Some((label, route, series)) = known.or_else(unmatched) else { return };
         let class = usize::from(status.as_u16() / 100).clamp(1, STATUS_CLASSES.len()) - 1;
-        let Series { requests, duration } = &series[method];
-        requests[class]
-            .get_or_init(|| {
-                let (route, method, class) = (label.to_owned(), METHODS[method], STATUS_CLASSES[class]);
-                counter!("living_map_http_requests_total", "route" => route, "method" => method, "status_class" => class)
-            })
-            .increment(1);
-        duration
-            .get_or_init(|| histogram!(DURATION_METRIC, "route" => label.to_owned(), "method" => METHODS[method]))
+        series.requests[class].increment(1);
+        let (index, measured) = match route[GET].as_ref().filter(|_| method == Method::HEAD) {
+            Some(get) => (GET, get),
+            None => (index, series),
+        };
+        measured
+            .duration
+            .get_or_init(|| histogram!(DURATION_METRIC, "route" => label.to_owned(), "method" => METHODS[index]))
             .record(took);
     }
+}
+
+/// Index of a method's label.
+fn index(method: &Method) -> usize {
+    METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1)
 }
 
 /// Registers the help texts of this module's metrics.
@@ -88,24 +116,30 @@ mod tests {
     fn labels_are_from_closed_sets() {
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || {
-            let requests = RequestMetrics::new(["/known/{id}".to_owned()]);
+            let requests = RequestMetrics::new(&[("/known/{id}".to_owned(), Method::GET)]);
             let odd = Method::from_bytes(b"BREW").unwrap();
             let took = Duration::from_millis(1);
             for _ in 0..2 {
                 requests.count(Some("/known/{id}"), &Method::GET, StatusCode::OK, took);
             }
+            requests.count(Some("/known/{id}"), &Method::HEAD, StatusCode::OK, took);
+            requests.count(Some("/known/{id}"), &Method::POST, StatusCode::METHOD_NOT_ALLOWED, took);
             requests.count(Some("/unknown"), &odd, StatusCode::NOT_FOUND, took);
             requests.count(None, &odd, StatusCode::SWITCHING_PROTOCOLS, took);
         });
         let text = recorder.handle().render();
         for line in [
             r#"living_map_http_requests_total{route="/known/{id}",method="GET",status_class="2xx"} 2"#,
+            r#"living_map_http_requests_total{route="/known/{id}",method="HEAD",status_class="2xx"} 1"#,
+            r#"living_map_http_requests_total{route="/known/{id}",method="GET",status_class="5xx"} 0"#,
+            r#"living_map_http_request_duration_seconds_count{route="/known/{id}",method="GET"} 3"#,
+            r#"living_map_http_requests_total{route="unmatched",method="POST",status_class="4xx"} 1"#,
             r#"living_map_http_requests_total{route="unmatched",method="other",status_class="4xx"} 1"#,
             r#"living_map_http_requests_total{route="unmatched",method="other",status_class="1xx"} 1"#,
         ] {
             assert!(text.contains(line), "{text}");
         }
-        assert!(text.contains("living_map_http_request_duration_seconds"));
+        assert!(!text.contains(r#"route="/known/{id}",method="POST""#), "{text}");
         assert!(!text.contains("BREW"));
     }
 }

@@ -25,6 +25,9 @@ macro_rules! wire_enum {
             /// Every value, in declaration order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
+            /// The names of all values, in declaration order.
+            pub const NAMES: &'static [&'static str] = &[$($wire),+];
+
             /// The name on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str {

@@ -43,8 +43,11 @@ impl WebhookDispatcher {
             permits.retain(|name, _| destinations.iter().any(|destination| destination.name == *name));
             let mut failure = None;
             for destination in destinations.iter() {
-                let permits =
-                    permits.entry(destination.name.clone()).or_insert_with(|| Arc::new(Semaphore::new(CONCURRENCY)));
+                let permits = permits.entry(destination.name.clone()).or_insert_with(|| {
+                    // it may be new in the file
+                    super::register(destination);
+                    Arc::new(Semaphore::new(CONCURRENCY))
+                });
                 if let Err(error) = self.send_to(destination, permits, &in_flight).await {
                     count_failure("claim");
                     failure = Some(error);

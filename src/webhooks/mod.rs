@@ -30,6 +30,23 @@ pub use dispatcher::WebhookDispatcher;
 pub use processor::{PROCESSOR, WebhookProcessor};
 pub use start::{WebhookHandles, Webhooks};
 
+use crate::alerts::Destination;
+use crate::instruments::{Instrument, register_with};
+
+/// Metrics of each destination.
+const OF_DESTINATION: &[Instrument] = &[
+    Instrument::counter("living_map_webhook_messages_total")
+        .labels(&[("outcome", &["queued", "refused", "delivered", "dead"])]),
+    Instrument::counter("living_map_webhook_attempts_total").labels(&[("outcome", &["delivered", "failed", "gone"])]),
+    Instrument::histogram("living_map_webhook_duration_seconds"),
+    Instrument::gauge("living_map_webhook_waiting"),
+];
+
+/// Registers the metrics of a destination.
+fn register(destination: &Destination) {
+    register_with(OF_DESTINATION, &[("destination", &destination.name)]);
+}
+
 fn count_failure(step: &'static str) {
     metrics::counter!("living_map_webhook_failures_total", "step" => step).increment(1);
 }

@@ -61,6 +61,7 @@ impl Webhooks {
             journal.clone(),
         )
         .context("webhooks cannot be sent")?;
+        dispatcher.destinations().iter().for_each(super::register);
         let processor: Arc<dyn Processor> = Arc::new(dispatcher.processor());
         leadership.spawn(tasks, "webhooks", Stage::Working, move |stop| dispatcher.clone().run(stop));
         Ok(Self { processor: Some(processor) })

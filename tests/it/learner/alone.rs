@@ -64,7 +64,10 @@ async fn standalone_learners_take_over_from_each_other() {
     publish(&client, &burst("agent:one")).await;
     wait_for_rows(&url, 1).await;
     assert_eq!(first.wait_for("ok").await["service"], "living-map-learner");
-    assert!(first.metrics().await.contains("js_messages_acked_total"));
+    until("acknowledgements", || async {
+        first.metrics().await.lines().any(|line| line == "js_messages_acked_total 3").then_some(())
+    })
+    .await;
     until("the lesson on the map", || async { (open_lessons(&server).await?["count"] == 1).then_some(()) }).await;
 
     // a second learner waits, and continues in the middle of a burst when the first is killed

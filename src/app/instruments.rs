@@ -1,0 +1,217 @@
+//! Metrics that are in the first scrape: every counter, gauge and histogram whose label values are known when the process
+//! starts. Series of an alert rule, a webhook destination or a route are registered where those are read.
+//!
+//! `docs/metrics.md` describes them; a test compares it with a scrape.
+
+use crate::access::Denied;
+use crate::instruments::{Instrument, REJECTIONS, register};
+use crate::learner::{rejected, rules};
+use crate::log::{table, writer};
+use crate::model::{Outcome, Service};
+use crate::stream::CloseReason;
+use crate::webhooks;
+
+/// Registers the metrics of `living-map serve`. `jetstream`: the log is in NATS; `learns`: the learner is part of it.
+pub fn register_server(jetstream: bool, learns: bool) {
+    for table in [REJECTIONS, LOG, STORAGE, HTTP, STREAM, LIVE, ALERTS, UPSTREAMS, DEAD_LETTERS] {
+        register(table);
+    }
+    for table in if jetstream { [NATS, HISTORY_WRITER] } else { [TABLE_LOG, &[]] } {
+        register(table);
+    }
+    if learns {
+        register(LEARNER);
+    }
+}
+
+/// Registers the metrics of `living-map learn`, which are among those of the server. Its log is in NATS.
+pub fn register_learner() {
+    for table in [REJECTIONS, LOG, STORAGE, NATS, LEARNER] {
+        register(table);
+    }
+}
+
+const fn counter(name: &'static str) -> Instrument {
+    Instrument::counter(name)
+}
+
+const fn gauge(name: &'static str) -> Instrument {
+    Instrument::gauge(name)
+}
+
+const fn histogram(name: &'static str) -> Instrument {
+    Instrument::histogram(name)
+}
+
+const HTTP: &[Instrument] = &[
+    gauge("living_map_http_connections"),
+    counter("living_map_http_panics_total"),
+    counter("living_map_http_published_events_total").labels(&[("status", &["accepted", "duplicate", "rejected"])]),
+    counter("living_map_access_denied_total").labels(&[("reason", DENIED)]),
+    counter("living_map_access_key_fetches_total").labels(&[("outcome", &["ok", "failed"])]),
+    counter("lessons_reviewed_total").labels(&[("decision", DECISIONS), ("by", &["operator"])]),
+    counter("lessons_preambles_total"),
+    counter("lessons_outcomes_total").labels(&[("helped", &["true", "false"])]),
+];
+
+const STREAM: &[Instrument] = &[
+    gauge("living_map_stream_clients").labels(&[("transport", &["websocket", "sse"])]),
+    counter("living_map_stream_published_total"),
+    counter("living_map_stream_frames_total"),
+    counter("living_map_stream_bytes_total"),
+    counter("living_map_stream_resumed_total"),
+    counter("sse_cursor_410_total"),
+    counter("sse_replay_events_total"),
+    counter("ws_cursor_resync_total"),
+    counter("ws_replay_events_total"),
+    counter("living_map_stream_lagged_total"),
+    counter("living_map_stream_closed_total").labels(&[("reason", CLOSED)]),
+];
+
+const LIVE: &[Instrument] = &[
+    counter("living_map_replay_requests_total").labels(&[("result", &["held", "made", "gone", "unavailable"])]),
+    counter("living_map_replay_folded_total"),
+    gauge("living_map_replay_bytes"),
+    gauge("living_map_entities"),
+    counter("living_map_entities_turned_away_total"),
+    counter("living_map_fold_entries_total"),
+    counter("living_map_fold_duplicates_total"),
+    histogram("living_map_fold_entry_seconds"),
+    counter("living_map_snapshots_saved_total"),
+    histogram("living_map_snapshot_save_seconds"),
+    counter("living_map_snapshot_save_failures_total"),
+    histogram("living_map_past_seconds"),
+    counter("living_map_past_refused_total"),
+    histogram("living_map_snapshot_build_seconds"),
+];
+
+const ALERTS: &[Instrument] = &[
+    gauge("living_map_alert_rules"),
+    counter("living_map_alert_rule_loads_total").labels(&[("outcome", &["loaded", "failed"])]),
+    counter("living_map_alert_failures_total").labels(&[("step", &["read", "append", "count"])]),
+    counter("living_map_webhook_failures_total").labels(&[("step", &["follow", "claim", "note", "tidy"])]),
+];
+
+const UPSTREAMS: &[Instrument] = &[
+    counter("living_map_upstream_requests_total").labels(&[
+        ("service", Service::NAMES),
+        (
+            "outcome",
+            &["ok", "transport", "timeout", "status_4xx", "status_5xx", "status_other", "too_large", "garbage"],
+        ),
+    ]),
+    histogram("living_map_upstream_duration_seconds").labels(&[("service", Service::NAMES)]),
+    counter("living_map_upstream_skipped_items_total").labels(&[("service", Service::NAMES)]),
+    counter("living_map_sync_events_total").labels(&[("service", Service::NAMES)]),
+    counter("living_map_control_events_total").labels(&[("action", &["repoll", "health", "journal", "missed"])]),
+];
+
+const DEAD_LETTERS: &[Instrument] = &[
+    counter("living_map_dead_letter_attempts_total").labels(&[("outcome", &["processed", "failed", "away"])]),
+    counter("living_map_dead_letters_total").labels(&[("processor", PROCESSORS)]),
+    gauge("living_map_dead_letters"),
+    counter("living_map_dead_letters_archived_total"),
+    counter("living_map_dead_letter_failures_total").labels(&[("step", &["retry", "publish", "count", "archive"])]),
+];
+
+const HISTORY_WRITER: &[Instrument] = &[
+    counter("living_map_history_rows_total"),
+    counter("living_map_history_duplicates_total"),
+    counter("living_map_history_refused_total"),
+    histogram("living_map_history_batch_rows"),
+    histogram("living_map_history_write_seconds"),
+    Instrument::unknown_gauge("living_map_history_lag"),
+    histogram("living_map_log_append_seconds"),
+];
+
+const TABLE_LOG: &[Instrument] =
+    &[histogram("living_map_log_batch_events"), histogram("living_map_log_commit_seconds")];
+
+const NATS: &[Instrument] = &[
+    counter("living_map_log_reader_reopened_total").labels(&[(
+        "reason",
+        &["reconnected", "consumer_lost", "delivery_lost", "ended", "unreachable", "unreadable"],
+    )]),
+    counter("living_map_log_unreadable_total"),
+    gauge("living_map_nats_connected"),
+    counter("living_map_nats_connects_total"),
+    counter("living_map_nats_slow_consumer_total"),
+];
+
+const LOG: &[Instrument] = &[
+    counter("living_map_log_appends_total").labels(&[("result", &["appended", "duplicate", "refused", "unavailable"])]),
+    counter("living_map_journal_entries_total"),
+    gauge("living_map_journal_pending"),
+    counter("living_map_journal_dropped_total"),
+    counter("living_map_journal_files_total"),
+    counter("living_map_journal_failures_total"),
+    counter("living_map_journal_malformed_lines_total"),
+];
+
+/// Registered where traces are exported.
+pub const TRACES: &[Instrument] =
+    &[counter("living_map_trace_spans_total").labels(&[("outcome", &["exported", "failed", "dropped"])])];
+
+const STORAGE: &[Instrument] = &[
+    counter("living_map_history_expired_total"),
+    counter("living_map_history_expire_failures_total"),
+    gauge("living_map_lease_held"),
+    counter("living_map_lease_changes_total").labels(&[("change", &["taken", "lost", "given_back"])]),
+    counter("living_map_lease_failures_total"),
+    counter("living_map_processing_failures_total").labels(&[("processor", PROCESSORS)]),
+    counter("living_map_dead_letters_dropped_total").labels(&[("processor", PROCESSORS)]),
+];
+
+const LEARNER: &[Instrument] = &[
+    counter("js_messages_acked_total"),
+    counter("js_messages_redelivered_total"),
+    counter("lessons_experiences_total").labels(&[("outcome", Outcome::NAMES)]),
+    counter("lessons_unreadable_total"),
+    counter("lessons_duplicates_total"),
+    counter("lessons_late_total"),
+    counter("lessons_found_total").labels(&[("rule", &rules::NAMES)]),
+    counter("lessons_new_total"),
+    counter("lessons_replayed_total"),
+    counter("lessons_write_failures_total"),
+    counter("lessons_refused_total"),
+    counter("lessons_reviewed_total").labels(&[("decision", DECISIONS), ("by", &["heuristic"])]),
+    counter("lessons_published_total"),
+    counter("lessons_unpublishable_total"),
+    gauge("lessons_agents"),
+    Instrument::unknown_gauge("lessons_lag"),
+];
+
+/// Decisions about a candidate lesson.
+const DECISIONS: &[&str] = &["confirm", "reject"];
+
+/// Parts of the server whose messages become dead letters.
+const PROCESSORS: &[&str] = &[writer::PROCESSOR, table::PROCESSOR, rejected::PROCESSOR, webhooks::PROCESSOR];
+
+/// Reasons of denied requests.
+const DENIED: &[&str] = &[
+    Denied::Missing.as_str(),
+    Denied::Malformed.as_str(),
+    Denied::Unknown.as_str(),
+    Denied::Expired.as_str(),
+    Denied::NotYet.as_str(),
+    Denied::WrongIssuerOrAudience.as_str(),
+    Denied::NoRole.as_str(),
+    "role",
+    Denied::Ticket.as_str(),
+    Denied::KeysUnavailable.as_str(),
+];
+
+/// Reasons of ended streams.
+const CLOSED: &[&str] = &[
+    CloseReason::Left.as_str(),
+    CloseReason::Broken.as_str(),
+    CloseReason::Protocol.as_str(),
+    CloseReason::InvalidText.as_str(),
+    CloseReason::TooLarge.as_str(),
+    CloseReason::TooMany.as_str(),
+    CloseReason::Slow.as_str(),
+    CloseReason::NoPong.as_str(),
+    CloseReason::Expired.as_str(),
+    CloseReason::Shutdown.as_str(),
+    CloseReason::Internal.as_str(),
+];
