@@ -15,7 +15,7 @@ PAGE_SOURCES := $(shell find web/app/src web/app/public web/app/index.html web/a
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The debug profile: from nothing it is built in minutes, where the release profile with its link-time optimisation takes
 # several times as long, and a demo's events are nothing to either.
@@ -68,7 +68,7 @@ setup: ## Find or install nats-server, PostgreSQL and Chromium for the tests
 	scripts/setup-tests.sh
 
 .PHONY: check
-check: check-rust check-web check-deps ## Check formatting, lints, types, documentation and dependencies
+check: check-rust check-web check-deps check-deploy ## Check formatting, lints, types, documentation, dependencies and deploy/
 
 .PHONY: check-rust
 check-rust:
@@ -84,6 +84,10 @@ check-web: $(WEB_TOOLS)
 .PHONY: check-deps
 check-deps:
 	scripts/check-deps.sh
+
+.PHONY: check-deploy
+check-deploy: ## Check the files in deploy/ by the programs that read them
+	scripts/check-deploy.sh
 
 .PHONY: check-api
 check-api: ## Hold the server to its own OpenAPI document; API_SEED=… repeats a run, API_EXAMPLES=… asks more

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, Chromium for the
-# page, libfaketime for a clock that jumps, and curl, jq and sqlite3, which the book's commands use; also Python's venv for
-# Schemathesis and a C++ compiler for libFuzzer, without which those two checks say that they were not run. Changes nothing when
+# page, libfaketime for a clock that jumps, and curl, jq and sqlite3, which the book's commands use; nginx, promtool and
+# systemd-analyze, which check the files in deploy/; also Python's venv for Schemathesis and the schemas of those files, and a C++
+# compiler for libFuzzer, without which those checks say that they were not run. Changes nothing when
 # all are there. The tests use private instances on free ports; no system service is needed, and those that a package would
 # start are left off where that can be helped.
 set -euo pipefail
@@ -28,6 +29,12 @@ missing_tools() {
 
 has_tools() { [[ -z $(missing_tools) ]]; }
 
+has_nginx() { [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null; }
+
+has_promtool() { command -v promtool >/dev/null; }
+
+has_systemd() { command -v systemd-analyze >/dev/null; }
+
 has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
 has_cxx() { command -v c++ >/dev/null; }
@@ -51,12 +58,30 @@ install() {
 }
 
 # The packages' daemons are not wanted: only those that were off before are switched off again.
-install_nats() {
-  install nats-server
-  if command -v systemctl >/dev/null && systemctl is-active --quiet nats-server 2>/dev/null; then
-    as_root systemctl disable --quiet --now nats-server
+switch_off() {
+  if command -v systemctl >/dev/null && systemctl is-active --quiet "$1" 2>/dev/null; then
+    as_root systemctl disable --quiet --now "$1"
   fi
 }
+
+install_nats() {
+  install nats-server
+  switch_off nats-server
+}
+
+install_nginx() {
+  install nginx
+  switch_off nginx
+}
+
+# Its package has promtool too.
+install_promtool() {
+  install prometheus
+  switch_off prometheus
+  switch_off prometheus-node-exporter
+}
+
+install_systemd() { install systemd; }
 
 install_postgres() {
   install postgresql-common
@@ -76,7 +101,7 @@ install_venv() { install python3-venv; }
 
 install_cxx() { install g++; }
 
-for what in nats postgres chromium faketime tools venv cxx; do
+for what in nats postgres chromium faketime tools venv cxx nginx promtool systemd; do
   if ! "has_$what" && can_install; then
     echo "setup: installing $what" >&2
     "install_$what"

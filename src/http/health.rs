@@ -18,7 +18,7 @@ use crate::access::Access;
 use crate::history::HistoryError;
 use crate::live::FollowStatus;
 use crate::log::Bounds;
-use checks::{Checks, Dependency, MapCheck, StreamCheck, WebhookCheck};
+use checks::{Checks, Dependency, LogCheck, MapCheck, StreamCheck, WebhookCheck};
 
 pub mod checks;
 
@@ -107,7 +107,7 @@ async fn check_all(state: &AppState) -> Checks {
         within(limit, check_webhooks(state))
     );
     Checks {
-        log: Dependency::new(state.log.kind(), log.err()),
+        log: LogCheck::new(state.log.kind(), log.err(), state.log.warning()),
         history: Dependency::new(state.history.kind(), history.err()),
         writer: state.writer.as_ref().map(|status| (&*status.borrow()).into()),
         map: check_map(state, bounds.ok()),

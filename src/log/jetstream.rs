@@ -256,6 +256,10 @@ impl EventLog for JetStreamLog {
         self.unreadable.stuck().map_or(Ok(()), |problem| Err(LogError::Unavailable(problem)))
     }
 
+    fn warning(&self) -> Option<String> {
+        self.stream.warning()
+    }
+
     fn kind(&self) -> &'static str {
         "jetstream"
     }

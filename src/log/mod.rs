@@ -114,6 +114,11 @@ pub trait EventLog: Send + Sync + 'static {
     /// Checks that events can be appended and read now.
     async fn ready(&self) -> Result<(), LogError>;
 
+    /// Limitation of a log that works, such as acknowledged events that a power failure may take.
+    fn warning(&self) -> Option<String> {
+        None
+    }
+
     /// `jetstream` or `table`.
     fn kind(&self) -> &'static str;
 }

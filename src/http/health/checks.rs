@@ -17,7 +17,7 @@ use crate::model::{Cursor, SourceHealth, SourceStatus};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Checks {
     /// Event log.
-    pub log: Dependency,
+    pub log: LogCheck,
     /// History database.
     pub history: Dependency,
     /// History writer, which copies the log into the history; null if the log is the history table itself.
@@ -142,7 +142,7 @@ impl From<KeysStatus> for KeysCheck {
 pub struct Dependency {
     /// `ok` or `down`.
     status: &'static str,
-    /// Implementation: `jetstream` or `table`, `postgres` or `sqlite`.
+    /// Implementation: `postgres` or `sqlite`.
     kind: &'static str,
     /// Error, if it is down.
     error: Option<String>,
@@ -151,6 +151,26 @@ pub struct Dependency {
 impl Dependency {
     pub fn new(kind: &'static str, error: Option<String>) -> Self {
         Self { status: status_of(error.as_deref()), kind, error }
+    }
+}
+
+/// State of the event log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LogCheck {
+    /// `ok` or `down`.
+    status: &'static str,
+    /// Implementation: `jetstream` or `table`.
+    kind: &'static str,
+    /// Error, if it is down.
+    error: Option<String>,
+    /// Limitation of a log that works, such as acknowledged events that a power failure may take.
+    #[schema(required)]
+    warning: Option<String>,
+}
+
+impl LogCheck {
+    pub fn new(kind: &'static str, error: Option<String>, warning: Option<String>) -> Self {
+        Self { status: status_of(error.as_deref()), kind, error, warning }
     }
 }
 

@@ -59,6 +59,8 @@ pub struct AppendContext {
     pub sourced: Arc<[SourcedSubjects]>,
     /// Maximum size of a message that server and stream accept, including headers, in bytes.
     pub max_message: usize,
+    /// Replicas of the stream.
+    pub replicas: u64,
 }
 
 impl AppendContext {
@@ -194,6 +196,21 @@ impl LogStream {
         }
     }
 
+    /// Limitation of the NATS server: a version before 2.10 cannot sync before it acknowledges, so a power failure takes
+    /// what was acknowledged since the last sync, unless another replica of the stream has it.
+    pub fn warning(&self) -> Option<String> {
+        let replicas = self.cache().append_context.as_ref().map(|(_, context)| context.replicas)?;
+        let client = self.connection.client();
+        let version = client.server_info().version;
+        let syncs = version.is_empty() || client.is_server_compatible(2, 10, 0);
+        (replicas == 1 && !syncs).then(|| {
+            format!(
+                "nats-server {version} cannot sync before it acknowledges: a power failure may lose the events of up to two \
+                 minutes; use 2.10 or newer, or three replicas, see docs/operating.md#nats"
+            )
+        })
+    }
+
     /// Drops the cached context, so that the next use fetches it.
     pub fn invalidate(&self) {
         self.cache().append_context = None;
@@ -262,7 +279,8 @@ impl LogStream {
         let server_limit = self.connection.client().max_payload();
         let max_message = stream_limit.map_or(server_limit, |limit| limit.min(server_limit));
         let sourced = Arc::clone(&self.cache().sourced);
-        let context = Arc::new(AppendContext { epoch: state.bounds.epoch, subjects, sourced, max_message });
+        let replicas = state.info.config.get("num_replicas").and_then(serde_json::Value::as_u64).unwrap_or(1);
+        let context = Arc::new(AppendContext { epoch: state.bounds.epoch, subjects, sourced, max_message, replicas });
         self.cache().append_context = Some((connects, Arc::clone(&context)));
         context
     }

@@ -151,7 +151,8 @@ fn spawn(folder: &Folder) -> Daemon {
     Daemon::spawn("nats-server", command, folder.path())
 }
 
-fn binary() -> PathBuf {
+/// The program.
+pub fn binary() -> PathBuf {
     program("nats-server", "NATS_SERVER_BIN", &[])
 }
 

@@ -74,7 +74,7 @@ function Checks() {
   const { log, history, writer, journal, map, stream } = checks;
   const rows: [string, string, string | null][] = [
     [t('broken.map'), `${map.following}, ${t('broken.entities', { count: map.entities })}`, map.error],
-    [t('broken.log'), `${log.kind ?? ''} ${log.status}`, log.error],
+    [t('broken.log'), `${log.kind ?? ''} ${log.status}`, log.error ?? log.warning],
     [t('broken.history'), `${history.kind ?? ''} ${history.status}`, history.error],
     [t('broken.journal'), journal.status, journal.error],
     [t('broken.clients'), String(stream.clients), null],

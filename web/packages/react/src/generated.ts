@@ -143,7 +143,7 @@ export interface Checks {
   /** Leadership: whether this replica runs the tasks that only one replica runs. */
   lease: LeaseCheck;
   /** Event log. */
-  log: Dependency;
+  log: LogCheck;
   /** Map. */
   map: MapCheck;
   /** Upstreams. */
@@ -261,7 +261,7 @@ export interface DeadLettersQuery {
 export interface Dependency {
   /** Error, if it is down. */
   error: string | null;
-  /** Implementation: `jetstream` or `table`, `postgres` or `sqlite`. */
+  /** Implementation: `postgres` or `sqlite`. */
   kind: string;
   /** `ok` or `down`. */
   status: string;
@@ -389,6 +389,8 @@ export interface ErrorsQuery {
   since?: string;
   /** Maximum number of entries; the newest ones are returned. */
   limit?: number;
+  /** Synonym of `target`; not both */
+  bucket?: string;
 }
 
 /** Counts of events over time. */
@@ -771,6 +773,18 @@ export interface LetterList {
  * | `replayed` | | | unchanged | rejected |
  * | `discarded` | | | rejected | unchanged | */
 export type LetterStatus = "retrying" | "dead" | "replayed" | "discarded";
+
+/** State of the event log. */
+export interface LogCheck {
+  /** Error, if it is down. */
+  error: string | null;
+  /** Implementation: `jetstream` or `table`. */
+  kind: string;
+  /** `ok` or `down`. */
+  status: string;
+  /** What it cannot promise although it works, such as acknowledged events after a power failure. */
+  warning: string | null;
+}
 
 /** State of the map. */
 export interface MapCheck {
