@@ -12,7 +12,7 @@ use utoipa::openapi::{RefOr, Required, Schema};
 use super::error::Document;
 use super::query::MAX_ID_BYTES;
 use super::rules::{RequiredRole, Rules, served};
-use super::{links, responses, silences};
+use super::{known_parameters, links, responses, silences};
 use crate::model::Experience;
 
 /// Everything in the document except its operations.
@@ -67,11 +67,13 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
     require_response_fields(document);
     secure(document);
     links::complete(document);
-    let items = document.paths.paths.values_mut();
-    for operation in items.flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete]).flatten() {
-        complete_parameters(operation);
-        responses::add_implied(operation);
-        responses::complete(operation);
+    for (path, item) in &mut document.paths.paths {
+        let is_checked = known_parameters::is_checked(path);
+        for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+            complete_parameters(operation);
+            responses::add_implied(operation, is_checked);
+            responses::complete(operation);
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub struct ErrorsQuery {
 impl FromParams for ErrorsQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
         Ok(Self {
-            target: params.short_text("target", MAX_NAME_BYTES)?,
+            target: params.short_text_of("target", "bucket", MAX_NAME_BYTES)?,
             operation: params.short_text("operation", MAX_NAME_BYTES)?,
             since: params.time("since")?,
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
@@ -96,7 +96,10 @@ pub struct Compaction {
 /// data, oldest first. The journal keeps the last 2,000 in memory.
 #[utoipa::path(
     get, path = "/living-map/errors", tag = "errors", operation_id = "errors",
-    params(ErrorsQuery),
+    params(
+        ErrorsQuery,
+        ("bucket" = Option<String>, Query, max_length = 512, description = "Synonym of `target`; not both"),
+    ),
     responses((status = 200, body = ErrorList))
 )]
 pub async fn errors(State(state): State<AppState>, Query(query): Query<ErrorsQuery>) -> Json<ErrorList> {

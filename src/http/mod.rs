@@ -25,6 +25,7 @@ mod fallback;
 mod fields;
 mod health;
 mod history;
+mod known_parameters;
 mod lesson_changes;
 mod lessons;
 mod limits;
@@ -77,6 +78,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use auth::AuthLayer;
+use known_parameters::KnownParameters;
 use outer_layer::OuterLayer;
 use request_metrics::RequestMetrics;
 use rules::Rules;
@@ -88,16 +90,18 @@ use rules::Rules;
 pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
     let cors = cors(&state.config.cors_origins)?;
     let (documented, document) = documented_routes().split_for_parts();
+    let known_parameters = Arc::new(KnownParameters::new(&document.paths));
     let mut served = rules::served(&document.paths);
     served.extend(UNDOCUMENTED.map(|path| (path.to_owned(), Method::GET)));
-    let routes = document.paths.paths.into_keys().chain(UNDOCUMENTED.map(str::to_owned));
-    let outer = OuterLayer { state: state.clone(), metrics: Arc::new(RequestMetrics::new(routes)) };
+    let outer = OuterLayer { state: state.clone(), metrics: Arc::new(RequestMetrics::new(&served)) };
     let auth = AuthLayer { state: state.clone(), rules: Arc::new(Rules::new(served)) };
     let mut router = documented
         .merge(undocumented_routes())
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(CatchPanicLayer::custom(fallback::panicked))
+        // inside authorization: without a token nothing is known about the routes, and the rate limits apply
+        .layer(from_fn_with_state(known_parameters, known_parameters::check))
         // inside CORS, so that pages of other origins can read a 401
         .layer(from_fn_with_state(auth, auth::authorize));
     if let Some(cors) = cors {

@@ -1,5 +1,5 @@
-//! Query strings and path parameters, read strictly: an invalid parameter is rejected with its name. Unknown parameters
-//! are ignored, since clients of the service that this one replaces send additional ones.
+//! Query strings and path parameters, read strictly: an invalid parameter is rejected with its name. Unknown names are
+//! rejected before, by [`known_parameters`](super::known_parameters).
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -116,6 +116,24 @@ impl Params {
             return Err(Problem::bad_request(name, "expected once"));
         }
         Ok(first)
+    }
+
+    /// Text of a parameter that has a synonym, at most `max_bytes` long.
+    ///
+    /// # Errors
+    /// 400: repeated, given by both names, or longer.
+    pub fn short_text_of(
+        &self,
+        name: &'static str,
+        synonym: &'static str,
+        max_bytes: usize,
+    ) -> Result<Option<String>, Problem> {
+        match (self.short_text(name, max_bytes)?, self.short_text(synonym, max_bytes)?) {
+            (Some(_), Some(_)) => {
+                Err(Problem::bad_request(synonym, format!("expected either '{name}' or '{synonym}', not both")))
+            }
+            (text, other) => Ok(text.or(other)),
+        }
     }
 
     /// Text of a parameter, at most `max_bytes` long.
@@ -260,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_decoded_and_unknown_parameters_ignored() {
+    fn values_are_decoded() {
         let params = params("q=a+b%20c%26d&type=agent&_t=1&flag&&=x");
         assert_eq!(params.text("q").unwrap(), Some("a b c&d"));
         assert_eq!(params.parsed::<EntityType>("type").unwrap(), Some(EntityType::Agent));

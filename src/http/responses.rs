@@ -81,13 +81,18 @@ fn described(description: &str) -> RefOr<Response> {
     ResponseBuilder::new().description(description).build().into()
 }
 
-/// Adds the responses that follow from an operation's parameters and request body, unless it describes them itself.
-pub fn add_implied(operation: &mut Operation) {
-    if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
-        add(operation, StatusCode::BAD_REQUEST, "A parameter is invalid; `parameter` in the problem names it");
+/// Adds the responses that follow from an operation's parameters and request body, unless it describes them itself. If
+/// `is_checked`, unknown query parameters are rejected.
+pub fn add_implied(operation: &mut Operation, is_checked: bool) {
+    let has_parameters = operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty());
+    if operation.request_body.is_some() && !has_parameters {
+        add(operation, StatusCode::BAD_REQUEST, "The body is not valid JSON, or a parameter is unknown");
+    }
+    if has_parameters || is_checked {
+        let description = "A parameter is invalid or unknown; `parameter` in the problem names it";
+        add(operation, StatusCode::BAD_REQUEST, description);
     }
     if operation.request_body.is_some() {
-        add(operation, StatusCode::BAD_REQUEST, "The body is not valid JSON");
         add(operation, StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time");
         add(operation, StatusCode::PAYLOAD_TOO_LARGE, "The body is too large");
         add(operation, StatusCode::UNSUPPORTED_MEDIA_TYPE, "The `Content-Type` is not JSON, or the body is compressed");

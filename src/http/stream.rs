@@ -30,6 +30,10 @@ pub struct StreamParams {
     entity: Option<Vec<String>>,
     /// `false`: start with the next event instead of a snapshot.
     snapshot: Option<bool>,
+    /// Synonym of `cursor`, which takes precedence over it: a client that replaces `EventSource` adds it to the address
+    /// with which it began.
+    #[param(rename = "lastEventId")]
+    last_event_id: Option<String>,
     /// Ticket from `POST /living-map/stream/ticket`, as a replacement for a token.
     ticket: Option<String>,
 }

@@ -25,6 +25,7 @@ use crate::upstream_health::UpstreamHealth;
 mod access;
 mod documents;
 mod invalid_requests;
+mod parameters;
 mod streams;
 
 fn services() -> Services {

@@ -14,6 +14,9 @@ pub const MAX_NAMES: usize = 64;
 /// Maximum length of an entity name, in bytes.
 const MAX_ENTITY_BYTES: usize = 256;
 
+/// Query parameter that replaces the header `Last-Event-ID`, and takes precedence over `cursor` as that does.
+const LAST_EVENT_ID: &str = "lastEventId";
+
 /// A rejected connect option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}: {expected}")]
@@ -66,19 +69,25 @@ impl Default for StreamOptions {
 }
 
 impl StreamOptions {
-    /// Parses `cursor`, `layers`, `types`, `entity` and `snapshot` from a query string (without the `?`). Lists are
-    /// comma-separated, repeated parameters, or both. Other parameters are ignored.
+    /// Parses `cursor`, `lastEventId`, `layers`, `types`, `entity` and `snapshot` from a query string (without the `?`).
+    /// Lists are comma-separated, repeated parameters, or both. The caller checks the other parameters.
     ///
     /// # Errors
     /// The rejected parameter with a description of valid values.
     pub fn from_query(query: &str) -> Result<Self, InvalidOption> {
         let mut options = Self { layers: LayerSet::NONE, ..Self::default() };
-        let mut snapshot = None;
+        let (mut snapshot, mut last_event_id) = (None, None);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "cursor" => {
                     let cursor = value.parse().map_err(|error| reject("cursor", format!("{error}")))?;
                     once("cursor", options.cursor.replace(cursor))?;
+                }
+                // as in the header, it is empty before the first event
+                LAST_EVENT_ID if value.is_empty() => {}
+                LAST_EVENT_ID => {
+                    let cursor = value.parse().map_err(|error| reject(LAST_EVENT_ID, format!("{error}")))?;
+                    once(LAST_EVENT_ID, last_event_id.replace(cursor))?;
                 }
                 "snapshot" => {
                     let wanted = value.parse().map_err(|_| reject("snapshot", "expected true or false".to_owned()))?;
@@ -111,6 +120,7 @@ impl StreamOptions {
         if options.layers == LayerSet::NONE {
             options.layers = LayerSet::ALL;
         }
+        options.cursor = last_event_id.or(options.cursor);
         options.snapshot = snapshot.unwrap_or(true);
         Ok(options)
     }
@@ -159,7 +169,7 @@ mod tests {
     #[test]
     fn no_options_mean_every_event() {
         assert_eq!(StreamOptions::from_query(""), Ok(StreamOptions::default()));
-        assert_eq!(StreamOptions::from_query("other=1&token=x"), Ok(StreamOptions::default()));
+        assert_eq!(StreamOptions::from_query("utm_source=x&ticket=x"), Ok(StreamOptions::default()));
         assert!(StreamOptions::default().wants_all());
     }
 
@@ -175,6 +185,15 @@ mod tests {
     }
 
     #[test]
+    fn last_event_id_takes_precedence_over_cursor() {
+        let cursor = |query| StreamOptions::from_query(query).unwrap().cursor.map(|cursor| cursor.to_string());
+        for query in ["lastEventId=5f.13", "lastEventId=5f.13&cursor=5f.12", "cursor=5f.12&lastEventId=5f.13"] {
+            assert_eq!(cursor(query).as_deref(), Some("5f.13"), "{query}");
+        }
+        assert_eq!(cursor("cursor=5f.12&lastEventId=").as_deref(), Some("5f.12"));
+    }
+
+    #[test]
     fn an_invalid_option_is_rejected_by_name() {
         let many = format!("entity={}", vec!["x"; MAX_NAMES + 1].join(","));
         let long = format!("entity={}", "x".repeat(MAX_ENTITY_BYTES + 1));
@@ -182,6 +201,8 @@ mod tests {
             ("cursor=latest", "cursor"),
             ("cursor=", "cursor"),
             ("cursor=1.1&cursor=1.2", "cursor"),
+            ("lastEventId=latest", "lastEventId"),
+            ("lastEventId=1.1&lastEventId=1.1", "lastEventId"),
             ("layers=towns", "layers"),
             ("layers=", "layers"),
             ("layers=,", "layers"),

@@ -112,6 +112,8 @@ def map_case(context, case):
                 query.pop(name, None)
         if query.get("at"):
             query.pop("fresh", None)
+        if query.get("target"):
+            query.pop("bucket", None)
         if query.get("cursor"):
             query.pop("offset", None)
     return case

@@ -90,6 +90,27 @@ fn the_book_has_every_page_and_its_links_lead_somewhere() {
     }
 }
 
+/// An error message that names a page is of use only if the page is there.
+#[test]
+fn pages_named_in_error_messages_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = sources(&root.join("src")).join("\n");
+    let mut named = BTreeSet::new();
+    for (at, _) in code.match_indices("docs/") {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "/-_.#".contains(c);
+        let text: String = code[at..].chars().take_while(|c| is_part(*c)).collect();
+        if let Some((page, anchor)) = text.split_once('#') {
+            named.insert((page.to_owned(), anchor.trim_end_matches('.').to_owned()));
+        }
+    }
+    assert!(named.len() > 2, "the search finds too little: {named:?}");
+    for (page, anchor) in named {
+        let headings =
+            anchors_in(&fs::read_to_string(root.join(&page)).unwrap_or_else(|error| panic!("{page}: {error}")));
+        assert!(headings.contains(&anchor), "{page}#{anchor} is not one of {headings:?}");
+    }
+}
+
 /// A case in the documents that names its test is shown by one that exists.
 #[test]
 fn tests_named_in_the_documents_exist() {

@@ -37,7 +37,8 @@ async fn span(collector: &Collector, name: &str, trace: &str) -> Span {
 async fn publish(server: &Process, id: &str, token: &str, traceparent: Option<&str>) {
     let event =
         json!({"event_type": "agent.event.created", "event_id": id, "payload": {"agent_id": format!("agent:{id}")}});
-    let request = Client::new().post(server.url("/living-map/events?secret=hunter2")).bearer_auth(token).json(&event);
+    let request =
+        Client::new().post(server.url("/living-map/events?utm_secret=hunter2")).bearer_auth(token).json(&event);
     let request = traceparent.into_iter().fold(request, |request, value| request.header("traceparent", value));
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
