@@ -18,7 +18,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +38,7 @@ use crate::upstream_health::UpstreamHealth;
 use crate::webhooks::{WebhookHandles, Webhooks};
 
 use self::configs::{lease_config, log_config};
-use self::process::{Process, serve_metrics, start_journal, start_metrics_upkeep};
+use self::process::{Process, serve_probes, start_journal, start_metrics_upkeep};
 use self::settings::{JOURNAL_FOLDER, archive};
 use self::shutdown::Shutdown;
 
@@ -89,9 +88,10 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
     files::cap_connections(&mut settings, files::raise_limit());
     let mut tasks = Tasks::default();
-    let Process { metrics, listener, address, stop } = Process::start(&settings, settings.listen.port, "PORT")?;
+    let process = Process::start(&settings, settings.listen.port, "PORT")?;
     instruments::register_server(settings.streams.nats_url.is_some(), settings.learner_process.enabled);
-    serve_metrics(&settings, &metrics, &mut tasks)?;
+    let readiness = serve_probes(&settings, &process, &mut tasks)?;
+    let Process { metrics, listener, address, accept_thread, stop } = process;
     let journal = &start_journal(&settings, traces, &mut tasks)?;
     let access = access::start(&settings.access, journal, &mut tasks)?;
 
@@ -139,8 +139,10 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let process = ProcessHandles { access, leadership, learner, journal, metrics };
     let handles = ServingHandles { storage, log, ingest, upstreams, alerting, dead_letters, streams, process };
     let serving = Serving::new(settings.serving.clone(), handles)?;
+    readiness.begin(serving.router().clone());
     print_address(address, simulated.is_some());
-    let stopped_at = serve_until_stopped(serving, listener, stop, stop_streams).await;
+    let serving = serving.run(&accept_thread, listener, stop.clone());
+    let stopped_at = serve_until_stopped(serving, stop, stop_streams).await;
     let clients_closed = async {
         clients.closed().await;
         if let Some(simulated) = simulated {
@@ -153,8 +155,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
 /// Serves until `stop`, and finishes the requests in progress; returns the time of the stop. `stop_streams` is cancelled
 /// first, so that streaming clients are told to reconnect while the server still answers.
 async fn serve_until_stopped(
-    serving: Serving,
-    listener: TcpListener,
+    serving: impl Future<Output = ()>,
     stop: CancellationToken,
     stop_streams: CancellationToken,
 ) -> Instant {
@@ -164,7 +165,7 @@ async fn serve_until_stopped(
         stop_streams.cancel();
         Instant::now()
     };
-    let ((), stopped_at) = tokio::join!(serving.run(listener, stop.clone()), stopping);
+    let ((), stopped_at) = tokio::join!(serving, stopping);
     stopped_at
 }
 

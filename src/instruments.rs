@@ -120,6 +120,10 @@ limits! {
     AuthFailures = "auth_failures",
     /// Open connections.
     Connections = "connections",
+    /// Open connections, counted by those that were closed because they had no request.
+    ConnectionsIdle = "connections_idle",
+    /// Open connections beyond the limit, for probes.
+    ConnectionsReserved = "connections_reserved",
     /// Open connections from one address.
     ConnectionsAddress = "connections_address",
     /// Streaming clients.
@@ -136,6 +140,8 @@ limits! {
     Body = "body",
     /// Seconds for a request's head.
     HeadTime = "head_time",
+    /// Bytes of a response that a client reads per second.
+    ResponseRate = "response_rate",
     /// Seconds for a request's body.
     BodyTime = "body_time",
 }

@@ -56,6 +56,6 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     start_metrics_upkeep(process.metrics.clone(), &mut tasks);
     tracing::info!("learning; /health and /metrics on http://{}", process.address);
     let router = http::learner_router(learning.status, process.metrics);
-    http::serve(process.listener, router, &settings.serving.http, process.stop).await;
+    http::serve(&process.accept_thread, process.listener, router, &settings.serving.http, process.stop).await;
     Shutdown::new(settings.shutdown.timeout, Instant::now()).run(std::future::ready(()), tasks, &storage).await
 }

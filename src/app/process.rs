@@ -1,16 +1,18 @@
 //! Sockets, signals, metrics and the error journal of a process.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::instruments::TRACES;
 use super::settings::{Settings, open_journal};
-use crate::http;
+use crate::http::{self, AcceptThread, ReadinessProbe};
 use crate::instruments::register;
 use crate::journal::Journal;
 use crate::tasks::{Stage, Tasks};
@@ -30,6 +32,8 @@ pub struct Process {
     pub listener: TcpListener,
     /// Its address.
     pub address: SocketAddr,
+    /// Accepts connections and answers probes.
+    pub accept_thread: Arc<AcceptThread>,
     /// Cancelled by a stop signal.
     pub stop: CancellationToken,
 }
@@ -38,30 +42,35 @@ impl Process {
     /// Starts recording metrics, listens on `port`, which `variable` sets, and handles stop signals.
     ///
     /// # Errors
-    /// The address cannot be bound.
+    /// The address cannot be bound, or a thread cannot be started.
     pub fn start(settings: &Settings, port: u16, variable: &str) -> anyhow::Result<Self> {
         let metrics = record_metrics()?;
         let address = SocketAddr::new(settings.listen.bind, port);
         let listener = listen(address).with_context(|| format!("cannot listen on {address} (BIND, {variable})"))?;
         let address = listener.local_addr()?;
-        Ok(Self { metrics, listener, address, stop: stop_signal()? })
+        let accept_thread = AcceptThread::start().context("the thread that accepts connections cannot be started")?;
+        Ok(Self { metrics, listener, address, accept_thread: Arc::new(accept_thread), stop: stop_signal()? })
     }
 }
 
-/// Serves `/metrics` on a separate socket, if one is configured.
+/// Serves `/metrics`, `/health` and `/ready` on a separate socket, if one is configured. The last one answers 503 until the
+/// returned probe has the server's router.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn serve_metrics(settings: &Settings, metrics: &PrometheusHandle, tasks: &mut Tasks) -> anyhow::Result<()> {
-    let Some(address) = settings.listen.metrics_bind else { return Ok(()) };
+pub fn serve_probes(settings: &Settings, process: &Process, tasks: &mut Tasks) -> anyhow::Result<ReadinessProbe> {
+    let config = settings.serving.http.clone();
+    let readiness = ReadinessProbe::new(Handle::current(), &config);
+    let Some(address) = settings.listen.metrics_bind else { return Ok(readiness) };
     let listener = listen(address).with_context(|| format!("cannot listen on {address} (METRICS_BIND)"))?;
-    tracing::info!("/metrics on http://{}", listener.local_addr()?);
-    let (router, config) = (http::metrics_router(metrics.clone()), settings.serving.http.clone());
+    tracing::info!("/metrics, /health and /ready on http://{}", listener.local_addr()?);
+    let router = http::listener_router(process.metrics.clone(), readiness.clone());
+    let thread = Arc::clone(&process.accept_thread);
     // in the last stage, so that metrics can be read during the whole stop
     tasks.spawn("metrics listener", Stage::Recording, |stop| async move {
-        http::serve(listener, router, &config, stop).await;
+        http::serve_probes(&thread, listener, router, &config, stop).await;
     });
-    Ok(())
+    Ok(readiness)
 }
 
 /// Starts the error journal and the export of traces.

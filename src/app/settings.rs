@@ -102,7 +102,7 @@ pub struct ListenConfig {
     /// Address to listen on. One that is not loopback needs an explicit AUTH.
     #[arg(id = "BIND", env, long = "bind", default_value = "127.0.0.1")]
     pub bind: IpAddr,
-    /// Address and port of a second listener that serves only `/metrics`, without authentication.
+    /// Address and port of a second listener that serves only `/metrics`, `/health` and `/ready`, without authentication.
     #[arg(id = "METRICS_BIND", env, long = "metrics-bind")]
     pub metrics_bind: Option<SocketAddr>,
     /// Open files kept for databases, NATS, the six services and probes. The process raises its soft limit of open files to

@@ -27,10 +27,16 @@ pub struct HttpConfig {
     #[arg(id = "MAX_BATCH_EVENTS", env, long = "max-batch-events", default_value_t = 1_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_batch: usize,
-    /// HTTP connections at one time, streams not included; more wait in the kernel's accept queue.
+    /// HTTP connections at one time, streams not included. One more closes the connection that has been without a request
+    /// for the longest time; where all have one, it is served by `RESERVED_CONNECTIONS`.
     #[arg(id = "MAX_CONNECTIONS", env, long = "max-connections", default_value_t = 20_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_connections: usize,
+    /// HTTP connections beyond `MAX_CONNECTIONS`, which are answered on `/living-map/health` and `/living-map/ready`, and 503
+    /// elsewhere; also the number of connections of `METRICS_BIND`.
+    #[arg(id = "RESERVED_CONNECTIONS", env, long = "reserved-connections", default_value_t = 16,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_024))]
+    pub reserved_connections: usize,
     /// HTTP connections at one time from one address, streams not included; more are closed at once.
     #[arg(id = "MAX_CONNECTIONS_PER_ADDRESS", env, long = "max-connections-per-address", default_value_t = 10_000,
         value_parser = clap::value_parser!(u32).range(1..))]
@@ -50,10 +56,17 @@ pub struct HttpConfig {
     #[arg(id = "MAX_URI_BYTES", env, long = "max-uri-bytes", default_value_t = 8 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(256..=65_536))]
     pub max_uri_bytes: usize,
-    /// Seconds in which the head of a connection's next request must be complete, idle time included. Longer than the 60 s
-    /// after which common load balancers close an idle connection, so that they close it first.
+    /// Seconds for which a connection may be open without a request. Longer than the 60 s after which common load balancers
+    /// close an idle connection, so that they close it first.
     #[arg(id = "IDLE_TIMEOUT_SECONDS", env, long = "idle-timeout-seconds", default_value = "75", value_parser = seconds)]
     pub idle_timeout: Duration,
+    /// Seconds in which a request's head must be complete after its first byte, at most `IDLE_TIMEOUT_SECONDS`.
+    #[arg(id = "HEAD_TIMEOUT_SECONDS", env, long = "head-timeout-seconds", default_value = "10", value_parser = seconds)]
+    pub head_timeout: Duration,
+    /// Seconds in which the head must be complete on a connection beyond `MAX_CONNECTIONS`.
+    #[arg(id = "RESERVED_HEAD_TIMEOUT_SECONDS", env, long = "reserved-head-timeout-seconds", default_value = "2",
+        value_parser = seconds)]
+    pub reserved_head_timeout: Duration,
     /// Seconds in which a request's body must be complete; a later one is answered 408.
     #[arg(id = "BODY_TIMEOUT_SECONDS", env, long = "body-timeout-seconds", default_value = "10", value_parser = seconds)]
     pub body_timeout: Duration,
@@ -61,6 +74,15 @@ pub struct HttpConfig {
     #[arg(id = "REQUEST_TIMEOUT_SECONDS", env, long = "request-timeout-seconds", default_value = "30",
         value_parser = seconds)]
     pub request_timeout: Duration,
+    /// Slowest average rate at which a client may read a response, in bytes per second; time in which the server has nothing
+    /// to write does not count. Streams have `STREAM_STALL_SECONDS` instead.
+    #[arg(id = "MIN_RESPONSE_BYTES_PER_SECOND", env, long = "min-response-bytes-per-second", default_value_t = 1_024,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub min_response_bytes_per_second: u32,
+    /// Seconds that a client may be behind that rate before its connection is closed.
+    #[arg(id = "RESPONSE_STALL_SECONDS", env, long = "response-stall-seconds", default_value = "30",
+        value_parser = seconds)]
+    pub response_stall_timeout: Duration,
     /// Returns a reduced snapshot to callers without a token, where tokens are required.
     #[arg(skip = false)]
     pub public_snapshot: bool,

@@ -56,10 +56,10 @@ pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
-pub use probes::{learner_router, metrics_router};
+pub use probes::{ReadinessProbe, learner_router, listener_router};
 pub use request_metrics::DURATION_BUCKETS;
 pub use rules::{RULES, RequiredRole};
-pub use server::serve;
+pub use server::{AcceptThread, serve, serve_probes};
 pub use serving::{ProcessHandles, Serving, ServingConfig, ServingHandles};
 pub use state::{AlertServices, AppState, Services};
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AlertServices, AppState, HttpConfig, InvalidOrigin, Limits, LimitsConfig, Services};
+use super::{AcceptThread, AlertServices, AppState, HttpConfig, InvalidOrigin, Limits, LimitsConfig, Services};
 use crate::access::Access;
 use crate::alerts::Alerting;
 use crate::dead_letters::DeadLetterService;
@@ -107,7 +107,12 @@ impl Serving {
     }
 
     /// Serves until `stop`, see [`super::serve`].
-    pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
-        super::serve(listener, self.router, &self.config, stop).await;
+    pub async fn run(self, thread: &AcceptThread, listener: TcpListener, stop: CancellationToken) {
+        super::serve(thread, listener, self.router, &self.config, stop).await;
+    }
+
+    /// The routes.
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 }

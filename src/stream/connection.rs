@@ -43,6 +43,12 @@ impl Connection {
         self.tokens.hang_up.cancel();
     }
 
+    /// Returns true if the response is marked as a stream.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.tokens.streaming.is_cancelled()
+    }
+
     /// Completes when the response is marked as a stream.
     pub async fn became_stream(&self) {
         self.tokens.streaming.cancelled().await;

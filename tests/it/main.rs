@@ -8,6 +8,7 @@ mod book;
 mod bus;
 mod command_line;
 mod configuration;
+mod connections;
 mod control;
 mod database_file;
 mod dead_letters;

@@ -2,75 +2,121 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::socket::Socket;
+use super::activity::{Activity, Timeouts};
+use super::slots::Slot;
+use super::socket::{Socket, take_tcp_stream};
 use crate::access::address::AddressPermit;
 use crate::instruments::{Limit, count_rejected};
 use crate::stream::Connection;
 
-/// Slot of an open HTTP connection, released when dropped.
-pub struct ConnectionSlot {
-    _total: OwnedSemaphorePermit,
-    _of_address: AddressPermit,
+/// Serves connections. Cheap to clone.
+#[derive(Clone)]
+pub struct ConnectionServer {
+    /// HTTP/1.1 with its limits.
+    pub http: http1::Builder,
+    /// Answers the requests.
+    pub router: Router,
+    /// Timeouts of each connection.
+    pub timeouts: Timeouts,
+    /// Ends idle connections, and the others after their request.
+    pub shutdown: CancellationToken,
+    /// Closes all connections.
+    pub abort: CancellationToken,
 }
 
-impl ConnectionSlot {
-    /// Counts a connection that holds these permits.
-    pub fn new(total: OwnedSemaphorePermit, of_address: AddressPermit) -> Self {
-        metrics::gauge!("living_map_http_connections").increment(1);
-        Self { _total: total, _of_address: of_address }
+impl ConnectionServer {
+    /// Serves a connection until it ends. `slot` and `permit` are released when it becomes a stream.
+    pub async fn serve(self, stream: TcpStream, peer: SocketAddr, slot: Slot, permit: AddressPermit) {
+        let handle = Connection::new(take_tcp_stream);
+        let (activity, abort) = (Arc::clone(&slot.activity), self.abort.clone());
+        let socket = Socket::new(stream, Arc::clone(&activity), handle.clone(), self.timeouts);
+        let requests = self.answer_requests(socket, peer, handle.clone(), Arc::clone(&activity));
+        tokio::pin!(requests);
+        tokio::select! {
+            () = requests.as_mut() => return,
+            () = abort.cancelled() => return,
+            () = activity.evicted() => return,
+            () = handle.became_stream() => drop((slot, permit)),
+        }
+        tokio::select! {
+            () = requests => {}
+            () = abort.cancelled() => {}
+            () = handle.hung_up() => {}
+        }
+    }
+
+    async fn answer_requests(self, socket: Socket, peer: SocketAddr, handle: Connection, activity: Arc<Activity>) {
+        let Self { http, router, shutdown, .. } = self;
+        let service = service_fn(move |request: Request<Incoming>| {
+            activity.begin_response();
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(handle.clone());
+            let (router, activity) = (router.clone(), Arc::clone(&activity));
+            async move {
+                let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+                Ok::<_, Infallible>(response.map(|body| ResponseBody { body, activity }))
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            if error.is_parse_too_large() {
+                count_rejected(Limit::Head);
+            }
+            tracing::debug!(%peer, %error, "connection closed with an error");
+        }
     }
 }
 
-impl Drop for ConnectionSlot {
+/// Body of a response, which tells the connection's activity when hyper is done with it.
+struct ResponseBody {
+    body: Body,
+    activity: Arc<Activity>,
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        metrics::gauge!("living_map_http_connections").decrement(1);
-    }
-}
-
-/// Answers the requests of a connection until it ends.
-pub async fn serve_connection(
-    http: http1::Builder,
-    socket: Socket,
-    peer: SocketAddr,
-    handle: Connection,
-    router: Router,
-    shutdown: CancellationToken,
-) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(handle.clone());
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
-    });
-    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        if error.is_parse_too_large() {
-            count_rejected(Limit::Head);
-        } else if error.is_timeout() {
-            count_rejected(Limit::HeadTime);
-        }
-        tracing::debug!(%peer, %error, "connection closed with an error");
+        self.activity.end_response();
     }
 }

@@ -1,32 +1,133 @@
-//! The socket of an HTTP connection.
+//! The socket of an HTTP connection, with the deadlines of reading a head and of writing a response.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::accept::lift_unsent_limit;
+use super::activity::{Activity, Phase, Timeouts};
+use super::unsent::lift_unsent_limit;
+use crate::instruments::{Limit, count_rejected};
+use crate::stream::Connection;
 
 /// A TCP socket, read and written by hyper.
+///
+/// It has one timer, which is set only where a read or write has to wait, and stays where it is while it is not later
+/// than the deadline: a request that arrives at once and a response that is taken at once cost no timer.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
+    activity: Arc<Activity>,
+    connection: Connection,
+    timeouts: Timeouts,
+    timer: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
 }
 
 impl Socket {
-    /// The socket of an accepted connection.
-    pub const fn new(stream: TcpStream) -> Self {
-        Self { stream }
+    /// The socket of an accepted connection. A connection that became a stream has the stream's deadlines instead of
+    /// `timeouts`.
+    pub const fn new(stream: TcpStream, activity: Arc<Activity>, connection: Connection, timeouts: Timeouts) -> Self {
+        Self { stream, activity, connection, timeouts, timer: None, pace: Pace::NEW }
     }
 
     /// The TCP socket, and the bytes read from it that hyper has not taken.
     pub fn into_parts(self) -> (TcpStream, Bytes) {
         (self.stream, Bytes::new())
+    }
+
+    /// The end of a connection whose next request does not arrive in time.
+    fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (phase, since) = self.activity.phase();
+        match phase {
+            Phase::Idle => {
+                ready!(self.poll_timer(since + self.timeouts.idle, cx));
+                // as if the client had closed it
+                Poll::Ready(Ok(()))
+            }
+            Phase::Head => {
+                ready!(self.poll_timer(since + self.timeouts.head, cx));
+                count_rejected(Limit::HeadTime);
+                Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the head of a request did not arrive in time",
+                )))
+            }
+            Phase::Busy | Phase::Flushing => Poll::Pending,
+        }
+    }
+
+    /// The end of a connection whose client reads too slowly.
+    fn poll_write_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.connection.is_stream() {
+            return Poll::Pending;
+        }
+        let deadline = self.pace.wait(Instant::now(), self.timeouts.stall);
+        ready!(self.poll_timer(deadline, cx));
+        count_rejected(Limit::ResponseRate);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")))
+    }
+
+    /// Completes at `deadline`.
+    fn poll_timer(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            // it was set for an earlier deadline, which no longer applies
+            timer.as_mut().reset(deadline);
+        }
+    }
+
+    fn written(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Pending => self.poll_write_deadline(cx),
+            Poll::Ready(Ok(bytes)) => {
+                self.pace.moved(bytes, self.timeouts.bytes_per_second);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// How far a client is behind the slowest permitted rate. Only time in which the socket accepts nothing counts.
+#[derive(Debug)]
+struct Pace {
+    waiting_since: Option<Instant>,
+    behind: Duration,
+}
+
+impl Pace {
+    const NEW: Self = Self { waiting_since: None, behind: Duration::ZERO };
+
+    /// Notes that the client accepts nothing at `now`. Returns the time at which it will be `limit` behind.
+    fn wait(&mut self, now: Instant, limit: Duration) -> Instant {
+        *self.waiting_since.get_or_insert(now) + limit.saturating_sub(self.behind)
+    }
+
+    /// Notes that the client made room for `bytes`.
+    fn moved(&mut self, bytes: usize, bytes_per_second: u32) {
+        if let Some(since) = self.waiting_since.take() {
+            self.behind += since.elapsed();
+        }
+        if !self.behind.is_zero() {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.behind = self.behind.saturating_sub(Duration::from_secs(1) * bytes / bytes_per_second);
+        }
     }
 }
 
@@ -48,13 +149,23 @@ pub fn take_tcp_stream(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgrade
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Pending => self.poll_read_deadline(cx),
+            read @ Poll::Ready(_) => {
+                if buffer.filled().len() > before {
+                    self.activity.received();
+                }
+                read
+            }
+        }
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(written, cx)
     }
 
     fn poll_write_vectored(
@@ -62,7 +173,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -70,10 +182,33 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.activity.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn only_waiting_counts_against_a_slow_client() {
+        let mut pace = Pace::NEW;
+        pace.moved(1 << 30, 1024);
+        tokio::time::advance(LIMIT * 2).await;
+        assert_eq!(pace.wait(Instant::now(), LIMIT), Instant::now() + LIMIT, "large writes before give no credit");
+        tokio::time::advance(LIMIT / 2).await;
+        assert_eq!(pace.wait(Instant::now(), LIMIT), Instant::now() + LIMIT / 2);
+        pace.moved(5 * 1024, 1024);
+        assert_eq!(pace.wait(Instant::now(), LIMIT), Instant::now() + LIMIT / 2 + Duration::from_secs(5));
+        pace.moved(1 << 20, 1024);
+        assert_eq!(pace.wait(Instant::now(), LIMIT), Instant::now() + LIMIT);
     }
 }

@@ -1,6 +1,8 @@
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +26,8 @@ async fn start(router: Router, config: HttpConfig) -> Server {
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
-    let task = tokio::spawn(async move { serve(listener, router, &config, stop).await });
+    let thread = AcceptThread::start().unwrap();
+    let task = tokio::spawn(async move { serve(&thread, listener, router, &config, stop).await });
     Server { address, shutdown, task }
 }
 
@@ -140,19 +143,141 @@ async fn shutdown_ends_after_the_drain_timeout() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_a_slot() {
-    let (router, mut entries) = blocking();
-    let config = HttpConfig { max_connections: 1, ..HttpConfig::default() };
+async fn a_begun_head_has_less_time_than_an_idle_connection() {
+    let config = HttpConfig { head_timeout: Duration::from_millis(100), ..HttpConfig::default() };
+    let server = start(hello(), config).await;
+    let mut idle = server.send(GET).await;
+    read_answer(&mut idle).await;
+    assert_eq!(read_to_end(server.send("GET / HTTP/1.1\r\nHost:").await).await, "");
+    idle.write_all(GET.as_bytes()).await.unwrap();
+    assert!(read_answer(&mut idle).await.starts_with("HTTP/1.1 200"), "between requests the idle timeout applies");
+    idle.write_all(b"G").await.unwrap();
+    assert_eq!(read_to_end(idle).await, "", "a later head has the same time as the first");
+}
+
+/// Reads the response of [`hello`].
+async fn read_answer(socket: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"hello 127.0.0.1") {
+        let read = tokio::time::timeout(TIMEOUT, socket.read_buf(&mut answer)).await.expect("a response").unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn the_longest_idle_connection_makes_room_when_full() {
+    let config = HttpConfig { max_connections: 3, ..HttpConfig::default() };
+    let server = start(hello(), config).await;
+    let mut first = server.send(GET).await;
+    read_answer(&mut first).await;
+    let unfinished = server.send("GET / HTTP/1.1\r\n").await;
+    let mut third = server.send(GET).await;
+    read_answer(&mut third).await;
+    // the first has been used since the unfinished head began
+    first.write_all(GET.as_bytes()).await.unwrap();
+    read_answer(&mut first).await;
+    let mut fourth = server.send(GET).await;
+    assert!(read_answer(&mut fourth).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(read_to_end(unfinished).await, "");
+    for kept in [&mut first, &mut third] {
+        kept.write_all(GET.as_bytes()).await.unwrap();
+        read_answer(kept).await;
+    }
+}
+
+/// A route that blocks until told to proceed, and the probe.
+fn blocking_and_health() -> (Router, mpsc::Receiver<oneshot::Sender<()>>) {
+    let (router, entries) = blocking();
+    (router.route("/living-map/health", get(|| async { "healthy" })), entries)
+}
+
+const HEALTH: &str = "GET /living-map/health HTTP/1.1\r\nHost: test\r\n\r\n";
+
+#[tokio::test]
+async fn connections_beyond_the_limit_get_probes_only() {
+    let (router, mut entries) = blocking_and_health();
+    let config = HttpConfig {
+        max_connections: 1,
+        reserved_connections: 1,
+        reserved_head_timeout: Duration::from_millis(100),
+        ..HttpConfig::default()
+    };
     let server = start(router, config).await;
     let first = server.send(GET).await;
     let proceed = entries.recv().await.unwrap();
-    let second = server.send(GET).await;
-    let too_early = tokio::time::timeout(Duration::from_millis(200), entries.recv()).await;
-    assert!(too_early.is_err(), "the second request is served before the first connection is gone");
-    proceed.send(()).unwrap();
-    drop(first);
-    let proceed = tokio::time::timeout(TIMEOUT, entries.recv()).await.expect("the second is served").unwrap();
+    let health = read_to_end(server.send(HEALTH).await).await;
+    assert!(health.starts_with("HTTP/1.1 200") && health.ends_with("healthy"), "{health}");
+    let other = read_to_end(server.send(GET).await).await;
+    assert!(other.starts_with("HTTP/1.1 503") && other.contains("retry-after"), "{other}");
+    assert_eq!(read_to_end(server.send("GET").await).await, "", "an unfinished head ends soon");
+    let unfinished = server.send("GET").await;
+    let health = read_to_end(server.send(HEALTH).await).await;
+    assert!(health.ends_with("healthy"), "an unfinished head makes room: {health}");
+    drop(unfinished);
     proceed.send(()).unwrap();
     server.shutdown.cancel();
-    assert!(read_to_end(second).await.ends_with("done"));
+    assert!(read_to_end(first).await.ends_with("done"), "a request in progress is not interrupted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_busy_runtime_does_not_delay_health() {
+    let (entered, entry) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Arc::new(std::sync::Mutex::new(released));
+    let block = move || {
+        let (entered, released) = (entered.clone(), Arc::clone(&released));
+        async move {
+            entered.send(()).unwrap();
+            released.lock().unwrap().recv().is_ok().to_string()
+        }
+    };
+    let router = hello().route("/block", get(block)).route("/living-map/health", get(|| async { "healthy" }));
+    let server = start(router, HttpConfig::default()).await;
+    let ask = |path: &str| {
+        let mut socket = std::net::TcpStream::connect(server.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+        socket
+    };
+    let answer = |mut socket: std::net::TcpStream| std::io::read_to_string(&mut socket);
+    // the future of this test runs outside the runtime's only worker, which the handler blocks
+    let blocked = ask("/block");
+    entry.recv_timeout(TIMEOUT).expect("the handler runs");
+    // until the runtime counts as busy, a probe may be given to it
+    let health = (0..10).find_map(|_| answer(ask("/living-map/health")).ok()).expect("health is answered");
+    assert!(health.ends_with("healthy"), "{health}");
+    let other = ask("/");
+    release.send(()).unwrap();
+    assert!(answer(blocked).unwrap().ends_with("true"));
+    assert!(answer(other).unwrap().ends_with("hello 127.0.0.1"), "requests other than probes wait for the runtime");
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_loses_its_connection() {
+    let endless =
+        || async { Body::from_stream(futures::stream::repeat_with(|| Ok::<_, Infallible>(vec![b'x'; 64 * 1024]))) };
+    let stall = Duration::from_millis(300);
+    let config = HttpConfig { response_stall_timeout: stall, ..HttpConfig::default() };
+    let server = start(Router::new().route("/", get(endless)), config).await;
+    let mut reading = server.send(GET).await;
+    let not_reading = server.send(GET).await;
+    let begun = Instant::now();
+    let mut buffer = vec![0; 64 * 1024];
+    while begun.elapsed() < stall * 4 {
+        let read = tokio::time::timeout(TIMEOUT, reading.read(&mut buffer)).await.expect("bytes").unwrap();
+        assert_ne!(read, 0, "a client that reads keeps its connection");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let cut = tokio::time::timeout(TIMEOUT, async move {
+        let mut socket = not_reading;
+        let mut taken = 0;
+        // what the kernel had taken before the end
+        while let Ok(read @ 1..) = socket.read(&mut buffer).await {
+            taken += read;
+        }
+        taken
+    });
+    assert!(cut.await.expect("the connection has ended") < 16 << 20);
 }

@@ -99,7 +99,10 @@ async fn an_unknown_parameter_is_answered_before_the_upgrade() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = router(services_with_map().await.into()).unwrap();
-    tokio::spawn(async move { serve(listener, router, &HttpConfig::default(), CancellationToken::new()).await });
+    let thread = AcceptThread::start().unwrap();
+    tokio::spawn(async move {
+        serve(&thread, listener, router, &HttpConfig::default(), CancellationToken::new()).await;
+    });
     let url = |query: &str| format!("ws://{address}/living-map/stream?{query}");
     match tokio_tungstenite::connect_async(url("layer=city")).await {
         Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {

@@ -85,7 +85,8 @@ async fn a_stream_does_not_delay_shutdown() {
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let (stop, router) = (shutdown.clone(), router(services_with_map().await.into()).unwrap());
-    let server = tokio::spawn(async move { serve(listener, router, &HttpConfig::default(), stop).await });
+    let thread = AcceptThread::start().unwrap();
+    let server = tokio::spawn(async move { serve(&thread, listener, router, &HttpConfig::default(), stop).await });
     let url = format!("ws://{address}/living-map/stream?layers=city");
     let (mut socket, answer) = tokio_tungstenite::connect_async(url).await.unwrap();
     assert_eq!(answer.status(), 101);

@@ -9,7 +9,7 @@ use axum::{Router, routing};
 use bytes::Bytes;
 use chrono::DateTime;
 use futures::{FutureExt, StreamExt};
-use living_map::http::HttpConfig;
+use living_map::http::{AcceptThread, HttpConfig};
 use living_map::map::Outcome;
 use living_map::model::{Cursor, EntityType, Epoch, Event, Layer, LogEntry};
 use living_map::stream::{
@@ -93,7 +93,10 @@ impl StreamServer {
             .route("/events", routing::get(open))
             .with_state(streams.clone());
         let (serving, stop) = (app.clone(), shutdown.clone());
-        tokio::spawn(async move { living_map::http::serve(listener, serving, &HttpConfig::default(), stop).await });
+        tokio::spawn(async move {
+            let thread = AcceptThread::start().unwrap();
+            living_map::http::serve(&thread, listener, serving, &HttpConfig::default(), stop).await;
+        });
         Self { address, app, hub, streams, shutdown, seq, event_padding: options.event_padding }
     }
 

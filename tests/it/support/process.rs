@@ -29,6 +29,12 @@ impl Process {
         Self::run("/bin/sh", &["-c", &limit, env!("CARGO_BIN_EXE_living-map")], environment).await
     }
 
+    /// Starts `living-map serve` with a limit on open files, as `ulimit` sets it (`-S` for the soft limit only).
+    pub async fn serve_with_open_files(limit: &str, environment: &[(&str, &str)]) -> Self {
+        let limit = format!("ulimit {limit}; exec \"$0\" serve");
+        Self::run("/bin/sh", &["-c", &limit, env!("CARGO_BIN_EXE_living-map")], environment).await
+    }
+
     /// See [`Self::serve_with_file_limit`].
     pub fn lift_file_limit(&self) {
         let pid = self.daemon.id().to_string();
