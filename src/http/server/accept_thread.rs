@@ -7,8 +7,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A thread with a tokio runtime of its own, so that connections are accepted and probes answered while the tasks of the
-/// main runtime keep all its threads busy. Ends when dropped, with the tasks on it.
+/// A thread with its own tokio runtime, which accepts connections and answers probes while the tasks of the main runtime
+/// keep all its threads busy. Ends when dropped, with the tasks on it.
 #[derive(Debug)]
 pub struct AcceptThread {
     handle: Handle,

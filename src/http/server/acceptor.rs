@@ -1,10 +1,11 @@
 //! Accepting connections, and choosing who serves them.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,9 @@ use crate::instruments::{Limit, count_rejected};
 
 /// Pause after a failed accept, such as too many open files, which ends only when other connections close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Value of `Retry-After` for rejected connections.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Connections with a common limit.
 pub struct Pool {
@@ -75,7 +79,7 @@ impl Acceptor {
     async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let Some(permit) = self.quota.acquire(peer.ip()) else {
             count_rejected(Limit::ConnectionsAddress);
-            return reject(stream);
+            return reject(stream, "this address has too many connections (MAX_CONNECTIONS_PER_ADDRESS)");
         };
         for (index, pool) in self.pools.iter().enumerate() {
             let Some(slot) = pool.slots.acquire() else {
@@ -94,7 +98,7 @@ impl Acceptor {
             // a connection served by this thread reads its request before the next one could take its slot
             return tokio::task::yield_now().await;
         }
-        reject(stream);
+        reject(stream, "all connections of the server are in use (MAX_CONNECTIONS, RESERVED_CONNECTIONS)");
     }
 
     fn make_room(&self) {
@@ -157,9 +161,17 @@ async fn sort(
 }
 
 /// Sends 503 without waiting, and closes the connection.
-fn reject(mut stream: TcpStream) {
-    const RESPONSE: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+fn reject(mut stream: TcpStream, detail: &str) {
+    let body = json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail});
+    let body = body.to_string();
+    let response = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: {}\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        RETRY_AFTER.as_secs(),
+        body.len()
+    );
     // best effort: the socket does not block, and the send buffer of a new one is empty
-    let _ = io::Write::write(&mut stream, RESPONSE);
+    let _ = stream.write(response.as_bytes());
+    // a request that has arrived already would turn the end of the connection into a reset, which discards the response
+    let _ = stream.read(&mut [0; 4_096]);
 }

@@ -1,4 +1,4 @@
-//! What a connection is doing: which deadlines apply to it, and whether it may be closed to make room.
+//! Activity of a connection: decides which deadlines apply to it, and whether it may be closed to make room.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -85,9 +85,9 @@ impl Activity {
         self.change(Phase::Busy, Phase::Flushing);
     }
 
-    /// Notes that everything that hyper had to write was written.
-    pub fn flushed(&self) {
-        self.change(Phase::Flushing, Phase::Idle);
+    /// Notes that everything that hyper had to write was written. Returns true if that was the end of a response.
+    pub fn flushed(&self) -> bool {
+        self.change(Phase::Flushing, Phase::Idle)
     }
 
     /// Time since which the connection has had no request in progress; none if it has one.
@@ -111,11 +111,13 @@ impl Activity {
         self.evicted.cancelled().await;
     }
 
-    fn change(&self, from: Phase, to: Phase) {
+    fn change(&self, from: Phase, to: Phase) -> bool {
         let mut state = self.state();
-        if state.0 == from {
+        let changes = state.0 == from;
+        if changes {
             *state = (to, Instant::now());
         }
+        changes
     }
 
     fn state(&self) -> MutexGuard<'_, (Phase, Instant)> {

@@ -104,7 +104,8 @@ impl Socket {
     }
 }
 
-/// How far a client is behind the slowest permitted rate. Only time in which the socket accepts nothing counts.
+/// Delay of a client behind the slowest permitted rate, in one response. Only time in which the socket accepts nothing
+/// counts.
 #[derive(Debug)]
 struct Pace {
     waiting_since: Option<Instant>,
@@ -183,7 +184,9 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.activity.flushed();
+        if self.activity.flushed() {
+            self.pace = Pace::NEW;
+        }
         Poll::Ready(Ok(()))
     }
 

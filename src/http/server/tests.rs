@@ -220,6 +220,16 @@ async fn connections_beyond_the_limit_get_probes_only() {
     assert!(read_to_end(first).await.ends_with("done"), "a request in progress is not interrupted");
 }
 
+#[tokio::test]
+async fn a_rejected_connection_is_told_the_limit() {
+    let config = HttpConfig { max_connections_per_address: 1, ..HttpConfig::default() };
+    let server = start(hello(), config).await;
+    let _held = server.send("").await;
+    let answer = read_to_end(server.send(GET).await).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("application/problem+json"), "{answer}");
+    assert!(answer.contains("MAX_CONNECTIONS_PER_ADDRESS"), "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_busy_runtime_does_not_delay_health() {
     let (entered, entry) = std::sync::mpsc::channel();
