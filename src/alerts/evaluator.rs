@@ -175,7 +175,7 @@ impl AlertEvaluator {
         let (mut samples, mut after) = (Vec::new(), None::<String>);
         loop {
             let more = self.live.with(|map| {
-                let page = map.entities(&filter, after.as_deref(), PAGE);
+                let page = map.entities(&filter, after.as_deref(), 0, PAGE);
                 for summary in &page.items {
                     let value = if field == "status" {
                         json!(summary.status)

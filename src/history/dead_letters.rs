@@ -146,6 +146,8 @@ pub struct DeadLetterQuery {
     pub until: Option<DateTime<Utc>>,
     /// Keyset paging: rows after this one, by the time of the first failure and id.
     pub after: Option<PagePosition>,
+    /// Number of rows to skip; bounded by the caller.
+    pub offset: u32,
     /// Maximum number of rows, at least 1.
     pub limit: u32,
 }

@@ -171,6 +171,8 @@ pub struct LessonQuery {
     pub unrelated: bool,
     /// Keyset paging: lessons behind this position.
     pub after: Option<LessonPosition>,
+    /// Number of lessons to skip; bounded by the caller.
+    pub offset: u32,
     /// Maximum number of lessons, at least 1.
     pub limit: u32,
 }

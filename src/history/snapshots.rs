@@ -78,8 +78,8 @@ pub trait Snapshots: Send + Sync + 'static {
     /// Inserts a snapshot; false if there is one with this position and state version, which is left unchanged.
     async fn save(&self, snapshot: &NewSnapshot) -> Result<bool>;
 
-    /// A page after `after`, newest first by [`SavedSnapshot::generated_at`]; `limit` is at least 1.
-    async fn list(&self, after: Option<PagePosition>, limit: u32) -> Result<Page<SavedSnapshot>>;
+    /// A page after `after` and `offset` more, newest first by [`SavedSnapshot::generated_at`]; `limit` is at least 1.
+    async fn list(&self, after: Option<PagePosition>, offset: u32, limit: u32) -> Result<Page<SavedSnapshot>>;
 
     /// A snapshot in the wire format: JSON.
     async fn get(&self, id: Uuid) -> Result<Option<Bytes>>;

@@ -23,6 +23,11 @@ pub struct HttpConfig {
     #[arg(id = "MAX_BODY_BYTES", env, long = "max-body-bytes", default_value_t = 1024 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
     pub max_body_bytes: usize,
+    /// Bytes of the items on one page of a list, which has at least one item; a page that ends before its `limit` has
+    /// the header `X-Living-Map-Cut`.
+    #[arg(id = "MAX_PAGE_BYTES", env, long = "max-page-bytes", default_value_t = 16 << 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
+    pub max_page_bytes: usize,
     /// Events in one POST; more are answered 413.
     #[arg(id = "MAX_BATCH_EVENTS", env, long = "max-batch-events", default_value_t = 1_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::error::Problem;
-use super::paging;
+use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, Params, PathUuid, Query};
 use super::responses::{DatabaseErrors, DatabaseItemErrors, DeadLetterErrors};
 use super::state::AppState;
@@ -58,7 +58,7 @@ impl FromParams for DeadLetterFilter {
 impl DeadLetterFilter {
     fn with_status(self, status: Option<DeadLetterStatus>) -> DeadLetterQuery {
         let Self { subject, since, until, limit, cursor } = self;
-        DeadLetterQuery { subject, status, since, until, after: cursor, limit }
+        DeadLetterQuery { subject, status, since, until, after: cursor, offset: 0, limit }
     }
 }
 
@@ -70,11 +70,16 @@ pub struct DeadLettersQuery {
     filter: DeadLetterFilter,
     /// Status of the dead letter.
     status: Option<DeadLetterStatus>,
+    /// Number of dead letters to skip. Use `cursor` to read many pages.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
+    offset: u32,
 }
 
 impl FromParams for DeadLettersQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
-        Ok(Self { status: params.parsed("status")?, filter: DeadLetterFilter::from_params(params)? })
+        let filter = DeadLetterFilter::from_params(params)?;
+        let (offset, _) = paging::start(params, paging::decode_position)?;
+        Ok(Self { status: params.parsed("status")?, filter, offset })
     }
 }
 
@@ -138,11 +143,15 @@ impl From<DeadLetter> for DeadLetterItem {
 #[schema(as = LetterList)]
 pub struct DeadLetterList {
     /// Dead letters, newest first by their first failure.
-    items: Vec<DeadLetterItem>,
+    #[schema(value_type = Vec<DeadLetterItem>)]
+    items: Items,
     /// True if there are further pages.
     has_more: bool,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
+    /// Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+    /// above the maximum.
+    next_offset: Option<u32>,
 }
 
 /// A dead letter with its message.
@@ -168,17 +177,25 @@ pub struct DeadLetterDetail {
 #[utoipa::path(
     get, path = "/living-map/dead-letters", tag = "errors", operation_id = "dead_letters",
     params(DeadLetterFilter, DeadLettersQuery),
-    responses((status = 200, body = DeadLetterList), DatabaseErrors)
+    responses((status = 200, body = DeadLetterList, headers(
+            ("X-Living-Map-Cut" = bool, description = "`true` if the page ends before its `limit`, because of its size"),
+        )), DatabaseErrors)
 )]
 pub async fn dead_letters(
     State(state): State<AppState>,
     Query(query): Query<DeadLettersQuery>,
-) -> Result<Json<DeadLetterList>, Problem> {
-    let wanted = query.filter.with_status(query.status);
+) -> Result<Page<DeadLetterList>, Problem> {
+    let DeadLettersQuery { filter, status, offset } = query;
+    let bounds = PageBounds::new(&state, filter.limit, offset, filter.cursor.as_ref());
+    let wanted = DeadLetterQuery { offset, ..filter.with_status(status) };
     let page = state.dead_letters.list(&wanted).await.map_err(|error| state.problem(error))?;
-    let next_cursor = paging::next_cursor(&page.items, page.has_more, cursor_after);
-    let items = page.items.into_iter().map(DeadLetterItem::from).collect();
-    Ok(Json(DeadLetterList { items, has_more: page.has_more, next_cursor }))
+    let found = Found { items: page.items.into_iter().map(DeadLetterItem::from), has_more: page.has_more };
+    Page::new(found, bounds, cursor_after, |next| DeadLetterList {
+        items: Items,
+        has_more: next.has_more,
+        next_cursor: next.cursor,
+        next_offset: next.offset,
+    })
 }
 
 /// Get a dead letter with its message
@@ -236,6 +253,6 @@ pub async fn discard_dead_letter(
     discarded.map(|letter| Json(letter.into())).map_err(|error| state.problem(error))
 }
 
-fn cursor_after(letter: &DeadLetter) -> String {
+fn cursor_after(letter: &DeadLetterItem) -> String {
     paging::encode_position(PagePosition { timestamp: letter.first_failed_at, id: letter.id })
 }

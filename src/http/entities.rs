@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use super::paging;
+use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
 use super::responses::{MapErrors, MapItemErrors};
 use super::state::AppState;
@@ -37,6 +37,9 @@ pub struct EntitiesQuery {
     /// Maximum number of entities on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
     limit: u32,
+    /// Number of entities to skip. Use `cursor` to read many pages.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
+    offset: u32,
     /// `next_cursor` of the previous page.
     #[param(value_type = Option<String>, format = "page-of-entities", pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
@@ -44,6 +47,7 @@ pub struct EntitiesQuery {
 
 impl FromParams for EntitiesQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
+        let (offset, cursor) = paging::start(params, paging::decode_id)?;
         Ok(Self {
             kind: params.parsed("type")?,
             layer: params.parsed("layer")?,
@@ -51,7 +55,8 @@ impl FromParams for EntitiesQuery {
             microdao_id: params.short_text("microdao_id", MAX_ID_BYTES)?,
             q: params.short_text("q", MAX_Q_BYTES)?,
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
-            cursor: params.text("cursor")?.map(paging::decode_id).transpose()?,
+            offset,
+            cursor,
         })
     }
 }
@@ -60,15 +65,19 @@ impl FromParams for EntitiesQuery {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "items": [{"id": "agent:sofia", "type": "agent", "label": "Sofia", "status": "online", "layer": "agents"}],
-    "next_cursor": "YWdlbnQ6c29maWE", "has_more": true,
+    "next_cursor": "YWdlbnQ6c29maWE", "has_more": true, "next_offset": 1,
 }))]
 pub struct EntityList {
     /// Entities, ordered by id.
-    items: Vec<EntitySummary>,
+    #[schema(value_type = Vec<EntitySummary>)]
+    items: Items,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
     /// True if there are further pages.
     has_more: bool,
+    /// Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+    /// above the maximum.
+    next_offset: Option<u32>,
 }
 
 /// Relations of an entity.
@@ -86,17 +95,25 @@ pub struct RelationList {
 #[utoipa::path(
     get, path = "/living-map/entities", tag = "map", operation_id = "entities",
     params(EntitiesQuery),
-    responses((status = 200, body = EntityList), MapErrors)
+    responses((status = 200, body = EntityList, headers(
+            ("X-Living-Map-Cut" = bool, description = "`true` if the page ends before its `limit`, because of its size"),
+        )), MapErrors)
 )]
 pub async fn entities(
     State(state): State<AppState>,
     Query(query): Query<EntitiesQuery>,
-) -> Result<Json<EntityList>, Problem> {
-    let EntitiesQuery { kind, layer, status, microdao_id, q, limit, cursor } = query;
+) -> Result<Page<EntityList>, Problem> {
+    let EntitiesQuery { kind, layer, status, microdao_id, q, limit, offset, cursor } = query;
     let filter = EntityFilter { kind, layer, status, microdao_id, q };
-    let page = state.map()?.with(|map| map.entities(&filter, cursor.as_deref(), limit as usize));
-    let next_cursor = paging::next_cursor(&page.items, page.has_more, |entity| paging::encode_id(&entity.id));
-    Ok(Json(EntityList { has_more: page.has_more, next_cursor, items: page.items }))
+    let bounds = PageBounds::new(&state, limit, offset, cursor.as_ref());
+    let page = state.map()?.with(|map| map.entities(&filter, cursor.as_deref(), offset as usize, limit as usize));
+    let found = Found { items: page.items, has_more: page.has_more };
+    Page::new(
+        found,
+        bounds,
+        |entity| paging::encode_id(&entity.id),
+        |next| EntityList { items: Items, next_cursor: next.cursor, has_more: next.has_more, next_offset: next.offset },
+    )
 }
 
 /// Get an entity

@@ -7,9 +7,11 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
+use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, Params, Query};
 use super::responses::JournalErrors;
 use super::state::AppState;
+use crate::history::PagePosition;
 use crate::journal::{Entry, EntryQuery, JournalError, JournalHealth};
 use crate::model::envelope::MAX_NAME_BYTES;
 
@@ -32,18 +34,27 @@ pub struct ErrorsQuery {
     /// At or after this time. ISO 8601; UTC if it has no offset.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     since: Option<DateTime<Utc>>,
-    /// Maximum number of entries; the newest ones are returned.
+    /// Maximum number of entries on a page; the first page has the newest ones.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 2000, default = 200)]
     limit: u32,
+    /// Number of entries to skip, from the newest one. Use `cursor` to read many pages.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
+    offset: u32,
+    /// `next_cursor` of the previous page.
+    #[param(value_type = Option<String>, format = "page", pattern = "^([A-Za-z0-9_-]{32})?$")]
+    cursor: Option<PagePosition>,
 }
 
 impl FromParams for ErrorsQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
+        let (offset, cursor) = paging::start(params, paging::decode_position)?;
         Ok(Self {
             target: params.short_text_of("target", "bucket", MAX_NAME_BYTES)?,
             operation: params.short_text("operation", MAX_NAME_BYTES)?,
             since: params.time("since")?,
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
+            offset,
+            cursor,
         })
     }
 }
@@ -63,11 +74,19 @@ impl FromParams for ErrorHealthQuery {
     }
 }
 
-/// Failed operations.
+/// A page of failed operations.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorList {
-    /// Entries, oldest first.
-    items: Vec<Entry>,
+    /// Entries, oldest first. The next page has the entries before them.
+    #[schema(value_type = Vec<Entry>)]
+    items: Items,
+    /// True if there are further pages.
+    has_more: bool,
+    /// Pass it as `cursor` to get the next page; null on the last page.
+    next_cursor: Option<String>,
+    /// Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+    /// above the maximum.
+    next_offset: Option<u32>,
 }
 
 /// Result of a flush.
@@ -100,12 +119,34 @@ pub struct Compaction {
         ErrorsQuery,
         ("bucket" = Option<String>, Query, max_length = 512, description = "Synonym of `target`; not both"),
     ),
-    responses((status = 200, body = ErrorList))
+    responses((status = 200, body = ErrorList, headers(
+            ("X-Living-Map-Cut" = bool, description = "`true` if the page ends before its `limit`, because of its size"),
+        )))
 )]
-pub async fn errors(State(state): State<AppState>, Query(query): Query<ErrorsQuery>) -> Json<ErrorList> {
-    let ErrorsQuery { target, operation, since, limit } = query;
-    let wanted = EntryQuery { target, operation, since, limit: limit as usize };
-    Json(ErrorList { items: state.journal.filter(&wanted) })
+pub async fn errors(
+    State(state): State<AppState>,
+    Query(query): Query<ErrorsQuery>,
+) -> Result<Page<ErrorList>, Problem> {
+    let ErrorsQuery { target, operation, since, limit, offset, cursor } = query;
+    let bounds = PageBounds::new(&state, limit, offset, cursor.as_ref());
+    let before = cursor.map(|position| (position.timestamp, position.id));
+    let (skip, wanted) = (offset as usize, limit as usize + 1);
+    let mut items = state.journal.filter(&EntryQuery { target, operation, since, before, skip, limit: wanted });
+    items.reverse();
+    let fitting = bounds.fitting(&items)?.min(limit as usize);
+    let has_more = items.len() > fitting;
+    items.truncate(fitting);
+    let oldest = items.last().map(|entry| PagePosition { timestamp: entry.ts, id: entry.id });
+    items.reverse();
+    let cursor = |newest: &Entry| {
+        paging::encode_position(oldest.unwrap_or(PagePosition { timestamp: newest.ts, id: newest.id }))
+    };
+    Page::new(Found { items, has_more }, bounds, cursor, |next| ErrorList {
+        items: Items,
+        has_more: next.has_more,
+        next_cursor: next.cursor,
+        next_offset: next.offset,
+    })
 }
 
 /// Summarize failed operations

@@ -120,7 +120,7 @@ impl Snapshots for FakeHistory {
     async fn save(&self, _: &NewSnapshot) -> Result<bool, HistoryError> {
         self.result(true)
     }
-    async fn list(&self, _: Option<PagePosition>, _: u32) -> Result<Page<SavedSnapshot>, HistoryError> {
+    async fn list(&self, _: Option<PagePosition>, _: u32, _: u32) -> Result<Page<SavedSnapshot>, HistoryError> {
         self.result(Page { items: Vec::new(), has_more: false })
     }
     async fn get(&self, _: Uuid) -> Result<Option<Bytes>, HistoryError> {

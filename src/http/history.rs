@@ -1,6 +1,5 @@
 //! History of all events, newest first.
 
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::error::Problem;
-use super::paging;
+use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, MAX_ID_BYTES, Params, Period, Query};
 use super::responses::DatabaseErrors;
 use super::state::AppState;
@@ -20,8 +19,6 @@ use crate::model::{Cursor, EntityType};
 
 const DEFAULT_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 1_000;
-/// Maximum `offset`: the database reads all rows that it skips, while a cursor skips none.
-const MAX_OFFSET: u32 = 100_000;
 
 /// Filters; an event must match all of them.
 #[derive(Debug, IntoParams)]
@@ -106,18 +103,10 @@ enum After {
 
 impl FromParams for EventsQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
-        let query = Self {
-            filter: EventsFilter::from_params(params)?,
-            limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
-            offset: params
-                .number("offset", 0..=MAX_OFFSET, 0)
-                .map_err(|problem| problem.with("hint", "use 'cursor' to read many pages".into()))?,
-            cursor: params.text("cursor")?.map(parse_after).transpose()?,
-        };
-        if query.cursor.is_some() && query.offset > 0 {
-            return Err(Problem::bad_request("offset", "expected either 'offset' or 'cursor', not both"));
-        }
-        Ok(query)
+        let filter = EventsFilter::from_params(params)?;
+        let limit = params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?;
+        let (offset, cursor) = paging::start(params, parse_after)?;
+        Ok(Self { filter, limit, offset, cursor })
     }
 }
 
@@ -135,10 +124,12 @@ fn parse_after(text: &str) -> Result<After, Problem> {
         "source_service": "gateway", "entity_id": "agent:sofia", "entity_type": "agent", "cursor": "5f3a9c.1042",
     }],
     "total": 1, "total_exact": true, "has_more": false, "next_cursor": null,
+    "next_offset": null,
 }))]
 pub struct EventList {
     /// Events, newest first by the producers' time.
-    items: Vec<HistoryItem>,
+    #[schema(value_type = Vec<HistoryItem>)]
+    items: Items,
     /// Number of matching events on all pages.
     total: u64,
     /// True if `total` is exact; otherwise it is an estimate, or the point at which counting stopped.
@@ -147,6 +138,9 @@ pub struct EventList {
     has_more: bool,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
+    /// Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+    /// above the maximum.
+    next_offset: Option<u32>,
 }
 
 /// An event of the history.
@@ -185,12 +179,15 @@ impl From<HistoryRow> for HistoryItem {
 #[utoipa::path(
     get, path = "/living-map/history", tag = "events", operation_id = "history",
     params(EventsFilter, EventsQuery),
-    responses((status = 200, body = EventList), DatabaseErrors)
+    responses((status = 200, body = EventList, headers(
+            ("X-Living-Map-Cut" = bool, description = "`true` if the page ends before its `limit`, because of its size"),
+        )), DatabaseErrors)
 )]
 pub async fn history(
     State(state): State<AppState>,
     Query(query): Query<EventsQuery>,
-) -> Result<Json<EventList>, Problem> {
+) -> Result<Page<EventList>, Problem> {
+    let bounds = PageBounds::new(&state, query.limit, query.offset, query.cursor.as_ref());
     let after = match query.cursor {
         None => None,
         Some(After::Row(position)) => Some(position),
@@ -198,16 +195,16 @@ pub async fn history(
     };
     let wanted = HistoryQuery { after, offset: query.offset.into(), limit: query.limit, ..query.filter.query(&state) };
     let page = state.history.query(&wanted).await.map_err(|error| state.problem(error))?;
-    let next_cursor = paging::next_cursor(&page.rows, page.has_more, |record| {
-        paging::encode_position(PagePosition { timestamp: record.timestamp, id: record.id })
-    });
-    Ok(Json(EventList {
-        items: page.rows.into_iter().map(HistoryItem::from).collect(),
+    let found = Found { items: page.rows.into_iter().map(HistoryItem::from), has_more: page.has_more };
+    let cursor = |item: &HistoryItem| paging::encode_position(PagePosition { timestamp: item.timestamp, id: item.id });
+    Page::new(found, bounds, cursor, |next| EventList {
+        items: Items,
         total: page.total.rows,
         total_exact: page.total.exact,
-        has_more: page.has_more,
-        next_cursor,
-    }))
+        has_more: next.has_more,
+        next_cursor: next.cursor,
+        next_offset: next.offset,
+    })
 }
 
 /// Position of the event at `cursor` in the order of the pages.

@@ -7,11 +7,14 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use super::paging;
+use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
 use super::responses::{DatabaseErrors, DatabaseItemErrors};
 use super::state::AppState;
-use crate::history::lessons::{CauseFilter, LessonPosition, LessonQuery, Operation, SearchWords, version_chain};
+use crate::history;
+use crate::history::lessons::{
+    CauseFilter, LessonMatch, LessonPosition, LessonQuery, Operation, SearchWords, version_chain,
+};
 use crate::model::{EntityType, Lesson, LessonStatus, time};
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -46,6 +49,9 @@ pub struct LessonsQuery {
     /// Maximum number of lessons on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
     limit: u32,
+    /// Number of lessons to skip. Use `cursor` to read many pages.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
+    offset: u32,
     /// `next_cursor` of the previous page.
     #[param(value_type = Option<String>, format = "page-of-lessons", pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<LessonPosition>,
@@ -53,6 +59,7 @@ pub struct LessonsQuery {
 
 impl FromParams for LessonsQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
+        let (offset, cursor) = paging::start(params, decode_cursor)?;
         Ok(Self {
             agent: params.short_text("agent", MAX_ID_BYTES)?,
             rule: params.short_text("rule", MAX_ID_BYTES)?,
@@ -63,7 +70,8 @@ impl FromParams for LessonsQuery {
             status: params.list("status")?,
             q: params.short_text("q", MAX_SEARCH_BYTES)?,
             limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
-            cursor: params.text("cursor")?.map(decode_cursor).transpose()?,
+            offset,
+            cursor,
         })
     }
 }
@@ -72,11 +80,31 @@ impl FromParams for LessonsQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LessonList {
     /// Lessons.
-    items: Vec<Lesson>,
+    #[schema(value_type = Vec<Lesson>)]
+    items: Items,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
     /// True if there are further pages.
     has_more: bool,
+    /// Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+    /// above the maximum.
+    next_offset: Option<u32>,
+}
+
+/// A lesson on a page, and its place in the order of the list.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct ListedLesson {
+    lesson: Lesson,
+    #[serde(skip)]
+    relevance: f64,
+}
+
+impl From<LessonMatch> for ListedLesson {
+    fn from(found: LessonMatch) -> Self {
+        let LessonMatch { lesson, relevance } = found;
+        Self { lesson, relevance }
+    }
 }
 
 /// Versions of a lesson and the operations on it.
@@ -92,40 +120,40 @@ pub struct LessonHistory {
 #[utoipa::path(
     get, path = "/living-map/lessons", tag = "lessons", operation_id = "lessons",
     params(LessonsQuery),
-    responses((status = 200, body = LessonList), DatabaseErrors)
+    responses((status = 200, body = LessonList, headers(
+            ("X-Living-Map-Cut" = bool, description = "`true` if the page ends before its `limit`, because of its size"),
+        )), DatabaseErrors)
 )]
 pub async fn lessons(
     State(state): State<AppState>,
     Query(query): Query<LessonsQuery>,
-) -> Result<Json<LessonList>, Problem> {
+) -> Result<Page<LessonList>, Problem> {
+    let bounds = PageBounds::new(&state, query.limit, query.offset, query.cursor.as_ref());
     let words = query.q.as_deref().map(SearchWords::all);
-    // a search text without letters or digits matches nothing
-    if words == Some(None) {
-        return Ok(Json(LessonList { items: vec![], next_cursor: None, has_more: false }));
-    }
     let default = vec![LessonStatus::Candidate, LessonStatus::Active];
     let wanted = LessonQuery {
         agents: query.agent.map(|agent| agent_names(&state, &agent)).unwrap_or_default(),
         rule: query.rule,
         cause: query.cause,
         statuses: if query.status.is_empty() { default } else { query.status },
-        words: words.flatten(),
+        words: words.clone().flatten(),
         after: query.cursor,
+        offset: query.offset,
         limit: query.limit,
         ..LessonQuery::default()
     };
-    let page = state.lessons.list(&wanted).await.map_err(|error| state.problem(error))?;
-    let next_cursor = paging::next_cursor(&page.items, page.has_more, |found| {
-        let lesson = &found.lesson;
-        paging::encode_id(&format!(
-            "{:x}/{}/{}",
-            found.relevance.to_bits(),
-            lesson.ts.timestamp_micros(),
-            lesson.lesson_key
-        ))
-    });
-    let items = page.items.into_iter().map(|found| found.lesson).collect();
-    Ok(Json(LessonList { items, next_cursor, has_more: page.has_more }))
+    let page = match words {
+        // a search text without letters or digits matches nothing
+        Some(None) => history::Page { items: Vec::new(), has_more: false },
+        _ => state.lessons.list(&wanted).await.map_err(|error| state.problem(error))?,
+    };
+    let found = Found { items: page.items.into_iter().map(ListedLesson::from), has_more: page.has_more };
+    Page::new(found, bounds, encode_cursor, |next| LessonList {
+        items: Items,
+        next_cursor: next.cursor,
+        has_more: next.has_more,
+        next_offset: next.offset,
+    })
 }
 
 /// Get the newest version of a lesson
@@ -177,6 +205,11 @@ pub(super) fn agent_names(state: &AppState, agent: &str) -> Vec<String> {
 
 pub(super) fn not_found(key: &str) -> Problem {
     Problem::not_found(format!("there is no lesson '{}'", shown(key))).parameter("key")
+}
+
+fn encode_cursor(listed: &ListedLesson) -> String {
+    let ListedLesson { lesson, relevance } = listed;
+    paging::encode_id(&format!("{:x}/{}/{}", relevance.to_bits(), lesson.ts.timestamp_micros(), lesson.lesson_key))
 }
 
 fn decode_cursor(text: &str) -> Result<LessonPosition, Problem> {

@@ -198,6 +198,7 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
             header::ETAG,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
+            paging::CUT,
             snapshot::CURSOR,
             snapshot::RESCUED,
         ]);

@@ -188,7 +188,8 @@ async fn an_unavailable_history_returns_503_and_retry_after() {
 #[tokio::test]
 async fn the_history_response_has_a_compatible_format() {
     let answer = get("/living-map/history?limit=1&since=2026-01-01T00:00:00%2B01:00").await;
-    let expected = json!({"items": [], "total": 0, "total_exact": true, "has_more": false, "next_cursor": null});
+    let expected = json!({"items": [], "total": 0, "total_exact": true, "has_more": false, "next_cursor": null,
+        "next_offset": null});
     assert_eq!(answer.json(), expected);
 }
 

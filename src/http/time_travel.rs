@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::error::{DEFAULT_RETRY_AFTER, Problem};
-use super::paging;
+use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, Params, PathUuid, Query, shown};
 use super::responses::{DatabaseErrors, DatabaseItemErrors, TimeTravelErrors};
 use super::state::AppState;
@@ -97,6 +97,9 @@ pub struct SavedQuery {
     /// Maximum number of snapshots on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
     limit: u32,
+    /// Number of snapshots to skip. Use `cursor` to read many pages.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
+    offset: u32,
     /// `next_cursor` of the previous page.
     #[param(value_type = Option<String>, format = "page", pattern = "^([A-Za-z0-9_-]{32})?$")]
     cursor: Option<PagePosition>,
@@ -104,10 +107,9 @@ pub struct SavedQuery {
 
 impl FromParams for SavedQuery {
     fn from_params(params: &Params) -> Result<Self, Problem> {
-        Ok(Self {
-            limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?,
-            cursor: params.text("cursor")?.map(paging::decode_position).transpose()?,
-        })
+        let limit = params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?;
+        let (offset, cursor) = paging::start(params, paging::decode_position)?;
+        Ok(Self { limit, offset, cursor })
     }
 }
 
@@ -115,11 +117,15 @@ impl FromParams for SavedQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SavedList {
     /// Saved snapshots, newest first.
-    items: Vec<SavedItem>,
+    #[schema(value_type = Vec<SavedItem>)]
+    items: Items,
     /// True if there are further pages.
     has_more: bool,
     /// Pass it as `cursor` to get the next page; null on the last page.
     next_cursor: Option<String>,
+    /// Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+    /// above the maximum.
+    next_offset: Option<u32>,
     /// Oldest position that `at`, `from`, and `to` can refer to; null if it cannot be determined at present.
     #[schema(value_type = Option<String>, required)]
     oldest_cursor: Option<Cursor>,
@@ -159,26 +165,30 @@ impl From<SavedSnapshot> for SavedItem {
 #[utoipa::path(
     get, path = "/living-map/snapshots", tag = "map", operation_id = "saved_snapshots",
     params(SavedQuery),
-    responses((status = 200, body = SavedList), DatabaseErrors)
+    responses((status = 200, body = SavedList, headers(
+            ("X-Living-Map-Cut" = bool, description = "`true` if the page ends before its `limit`, because of its size"),
+        )), DatabaseErrors)
 )]
 pub async fn saved_snapshots(
     State(state): State<AppState>,
     Query(query): Query<SavedQuery>,
-) -> Result<Json<SavedList>, Problem> {
-    let page = state.snapshots.list(query.cursor, query.limit).await.map_err(|error| state.problem(error))?;
-    let next_cursor = paging::next_cursor(&page.items, page.has_more, |saved| {
-        paging::encode_position(PagePosition { timestamp: saved.generated_at, id: saved.id })
-    });
-    let items = page.items.into_iter().map(SavedItem::from).collect();
+) -> Result<Page<SavedList>, Problem> {
+    let SavedQuery { limit, offset, cursor } = query;
+    let bounds = PageBounds::new(&state, limit, offset, cursor.as_ref());
+    let page = state.snapshots.list(cursor, offset, limit).await.map_err(|error| state.problem(error))?;
     // the list does not depend on the log, so it is returned even if the log is unavailable
     let oldest = if state.live.is_complete() { state.time_travel.oldest().await.ok() } else { None };
-    Ok(Json(SavedList {
-        items,
-        has_more: page.has_more,
-        next_cursor,
+    let found = Found { items: page.items.into_iter().map(SavedItem::from), has_more: page.has_more };
+    let cursor =
+        |saved: &SavedItem| paging::encode_position(PagePosition { timestamp: saved.generated_at, id: saved.id });
+    Page::new(found, bounds, cursor, |next| SavedList {
+        items: Items,
+        has_more: next.has_more,
+        next_cursor: next.cursor,
+        next_offset: next.offset,
         oldest_cursor: oldest.map(|oldest| oldest.cursor),
         oldest_time: oldest.map(|oldest| oldest.logged_at),
-    }))
+    })
 }
 
 /// Get a saved snapshot

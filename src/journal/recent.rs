@@ -1,5 +1,6 @@
 //! The newest entries, in memory.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,7 +22,11 @@ pub struct EntryQuery {
     pub operation: Option<String>,
     /// Minimum time.
     pub since: Option<DateTime<Utc>>,
-    /// Maximum number of entries; the newest ones are returned.
+    /// Time and id of an entry: only entries before it.
+    pub before: Option<(DateTime<Utc>, Uuid)>,
+    /// Number of entries to skip, from the newest one.
+    pub skip: usize,
+    /// Maximum number of entries.
     pub limit: usize,
 }
 
@@ -79,16 +84,19 @@ impl RecentEntries {
         latest.map(|entry| entry.rescued = true).is_some()
     }
 
-    /// The newest matching entries, oldest first.
+    /// The newest matching entries, oldest first: by time, then by id.
     pub fn filter(&self, query: &EntryQuery) -> Vec<Entry> {
         let is_wanted = |entry: &&Entry| {
             query.target.as_ref().is_none_or(|target| entry.target == *target)
                 && query.operation.as_ref().is_none_or(|operation| entry.op == *operation)
                 && query.since.is_none_or(|since| entry.ts >= since)
+                && query.before.is_none_or(|(time, id)| place(entry) < (time.timestamp_micros(), id))
         };
-        let mut wanted: Vec<Entry> = self.entries.iter().rev().filter(is_wanted).take(query.limit).cloned().collect();
-        wanted.reverse();
-        wanted
+        let mut wanted: Vec<&Entry> = self.entries.iter().filter(is_wanted).collect();
+        wanted.sort_by_key(|entry| Reverse(place(entry)));
+        let mut page: Vec<Entry> = wanted.into_iter().skip(query.skip).take(query.limit).cloned().collect();
+        page.reverse();
+        page
     }
 
     /// Failed operations in the `minutes` before `now`.
@@ -105,6 +113,11 @@ impl RecentEntries {
         let unhealthy_targets = unhealthy.map(|(target, _)| target.clone()).collect();
         JournalHealth { period_minutes: minutes, total_errors, rescued_errors, per_target, unhealthy_targets }
     }
+}
+
+/// Position of an entry in lists, with the precision of cursors.
+fn place(entry: &Entry) -> (i64, Uuid) {
+    (entry.ts.timestamp_micros(), entry.id)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::events::{push_type, time};
-use super::values::{Arg, Args, Column, Timestamp, push_if};
+use super::values::{Arg, Args, Column, Timestamp, push_if, push_offset};
 use super::{Dialect, SqlStore};
 use crate::history::dead_letters::{
     DeadLetter, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, MessageOrigin, StoredDeadLetter,
@@ -77,6 +77,7 @@ impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
             sql.push(", ").arg(after.id).push(")");
         }
         sql.push(" ORDER BY first_failed_at DESC, id DESC LIMIT ").arg(i64::from(limit) + 1);
+        push_offset(&mut sql, query.offset);
         self.fetch_page(sql.build(), limit, letter::<DB>).await
     }
 

@@ -6,7 +6,7 @@ use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
 use super::events::time;
-use super::values::{Arg, Args, Column, SqlQuery, Timestamp, push_any_if, push_if};
+use super::values::{Arg, Args, Column, SqlQuery, Timestamp, push_any_if, push_if, push_offset};
 use super::{Dialect, SqlStore};
 use crate::history::lessons::{
     Announcement, CauseFilter, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation,
@@ -223,6 +223,7 @@ fn page<DB: Dialect>(query: &LessonQuery, limit: u32) -> QueryBuilder<DB> {
         sql.arg(Timestamp(after.ts)).push(", ").arg(after.lesson_key.as_str()).push(")");
     }
     sql.push(" ORDER BY relevance DESC, ts DESC, lesson_key DESC LIMIT ").arg(i64::from(limit) + 1);
+    push_offset(&mut sql, query.offset);
     sql
 }
 

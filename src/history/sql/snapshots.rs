@@ -17,7 +17,7 @@ use crate::model::{Cursor, Epoch};
 /// Adopted rows may have infinite times, which no client can read; only they are left out.
 const LIST: &str = "
 SELECT id, epoch, seq, generated_at, created_at, version, size_bytes FROM living_map_snapshots
-WHERE (generated_at, id) < ($1, $2) AND generated_at > $3 ORDER BY generated_at DESC, id DESC LIMIT $4";
+WHERE (generated_at, id) < ($1, $2) AND generated_at > $3 ORDER BY generated_at DESC, id DESC LIMIT $4 OFFSET $5";
 
 const STATE: &str = "
 SELECT epoch, seq, logged_at, state FROM living_map_snapshots
@@ -48,10 +48,12 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
         self.changes(query).await
     }
 
-    async fn list(&self, after: Option<PagePosition>, limit: u32) -> Result<Page<SavedSnapshot>> {
+    async fn list(&self, after: Option<PagePosition>, offset: u32, limit: u32) -> Result<Page<SavedSnapshot>> {
         let limit = limit.max(1);
         let (time, id) = after.map_or((LAST, Uuid::max()), |after| (after.timestamp, after.id));
-        let query = sqlx::query(LIST).arg(Timestamp(time)).arg(id).arg(Timestamp(FIRST)).arg(i64::from(limit) + 1);
+        let query = sqlx::query(LIST)
+            .args((Timestamp(time), id, Timestamp(FIRST)))
+            .args((i64::from(limit) + 1, i64::from(offset)));
         self.fetch_page(query, limit, listed::<DB>).await
     }
 

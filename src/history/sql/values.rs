@@ -87,6 +87,11 @@ pub fn push_if<DB: Binds<T>, T>(sql: &mut QueryBuilder<DB>, condition: &str, val
     }
 }
 
+/// Skips the first `offset` rows.
+pub fn push_offset<DB: Binds<i64>>(sql: &mut QueryBuilder<DB>, offset: u32) {
+    push_if(sql, " OFFSET ", (offset > 0).then_some(i64::from(offset)));
+}
+
 /// Appends the condition that `expression` equals one of `values`, if there are any.
 pub fn push_any_if<DB: BindsList<T>, T>(sql: &mut QueryBuilder<DB>, expression: &str, values: &[T]) {
     if !values.is_empty() {

@@ -89,25 +89,26 @@ pub async fn replay_dead_letters(
             result.has_more = true;
             break;
         }
-        last = Some(cursor_after(&letter));
-        if dry_run {
-            items.push(letter.into());
-            continue;
-        }
-        match state.dead_letters.replay(letter.id).await {
-            Ok(letter) => {
-                let replayed = letter.status == DeadLetterStatus::Replayed;
-                result.replayed += usize::from(replayed);
-                result.failed += usize::from(!replayed);
-                items.push(letter.into());
+        let item = if dry_run {
+            DeadLetterItem::from(letter)
+        } else {
+            match state.dead_letters.replay(letter.id).await {
+                Ok(letter) => {
+                    let replayed = letter.status == DeadLetterStatus::Replayed;
+                    result.replayed += usize::from(replayed);
+                    result.failed += usize::from(!replayed);
+                    letter.into()
+                }
+                Err(error @ DeadLetterError::History(_)) => return Err(state.problem(error)),
+                // could not be tried: reported in the list, otherwise unchanged
+                Err(error) => {
+                    result.failed += 1;
+                    DeadLetter { error: error.to_string(), ..letter }.into()
+                }
             }
-            Err(error @ DeadLetterError::History(_)) => return Err(state.problem(error)),
-            // could not be tried: reported in the list, otherwise unchanged
-            Err(error) => {
-                result.failed += 1;
-                items.push(DeadLetter { error: error.to_string(), ..letter }.into());
-            }
-        }
+        };
+        last = Some(cursor_after(&item));
+        items.push(item);
     }
     Ok(Json(BulkReplay { items, next_cursor: last.filter(|_| result.has_more), ..result }))
 }

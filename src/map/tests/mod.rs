@@ -92,7 +92,7 @@ impl Log {
     }
 
     pub(super) fn ids(&self) -> Vec<String> {
-        let page = self.state.entities(&super::EntityFilter::default(), None, usize::MAX);
+        let page = self.state.entities(&super::EntityFilter::default(), None, 0, usize::MAX);
         page.items.into_iter().map(|item| item.id).collect()
     }
 }

@@ -266,7 +266,7 @@ fn lists_are_filtered_and_paged() {
         log.poll(&answer);
     }
     let ids = |filter: EntityFilter, after: Option<&str>, limit| {
-        let page = log.state.entities(&filter, after, limit);
+        let page = log.state.entities(&filter, after, 0, limit);
         (page.items.into_iter().map(|item| item.id).collect::<Vec<_>>(), page.has_more)
     };
     let filter = EntityFilter::default;

@@ -127,9 +127,9 @@ impl State {
         })
     }
 
-    /// Entities ordered by id, starting after `after`.
+    /// Entities ordered by id, starting after `after` and without the first `offset` of them.
     #[must_use]
-    pub fn entities(&self, filter: &EntityFilter, after: Option<&str>, limit: usize) -> EntityPage {
+    pub fn entities(&self, filter: &EntityFilter, after: Option<&str>, offset: usize, limit: usize) -> EntityPage {
         let microdao = filter.microdao_id.as_deref().map(|name| self.find_of(EntityType::Microdao, name));
         if microdao == Some(None) {
             return EntityPage { items: Vec::new(), has_more: false };
@@ -157,7 +157,7 @@ impl State {
             Some(kind) => Box::new(self.of_kind(kind, after)),
             None => Box::new(self.after(after)),
         };
-        let mut found = listed.filter(wanted);
+        let mut found = listed.filter(wanted).skip(offset);
         let items: Vec<EntitySummary> = found.by_ref().take(limit).filter_map(summary).collect();
         EntityPage { items, has_more: found.next().is_some() }
     }

@@ -147,7 +147,7 @@ async fn snapshots_of_the_replaced_service_are_listed_and_kept() {
             .unwrap(),
         0
     );
-    let page = snapshots.list(None, 10).await.unwrap();
+    let page = snapshots.list(None, 0, 10).await.unwrap();
     assert_eq!((page.items.len(), page.items[0].cursor), (1, None));
     let data = snapshots.get(page.items[0].id).await.unwrap().unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&data).unwrap(), json!({"layers": {}}));

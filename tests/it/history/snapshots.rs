@@ -41,7 +41,7 @@ async fn a_snapshot_is_read_back_unchanged(private: Private) {
     let saved = snapshot(7);
     assert!(snapshots.save(&saved).await.unwrap());
     assert!(!snapshots.save(&snapshot(7)).await.unwrap(), "a position is saved once");
-    let page = snapshots.list(None, 10).await.unwrap();
+    let page = snapshots.list(None, 0, 10).await.unwrap();
     assert_eq!(page.items.len(), 1);
     let item = &page.items[0];
     assert_eq!((item.id, item.cursor, item.generated_at), (saved.id, Some(saved.cursor), saved.logged_at));
@@ -58,7 +58,7 @@ async fn pages_go_from_the_newest_to_the_oldest_without_a_gap(private: Private) 
     }
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = snapshots.list(after, 2).await.unwrap();
+        let page = snapshots.list(after, 0, 2).await.unwrap();
         seen.extend(page.items.iter().map(|item| (item.generated_at, item.id)));
         if !page.has_more {
             break;
@@ -104,7 +104,7 @@ async fn only_expired_snapshots_are_deleted(private: Private) {
     let retention = SnapshotRetention { last: 2, hourly: TimeDelta::days(1), daily: TimeDelta::days(2), events: 100 };
     assert_eq!(retention.apply(&*snapshots, at(2 * 3_600_000)).await.unwrap(), 2);
     let kept: BTreeSet<u64> =
-        snapshots.list(None, 10).await.unwrap().items.iter().map(|item| item.cursor.unwrap().seq).collect();
+        snapshots.list(None, 0, 10).await.unwrap().items.iter().map(|item| item.cursor.unwrap().seq).collect();
     // the last two, in the third and the second hour, the newest of the first hour, and the oldest of the log
     assert_eq!(kept, BTreeSet::from([1, 2, 5, 6]));
 }
