@@ -46,6 +46,7 @@ const fn histogram(name: &'static str) -> Instrument {
 const HTTP: &[Instrument] = &[
     gauge("living_map_http_connections"),
     counter("living_map_http_panics_total"),
+    counter("living_map_http_pages_cut_total"),
     counter("living_map_http_published_events_total").labels(&[("status", &["accepted", "duplicate", "rejected"])]),
     counter("living_map_access_denied_total").labels(&[("reason", DENIED)]),
     counter("living_map_access_key_fetches_total").labels(&[("outcome", &["ok", "failed"])]),

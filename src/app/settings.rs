@@ -234,6 +234,7 @@ impl Settings {
         let ServingConfig { http, limits } = &self.serving;
         self.stream.allowed_origins.clone_from(&http.cors_origins);
         self.stream.unlimited = limits.unlimited.iter().copied().collect();
+        self.storage.database.page_bytes = http.max_page_bytes;
         self.resolve_serving();
         self.add_lesson_subject();
         self

@@ -15,9 +15,9 @@ impl DeadLetterService {
             let (mut failed, mut count_at) = (false, Instant::now());
             loop {
                 let mut failures: Vec<(&'static str, String)> = Vec::new();
-                // after a full batch, more may be due
+                // a batch of large messages is shorter than the maximum, so more may be due after any
                 let more = match self.retry().await {
-                    Ok(tried) => tried >= self.inner.config.batch as usize,
+                    Ok(tried) => tried > 0,
                     Err(error) => {
                         failures.push(("retry", error.to_string()));
                         false

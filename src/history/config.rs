@@ -46,6 +46,12 @@ pub struct HistoryConfig {
     /// JSON and raw bytes in one statement, in bytes; `PostgreSQL` accepts at most 1 GiB.
     #[arg(skip = 8_usize << 20)]
     pub statement_bytes: usize,
+    /// Bytes of the rows on a page of a list, as the database returns them; a page has at least one row.
+    #[arg(skip = 16_usize << 20)]
+    pub page_bytes: usize,
+    /// Bytes of the rows that one call returns to a background task, at least one row. The task calls again for the others.
+    #[arg(skip = 8_usize << 20)]
+    pub batch_bytes: usize,
     /// Totals up to this many rows are exact.
     #[arg(skip = 10_000_u32)]
     pub count_cap: u32,

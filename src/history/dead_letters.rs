@@ -164,10 +164,10 @@ pub trait DeadLetterStore: Send + Sync + 'static {
     /// A page, newest first by the time of the first failure.
     async fn list(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, HistoryError>;
 
-    /// Rows whose next attempt is due at `now`, the longest due first.
+    /// Rows whose next attempt is due at `now`, the longest due first; fewer than `limit` if they are large.
     async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError>;
 
-    /// Dead letters not yet published to the event log, oldest first.
+    /// Dead letters not yet published to the event log, oldest first; fewer than `limit` if they are large.
     async fn unpublished(&self, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError>;
 
     /// Replaces the row with this id and version and raises its version; false when there is none: it was updated or
@@ -177,7 +177,8 @@ pub trait DeadLetterStore: Send + Sync + 'static {
     /// Number of rows with this status.
     async fn count(&self, status: DeadLetterStatus) -> Result<u64, HistoryError>;
 
-    /// Rows not in status `retrying` that first failed before `before`, oldest first.
+    /// Rows not in status `retrying` that first failed before `before`, oldest first; fewer than `limit` if they are
+    /// large.
     async fn expired(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>, HistoryError>;
 
     /// Deletes the rows with these ids and versions; returns the number deleted.

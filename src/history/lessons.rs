@@ -227,16 +227,16 @@ pub trait Lessons: Send + Sync + 'static {
     /// The last `limit` operations on the lesson `root_key`, oldest first.
     async fn operations(&self, root_key: &str, limit: u32) -> Result<Vec<Operation>>;
 
-    /// A page of lessons.
+    /// A page of lessons, of at most [`HistoryConfig::page_bytes`](super::HistoryConfig::page_bytes).
     async fn list(&self, query: &LessonQuery) -> Result<Page<LessonMatch>>;
 
-    /// Candidates learned before `before`, oldest first.
+    /// Candidates learned before `before`, oldest first; fewer than `limit` if they are large.
     async fn unreviewed(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Lesson>>;
 
     /// True if an operator rejected a lesson of the same agent, rule and signature at `since` or later.
     async fn was_rejected(&self, like: &Lesson, since: DateTime<Utc>) -> Result<bool>;
 
-    /// Announcements that are not published yet, in order, each with its number.
+    /// Announcements that are not published yet, in order, each with its number; fewer than `limit` if they are large.
     async fn unpublished(&self, limit: u32) -> Result<Vec<(i64, Announcement)>>;
 
     /// Marks announcements as published.

@@ -259,7 +259,8 @@ impl HistoryPage {
 pub struct Total {
     /// Number of rows.
     pub rows: u64,
-    /// False if it is an estimate of the database or a capped count.
+    /// False if it is an estimate of the database, a capped count, or a count that is up to
+    /// [`HistoryConfig::count_ttl`] old.
     pub exact: bool,
 }
 
@@ -311,10 +312,10 @@ pub trait History: TableLogStore + 'static {
     /// The positions of those of the events that are stored; `None` for one without a position in a log.
     async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>>;
 
-    /// A page of events, newest first. Must not scan the whole table on each call, neither for the rows nor for the total.
+    /// A page of events, newest first, of at most [`HistoryConfig::page_bytes`]. Must not scan the whole table on each call, neither for the rows nor for the total.
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage>;
 
-    /// At most `limit` events of `epoch` after position `after`, in the log's order. To be sure that none is missing, call
+    /// At most `limit` events of `epoch`, and at most [`HistoryConfig::batch_bytes`] but at least one, after position `after`, in the log's order. To be sure that none is missing, call
     /// [`History::log_range`] afterwards.
     async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>>;
 

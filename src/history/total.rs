@@ -57,10 +57,10 @@ impl TotalCache {
         Ok(total)
     }
 
-    /// The total of `key`, unless it has expired.
+    /// The total of `key`, unless it has expired. It is not exact: rows may have been added since it was counted.
     fn get(&self, key: &str) -> Option<Total> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(key).filter(|(at, _)| at.elapsed() < self.ttl).map(|(_, total)| *total)
+        entries.get(key).filter(|(at, _)| at.elapsed() < self.ttl).map(|(_, total)| Total { exact: false, ..*total })
     }
 
     fn put(&self, key: String, total: Total) {
@@ -104,7 +104,8 @@ mod tests {
         for name in ["a", "b", "c"] {
             totals.put(name.into(), total);
         }
-        assert_eq!([totals.get("a"), totals.get("b"), totals.get("c")], [Some(total), Some(total), None]);
+        let cached = Some(Total { exact: false, ..total });
+        assert_eq!([totals.get("a"), totals.get("b"), totals.get("c")], [cached, cached, None]);
         let totals = TotalCache::new(&HistoryConfig { count_ttl: Duration::ZERO, ..config });
         totals.put("a".into(), total);
         assert_eq!(totals.get("a"), None);

@@ -132,7 +132,7 @@ pub struct EventList {
     items: Items,
     /// Number of matching events on all pages.
     total: u64,
-    /// True if `total` is exact; otherwise it is an estimate, or the point at which counting stopped.
+    /// True if `total` is exact; otherwise it is an estimate, the point at which counting stopped, or a few seconds old.
     total_exact: bool,
     /// True if there are further pages.
     has_more: bool,

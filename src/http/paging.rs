@@ -189,7 +189,7 @@ mod tests {
         let count = left.len().min(limit as usize);
         let found = Found { items: &left[..count], has_more: left.len() > count };
         let bounds = PageBounds { limit, offset: Some(offset), max_bytes };
-        let response = Page::new(found, bounds, |item| item.to_string(), list).unwrap().into_response();
+        let response = Page::new(found, bounds, |item| (*item).clone(), list).unwrap().into_response();
         let is_cut = response.headers().contains_key(CUT);
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (serde_json::from_slice(&body).unwrap(), is_cut)
@@ -226,7 +226,7 @@ mod tests {
     async fn a_large_offset_is_continued_by_cursor_only() {
         let bounds = PageBounds { limit: 1, offset: Some(MAX_OFFSET), max_bytes: 100 };
         let found = Found { items: [1], has_more: true };
-        let response = Page::new(found, bounds, |item| item.to_string(), list).unwrap().into_response();
+        let response = Page::new(found, bounds, ToString::to_string, list).unwrap().into_response();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let expected = br#"{"items":[1],"has_more":true,"next_cursor":"1","next_offset":null}"#;
         assert_eq!(body.escape_ascii().to_string(), expected.escape_ascii().to_string());

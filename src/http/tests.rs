@@ -194,6 +194,37 @@ async fn the_history_response_has_a_compatible_format() {
 }
 
 #[tokio::test]
+async fn pages_of_the_error_journal_end_at_their_bytes() {
+    let journal = Journal::default();
+    for number in 0..30 {
+        journal.record("read", "dao", &format!("/{number}"), &"no ".repeat(50));
+    }
+    for way in ["cursor", "offset"] {
+        let (mut keys, mut path, mut pages) = (Vec::new(), "/living-map/errors".to_owned(), 0);
+        loop {
+            let mut services = services();
+            services.journal = journal.clone();
+            services.config.max_page_bytes = 2_000;
+            let answer = call_with(services, Request::get(&path).body(Body::empty()).unwrap()).await;
+            let page = answer.json();
+            assert_eq!(answer.headers.contains_key("x-living-map-cut"), page["has_more"] == true);
+            let of_page: Vec<String> =
+                page["items"].as_array().unwrap().iter().map(|item| item["key"].to_string()).collect();
+            // oldest first on a page, and older ones on the next page
+            keys.splice(0..0, of_page);
+            pages += 1;
+            let next = &page[format!("next_{way}")];
+            if next.is_null() {
+                break;
+            }
+            path = format!("/living-map/errors?{way}={}", next.to_string().trim_matches('"'));
+        }
+        assert_eq!(keys, (0..30).map(|number| format!("\"/{number}\"")).collect::<Vec<_>>());
+        assert!(pages > 2);
+    }
+}
+
+#[tokio::test]
 async fn a_panic_returns_500_without_its_message() {
     let app = Router::new()
         .route(

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
+use futures::stream::{BoxStream, Fuse};
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::history::{History, HistoryError};
 use crate::log::{EventLog, LogError};
-use crate::model::{Cursor, LogEntry};
+use crate::model::{Cursor, LogEntry, json};
 
 /// Maximum number of entries in a batch.
 const BATCH: u32 = 1_000;
+
+/// Approximate bytes of the entries in a batch from the log; a single larger entry makes a batch alone. The history limits
+/// its batches itself.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// Maximum number of batches that wait for the fold.
 const MAX_WAITING: usize = 4;
@@ -100,20 +105,37 @@ impl EntrySource {
         if at >= to.seq {
             return Ok(());
         }
-        let mut entries = self.log.read(to.epoch, at).await?.ready_chunks(BATCH as usize).boxed();
+        let mut entries = self.log.read(to.epoch, at).await?.fuse();
         while at < to.seq {
-            let Some(chunk) = entries.next().await else {
-                return Err(ReadAheadError::Unavailable("the log's reader ended".into()));
-            };
-            let mut chunk: Vec<LogEntry> = chunk.into_iter().collect::<Result<_, _>>()?;
-            at = chunk.last().map_or(at, |entry| entry.cursor.seq);
-            let ended = until.truncate(&mut chunk);
-            if batches.send(Ok(chunk)).await.is_err() || ended {
+            let mut batch = next_batch(&mut entries).await?;
+            at = batch.last().map_or(at, |entry| entry.cursor.seq);
+            let ended = until.truncate(&mut batch);
+            if batches.send(Ok(batch)).await.is_err() || ended {
                 return Ok(());
             }
         }
         Ok(())
     }
+}
+
+/// Waits for the next entry of the log, and takes those after it that are ready.
+async fn next_batch(
+    entries: &mut Fuse<BoxStream<'static, Result<LogEntry, LogError>>>,
+) -> Result<Vec<LogEntry>, ReadAheadError> {
+    let Some(first) = entries.next().await.transpose()? else {
+        return Err(ReadAheadError::Unavailable("the log's reader ended".into()));
+    };
+    let mut bytes = json::approximate_bytes(&first.event.payload);
+    let mut batch = vec![first];
+    while batch.len() < BATCH as usize
+        && bytes < BATCH_BYTES
+        && let Some(Some(entry)) = entries.next().now_or_never()
+    {
+        let entry = entry?;
+        bytes += json::approximate_bytes(&entry.event.payload);
+        batch.push(entry);
+    }
+    Ok(batch)
 }
 
 impl ReadUntil {

@@ -69,6 +69,8 @@ pub struct JetStreamConfig {
     pub append_in_flight: usize,
     /// Messages that a reader requests at a time. Up to one and a half times as many are buffered unparsed.
     pub read_batch: usize,
+    /// Bytes of the messages in a parsed batch; a single larger message makes a batch alone.
+    pub read_batch_bytes: usize,
     /// Parsed batches buffered by a reader, for a caller that is slower than the log.
     pub read_buffer: usize,
     /// Interval of idle heartbeats from the server. A reader that misses two creates a new consumer.
@@ -89,6 +91,7 @@ impl Default for JetStreamConfig {
             recreate_after: Duration::from_secs(2),
             append_in_flight: 1000,
             read_batch: 500,
+            read_batch_bytes: 8 << 20,
             read_buffer: 8,
             heartbeat: Duration::from_secs(5),
             reader_expires: Duration::from_secs(30),

@@ -52,6 +52,20 @@ pub fn normalise(value: Value) -> Value {
     }
 }
 
+/// Approximate size of a value's JSON in bytes, without writing it.
+#[must_use]
+pub fn approximate_bytes(value: &Value) -> usize {
+    /// Of a number, or of the punctuation around a value.
+    const OTHERS: usize = 4;
+    OTHERS
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(approximate_bytes).sum(),
+            Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + approximate_bytes(value)).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => OTHERS,
+        }
+}
+
 fn parse_strict(text: &[u8]) -> serde_json::Result<Normal> {
     let altered = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_slice(text);

@@ -83,6 +83,7 @@ subjects = st.builds("{}.{}".format, families, tokens)
 patterns = st.one_of(
     subjects, families.map(lambda family: family + ".>"), st.builds("{}.*.{}".format, tokens, tokens), st.just(">")
 )
+severities = st.sampled_from(["critical", "warning", "info"])
 rows = st.builds(row, seconds, st.uuids())
 
 for name, strategy in {
@@ -91,6 +92,7 @@ for name, strategy in {
     "page": rows,
     "page-of-events": rows | cursors,
     "page-of-entities": names.map(lambda name: url_safe(name.encode())),
+    "page-of-alerts": st.builds("{}/{}".format, severities, tokens).map(lambda text: url_safe(text.encode())),
     "page-of-lessons": st.builds(lesson, st.floats(0, 1), seconds, tokens),
     "subject": subjects,
     "subject-pattern": patterns,

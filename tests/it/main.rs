@@ -30,6 +30,7 @@ mod log_unreadable;
 mod metrics;
 mod nats_cluster;
 mod nats_version;
+mod pages;
 mod poison;
 mod previous_release;
 mod replay;

@@ -15,7 +15,7 @@ use crate::history::lessons::LessonQuery;
 use crate::history::sql::events::{push_filters, time};
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{BindsList, SqlQuery, Timestamp};
-use crate::history::sql::{Answer, Dialect};
+use crate::history::sql::{Answer, Dialect, Rows};
 use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql, statements};
 use crate::history::type_filter::TypeFilter;
 use crate::history::{AggregateQuery, HistoryQuery, InsertCounts, Result};
@@ -70,6 +70,7 @@ impl Dialect for Postgres {
     const KIND: &'static str = "postgres";
     const PING: &'static str = "SELECT 1";
     const CLIENT_TIMEOUTS: bool = true;
+    const UNREAD_ROWS_BLOCK: bool = true;
     // "query canceled"
     const INTERRUPTED: &'static str = "57014";
     const BEGIN: &'static str = "BEGIN";
@@ -114,6 +115,15 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
 
     fn fetch_all<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<PgRow>> {
         on.fetch_all(query)
+    }
+
+    fn fetch<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Rows<'e, Self> {
+        on.fetch(query)
+    }
+
+    fn row_bytes(row: &PgRow) -> usize {
+        let bytes = |column: usize| row.try_get_raw(column).ok()?.as_bytes().ok().map(<[u8]>::len);
+        (0..row.len()).filter_map(bytes).sum()
     }
 
     fn is_data_error(code: &str) -> bool {

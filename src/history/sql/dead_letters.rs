@@ -82,11 +82,11 @@ impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
     }
 
     async fn due(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>> {
-        self.fetch_all(sqlx::query(DUE).arg(Timestamp(now)).arg(i64::from(limit)), stored::<DB>).await
+        self.fetch_batch(sqlx::query(DUE).arg(Timestamp(now)).arg(i64::from(limit)), stored::<DB>).await
     }
 
     async fn unpublished(&self, limit: u32) -> Result<Vec<StoredDeadLetter>> {
-        self.fetch_all(sqlx::query(UNPUBLISHED).arg(i64::from(limit)), stored::<DB>).await
+        self.fetch_batch(sqlx::query(UNPUBLISHED).arg(i64::from(limit)), stored::<DB>).await
     }
 
     async fn update(&self, letter: &DeadLetter) -> Result<bool> {
@@ -104,7 +104,7 @@ impl<DB: Dialect> DeadLetterStore for SqlStore<DB> {
     }
 
     async fn expired(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<StoredDeadLetter>> {
-        self.fetch_all(sqlx::query(EXPIRED).arg(Timestamp(before)).arg(i64::from(limit)), stored::<DB>).await
+        self.fetch_batch(sqlx::query(EXPIRED).arg(Timestamp(before)).arg(i64::from(limit)), stored::<DB>).await
     }
 
     async fn delete(&self, letters: &[(Uuid, i64)]) -> Result<u64> {

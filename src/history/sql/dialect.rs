@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use sqlx::QueryBuilder;
 use sqlx::database::HasStatementCache;
 
@@ -16,6 +17,9 @@ use crate::model::LogEntry;
 
 /// The result of a statement on a connection.
 pub type Answer<'e, T> = BoxFuture<'e, sqlx::Result<T>>;
+
+/// The rows of a statement on a connection.
+pub type Rows<'e, DB> = BoxStream<'e, sqlx::Result<<DB as sqlx::Database>::Row>>;
 
 /// Comparison of event types in the order of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,9 @@ pub trait Dialect: HasStatementCache + Values {
     const PING: &'static str;
     /// True if the client ends statements that the database has not ended itself, because its connection may be dead.
     const CLIENT_TIMEOUTS: bool;
+    /// True if rows that were not read have to be received before the connection's next statement. Closing the connection
+    /// costs less.
+    const UNREAD_ROWS_BLOCK: bool;
     /// The code of the error of a statement that was ended by its time limit.
     const INTERRUPTED: &'static str;
     /// Begins a transaction that writes.
@@ -83,6 +90,12 @@ pub trait Dialect: HasStatementCache + Values {
 
     /// Runs a statement; the rows it finds or returns.
     fn fetch_all<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<Self::Row>>;
+
+    /// Runs a statement; the rows it finds, one after the other.
+    fn fetch<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Rows<'e, Self>;
+
+    /// Size of a row's values as the database returned them, in bytes.
+    fn row_bytes(row: &Self::Row) -> usize;
 
     /// The row of a statement that finds or returns at most one.
     async fn fetch_optional(on: &mut Self::Connection, query: SqlQuery<'_, Self>) -> sqlx::Result<Option<Self::Row>> {

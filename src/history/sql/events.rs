@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{AssertSqlSafe, Error, QueryBuilder};
 
+use super::bounded::{BoundedRead, ReadBounds, read_bounded};
 use super::values::{Arg, Column, SqlQuery, Timestamp, push_any_if, push_if};
 use super::{Dialect, TypeOrder};
 use crate::history::aggregate::{Aggregate, AggregateQuery, BucketCount, LARGEST, TOTALS};
 use crate::history::stored::{cursor_from_sql, entity_type, normal_text, read_json, stored_text};
 use crate::history::type_filter::{Dots, MAX_TYPES, Shape, TypeFilter};
-use crate::history::{HistoryQuery, HistoryRow, Page, Total};
+use crate::history::{HistoryQuery, HistoryRow, Total};
 use crate::model::{EntityType, Event, LogEntry};
 
 /// Columns for [`record`], in front of filters.
@@ -36,8 +37,13 @@ impl<'c, DB: Dialect> EventReader<'c, DB> {
         Self { connection, type_order }
     }
 
-    /// A page without its total.
-    pub async fn page(&mut self, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<Page<HistoryRow>> {
+    /// A page of at most `bytes` bytes, without its total.
+    pub async fn page(
+        &mut self,
+        query: &HistoryQuery,
+        types: &TypeFilter,
+        bytes: usize,
+    ) -> sqlx::Result<BoundedRead<HistoryRow>> {
         let limit = query.limit.max(1);
         let wanted = i64::from(limit) + 1;
         let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
@@ -58,8 +64,7 @@ impl<'c, DB: Dialect> EventReader<'c, DB> {
             sql.push(" OFFSET ").arg(offset);
         }
         let query = sql.build().persistent(parts.len() <= KEPT_PARTS);
-        let rows = DB::fetch_all(self.connection, query).await?;
-        Page::of(&rows, limit, record::<DB>)
+        read_bounded::<DB, _>(self.connection, query, ReadBounds { rows: limit as usize, bytes }, record::<DB>).await
     }
 
     /// The number of rows that match, an estimate if there are more than `cap` or counting them takes too long.

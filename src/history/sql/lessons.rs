@@ -170,7 +170,7 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
 
     async fn unreviewed(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Lesson>> {
         let query = sqlx::query(UNREVIEWED).arg(Timestamp(before)).arg(i64::from(limit));
-        self.fetch_all(query, lesson::<DB>).await
+        self.fetch_batch(query, lesson::<DB>).await
     }
 
     async fn was_rejected(&self, like: &Lesson, since: DateTime<Utc>) -> Result<bool> {
@@ -186,7 +186,7 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
     async fn unpublished(&self, limit: u32) -> Result<Vec<(i64, Announcement)>> {
         let query = sqlx::query("SELECT id, body FROM agent_lesson_outbox ORDER BY id LIMIT $1").arg(i64::from(limit));
         let read = |row: &DB::Row| Ok((row.read(0)?, Column::<Json<Announcement>>::read(row, 1)?.0));
-        self.fetch_all(query, read).await
+        self.fetch_batch(query, read).await
     }
 
     async fn mark_published(&self, numbers: &[i64]) -> Result<()> {

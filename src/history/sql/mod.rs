@@ -10,17 +10,20 @@ use sqlx::{AssertSqlSafe, Connection, Pool, QueryBuilder, SqlSafeStr};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-pub use self::dialect::{Answer, Dialect, TypeOrder};
+use self::bounded::{BoundedRead, ReadBounds, read_bounded};
+pub use self::dialect::{Answer, Dialect, Rows, TypeOrder};
 use self::events::EventReader;
 use self::values::{Arg, Column, SqlQuery};
 use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, seq_to_sql};
 use super::total::TotalCache;
+use super::type_filter::TypeFilter;
 use super::{
-    Aggregate, AggregateQuery, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange,
-    Page, Purge, Purged, Result, TableLogStore,
+    Aggregate, AggregateQuery, History, HistoryConfig, HistoryError, HistoryPage, HistoryQuery, HistoryRow,
+    InsertCounts, LogRange, Page, Purge, Purged, Result, TableLogStore,
 };
 use crate::model::{Cursor, Epoch, LogEntry};
 
+mod bounded;
 mod dead_letters;
 mod dialect;
 pub mod events;
@@ -63,7 +66,7 @@ pub trait Work<DB: Dialect, T>: AsyncFnOnce(&mut DB::Connection) -> sqlx::Result
 impl<DB: Dialect, T, F: AsyncFnOnce(&mut DB::Connection) -> sqlx::Result<T>> Work<DB, T> for F {}
 
 /// Reads a value from a row.
-trait ReadRow<DB: Dialect, T>: Fn(&DB::Row) -> sqlx::Result<T> {}
+pub trait ReadRow<DB: Dialect, T>: Fn(&DB::Row) -> sqlx::Result<T> {}
 
 impl<DB: Dialect, T, F: Fn(&DB::Row) -> sqlx::Result<T>> ReadRow<DB, T> for F {}
 
@@ -96,14 +99,28 @@ impl<DB: Dialect> SqlStore<DB> {
 
     /// Does `work` on a connection of `pool`. Where the client limits the time, it is `limit`.
     async fn with<T>(&self, pool: &Pool<DB>, limit: Duration, work: impl Work<DB, T>) -> Result<T> {
+        let all_read = async |connection: &mut DB::Connection| Ok((work(connection).await?, false));
+        self.with_unread(pool, limit, all_read).await
+    }
+
+    /// Like [`Self::with`]; `work` also returns true if it left rows unread on the connection.
+    async fn with_unread<T>(&self, pool: &Pool<DB>, limit: Duration, work: impl Work<DB, (T, bool)>) -> Result<T> {
         let mut connection = pool.acquire().await.map_err(DB::classify)?;
         let limit = if DB::CLIENT_TIMEOUTS { limit } else { Duration::MAX };
-        if let Ok(result) = timeout(limit, work(&mut connection)).await {
-            return result.map_err(DB::classify);
+        match timeout(limit, work(&mut connection)).await {
+            Ok(Ok((value, is_unread))) => {
+                if is_unread && DB::UNREAD_ROWS_BLOCK {
+                    drop(connection.detach());
+                }
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(DB::classify(error)),
+            Err(_) => {
+                // back in the pool it would block the next caller
+                drop(connection.detach());
+                Err(timed_out::<DB>("answer"))
+            }
         }
-        // back in the pool it would block the next caller
-        drop(connection.detach());
-        Err(timed_out::<DB>("answer"))
     }
 
     /// Does `work` that writes with `statements` statements.
@@ -153,30 +170,53 @@ impl<DB: Dialect> SqlStore<DB> {
         self.fetch_all(query, read).await.map(|mut rows| rows.pop())
     }
 
-    /// Reads one page of at most `limit` rows with a statement for one row more.
-    async fn fetch_page<T>(&self, query: SqlQuery<'_, DB>, limit: u32, read: impl ReadRow<DB, T>) -> Result<Page<T>> {
-        let rows = self.rows(&self.pools.readers, self.config.read_timeout, query).await?;
-        Page::of(&rows, limit, read).map_err(DB::classify)
+    /// Reads rows up to `bounds`.
+    async fn fetch_bounded<T>(
+        &self,
+        query: SqlQuery<'_, DB>,
+        bounds: ReadBounds,
+        read: impl ReadRow<DB, T>,
+    ) -> Result<Page<T>> {
+        let reading = async |connection: &mut DB::Connection| {
+            let BoundedRead { page, is_unread } = read_bounded::<DB, T>(connection, query, bounds, read).await?;
+            Ok((page, is_unread))
+        };
+        self.with_unread(&self.pools.readers, allowance(self.config.read_timeout, 1), reading).await
     }
 
-    /// A page and its total over one connection: a second one would also have to be acquired and tested.
-    async fn page(&self, connection: &mut DB::Connection, query: &HistoryQuery) -> sqlx::Result<HistoryPage> {
+    /// Reads one page of at most `limit` rows with a statement for one row more.
+    async fn fetch_page<T>(&self, query: SqlQuery<'_, DB>, limit: u32, read: impl ReadRow<DB, T>) -> Result<Page<T>> {
+        let bounds = ReadBounds { rows: limit as usize, bytes: self.config.page_bytes };
+        self.fetch_bounded(query, bounds, read).await
+    }
+
+    /// Reads the first rows of a statement for a background task, which calls again for the others.
+    async fn fetch_batch<T>(&self, query: SqlQuery<'_, DB>, read: impl ReadRow<DB, T>) -> Result<Vec<T>> {
+        let bounds = ReadBounds { rows: usize::MAX, bytes: self.config.batch_bytes };
+        self.fetch_bounded(query, bounds, read).await.map(|page| page.items)
+    }
+
+    /// A page and, if all its rows were read, its total over the same connection: a second one would also have to be acquired
+    /// and tested. True if rows were left unread.
+    async fn page(&self, connection: &mut DB::Connection, query: &HistoryQuery) -> sqlx::Result<(PageRead, bool)> {
         let mut reader = EventReader::<DB>::new(connection, self.type_order);
         let types = reader.type_filter(query).await?;
         if types.is_empty() {
-            return Ok(HistoryPage::EMPTY);
+            return Ok((PageRead::Complete(HistoryPage::EMPTY), false));
         }
-        let rows = reader.page(query, &types).await?;
-        self.totals.complete(query, rows, reader.total(query, &types, self.config.count_cap)).await
+        let BoundedRead { page, is_unread } = reader.page(query, &types, self.config.page_bytes).await?;
+        if is_unread && DB::UNREAD_ROWS_BLOCK {
+            return Ok((PageRead::WithoutTotal(page, types), true));
+        }
+        let total = reader.total(query, &types, self.config.count_cap);
+        Ok((PageRead::Complete(self.totals.complete(query, page, total).await?), false))
     }
 }
 
-impl<T> Page<T> {
-    /// The page of at most `limit` rows; one row more was asked for.
-    fn of<R>(rows: &[R], limit: u32, read: impl Fn(&R) -> sqlx::Result<T>) -> sqlx::Result<Self> {
-        let limit = rows.len().min(limit as usize);
-        Ok(Self { items: rows[..limit].iter().map(read).collect::<sqlx::Result<_>>()?, has_more: rows.len() > limit })
-    }
+/// A page that was read, with or without its total.
+enum PageRead {
+    Complete(HistoryPage),
+    WithoutTotal(Page<HistoryRow>, TypeFilter),
 }
 
 #[async_trait]
@@ -203,12 +243,22 @@ where
 
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage> {
         // the event types, the page, its total, and an estimate of the total
-        self.read_with(4, async |connection| self.page(connection, query).await).await
+        let limit = allowance(self.config.read_timeout, 4);
+        let reading = async |connection: &mut DB::Connection| self.page(connection, query).await;
+        let (page, types) = match self.with_unread(&self.pools.readers, limit, reading).await? {
+            PageRead::Complete(page) => return Ok(page),
+            PageRead::WithoutTotal(page, types) => (page, types),
+        };
+        let completing = async |connection: &mut DB::Connection| {
+            let mut reader = EventReader::<DB>::new(connection, self.type_order);
+            self.totals.complete(query, page, reader.total(query, &types, self.config.count_cap)).await
+        };
+        self.read_with(2, completing).await
     }
 
     async fn read_log(&self, epoch: Epoch, after: u64, limit: u32) -> Result<Vec<LogEntry>> {
         let query = events::log::<DB>().arg(epoch_to_sql(epoch)).arg(seq_to_sql(after)).arg(i64::from(limit));
-        self.fetch_all(query, events::entry::<DB>).await
+        self.fetch_batch(query, events::entry::<DB>).await
     }
 
     async fn log_range(&self, epoch: Epoch) -> Result<Option<LogRange>> {

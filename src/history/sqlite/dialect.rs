@@ -8,13 +8,13 @@ use chrono::{DateTime, Utc};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteConnection, SqliteRow, SqliteTypeInfo, SqliteValueRef};
-use sqlx::{AssertSqlSafe, Connection, Decode, Encode, Executor, QueryBuilder, Row, Sqlite, Type};
+use sqlx::{AssertSqlSafe, Connection, Decode, Encode, Executor, QueryBuilder, Row, Sqlite, Type, TypeInfo, ValueRef};
 
 use super::{SqliteEngine, SqliteStore};
 use crate::history::lessons::LessonQuery;
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{Args, BindsList, SqlQuery, Timestamp};
-use crate::history::sql::{Answer, Dialect};
+use crate::history::sql::{Answer, Dialect, Rows};
 use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql};
 use crate::history::total::is_unfiltered;
 use crate::history::type_filter::TypeFilter;
@@ -61,6 +61,7 @@ impl Dialect for Sqlite {
     // reads the file, unlike a ping of the connection
     const PING: &'static str = "PRAGMA schema_version";
     const CLIENT_TIMEOUTS: bool = false;
+    const UNREAD_ROWS_BLOCK: bool = false;
     // SQLITE_INTERRUPT
     const INTERRUPTED: &'static str = "9";
     // takes the write lock first: taken later, it could fail without waiting
@@ -106,6 +107,20 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
 
     fn fetch_all<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<SqliteRow>> {
         on.fetch_all(query)
+    }
+
+    fn fetch<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Rows<'e, Self> {
+        on.fetch(query)
+    }
+
+    /// Numbers count as nothing; they cannot be decoded once their bytes were.
+    fn row_bytes(row: &SqliteRow) -> usize {
+        let bytes = |column: usize| {
+            let value = row.try_get_raw(column).ok()?;
+            let is_sized = matches!(value.type_info().name(), "TEXT" | "BLOB");
+            is_sized.then(|| <&[u8] as Decode<'_, Self>>::decode(value).ok().map(<[u8]>::len)).flatten()
+        };
+        (0..row.len()).filter_map(bytes).sum()
     }
 
     /// The low byte of an extended code is its primary code.

@@ -28,6 +28,9 @@ pub const POSITION_KEY: &str = "living_map_history.epoch, living_map_history.seq
 /// Steps of `SQLite`'s virtual machine between two looks at the clock: less than a millisecond.
 const STEPS: i32 = 10_000;
 
+/// Rows that wait between `SQLite`'s thread and the task that reads them: each may have a large payload.
+const WAITING_ROWS: usize = 16;
+
 /// The write-ahead log is truncated to this size when it can be, in bytes.
 const WRITE_AHEAD_BYTES: &str = "67108864";
 
@@ -50,7 +53,7 @@ impl SqliteEngine {
 }
 
 pub async fn open(url: &str, config: &HistoryConfig) -> Result<SqliteStore, OpenError> {
-    let options = file::options(url)?.busy_timeout(config.write_timeout);
+    let options = file::options(url)?.busy_timeout(config.write_timeout).row_buffer_size(WAITING_ROWS);
     let given = options.get_filename().to_owned();
     let path = file::find(&given)?;
     let options = options.filename(&path);

@@ -59,6 +59,11 @@ enum Interruption {
     Ended(LogError),
 }
 
+/// Size of a message in bytes.
+fn length(item: &Result<Message, MessagesError>) -> usize {
+    item.as_ref().map_or(0, |message| message.length)
+}
+
 impl JetStreamReader {
     /// A reader of the entries after position `after`.
     pub async fn open(
@@ -104,11 +109,14 @@ impl JetStreamReader {
         let size = self.config.read_batch.max(1);
         loop {
             let Some(first) = self.messages.next().await else { return Interruption::Reopen("ended") };
+            let mut bytes = length(&first);
             let mut items = Vec::with_capacity(16);
             items.push(first);
             while items.len() < size
+                && bytes < self.config.read_batch_bytes
                 && let Some(Some(next)) = self.messages.next().now_or_never()
             {
+                bytes += length(&next);
                 items.push(next);
             }
             let (entries, interruption) = self.parse(items);

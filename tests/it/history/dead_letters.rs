@@ -18,6 +18,7 @@ on_both!(
     of_two_concurrent_updates_one_fails,
     letters_are_listed_by_subject_status_and_time,
     due_unpublished_and_expired_letters_are_found,
+    a_batch_of_large_letters_ends_at_its_bytes,
 );
 
 async fn letters(private: &Private) -> Arc<dyn DeadLetterStore> {
@@ -120,6 +121,8 @@ async fn letters_are_listed_by_subject_status_and_time(private: Private) {
     };
     let base = DeadLetterQuery { limit: 2, ..DeadLetterQuery::default() };
     assert_eq!(find(base.clone()).await, all);
+    let skipped = store.list(&DeadLetterQuery { offset: 4, ..base.clone() }).await.unwrap();
+    assert_eq!((&skipped.items[..], skipped.has_more), (&all[4..6], true));
     let agents = DeadLetterQuery { subject: "agent.event.*".parse().ok(), ..base.clone() };
     assert_eq!(find(agents).await, where_(&|letter| letter.subject.starts_with("agent")));
     let dead = DeadLetterQuery { status: Some(DeadLetterStatus::Dead), ..base.clone() };
@@ -150,4 +153,32 @@ async fn due_unpublished_and_expired_letters_are_found(private: Private) {
     assert_eq!(store.delete(&[(dead.letter.id, 1)]).await.unwrap(), 0);
     assert_eq!(store.delete(&[(dead.letter.id, 2), (Uuid::new_v4(), 1)]).await.unwrap(), 1);
     assert_eq!(store.get(dead.letter.id).await.unwrap(), None);
+}
+
+async fn a_batch_of_large_letters_ends_at_its_bytes(private: Private) {
+    let config = HistoryConfig { batch_bytes: 450_000, page_bytes: 1, ..HistoryConfig::default() };
+    let store = history::open(&private.url, &config).await.unwrap().dead_letters;
+    for seq in 1..=10 {
+        let large = StoredDeadLetter { body: vec![b'x'; 100_000].into(), ..kept(seq, "a.b", DeadLetterStatus::Dead) };
+        store.insert(&large).await.unwrap();
+    }
+    let sizes = [
+        store.due(at(1_000_000), 100).await.unwrap().len(),
+        store.unpublished(100).await.unwrap().len(),
+        store.expired(at(1_000_000), 100).await.unwrap().len(),
+    ];
+    assert_eq!(sizes, [4, 4, 4]);
+    let mut found = 0;
+    loop {
+        let batch = store.expired(at(1_000_000), 100).await.unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        let ids: Vec<_> = batch.iter().map(|stored| (stored.letter.id, stored.letter.version)).collect();
+        assert!(
+            store.list(&DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() }).await.unwrap().items.len() == 1
+        );
+        found += store.delete(&ids).await.unwrap();
+    }
+    assert_eq!(found, 10);
 }

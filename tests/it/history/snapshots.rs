@@ -67,6 +67,9 @@ async fn pages_go_from_the_newest_to_the_oldest_without_a_gap(private: Private) 
     }
     assert_eq!(seen.len(), 7);
     assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
+    let page = snapshots.list(None, 4, 2).await.unwrap();
+    assert!(page.has_more);
+    assert_eq!(page.items.iter().map(|item| (item.generated_at, item.id)).collect::<Vec<_>>(), seen[4..6]);
 }
 
 async fn a_state_is_found_by_log_version_and_position(private: Private) {

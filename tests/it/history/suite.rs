@@ -1,9 +1,10 @@
 //! Behaviour of both databases.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
-use living_map::history::{HistoryConfig, HistoryQuery, InsertCounts, LogRange, OpenError, Total};
+use living_map::history::{HistoryConfig, HistoryQuery, InsertCounts, LogRange, OpenError, PagePosition, Total};
 use living_map::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 use serde_json::json;
 use uuid::Uuid;
@@ -37,7 +38,10 @@ on_both!(
     stored_events_are_found_with_their_positions,
     the_log_is_read_in_order_of_positions,
     pages_go_from_the_newest_to_the_oldest,
-    totals_are_exact_up_to_the_cap_and_cached,
+    totals_are_exact_up_to_the_cap,
+    a_cached_total_is_not_exact,
+    a_page_of_large_events_ends_at_its_bytes,
+    a_batch_of_the_log_ends_at_its_bytes,
     the_table_log_has_one_epoch_and_one_writer,
     a_reopened_database_has_everything,
 );
@@ -45,7 +49,7 @@ on_both!(
 /// Totals are not cached, and batches take more than one statement.
 fn config() -> HistoryConfig {
     HistoryConfig {
-        count_ttl: std::time::Duration::ZERO,
+        count_ttl: Duration::ZERO,
         count_cap: 50,
         statement_rows: 100,
         statement_bytes: 100_000,
@@ -201,7 +205,7 @@ async fn pages_go_from_the_newest_to_the_oldest(private: Private) {
     assert!(behind.rows.is_empty() && !behind.has_more);
 }
 
-async fn totals_are_exact_up_to_the_cap_and_cached(private: Private) {
+async fn totals_are_exact_up_to_the_cap(private: Private) {
     let history = private.history;
     let all = HistoryQuery { limit: 1, ..HistoryQuery::default() };
     let some = HistoryQuery { since: Some(at(81)), ..all.clone() };
@@ -212,10 +216,80 @@ async fn totals_are_exact_up_to_the_cap_and_cached(private: Private) {
     let total = history.query(&all).await.unwrap().total;
     assert!(!total.exact && total.rows > 50, "{total:?}");
     assert_eq!(history.query(&some).await.unwrap().total, Total { rows: 20, exact: true });
-    let caching = open(&private.url, &HistoryConfig::default()).await;
-    let before = caching.query(&some).await.unwrap().total;
+}
+
+async fn a_cached_total_is_not_exact(private: Private) {
+    let history = private.history;
+    let some = HistoryQuery { since: Some(at(81)), limit: 1, ..HistoryQuery::default() };
+    history.write(&(1..=100).map(entry).collect::<Vec<_>>()).await.unwrap();
+    let caching = open(&private.url, &HistoryConfig { count_ttl: Duration::from_hours(1), ..config() }).await;
+    assert_eq!(caching.query(&some).await.unwrap().total, Total { rows: 20, exact: true });
     history.write(&[entry(101)]).await.unwrap();
-    assert_eq!(caching.query(&some).await.unwrap().total, before);
+    assert_eq!(caching.query(&some).await.unwrap().total, Total { rows: 20, exact: false });
+    let last = HistoryQuery { limit: 50, ..some };
+    assert_eq!(
+        caching.query(&last).await.unwrap().total,
+        Total { rows: 21, exact: true },
+        "counted on the page itself"
+    );
+}
+
+/// Entries whose payloads have about `bytes` bytes.
+fn large_entries(number: u64, bytes: usize) -> Vec<LogEntry> {
+    let large = |seq| {
+        let mut entry = entry(seq);
+        entry.event.payload = json!({"n": seq, "text": "x".repeat(bytes)});
+        entry
+    };
+    (1..=number).map(large).collect()
+}
+
+async fn a_page_of_large_events_ends_at_its_bytes(private: Private) {
+    let entries = large_entries(14, 100_000);
+    private.history.write(&entries).await.unwrap();
+    let mut expected: Vec<_> = entries.into_iter().map(|entry| entry.event.id).collect();
+    expected.reverse();
+    for (page_bytes, on_page) in [(450_000, 4), (1, 1), (usize::MAX, 1_000)] {
+        let history = open(&private.url, &HistoryConfig { page_bytes, ..config() }).await;
+        for by_offset in [false, true] {
+            let mut query = HistoryQuery { limit: 1_000, ..HistoryQuery::default() };
+            let mut found = Vec::new();
+            loop {
+                let page = history.query(&query).await.unwrap();
+                assert!(page.rows.len() <= on_page, "{} rows of {page_bytes} bytes", page.rows.len());
+                assert_eq!(page.total.rows, 14);
+                found.extend(page.rows.iter().map(|row| row.id));
+                if !page.has_more {
+                    break;
+                }
+                assert_eq!(page.rows.len(), on_page);
+                let last = page.rows.last().unwrap();
+                if by_offset {
+                    query.offset += page.rows.len() as u64;
+                } else {
+                    query.after = Some(PagePosition { timestamp: last.timestamp, id: last.id });
+                }
+            }
+            assert_eq!(found, expected, "pages of {page_bytes} bytes");
+        }
+    }
+}
+
+async fn a_batch_of_the_log_ends_at_its_bytes(private: Private) {
+    let entries = large_entries(30, 100_000);
+    private.history.write(&entries).await.unwrap();
+    for (batch_bytes, in_batch) in [(450_000, 4), (1, 1), (usize::MAX, 30)] {
+        let history = open(&private.url, &HistoryConfig { batch_bytes, ..config() }).await;
+        let mut found = Vec::new();
+        while found.len() < entries.len() {
+            let after = found.last().map_or(0, |last: &LogEntry| last.cursor.seq);
+            let batch = history.read_log(EPOCH, after, 1_000).await.unwrap();
+            assert!((1..=in_batch).contains(&batch.len()), "{} entries of {batch_bytes} bytes", batch.len());
+            found.extend(batch);
+        }
+        assert_eq!(found, entries);
+        assert_eq!(history.read_log(EPOCH, 30, 1_000).await.unwrap(), []);
+    }
 }
 
 async fn the_table_log_has_one_epoch_and_one_writer(private: Private) {

@@ -176,6 +176,11 @@ async fn lists_are_filtered_ranked_and_paged(private: Private) {
         }
     };
     assert_eq!(keys(LessonQuery::default()).await, [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    let skipped = lessons.list(&LessonQuery { offset: 3, limit: 2, ..LessonQuery::default() }).await.unwrap();
+    assert_eq!(
+        skipped.items.iter().map(|found| &*found.lesson.lesson_key).collect::<Vec<_>>(),
+        ["error_burst-5", "error_burst-4"]
+    );
     let of_a = LessonQuery { agents: vec!["agent:a".into(), "other".into()], ..LessonQuery::default() };
     assert_eq!(keys(of_a.clone()).await, [6, 3, 0]);
     assert_eq!(keys(LessonQuery { with_shared: true, ..of_a }).await, [8, 6, 5, 3, 2, 0]);

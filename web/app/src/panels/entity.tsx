@@ -1,5 +1,5 @@
 import { type Entity, findEntity, type Snapshot, useEntity, useHistory } from '@living-map/react';
-import { useMemo } from 'react';
+import { useEffect, useMemo } from 'react';
 import { countBuckets } from '../density';
 import { itemById, type Relation, relationsOf } from '../entities';
 import { useEvents, useLayers } from '../live';
@@ -18,6 +18,8 @@ import { OpenLessons } from './lessons';
 /** Period of the activity chart (ms) and number of its bars. */
 const SPAN_MS = 3_600_000;
 const BARS = 30;
+/** Maximum number of events that the chart counts. */
+const HOUR_EVENTS = 1000;
 /** Maximum number of relations shown per kind. */
 const RELATIONS = 30;
 
@@ -119,7 +121,13 @@ function Happened({ id, at }: { id: string; at: string | null }) {
     server,
   );
   const since = new Date(until - SPAN_MS).toISOString();
-  const hour = useHistory({ entity_id: id, since, limit: 1000, ...range }, server);
+  const hour = useHistory({ entity_id: id, since, limit: HOUR_EVENTS, ...range }, server);
+  // A page of large events has fewer than `limit`.
+  const { loadMore: loadHour } = hour;
+  const isPartial = hour.hasMore && !hour.isLoading && !hour.error && hour.items.length < HOUR_EVENTS;
+  useEffect(() => {
+    if (isPartial) loadHour();
+  }, [isPartial, loadHour]);
   const live = useEvents();
   const events = useMemo(() => {
     const known = new Set(items.map((event) => event.id));

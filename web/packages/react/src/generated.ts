@@ -78,12 +78,19 @@ export interface Alert {
   title: string;
 }
 
-/** Active alerts. */
+/** A page of active alerts. */
 export interface AlertList {
   /** Log position of the map that the list was read from. */
   cursor: string;
-  /** At most 64 alerts, ordered by severity, most severe first, then by id. */
+  /** True if there are further pages. */
+  has_more: boolean;
+  /** Alerts, at most 64 on all pages, ordered by severity, most severe first, then by id. */
   items: Alert[];
+  /** Pass it as `cursor` to get the next page; null on the last page. */
+  next_cursor: string | null;
+  /** Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+   * above the maximum. */
+  next_offset: number | null;
 }
 
 /** Severity of an alert. */
@@ -99,6 +106,16 @@ export interface AlertsCheck {
   rules: number;
   /** `ok`, or `down`: the file is invalid, and the previous rules stay in force. */
   status: string;
+}
+
+/** List active alerts */
+export interface AlertsQuery {
+  /** Maximum number of alerts on a page. */
+  limit?: number;
+  /** Number of alerts to skip. */
+  offset?: number;
+  /** `next_cursor` of the previous page. */
+  cursor?: string;
 }
 
 /** One token's balance. */
@@ -255,6 +272,8 @@ export interface DeadLettersQuery {
   cursor?: string;
   /** Status of the dead letter. */
   status?: LetterStatus;
+  /** Number of dead letters to skip. Use `cursor` to read many pages. */
+  offset?: number;
 }
 
 /** State of a dependency. */
@@ -297,6 +316,8 @@ export interface EntitiesQuery {
   q?: string;
   /** Maximum number of entities on a page. */
   limit?: number;
+  /** Number of entities to skip. Use `cursor` to read many pages. */
+  offset?: number;
   /** `next_cursor` of the previous page. */
   cursor?: string;
 }
@@ -323,6 +344,9 @@ export interface EntityList {
   items: EntitySummary[];
   /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
+  /** Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+   * above the maximum. */
+  next_offset: number | null;
 }
 
 /** Get an entity */
@@ -367,10 +391,17 @@ export interface Entry {
   ts: string;
 }
 
-/** Failed operations. */
+/** A page of failed operations. */
 export interface ErrorList {
-  /** Entries, oldest first. */
+  /** True if there are further pages. */
+  has_more: boolean;
+  /** Entries, oldest first. The next page has the entries before them. */
   items: Entry[];
+  /** Pass it as `cursor` to get the next page; null on the last page. */
+  next_cursor: string | null;
+  /** Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+   * above the maximum. */
+  next_offset: number | null;
 }
 
 /** Summarize failed operations */
@@ -387,8 +418,12 @@ export interface ErrorsQuery {
   operation?: string;
   /** At or after this time. ISO 8601; UTC if it has no offset. */
   since?: string;
-  /** Maximum number of entries; the newest ones are returned. */
+  /** Maximum number of entries on a page; the first page has the newest ones. */
   limit?: number;
+  /** Number of entries to skip, from the newest one. Use `cursor` to read many pages. */
+  offset?: number;
+  /** `next_cursor` of the previous page. */
+  cursor?: string;
   /** Synonym of `target`; not both */
   bucket?: string;
 }
@@ -421,9 +456,12 @@ export interface EventList {
   items: HistoryItem[];
   /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
+  /** Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+   * above the maximum. */
+  next_offset: number | null;
   /** Number of matching events on all pages. */
   total: number;
-  /** True if `total` is exact; otherwise it is an estimate, or the point at which counting stopped. */
+  /** True if `total` is exact; otherwise it is an estimate, the point at which counting stopped, or a few seconds old. */
   total_exact: boolean;
 }
 
@@ -683,6 +721,9 @@ export interface LessonList {
   items: Lesson[];
   /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
+  /** Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+   * above the maximum. */
+  next_offset: number | null;
 }
 
 /** Get the newest version of a lesson */
@@ -710,6 +751,8 @@ export interface LessonsQuery {
   q?: string;
   /** Maximum number of lessons on a page. */
   limit?: number;
+  /** Number of lessons to skip. Use `cursor` to read many pages. */
+  offset?: number;
   /** `next_cursor` of the previous page. */
   cursor?: string;
 }
@@ -762,6 +805,9 @@ export interface LetterList {
   items: LetterItem[];
   /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
+  /** Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+   * above the maximum. */
+  next_offset: number | null;
 }
 
 /** Status of a failed message, and its transitions.
@@ -1032,7 +1078,7 @@ export interface Routes {
   };
   /** List active alerts */
   "/living-map/alerts": {
-    parameters: Record<string, never>;
+    parameters: AlertsQuery;
     answer: AlertList;
   };
   /** List silences */
@@ -1156,6 +1202,9 @@ export interface SavedList {
   items: SavedItem[];
   /** Pass it as `cursor` to get the next page; null on the last page. */
   next_cursor: string | null;
+  /** Number of items up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`, and
+   * above the maximum. */
+  next_offset: number | null;
   /** Oldest position that `at`, `from`, and `to` can refer to; null if it cannot be determined at present. */
   oldest_cursor: string | null;
   /** Time of the event log at that position. */
@@ -1172,6 +1221,8 @@ export interface SavedSnapshotQuery {
 export interface SavedSnapshotsQuery {
   /** Maximum number of snapshots on a page. */
   limit?: number;
+  /** Number of snapshots to skip. Use `cursor` to read many pages. */
+  offset?: number;
   /** `next_cursor` of the previous page. */
   cursor?: string;
 }

@@ -59,8 +59,10 @@ export function usePages<P extends keyof Routes>(
         });
       };
       if (!isBackground) update(true, null);
+      // A cursor replaces `offset`: the server rejects a request with both.
+      const wanted = cursor ? { ...parameters, offset: undefined, cursor } : parameters;
       try {
-        update(false, null, await get(url, path, cursor ? { ...parameters, cursor } : parameters, signal));
+        update(false, null, await get(url, path, wanted, signal));
       } catch (thrown) {
         update(false, errorOf(thrown));
       }

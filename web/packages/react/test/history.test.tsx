@@ -43,6 +43,16 @@ test('loads page by page', async () => {
   await waitFor(() => expect(result.current.items).toHaveLength(2));
 });
 
+test('a page after an offset is requested by its cursor alone', async () => {
+  const { result } = start({ entity_id: 'agent:a', offset: 10 });
+  await waitFor(() => expect(result.current.isLoading).toBe(false));
+  expect(answer.mock.lastCall?.[0].searchParams.get('offset')).toBe('10');
+  act(() => result.current.loadMore());
+  await waitFor(() => expect(result.current.items).toHaveLength(4));
+  const { searchParams } = answer.mock.lastCall?.[0] ?? new URL('http://map.test');
+  expect([searchParams.get('cursor'), searchParams.has('offset')]).toEqual(['next', false]);
+});
+
 test('a new query drops the previous response in the same render', async () => {
   const { result, rerender } = start({ entity_id: 'agent:a' });
   await waitFor(() => expect(result.current.isLoading).toBe(false));
