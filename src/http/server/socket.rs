@@ -197,6 +197,8 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);
@@ -213,5 +215,20 @@ mod tests {
         assert_eq!(pace.wait(Instant::now(), LIMIT), Instant::now() + LIMIT / 2 + Duration::from_secs(5));
         pace.moved(1 << 20, 1024);
         assert_eq!(pace.wait(Instant::now(), LIMIT), Instant::now() + LIMIT);
+    }
+
+    #[tokio::test]
+    async fn a_delay_in_one_answer_is_forgotten_in_the_next() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let timeouts = Timeouts::new(&crate::http::HttpConfig::default());
+        let mut socket = Socket::new(stream, Arc::new(Activity::new()), Connection::default(), timeouts);
+        socket.pace.behind = LIMIT / 2;
+        socket.activity.begin_response();
+        socket.flush().await.unwrap();
+        assert_eq!(socket.pace.behind, LIMIT / 2, "the answer goes on");
+        socket.activity.end_response();
+        socket.flush().await.unwrap();
+        assert_eq!(socket.pace.behind, Duration::ZERO);
     }
 }

@@ -246,7 +246,7 @@ async fn a_busy_runtime_does_not_delay_health() {
     let server = start(router, HttpConfig::default()).await;
     let ask = |path: &str| {
         let mut socket = std::net::TcpStream::connect(server.address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
         socket
@@ -258,6 +258,8 @@ async fn a_busy_runtime_does_not_delay_health() {
     // until the runtime counts as busy, a probe may be given to it
     let health = (0..10).find_map(|_| answer(ask("/living-map/health")).ok()).expect("health is answered");
     assert!(health.ends_with("healthy"), "{health}");
+    let ready = answer(ask("/living-map/ready")).unwrap();
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("too busy"), "{ready}");
     let other = ask("/");
     release.send(()).unwrap();
     assert!(answer(blocked).unwrap().ends_with("true"));
