@@ -84,8 +84,9 @@ pub struct HttpConfig {
     #[arg(id = "MIN_RESPONSE_BYTES_PER_SECOND", env, long = "min-response-bytes-per-second", default_value_t = 1_024,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub min_response_bytes_per_second: u32,
-    /// Seconds that a client may be behind that rate before its connection is closed.
-    #[arg(id = "RESPONSE_STALL_SECONDS", env, long = "response-stall-seconds", default_value = "30",
+    /// Seconds that a client may be behind that rate before its connection is closed. The kernels on both sides move bytes
+    /// in steps of up to 128 KiB, so a client shows no progress for a while although it reads.
+    #[arg(id = "RESPONSE_STALL_SECONDS", env, long = "response-stall-seconds", default_value = "60",
         value_parser = seconds)]
     pub response_stall_timeout: Duration,
     /// Returns a reduced snapshot to callers without a token, where tokens are required.
