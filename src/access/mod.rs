@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod rate;
+pub mod shares;
 pub mod ticket;
 
 mod config;
