@@ -56,15 +56,6 @@ impl Limiter {
         self.take_at(key, count, self.start.elapsed())
     }
 
-    /// Checks whether the limit permits one more operation of `key`, without counting it.
-    ///
-    /// # Errors
-    /// The time to wait.
-    pub fn check(&self, key: &impl Hash) -> Result<(), Duration> {
-        let now = nanoseconds(self.start.elapsed());
-        self.wait(self.cells_of(key), self.cost, now)
-    }
-
     fn take_at(&self, key: &impl Hash, count: u32, now: Duration) -> Result<(), Duration> {
         let (now, price) = (nanoseconds(now), self.cost.saturating_mul(count.into()));
         let cells = self.cells_of(key);

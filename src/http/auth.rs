@@ -87,7 +87,7 @@ impl AuthLayer {
         credential: Credential<'_>,
         address: IpAddr,
     ) -> Result<Identity, Problem> {
-        self.state.limits.check_auth_failures(address)?;
+        // first of all, so that others' invalid tokens behind the same address do not lock out a valid one
         let identity = match credential {
             Credential::Token(token) => access.authenticate(token).await,
             Credential::Malformed => Err(Denied::Malformed),
@@ -95,11 +95,25 @@ impl AuthLayer {
         };
         identity.map_err(|error| {
             // these two are not attempts to guess a token
-            if !matches!(error, Denied::KeysUnavailable | Denied::NoRole) {
-                self.state.limits.count_auth_failure(address);
+            if !matches!(error, Denied::KeysUnavailable | Denied::NoRole)
+                && let Err(problem) = self.state.limits.count_auth_failure(address)
+            {
+                return problem;
             }
             denied(error)
         })
+    }
+}
+
+/// Checks that a request has at least this role, where tokens are required.
+///
+/// # Errors
+/// 401 without a token, 403 with a lower role.
+pub fn require(requester: &Requester, least: Role) -> Result<(), Problem> {
+    match &requester.caller {
+        None => Ok(()),
+        Some(Caller::Anonymous) => Err(denied(Denied::Missing)),
+        Some(Caller::Known(identity)) => with_role(RequiredRole::From(least), identity.clone()).map(drop),
     }
 }
 

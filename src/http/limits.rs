@@ -39,11 +39,12 @@ pub struct LimitsConfig {
     #[arg(id = "PUBLISHED_PER_SECOND", env, long = "published-per-second", default_value = "10000",
         value_parser = clap::value_parser!(u32).map(per_second))]
     pub events: RateLimit,
-    /// Rejected tokens per minute from one address; above it the address is answered 429. 0: no limit.
+    /// Rejected tokens per minute from one address; above it further ones are answered 429 instead of 401. Requests with a
+    /// valid token are not counted. 0: no limit.
     #[arg(id = "AUTH_FAILURES_PER_MINUTE", env, long = "auth-failures-per-minute", default_value = "60",
         value_parser = clap::value_parser!(u32).map(per_minute))]
     pub auth_failures: RateLimit,
-    /// Addresses and networks without limits by address, separated by commas.
+    /// Addresses and networks without limits of rate and number by address, separated by commas. They share pools like others.
     #[arg(id = "UNLIMITED_ADDRESSES", env, long = "unlimited-addresses", default_value = "127.0.0.0/8,::1",
         value_delimiter = ',', value_parser = network)]
     pub unlimited: Vec<IpNet>,
@@ -152,26 +153,12 @@ impl Limits {
         self.take_by_address(limiter, requester.address, more, Limit::EventsAddress)
     }
 
-    /// Checks that this address has not exceeded the limit of rejected tokens.
+    /// Counts a rejected token from this address.
     ///
     /// # Errors
     /// 429: the limit is exceeded.
-    pub(super) fn check_auth_failures(&self, address: IpAddr) -> Result<(), Problem> {
-        if self.unlimited.contains(address) {
-            return Ok(());
-        }
-        let checked = self.auth_failures.as_ref().map_or(Ok(()), |limiter| limiter.check(&key_of(address)));
-        checked.map_err(|wait| too_many(Limit::AuthFailures, wait))
-    }
-
-    /// Counts a rejected token from this address.
-    pub(super) fn count_auth_failure(&self, address: IpAddr) {
-        if let Some(limiter) = &self.auth_failures
-            && !self.unlimited.contains(address)
-        {
-            // the request is rejected anyway, even if a concurrent one already exceeded the limit
-            let _ = limiter.take(&key_of(address), 1);
-        }
+    pub(super) fn count_auth_failure(&self, address: IpAddr) -> Result<(), Problem> {
+        self.take_by_address(self.auth_failures.as_ref(), address, 1, Limit::AuthFailures)
     }
 
     fn take_by_address(
