@@ -31,6 +31,7 @@ pub use tokens::{InvalidTokens, NewToken, Tokens};
 use crate::journal::Journal;
 use jwks::Keys;
 use jwt::Jwt;
+use shares::PoolUse;
 use ticket::Tickets;
 
 /// Maximum length of a credential, in bytes. RS256 tokens of common issuers have 1,000 to 3,000.
@@ -192,6 +193,12 @@ impl Access {
     /// Too many tickets are outstanding; returns the time until the next one expires.
     pub fn ticket(&self, identity: &Identity) -> Result<Ticket, Duration> {
         self.0.tickets.issue(identity, Utc::now())
+    }
+
+    /// Use of the pools of tickets.
+    #[must_use]
+    pub fn pool_usage(&self) -> [PoolUse; 2] {
+        self.0.tickets.pool_usage()
     }
 
     /// Verifies a ticket and returns its identity. A ticket can be redeemed once.

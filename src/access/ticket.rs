@@ -6,7 +6,7 @@
 //! key, within its 30 seconds.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
+use super::shares::{Client, Pool, PoolUse, QueueConfig, Slot};
 use super::{Denied, Identity, Role};
 use crate::config::defaults;
 
@@ -35,7 +36,7 @@ pub struct TicketConfig {
     /// key, and a ticket is valid only on the server that issued it.
     #[arg(id = "TICKET_KEY", env, long = "ticket-key", hide_env_values = true)]
     pub key: Option<String>,
-    /// Tickets outstanding, and used tickets remembered, at one time.
+    /// Tickets outstanding, and used tickets remembered, at one time. One token has at most all but one of them.
     #[arg(id = "MAX_TICKETS", env, long = "max-tickets", help_heading = "Limits", default_value_t = 10_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max: usize,
@@ -59,7 +60,10 @@ pub struct Ticket {
 /// Issues and redeems tickets.
 pub struct Tickets {
     key: hmac::Key,
-    max: usize,
+    /// Tickets outstanding.
+    outstanding: Pool,
+    /// Used tickets remembered.
+    remembered: Pool,
     state: Mutex<State>,
 }
 
@@ -67,18 +71,18 @@ pub struct Tickets {
 #[derive(Default)]
 struct State {
     /// Expiry of issued tickets, ascending.
-    issued: VecDeque<i64>,
+    issued: VecDeque<(i64, Slot)>,
     used: HashSet<[u8; ID_BYTES]>,
     /// Expiry of redeemed tickets, in the order of redemption.
-    used_until: VecDeque<(i64, [u8; ID_BYTES])>,
+    used_until: VecDeque<(i64, [u8; ID_BYTES], Slot)>,
 }
 
 impl State {
     fn remove_expired(&mut self, now: i64) {
-        while self.issued.front().is_some_and(|end| *end < now) {
+        while self.issued.front().is_some_and(|(end, _)| *end < now) {
             self.issued.pop_front();
         }
-        while let Some((_, id)) = self.used_until.front().filter(|(end, _)| *end < now) {
+        while let Some((_, id, _)) = self.used_until.front().filter(|(end, ..)| *end < now) {
             self.used.remove(id);
             self.used_until.pop_front();
         }
@@ -92,24 +96,29 @@ impl Tickets {
             Some(text) => hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()),
             None => hmac::Key::new(hmac::HMAC_SHA256, &random::<SIGNATURE_BYTES>()),
         };
-        Self { key, max: config.max, state: Mutex::default() }
+        // a ticket that finds no slot does not wait for one
+        let pool = |name| Pool::new(name, config.max, QueueConfig::default());
+        Self { key, outstanding: pool("tickets"), remembered: pool("used_tickets"), state: Mutex::default() }
     }
 
     /// Issues a ticket for `identity`.
     ///
     /// # Errors
-    /// The maximum is reached; returns the time until the next one expires.
+    /// The maximum, or the client's share of it, is reached; returns the time until the next one expires.
     pub fn issue(&self, identity: &Identity, now: DateTime<Utc>) -> Result<Ticket, Duration> {
         let expires_at = now + LIFETIME;
         let end = expires_at.timestamp();
         {
             let mut state = self.lock();
             state.remove_expired(now.timestamp());
-            if state.issued.len() >= self.max {
-                let wait = state.issued.front().map_or(1, |first| first + 1 - now.timestamp());
+            let client = Client::Token(Arc::clone(&identity.name));
+            let Ok(slot) = self.outstanding.try_acquire(client.clone()) else {
+                // the client's own next expiry, or the first of all if it has none
+                let own = state.issued.iter().find(|(_, slot)| *slot.client() == client);
+                let wait = own.or(state.issued.front()).map_or(1, |(first, _)| first + 1 - now.timestamp());
                 return Err(Duration::from_secs(u64::try_from(wait).unwrap_or(1).max(1)));
-            }
-            state.issued.push_back(end);
+            };
+            state.issued.push_back((end, slot));
         }
         let mut bytes = Vec::with_capacity(HEAD_BYTES + identity.name.len() + SIGNATURE_BYTES);
         bytes.extend(random::<ID_BYTES>());
@@ -139,12 +148,21 @@ impl Tickets {
         }
         let mut state = self.lock();
         state.remove_expired(seconds);
-        if state.used.len() >= self.max || !state.used.insert(read.id) {
+        if state.used.contains(&read.id) {
             return Err(Denied::Ticket);
         }
-        state.used_until.push_back((read.end, read.id));
+        let client = Client::Token(Arc::clone(&read.identity.name));
+        let slot = self.remembered.try_acquire(client).map_err(|_| Denied::Ticket)?;
+        state.used.insert(read.id);
+        state.used_until.push_back((read.end, read.id, slot));
         drop(state);
         Ok(read.identity)
+    }
+
+    /// Use of the pools: tickets outstanding, and used tickets remembered.
+    pub fn pool_usage(&self) -> [PoolUse; 2] {
+        self.lock().remove_expired(Utc::now().timestamp());
+        [self.outstanding.usage(), self.remembered.usage()]
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -238,8 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn one_viewer_cannot_take_all_tickets() {
+        let tickets = shared(10);
+        let taken = (0..20).filter(|_| tickets.issue(&sofia(), now()).is_ok()).count();
+        assert_eq!(taken, 9);
+        let other = Identity::new("agent:helion", Role::Viewer, None);
+        let ticket = tickets.issue(&other, now()).unwrap();
+        assert_eq!(tickets.redeem(&ticket.text, now()), Ok(other));
+    }
+
+    #[test]
     fn remembered_tickets_are_bounded_and_expire() {
-        let tickets = shared(2);
+        let tickets = shared(3);
         let first = tickets.issue(&sofia(), now()).unwrap();
         tickets.issue(&sofia(), now()).unwrap();
         assert_eq!(tickets.issue(&sofia(), now()).err(), Some(LIFETIME + Duration::from_secs(1)));

@@ -11,6 +11,7 @@ use clap::{Args, Command, ValueEnum};
 use percent_encoding::percent_decode_str;
 use tracing_subscriber::EnvFilter;
 
+use crate::access::shares::QueueConfig;
 use crate::access::{AccessConfig, Auth, Public};
 use crate::alerts::AlertingConfig;
 use crate::bus::StreamsConfig;
@@ -84,6 +85,9 @@ pub struct Settings {
     /// The learner and the stream of experiences.
     #[command(flatten)]
     pub learning: LearningConfig,
+    /// Requests that wait for a slot of a pool that clients share.
+    #[command(flatten)]
+    pub shares: QueueConfig,
     /// The HTTP server.
     #[command(flatten)]
     pub serving: ServingConfig,
@@ -228,6 +232,7 @@ impl Settings {
             self.ingest.saving.retention.daily = daily;
         }
         self.ingest.time_travel.max_entities = self.ingest.live.max_entities;
+        self.ingest.time_travel.queue = self.shares;
         let UpstreamSyncConfig { adapters, sync } = &mut self.upstreams;
         // a list is requested before its details: one slow request must not use up the whole round
         sync.round_timeout = sync.round_timeout.max(adapters.call_timeout * 2);
@@ -246,6 +251,9 @@ impl Settings {
         http.unlimited = limits.unlimited.iter().chain(&limits.trusted_proxies).copied().collect();
         http.public_snapshot = self.access.public == Public::Snapshot;
         http.max_silence_minutes = self.alerts.rules.max_silence_minutes;
+        http.queue = self.shares;
+        // one connection remains for the server's own queries
+        http.queries = usize::try_from(self.storage.database.reader_connections).unwrap_or(1).saturating_sub(1).max(1);
         // a fresh snapshot that is not available in time is answered with the newest one
         http.fresh_timeout = http.fresh_timeout.min(http.request_timeout / 2);
         // most of a shutdown is for the tasks after the requests

@@ -1,27 +1,51 @@
-//! JSON request bodies, read within limits of size and time.
+//! JSON request bodies, read within limits of size, memory and time.
 
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde_json::Value;
 
 use super::error::Problem;
+use super::requester::Requester;
+use super::state::AppState;
+use crate::access::shares::Slot;
 
 /// A body that exceeds the limit is read and discarded up to this multiple of the limit: closing a connection with unread
 /// bytes would lose the response.
 const DISCARD_FACTOR: usize = 16;
 
-/// Maximum initial allocation, in bytes, whatever `Content-Length` declares.
-const INITIAL_CAPACITY: usize = 64 * 1024;
+/// A JSON body, with its share of the memory for bodies: keep it until the request is processed.
+#[derive(Debug)]
+pub struct JsonBody {
+    /// Its value.
+    pub value: Value,
+    /// Memory that it takes.
+    pub memory: Slot,
+}
 
-/// Reads a JSON value of at most `limit` bytes within `timeout`.
+/// Reads the JSON body of a request within the configured limits. It is read only once there is memory for it, so that
+/// unfinished bodies are bounded in bytes.
 ///
 /// # Errors
-/// 415: not declared as JSON, or compressed. 413: too large. 408: too slow. 400: invalid JSON, with the position.
-pub async fn json(headers: &HeaderMap, body: Body, limit: usize, timeout: Duration) -> Result<Value, Problem> {
+/// 503: no memory in time, and see [`json`].
+pub async fn read_json(state: &AppState, request: Request) -> Result<JsonBody, Problem> {
+    let client = Requester::of(request.extensions()).client();
+    let (Parts { headers, .. }, body) = request.into_parts();
+    check_headers(&headers)?;
+    let limit = state.config.max_body_bytes;
+    let declared = declared_bytes(&body, limit)?;
+    let memory = state.pools.body(client, declared).await.map_err(|problem| state.problem(problem))?;
+    let value = json(body, limit, state.config.body_timeout).await?;
+    Ok(JsonBody { value, memory })
+}
+
+/// Checks that a body is declared as JSON without compression.
+fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     if !is_json(headers) {
         let detail = "expected 'Content-Type: application/json'";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Type"));
@@ -32,6 +56,26 @@ pub async fn json(headers: &HeaderMap, body: Body, limit: usize, timeout: Durati
         let detail = "expected a body without 'Content-Encoding'";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Encoding"));
     }
+    Ok(())
+}
+
+/// Bytes that a body of at most `limit` bytes may take: its declared length, else the limit.
+///
+/// # Errors
+/// 413: so much larger than the limit that it is not read at all.
+fn declared_bytes(body: &Body, limit: usize) -> Result<usize, Problem> {
+    let hint = body.size_hint();
+    if usize::try_from(hint.lower()).unwrap_or(usize::MAX) > limit.saturating_mul(DISCARD_FACTOR) {
+        return Err(too_large(limit));
+    }
+    Ok(hint.exact().and_then(|bytes| usize::try_from(bytes).ok()).map_or(limit, |bytes| bytes.min(limit)))
+}
+
+/// Reads a JSON value of at most `limit` bytes within `timeout`.
+///
+/// # Errors
+/// 413: too large. 408: too slow. 400: invalid JSON, with the position.
+async fn json(body: Body, limit: usize, timeout: Duration) -> Result<Value, Problem> {
     let bytes = tokio::time::timeout(timeout, read(body, limit)).await.map_err(|_| {
         Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {timeout:?}"))
     })??;
@@ -47,12 +91,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let discard_limit = limit.saturating_mul(DISCARD_FACTOR);
-    if declared > discard_limit {
-        return Err(too_large(limit));
-    }
-    let mut bytes = BytesMut::with_capacity(declared.min(INITIAL_CAPACITY).min(limit));
+    // all at once: growing would take up to twice the memory that is accounted for
+    let mut bytes = BytesMut::with_capacity(declared_bytes(&body, limit)?);
     let mut length = 0_usize;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
@@ -85,7 +126,12 @@ mod tests {
 
     async fn post(content_type: &'static str, body: impl Into<Body>) -> Result<Value, u16> {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        super::json(&headers, body.into(), 1_000, TIMEOUT).await.map_err(|problem| problem.status().as_u16())
+        read(&headers, body.into(), 1_000).await.map_err(|problem| problem.status().as_u16())
+    }
+
+    async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Value, Problem> {
+        check_headers(headers)?;
+        super::json(body, limit, TIMEOUT).await
     }
 
     #[tokio::test]
@@ -98,16 +144,16 @@ mod tests {
         }
         assert_eq!(post("application/json", vec![b' '; 1_001]).await, Err(413));
         assert_eq!(post("application/json", vec![b' '; 100_000]).await, Err(413));
-        assert_eq!(super::json(&HeaderMap::new(), "[1]".into(), 10, TIMEOUT).await.unwrap_err().status(), 415);
+        assert_eq!(read(&HeaderMap::new(), "[1]".into(), 10).await.unwrap_err().status(), 415);
     }
 
     #[tokio::test]
     async fn a_compressed_body_is_rejected_as_such() {
         let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let coded = |coding| HeaderMap::from_iter([json.clone(), (header::CONTENT_ENCODING, coding)]);
-        let gzip = super::json(&coded(HeaderValue::from_static("gzip")), "\x1f".into(), 10, TIMEOUT).await;
+        let gzip = read(&coded(HeaderValue::from_static("gzip")), "\x1f".into(), 10).await;
         assert_eq!(gzip.unwrap_err().status(), 415);
-        let plain = super::json(&coded(HeaderValue::from_static("identity")), "[1]".into(), 10, TIMEOUT).await;
+        let plain = read(&coded(HeaderValue::from_static("identity")), "[1]".into(), 10).await;
         assert_eq!(plain.ok(), Some(json!([1])));
     }
 

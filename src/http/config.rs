@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 use crate::access::address::Networks;
+use crate::access::shares::QueueConfig;
 use crate::alerts::AlertingConfig;
 use crate::config::defaults;
 use crate::config::value::{origin, seconds};
@@ -28,6 +29,17 @@ pub struct HttpConfig {
     #[arg(id = "MAX_PAGE_BYTES", env, long = "max-page-bytes", default_value_t = 16 << 20,
         value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
     pub max_page_bytes: usize,
+    /// Bytes of memory for request bodies that are arriving or being processed, at least twice `MAX_BODY_BYTES`; further
+    /// requests wait. One client's bodies take at most all of it but `MAX_BODY_BYTES`.
+    #[arg(id = "MAX_BODIES_BYTES", env, long = "max-bodies-bytes", default_value_t = 32 * 1024 * 1024,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 36))]
+    pub bodies_bytes: usize,
+    /// `GET` requests that query the database at one time; further ones wait.
+    #[arg(skip = 7_usize)]
+    pub queries: usize,
+    /// Waiting requests.
+    #[arg(skip)]
+    pub queue: QueueConfig,
     /// Events in one POST; more are answered 413.
     #[arg(id = "MAX_BATCH_EVENTS", env, long = "max-batch-events", default_value_t = 1_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]

@@ -3,14 +3,13 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::body;
+use super::body::{self, JsonBody};
 use super::error::Problem;
 use super::requester::Requester;
 use super::spans;
@@ -48,8 +47,10 @@ pub struct Published {
 )]
 pub async fn events(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     let config = &state.config;
-    let (Parts { headers, extensions, .. }, body) = request.into_parts();
-    let values = match body::json(&headers, body, config.max_body_bytes, config.body_timeout).await? {
+    let (requester, trace) = (Requester::of(request.extensions()), spans::of(request.headers()));
+    // the memory is held until the log has the events
+    let JsonBody { value, memory: _memory } = body::read_json(&state, request).await?;
+    let values = match value {
         Value::Array(values) => values,
         one => vec![one],
     };
@@ -61,8 +62,8 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
     if values.len() > config.max_batch {
         return Err(Problem::too_large(format_args!("{} events", config.max_batch)));
     }
-    state.limits.count_events(&Requester::of(&extensions), values.len())?;
-    let context = RequestContext { now: Utc::now(), trace: spans::of(&headers) };
+    state.limits.count_events(&requester, values.len())?;
+    let context = RequestContext { now: Utc::now(), trace };
     let results = publish::publish(&*state.log, &*state.history, values, &context, config.probe_timeout)
         .await
         .map_err(|problem| state.problem(problem))?;

@@ -4,24 +4,27 @@ use std::ops::RangeInclusive;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use serde_json::{Map, Value};
 
-use super::body;
+use super::body::{self, JsonBody};
 use super::error::Problem;
 use super::state::AppState;
+use crate::access::shares::Slot;
 
 /// Fields of a JSON body. As an extractor it reads the body within the configured limits.
 #[derive(Debug)]
-pub struct Fields(Map<String, Value>);
+pub struct Fields {
+    fields: Map<String, Value>,
+    /// Memory for the body; none in tests.
+    _memory: Option<Slot>,
+}
 
 impl FromRequest<AppState> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
-        let (Parts { headers, .. }, body) = request.into_parts();
-        let config = &state.config;
-        Self::from_json(body::json(&headers, body, config.max_body_bytes, config.body_timeout).await?)
+        let JsonBody { value, memory } = body::read_json(state, request).await?;
+        Ok(Self { _memory: Some(memory), ..Self::from_json(value)? })
     }
 }
 
@@ -32,7 +35,7 @@ impl Fields {
     /// 422: not an object.
     fn from_json(body: Value) -> Result<Self, Problem> {
         match crate::model::json::normalise(body) {
-            Value::Object(fields) => Ok(Self(fields)),
+            Value::Object(fields) => Ok(Self { fields, _memory: None }),
             _ => Err(invalid("body", "expected a JSON object")),
         }
     }
@@ -42,7 +45,7 @@ impl Fields {
     /// # Errors
     /// 422: another type or length.
     pub fn text(&self, name: &'static str, max: usize) -> Result<Option<String>, Problem> {
-        match self.0.get(name) {
+        match self.fields.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if (1..=max).contains(&text.len()) => Ok(Some(text.clone())),
             Some(_) => Err(invalid(name, &format!("expected a string of 1 to {max} bytes"))),
@@ -62,7 +65,7 @@ impl Fields {
     /// # Errors
     /// 422: absent, another type, or out of range.
     pub fn required_number(&self, name: &'static str, range: RangeInclusive<u32>) -> Result<u32, Problem> {
-        let number = self.0.get(name).and_then(whole_number);
+        let number = self.fields.get(name).and_then(whole_number);
         number.filter(|number| range.contains(number)).ok_or_else(|| {
             let (low, high) = (range.start(), range.end());
             invalid(name, &format!("expected a whole number from {low} to {high}"))
@@ -74,7 +77,7 @@ impl Fields {
     /// # Errors
     /// 422: absent or another type.
     pub fn required_flag(&self, name: &'static str) -> Result<bool, Problem> {
-        self.0.get(name).and_then(Value::as_bool).ok_or_else(|| invalid(name, "expected true or false"))
+        self.fields.get(name).and_then(Value::as_bool).ok_or_else(|| invalid(name, "expected true or false"))
     }
 
     /// 422 for a field that is invalid in another way.

@@ -6,10 +6,10 @@ pub use super::paging::{decode_id, decode_position, encode_id, encode_position};
 
 use super::dead_letters::bulk_replay;
 use super::query::{FromParams, Params};
-use super::{aggregate, dead_letters, entities, errors, history, lessons, preamble, snapshot, time_travel};
+use super::{aggregate, dead_letters, entities, errors, health, history, lessons, preamble, snapshot, time_travel};
 
 /// Routes with a query: path and required parameters.
-pub const QUERIES: [(&str, &[&str]); 12] = [
+pub const QUERIES: [(&str, &[&str]); 13] = [
     ("/living-map/agents/{id}/preamble", &[]),
     ("/living-map/dead-letters", &[]),
     ("/living-map/dead-letters/replay", &[]),
@@ -20,6 +20,7 @@ pub const QUERIES: [(&str, &[&str]); 12] = [
     ("/living-map/history", &[]),
     ("/living-map/history/aggregate", &[]),
     ("/living-map/lessons", &[]),
+    ("/living-map/ready", &[]),
     ("/living-map/snapshot", &[]),
     ("/living-map/snapshots", &[]),
 ];
@@ -57,6 +58,7 @@ pub fn parse_query(path: &str, query: &str) -> Result<(), Rejection> {
         "/living-map/history" => parse::<history::EventsQuery>,
         "/living-map/history/aggregate" => parse::<aggregate::CountQuery>,
         "/living-map/lessons" => parse::<lessons::LessonsQuery>,
+        "/living-map/ready" => parse::<health::ReadyQuery>,
         "/living-map/snapshot" => parse::<snapshot::SnapshotQuery>,
         "/living-map/snapshots" => parse::<time_travel::SavedQuery>,
         other => panic!("no route with a query: {other}"),

@@ -9,16 +9,19 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::auth;
+use super::error::Problem;
+use super::query::{FromParams, Params, Query};
 use super::requester::Requester;
 use super::root::SERVICE;
 use super::state::{AlertServices, AppState};
-use crate::access::Access;
+use crate::access::{Access, Role};
 use crate::history::HistoryError;
 use crate::live::FollowStatus;
 use crate::log::Bounds;
-use checks::{Checks, Dependency, LogCheck, MapCheck, StreamCheck, WebhookCheck};
+use checks::{Checks, Dependency, LogCheck, MapCheck, PoolCheck, StreamCheck, WebhookCheck};
 
 pub mod checks;
 
@@ -58,6 +61,25 @@ pub struct Ready {
     /// Checks of the dependencies; null if the server requires tokens and the request has none.
     #[schema(required)]
     checks: Option<Checks>,
+    /// Use of the pools that clients share; only with `verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pools: Option<Vec<PoolCheck>>,
+}
+
+/// Level of detail.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReadyQuery {
+    /// Adds the use of each pool that clients share. Requires the role operator, where tokens are required.
+    #[param(value_type = Option<bool>)]
+    verbose: bool,
+}
+
+impl FromParams for ReadyQuery {
+    fn from_params(params: &Params) -> Result<Self, Problem> {
+        Ok(Self { verbose: params.switch("verbose")? })
+    }
 }
 
 /// Check liveness
@@ -79,12 +101,23 @@ pub async fn health() -> Response {
 /// is not complete yet.
 #[utoipa::path(
     get, path = "/living-map/ready", tag = "service", operation_id = "ready",
+    params(ReadyQuery),
     responses(
         (status = 200, description = "`ready` or `degraded`", body = Ready),
+        (status = 400, description = "`verbose` is not a boolean"),
+        (status = 401, description = "`verbose` requires a token"),
+        (status = 403, description = "`verbose` requires the role operator"),
         (status = 503, description = "`not_ready`", body = Ready),
     )
 )]
-pub async fn ready(State(state): State<AppState>, requester: Requester) -> Response {
+pub async fn ready(
+    State(state): State<AppState>,
+    requester: Requester,
+    Query(query): Query<ReadyQuery>,
+) -> Result<Response, Problem> {
+    if query.verbose {
+        auth::require(&requester, Role::Operator)?;
+    }
     let checks = check_all(&state).await;
     let status = match checks.all_pass() {
         _ if !state.live.is_complete() => Readiness::NotReady,
@@ -94,7 +127,8 @@ pub async fn ready(State(state): State<AppState>, requester: Requester) -> Respo
     // error messages and dependencies are not public
     let checks = (!requester.is_anonymous()).then_some(checks);
     let code = if status == Readiness::NotReady { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    uncached((code, Json(Ready { status, checks })).into_response())
+    let pools = query.verbose.then(|| state.pool_usage().into_iter().map(PoolCheck::from).collect());
+    Ok(uncached((code, Json(Ready { status, checks, pools })).into_response()))
 }
 
 /// Checks all dependencies at the same time. Each may take `probe_timeout`.

@@ -35,9 +35,11 @@ mod negotiate;
 mod outer_layer;
 mod page;
 mod paging;
+mod pools;
 mod preamble;
 mod probes;
 mod query;
+mod query_slots;
 mod request_metrics;
 mod requester;
 mod responses;
@@ -56,6 +58,7 @@ pub use config::HttpConfig;
 pub use docs::openapi_json;
 pub use error::Problem;
 pub use limits::{Limits, LimitsConfig};
+pub use pools::HttpPools;
 pub use probes::{ReadinessProbe, learner_router, listener_router};
 pub use request_metrics::DURATION_BUCKETS;
 pub use rules::{RULES, RequiredRole};
@@ -100,6 +103,7 @@ pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(CatchPanicLayer::custom(fallback::panicked))
+        .layer(from_fn_with_state(state.clone(), query_slots::limit_queries))
         // inside authorization: without a token nothing is known about the routes, and the rate limits apply
         .layer(from_fn_with_state(known_parameters, known_parameters::check))
         // inside CORS, so that pages of other origins can read a 401

@@ -207,6 +207,15 @@ impl Params {
         }
     }
 
+    /// A boolean that is true if the parameter is given without a value; false if absent.
+    ///
+    /// # Errors
+    /// 400: repeated, or not a boolean.
+    pub fn switch(&self, name: &'static str) -> Result<bool, Problem> {
+        let without_value = self.0.iter().any(|(key, value)| key == name && value.is_empty());
+        Ok(without_value || self.flag(name)?)
+    }
+
     /// The period from `since` to `until`, both optional.
     ///
     /// # Errors

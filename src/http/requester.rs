@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::Extensions;
 use axum::http::request::Parts;
 
+use crate::access::shares::Client;
 use crate::access::{Caller, Identity};
 
 /// Address and identity behind a request. The [authorization layer](super::auth) puts it into the request's extensions.
@@ -29,6 +30,11 @@ impl Requester {
     /// Whether the request has no token although the server requires tokens: only public data may be returned.
     pub const fn is_anonymous(&self) -> bool {
         matches!(self.caller, Some(Caller::Anonymous))
+    }
+
+    /// Client by which resources are shared: the token, else the address.
+    pub fn client(&self) -> Client {
+        Client::new(self.identity(), self.address)
     }
 
     /// Identity that the request's token proves.

@@ -9,7 +9,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AcceptThread, AlertServices, AppState, HttpConfig, InvalidOrigin, Limits, LimitsConfig, Services};
+use super::{
+    AcceptThread, AlertServices, AppState, HttpConfig, HttpPools, InvalidOrigin, Limits, LimitsConfig, Services,
+};
 use crate::access::Access;
 use crate::alerts::Alerting;
 use crate::dead_letters::DeadLetterService;
@@ -86,6 +88,10 @@ impl Serving {
             config: config.clone(),
             access: process.access,
             limits: Limits::new(limits),
+            pools: HttpPools::new(
+                &config,
+                vec![ingest.time_travel.pool().clone(), ingest.replay_pool.clone(), streams.pool().clone()],
+            ),
             live: ingest.live.clone(),
             log: Arc::clone(&log.log),
             history: Arc::clone(&storage.history),

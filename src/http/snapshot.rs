@@ -101,14 +101,17 @@ pub async fn snapshot(
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail).parameter("Accept-Encoding"));
     };
     let live = state.map()?;
-    if Requester::of(request.extensions()).is_anonymous() {
+    let requester = Requester::of(request.extensions());
+    if requester.is_anonymous() {
         if query.at.is_some() || query.fresh {
             return Err(auth::denied(Denied::Missing));
         }
         return answer(&Arc::new(live.with(|map| SnapshotBytes::figures(map, &query.layers))), encoding, headers).await;
     }
     if let Some(at) = query.at {
-        let past = at.map(&state, "at").await?;
+        // its slot is held until the answer is encoded
+        let mut request = state.time_travel.request(requester.client());
+        let past = at.map(&state, &mut request, "at").await?;
         let layers = query.layers;
         let encoded = tokio::task::spawn_blocking(move || SnapshotBytes::of(&past, &layers)).await;
         return answer(&Arc::new(encoded.map_err(Problem::internal)?), encoding, headers).await;

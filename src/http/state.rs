@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use super::config::HttpConfig;
 use super::error::Problem;
 use super::limits::Limits;
+use super::pools::HttpPools;
 use crate::access::Access;
+use crate::access::shares::PoolUse;
 use crate::alerts::RulesStatus;
 use crate::dead_letters::DeadLetterService;
 use crate::history::{History, Lessons, Outbox, Snapshots};
@@ -35,6 +37,8 @@ pub struct Services {
     pub access: Option<Access>,
     /// Rate limits by address and by token.
     pub limits: Limits,
+    /// Pools that clients share.
+    pub pools: HttpPools,
     /// The current map.
     pub live: LiveMap,
     /// Event log, to which published events are appended.
@@ -89,6 +93,11 @@ impl AppState {
         }
         let detail = "the map is not complete yet: the server is still reading the event log for the first time";
         Err(Problem::unavailable(detail, self.config.retry_after))
+    }
+
+    /// Use of all pools that clients share.
+    pub fn pool_usage(&self) -> Vec<PoolUse> {
+        self.pools.usage().chain(self.access.iter().flat_map(Access::pool_usage)).collect()
     }
 
     /// Problem document for an error, with the configured `Retry-After` if it has one at all.

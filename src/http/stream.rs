@@ -70,7 +70,8 @@ pub fn client_info(extensions: &Extensions) -> ClientInfo {
     let end = requester.identity().and_then(|identity| identity.expires_at);
     let left = end.map(|end| (end - Utc::now()).to_std().unwrap_or_default());
     // an expiry beyond the range of the clock counts as none
-    ClientInfo { address: Some(requester.address), expires_at: left.and_then(|left| Instant::now().checked_add(left)) }
+    let expires_at = left.and_then(|left| Instant::now().checked_add(left));
+    ClientInfo { address: Some(requester.address), client: requester.client(), expires_at }
 }
 
 /// Reads the stream options and resolves the aliases of entities in them.

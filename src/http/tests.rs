@@ -26,6 +26,7 @@ mod access;
 mod documents;
 mod invalid_requests;
 mod parameters;
+mod pools;
 mod streams;
 
 fn services() -> Services {
@@ -49,6 +50,7 @@ fn services() -> Services {
         config: HttpConfig::default(),
         access: None,
         limits: Limits::default(),
+        pools: HttpPools::new(&HttpConfig::default(), Vec::new()),
         time_travel: TimeTravel::new(
             TimeTravelConfig::default(),
             live.clone(),
@@ -79,7 +81,7 @@ fn streams(hub: &Arc<Hub>) -> Streams {
         let json = Bytes::from_static(br#"{"layers":{}}"#);
         Box::pin(async { SnapshotJson { cursor: Cursor { epoch: Epoch(7), seq: 0 }, json } })
     });
-    let replay = Arc::new(|_| Box::pin(async { Replay::Gone { oldest: None } }) as _);
+    let replay = Arc::new(|_, _| Box::pin(async { Replay::Gone { oldest: None } }) as _);
     let sources = StreamSources { snapshot: source, replay };
     Streams::start(StreamConfig::default(), hub, &sources, CancellationToken::new())
 }

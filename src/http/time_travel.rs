@@ -13,11 +13,12 @@ use uuid::Uuid;
 use super::error::{DEFAULT_RETRY_AFTER, Problem};
 use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, Params, PathUuid, Query, shown};
+use super::requester::Requester;
 use super::responses::{DatabaseErrors, DatabaseItemErrors, TimeTravelErrors};
 use super::state::AppState;
 use crate::history::PagePosition;
 use crate::history::snapshots::SavedSnapshot;
-use crate::live::TimeTravelError;
+use crate::live::{TimeTravelError, TimeTravelRequest};
 use crate::map::{self, Comparison};
 use crate::model::{Cursor, Snapshot, time};
 
@@ -57,19 +58,22 @@ impl PointInTime {
         Ok(Some(Self::Time(time)))
     }
 
-    /// The map at this moment.
+    /// The map at this moment, computed in the slot of `request`.
     ///
     /// # Errors
     /// 410: before the oldest moment that is kept. 400: in the future. 503: cannot be computed at present.
-    pub async fn map(self, state: &AppState, name: &'static str) -> Result<map::State, Problem> {
+    pub async fn map(
+        self,
+        state: &AppState,
+        request: &mut TimeTravelRequest,
+        name: &'static str,
+    ) -> Result<map::State, Problem> {
         state.map()?;
-        let past = async {
-            match self {
-                Self::Cursor(cursor) => state.time_travel.state_at(cursor).await,
-                Self::Time(time) => state.time_travel.state_at_time(time).await,
-            }
+        let past = match self {
+            Self::Cursor(cursor) => request.state_at(cursor).await,
+            Self::Time(time) => request.state_at_time(time).await,
         };
-        past.await.map_err(|error| state.problem(problem(error, name)))
+        past.map_err(|error| state.problem(problem(error, name)))
     }
 }
 
@@ -83,6 +87,7 @@ fn problem(error: TimeTravelError, name: &'static str) -> Problem {
                 .with("oldest_time", json!(time::text(oldest.logged_at)))
         }
         TimeTravelError::Ahead { .. } => Problem::bad_request(name, error),
+        TimeTravelError::Busy(_) => Problem::unavailable(detail, DEFAULT_RETRY_AFTER),
         TimeTravelError::Unavailable(cause) => {
             Problem::unavailable("the map at this moment cannot be computed at present", DEFAULT_RETRY_AFTER)
                 .cause(cause)
@@ -246,10 +251,16 @@ pub struct Diff {
     params(DiffQuery),
     responses((status = 200, body = Diff), TimeTravelErrors)
 )]
-pub async fn diff(State(state): State<AppState>, Query(query): Query<DiffQuery>) -> Result<Json<Diff>, Problem> {
+pub async fn diff(
+    State(state): State<AppState>,
+    requester: Requester,
+    Query(query): Query<DiffQuery>,
+) -> Result<Json<Diff>, Problem> {
+    // both maps in one slot, which is held until they are compared
+    let mut request = state.time_travel.request(requester.client());
     let to = query.to.unwrap_or_else(|| PointInTime::Cursor(state.live.cursor()));
-    let before = query.from.map(&state, "from").await?;
-    let after = to.map(&state, "to").await?;
+    let before = query.from.map(&state, &mut request, "from").await?;
+    let after = to.map(&state, &mut request, "to").await?;
     let diff = tokio::task::spawn_blocking(move || Diff {
         from: before.cursor(),
         to: after.cursor(),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     LiveConfig, LiveMap, Replay, ReplayConfig, SavingConfig, TimeTravel, TimeTravelConfig, follow_from_saved, save,
 };
+use crate::access::shares::Pool;
 use crate::history::Storage;
 use crate::history::retention::{self, RetentionConfig};
 use crate::journal::Journal;
@@ -66,6 +67,8 @@ pub struct Ingest {
     pub time_travel: TimeTravel,
     /// Snapshots and replayed frames for streaming clients.
     pub sources: StreamSources,
+    /// Slots of folds for replay.
+    pub replay_pool: Pool,
 }
 
 impl Ingest {
@@ -107,7 +110,8 @@ impl Ingest {
         );
         let replay = Replay::new(config.replay, live.clone(), time_travel.clone());
         let sources = StreamSources { snapshot: snapshot_source(live.clone()), replay: replay.source() };
-        Self { live, hub, time_travel, sources }
+        let replay_pool = replay.pool().clone();
+        Self { live, hub, time_travel, sources, replay_pool }
     }
 }
 

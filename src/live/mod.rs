@@ -31,7 +31,7 @@ pub use replay::{Replay, ReplayConfig, ReplayError};
 pub use saved::{SavingConfig, save};
 use snapshot::SnapshotCache;
 pub use snapshot::{Encoding, SnapshotBytes};
-pub use time_travel::{TimeTravel, TimeTravelConfig, TimeTravelError};
+pub use time_travel::{TimeTravel, TimeTravelConfig, TimeTravelError, TimeTravelRequest};
 
 /// The current map: age of its snapshots, its size.
 #[derive(Debug, Clone, Copy, Args)]

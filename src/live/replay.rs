@@ -9,6 +9,7 @@
 mod batch_builder;
 mod batch_cache;
 mod folds;
+mod slot_request;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,12 +23,14 @@ use tokio::time::timeout;
 use super::LiveMap;
 use super::read_ahead::ReadAheadError;
 use super::time_travel::{self, TimeTravel, TimeTravelError};
+use crate::access::shares::{Client, Pool, QueueConfig, Slot};
 use crate::config::defaults;
 use crate::map::State;
 use crate::model::Cursor;
 use crate::stream::{FrameBatch, Replay as ReplayResult, ReplaySource};
 use batch_builder::{BATCH_EVENTS, BatchBuilder, FoldError};
 use folds::{Fold, Folds, Lookup};
+use slot_request::SlotRequest;
 
 /// Distance that a fold continues beyond the request, in positions and in bytes, since the client will read on.
 const AHEAD_EVENTS: u64 = 4 * BATCH_EVENTS;
@@ -50,7 +53,8 @@ pub struct ReplayConfig {
     #[arg(id = "STREAM_REPLAY_BYTES", env, long = "stream-replay-bytes", default_value_t = 64 * 1024 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(65_536..))]
     pub max_bytes: usize,
-    /// Replays computed at one time; further clients wait.
+    /// Replays computed at one time; further clients wait. One client's (a token, else an address) take at most all but one of
+    /// these slots.
     #[arg(id = "STREAM_REPLAY_CONCURRENCY", env, long = "stream-replay-concurrency", default_value_t = 2,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub concurrency: usize,
@@ -80,7 +84,9 @@ impl From<TimeTravelError> for ReplayError {
     fn from(error: TimeTravelError) -> Self {
         match error {
             TimeTravelError::Gone { .. } | TimeTravelError::OtherEpoch { .. } => Self::Gone,
-            TimeTravelError::Ahead { .. } | TimeTravelError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            TimeTravelError::Ahead { .. } | TimeTravelError::Busy(_) | TimeTravelError::Unavailable(_) => {
+                Self::Unavailable(error.to_string())
+            }
         }
     }
 }
@@ -100,6 +106,8 @@ struct Inner {
     live: LiveMap,
     time_travel: TimeTravel,
     folds: Mutex<Folds>,
+    /// Slots of running folds.
+    pool: Pool,
     /// Changes when a fold knows its start, has finished batches, or has ended.
     changed: watch::Sender<()>,
     /// The cached oldest position, and when it was determined.
@@ -111,11 +119,14 @@ impl Replay {
     #[must_use]
     pub fn new(config: ReplayConfig, live: LiveMap, time_travel: TimeTravel) -> Self {
         let folds = Mutex::new(Folds::new(&config));
+        // bounded by the slots of streams: each waits for one replay
+        let queue = QueueConfig { per_client: usize::MAX, clients: usize::MAX, ..QueueConfig::default() };
         Self(Arc::new(Inner {
             config,
             live,
             time_travel,
             folds,
+            pool: Pool::new("replay", config.concurrency, queue),
             changed: watch::Sender::new(()),
             oldest: tokio::sync::Mutex::default(),
         }))
@@ -125,10 +136,10 @@ impl Replay {
     #[must_use]
     pub fn source(&self) -> ReplaySource {
         let replay = self.clone();
-        Arc::new(move |position| {
+        Arc::new(move |client, position| {
             let replay = replay.clone();
             Box::pin(async move {
-                match replay.batch_after(position).await {
+                match replay.batch_after(client, position).await {
                     Ok(batch) => ReplayResult::Frames(batch),
                     Err(ReplayError::Gone) => ReplayResult::Gone { oldest: replay.oldest().await },
                     Err(ReplayError::Unavailable(problem)) => {
@@ -140,13 +151,19 @@ impl Replay {
         })
     }
 
-    /// A batch that covers the position after `position`.
+    /// The slots of folds.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// A batch that covers the position after `position`, folded in a slot of `client` if no fold covers it yet.
     ///
     /// # Errors
     /// See [`ReplayError`].
-    pub async fn batch_after(&self, position: Cursor) -> Result<Arc<FrameBatch>, ReplayError> {
+    pub async fn batch_after(&self, client: Client, position: Cursor) -> Result<Arc<FrameBatch>, ReplayError> {
         let mut cached = true;
-        let found = timeout(self.0.config.timeout, self.find(position, &mut cached)).await;
+        let found = timeout(self.0.config.timeout, self.find(&client, position, &mut cached)).await;
         let found = found.unwrap_or_else(|_| Err(ReplayError::Unavailable("timed out".to_owned())));
         let result = match &found {
             Ok(_) if cached => "held",
@@ -158,9 +175,10 @@ impl Replay {
         found
     }
 
-    async fn find(&self, position: Cursor, cached: &mut bool) -> Result<Arc<FrameBatch>, ReplayError> {
+    async fn find(&self, client: &Client, position: Cursor, cached: &mut bool) -> Result<Arc<FrameBatch>, ReplayError> {
         let mut changed = self.0.changed.subscribe();
         let mut awaited: Option<Arc<Fold>> = None;
+        let mut slots = SlotRequest::new(&self.0.pool, client, self.0.config.timeout);
         loop {
             changed.borrow_and_update();
             // first the result of the awaited fold, so that no other one starts for the same request
@@ -177,19 +195,28 @@ impl Replay {
             if position.epoch != newest.epoch || !(oldest..newest.seq).contains(&position.seq) {
                 return Err(ReplayError::Gone);
             }
-            let lookup = self.lock().lookup(position, newest, Instant::now());
+            let lookup = self.lock().lookup(position, newest, Instant::now(), slots.is_granted());
             match lookup {
                 Lookup::Found(batch) => return Ok(batch),
                 Lookup::Gone => return Err(ReplayError::Gone),
-                Lookup::Wait(fold) => awaited = fold.or(awaited),
+                Lookup::Wait(fold) => {
+                    // another client may use the slot meanwhile
+                    slots.cancel();
+                    awaited = fold.or(awaited);
+                }
+                Lookup::NeedsSlot => slots.request(),
                 Lookup::Start(fold, paused) => {
-                    self.start(Arc::clone(&fold), paused);
+                    let slot = slots.take();
+                    self.start(Arc::clone(&fold), paused, slot);
                     awaited = Some(fold);
                 }
             }
             *cached = false;
-            // does not fail: this value keeps the sender alive
-            let _ = changed.changed().await;
+            tokio::select! {
+                // does not fail: this value keeps the sender alive
+                _ = changed.changed() => {}
+                granted = slots.granted() => granted.map_err(|full| ReplayError::Unavailable(full.to_string()))?,
+            }
         }
     }
 
@@ -229,8 +256,8 @@ impl Replay {
     }
 
     /// Runs a fold in a separate task: its first caller may be gone before it ends, and others wait for it.
-    fn start(&self, fold: Arc<Fold>, paused: Option<BatchBuilder>) {
-        let mut guard = FoldGuard { replay: self.clone(), fold: Arc::clone(&fold), builder: None };
+    fn start(&self, fold: Arc<Fold>, paused: Option<BatchBuilder>, slot: Option<Slot>) {
+        let mut guard = FoldGuard { replay: self.clone(), fold: Arc::clone(&fold), builder: None, slot };
         tokio::spawn(async move {
             match guard.replay.run(&fold, paused).await {
                 Ok(builder) => guard.builder = Some(builder),
@@ -322,6 +349,7 @@ struct FoldGuard {
     replay: Replay,
     fold: Arc<Fold>,
     builder: Option<BatchBuilder>,
+    slot: Option<Slot>,
 }
 
 impl Drop for FoldGuard {
@@ -331,6 +359,7 @@ impl Drop for FoldGuard {
         if let (true, Ok(runtime)) = (start_cleanup, Handle::try_current()) {
             runtime.spawn(self.replay.clone().clean_up());
         }
+        drop(self.slot.take());
         self.replay.0.changed.send_replace(());
     }
 }

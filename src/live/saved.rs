@@ -132,8 +132,14 @@ async fn save_now(live: &LiveMap, snapshots: &dyn Snapshots) -> Result<bool, Sav
 
 /// Decodes a saved state. An undecodable one is logged and ignored.
 pub(super) async fn decode(saved: SavedState) -> Option<State> {
+    decode_holding(saved, ()).await
+}
+
+/// Like [`decode`], holding `slot` until the work ends, also after the caller is cancelled.
+pub(super) async fn decode_holding(saved: SavedState, slot: impl Send + 'static) -> Option<State> {
     let cursor = saved.cursor;
     let decoded = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
         let bytes = zstd::decode_all(&*saved.bytes)?;
         State::from_saved(&bytes).map_err(std::io::Error::other)
     });

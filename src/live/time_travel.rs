@@ -1,30 +1,34 @@
 //! Time travel: the map of a past moment, folded from the newest saved state before it and the entries after that
 //! state.
 
+mod request;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use futures::StreamExt;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use super::LiveMap;
 use super::read_ahead::{EntrySource, ReadAhead, ReadAheadError};
 use super::saved;
+use crate::access::shares::{Client, Full, Pool, QueueConfig, Slot};
 use crate::config::defaults;
 use crate::history::{History, HistoryError, Snapshots};
 use crate::log::{Bounds, EventLog, LogError};
 use crate::map::{DEFAULT_MAX_ENTITIES, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 
+pub use request::TimeTravelRequest;
+
 /// Limits of time travel.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Saved snapshots and time travel")]
 pub struct TimeTravelConfig {
-    /// Maps of past moments computed at one time; further requests wait.
+    /// Requests for maps of past moments that are computed at one time; further ones wait. One client's requests take at most
+    /// all but one of these slots.
     #[arg(id = "TIME_TRAVEL_CONCURRENCY", env, long = "time-travel-concurrency", default_value_t = 2,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub concurrency: usize,
@@ -34,6 +38,9 @@ pub struct TimeTravelConfig {
     /// As in [`LiveConfig`](super::LiveConfig): it decides which entities are on the map.
     #[arg(skip = DEFAULT_MAX_ENTITIES)]
     pub max_entities: usize,
+    /// Waiting requests.
+    #[arg(skip)]
+    pub queue: QueueConfig,
 }
 
 impl Default for TimeTravelConfig {
@@ -72,7 +79,10 @@ pub enum TimeTravelError {
         /// The map's position.
         newest: Cursor,
     },
-    /// The log or the history is unavailable, or there are too many requests. The call may succeed later.
+    /// There are too many requests. The call may succeed later.
+    #[error("too many maps of past moments are requested: {0}")]
+    Busy(Full),
+    /// The log or the history is unavailable or too slow. The call may succeed later.
     #[error("time travel is unavailable: {0}")]
     Unavailable(String),
 }
@@ -101,7 +111,7 @@ struct Inner {
     log: Arc<dyn EventLog>,
     history: Arc<dyn History>,
     snapshots: Arc<dyn Snapshots>,
-    permits: Semaphore,
+    pool: Pool,
 }
 
 /// The retained entries of a log, in the log and the history together, without a gap.
@@ -121,54 +131,20 @@ impl TimeTravel {
         history: Arc<dyn History>,
         snapshots: Arc<dyn Snapshots>,
     ) -> Self {
-        let permits = Semaphore::new(config.concurrency.max(1));
-        Self(Arc::new(Inner { config, live, log, history, snapshots, permits }))
+        let pool = Pool::new("time_travel", config.concurrency, config.queue);
+        Self(Arc::new(Inner { config, live, log, history, snapshots, pool }))
     }
 
-    /// The map at `cursor`, exactly as clients had it at that position.
-    ///
-    /// # Errors
-    /// See [`TimeTravelError`].
-    pub async fn state_at(&self, cursor: Cursor) -> Result<State, TimeTravelError> {
-        let newest = self.0.live.cursor();
-        if newest.epoch != cursor.epoch {
-            return Err(TimeTravelError::OtherEpoch { oldest: self.oldest().await? });
-        }
-        if newest.seq < cursor.seq {
-            return Err(TimeTravelError::Ahead { newest });
-        }
-        self.bounded(Box::pin(async {
-            let started = Instant::now();
-            let state = match self.current_state(cursor).await? {
-                Some(state) => state,
-                None => self.compute(cursor, None).await?,
-            };
-            metrics::histogram!("living_map_past_seconds").record(started.elapsed());
-            Ok(state)
-        }))
-        .await
+    /// A request of `client`, which computes maps once it has a slot.
+    #[must_use]
+    pub fn request(&self, client: Client) -> TimeTravelRequest {
+        TimeTravelRequest::new(self.clone(), client)
     }
 
-    /// The map at a time: with every event before the first one that was logged later. For a time after the newest
-    /// event it is the current map.
-    ///
-    /// # Errors
-    /// [`TimeTravelError::Gone`] for a time before the oldest position, and see [`TimeTravelError`].
-    pub async fn state_at_time(&self, time: DateTime<Utc>) -> Result<State, TimeTravelError> {
-        let (newest, newest_at) = self.0.live.with(|state| (state.cursor(), state.logged_at()));
-        if newest.seq == 0 || time >= newest_at {
-            return self.state_at(newest).await;
-        }
-        self.bounded(Box::pin(async {
-            let started = Instant::now();
-            let state = self.compute(newest, Some(time)).await?;
-            if state.cursor().seq == 0 {
-                return Err(TimeTravelError::Gone { oldest: self.oldest().await? });
-            }
-            metrics::histogram!("living_map_past_seconds").record(started.elapsed());
-            Ok(state)
-        }))
-        .await
+    /// The slots of requests.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
     }
 
     /// The oldest available position.
@@ -181,20 +157,8 @@ impl TimeTravel {
         self.oldest_of(newest, &retained).await
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T, TimeTravelError>>) -> Result<T, TimeTravelError> {
-        let refused = |reason: &str| {
-            metrics::counter!("living_map_past_refused_total").increment(1);
-            TimeTravelError::Unavailable(reason.to_owned())
-        };
-        let permitted = async {
-            let _permit = self.0.permits.acquire().await.map_err(|_| refused("closed"))?;
-            work.await
-        };
-        timeout(self.0.config.timeout, permitted).await.unwrap_or_else(|_| Err(refused("timed out")))
-    }
-
     /// A copy of the live map, if it is at `cursor`.
-    async fn current_state(&self, cursor: Cursor) -> Result<Option<State>, TimeTravelError> {
+    async fn current_state(&self, cursor: Cursor, slot: &Arc<Slot>) -> Result<Option<State>, TimeTravelError> {
         if self.0.live.cursor() != cursor {
             return Ok(None);
         }
@@ -206,11 +170,16 @@ impl TimeTravel {
             let state = State::from_saved(&saved).map_err(|error| error.to_string())?;
             Ok(Some(state.with_max_entities(max_entities)))
         };
-        run_blocking(copy).await?.map_err(TimeTravelError::Unavailable)
+        run_blocking(holding(slot, copy)).await?.map_err(TimeTravelError::Unavailable)
     }
 
     /// The map at `cursor`, or at a `time` before it, from the nearest saved state.
-    async fn compute(&self, cursor: Cursor, time: Option<DateTime<Utc>>) -> Result<State, TimeTravelError> {
+    async fn compute(
+        &self,
+        cursor: Cursor,
+        time: Option<DateTime<Utc>>,
+        slot: &Arc<Slot>,
+    ) -> Result<State, TimeTravelError> {
         let snapshots = &self.0.snapshots;
         let saved = async { Ok(snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, time).await?) };
         let (retained, saved) = tokio::try_join!(self.retained(cursor.epoch), saved)?;
@@ -220,12 +189,12 @@ impl TimeTravel {
         {
             // entries are read while the state is decoded
             let ahead = entries.clone().read_ahead(saved.cursor.seq, cursor, time);
-            if let Some(state) = saved::decode(saved).await {
-                return self.fold(state, ahead).await;
+            if let Some(state) = saved::decode_holding(saved, Arc::clone(slot)).await {
+                return self.fold(state, ahead, slot).await;
             }
         }
         if retained.first <= 1 {
-            return self.fold(State::new(cursor.epoch), entries.read_ahead(0, cursor, time)).await;
+            return self.fold(State::new(cursor.epoch), entries.read_ahead(0, cursor, time), slot).await;
         }
         Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &retained).await? })
     }
@@ -265,7 +234,7 @@ impl TimeTravel {
         Ok(oldest.map(|(cursor, _)| cursor))
     }
 
-    async fn fold(&self, state: State, mut entries: ReadAhead) -> Result<State, TimeTravelError> {
+    async fn fold(&self, state: State, mut entries: ReadAhead, slot: &Arc<Slot>) -> Result<State, TimeTravelError> {
         let mut state = state.with_max_entities(self.0.config.max_entities);
         loop {
             let batch = match entries.next().await {
@@ -274,13 +243,13 @@ impl TimeTravel {
                 Err(ReadAheadError::Deleted) => return Err(TimeTravelError::Gone { oldest: self.oldest().await? }),
                 Err(ReadAheadError::Unavailable(reason)) => return Err(TimeTravelError::Unavailable(reason)),
             };
-            state = run_blocking(move || {
+            let advance = move || {
                 for entry in &batch {
                     state.advance(entry);
                 }
                 state
-            })
-            .await?;
+            };
+            state = run_blocking(holding(slot, advance)).await?;
         }
     }
 
@@ -324,6 +293,17 @@ impl TimeTravel {
         let (cursor, logged_at) =
             saved.unwrap_or_else(|| self.0.live.with(|state| (state.cursor(), state.logged_at())));
         Ok(OldestPosition { cursor, logged_at })
+    }
+}
+
+/// `work`, holding the slot until it ends, also after the request is cancelled: cancelled requests must not add up to more work
+/// at one time than there are slots.
+fn holding<T>(slot: &Arc<Slot>, work: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
+    let slot = Arc::clone(slot);
+    move || {
+        let result = work();
+        drop(slot);
+        result
     }
 }
 

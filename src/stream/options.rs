@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::frame::Frame;
 use super::layers::LayerSet;
+use crate::access::shares::Client;
 use crate::model::Cursor;
 use crate::model::subject::Pattern;
 
@@ -28,10 +29,12 @@ pub struct InvalidOption {
 }
 
 /// Properties of a client that its query does not contain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientInfo {
     /// Address for the per-address limit; `None`: not limited by address.
     pub address: Option<IpAddr>,
+    /// Client by which slots and replays are shared.
+    pub client: Client,
     /// When its token expires and its stream ends; `None`: never.
     pub expires_at: Option<Instant>,
 }

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 
 use super::frame::FrameBatch;
 use super::layers::LayerSet;
+use crate::access::shares::Client;
 use crate::model::Cursor;
 
 /// A snapshot as JSON.
@@ -37,9 +38,9 @@ pub enum Replay {
     Unavailable,
 }
 
-/// Returns a batch of the frames after a position. The source does not block its caller's thread and answers within a
-/// bounded time. Equal requests share one result.
-pub type ReplaySource = Arc<dyn Fn(Cursor) -> BoxFuture<'static, Replay> + Send + Sync>;
+/// Returns a batch of the frames after a position, for a client by which replays are shared. The source does not block its
+/// caller's thread and answers within a bounded time. Equal requests share one result.
+pub type ReplaySource = Arc<dyn Fn(Client, Cursor) -> BoxFuture<'static, Replay> + Send + Sync>;
 
 /// The sources of one server.
 #[derive(Clone)]

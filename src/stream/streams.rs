@@ -15,6 +15,7 @@ use super::options::StreamOptions;
 use super::sources::StreamSources;
 use super::sse::{self, OpenError};
 use super::websocket::{Shards, UpgradeError};
+use crate::access::shares::Pool;
 
 /// All streaming clients. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +59,12 @@ impl Streams {
     #[must_use]
     pub fn clients(&self) -> usize {
         self.inner.context.slots.in_use()
+    }
+
+    /// The slots of clients.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        self.inner.context.slots.pool()
     }
 
     /// Waits until all clients are gone after the shutdown.

@@ -36,6 +36,7 @@ mod previous_release;
 mod replay;
 mod replicas;
 mod role_walk;
+mod shares;
 mod stream;
 mod support;
 mod support_works;

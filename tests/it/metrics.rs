@@ -23,7 +23,7 @@ struct Row {
 }
 
 /// Labels whose values are names of a file, a path, or listed above the table.
-const NOT_IN_THE_ROW: [&str; 5] = ["route", "rule", "destination", "service", "processor"];
+const NOT_IN_THE_ROW: [&str; 6] = ["route", "rule", "destination", "service", "processor", "pool"];
 
 fn quoted(text: &str) -> impl Iterator<Item = String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned)

@@ -7,4 +7,5 @@ mod expected;
 mod gaps;
 mod random;
 mod random_client;
+mod shares;
 mod stuck;

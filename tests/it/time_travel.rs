@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use living_map::access::shares::Client;
 use living_map::history::snapshots::Snapshots;
 use living_map::history::{self, Database, HistoryConfig, Purge};
 use living_map::journal::Journal;
@@ -145,26 +146,31 @@ async fn every_position_equals_the_map_of_that_time(url: &str) {
         let log: Arc<dyn EventLog> = Arc::new(TruncatedLog { log: Arc::clone(&fixture.log), first });
         let time_travel = time_travel(&fixture, &log);
         for (seq, expected) in fixture.expected.iter().enumerate() {
-            let state = time_travel.state_at(Cursor { epoch, seq: seq as u64 }).await.unwrap();
+            let state =
+                time_travel.request(Client::default()).state_at(Cursor { epoch, seq: seq as u64 }).await.unwrap();
             assert_eq!(encoded_layers(&state), *expected, "at {seq}, the log from {first} on");
         }
         for entry in &fixture.entries {
             let last = fixture.entries.iter().rev().find(|other| other.logged_at <= entry.logged_at).unwrap();
-            let state = time_travel.state_at_time(entry.logged_at).await.unwrap();
+            let state = time_travel.request(Client::default()).state_at_time(entry.logged_at).await.unwrap();
             assert_eq!(
                 (state.cursor(), encoded_layers(&state)),
                 (last.cursor, fixture.expected[usize::try_from(last.cursor.seq).unwrap()].clone())
             );
         }
         let (begin, end) = (fixture.entries[0].logged_at, fixture.entries[119].logged_at);
-        assert_eq!(time_travel.state_at_time(end + TimeDelta::hours(1)).await.unwrap().cursor().seq, 120);
-        let before = time_travel.state_at_time(begin - TimeDelta::hours(1)).await.unwrap_err();
+        assert_eq!(
+            time_travel.request(Client::default()).state_at_time(end + TimeDelta::hours(1)).await.unwrap().cursor().seq,
+            120
+        );
+        let before =
+            time_travel.request(Client::default()).state_at_time(begin - TimeDelta::hours(1)).await.unwrap_err();
         assert!(matches!(before, TimeTravelError::Gone { oldest } if oldest.cursor.seq == 0), "{before}");
     }
     let time_travel = time_travel(&fixture, &fixture.log);
-    let ahead = time_travel.state_at(Cursor { epoch, seq: 121 }).await.unwrap_err();
+    let ahead = time_travel.request(Client::default()).state_at(Cursor { epoch, seq: 121 }).await.unwrap_err();
     assert!(matches!(ahead, TimeTravelError::Ahead { newest } if newest.seq == 120), "{ahead}");
-    let other = time_travel.state_at(Cursor { epoch: Epoch(1), seq: 3 }).await.unwrap_err();
+    let other = time_travel.request(Client::default()).state_at(Cursor { epoch: Epoch(1), seq: 3 }).await.unwrap_err();
     assert!(matches!(other, TimeTravelError::OtherEpoch { .. }), "{other}");
     fixture.database.history.close().await;
 }
@@ -194,7 +200,7 @@ async fn after_retention_time_travel_begins_at_a_saved_snapshot() {
     assert_eq!(time_travel.oldest().await.unwrap().cursor.seq, if deleted == 30 { 30 } else { 60 });
     let oldest = time_travel.oldest().await.unwrap().cursor;
     for seq in 0..=120 {
-        let result = time_travel.state_at(Cursor { epoch, seq }).await;
+        let result = time_travel.request(Client::default()).state_at(Cursor { epoch, seq }).await;
         match result {
             Ok(state) => assert_eq!(encoded_layers(&state), fixture.expected[usize::try_from(seq).unwrap()], "{seq}"),
             Err(error) => {
@@ -225,7 +231,7 @@ async fn maps_over_deleted_classes_are_exact_or_gone(url: &str) {
         let time_travel = time_travel(&fixture, &log);
         assert_eq!(time_travel.oldest().await.unwrap().cursor.seq, expected);
         for (seq, map) in (0_u64..).zip(&fixture.expected) {
-            match time_travel.state_at(Cursor { epoch, seq }).await {
+            match time_travel.request(Client::default()).state_at(Cursor { epoch, seq }).await {
                 Ok(state) => assert_eq!(encoded_layers(&state), *map, "{seq}"),
                 Err(error) => {
                     assert!(seq < expected, "{seq}: {error}");

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::access::KeysStatus;
+use crate::access::shares::PoolUse;
 use crate::alerts::{Destination, RulesStatus};
 use crate::history::outbox::OutboxBacklog;
 use crate::journal::JournalStatus;
@@ -299,6 +300,28 @@ pub struct MapCheck {
     pub lag: Option<u64>,
     /// Number of entities.
     pub entities: usize,
+}
+
+/// Use of a pool that clients share. A client is a token, else an address (IPv6: a /64 network).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PoolCheck {
+    /// Name, as in the metrics `living_map_pool_*`.
+    pub name: &'static str,
+    /// Slots in all; of a pool of memory, bytes.
+    pub slots: u64,
+    /// Slots in use.
+    pub in_use: u64,
+    /// Requests that wait for a slot.
+    pub waiting: u64,
+    /// Clients that hold a slot or wait for one.
+    pub clients: u64,
+}
+
+impl From<PoolUse> for PoolCheck {
+    fn from(pool: PoolUse) -> Self {
+        let PoolUse { name, slots, in_use, waiting, clients } = pool;
+        Self { name, slots, in_use, waiting: waiting as u64, clients: clients as u64 }
+    }
 }
 
 /// State of the streams.

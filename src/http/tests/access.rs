@@ -147,6 +147,33 @@ async fn readiness_checks_are_hidden_without_a_token() {
 }
 
 #[tokio::test]
+async fn verbose_readiness_shows_each_pool_to_operators() {
+    let credentials = Credentials::new(TicketConfig::default());
+    let router = credentials.router(|_| ()).await;
+    let path = "/living-map/ready?verbose";
+    for (token, status) in [(None, 401), (Some("lm_unknown"), 401), (Some(credentials.token(Role::Viewer)), 403)] {
+        assert_eq!(ask(&router, "GET", path, token).await.status, status, "{token:?}");
+    }
+    let viewer = Some(credentials.token(Role::Viewer));
+    ask(&router, "POST", "/living-map/stream/ticket", viewer).await;
+    let operator = Some(credentials.token(Role::Operator));
+    let ready = ask(&router, "GET", path, operator).await;
+    assert_eq!(ready.status, 200);
+    let ready = ready.json();
+    let pool = |name: &str| ready["pools"].as_array().unwrap().iter().find(|pool| pool["name"] == name).cloned();
+    let expected = json!({"name": "tickets", "slots": 10_000, "in_use": 1, "waiting": 0, "clients": 1});
+    assert_eq!(pool("tickets"), Some(expected));
+    for name in ["queries", "bodies", "used_tickets"] {
+        assert!(pool(name).is_some(), "{name}: {ready}");
+    }
+    for other in ["", "?verbose=false"] {
+        let ready = ask(&router, "GET", &format!("/living-map/ready{other}"), viewer).await.json();
+        assert!(ready.get("pools").is_none() && ready["checks"].is_object(), "{ready}");
+    }
+    assert_eq!(ask(&router, "GET", "/living-map/ready?verbose=maybe", operator).await.status, 400);
+}
+
+#[tokio::test]
 async fn the_public_snapshot_has_totals_and_no_entities() {
     let (credentials, log) = (Credentials::new(TicketConfig::default()), Arc::new(FakeLog::default()));
     let router = credentials

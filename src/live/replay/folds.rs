@@ -71,6 +71,8 @@ pub enum Lookup {
     Gone,
     /// Wait for the given fold, which covers the position, or for any change.
     Wait(Option<Arc<Fold>>),
+    /// No fold covers the position: the caller needs a slot to start one.
+    NeedsSlot,
     /// The caller must run the fold, continuing the paused one if there is one.
     Start(Arc<Fold>, Option<BatchBuilder>),
 }
@@ -102,8 +104,9 @@ impl Folds {
         }
     }
 
-    /// Looks up the batch after `position` in the log whose newest position is `newest`.
-    pub fn lookup(&mut self, position: Cursor, newest: Cursor, now: Instant) -> Lookup {
+    /// Looks up the batch after `position` in the log whose newest position is `newest`. A fold is started only if the caller
+    /// has a slot for it.
+    pub fn lookup(&mut self, position: Cursor, newest: Cursor, now: Instant, has_slot: bool) -> Lookup {
         self.switch_to(position.epoch);
         if position.seq < self.missing(position.epoch, now) {
             return Lookup::Gone;
@@ -116,8 +119,11 @@ impl Folds {
         }
         // a fold whose start is not known yet may cover the position
         let may_cover = |fold: &Arc<Fold>| fold.from.get().is_none() && position.seq < fold.goal;
-        if self.running.len() >= self.concurrency || self.running.iter().any(may_cover) {
+        if self.running.iter().any(may_cover) {
             return Lookup::Wait(None);
+        }
+        if !has_slot {
+            return Lookup::NeedsSlot;
         }
         let goal = position.seq / BATCH_EVENTS * BATCH_EVENTS + BATCH_EVENTS + AHEAD_EVENTS;
         let goal = goal.min(newest.seq);

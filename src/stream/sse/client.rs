@@ -157,8 +157,8 @@ impl SseClient {
     /// A chunk of frames that the ring has evicted. The batch itself is not held while the client reads the chunk.
     async fn replay(&mut self, position: Cursor) -> Option<Bytes> {
         // in a separate task, so that a panic of the source does not end the stream; the source has a timeout
-        let source = Arc::clone(&self.context.sources.replay);
-        let replay = tokio::spawn(async move { source(position).await });
+        let (source, client) = (Arc::clone(&self.context.sources.replay), self.slot.client().clone());
+        let replay = tokio::spawn(async move { source(client, position).await });
         let replay = self.context.shutdown.run_until_cancelled(replay).await?;
         match replay.ok() {
             Some(Replay::Frames(batch)) if batch.continues_from(position) => {

@@ -64,11 +64,11 @@ pub async fn open(
     if context.shutdown.is_cancelled() {
         return Err(OpenError::Stopping { retry_after });
     }
-    let slot = context.slots.acquire(Transport::Sse, options.client).ok_or(OpenError::Full { retry_after })?;
+    let slot = context.slots.acquire(Transport::Sse, &options.client).ok_or(OpenError::Full { retry_after })?;
     if let Some(cursor) = options.cursor
         && !context.hub.can_resume(cursor)
     {
-        match (context.sources.replay)(cursor).await {
+        match (context.sources.replay)(slot.client().clone(), cursor).await {
             Replay::Frames(batch) if batch.continues_from(cursor) => {}
             Replay::Unavailable => return Err(OpenError::Unavailable { retry_after }),
             // the ring has advanced in the meantime and covers the cursor now

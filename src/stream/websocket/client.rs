@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::decode::Decoder;
 use super::io::Io;
 use super::write_buffer::WriteBuffer;
+use crate::access::shares::Client;
 use crate::model::Cursor;
 use crate::stream::close::CloseReason;
 use crate::stream::config::StreamConfig;
@@ -162,6 +163,11 @@ impl WebSocketClient {
     /// The layers of its snapshots.
     pub const fn layers(&self) -> LayerSet {
         self.layers
+    }
+
+    /// Client by which replays are shared.
+    pub const fn owner(&self) -> &Client {
+        self.slot.client()
     }
 
     /// Returns true if the client only waits for new frames.

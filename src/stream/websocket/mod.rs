@@ -69,7 +69,7 @@ impl Shards {
         }
         let on_upgrade = request.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::NotUpgradable)?;
         let connection = request.extensions.remove::<Connection>().unwrap_or_default();
-        let slot = context.slots.acquire(Transport::WebSocket, options.client);
+        let slot = context.slots.acquire(Transport::WebSocket, &options.client);
         let slot = slot.ok_or(UpgradeError::Full { retry_after })?;
         let shard = self.senders[self.next.fetch_add(1, Ordering::Relaxed) % self.senders.len()].clone();
         let upgraded = tokio::time::timeout(context.config.upgrade_timeout, on_upgrade);

@@ -3,20 +3,21 @@
 //! Each request runs in a separate task: a source that computes, panics or hangs delays only the clients that wait
 //! for it, not the shard.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use crate::access::shares::{Client, QueueConfig, Queues, Served};
 use crate::model::Cursor;
 use crate::stream::context::StreamContext;
 use crate::stream::layers::LayerSet;
 use crate::stream::sources::{Replay, SnapshotJson};
 
 /// Maximum number of concurrent replay requests of a shard. It bounds the batches held, however many clients lag.
-const MAX_REPLAYS: usize = 16;
+const MAX_REPLAYS: u64 = 16;
 
 /// Identifies a client of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,36 +57,46 @@ impl PendingSnapshots {
     }
 }
 
-/// Clients that wait for replays, of which [`MAX_REPLAYS`] are requested at a time.
-#[derive(Default)]
+/// Clients that wait for replays, of which [`MAX_REPLAYS`] are requested at a time, in fair shares.
 pub struct PendingReplays {
-    queue: VecDeque<(ClientId, Cursor)>,
-    requests: FuturesUnordered<BoxFuture<'static, (ClientId, Option<Replay>)>>,
+    queues: Queues<Client, (ClientId, Cursor)>,
+    requests: FuturesUnordered<BoxFuture<'static, (Client, ClientId, Option<Replay>)>>,
+}
+
+impl Default for PendingReplays {
+    fn default() -> Self {
+        // bounded by the shard's clients, each of which waits for one replay
+        let queue = QueueConfig { per_client: usize::MAX, clients: usize::MAX, ..QueueConfig::default() };
+        Self { queues: Queues::new(MAX_REPLAYS, 1, queue), requests: FuturesUnordered::default() }
+    }
 }
 
 impl PendingReplays {
-    /// Adds a client that needs the frames after `position`.
-    pub fn enqueue(&mut self, client: ClientId, position: Cursor) {
-        self.queue.push_back((client, position));
+    /// Adds a client that needs the frames after `position`, and shares replays as `owner`.
+    pub fn enqueue(&mut self, owner: &Client, client: ClientId, position: Cursor) {
+        // does not fail: the queues are not limited
+        let _ = self.queues.push(owner, 1, (client, position));
     }
 
     /// Requests replays for queued clients up to the limit; clients that are no longer connected are dropped.
     pub fn request_queued(&mut self, context: &StreamContext, is_connected: impl Fn(ClientId) -> bool) {
-        while self.requests.len() < MAX_REPLAYS
-            && let Some((client, position)) = self.queue.pop_front()
-        {
-            if is_connected(client) {
-                // without a timeout: the source has one
-                let source = Arc::clone(&context.sources.replay);
-                let replay = tokio::spawn(async move { source(position).await });
-                self.requests.push(async move { (client, replay.await.ok()) }.boxed());
+        while let Some(Served { client: owner, item: (client, position), .. }) = self.queues.serve() {
+            if !is_connected(client) {
+                self.queues.release(&owner, 1);
+                continue;
             }
+            // without a timeout: the source has one
+            let source = Arc::clone(&context.sources.replay);
+            let replay = tokio::spawn(source(owner.clone(), position));
+            self.requests.push(async move { (owner, client, replay.await.ok()) }.boxed());
         }
     }
 
     /// The next finished request: the client, and the result (`None` if the source panicked). Returns `None` if there
     /// is no request. Cancel safe.
     pub async fn next(&mut self) -> Option<(ClientId, Option<Replay>)> {
-        self.requests.next().await
+        let (owner, client, replay) = self.requests.next().await?;
+        self.queues.release(&owner, 1);
+        Some((client, replay))
     }
 }

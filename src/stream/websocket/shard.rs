@@ -186,7 +186,8 @@ impl Shard {
             }
             Some(Ok(Progress::NeedsReplay(position))) => {
                 if let Some(connected) = self.clients.get(key) {
-                    self.replays.enqueue(ClientId { key, serial: connected.serial }, position);
+                    let id = ClientId { key, serial: connected.serial };
+                    self.replays.enqueue(connected.client.owner(), id, position);
                     self.request_replays();
                 }
                 true

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use living_map::access::shares::Client;
 use living_map::history::{self, Database, HistoryConfig};
 use living_map::journal::Journal;
 use living_map::live::{
@@ -23,7 +24,7 @@ use super::expected::{ExpectedFrames, event};
 use crate::log_suite::of;
 use crate::support::daemon::Folder;
 
-const EVENTS: u64 = 120;
+pub const EVENTS: u64 = 120;
 const SAVED: [u64; 2] = [40, 80];
 
 /// A log without its beginning, and without one entry.
@@ -57,15 +58,15 @@ impl EventLog for GappedLog {
     }
 }
 
-struct Fixture {
+pub struct Fixture {
     folder: Folder,
-    database: Database,
-    log: Arc<dyn EventLog>,
-    live: LiveMap,
+    pub database: Database,
+    pub log: Arc<dyn EventLog>,
+    pub live: LiveMap,
     frames: BTreeMap<u64, String>,
 }
 
-async fn filled_log() -> Fixture {
+pub async fn filled_log() -> Fixture {
     let folder = Folder::new("replay");
     let url = format!("sqlite://{}", folder.path().join("map.db").display());
     let database = history::open(&url, &HistoryConfig::default()).await.unwrap();
@@ -100,7 +101,7 @@ fn replay(fixture: &Fixture, first: u64, without: Option<u64>, config: ReplayCon
 async fn all(replay: &Replay, from: Cursor) -> (BTreeMap<u64, String>, Option<u64>) {
     let (mut frames, mut at) = (BTreeMap::new(), from);
     while at.seq < EVENTS {
-        match replay.batch_after(at).await {
+        match replay.batch_after(Client::default(), at).await {
             Ok(batch) => {
                 assert!(batch.continues_from(at), "{:?} to {:?} for {at}", batch.after, batch.upto);
                 let text = |frame: &living_map::stream::Frame| String::from_utf8(frame.json().to_vec()).unwrap();
@@ -141,7 +142,7 @@ async fn every_position_is_replayed_with_the_original_frames() {
     {
         let cursor = Cursor { epoch: cursor.0, seq: cursor.1 };
         assert_eq!(
-            replay.batch_after(cursor).await.map(drop),
+            replay.batch_after(Client::default(), cursor).await.map(drop),
             if available { Ok(()) } else { Err(ReplayError::Gone) },
             "{cursor}"
         );

@@ -78,7 +78,7 @@ impl StreamServer {
 
     pub async fn start_with(options: Options, source: SnapshotSource, seq: Arc<Mutex<u64>>) -> Self {
         // evicted frames are gone
-        let replay: ReplaySource = Arc::new(|_| async { Replay::Gone { oldest: None } }.boxed());
+        let replay: ReplaySource = Arc::new(|_, _| async { Replay::Gone { oldest: None } }.boxed());
         Self::start_of(options, StreamSources { snapshot: source, replay }, seq).await
     }
 
@@ -154,10 +154,16 @@ impl StreamServer {
     }
 }
 
+/// Gives each connection another client, since the limits tested here are those of all clients together.
+fn of_own_client(mut options: StreamOptions) -> StreamOptions {
+    options.client.client = living_map::access::shares::Client::Token(Uuid::new_v4().to_string().into());
+    options
+}
+
 async fn upgrade(State(streams): State<Streams>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let options = match StreamOptions::from_query(parts.uri.query().unwrap_or_default()) {
-        Ok(options) => options,
+        Ok(options) => of_own_client(options),
         Err(error) => return (http::StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
     match streams.upgrade(&mut parts, options) {
@@ -167,7 +173,7 @@ async fn upgrade(State(streams): State<Streams>, request: Request) -> Response {
 }
 
 async fn open(State(streams): State<Streams>, request: Request) -> Response {
-    let options = StreamOptions::from_query(request.uri().query().unwrap_or_default()).unwrap();
+    let options = of_own_client(StreamOptions::from_query(request.uri().query().unwrap_or_default()).unwrap());
     let connection = request.extensions().get::<Connection>().expect("the server provides it").clone();
     match streams.open(options, connection).await {
         Ok(response) => response,

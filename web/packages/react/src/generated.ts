@@ -828,7 +828,7 @@ export interface LogCheck {
   kind: string;
   /** `ok` or `down`. */
   status: string;
-  /** What it cannot promise although it works, such as acknowledged events after a power failure. */
+  /** Limitation of a log that works, such as acknowledged events that a power failure may take. */
   warning: string | null;
 }
 
@@ -983,6 +983,20 @@ export interface Planet {
   type: string;
 }
 
+/** Use of a pool that clients share. A client is a token, else an address (IPv6: a /64 network). */
+export interface PoolCheck {
+  /** Clients that hold a slot or wait for one. */
+  clients: number;
+  /** Slots in use. */
+  in_use: number;
+  /** Name, as in the metrics `living_map_pool_*`. */
+  name: string;
+  /** Slots in all; of a pool of memory, bytes. */
+  slots: number;
+  /** Requests that wait for a slot. */
+  waiting: number;
+}
+
 /** Coordinates in the scene of the space service. */
 export interface Position {
   /** Scene units. */
@@ -1039,8 +1053,16 @@ export type Readiness = "ready" | "degraded" | "not_ready";
 /** Readiness of the server and the state of its dependencies. */
 export interface Ready {
   checks: Checks | null;
+  /** Use of the pools that clients share; only with `verbose`. */
+  pools: PoolCheck[];
   /** Result of all checks. */
   status: Readiness;
+}
+
+/** Check readiness */
+export interface ReadyQuery {
+  /** Adds the use of each pool that clients share. Requires the role operator, where tokens are required. */
+  verbose?: boolean;
 }
 
 /** A relation between two entities. */
@@ -1158,7 +1180,7 @@ export interface Routes {
   };
   /** Check readiness */
   "/living-map/ready": {
-    parameters: Record<string, never>;
+    parameters: ReadyQuery;
     answer: Ready;
   };
   /** Get the whole map */
