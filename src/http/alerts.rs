@@ -125,7 +125,7 @@ pub async fn alerts(
         found,
         bounds,
         |alert| AlertPosition::of(alert).encode(),
-        |next| AlertList {
+        move |next| AlertList {
             items: Items,
             has_more: next.has_more,
             next_cursor: next.cursor,
@@ -133,6 +133,7 @@ pub async fn alerts(
             cursor,
         },
     )
+    .await
 }
 
 /// Acknowledge an alert

@@ -190,12 +190,13 @@ pub async fn dead_letters(
     let wanted = DeadLetterQuery { offset, ..filter.with_status(status) };
     let page = state.dead_letters.list(&wanted).await.map_err(|error| state.problem(error))?;
     let found = Found { items: page.items.into_iter().map(DeadLetterItem::from), has_more: page.has_more };
-    Page::new(found, bounds, cursor_after, |next| DeadLetterList {
+    Page::new(found, bounds, cursor_after, move |next| DeadLetterList {
         items: Items,
         has_more: next.has_more,
         next_cursor: next.cursor,
         next_offset: next.offset,
     })
+    .await
 }
 
 /// Get a dead letter with its message

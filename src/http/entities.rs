@@ -106,14 +106,23 @@ pub async fn entities(
     let EntitiesQuery { kind, layer, status, microdao_id, q, limit, offset, cursor } = query;
     let filter = EntityFilter { kind, layer, status, microdao_id, q };
     let bounds = PageBounds::new(&state, limit, offset, cursor.as_ref());
-    let page = state.map()?.with(|map| map.entities(&filter, cursor.as_deref(), offset as usize, limit as usize));
+    // a filter may have to look at every entity
+    let live = state.map()?.clone();
+    let found = move || live.with(|map| map.entities(&filter, cursor.as_deref(), offset as usize, limit as usize));
+    let page = tokio::task::spawn_blocking(found).await.map_err(Problem::internal)?;
     let found = Found { items: page.items, has_more: page.has_more };
     Page::new(
         found,
         bounds,
         |entity| paging::encode_id(&entity.id),
-        |next| EntityList { items: Items, next_cursor: next.cursor, has_more: next.has_more, next_offset: next.offset },
+        move |next| EntityList {
+            items: Items,
+            next_cursor: next.cursor,
+            has_more: next.has_more,
+            next_offset: next.offset,
+        },
     )
+    .await
 }
 
 /// Get an entity

@@ -138,15 +138,16 @@ pub async fn errors(
     items.truncate(fitting);
     let oldest = items.last().map(|entry| PagePosition { timestamp: entry.ts, id: entry.id });
     items.reverse();
-    let cursor = |newest: &Entry| {
+    let cursor = move |newest: &Entry| {
         paging::encode_position(oldest.unwrap_or(PagePosition { timestamp: newest.ts, id: newest.id }))
     };
-    Page::new(Found { items, has_more }, bounds, cursor, |next| ErrorList {
+    Page::new(Found { items, has_more }, bounds, cursor, move |next| ErrorList {
         items: Items,
         has_more: next.has_more,
         next_cursor: next.cursor,
         next_offset: next.offset,
     })
+    .await
 }
 
 /// Summarize failed operations

@@ -197,7 +197,7 @@ pub async fn history(
     let page = state.history.query(&wanted).await.map_err(|error| state.problem(error))?;
     let found = Found { items: page.rows.into_iter().map(HistoryItem::from), has_more: page.has_more };
     let cursor = |item: &HistoryItem| paging::encode_position(PagePosition { timestamp: item.timestamp, id: item.id });
-    Page::new(found, bounds, cursor, |next| EventList {
+    Page::new(found, bounds, cursor, move |next| EventList {
         items: Items,
         total: page.total.rows,
         total_exact: page.total.exact,
@@ -205,6 +205,7 @@ pub async fn history(
         next_cursor: next.cursor,
         next_offset: next.offset,
     })
+    .await
 }
 
 /// Position of the event at `cursor` in the order of the pages.

@@ -148,12 +148,13 @@ pub async fn lessons(
         _ => state.lessons.list(&wanted).await.map_err(|error| state.problem(error))?,
     };
     let found = Found { items: page.items.into_iter().map(ListedLesson::from), has_more: page.has_more };
-    Page::new(found, bounds, encode_cursor, |next| LessonList {
+    Page::new(found, bounds, encode_cursor, move |next| LessonList {
         items: Items,
         next_cursor: next.cursor,
         has_more: next.has_more,
         next_offset: next.offset,
     })
+    .await
 }
 
 /// Get the newest version of a lesson

@@ -107,16 +107,29 @@ impl Serialize for Items {
 pub struct Page<L> {
     json: Vec<u8>,
     is_cut: bool,
-    list: PhantomData<L>,
+    list: PhantomData<fn() -> L>,
 }
 
 impl<L: Serialize> Page<L> {
-    /// Encodes items until `bounds` are reached, at least one. `cursor` is the cursor of the page after an item, `list` has
-    /// the other fields of the list.
+    /// Encodes items until `bounds` are reached, at least one, on a thread for blocking tasks: a page can have megabytes.
+    /// `cursor` is the cursor of the page after an item, `list` has the other fields of the list.
     ///
     /// # Errors
     /// 500: an item cannot be encoded.
-    pub fn new<T: Serialize>(
+    pub async fn new<T: Serialize>(
+        found: Found<impl IntoIterator<Item = T> + Send + 'static>,
+        bounds: PageBounds,
+        cursor: impl Fn(&T) -> String + Send + 'static,
+        list: impl FnOnce(NextPage) -> L + Send + 'static,
+    ) -> Result<Self, Problem>
+    where
+        L: 'static,
+    {
+        let encoded = tokio::task::spawn_blocking(move || Self::encode(found, bounds, cursor, list));
+        encoded.await.map_err(Problem::internal)?
+    }
+
+    fn encode<T: Serialize>(
         found: Found<impl IntoIterator<Item = T>>,
         bounds: PageBounds,
         cursor: impl Fn(&T) -> String,
@@ -189,7 +202,7 @@ mod tests {
         let count = left.len().min(limit as usize);
         let found = Found { items: &left[..count], has_more: left.len() > count };
         let bounds = PageBounds { limit, offset: Some(offset), max_bytes };
-        let response = Page::new(found, bounds, |item| (*item).clone(), list).unwrap().into_response();
+        let response = Page::encode(found, bounds, |item| (*item).clone(), list).unwrap().into_response();
         let is_cut = response.headers().contains_key(CUT);
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (serde_json::from_slice(&body).unwrap(), is_cut)
@@ -226,7 +239,7 @@ mod tests {
     async fn a_large_offset_is_continued_by_cursor_only() {
         let bounds = PageBounds { limit: 1, offset: Some(MAX_OFFSET), max_bytes: 100 };
         let found = Found { items: [1], has_more: true };
-        let response = Page::new(found, bounds, ToString::to_string, list).unwrap().into_response();
+        let response = Page::encode(found, bounds, ToString::to_string, list).unwrap().into_response();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let expected = br#"{"items":[1],"has_more":true,"next_cursor":"1","next_offset":null}"#;
         assert_eq!(body.escape_ascii().to_string(), expected.escape_ascii().to_string());

@@ -186,7 +186,7 @@ pub async fn saved_snapshots(
     let found = Found { items: page.items.into_iter().map(SavedItem::from), has_more: page.has_more };
     let cursor =
         |saved: &SavedItem| paging::encode_position(PagePosition { timestamp: saved.generated_at, id: saved.id });
-    Page::new(found, bounds, cursor, |next| SavedList {
+    Page::new(found, bounds, cursor, move |next| SavedList {
         items: Items,
         has_more: next.has_more,
         next_cursor: next.cursor,
@@ -194,6 +194,7 @@ pub async fn saved_snapshots(
         oldest_cursor: oldest.map(|oldest| oldest.cursor),
         oldest_time: oldest.map(|oldest| oldest.logged_at),
     })
+    .await
 }
 
 /// Get a saved snapshot
