@@ -20,6 +20,15 @@ pub struct Lease {
     pub note: String,
 }
 
+/// Proof of leadership for a write, which fails once a later leader has acquired the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// Name of the lease.
+    pub lease: &'static str,
+    /// Fencing token; `None` where there can be no other process.
+    pub token: Option<u64>,
+}
+
 /// Lease store. Methods may be called from any task, one call at a time for each name and holder.
 #[async_trait]
 pub trait Leases: Send + Sync + 'static {

@@ -14,6 +14,7 @@ use crate::model::{Cursor, EntityType, Epoch, LogEntry};
 
 mod advice;
 pub mod aggregate;
+pub mod bases;
 mod config;
 pub mod dead_letters;
 pub mod leases;

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use uuid::Uuid;
 
+use super::bases::{Bases, NewBase};
 use super::{Page, PagePosition, Result};
 use crate::config::defaults;
 use crate::model::{Cursor, Epoch};
@@ -97,7 +98,18 @@ pub trait Snapshots: Send + Sync + 'static {
     /// Position and log time of the oldest state of this log and state version at or after position `seq`.
     async fn oldest_state(&self, epoch: Epoch, version: i32, seq: u64) -> Result<Option<(Cursor, DateTime<Utc>)>>;
 
-    /// All snapshots with a position in a log, newest first.
+    /// The bases of this log for this state version; `None` if there are none.
+    async fn bases(&self, epoch: Epoch, version: i32) -> Result<Option<Bases>>;
+
+    /// Inserts a base with its snapshot, in one transaction. False if there is a base with this number, or a later leader:
+    /// nothing is changed then.
+    async fn save_base(&self, base: &NewBase) -> Result<bool>;
+
+    /// The last position of this log whose map is the base of another log; `None` if there is none.
+    async fn carried_from(&self, epoch: Epoch, version: i32) -> Result<Option<u64>>;
+
+    /// All snapshots with a position in a log, newest first; without the newest base of the current log, which replicas begin
+    /// with.
     async fn positions(&self) -> Result<Vec<SnapshotPosition>>;
 
     /// Deletes snapshots; returns the number deleted.

@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::history::bases::{Bases, NewBase};
 use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter};
 use crate::history::lessons::{
     Announcement, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation, OutcomeReport,
@@ -136,6 +137,15 @@ impl Snapshots for FakeHistory {
         self.result(None)
     }
     async fn oldest_state(&self, _: Epoch, _: i32, _: u64) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError> {
+        self.result(None)
+    }
+    async fn bases(&self, _: Epoch, _: i32) -> Result<Option<Bases>, HistoryError> {
+        self.result(None)
+    }
+    async fn save_base(&self, _: &NewBase) -> Result<bool, HistoryError> {
+        self.result(true)
+    }
+    async fn carried_from(&self, _: Epoch, _: i32) -> Result<Option<u64>, HistoryError> {
         self.result(None)
     }
     async fn positions(&self) -> Result<Vec<SnapshotPosition>, HistoryError> {

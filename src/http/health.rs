@@ -49,7 +49,8 @@ pub enum Readiness {
     Ready,
     /// The server answers requests, but a dependency is unavailable or an upstream's data is stale; see the checks.
     Degraded,
-    /// The map is not complete yet: the server is still reading the event log for the first time.
+    /// The map is not complete yet: the server is still reading the event log for the first time, or the log has lost its
+    /// entries and the map has not been carried over yet.
     NotReady,
 }
 
@@ -161,6 +162,7 @@ fn check_map(state: &AppState, bounds: Option<Bounds>) -> MapCheck {
     let (following, error) = match state.live.follow_status() {
         FollowStatus::CatchingUp => ("catching_up", None),
         FollowStatus::Current => ("current", None),
+        FollowStatus::AwaitingBase(reason) => ("awaiting_base", Some(reason)),
         FollowStatus::Stale(reason) => ("stale", Some(reason)),
     };
     let lag = bounds.filter(|bounds| bounds.epoch == cursor.epoch).map(|b| b.last.saturating_sub(cursor.seq));

@@ -33,7 +33,7 @@ impl LeaderElection {
     #[must_use]
     pub fn new(config: LeaseConfig, leases: Arc<dyn Leases>, upstream_health: UpstreamHealth) -> Self {
         metrics::gauge!("living_map_lease_held").set(0.0);
-        let leadership = Leadership::new(Role::Following, config.grace());
+        let leadership = Leadership::new(Role::Following, config.name, config.grace());
         let (holder, now) = (Uuid::now_v7(), Instant::now());
         Self { config, leases, upstream_health, leadership, holder, until: now, answered: now }
     }

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::defaults;
 use crate::config::value::whole_seconds;
 use crate::history::Leases;
+use crate::history::leases::Fence;
 use crate::tasks::{Stage, Tasks};
 use crate::upstream_health::UpstreamHealth;
 
@@ -91,6 +92,8 @@ pub struct LeadershipStatus {
 #[derive(Debug, Clone)]
 pub struct Leadership {
     status: Arc<watch::Sender<LeadershipStatus>>,
+    /// Name of the lease.
+    lease: &'static str,
     grace: Duration,
 }
 
@@ -114,12 +117,21 @@ impl Leadership {
     #[must_use]
     pub fn permanent() -> Self {
         metrics::gauge!("living_map_lease_held").set(1.0);
-        Self::new(Role::Leading(None), Duration::ZERO)
+        Self::new(Role::Leading(None), LeaseConfig::default().name, Duration::ZERO)
     }
 
-    fn new(role: Role, grace: Duration) -> Self {
+    fn new(role: Role, lease: &'static str, grace: Duration) -> Self {
         let status = LeadershipStatus { role, since: Utc::now(), error: None };
-        Self { status: Arc::new(watch::Sender::new(status)), grace }
+        Self { status: Arc::new(watch::Sender::new(status)), lease, grace }
+    }
+
+    /// The fence for a write as the leader; `None` while this replica does not lead.
+    #[must_use]
+    pub fn fence(&self) -> Option<Fence> {
+        match self.status.borrow().role {
+            Role::Leading(token) => Some(Fence { lease: self.lease, token }),
+            Role::Following | Role::Unknown => None,
+        }
     }
 
     /// The current status.

@@ -9,11 +9,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::{FollowStatus, LiveConfig, LiveMap, saved};
-use crate::history::Snapshots;
+use super::beginning::{Beginning, BeginningError, BeginningHandles, Origin};
+use super::{FollowStatus, LiveConfig, LiveMap};
 use crate::log::{Bounds, EventLog, LogError};
-use crate::map::{STATE_VERSION, State};
-use crate::model::{Cursor, Epoch, LogEntry};
+use crate::map::State;
+use crate::model::{Epoch, LogEntry};
 use crate::stream::Hub;
 use crate::telemetry::{self, TARGET};
 
@@ -31,19 +31,22 @@ pub async fn follow(
     config: LiveConfig,
     shutdown: CancellationToken,
 ) {
-    run(LogFollower { live, log, hub, config, snapshots: None }, shutdown).await;
+    run(LogFollower { live, log, hub, config, beginning: None }, shutdown).await;
 }
 
-/// Like [`follow`], beginning with the newest saved state that the log continues, if there is one.
+/// Like [`follow`], beginning with the newest saved state that the log continues, or with the log's base: a log that has lost
+/// entries begins with the map of these entries.
+///
+/// Metric: `living_map_base_awaited`, 1 while the base does not exist yet.
 pub async fn follow_from_saved(
     live: LiveMap,
-    log: Arc<dyn EventLog>,
     hub: Arc<Hub>,
-    snapshots: Arc<dyn Snapshots>,
+    beginning: BeginningHandles,
     config: LiveConfig,
     shutdown: CancellationToken,
 ) {
-    run(LogFollower { live, log, hub, config, snapshots: Some(snapshots) }, shutdown).await;
+    let log = Arc::clone(&beginning.log);
+    run(LogFollower { live, log, hub, config, beginning: Some(beginning) }, shutdown).await;
 }
 
 async fn run(follower: LogFollower, shutdown: CancellationToken) {
@@ -58,62 +61,108 @@ struct LogFollower {
     log: Arc<dyn EventLog>,
     hub: Arc<Hub>,
     config: LiveConfig,
-    snapshots: Option<Arc<dyn Snapshots>>,
+    beginning: Option<BeginningHandles>,
+}
+
+/// The beginning of the current map.
+#[derive(Clone, Copy)]
+struct Begun {
+    epoch: Epoch,
+    origin: Origin,
 }
 
 impl LogFollower {
     async fn run(&self) {
+        let mut begun = None;
         loop {
-            if let Err(error) = self.follow_until_error().await {
-                self.handle_error(&error);
+            if let Err(error) = self.follow_until_error(&mut begun).await {
+                self.handle_error(&error, &mut begun);
             }
             tokio::time::sleep(RETRY).await;
         }
     }
 
-    /// Reads the log from the map's position. Returns when the log must be opened again.
-    async fn follow_until_error(&self) -> Result<(), LogError> {
+    /// Reads the log from the map's position. Returns when the log must be opened again; the map begins anew if `begun` is
+    /// `None` then.
+    async fn follow_until_error(&self, begun: &mut Option<Begun>) -> Result<(), LogError> {
         let bounds = self.log.bounds().await?;
-        if self.live.cursor().epoch != bounds.epoch {
-            self.begin(&bounds).await;
+        if begun.is_none_or(|begun| begun.epoch != bounds.epoch) {
+            *begun = self.begin(&bounds).await?;
         }
+        let Some(beginning) = *begun else { return Ok(()) };
         // an empty log has nothing to catch up with, whatever its last position
         let target = if bounds.first > bounds.last { 0 } else { bounds.last };
         // concurrently: a slow readiness check must not delay entries
         tokio::select! {
             result = self.read(bounds.epoch, target) => result,
             () = self.watch(target) => Ok(()),
+            () = self.watch_base(beginning, &bounds) => {
+                tracing::warn!(cursor = %self.live.cursor(), "the log has a new base; the map begins with it");
+                *begun = None;
+                Ok(())
+            }
         }
     }
 
-    /// Starts with a log: from a saved state if there is one, otherwise with an empty map.
-    async fn begin(&self, bounds: &Bounds) {
-        let state = match self.saved(bounds).await {
-            Some(state) => {
-                tracing::info!(cursor = %state.cursor(), "starting from the saved snapshot");
-                state
-            }
-            None => State::new(bounds.epoch),
+    /// Begins with a log: from a saved state or its base, otherwise with an empty map. `None` while the base does not exist.
+    async fn begin(&self, bounds: &Bounds) -> Result<Option<Begun>, LogError> {
+        let Some(beginning) = &self.beginning else {
+            self.replace(State::new(bounds.epoch));
+            return Ok(Some(Begun { epoch: bounds.epoch, origin: Origin::Saved }));
         };
-        self.replace(state);
-    }
-
-    /// The newest saved state that this log continues.
-    async fn saved(&self, bounds: &Bounds) -> Option<State> {
-        let snapshots = self.snapshots.as_ref()?;
-        let state = match snapshots.state_at(bounds.epoch, STATE_VERSION, bounds.last, None).await {
-            Ok(saved) => saved::decode(saved?).await?,
+        let reason = match beginning.find(&self.live, self.config.max_entities).await {
+            Ok(Beginning::Map(state, origin)) => {
+                let epoch = state.cursor().epoch;
+                self.replace(state);
+                return Ok(Some(Begun { epoch, origin }));
+            }
+            Ok(Beginning::Awaited(reason)) => reason,
+            Err(BeginningError::Log(error)) => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "cannot load the saved snapshot; folding the log instead");
-                return None;
+                metrics::counter!("living_map_base_failures_total").increment(1);
+                error.to_string()
             }
         };
-        let cursor = state.cursor();
-        if cursor.seq.saturating_add(1) < bounds.first {
-            tracing::warn!(%cursor, oldest = bounds.first, "log does not reach back to the saved snapshot; folding its remaining entries");
-            return None;
+        let status = FollowStatus::AwaitingBase(reason);
+        if self.live.follow_status() != status
+            && let FollowStatus::AwaitingBase(reason) = &status
+        {
+            self.live.inner.journal.record("read", "map", "", reason);
         }
-        Some(state)
+        self.await_base(status);
+        Ok(None)
+    }
+
+    /// Marks the map as incomplete until the base of the log exists.
+    fn await_base(&self, status: FollowStatus) {
+        self.live.inner.complete.store(false, Ordering::Release);
+        self.set_status(status);
+    }
+
+    /// Returns when the log has another base than the one with which the map began. Does not return without saved snapshots.
+    async fn watch_base(&self, begun: Begun, bounds: &Bounds) {
+        let Some(beginning) = &self.beginning else { return std::future::pending().await };
+        let mut ticks = tokio::time::interval(self.config.log_check_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut begun = begun;
+        loop {
+            ticks.tick().await;
+            match beginning.is_replaced(begun.epoch, begun.origin).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "cannot check the log's base");
+                    continue;
+                }
+            }
+            // the map began as the empty one while no replica led
+            if begun.origin == Origin::Undecided && beginning.store_empty(bounds).await.unwrap_or(false) {
+                begun.origin = Origin::Base(0);
+            }
+            if let Err(error) = beginning.keep_reachable(&self.live).await {
+                tracing::debug!(%error, "cannot save the map before the log drops its entries");
+            }
+        }
     }
 
     async fn read(&self, epoch: Epoch, target: u64) -> Result<(), LogError> {
@@ -215,6 +264,8 @@ impl LogFollower {
             // data polled in an earlier run is a valid fallback if the upstream fails now
             self.live.inner.upstream_health.record_restored(&self.live.with(State::services));
         }
+        let awaited = matches!(status, FollowStatus::AwaitingBase(_));
+        metrics::gauge!("living_map_base_awaited").set(f64::from(u8::from(awaited)));
         let entities = self.live.with(State::len);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("living_map_entities").set(entities as f64);
@@ -227,6 +278,9 @@ impl LogFollower {
                     self.live.inner.journal.record("read", "log", "", reason);
                     tracing::warn!(reason, "log unavailable; serving the last map");
                 }
+                FollowStatus::AwaitingBase(reason) => {
+                    tracing::warn!(reason, "the map with which the log begins does not exist yet");
+                }
                 FollowStatus::Current => tracing::info!(cursor = %self.live.cursor(), entities, "map is current"),
                 FollowStatus::CatchingUp => tracing::info!(cursor = %self.live.cursor(), "map is catching up"),
             }
@@ -235,25 +289,21 @@ impl LogFollower {
         });
     }
 
-    fn handle_error(&self, error: &LogError) {
+    fn handle_error(&self, error: &LogError, begun: &mut Option<Begun>) {
         match error {
             LogError::EpochChanged(epoch) => {
                 self.live.inner.journal.record("read", "log", "", error);
-                tracing::error!(%epoch, "log recreated with a new epoch; rebuilding the map");
-                self.reset(Cursor { epoch: *epoch, seq: 0 });
+                tracing::error!(%epoch, "log recreated with a new epoch; the map begins anew");
             }
             LogError::Truncated { oldest } => {
                 self.live.inner.journal.record("read", "log", "", error);
-                // the same map as on a newly started server: the deleted entries are lost for all readers
-                tracing::error!(oldest, cursor = %self.live.cursor(), "log truncated after the map's position; rebuilding the map from its remaining entries");
-                self.reset(Cursor { seq: 0, ..self.live.cursor() });
+                // the deleted entries are lost for all readers
+                tracing::error!(oldest, cursor = %self.live.cursor(), "log truncated after the map's position; the map begins anew");
             }
-            error => self.set_status(FollowStatus::Stale(error.to_string())),
+            error => return self.set_status(FollowStatus::Stale(error.to_string())),
         }
-    }
-
-    fn reset(&self, at: Cursor) {
-        self.replace(State::new(at.epoch));
+        *begun = None;
+        self.await_base(FollowStatus::AwaitingBase(error.to_string()));
     }
 
     fn replace(&self, with: State) {
@@ -262,5 +312,8 @@ impl LogFollower {
         self.live.inner.complete.store(false, Ordering::Release);
         self.hub.reset(state.cursor());
         self.live.inner.position.send_replace(state.cursor());
+        self.live.inner.replacements.send_modify(|number| *number += 1);
+        drop(state);
+        self.set_status(FollowStatus::CatchingUp);
     }
 }

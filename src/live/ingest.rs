@@ -6,7 +6,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LiveConfig, LiveMap, Replay, ReplayConfig, SavingConfig, TimeTravel, TimeTravelConfig, follow_from_saved, save,
+    BeginningHandles, LiveConfig, LiveMap, Replay, ReplayConfig, SavingConfig, TimeTravel, TimeTravelConfig,
+    follow_from_saved, save,
 };
 use crate::access::shares::Pool;
 use crate::history::Storage;
@@ -80,9 +81,14 @@ impl Ingest {
         let live = LiveMap::new(config.live, upstream_health.clone(), journal.clone());
         let hub = Arc::new(Hub::new(config.hub, Epoch(0)));
         tasks.spawn("fold", Stage::Folding, {
-            let (live, log, hub) = (live.clone(), Arc::clone(&log.log), Arc::clone(&hub));
-            let snapshots = Arc::clone(snapshots);
-            move |stop| follow_from_saved(live, log, hub, snapshots, config.live, stop)
+            let (live, hub) = (live.clone(), Arc::clone(&hub));
+            let beginning = BeginningHandles {
+                log: Arc::clone(&log.log),
+                history: Arc::clone(history),
+                snapshots: Arc::clone(snapshots),
+                leadership: leadership.clone(),
+            };
+            move |stop| follow_from_saved(live, hub, beginning, config.live, stop)
         });
         leadership.spawn(tasks, "retention", Stage::Working, {
             let (live, history, journal) = (live.clone(), Arc::clone(history), journal.clone());

@@ -4,6 +4,7 @@
 pub mod replay;
 pub mod time_travel;
 
+mod beginning;
 mod follow;
 mod ingest;
 mod read_ahead;
@@ -25,6 +26,7 @@ use crate::map::{DEFAULT_MAX_ENTITIES, State};
 use crate::model::{Cursor, Epoch, Event, Layer};
 use crate::upstream_health::UpstreamHealth;
 
+pub use beginning::BeginningHandles;
 pub use follow::{follow, follow_from_saved};
 pub use ingest::{Ingest, IngestConfig, IngestHandles};
 pub use replay::{Replay, ReplayConfig, ReplayError};
@@ -64,6 +66,8 @@ pub enum FollowStatus {
     CatchingUp,
     /// At the end of the log.
     Current,
+    /// The log has lost entries, and the map with which it begins is not stored yet, for the given reason.
+    AwaitingBase(String),
     /// The log is unavailable, for the given reason; the map no longer changes.
     Stale(String),
 }
@@ -79,6 +83,8 @@ struct Inner {
     position: watch::Sender<Cursor>,
     status: watch::Sender<FollowStatus>,
     complete: AtomicBool,
+    /// Number of times that the map was replaced by one that is not a continuation of it.
+    replacements: watch::Sender<u64>,
     upstream_health: UpstreamHealth,
     journal: Journal,
     cache: SnapshotCache,
@@ -95,6 +101,7 @@ impl LiveMap {
             position: watch::Sender::new(state.cursor()),
             status: watch::Sender::new(FollowStatus::CatchingUp),
             complete: AtomicBool::new(false),
+            replacements: watch::Sender::new(0),
             state: RwLock::new(state),
             upstream_health,
             journal,
@@ -139,6 +146,13 @@ impl LiveMap {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.inner.complete.load(Ordering::Acquire)
+    }
+
+    /// A receiver that changes when the map is replaced by one that is not a continuation of it: with another log, or one
+    /// that has lost entries.
+    #[must_use]
+    pub fn replacements(&self) -> watch::Receiver<u64> {
+        self.inner.replacements.subscribe()
     }
 
     /// Completes when all entries that were in the log at the start are folded.

@@ -50,11 +50,13 @@ impl Default for SavingConfig {
 
 /// The reason why a snapshot was not saved.
 #[derive(Debug, thiserror::Error)]
-enum SaveError {
+pub(super) enum SaveError {
     #[error("{0}")]
     Database(#[from] crate::history::HistoryError),
     #[error("cannot encode the state: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
+    #[error("cannot decode the state: {0}")]
+    Decode(#[from] rmp_serde::decode::Error),
     #[error("cannot compress the state: {0}")]
     Compress(#[from] std::io::Error),
     #[error("{0}")]
@@ -109,7 +111,7 @@ async fn try_to_save(live: &LiveMap, snapshots: &dyn Snapshots, config: &SavingC
 }
 
 /// Saves the current map. Returns false if this position was saved before.
-async fn save_now(live: &LiveMap, snapshots: &dyn Snapshots) -> Result<bool, SaveError> {
+pub(super) async fn save_now(live: &LiveMap, snapshots: &dyn Snapshots) -> Result<bool, SaveError> {
     let live = live.clone();
     let encoded = tokio::task::spawn_blocking(move || {
         // under one lock, so that both forms have the same position
@@ -117,17 +119,36 @@ async fn save_now(live: &LiveMap, snapshots: &dyn Snapshots) -> Result<bool, Sav
         Ok::<_, SaveError>((zstd::bulk::compress(&state?, LEVEL)?, layers))
     });
     let (state, layers): (Vec<u8>, EncodedLayers) = encoded.await??;
-    let snapshot = NewSnapshot {
+    Ok(snapshots.save(&snapshot_of(state, &layers)).await?)
+}
+
+/// Encodes a map that is not the current one.
+pub(super) async fn encode(state: State) -> Result<(State, NewSnapshot), SaveError> {
+    let encoded = tokio::task::spawn_blocking(move || {
+        let snapshot = snapshot_of(zstd::bulk::compress(&state.to_saved()?, LEVEL)?, &state.encode());
+        Ok::<_, SaveError>((state, snapshot))
+    });
+    encoded.await?
+}
+
+/// A copy of the current map.
+pub(super) async fn copy(live: &LiveMap) -> Result<State, SaveError> {
+    let live = live.clone();
+    let copying = tokio::task::spawn_blocking(move || Ok(State::from_saved(&live.with(State::to_saved)?)?));
+    copying.await?
+}
+
+fn snapshot_of(state: Vec<u8>, layers: &EncodedLayers) -> NewSnapshot {
+    NewSnapshot {
         id: Uuid::now_v7(),
         cursor: layers.cursor,
         logged_at: layers.generated_at,
         saved_at: Utc::now(),
         version: snapshot::VERSION.to_owned(),
-        data: snapshot::json_without_health(&layers),
+        data: snapshot::json_without_health(layers),
         state: state.into(),
         state_version: STATE_VERSION,
-    };
-    Ok(snapshots.save(&snapshot).await?)
+    }
 }
 
 /// Decodes a saved state. An undecodable one is logged and ignored.

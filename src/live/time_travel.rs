@@ -16,8 +16,9 @@ use super::read_ahead::{EntrySource, ReadAhead, ReadAheadError};
 use super::saved;
 use crate::access::shares::{Client, Full, Pool, QueueConfig, Slot};
 use crate::config::defaults;
+use crate::history::bases::{Base, Bases};
 use crate::history::{History, HistoryError, Snapshots};
-use crate::log::{Bounds, EventLog, LogError};
+use crate::log::{EventLog, LogError};
 use crate::map::{DEFAULT_MAX_ENTITIES, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 
@@ -114,11 +115,33 @@ struct Inner {
     pool: Pool,
 }
 
+/// Logs before the current one to which time travel goes back.
+const MAX_EARLIER_LOGS: usize = 64;
+
 /// The retained entries of a log, in the log and the history together, without a gap.
 pub(super) struct RetainedRange {
-    log: Bounds,
+    epoch: Epoch,
+    /// The first position that the log itself has; beyond every position in an earlier log, of which only the history is left.
+    log_first: u64,
+    /// The last position.
+    last: u64,
     /// The first retained position.
     pub(super) first: u64,
+    /// The log's first base, if it is the map of lost entries. Nothing before it is of this log.
+    base: Option<Base>,
+}
+
+impl RetainedRange {
+    fn new(epoch: Epoch, first: u64, bases: Option<Bases>, (log_first, last): (u64, u64)) -> Self {
+        let base = bases.map(|bases| bases.first).filter(|base| base.carried.is_some_and(|from| from.epoch != epoch));
+        let first = base.map_or(first, |base| first.max(base.cursor.seq.saturating_add(1)));
+        Self { epoch, log_first, last, first, base }
+    }
+
+    /// Returns true if the map can be folded from the empty one.
+    const fn starts_empty(&self) -> bool {
+        self.first <= 1 && self.base.is_none()
+    }
 }
 
 impl TimeTravel {
@@ -147,14 +170,38 @@ impl TimeTravel {
         &self.0.pool
     }
 
+    /// The log whose map was current at `time`: its last position, and its retained entries. `newest` is the map's position.
+    async fn log_at(
+        &self,
+        newest: Cursor,
+        time: DateTime<Utc>,
+    ) -> Result<(Cursor, RetainedRange), TimeTravelError> {
+        let mut retained = self.retained(newest.epoch).await?;
+        let mut last = newest;
+        for _ in 0..MAX_EARLIER_LOGS {
+            let Some(base) = retained.base.filter(|base| base.logged_at.is_some_and(|at| at > time)) else { break };
+            let Some(carried) = base.carried else { break };
+            let Some(earlier) = self.retained_earlier(carried.epoch).await? else { break };
+            (last, retained) = (carried, earlier);
+        }
+        Ok((last, retained))
+    }
+
     /// The oldest available position.
     ///
     /// # Errors
     /// [`TimeTravelError::Unavailable`].
     pub async fn oldest(&self) -> Result<OldestPosition, TimeTravelError> {
-        let newest = self.0.live.cursor();
-        let retained = self.retained(newest.epoch).await?;
-        self.oldest_of(newest, &retained).await
+        let (newest, newest_at) = self.0.live.with(|map| (map.cursor(), map.logged_at()));
+        let mut retained = self.retained(newest.epoch).await?;
+        let mut oldest = self.oldest_of(&retained).await?;
+        for _ in 0..MAX_EARLIER_LOGS {
+            let Some(carried) = retained.base.and_then(|base| base.carried) else { break };
+            let Some(earlier) = self.retained_earlier(carried.epoch).await? else { break };
+            let Some(older) = self.oldest_of(&earlier).await? else { break };
+            (oldest, retained) = (Some(older), earlier);
+        }
+        Ok(oldest.unwrap_or(OldestPosition { cursor: newest, logged_at: newest_at }))
     }
 
     /// A copy of the live map, if it is at `cursor`.
@@ -178,12 +225,11 @@ impl TimeTravel {
         &self,
         cursor: Cursor,
         time: Option<DateTime<Utc>>,
+        retained: &RetainedRange,
         slot: &Arc<Slot>,
     ) -> Result<State, TimeTravelError> {
-        let snapshots = &self.0.snapshots;
-        let saved = async { Ok(snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, time).await?) };
-        let (retained, saved) = tokio::try_join!(self.retained(cursor.epoch), saved)?;
-        let entries = self.entry_source(&retained);
+        let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, time).await?;
+        let entries = self.entry_source(retained);
         if let Some(saved) = saved
             && (saved.cursor == cursor || retained.first <= saved.cursor.seq + 1)
         {
@@ -193,10 +239,10 @@ impl TimeTravel {
                 return self.fold(state, ahead, slot).await;
             }
         }
-        if retained.first <= 1 {
+        if retained.starts_empty() {
             return self.fold(State::new(cursor.epoch), entries.read_ahead(0, cursor, time), slot).await;
         }
-        Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), &retained).await? })
+        Err(TimeTravelError::Gone { oldest: self.oldest().await? })
     }
 
     /// The source of the retained entries.
@@ -204,7 +250,7 @@ impl TimeTravel {
         EntrySource {
             log: Arc::clone(&self.0.log),
             history: Arc::clone(&self.0.history),
-            log_first: retained.log.first,
+            log_first: retained.log_first,
         }
     }
 
@@ -217,10 +263,8 @@ impl TimeTravel {
         };
         let state = match saved {
             Some(state) => state,
-            None if retained.first <= 1 => State::new(cursor.epoch),
-            None => {
-                return Err(TimeTravelError::Gone { oldest: self.oldest_of(self.0.live.cursor(), retained).await? });
-            }
+            None if retained.starts_empty() => State::new(cursor.epoch),
+            None => return Err(TimeTravelError::Gone { oldest: self.oldest().await? }),
         };
         Ok(state.with_max_entities(self.0.config.max_entities))
     }
@@ -253,46 +297,55 @@ impl TimeTravel {
         }
     }
 
-    /// The first entry after a position.
-    async fn next(
-        &self,
-        epoch: Epoch,
-        after: u64,
-        retained: &RetainedRange,
-    ) -> Result<Option<LogEntry>, TimeTravelError> {
-        if let Some(entry) = self.0.history.read_log(epoch, after, 1).await?.into_iter().next() {
+    /// The first entry of a log.
+    async fn first_entry(&self, retained: &RetainedRange) -> Result<Option<LogEntry>, TimeTravelError> {
+        let epoch = retained.epoch;
+        if let Some(entry) = self.0.history.read_log(epoch, 0, 1).await?.into_iter().next() {
             return Ok(Some(entry));
         }
         // the history lags behind the log
-        if after.saturating_add(1) < retained.log.first || after >= retained.log.last {
+        if retained.log_first > 1 || retained.last == 0 {
             return Ok(None);
         }
-        Ok(self.0.log.read(epoch, after).await?.next().await.transpose()?)
+        Ok(self.0.log.read(epoch, 0).await?.next().await.transpose()?)
     }
 
-    /// The retained entries of the log `epoch`.
+    /// The retained entries of the current log `epoch`.
     pub(super) async fn retained(&self, epoch: Epoch) -> Result<RetainedRange, TimeTravelError> {
-        let (log, held) = tokio::join!(self.0.log.bounds(), self.0.history.log_range(epoch));
-        let (log, held) = (log?, held?);
+        let Inner { log, history, snapshots, .. } = &*self.0;
+        let (log, held, bases) =
+            tokio::join!(log.bounds(), history.log_range(epoch), snapshots.bases(epoch, STATE_VERSION));
+        let (log, held, bases) = (log?, held?, bases?);
         if log.epoch != epoch {
             return Err(TimeTravelError::Unavailable("the log was recreated".into()));
         }
         // the history counts only if it reaches the beginning of the log
         let first = held.filter(|held| held.last.saturating_add(1) >= log.first).map_or(log.first, |held| held.first);
-        Ok(RetainedRange { first: first.min(log.first), log })
+        Ok(RetainedRange::new(epoch, first.min(log.first), bases, (log.first, log.last)))
     }
 
-    async fn oldest_of(&self, newest: Cursor, retained: &RetainedRange) -> Result<OldestPosition, TimeTravelError> {
-        let epoch = newest.epoch;
-        if retained.first <= 1 {
-            let first = if retained.log.last == 0 { None } else { self.next(epoch, 0, retained).await? };
-            let logged_at = first.map_or(DateTime::UNIX_EPOCH, |entry| entry.logged_at);
-            return Ok(OldestPosition { cursor: Cursor { epoch, seq: 0 }, logged_at });
+    /// The retained entries of an earlier log, from which the map was carried over to a later one; `None` for other logs.
+    async fn retained_earlier(&self, epoch: Epoch) -> Result<Option<RetainedRange>, TimeTravelError> {
+        let Inner { history, snapshots, .. } = &*self.0;
+        let (last, held, bases) = tokio::join!(
+            snapshots.carried_from(epoch, STATE_VERSION),
+            history.log_range(epoch),
+            snapshots.bases(epoch, STATE_VERSION)
+        );
+        let (Some(last), held, bases) = (last?, held?, bases?) else { return Ok(None) };
+        let first = held.map_or(last.saturating_add(1), |held| held.first);
+        Ok(Some(RetainedRange::new(epoch, first, bases, (u64::MAX, last))))
+    }
+
+    /// The oldest position of a log; `None` if there is no saved state to begin with.
+    async fn oldest_of(&self, retained: &RetainedRange) -> Result<Option<OldestPosition>, TimeTravelError> {
+        let epoch = retained.epoch;
+        if retained.starts_empty() {
+            let logged_at = self.first_entry(retained).await?.map_or(DateTime::UNIX_EPOCH, |entry| entry.logged_at);
+            return Ok(Some(OldestPosition { cursor: Cursor { epoch, seq: 0 }, logged_at }));
         }
-        let saved = self.0.snapshots.oldest_state(epoch, STATE_VERSION, retained.first - 1).await?;
-        let (cursor, logged_at) =
-            saved.unwrap_or_else(|| self.0.live.with(|state| (state.cursor(), state.logged_at())));
-        Ok(OldestPosition { cursor, logged_at })
+        let saved = self.0.snapshots.oldest_state(epoch, STATE_VERSION, retained.first.saturating_sub(1)).await?;
+        Ok(saved.map(|(cursor, logged_at)| OldestPosition { cursor, logged_at }))
     }
 }
 

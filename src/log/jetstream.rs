@@ -251,6 +251,15 @@ impl EventLog for JetStreamLog {
         Ok(entries.boxed())
     }
 
+    async fn lost_entries(&self, epoch: Epoch) -> Result<Epoch, LogError> {
+        let state = self.stream.fetch_state().await?;
+        // another process may have detected the same loss
+        if state.bounds.epoch != epoch {
+            return Ok(state.bounds.epoch);
+        }
+        self.stream.new_generation(&state).await
+    }
+
     async fn ready(&self) -> Result<(), LogError> {
         if !self.stream.connection().state().borrow().connected {
             return Err(LogError::Unavailable("disconnected from NATS".to_owned()));

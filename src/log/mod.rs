@@ -111,6 +111,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// [`LogError::EpochChanged`] when the log has another epoch.
     async fn read(&self, epoch: Epoch, after: u64) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError>;
 
+    /// Gives the log a new epoch if it still has `epoch`, because the caller knows that it has lost entries. Returns the
+    /// current epoch. A log that detects such losses itself leaves its epoch unchanged.
+    async fn lost_entries(&self, _epoch: Epoch) -> Result<Epoch, LogError> {
+        Ok(self.bounds().await?.epoch)
+    }
+
     /// Checks that events can be appended and read now.
     async fn ready(&self) -> Result<(), LogError>;
 

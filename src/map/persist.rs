@@ -67,6 +67,21 @@ impl State {
         self
     }
 
+    /// The same map as the one at `cursor`, in a log that lost the entries of which this map is the fold. Positions that the
+    /// map contains are limited to that of `cursor`: whatever the log has after it is newer.
+    #[must_use]
+    pub fn carried_to(mut self, cursor: Cursor) -> Self {
+        self.cursor = cursor;
+        self.network_usage.limit_positions(cursor.seq);
+        for entity in self.entities.values_mut() {
+            entity.limit_positions(cursor.seq);
+        }
+        for mark in self.marks.values_mut() {
+            *mark = (*mark).min(cursor.seq);
+        }
+        self
+    }
+
     /// Encodes the state for [`State::from_saved`] of a build with the same [`STATE_VERSION`]. The format is
     /// `MessagePack` with structs as arrays: for a map of 10,000 entities less than half the size of JSON.
     ///

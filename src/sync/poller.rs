@@ -8,7 +8,7 @@ use clap::Args;
 use metrics::counter;
 use serde_json::Value;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -133,10 +133,17 @@ impl Poller {
     }
 
     async fn schedule(&self, service: Service) {
+        let mut replacements = self.live.replacements();
         self.live.caught_up().await;
+        replacements.borrow_and_update();
         loop {
             self.refresher.queue(service).refreshed().await;
-            sleep(jittered(self.config.interval)).await;
+            // a sender that is dropped means that the server ends
+            while let Ok(Ok(())) = timeout(jittered(self.config.interval), replacements.changed()).await {
+                // the map may have missed changes that the upstream knows
+                self.live.caught_up().await;
+                self.refresher.poll_afresh(service).await;
+            }
         }
     }
 
@@ -146,6 +153,9 @@ impl Poller {
         let queue = self.refresher.queue(service);
         loop {
             queue.requested().await;
+            if !self.live.is_complete() {
+                self.live.caught_up().await;
+            }
             let in_progress = queue.start();
             let span = tracing::info_span!(target: TARGET, "poll", otel.name = %format!("poll {service}"));
             let outcome = self.poll(service).instrument(span).await;
@@ -157,6 +167,7 @@ impl Poller {
     /// Polls once; returns the number of appended events.
     async fn poll(&self, service: Service) -> Result<usize, PollError> {
         let deadline = Instant::now() + self.config.round_timeout;
+        let replacements = self.live.replacements();
         let (mark, agent_ids) = self.live.with(|state| {
             let agent_ids = if service == Service::Usage { state.agent_ids() } else { vec![] };
             (state.mark(), agent_ids)
@@ -166,6 +177,10 @@ impl Poller {
             Ok(answer) => answer?,
             Err(_) => return Err(PollError::TooLong(self.config.round_timeout)),
         };
+        if replacements.has_changed().unwrap_or(false) {
+            // the answer was asked for with another map, and the map's replacement causes a poll of its own
+            return Ok(0);
+        }
         let payloads = self.diff(mark, answer).await;
         let events: Vec<NewEvent> = payloads.into_iter().map(|payload| event(service, payload)).collect();
         let number = events.len();

@@ -6,6 +6,7 @@ mod alerts;
 mod backup;
 mod book;
 mod bus;
+mod carry_over;
 mod command_line;
 mod configuration;
 mod connections;

@@ -61,19 +61,19 @@ impl Cluster {
 }
 
 /// The readiness report of a server that has a complete map.
-async fn ready(server: &Process) -> Option<Value> {
+pub async fn ready(server: &Process) -> Option<Value> {
     let answer = reqwest::get(server.url("/living-map/ready")).await.ok()?;
     if answer.status().is_success() { answer.json().await.ok() } else { None }
 }
 
-async fn snapshot(server: &Process, query: &str) -> Option<(Value, String)> {
+pub async fn snapshot(server: &Process, query: &str) -> Option<(Value, String)> {
     let answer = reqwest::get(server.url(&format!("/living-map/snapshot{query}"))).await.ok()?;
     let text = answer.text().await.ok()?;
     Some((serde_json::from_str(&text).ok()?, text))
 }
 
 /// The bytes of the four layers.
-fn layers(snapshot: &str) -> &str {
+pub fn layers(snapshot: &str) -> &str {
     let begin = snapshot.find("\"layers\":").expect("layers");
     let end = snapshot.rfind(",\"meta\":").expect("meta after them");
     &snapshot[begin..end]

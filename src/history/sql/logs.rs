@@ -96,10 +96,12 @@ pub fn held<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Option<LogRange>> {
 }
 
 /// Every table that refers to a log.
-const REFERENCES: [&str; 7] = [
+const REFERENCES: [&str; 9] = [
     "UPDATE living_map_history SET epoch = $1 WHERE epoch = $2",
     "UPDATE living_map_history_complete SET epoch = $1 WHERE epoch = $2",
     "UPDATE living_map_snapshots SET epoch = $1 WHERE epoch = $2",
+    "UPDATE living_map_bases SET epoch = $1 WHERE epoch = $2",
+    "UPDATE living_map_bases SET carried_epoch = $1 WHERE carried_epoch = $2",
     "UPDATE dead_letters SET epoch = $1 WHERE epoch = $2",
     "UPDATE agent_lesson_positions SET epoch = $1 WHERE epoch = $2",
     "UPDATE webhook_position SET epoch = $1 WHERE epoch = $2",

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::model::{Cursor, Epoch, LogEntry};
 
+mod bases;
 mod bounded;
 mod dead_letters;
 mod dialect;

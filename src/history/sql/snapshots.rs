@@ -7,8 +7,9 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::events::time;
-use super::values::{Arg, Args, Column, Timestamp};
-use super::{Dialect, SqlStore};
+use super::values::{Arg, Args, Column, SqlQuery, Timestamp};
+use super::{Dialect, SqlStore, bases};
+use crate::history::bases::{Bases, NewBase};
 use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots};
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::{Page, PagePosition, Result};
@@ -29,7 +30,12 @@ SELECT epoch, seq, logged_at FROM living_map_snapshots
 WHERE epoch = $1 AND state_version = $2 AND seq >= $3 AND state IS NOT NULL ORDER BY seq LIMIT 1";
 
 const SAVED: &str = "
-SELECT epoch, seq, logged_at, id FROM living_map_snapshots WHERE epoch IS NOT NULL AND logged_at IS NOT NULL
+SELECT epoch, seq, logged_at, id FROM living_map_snapshots AS saved WHERE epoch IS NOT NULL AND logged_at IS NOT NULL
+    AND NOT EXISTS (
+        SELECT 1 FROM living_map_bases AS base
+        WHERE base.epoch = saved.epoch AND base.state_version = saved.state_version AND base.seq = saved.seq
+            AND base.decided_at = (SELECT max(decided_at) FROM living_map_bases)
+    )
 ORDER BY logged_at DESC, seq DESC";
 
 /// Before and after every stored time: the years 1 and 9999.
@@ -39,13 +45,8 @@ const LAST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).unwrap(
 #[async_trait]
 impl<DB: Dialect> Snapshots for SqlStore<DB> {
     async fn save(&self, snapshot: &NewSnapshot) -> Result<bool> {
-        let size = i32::try_from(snapshot.data.len()).unwrap_or(i32::MAX);
         let data = DB::pack(snapshot.data.clone()).await.map_err(DB::classify)?;
-        let query = sqlx::query(DB::SAVE_SNAPSHOT)
-            .args((snapshot.id, Timestamp(snapshot.logged_at), &data[..], snapshot.version.as_str(), size))
-            .args((Timestamp(snapshot.saved_at), epoch_to_sql(snapshot.cursor.epoch), seq_to_sql(snapshot.cursor.seq)))
-            .args((&snapshot.state[..], snapshot.state_version));
-        self.changes(query).await
+        self.changes(insert::<DB>(snapshot, &data)).await
     }
 
     async fn list(&self, after: Option<PagePosition>, offset: u32, limit: u32) -> Result<Page<SavedSnapshot>> {
@@ -83,6 +84,33 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
         self.fetch_optional(query, position::<DB>).await
     }
 
+    async fn bases(&self, epoch: Epoch, version: i32) -> Result<Option<Bases>> {
+        let query = sqlx::query(bases::BASES).arg(epoch_to_sql(epoch)).arg(version);
+        let rows = self.rows(&self.pools.readers, self.config.read_timeout, query).await?;
+        bases::bases::<DB>(epoch, &rows).map_err(DB::classify)
+    }
+
+    async fn save_base(&self, base: &NewBase) -> Result<bool> {
+        let data = match &base.snapshot {
+            Some(snapshot) => DB::pack(snapshot.data.clone()).await.map_err(DB::classify)?,
+            None => Vec::new(),
+        };
+        let saving = async |connection: &mut DB::Connection| {
+            let inserted = bases::insert::<DB>(connection, base).await?;
+            if let Some(snapshot) = base.snapshot.as_ref().filter(|_| inserted) {
+                DB::execute(connection, insert::<DB>(snapshot, &data)).await?;
+            }
+            Ok(inserted)
+        };
+        self.transaction(bases::INSERT_STATEMENTS, saving).await
+    }
+
+    async fn carried_from(&self, epoch: Epoch, version: i32) -> Result<Option<u64>> {
+        let query = sqlx::query(bases::CARRIED_FROM).arg(epoch_to_sql(epoch)).arg(version);
+        let seq = self.fetch_optional(query, |row| Column::<Option<i64>>::read(row, 0)).await?;
+        Ok(seq.flatten().map(i64::unsigned_abs))
+    }
+
     async fn positions(&self) -> Result<Vec<SnapshotPosition>> {
         let saved = |row: &DB::Row| {
             let (cursor, logged_at) = position::<DB>(row)?;
@@ -100,6 +128,14 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
         }
         Ok(deleted)
     }
+}
+
+fn insert<'q, DB: Dialect>(snapshot: &'q NewSnapshot, data: &'q [u8]) -> SqlQuery<'q, DB> {
+    let size = i32::try_from(snapshot.data.len()).unwrap_or(i32::MAX);
+    sqlx::query(DB::SAVE_SNAPSHOT)
+        .args((snapshot.id, Timestamp(snapshot.logged_at), data, snapshot.version.as_str(), size))
+        .args((Timestamp(snapshot.saved_at), epoch_to_sql(snapshot.cursor.epoch), seq_to_sql(snapshot.cursor.seq)))
+        .args((&snapshot.state[..], snapshot.state_version))
 }
 
 fn listed<DB: Dialect>(row: &DB::Row) -> sqlx::Result<SavedSnapshot> {

@@ -289,9 +289,10 @@ impl From<&LearnerStatus> for LearnerCheck {
 /// State of the map.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MapCheck {
-    /// `catching_up` (reading the log after the start), `current`, or `stale` (the log is unavailable).
+    /// `catching_up` (reading the log after the start), `current`, `awaiting_base` (the log has lost entries, and the leader has
+    /// not carried the map over yet), or `stale` (the log is unavailable).
     pub following: &'static str,
-    /// Error, if it is stale.
+    /// Error, if it is stale; reason, if it awaits its base.
     pub error: Option<String>,
     /// Position of the last event in the map.
     #[schema(value_type = String)]

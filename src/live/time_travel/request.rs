@@ -34,18 +34,28 @@ impl TimeTravelRequest {
     /// See [`TimeTravelError`].
     pub async fn state_at(&mut self, cursor: Cursor) -> Result<State, TimeTravelError> {
         let newest = self.time_travel.0.live.cursor();
-        if newest.epoch != cursor.epoch {
-            return Err(TimeTravelError::OtherEpoch { oldest: self.time_travel.oldest().await? });
-        }
-        if newest.seq < cursor.seq {
+        let earlier = if newest.epoch == cursor.epoch {
+            None
+        } else {
+            let earlier = self.time_travel.retained_earlier(cursor.epoch).await?;
+            match earlier.filter(|retained| cursor.seq <= retained.last) {
+                Some(retained) => Some(retained),
+                None => return Err(TimeTravelError::OtherEpoch { oldest: self.time_travel.oldest().await? }),
+            }
+        };
+        if earlier.is_none() && newest.seq < cursor.seq {
             return Err(TimeTravelError::Ahead { newest });
         }
         let slot = self.slot().await?;
         let computed = async {
-            match self.time_travel.current_state(cursor, &slot).await? {
-                Some(state) => Ok(state),
-                None => self.time_travel.compute(cursor, None, &slot).await,
+            if let Some(state) = self.time_travel.current_state(cursor, &slot).await? {
+                return Ok(state);
             }
+            let retained = match earlier {
+                Some(retained) => retained,
+                None => self.time_travel.retained(cursor.epoch).await?,
+            };
+            self.time_travel.compute(cursor, None, &retained, &slot).await
         };
         // boxed: the future of the computation is large
         self.until_deadline(Box::pin(computed)).await
@@ -63,8 +73,9 @@ impl TimeTravelRequest {
         }
         let slot = self.slot().await?;
         let computed = async {
-            let state = self.time_travel.compute(newest, Some(time), &slot).await?;
-            if state.cursor().seq == 0 {
+            let (last, retained) = self.time_travel.log_at(newest, time).await?;
+            let state = self.time_travel.compute(last, Some(time), &retained, &slot).await?;
+            if state.cursor().seq == 0 && retained.starts_empty() {
                 return Err(TimeTravelError::Gone { oldest: self.time_travel.oldest().await? });
             }
             Ok(state)

@@ -104,6 +104,13 @@ impl Counter {
         self.base = Some(Base { figures, counted: counted.min(self.counted), mark, hour });
     }
 
+    /// Limits the position of the poll to `seq`.
+    pub(in crate::map) fn limit_positions(&mut self, seq: u64) {
+        if let Some(base) = &mut self.base {
+            base.mark = base.mark.min(seq);
+        }
+    }
+
     pub(in crate::map) fn drop_base(&mut self) {
         self.base = None;
     }

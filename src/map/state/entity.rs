@@ -243,6 +243,18 @@ impl Entity {
         self.facts.retain(|fact| matches!(fact.origin, Origin::Service(_)));
     }
 
+    /// Limits the positions that it contains to `seq`.
+    pub(in crate::map) fn limit_positions(&mut self, seq: u64) {
+        self.facts.limit_positions(seq);
+        self.counter.limit_positions(seq);
+        if let Some(seen) = &mut self.last_seen {
+            seen.seq = seen.seq.min(seq);
+        }
+        if let Some(tombstone) = &mut self.tombstone {
+            tombstone.seq = tombstone.seq.min(seq);
+        }
+    }
+
     /// Records that an upstream lists it.
     pub(in crate::map) fn add_listing(&mut self, service: Service) {
         self.listed_by.insert(service);

@@ -143,6 +143,13 @@ impl Facts {
         self.0.retain(|fact| fact.field != field || fact.origin != origin);
     }
 
+    /// Limits the positions of the facts to `seq`.
+    pub(in crate::map) fn limit_positions(&mut self, seq: u64) {
+        for fact in &mut self.0 {
+            fact.seq = fact.seq.min(seq);
+        }
+    }
+
     pub(in crate::map) fn retain(&mut self, keep: impl FnMut(&Fact) -> bool) {
         self.0.retain(keep);
     }

@@ -44,6 +44,10 @@ impl<T> Slab<T> {
         self.slots.len() - self.free.len()
     }
 
+    pub(in crate::map) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.as_deref_mut())
+    }
+
     pub(in crate::map) fn iter(&self) -> impl Iterator<Item = (EntityKey, &T)> {
         self.slots
             .iter()

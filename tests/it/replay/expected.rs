@@ -74,6 +74,12 @@ impl ExpectedFrames {
         Self { state: State::new(bounds.epoch), frames: BTreeMap::new(), source: Source::JetStream(log) }
     }
 
+    /// Begins with the map of `before`, whose log was lost.
+    pub fn carried_over(mut self, before: Self) -> Self {
+        self.state = before.state.carried_to(self.state.cursor());
+        self
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.state.cursor().epoch
     }

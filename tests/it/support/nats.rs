@@ -119,6 +119,11 @@ impl NatsServer {
         copy_folder(&copy.path().join("store"), &store);
     }
 
+    /// Removes the store: all streams are lost. The server must be stopped.
+    pub fn wipe_store(&self) {
+        fs::remove_dir_all(self.folder.path().join("store")).expect("the store can be removed");
+    }
+
     /// Replaces the consumers in the store by those of a copy, as if only their writes had reached the disk. The server
     /// must be stopped.
     pub fn restore_consumers(&self, copy: &Folder) {

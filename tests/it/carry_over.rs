@@ -1,0 +1,249 @@
+//! The map survives the loss of its log: the stream is wiped, restored from an older backup, or purged.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use super::faults::{environment, numbers_in_history};
+use super::replicas::{layers, ready, snapshot};
+use crate::support::daemon::Folder;
+use crate::support::nats::NatsServer;
+use crate::support::postgres::Postgres;
+use crate::support::process::Process;
+use crate::support::wait::until;
+
+/// A status of one of seven agents.
+fn status(number: u64) -> Value {
+    let payload = json!({"agent_id": format!("agent:{}", number % 7), "status": "online", "n": number});
+    json!({"event_type": "agent.event.status", "event_id": format!("n{number}"), "payload": payload})
+}
+
+/// A model call, which counters count.
+fn call(number: u64) -> Value {
+    let payload = json!({"agent_id": format!("agent:{}", number % 7), "model": "m", "total_tokens": 10});
+    json!({"event_type": "usage.llm", "event_id": format!("c{number}"), "payload": payload})
+}
+
+/// Publishes events; the cursor of each.
+async fn publish(server: &Process, events: Vec<Value>) -> Vec<Option<String>> {
+    let answer = until("events to be accepted", || async {
+        let request = reqwest::Client::new().post(server.url("/living-map/events")).json(&events);
+        let answer: Value = request.send().await.ok()?.json().await.ok()?;
+        let results = answer["results"].as_array()?;
+        results.iter().all(|result| result["status"] != "rejected").then(|| results.clone())
+    })
+    .await;
+    answer.iter().map(|result| result["cursor"].as_str().map(str::to_owned)).collect()
+}
+
+/// The events of one round: statuses and calls with these numbers.
+fn events(numbers: std::ops::Range<u64>) -> Vec<Value> {
+    numbers.flat_map(|number| [status(number), call(number)]).collect()
+}
+
+fn calls(snapshot: &Value) -> u64 {
+    snapshot["layers"]["agents"]["total_llm_calls_24h"].as_u64().expect("a number of calls")
+}
+
+fn epoch(cursor: &str) -> &str {
+    cursor.split_once('.').expect("a cursor").0
+}
+
+/// The snapshot of a server whose map is complete and has counted this many calls.
+async fn until_counted(server: &Process, count: u64) -> (Value, String) {
+    until("the map to have every event", || async {
+        ready(server).await?;
+        snapshot(server, "").await.filter(|(snapshot, _)| snapshot["layers"].is_object() && calls(snapshot) == count)
+    })
+    .await
+}
+
+/// Waits until a server is ready with another log than the one of `cursor`.
+async fn until_replaced(server: &Process, cursor: &str) {
+    until("the map to be carried over", || async {
+        let cursor_now = ready(server).await?["checks"]["map"]["cursor"].as_str()?.to_owned();
+        (epoch(&cursor_now) != epoch(cursor)).then_some(())
+    })
+    .await;
+}
+
+async fn until_recorded(server: &Process, numbers: std::ops::Range<u64>) {
+    let wanted: BTreeSet<u64> = numbers.collect();
+    let recorded = until("history to have every event", || async {
+        let numbers = numbers_in_history(server).await?;
+        (numbers.iter().copied().collect::<BTreeSet<_>>().is_superset(&wanted)).then_some(numbers)
+    })
+    .await;
+    assert_eq!(recorded.len(), wanted.len(), "history has each event once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_nats_store_keeps_the_map() {
+    let (mut nats, postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
+    let servers = [Process::serve(&settings).await, Process::serve(&settings).await];
+    let cursors = publish(&servers[0], events(0..30)).await;
+    let last = cursors.last().unwrap().clone().unwrap();
+    let (_, before) = until_counted(&servers[0], 30).await;
+    until_counted(&servers[1], 30).await;
+    until_recorded(&servers[0], 0..30).await;
+
+    nats.kill();
+    nats.wipe_store();
+    nats.restart().await;
+    for server in &servers {
+        until_replaced(server, &last).await;
+        assert_eq!(layers(&until_counted(server, 30).await.1), layers(&before), "nothing is lost");
+    }
+    // events that are sent again change nothing, new ones are counted
+    publish(&servers[1], events(20..30)).await;
+    let cursors = publish(&servers[0], events(30..40)).await;
+    let third = Process::serve(&settings).await;
+    let mut maps = Vec::new();
+    for server in servers.iter().chain([&third]) {
+        maps.push(until_counted(server, 40).await.1);
+    }
+    assert!(maps.iter().all(|map| layers(map) == layers(&maps[0])), "replicas differ");
+    until_recorded(&third, 0..40).await;
+
+    // time travel on both sides
+    let (then, at_last) = snapshot(&third, &format!("?at={last}")).await.unwrap();
+    assert_eq!((then["meta"]["cursor"].as_str(), layers(&at_last)), (Some(&*last), layers(&before)));
+    let begin = format!("{}.0", epoch(cursors[0].as_ref().unwrap()));
+    assert_eq!(layers(&snapshot(&third, &format!("?at={begin}")).await.unwrap().1), layers(&before));
+    let generated_at = then["meta"]["generated_at"].as_str().unwrap();
+    assert_eq!(layers(&snapshot(&third, &format!("?at={generated_at}")).await.unwrap().1), layers(&before));
+    let saved = reqwest::get(third.url("/living-map/snapshots")).await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(saved["oldest_cursor"], json!(format!("{}.0", epoch(&last))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_wiped_while_the_server_is_down_keeps_it() {
+    let mut nats = NatsServer::start().await;
+    let folder = Folder::new("carry-over");
+    let (database, url) = (format!("sqlite://{}", folder.path().join("map.db").display()), nats.url());
+    for planned in [true, false] {
+        let settings = environment(&[("DATABASE_URL", &database), ("NATS_URL", &url)]);
+        let mut server = Process::serve(&settings).await;
+        let count = if planned { 20 } else { 40 };
+        let cursors = publish(&server, events(count - 20..count)).await;
+        let (_, before) = until_counted(&server, count).await;
+        until_recorded(&server, 0..count).await;
+        if planned {
+            server.stop().await;
+        } else {
+            // without a saved snapshot of the log's end
+            server.kill();
+        }
+        nats.kill();
+        nats.wipe_store();
+        nats.restart().await;
+        server.restart().await;
+        until_replaced(&server, cursors[0].as_ref().unwrap()).await;
+        assert_eq!(layers(&until_counted(&server, count).await.1), layers(&before));
+    }
+}
+
+async fn a_restored_store_keeps_the_map(running: bool) {
+    let (mut nats, postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
+    let mut server = Process::serve(&settings).await;
+    publish(&server, events(0..20)).await;
+    until_recorded(&server, 0..20).await;
+    nats.stop().await;
+    let backup = nats.save_store();
+    nats.restart().await;
+    let cursors = publish(&server, events(20..30)).await;
+    let last = cursors.last().unwrap().clone().unwrap();
+    let (_, before) = until_counted(&server, 30).await;
+    until_recorded(&server, 0..30).await;
+    if !running {
+        server.kill();
+    }
+    nats.kill();
+    nats.restore_store(&backup);
+    nats.restart().await;
+    if !running {
+        server.restart().await;
+    }
+    until_replaced(&server, &last).await;
+    assert_eq!(layers(&until_counted(&server, 30).await.1), layers(&before));
+    let cursors = publish(&server, events(30..40)).await;
+    // the entries of the backup are in the map already
+    assert!(cursors[0].as_ref().unwrap().ends_with(".41"), "{cursors:?}");
+    let third = Process::serve(&settings).await;
+    let maps = [until_counted(&server, 40).await.1, until_counted(&third, 40).await.1];
+    assert_eq!(layers(&maps[0]), layers(&maps[1]));
+    assert_eq!(layers(&snapshot(&third, &format!("?at={last}")).await.unwrap().1), layers(&before));
+    until_recorded(&server, 0..40).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_restored_under_a_server_keeps_the_map() {
+    a_restored_store_keeps_the_map(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_restored_while_the_server_is_down_keeps_it() {
+    a_restored_store_keeps_the_map(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purged_stream_keeps_the_map_and_its_epoch() {
+    let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
+    let mut server = Process::serve(&settings).await;
+    let cursors = publish(&server, events(0..20)).await;
+    let (_, before) = until_counted(&server, 20).await;
+    until_recorded(&server, 0..20).await;
+    // no saved snapshot
+    server.kill();
+    let stream = async_nats::jetstream::new(nats.client().await).get_stream("LIVING_MAP").await.unwrap();
+    stream.purge().await.unwrap();
+    server.restart().await;
+    assert_eq!(layers(&until_counted(&server, 20).await.1), layers(&before));
+    let more = publish(&server, events(20..25)).await;
+    assert_eq!(epoch(more[0].as_ref().unwrap()), epoch(cursors[0].as_ref().unwrap()));
+    let third = Process::serve(&settings).await;
+    let maps = [until_counted(&server, 25).await.1, until_counted(&third, 25).await.1];
+    assert_eq!(layers(&maps[0]), layers(&maps[1]));
+    let at = cursors.last().unwrap().as_ref().unwrap();
+    assert_eq!(layers(&snapshot(&third, &format!("?at={at}")).await.unwrap().1), layers(&before));
+}
+
+/// The wiped log is carried over by servers that are killed at any moment, and started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_of_a_carry_over_is_survived() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let (mut nats, postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
+    let mut servers = [Process::serve(&settings).await, Process::serve(&settings).await];
+    let mut count = 0;
+    for _ in 0..3 {
+        let cursors = publish(&servers[0], events(count..count + 10)).await;
+        count += 10;
+        let (_, before) = until_counted(&servers[0], count).await;
+        until_counted(&servers[1], count).await;
+        until_recorded(&servers[0], 0..count).await;
+        nats.kill();
+        nats.wipe_store();
+        nats.restart().await;
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(random.random_range(0..1_500))).await;
+            servers[random.random_range(0..2)].restart().await;
+        }
+        for server in &servers {
+            until_replaced(server, cursors[0].as_ref().unwrap()).await;
+            assert_eq!(layers(&until_counted(server, count).await.1), layers(&before));
+        }
+    }
+}
