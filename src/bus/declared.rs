@@ -1,5 +1,6 @@
 //! The declared streams, as data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -33,6 +34,8 @@ pub struct StreamDeclaration {
     pub subjects: Vec<String>,
     /// Other streams to source messages from, each at most once.
     pub sources: Vec<StreamSource>,
+    /// Positions from which the sources are copied when the stream is created, by stream; otherwise from their beginning.
+    pub source_starts: BTreeMap<String, u64>,
     /// True if the log sources messages from this stream.
     pub in_log: bool,
     /// Retention of a message.
@@ -78,6 +81,7 @@ impl StreamDeclaration {
             name: name.to_owned(),
             subjects,
             sources: Vec::new(),
+            source_starts: BTreeMap::new(),
             in_log,
             max_age: Duration::from_hours(24 * days),
             max_bytes: None,
@@ -105,7 +109,14 @@ impl StreamDeclaration {
         config.insert("subjects".to_owned(), json!(self.subjects));
         config.insert("discard".to_owned(), json!("old"));
         if !self.sources.is_empty() {
-            config.insert("sources".to_owned(), self.sources.iter().map(StreamSource::to_config).collect());
+            let start = |source: &StreamSource| {
+                let mut config = source.to_config();
+                if let Some(start) = self.source_starts.get(&source.stream) {
+                    config["opt_start_seq"] = json!(start);
+                }
+                config
+            };
+            config.insert("sources".to_owned(), self.sources.iter().map(start).collect());
         }
         config
     }

@@ -49,6 +49,19 @@ pub async fn reconcile(
     network: &[StreamDeclaration],
     apply: bool,
 ) -> Vec<StreamReport> {
+    let (mut reports, log) = reconcile_network(connection, log, network, apply).await;
+    reports.push(reconcile_log(connection, log, apply).await);
+    reports
+}
+
+/// Compares the network's streams with the server's, see [`reconcile`]. Also returns the log's declaration with these streams
+/// as sources.
+pub async fn reconcile_network(
+    connection: &Connection,
+    log: &StreamDeclaration,
+    network: &[StreamDeclaration],
+    apply: bool,
+) -> (Vec<StreamReport>, StreamDeclaration) {
     let mut reports = Vec::with_capacity(network.len() + 1);
     let mut log = log.clone();
     for declaration in network {
@@ -61,12 +74,26 @@ pub async fn reconcile(
         }
         reports.push(StreamReport { stream: declaration.name.clone(), status });
     }
-    let status = reconcile_log(connection, log, apply).await;
-    reports.push(StreamReport { stream: LIVING_MAP.to_owned(), status });
-    reports
+    (reports, log)
 }
 
-async fn reconcile_log(
+/// All streams that the log would have as sources: the declared ones, and those with subjects of its own.
+///
+/// # Errors
+/// [`StreamError::Unavailable`].
+pub async fn all_sources(connection: &Connection, log: &StreamDeclaration) -> Result<Vec<StreamSource>, StreamError> {
+    let mut sources = log.sources.clone();
+    add(&mut sources, sources_of(&find_conflicts(connection, log).await?));
+    Ok(sources)
+}
+
+/// Compares the log's stream, declared with its sources, with the server's, see [`reconcile`].
+pub async fn reconcile_log(connection: &Connection, log: StreamDeclaration, apply: bool) -> StreamReport {
+    let status = reconcile_with_conflicts(connection, log, apply).await;
+    StreamReport { stream: LIVING_MAP.to_owned(), status }
+}
+
+async fn reconcile_with_conflicts(
     connection: &Connection,
     mut log: StreamDeclaration,
     apply: bool,

@@ -19,7 +19,7 @@ use crate::history::{History, Lessons, Outbox, Snapshots};
 use crate::journal::Journal;
 use crate::learner::LearnerStatus;
 use crate::lease::Leadership;
-use crate::live::{LiveMap, TimeTravel};
+use crate::live::{FollowStatus, LiveMap, TimeTravel};
 use crate::log::{EventLog, WriterStatus};
 use crate::stream::Streams;
 use crate::sync::Refresher;
@@ -91,7 +91,12 @@ impl AppState {
         if self.live.is_complete() {
             return Ok(&self.live);
         }
-        let detail = "the map is not complete yet: the server is still reading the event log for the first time";
+        let detail = match self.live.follow_status() {
+            FollowStatus::AwaitingBase(_) => {
+                "the event log has lost entries, and the map is not carried over to it yet"
+            }
+            _ => "the map is not complete yet: the server is still reading the event log for the first time",
+        };
         Err(Problem::unavailable(detail, self.config.retry_after))
     }
 

@@ -49,6 +49,14 @@ pub struct BeginningHandles {
     pub leadership: Leadership,
 }
 
+/// Records the counters with zero, so that their first increment is not missed.
+pub(super) fn register_metrics() {
+    for kind in ["empty", "recreated", "restored", "truncated"] {
+        metrics::counter!("living_map_bases_total", "kind" => kind).increment(0);
+    }
+    metrics::counter!("living_map_base_failures_total").increment(0);
+}
+
 /// What the map of a log is folded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -201,8 +209,8 @@ impl BeginningHandles {
     async fn is_entry(&self, epoch: Epoch, row: &LogEntry) -> Result<Option<bool>, BeginningError> {
         let seq = row.cursor.seq;
         let mut entries = self.log.read(epoch, seq.saturating_sub(1)).await?;
-        let timed_out = |_| LogError::Unavailable(format!("no entry at position {seq} in time"));
-        let entry = timeout(READ_TIMEOUT, entries.next()).await.map_err(timed_out)?.transpose()?;
+        // the last entry may have been deleted: then there is nothing to read
+        let entry = timeout(READ_TIMEOUT, entries.next()).await.ok().flatten().transpose()?;
         let entry = entry.filter(|entry| entry.cursor.seq == seq);
         Ok(entry.map(|entry| entry.event.id == row.event.id && entry.logged_at == row.logged_at))
     }

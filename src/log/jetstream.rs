@@ -17,6 +17,7 @@
 
 mod message;
 mod reader;
+mod sources;
 mod stream;
 mod unreadable;
 
@@ -38,8 +39,10 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use self::reader::JetStreamReader;
+use self::sources::SourceStarts;
 use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
 use crate::bus::{Connection, StreamDeclaration};
+use crate::history::History;
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent, Traceparent, envelope, subject};
 use crate::telemetry;
 
@@ -112,7 +115,18 @@ impl JetStreamLog {
     /// A log over `connection`. The server is contacted at the first use, not now.
     #[must_use]
     pub fn new(config: JetStreamConfig, connection: Connection) -> Self {
-        let stream = Arc::new(LogStream::new(&config, connection));
+        Self::open(config, connection, None)
+    }
+
+    /// Like [`JetStreamLog::new`]. A stream that is created continues in its sources behind the events in `history`.
+    #[must_use]
+    pub fn recorded_in(config: JetStreamConfig, connection: Connection, history: Arc<dyn History>) -> Self {
+        let starts = SourceStarts::new(connection.clone(), history);
+        Self::open(config, connection, Some(starts))
+    }
+
+    fn open(config: JetStreamConfig, connection: Connection, starts: Option<SourceStarts>) -> Self {
+        let stream = Arc::new(LogStream::new(&config, connection, starts));
         let unreadable = Arc::new(UnreadableMessages::new(Arc::clone(&stream)));
         Self { stream, unreadable, config: Arc::new(config) }
     }

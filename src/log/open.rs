@@ -73,7 +73,7 @@ impl OpenLog {
             LogConfig::JetStream(config) => {
                 let NatsLogConfig { nats, stream, writer } = *config;
                 let connection = bus::connect(&nats).await.context("NATS_URL cannot be used")?;
-                let log = JetStreamLog::new(stream, connection.clone());
+                let log = JetStreamLog::recorded_in(stream, connection.clone(), Arc::clone(&history));
                 let writer = writer.map(|config| {
                     let writer = HistoryWriter::new(config, &log, history, journal.clone(), Some(dead_letters.clone()));
                     let status = writer.status();

@@ -216,6 +216,7 @@ async fn a_stream_gets_a_new_epoch_by_command() {
     assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
     server.restart().await;
     let after = publish(&server, 10..11).await;
+    until_complete(&server).await;
     assert_ne!(epoch(&after[0]), epoch(&before[0]));
     assert_eq!(resume(&server, &before[5]).await.0, 410);
     assert_eq!(resume(&server, &after[0]).await.0, 200);
@@ -243,6 +244,14 @@ async fn lessons(server: &Process, agent: &str) -> Vec<String> {
 
 async fn until_learned(server: &Process, agent: &str) -> Vec<String> {
     until("the lesson", || async { Some(lessons(server, agent).await).filter(|keys| !keys.is_empty()) }).await
+}
+
+async fn until_complete(server: &Process) {
+    until("the map to be complete", || async {
+        let ready = reqwest::get(server.url("/living-map/ready")).await.ok()?;
+        ready.status().is_success().then_some(())
+    })
+    .await;
 }
 
 async fn until_recorded(server: &Process, count: usize) {
@@ -295,6 +304,8 @@ async fn restored_postgres_and_nats_have_every_stream_event_once() {
     assert!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
     let restored = Process::serve(&settings).await;
 
+    // the lease in the restored database may be held by the lost server
+    until_complete(&restored).await;
     // after the one command, the history has each event of the stream once
     until_recorded(&restored, 70).await;
     assert_eq!(recorded(&restored).await, (0..70).collect::<Vec<_>>());

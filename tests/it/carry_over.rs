@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use living_map::model::Service;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
+use super::adapters::upstream::Upstream;
 use super::faults::{environment, numbers_in_history};
 use super::replicas::{layers, ready, snapshot};
 use crate::support::daemon::Folder;
@@ -246,4 +248,90 @@ async fn a_kill_at_any_moment_of_a_carry_over_is_survived() {
             assert_eq!(layers(&until_counted(server, count).await.1), layers(&before));
         }
     }
+}
+
+/// Events that nothing has read are lost with the stream. The map of all others stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_purged_before_it_is_read_keeps_the_map() {
+    let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
+    let mut server = Process::serve(&settings).await;
+    publish(&server, events(0..20)).await;
+    let (_, before) = until_counted(&server, 20).await;
+    assert!(server.stop().await.success());
+    let jetstream = async_nats::jetstream::new(nats.client().await);
+    for number in 20..30 {
+        let sent = jetstream.publish("usage.llm", call(number)["payload"].to_string().into()).await;
+        sent.unwrap().await.expect("the stream has it");
+    }
+    jetstream.get_stream("LIVING_MAP").await.unwrap().purge().await.unwrap();
+    server.restart().await;
+    assert_eq!(layers(&until_counted(&server, 20).await.1), layers(&before));
+    let more = publish(&server, events(30..31)).await;
+    assert!(more[0].as_ref().unwrap().ends_with(".51"), "the row lies directly before the first position: {more:?}");
+    let second = Process::serve(&settings).await;
+    let maps = [until_counted(&server, 21).await.1, until_counted(&second, 21).await.1];
+    assert_eq!(layers(&maps[0]), layers(&maps[1]));
+}
+
+/// Only the log is deleted; the streams that it copies from still have what it has taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recreated_log_copies_only_what_it_has_not_taken() {
+    let (nats, postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
+    let server = Process::serve(&settings).await;
+    until("the server to be ready", || ready(&server)).await;
+    let jetstream = async_nats::jetstream::new(nats.client().await);
+    let store = async |number: u64| {
+        // without an id, the event is identified by its position in the stream MEMORY
+        let sent = jetstream.publish("memory.store.agent:sofia", json!({"n": number}).to_string().into()).await;
+        sent.unwrap().await.expect("the stream has it");
+    };
+    let recorded = async |count: usize| {
+        until("history to have every event", || async {
+            let url = server.url("/living-map/history?event_type=memory.store.agent:sofia&limit=100");
+            let page: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
+            (page["items"].as_array()?.len() == count).then_some(())
+        })
+        .await;
+    };
+    for number in 0..20 {
+        store(number).await;
+    }
+    recorded(20).await;
+    let before = ready(&server).await.unwrap()["checks"]["map"]["cursor"].as_str().unwrap().to_owned();
+    jetstream.delete_stream("LIVING_MAP").await.unwrap();
+    until_replaced(&server, &before).await;
+    store(20).await;
+    recorded(21).await;
+    let state = jetstream.get_stream("LIVING_MAP").await.unwrap().get_info().await.unwrap().state;
+    assert_eq!((state.messages, state.last_sequence), (1, 1), "only the new message is copied");
+}
+
+/// The other services do not answer, and delay nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_are_polled_at_once_after_a_carry_over() {
+    let mut nats = NatsServer::start().await;
+    let upstream = Upstream::recorded(Service::City).await;
+    let silent = Upstream::serve(|_, _| std::future::pending()).await;
+    let folder = Folder::new("carry-over");
+    let (database, url) = (format!("sqlite://{}", folder.path().join("map.db").display()), nats.url());
+    let own = [("DATABASE_URL", &*database), ("NATS_URL", &url), ("CITY_SERVICE_URL", &upstream.url)];
+    let mut settings = environment(&own);
+    settings.push(("DAO_SERVICE_URL", &silent.url));
+    let server = Process::serve(&settings).await;
+    let cursors = publish(&server, events(0..5)).await;
+    until("the city to be polled", || async { (!upstream.requests().is_empty()).then_some(()) }).await;
+    let (before, _) = until_counted(&server, 5).await;
+    let polled = upstream.requests().len();
+    nats.kill();
+    nats.wipe_store();
+    nats.restart().await;
+    until_replaced(&server, cursors[0].as_ref().unwrap()).await;
+    // the interval of polls is an hour
+    until("the city to be polled again", || async { (upstream.requests().len() > polled).then_some(()) }).await;
+    let agents = |map: &Value| map["layers"]["agents"]["items"].clone();
+    assert_eq!(agents(&until_counted(&server, 5).await.0), agents(&before));
 }

@@ -20,6 +20,7 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 mod adoption;
+mod bases;
 mod cost;
 mod dead_letters;
 mod faults;

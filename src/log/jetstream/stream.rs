@@ -1,5 +1,6 @@
 //! The stream of the log: found or created, and its identity.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::JetStreamConfig;
+use super::sources::SourceStarts;
 use crate::bus::{Connection, SourcedSubjects, StreamDeclaration, StreamError, StreamInfo, network, streams};
 use crate::log::{Bounds, LogError};
 use crate::model::Epoch;
@@ -27,6 +29,8 @@ pub struct LogStream {
     declaration: StreamDeclaration,
     network: Vec<StreamDeclaration>,
     manage: bool,
+    /// Where a log that is created again continues in its sources; `None`: at their beginning.
+    source_starts: Option<SourceStarts>,
     /// Time that callers wait for a connection.
     connect_timeout: Duration,
     /// Time for which a deleted stream must be missing before it is created again.
@@ -87,9 +91,10 @@ pub struct LogState {
 }
 
 impl LogStream {
-    pub fn new(config: &JetStreamConfig, connection: Connection) -> Self {
+    pub fn new(config: &JetStreamConfig, connection: Connection, source_starts: Option<SourceStarts>) -> Self {
         Self {
             connection,
+            source_starts,
             declaration: config.stream.clone(),
             network: config.network.clone(),
             manage: config.manage,
@@ -164,13 +169,14 @@ impl LogStream {
 
     /// Compares all declared streams with the server's, creates and extends them if allowed, and logs differences.
     async fn reconcile(&self) -> Result<StreamInfo, LogError> {
-        let mut reports =
-            network::reconcile(&self.connection, &self.declaration, &self.network, self.manage).await.into_iter();
-        let Some(log) = reports.next_back() else {
-            return Err(LogError::Unavailable("no stream is declared".to_owned()));
-        };
-        for (report, declaration) in reports.zip(&self.network) {
-            log_report(&report);
+        let (reports, mut declaration) =
+            network::reconcile_network(&self.connection, &self.declaration, &self.network, self.manage).await;
+        if self.manage {
+            declaration.source_starts = self.find_source_starts(&declaration).await?;
+        }
+        let log = network::reconcile_log(&self.connection, declaration, self.manage).await;
+        for (report, declaration) in reports.iter().zip(&self.network) {
+            log_report(report);
             if report.missing(declaration) {
                 tracing::warn!(
                     stream = report.stream,
@@ -183,6 +189,34 @@ impl LogStream {
         info.ok_or_else(|| {
             LogError::Unavailable(format!("stream {} is missing; `living-map streams apply` creates it", self.name()))
         })
+    }
+
+    /// Where a log that does not exist continues in its sources.
+    async fn find_source_starts(&self, declaration: &StreamDeclaration) -> Result<BTreeMap<String, u64>, LogError> {
+        let mut starts = BTreeMap::new();
+        let Some(history) = &self.source_starts else { return Ok(starts) };
+        if streams::info(&self.connection, self.name()).await.map_err(|error| unavailable(&error))?.is_some() {
+            return Ok(starts);
+        }
+        let sources = network::all_sources(&self.connection, declaration).await;
+        for source in sources.map_err(|error| unavailable(&error))? {
+            match history.find(&source).await {
+                Ok(Some(start)) => {
+                    tracing::info!(
+                        source = source.stream,
+                        start,
+                        "the log continues in a source behind what is recorded"
+                    );
+                    starts.insert(source.stream, start);
+                }
+                Ok(None) => {}
+                // the log accepts events without the database; what comes twice is recognised by its id
+                Err(error) => {
+                    tracing::warn!(source = source.stream, %error, "the log copies a source from its beginning")
+                }
+            }
+        }
+        Ok(starts)
     }
 
     /// Time when the message at `seq` was stored; `None` when there is no such message.
