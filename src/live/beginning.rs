@@ -33,6 +33,9 @@ const PAGE: u32 = 1_000;
 /// Longest wait for one entry of the log.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Kind of the base of a log without a predecessor, as a label.
+const EMPTY: &str = "empty";
+
 /// Beyond every position.
 const END: u64 = i64::MAX.unsigned_abs();
 
@@ -51,7 +54,7 @@ pub struct BeginningHandles {
 
 /// Records the counters with zero, so that their first increment is not missed.
 pub(super) fn register_metrics() {
-    for kind in ["empty", "recreated", "restored", "truncated"] {
+    for kind in [EMPTY, "recreated", "restored", "truncated"] {
         metrics::counter!("living_map_bases_total", "kind" => kind).increment(0);
     }
     metrics::counter!("living_map_base_failures_total").increment(0);
@@ -146,7 +149,7 @@ impl BeginningHandles {
         let base = NewBase { cursor, number: 0, carried: None, state_version: STATE_VERSION, snapshot: None, fence };
         let stored = self.snapshots.save_base(&base).await?;
         if stored {
-            metrics::counter!("living_map_bases_total", "kind" => "empty").increment(1);
+            metrics::counter!("living_map_bases_total", "kind" => EMPTY).increment(1);
         }
         Ok(stored)
     }
