@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use super::leases::Fence;
-use super::snapshots::NewSnapshot;
 use crate::model::Cursor;
 
 /// The map with which a log begins. Every fold of the log starts from its newest base, or from a snapshot after it.
@@ -26,21 +24,4 @@ pub struct Bases {
     pub first: Base,
     /// The newest one.
     pub newest: Base,
-}
-
-/// A base to save.
-#[derive(Debug, Clone)]
-pub struct NewBase {
-    /// Position at which the map begins.
-    pub cursor: Cursor,
-    /// One more than that of the newest base known to the caller, or 0.
-    pub number: u64,
-    /// Position whose map it is; `None` for the empty map.
-    pub carried: Option<Cursor>,
-    /// Version of the encoding of the state.
-    pub state_version: i32,
-    /// The map at `cursor`; `None` for the empty map. A snapshot that exists at this position is left unchanged.
-    pub snapshot: Option<NewSnapshot>,
-    /// Rejects the base of a leader that has been replaced.
-    pub fence: Fence,
 }

@@ -8,7 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use uuid::Uuid;
 
-use super::bases::{Bases, NewBase};
+use super::bases::Bases;
+use super::leases::Fence;
 use super::{Page, PagePosition, Result};
 use crate::config::defaults;
 use crate::model::{Cursor, Epoch};
@@ -32,6 +33,23 @@ pub struct NewSnapshot {
     pub state: Bytes,
     /// Version of the encoding of `state`; builds with another version cannot read it.
     pub state_version: i32,
+}
+
+/// A base to save.
+#[derive(Debug, Clone)]
+pub struct NewBase {
+    /// Position at which the map begins.
+    pub cursor: Cursor,
+    /// One more than that of the newest base known to the caller, or 0.
+    pub number: u64,
+    /// Position whose map it is; `None` for the empty map.
+    pub carried: Option<Cursor>,
+    /// Version of the encoding of the state.
+    pub state_version: i32,
+    /// The map at `cursor`; `None` for the empty map. A snapshot that exists at this position is left unchanged.
+    pub snapshot: Option<NewSnapshot>,
+    /// Rejects the base of a leader that has been replaced.
+    pub fence: Fence,
 }
 
 /// A saved snapshot in a list. One of the replaced service has no position in a log.

@@ -10,13 +10,13 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::history::bases::{Bases, NewBase};
+use crate::history::bases::Bases;
 use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter};
 use crate::history::lessons::{
     Announcement, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation, OutcomeReport,
     UpsertCounts,
 };
-use crate::history::snapshots::{NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots};
+use crate::history::snapshots::{NewBase, NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots};
 use crate::history::{
     Aggregate, AggregateQuery, History, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange, Page,
     PagePosition, Purge, Purged, TableLogStore,

@@ -18,9 +18,9 @@ use tokio::time::timeout;
 
 use super::LiveMap;
 use super::saved::{self, SaveError};
-use crate::history::bases::{Base, NewBase};
+use crate::history::bases::Base;
 use crate::history::leases::Fence;
-use crate::history::snapshots::SavedState;
+use crate::history::snapshots::{NewBase, SavedState};
 use crate::history::{History, HistoryError, Snapshots};
 use crate::lease::Leadership;
 use crate::log::{Bounds, EventLog, LogError};

@@ -4,7 +4,8 @@ use sqlx::AssertSqlSafe;
 
 use super::Dialect;
 use super::values::{Args, Column, Timestamp};
-use crate::history::bases::{Base, Bases, NewBase};
+use crate::history::bases::{Base, Bases};
+use crate::history::snapshots::NewBase;
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::model::{Cursor, Epoch};
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use living_map::history::bases::NewBase;
 use living_map::history::leases::Fence;
-use living_map::history::snapshots::{NewSnapshot, SnapshotRetention};
+use living_map::history::snapshots::{NewBase, NewSnapshot, SnapshotRetention};
 use living_map::history::{self, Database, HistoryConfig};
 use living_map::model::{Cursor, Epoch};
 use uuid::Uuid;

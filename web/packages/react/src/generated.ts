@@ -838,9 +838,10 @@ export interface MapCheck {
   cursor: string;
   /** Number of entities. */
   entities: number;
-  /** Error, if it is stale. */
+  /** Error, if it is stale; reason, if it awaits its base. */
   error: string | null;
-  /** `catching_up` (reading the log after the start), `current`, or `stale` (the log is unavailable). */
+  /** `catching_up` (reading the log after the start), `current`, `awaiting_base` (the log has lost entries, and the leader has
+   * not carried the map over yet), or `stale` (the log is unavailable). */
   following: string;
   /** Number of events in the log that are not in the map yet; null if unknown. */
   lag: number | null;
