@@ -77,7 +77,7 @@ pub async fn reconcile_network(
     (reports, log)
 }
 
-/// All streams that the log would have as sources: the declared ones, and those with subjects of its own.
+/// Sources of a log that is to be created: the declared ones, and streams that have subjects of its own.
 ///
 /// # Errors
 /// [`StreamError::Unavailable`].

@@ -60,7 +60,7 @@ pub(super) fn register_metrics() {
     metrics::counter!("living_map_base_failures_total").increment(0);
 }
 
-/// What the map of a log is folded from.
+/// The base that the map of a log is folded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The base with this number, or a snapshot after it.
@@ -71,10 +71,10 @@ pub(super) enum Origin {
     Undecided,
 }
 
-/// Where to begin.
+/// Result of looking for the beginning.
 pub(super) enum Beginning {
     /// With this map.
-    Map(State, Origin),
+    Map(Box<State>, Origin),
     /// The base does not exist yet, for the given reason.
     Awaited(String),
 }
@@ -112,14 +112,14 @@ impl BeginningHandles {
             && let Some(state) = saved::decode(saved).await
         {
             tracing::info!(cursor = %state.cursor(), "starting from the saved snapshot");
-            return Ok(Beginning::Map(state, origin));
+            return Ok(Beginning::Map(Box::new(state), origin));
         }
         if newest.is_some_and(|base| base.carried.is_none() && bounds.first <= base.cursor.seq.saturating_add(1)) {
-            return Ok(Beginning::Map(State::new(bounds.epoch), origin));
+            return Ok(Beginning::Map(Box::new(State::new(bounds.epoch)), origin));
         }
         let Some(source) = self.source(live, &bounds, newest).await? else {
             // snapshots of another version only
-            return Ok(Beginning::Map(State::new(bounds.epoch), Origin::Saved));
+            return Ok(Beginning::Map(Box::new(State::new(bounds.epoch)), Origin::Saved));
         };
         match (source, self.leadership.fence()) {
             (source, Some(fence)) => {
@@ -127,7 +127,7 @@ impl BeginningHandles {
                 carrying.store(source, newest.map_or(0, |base| base.number + 1), fence).await
             }
             // nothing to wait for; a base that appears later replaces this map
-            (BaseSource::Empty, None) => Ok(Beginning::Map(State::new(bounds.epoch), Origin::Undecided)),
+            (BaseSource::Empty, None) => Ok(Beginning::Map(Box::new(State::new(bounds.epoch)), Origin::Undecided)),
             (BaseSource::Log(_), None) => {
                 Ok(Beginning::Awaited("the log has lost entries; waiting for the leader to carry the map over".into()))
             }
@@ -273,7 +273,7 @@ impl CarryOver<'_> {
         let BaseSource::Log(source) = source else {
             let stored = self.handles.store_empty(&self.bounds).await?;
             let origin = if stored { Origin::Base(0) } else { Origin::Undecided };
-            return Ok(Beginning::Map(State::new(self.bounds.epoch), origin));
+            return Ok(Beginning::Map(Box::new(State::new(self.bounds.epoch)), origin));
         };
         let last = self.last_state(source).await?;
         let carried = last.cursor();
@@ -293,7 +293,7 @@ impl CarryOver<'_> {
         }
         metrics::counter!("living_map_bases_total", "kind" => kind).increment(1);
         tracing::warn!(from = %carried, to = %base.cursor, kind, "the log has lost entries; its map is carried over");
-        Ok(Beginning::Map(state, Origin::Base(number)))
+        Ok(Beginning::Map(Box::new(state), Origin::Base(number)))
     }
 
     /// The map at the last known position of the log `source`: the current or the newest saved one, and the entries recorded

@@ -83,8 +83,8 @@ impl LogFollower {
         }
     }
 
-    /// Reads the log from the map's position. Returns when the log must be opened again; the map begins anew if `begun` is
-    /// `None` then.
+    /// Reads the log from the map's position. Returns when the log must be opened again; if `begun` is `None`
+    /// then, with a new map.
     async fn follow_until_error(&self, begun: &mut Option<Begun>) -> Result<(), LogError> {
         let bounds = self.log.bounds().await?;
         if begun.is_none_or(|begun| begun.epoch != bounds.epoch) {
@@ -114,7 +114,7 @@ impl LogFollower {
         let reason = match beginning.find(&self.live, self.config.max_entities).await {
             Ok(Beginning::Map(state, origin)) => {
                 let epoch = state.cursor().epoch;
-                self.replace(state);
+                self.replace(*state);
                 return Ok(Some(Begun { epoch, origin }));
             }
             Ok(Beginning::Awaited(reason)) => reason,
@@ -294,12 +294,12 @@ impl LogFollower {
         match error {
             LogError::EpochChanged(epoch) => {
                 self.live.inner.journal.record("read", "log", "", error);
-                tracing::error!(%epoch, "log recreated with a new epoch; the map begins anew");
+                tracing::error!(%epoch, "log recreated with a new epoch; finding its first map");
             }
             LogError::Truncated { oldest } => {
                 self.live.inner.journal.record("read", "log", "", error);
                 // the deleted entries are lost for all readers
-                tracing::error!(oldest, cursor = %self.live.cursor(), "log truncated after the map's position; the map begins anew");
+                tracing::error!(oldest, cursor = %self.live.cursor(), "log truncated after the map's position; finding its first map");
             }
             error => return self.set_status(FollowStatus::Stale(error.to_string())),
         }

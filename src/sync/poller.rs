@@ -178,7 +178,7 @@ impl Poller {
             Err(_) => return Err(PollError::TooLong(self.config.round_timeout)),
         };
         if replacements.has_changed().unwrap_or(false) {
-            // the answer was asked for with another map, and the map's replacement causes a poll of its own
+            // requested with the map before; its replacement requests another poll
             return Ok(0);
         }
         let payloads = self.diff(mark, answer).await;

@@ -30,9 +30,9 @@ fn call(number: u64) -> Value {
 }
 
 /// Publishes events; the cursor of each.
-async fn publish(server: &Process, events: Vec<Value>) -> Vec<Option<String>> {
+async fn publish(server: &Process, events: &[Value]) -> Vec<Option<String>> {
     let answer = until("events to be accepted", || async {
-        let request = reqwest::Client::new().post(server.url("/living-map/events")).json(&events);
+        let request = reqwest::Client::new().post(server.url("/living-map/events")).json(events);
         let answer: Value = request.send().await.ok()?.json().await.ok()?;
         let results = answer["results"].as_array()?;
         results.iter().all(|result| result["status"] != "rejected").then(|| results.clone())
@@ -88,7 +88,7 @@ async fn a_wiped_nats_store_keeps_the_map() {
     let (nats_url, database_url) = (nats.url(), postgres.url());
     let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
     let servers = [Process::serve(&settings).await, Process::serve(&settings).await];
-    let cursors = publish(&servers[0], events(0..30)).await;
+    let cursors = publish(&servers[0], &events(0..30)).await;
     let last = cursors.last().unwrap().clone().unwrap();
     let (_, before) = until_counted(&servers[0], 30).await;
     until_counted(&servers[1], 30).await;
@@ -102,8 +102,8 @@ async fn a_wiped_nats_store_keeps_the_map() {
         assert_eq!(layers(&until_counted(server, 30).await.1), layers(&before), "nothing is lost");
     }
     // events that are sent again change nothing, new ones are counted
-    publish(&servers[1], events(20..30)).await;
-    let cursors = publish(&servers[0], events(30..40)).await;
+    publish(&servers[1], &events(20..30)).await;
+    let cursors = publish(&servers[0], &events(30..40)).await;
     let third = Process::serve(&settings).await;
     let mut maps = Vec::new();
     for server in servers.iter().chain([&third]) {
@@ -132,7 +132,7 @@ async fn a_store_wiped_while_the_server_is_down_keeps_it() {
         let settings = environment(&[("DATABASE_URL", &database), ("NATS_URL", &url)]);
         let mut server = Process::serve(&settings).await;
         let count = if planned { 20 } else { 40 };
-        let cursors = publish(&server, events(count - 20..count)).await;
+        let cursors = publish(&server, &events(count - 20..count)).await;
         let (_, before) = until_counted(&server, count).await;
         until_recorded(&server, 0..count).await;
         if planned {
@@ -155,12 +155,12 @@ async fn a_restored_store_keeps_the_map(running: bool) {
     let (nats_url, database_url) = (nats.url(), postgres.url());
     let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
     let mut server = Process::serve(&settings).await;
-    publish(&server, events(0..20)).await;
+    publish(&server, &events(0..20)).await;
     until_recorded(&server, 0..20).await;
     nats.stop().await;
     let backup = nats.save_store();
     nats.restart().await;
-    let cursors = publish(&server, events(20..30)).await;
+    let cursors = publish(&server, &events(20..30)).await;
     let last = cursors.last().unwrap().clone().unwrap();
     let (_, before) = until_counted(&server, 30).await;
     until_recorded(&server, 0..30).await;
@@ -175,7 +175,7 @@ async fn a_restored_store_keeps_the_map(running: bool) {
     }
     until_replaced(&server, &last).await;
     assert_eq!(layers(&until_counted(&server, 30).await.1), layers(&before));
-    let cursors = publish(&server, events(30..40)).await;
+    let cursors = publish(&server, &events(30..40)).await;
     // the entries of the backup are in the map already
     assert!(cursors[0].as_ref().unwrap().ends_with(".41"), "{cursors:?}");
     let third = Process::serve(&settings).await;
@@ -201,7 +201,7 @@ async fn a_purged_stream_keeps_the_map_and_its_epoch() {
     let (nats_url, database_url) = (nats.url(), postgres.url());
     let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
     let mut server = Process::serve(&settings).await;
-    let cursors = publish(&server, events(0..20)).await;
+    let cursors = publish(&server, &events(0..20)).await;
     let (_, before) = until_counted(&server, 20).await;
     until_recorded(&server, 0..20).await;
     // no saved snapshot
@@ -210,7 +210,7 @@ async fn a_purged_stream_keeps_the_map_and_its_epoch() {
     stream.purge().await.unwrap();
     server.restart().await;
     assert_eq!(layers(&until_counted(&server, 20).await.1), layers(&before));
-    let more = publish(&server, events(20..25)).await;
+    let more = publish(&server, &events(20..25)).await;
     assert_eq!(epoch(more[0].as_ref().unwrap()), epoch(cursors[0].as_ref().unwrap()));
     let third = Process::serve(&settings).await;
     let maps = [until_counted(&server, 25).await.1, until_counted(&third, 25).await.1];
@@ -231,7 +231,7 @@ async fn a_kill_at_any_moment_of_a_carry_over_is_survived() {
     let mut servers = [Process::serve(&settings).await, Process::serve(&settings).await];
     let mut count = 0;
     for _ in 0..3 {
-        let cursors = publish(&servers[0], events(count..count + 10)).await;
+        let cursors = publish(&servers[0], &events(count..count + 10)).await;
         count += 10;
         let (_, before) = until_counted(&servers[0], count).await;
         until_counted(&servers[1], count).await;
@@ -257,7 +257,7 @@ async fn a_stream_purged_before_it_is_read_keeps_the_map() {
     let (nats_url, database_url) = (nats.url(), postgres.url());
     let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
     let mut server = Process::serve(&settings).await;
-    publish(&server, events(0..20)).await;
+    publish(&server, &events(0..20)).await;
     let (_, before) = until_counted(&server, 20).await;
     assert!(server.stop().await.success());
     let jetstream = async_nats::jetstream::new(nats.client().await);
@@ -268,7 +268,7 @@ async fn a_stream_purged_before_it_is_read_keeps_the_map() {
     jetstream.get_stream("LIVING_MAP").await.unwrap().purge().await.unwrap();
     server.restart().await;
     assert_eq!(layers(&until_counted(&server, 20).await.1), layers(&before));
-    let more = publish(&server, events(30..31)).await;
+    let more = publish(&server, &events(30..31)).await;
     assert!(more[0].as_ref().unwrap().ends_with(".51"), "the row lies directly before the first position: {more:?}");
     let second = Process::serve(&settings).await;
     let maps = [until_counted(&server, 21).await.1, until_counted(&second, 21).await.1];
@@ -322,7 +322,7 @@ async fn upstreams_are_polled_at_once_after_a_carry_over() {
     let mut settings = environment(&own);
     settings.push(("DAO_SERVICE_URL", &silent.url));
     let server = Process::serve(&settings).await;
-    let cursors = publish(&server, events(0..5)).await;
+    let cursors = publish(&server, &events(0..5)).await;
     until("the city to be polled", || async { (!upstream.requests().is_empty()).then_some(()) }).await;
     let (before, _) = until_counted(&server, 5).await;
     let polled = upstream.requests().len();

@@ -3,6 +3,7 @@
 //! A log that is created again would copy its sources from their beginning, events of up to 90 days. The history has the
 //! events that an earlier log took from a source, in the source's order, so the last of them is found by their ids.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::bus::{Connection, StreamSource, streams};
+use crate::bus::{Connection, StreamDeclaration, StreamSource, network, streams};
 use crate::history::History;
 use crate::log::LogError;
 use crate::model::{Cursor, Epoch, envelope};
@@ -56,11 +57,39 @@ impl SourceStarts {
         Self { connection, history }
     }
 
-    /// The position after the last message of `source` that is in the history; `None` if none is.
+    /// The positions from which the log `declaration` continues in its sources; none if it exists.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`]: NATS or the database does not answer.
-    pub async fn find(&self, source: &StreamSource) -> Result<Option<u64>, LogError> {
+    /// [`LogError::Unavailable`]: NATS does not answer.
+    pub async fn find_all(&self, declaration: &StreamDeclaration) -> Result<BTreeMap<String, u64>, LogError> {
+        let mut starts = BTreeMap::new();
+        let exists = streams::info(&self.connection, &declaration.name).await.map_err(|error| unavailable(&error))?;
+        if exists.is_some() {
+            return Ok(starts);
+        }
+        let sources = network::all_sources(&self.connection, declaration).await;
+        for source in sources.map_err(|error| unavailable(&error))? {
+            match self.find(&source).await {
+                Ok(Some(start)) => {
+                    tracing::info!(
+                        source = source.stream,
+                        start,
+                        "the log continues in a source after what is recorded"
+                    );
+                    starts.insert(source.stream, start);
+                }
+                Ok(None) => {}
+                // the log accepts events without the database; duplicates are recognised by their ids
+                Err(error) => {
+                    tracing::warn!(source = source.stream, %error, "the log copies a source from its beginning");
+                }
+            }
+        }
+        Ok(starts)
+    }
+
+    /// The position after the last message of `source` that is in the history; `None` if none is.
+    async fn find(&self, source: &StreamSource) -> Result<Option<u64>, LogError> {
         let info = streams::info(&self.connection, &source.stream).await.map_err(|error| unavailable(&error))?;
         let Some(state) = info.map(|info| info.state).filter(|state| state.messages > 0) else { return Ok(None) };
         // backwards in growing steps to a message that was taken, then to the last such message

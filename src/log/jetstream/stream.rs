@@ -1,6 +1,5 @@
 //! The stream of the log: found or created, and its identity.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,7 @@ pub struct LogStream {
     declaration: StreamDeclaration,
     network: Vec<StreamDeclaration>,
     manage: bool,
-    /// Where a log that is created again continues in its sources; `None`: at their beginning.
+    /// Positions in the sources from which a recreated log continues; `None` for their beginning.
     source_starts: Option<SourceStarts>,
     /// Time that callers wait for a connection.
     connect_timeout: Duration,
@@ -171,8 +170,8 @@ impl LogStream {
     async fn reconcile(&self) -> Result<StreamInfo, LogError> {
         let (reports, mut declaration) =
             network::reconcile_network(&self.connection, &self.declaration, &self.network, self.manage).await;
-        if self.manage {
-            declaration.source_starts = self.find_source_starts(&declaration).await?;
+        if let Some(starts) = self.source_starts.as_ref().filter(|_| self.manage) {
+            declaration.source_starts = starts.find_all(&declaration).await?;
         }
         let log = network::reconcile_log(&self.connection, declaration, self.manage).await;
         for (report, declaration) in reports.iter().zip(&self.network) {
@@ -189,34 +188,6 @@ impl LogStream {
         info.ok_or_else(|| {
             LogError::Unavailable(format!("stream {} is missing; `living-map streams apply` creates it", self.name()))
         })
-    }
-
-    /// Where a log that does not exist continues in its sources.
-    async fn find_source_starts(&self, declaration: &StreamDeclaration) -> Result<BTreeMap<String, u64>, LogError> {
-        let mut starts = BTreeMap::new();
-        let Some(history) = &self.source_starts else { return Ok(starts) };
-        if streams::info(&self.connection, self.name()).await.map_err(|error| unavailable(&error))?.is_some() {
-            return Ok(starts);
-        }
-        let sources = network::all_sources(&self.connection, declaration).await;
-        for source in sources.map_err(|error| unavailable(&error))? {
-            match history.find(&source).await {
-                Ok(Some(start)) => {
-                    tracing::info!(
-                        source = source.stream,
-                        start,
-                        "the log continues in a source behind what is recorded"
-                    );
-                    starts.insert(source.stream, start);
-                }
-                Ok(None) => {}
-                // the log accepts events without the database; what comes twice is recognised by its id
-                Err(error) => {
-                    tracing::warn!(source = source.stream, %error, "the log copies a source from its beginning")
-                }
-            }
-        }
-        Ok(starts)
     }
 
     /// Time when the message at `seq` was stored; `None` when there is no such message.
