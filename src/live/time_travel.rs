@@ -171,11 +171,7 @@ impl TimeTravel {
     }
 
     /// The log whose map was current at `time`: its last position, and its retained entries. `newest` is the map's position.
-    async fn log_at(
-        &self,
-        newest: Cursor,
-        time: DateTime<Utc>,
-    ) -> Result<(Cursor, RetainedRange), TimeTravelError> {
+    async fn log_at(&self, newest: Cursor, time: DateTime<Utc>) -> Result<(Cursor, RetainedRange), TimeTravelError> {
         let mut retained = self.retained(newest.epoch).await?;
         let mut last = newest;
         for _ in 0..MAX_EARLIER_LOGS {
