@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::model::{Cursor, EntityType, Epoch, LogEntry, json};
@@ -18,8 +18,7 @@ pub struct InsertRow<'a> {
 
 impl<'a> InsertRow<'a> {
     pub fn new(entry: &'a LogEntry) -> Self {
-        // never fails: its keys are strings
-        let envelope = entry.event.envelope.as_ref().and_then(|map| serde_json::to_string(map).ok());
+        let envelope = entry.event.envelope.as_ref().map(object_text);
         Self { entry, payload: entry.event.payload.to_string(), envelope }
     }
 
@@ -28,6 +27,12 @@ impl<'a> InsertRow<'a> {
             + self.envelope.as_ref().map_or(0, String::len)
             + self.entry.raw.as_ref().map_or(0, Bytes::len)
     }
+}
+
+/// Text of an object. Unlike that of `serde_json::to_string`, it has no error that could leave the object out.
+fn object_text(object: &Map<String, Value>) -> String {
+    let members = object.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
 /// Divides rows into statements of at most `max_rows` rows and about `max_bytes` bytes, at least one row each.
@@ -58,22 +63,27 @@ pub fn read_json(text: &[u8]) -> Value {
 }
 
 /// Stored JSON in normal form, as text.
-pub fn normal_text(text: &[u8]) -> Box<RawValue> {
-    // a value always has a text: its keys are strings
-    to_raw_value(&read_json(text)).unwrap_or_else(|_| RawValue::NULL.to_owned())
+///
+/// # Errors
+/// The text cannot be encoded.
+pub fn normal_text(text: &[u8]) -> serde_json::Result<Box<RawValue>> {
+    to_raw_value(&read_json(text))
 }
 
 /// JSON that was stored in normal form, as its stored text.
 ///
 /// Except with long numbers: `jsonb` expands 1e300 to its digits, which clients with integers of any size would read as one.
-pub fn stored_text(text: &[u8]) -> Box<RawValue> {
+///
+/// # Errors
+/// The text cannot be encoded.
+pub fn stored_text(text: &[u8]) -> serde_json::Result<Box<RawValue>> {
     /// More than any number of 64 bits has.
     const DIGITS: usize = 20 + 1;
     let long = text.chunk_by(|a, b| a.is_ascii_digit() && b.is_ascii_digit()).any(|run| run.len() >= DIGITS);
     if long {
         return normal_text(text);
     }
-    serde_json::from_slice(text).unwrap_or_else(|_| normal_text(text))
+    serde_json::from_slice(text).or_else(|_| normal_text(text))
 }
 
 /// A random epoch for a new log: 48 bits, so that cursors stay short.
@@ -131,6 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn an_envelope_is_never_stored_as_missing() {
+        let envelope =
+            json!({"type": "x", "a \"quoted\" \u{1} name": [1, 2.5, null, {}], "": {"nested": "\\"}, "é": "\n"});
+        for object in [&Map::new(), envelope.as_object().unwrap()] {
+            assert_eq!(object_text(object), serde_json::to_string(object).unwrap());
+        }
+    }
+
+    #[test]
     fn rows_of_other_services_are_readable() {
         assert_eq!(entity_type(Some("AGENT")), Some(EntityType::Agent));
         assert_eq!(entity_type(Some("robot")), None);
@@ -143,12 +162,12 @@ mod tests {
     #[test]
     fn a_payload_is_returned_as_stored_except_with_long_numbers() {
         for text in [r#"{"a": [1, 2.50, "x"], "until": 18446744073709551615}"#, "null", r#""just text""#] {
-            assert_eq!(stored_text(text.as_bytes()).get(), text);
+            assert_eq!(stored_text(text.as_bytes()).unwrap().get(), text);
         }
         let expanded = format!("{{\"a\": 1{}, \"id\": \"{}\"}}", "0".repeat(300), "7".repeat(40));
         let value = json!({"a": 1e300, "id": "7".repeat(40)});
-        assert_eq!(stored_text(expanded.as_bytes()).get(), value.to_string());
-        assert_eq!(stored_text(b"{broken").get(), r#""{broken""#, "invalid JSON is returned as a string");
+        assert_eq!(stored_text(expanded.as_bytes()).unwrap().get(), value.to_string());
+        assert_eq!(stored_text(b"{broken").unwrap().get(), r#""{broken""#, "invalid JSON is returned as a string");
     }
 
     #[test]

@@ -17,6 +17,10 @@ mod conversions;
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Body of a problem document that cannot be encoded.
+const UNENCODABLE: &str =
+    r#"{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"internal error; see the log"}"#;
+
 /// `Retry-After` where the configured value is not available.
 pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -225,9 +229,15 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&*self.0).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.0.status;
+        let (status, body) = match serde_json::to_vec(&*self.0) {
+            Ok(body) => (self.0.status, Body::from(body)),
+            Err(error) => {
+                tracing::error!(%error, "a problem document cannot be encoded");
+                (StatusCode::INTERNAL_SERVER_ERROR, Body::from(UNENCODABLE))
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.clone_from(&self.0.headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -91,8 +91,10 @@ fn respond(results: Vec<ItemResult>) -> Response {
             if let Some(field) = first.field {
                 problem = problem.field(field);
             }
-            let results = serde_json::to_value(&results).unwrap_or_default();
-            problem.with("results", results).into_response()
+            match serde_json::to_value(&results) {
+                Ok(results) => problem.with("results", results).into_response(),
+                Err(error) => Problem::internal(error).into_response(),
+            }
         }
         _ => Json(Published { results }).into_response(),
     }

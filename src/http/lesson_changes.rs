@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::error::Problem;
@@ -152,7 +151,7 @@ async fn change(
         ChangeOutcome::Stale(lesson) => {
             let (newest, status) = (lesson.version, lesson.status);
             let detail = format!("version {version} cannot be changed: the newest version is {newest}, {status}");
-            let current = serde_json::to_value(&lesson).unwrap_or(Value::Null);
+            let current = serde_json::to_value(&lesson).map_err(Problem::internal)?;
             Err(Problem::new(StatusCode::CONFLICT, detail).field("version").with("current", current))
         }
     }

@@ -25,6 +25,8 @@ pub struct LeaderElection {
     until: Instant,
     /// Time of the last answer from the database.
     answered: Instant,
+    /// The last note that was encoded.
+    note: String,
 }
 
 impl LeaderElection {
@@ -35,7 +37,7 @@ impl LeaderElection {
         metrics::gauge!("living_map_lease_held").set(0.0);
         let leadership = Leadership::new(Role::Following, config.name, config.grace());
         let (holder, now) = (Uuid::now_v7(), Instant::now());
-        Self { config, leases, upstream_health, leadership, holder, until: now, answered: now }
+        Self { config, leases, upstream_health, leadership, holder, until: now, answered: now, note: "[]".to_owned() }
     }
 
     /// Leadership of this replica, as the election decides it.
@@ -68,7 +70,14 @@ impl LeaderElection {
     /// Attempts to acquire or renew the lease; returns the time of the next attempt.
     async fn attempt(&mut self) -> Instant {
         let requested = Instant::now();
-        let note = serde_json::to_string(&self.upstream_health.reports()).unwrap_or_default();
+        match serde_json::to_string(&self.upstream_health.reports()) {
+            Ok(note) => self.note = note,
+            Err(error) => {
+                counter!("living_map_lease_failures_total").increment(1);
+                tracing::error!(%error, "the report on the upstreams cannot be encoded; the previous one is stored");
+            }
+        }
+        let note = self.note.clone();
         let (leases, leadership) = (Arc::clone(&self.leases), self.leadership.clone());
         let mut answer = pin!(leases.acquire(self.config.name, self.holder, self.config.lasting, &note));
         let outcome = tokio::select! {

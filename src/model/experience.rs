@@ -11,6 +11,7 @@ use std::str::FromStr;
 use utoipa::{PartialSchema, ToSchema};
 
 use super::entity::{UnknownName, wire_enum};
+use super::json::encoded;
 
 /// Subject of experiences, followed by the agent's id.
 pub const SUBJECT_PREFIX: &str = "agent.experience.v1.";
@@ -91,14 +92,14 @@ const fn version() -> u32 {
 /// The JSON Schema (2020-12) of an experience for publishers, pretty-printed; deterministic.
 #[must_use]
 pub fn json_schema() -> String {
-    let mut schema = serde_json::to_value(Experience::schema()).unwrap_or_default();
+    let mut schema = encoded(serde_json::to_value(Experience::schema()));
     if let Value::Object(schema) = &mut schema {
         schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
         schema.insert("title".into(), json!("Experience"));
         schema.insert("required".into(), json!(["event_id", "agent_id", "outcome", "timestamp"]));
         schema.insert("additionalProperties".into(), json!(true));
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-            let mut outcome = serde_json::to_value(Outcome::schema()).unwrap_or_default();
+            let mut outcome = encoded(serde_json::to_value(Outcome::schema()));
             // only this server writes it, for unknown outcomes
             if let Some(Value::Array(values)) = outcome.get_mut("enum") {
                 values.retain(|value| value != Outcome::Other.as_str());

@@ -25,6 +25,18 @@ pub struct Normal {
     pub altered: bool,
 }
 
+/// Result of encoding plain data in memory: structs, text, numbers, lists, and maps whose keys are text.
+///
+/// # Panics
+/// The data is of another kind. That is an error in this program, never in its input; stopping is better than storing or
+/// sending something incomplete.
+pub fn encoded<T>(result: serde_json::Result<T>) -> T {
+    match result {
+        Ok(encoded) => encoded,
+        Err(error) => panic!("plain data is always encoded: {error}"),
+    }
+}
+
 /// Parses and normalizes.
 ///
 /// # Errors

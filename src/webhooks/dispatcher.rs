@@ -17,7 +17,7 @@ use super::processor::WebhookProcessor;
 use super::{count_failure, count_message, target};
 use crate::alerts::{Destination, RulesStatus};
 use crate::dead_letters::DeadLetterQueue;
-use crate::history::outbox::OutboxMessage;
+use crate::history::outbox::{OutboxCheckpoint, OutboxMessage};
 use crate::history::{HistoryError, Outbox};
 use crate::journal::Journal;
 use crate::live::LiveMap;
@@ -52,6 +52,8 @@ enum FollowError {
     History(#[from] HistoryError),
     #[error("another replica has advanced the checkpoint")]
     Overtaken,
+    #[error("the notification state cannot be encoded: {0}")]
+    Encode(#[from] serde_json::Error),
 }
 
 /// The notification state at a position in the log.
@@ -157,8 +159,7 @@ impl WebhookDispatcher {
     async fn load(&self, afresh: bool) -> Result<Checkpoint, HistoryError> {
         let saved = self.outbox.checkpoint().await?;
         let version = saved.as_ref().map_or(0, |saved| saved.version);
-        // written by another build and unreadable: handled as if there were none
-        let state = saved.as_ref().and_then(|saved| serde_json::from_str::<NotificationState>(&saved.state).ok());
+        let state = saved.as_ref().and_then(|saved| self.decode(saved));
         let (book, here) = self.live.with(|map| (AlertProjection::of(map), map.cursor()));
         Ok(match (saved, state) {
             (Some(saved), Some(state))
@@ -172,6 +173,19 @@ impl WebhookDispatcher {
         })
     }
 
+    /// The saved state. One that cannot be read, such as another build's, is reported and handled as if there were none.
+    fn decode(&self, saved: &OutboxCheckpoint) -> Option<NotificationState> {
+        let decoded: serde_json::Result<NotificationState> = serde_json::from_str(&saved.state);
+        let problem =
+            decoded.as_ref().err().map(|error| format!("the saved notification state cannot be read: {error}"));
+        if let Some(problem) = problem {
+            count_failure("restore");
+            self.journal.record("read", "webhooks", "checkpoint", &problem);
+            tracing::warn!(problem, "webhooks begin without knowing what they have sent");
+        }
+        decoded.ok()
+    }
+
     /// Queues the notifications that are missing: after a start, and after destinations have changed.
     async fn reconcile(&self, checkpoint: &mut Checkpoint, destinations: &[Destination]) -> Result<(), FollowError> {
         let name = format!("{}:{}", checkpoint.cursor, checkpoint.version);
@@ -183,7 +197,7 @@ impl WebhookDispatcher {
     /// Writes messages and checkpoint in one transaction.
     async fn commit(&self, checkpoint: &mut Checkpoint, messages: Vec<OutboxMessage>) -> Result<(), FollowError> {
         let messages = self.within_bounds(checkpoint, messages).await?;
-        let state = serde_json::to_string(&checkpoint.state).unwrap_or_default();
+        let state = serde_json::to_string(&checkpoint.state)?;
         if !self.outbox.advance(checkpoint.version, checkpoint.cursor, &state, &messages).await? {
             return Err(FollowError::Overtaken);
         }

@@ -13,7 +13,7 @@
 //! | `living_map_webhook_attempts_total{destination,outcome}` | requests: `delivered`, `failed`, `gone` |
 //! | `living_map_webhook_duration_seconds{destination}` | histogram: time from a request to its response |
 //! | `living_map_webhook_waiting{destination}` | gauge: messages waiting |
-//! | `living_map_webhook_failures_total{step}` | failed steps, which are retried: `follow`, `claim`, `note`, `tidy` |
+//! | `living_map_webhook_failures_total{step}` | failed steps, which are retried: `follow`, `claim`, `note`, `tidy`; `restore` (unreadable saved state) |
 
 mod client;
 mod config;

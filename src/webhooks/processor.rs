@@ -22,7 +22,8 @@ const SUBJECT: &str = "living_map.webhook";
 /// The dead letter for a message.
 pub(super) fn failure(claimed: &ClaimedMessage, error: &str) -> FailedMessage {
     let message = &claimed.message;
-    let body: Value = serde_json::from_str(&message.body).unwrap_or_default();
+    // a text that is not JSON, which only a damaged database can have, is kept as it is
+    let body = serde_json::from_str(&message.body).unwrap_or_else(|_| Value::String(message.body.clone()));
     let now = Utc::now();
     let event = Event {
         id: message.id,
@@ -70,7 +71,34 @@ impl Processor for WebhookProcessor {
         let destination = destinations.iter().find(|destination| destination.name == name);
         let destination =
             destination.ok_or_else(|| ProcessError::Failed(format!("webhook '{name}' is not configured")))?;
-        let sent = self.client.send(destination, id, &payload["body"].to_string()).await;
+        let body = match &payload["body"] {
+            body @ Value::Object(_) => body.to_string(),
+            _ => return Err(ProcessError::Failed("the body of the message is damaged".to_owned())),
+        };
+        let sent = self.client.send(destination, id, &body).await;
         sent.map_err(|error| ProcessError::Failed(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::history::outbox::OutboxMessage;
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_message_is_not_replaced_by_null() {
+        let dead = |body: &str| {
+            let message = OutboxMessage {
+                id: Uuid::nil(),
+                destination: "ops".to_owned(),
+                alert_id: "disk".to_owned(),
+                body: body.to_owned(),
+            };
+            let failed = failure(&ClaimedMessage { message, attempt: 3 }, "410");
+            serde_json::from_slice::<Value>(&failed.body).unwrap()["payload"]["body"].clone()
+        };
+        assert_eq!(dead(r#"{"type":"living_map.alert.raised"}"#), json!({"type": "living_map.alert.raised"}));
+        assert_eq!(dead("{\"type\":"), json!("{\"type\":"));
     }
 }

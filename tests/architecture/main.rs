@@ -87,3 +87,50 @@ fn cycle_detection_finds_a_cycle() {
     let expected = BTreeSet::from(["a", "b", "c"].map(str::to_owned));
     assert_eq!(cycles_of(&edges), BTreeSet::from([expected]));
 }
+
+/// Text of all Rust files below a folder, without white space.
+fn code_below(folder: &Path) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the source can be read") {
+        let path = entry.expect("the source can be read").path();
+        if path.is_dir() {
+            files.extend(code_below(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("the source can be read");
+            files.push((path.display().to_string(), text.split_whitespace().collect()));
+        }
+    }
+    files
+}
+
+/// Calls that encode and whose error is replaced by a default or dropped: what was stored or sent would be empty.
+fn dropped_encoding_errors(code: &str) -> Vec<String> {
+    const ENCODERS: [&str; 4] = ["serde_json::to_", "rmp_serde::to_", "to_raw_value(", "to_pretty_json("];
+    let mut found = Vec::new();
+    for (at, encoder) in ENCODERS.iter().flat_map(|encoder| code.match_indices(encoder)) {
+        let mut depth = 0;
+        let end = code[at..].find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            c == ')' && depth == 0
+        });
+        let rest = end.map_or("", |end| &code[at + end + 1..]);
+        if [".ok()", ".unwrap_or"].iter().any(|dropped| rest.starts_with(dropped)) || code[..at].ends_with("let_=") {
+            found.push(format!("{encoder}…{}", &rest[..rest.floor_char_boundary(30)]));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_encoding_error_becomes_an_empty_value() {
+    let files = code_below(&root().join("src"));
+    assert!(files.len() > 200, "the search finds too little");
+    let found: Vec<String> = files
+        .iter()
+        .flat_map(|(file, code)| dropped_encoding_errors(code).into_iter().map(move |line| format!("{file}: {line}")))
+        .collect();
+    assert!(found.is_empty(), "return the error, or report it:\n{}", found.join("\n"));
+    assert_eq!(dropped_encoding_errors("leta=serde_json::to_string(&b.c(d)).unwrap_or_default();").len(), 1);
+    assert_eq!(dropped_encoding_errors("let_=serde_json::to_writer(a,b);").len(), 1);
+    assert_eq!(dropped_encoding_errors("serde_json::to_string(&a)?;").len(), 0);
+}

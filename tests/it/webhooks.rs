@@ -360,6 +360,34 @@ async fn two_replicas_send_each_alert_once_over_leader_changes() {
     }
 }
 
+/// An empty state, as older releases stored one that could not be encoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_notification_state_is_reported() {
+    let receiver = Receiver::start().await;
+    let files = Files::new(&receiver, "severity = \"warning\"");
+    let path = files.path();
+    let url = format!("sqlite://{}", files.0.path().join("living-map.db").display());
+    let mut server = Process::serve(&settings(&path, &[("DATABASE_URL", &url)])).await;
+    wait_until_leading(&server).await;
+    raise(&server, "disk", "warning").await;
+    receiver.wait_for(1).await;
+    all_sent(&server).await;
+    server.stop().await;
+    let pool = sqlx::sqlite::SqlitePool::connect(&url).await.unwrap();
+    let cleared = sqlx::query("UPDATE webhook_position SET state = ''").execute(&pool).await.unwrap();
+    assert_eq!(cleared.rows_affected(), 1);
+    pool.close().await;
+    server.restart().await;
+    let reported = until("the unreadable state in the journal", || async {
+        let errors = get(&server, "/living-map/errors?target=webhooks").await?;
+        errors["items"].as_array()?.iter().find(|item| item["key"] == "checkpoint").cloned()
+    })
+    .await;
+    assert!(reported["error"].as_str().unwrap().contains("notification state"), "{reported}");
+    let metrics = reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(r#"living_map_webhook_failures_total{step="restore"} 1"#), "{metrics}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_are_checked_and_tested_on_the_command_line() {
     let receiver = Receiver::start().await;

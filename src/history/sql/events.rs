@@ -227,6 +227,7 @@ fn record<DB: Dialect>(row: &DB::Row) -> sqlx::Result<HistoryRow> {
     let payload = DB::json(row, 3)?.unwrap_or(b"null");
     // a row without a position in a log was written by another service
     let payload = if cursor.is_some() { stored_text(payload) } else { normal_text(payload) };
+    let payload = payload.map_err(|error| sqlx::Error::Decode(error.into()))?;
     let (timestamp, event_type) = (time::<DB>(row, 1)?, Column::<Option<String>>::read(row, 2)?.unwrap_or_default());
     let (id, source_service, entity_id, entity_type) = (row.read(0)?, row.read(4)?, row.read(5)?, row.read(6)?);
     Ok(HistoryRow { cursor, id, timestamp, event_type, payload, source_service, entity_id, entity_type })

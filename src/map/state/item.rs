@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::model::json::encoded;
 use crate::model::layers::{
     AgentItem, AgentUsage, ChannelItem, CityItem, CurrentRun, NodeItem, NodeMetrics, OpenLessons, Planet, SpaceNode,
 };
@@ -131,14 +132,13 @@ impl Item {
 
     /// The JSON object in one of its layers' lists.
     pub(in crate::map) fn json(&self, layer: Layer) -> Map<String, Value> {
-        object(self.write(layer, serde_json::value::Serializer))
+        object(encoded(self.write(layer, serde_json::value::Serializer)))
     }
 
     /// [`Item::json`] as text.
     fn encode(&self, layer: Layer) -> Vec<u8> {
         let mut text = Vec::with_capacity(512);
-        // plain data: writing it to memory cannot fail
-        let _ = self.write(layer, &mut serde_json::Serializer::new(&mut text));
+        encoded(self.write(layer, &mut serde_json::Serializer::new(&mut text)));
         text
     }
 
@@ -201,7 +201,7 @@ impl Item {
 impl LiveFields {
     /// The fields shown by the list of `layer`.
     pub(in crate::map) fn json(&self, layer: Layer) -> Map<String, Value> {
-        object(match (self, layer) {
+        object(encoded(match (self, layer) {
             (Self::Node(node), Layer::Space) => serde_json::to_value(SatelliteLiveFields {
                 status: node.status,
                 cpu: node.metrics.cpu,
@@ -209,13 +209,16 @@ impl LiveFields {
                 memory: node.metrics.ram,
             }),
             _ => serde_json::to_value(self),
-        })
+        }))
     }
 }
 
-/// Items are plain data: encoding them cannot fail.
-fn object(value: serde_json::Result<Value>) -> Map<String, Value> {
-    if let Ok(Value::Object(map)) = value { map } else { Map::new() }
+/// The members of an encoded struct.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    }
 }
 
 fn satellite(node: &NodeItem) -> SpaceNode {
