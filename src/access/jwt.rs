@@ -111,6 +111,10 @@ impl Jwt {
     /// The reason for the rejection.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, Denied> {
         let header = decode_header(token).map_err(|_| Denied::Malformed)?;
+        // RFC 7515, section 4.1.11: parameters that a recipient must understand. There are none that this one does.
+        if header.crit.is_some() {
+            return Err(Denied::Critical);
+        }
         let claims = match &self.verifier {
             Verifier::Secret(key) => self.claims(token, key, Algorithm::HS256)?,
             Verifier::Keys(keys) => {

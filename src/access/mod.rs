@@ -1,10 +1,12 @@
-//! Authentication: API tokens, JSON Web Tokens, and tickets for streams.
+//! Authentication: API tokens, JSON Web Tokens, and tickets for streams; hosts and origins of requests without a token.
 //!
 //! This module verifies credentials and returns identities. `http` defines which role a route requires, and `stream` ends
 //! a stream when its token expires. No token is stored or logged: the module holds only hashes, public keys, and one
 //! secret, which has no `Debug` output.
 
 pub mod address;
+pub mod host;
+pub mod origin;
 pub mod rate;
 pub mod shares;
 pub mod ticket;
@@ -85,6 +87,9 @@ pub enum Denied {
     /// The credential has an invalid format.
     #[error("the token is malformed")]
     Malformed,
+    /// The token's `crit` names header parameters that this server does not support.
+    #[error("the token's header has 'crit': this server supports no critical header parameters")]
+    Critical,
     /// Unknown token, or invalid signature.
     #[error("the token is unknown or its signature is invalid")]
     Unknown,
@@ -115,6 +120,7 @@ impl Denied {
         match self {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
+            Self::Critical => "critical",
             Self::Unknown => "unknown",
             Self::Expired => "expired",
             Self::NotYet => "not_yet",
@@ -201,14 +207,22 @@ impl Access {
         self.0.tickets.pool_usage()
     }
 
-    /// Verifies a ticket and returns its identity. A ticket can be redeemed once.
+    /// Verifies a ticket and returns its identity. The ticket stays unused until [`Access::redeem`].
     ///
     /// # Errors
     /// The reason for the rejection.
-    pub fn redeem(&self, ticket: &str) -> Result<Identity, Denied> {
+    pub fn verify_ticket(&self, ticket: &str) -> Result<Identity, Denied> {
         if ticket.len() > MAX_CREDENTIAL_BYTES {
             return Err(Denied::Ticket);
         }
+        self.0.tickets.verify(ticket, Utc::now())
+    }
+
+    /// Uses up a ticket that was verified. It can be redeemed once.
+    ///
+    /// # Errors
+    /// The ticket was redeemed or has expired in the meantime.
+    pub fn redeem(&self, ticket: &str) -> Result<(), Denied> {
         self.0.tickets.redeem(ticket, Utc::now())
     }
 

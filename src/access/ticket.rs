@@ -131,11 +131,36 @@ impl Tickets {
         Ok(Ticket { text: BASE64_URL_SAFE_NO_PAD.encode(bytes), expires_at })
     }
 
-    /// Verifies a ticket, marks it as used, and returns its identity.
+    /// Verifies a ticket and returns its identity. The ticket stays unused.
     ///
     /// # Errors
     /// The ticket is invalid, used, or expired.
-    pub fn redeem(&self, ticket: &str, now: DateTime<Utc>) -> Result<Identity, Denied> {
+    pub fn verify(&self, ticket: &str, now: DateTime<Utc>) -> Result<Identity, Denied> {
+        let content = self.read(ticket, now)?;
+        if self.lock().used.contains(&content.id) { Err(Denied::Ticket) } else { Ok(content.identity) }
+    }
+
+    /// Verifies a ticket and marks it as used. Of concurrent calls with one ticket exactly one succeeds.
+    ///
+    /// # Errors
+    /// The ticket is invalid, used, or expired.
+    pub fn redeem(&self, ticket: &str, now: DateTime<Utc>) -> Result<(), Denied> {
+        let content = self.read(ticket, now)?;
+        let mut state = self.lock();
+        state.remove_expired(now.timestamp());
+        if state.used.contains(&content.id) {
+            return Err(Denied::Ticket);
+        }
+        let client = Client::Token(Arc::clone(&content.identity.name));
+        let slot = self.remembered.try_acquire(client).map_err(|_| Denied::Ticket)?;
+        state.used.insert(content.id);
+        state.used_until.push_back((content.end, content.id, slot));
+        drop(state);
+        Ok(())
+    }
+
+    /// Content of a ticket whose signature and expiry are valid.
+    fn read(&self, ticket: &str, now: DateTime<Utc>) -> Result<Content, Denied> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(ticket).map_err(|_| Denied::Ticket)?;
         let content = bytes.len().checked_sub(SIGNATURE_BYTES).filter(|content| *content > HEAD_BYTES);
         let (content, signature) = bytes.split_at(content.ok_or(Denied::Ticket)?);
@@ -146,17 +171,7 @@ impl Tickets {
         if read.end < seconds || read.identity.expires_at.is_some_and(|end| end <= now) {
             return Err(Denied::Ticket);
         }
-        let mut state = self.lock();
-        state.remove_expired(seconds);
-        if state.used.contains(&read.id) {
-            return Err(Denied::Ticket);
-        }
-        let client = Client::Token(Arc::clone(&read.identity.name));
-        let slot = self.remembered.try_acquire(client).map_err(|_| Denied::Ticket)?;
-        state.used.insert(read.id);
-        state.used_until.push_back((read.end, read.id, slot));
-        drop(state);
-        Ok(read.identity)
+        Ok(read)
     }
 
     /// Use of the pools: tickets outstanding, and used tickets remembered.
@@ -218,8 +233,12 @@ mod tests {
     fn a_ticket_is_valid_once_and_for_30_seconds() {
         let tickets = Tickets::new(TicketConfig::default());
         let ticket = tickets.issue(&sofia(), now()).unwrap();
-        assert_eq!(tickets.redeem(&ticket.text, now() + LIFETIME), Ok(sofia()));
+        for _ in 0..2 {
+            assert_eq!(tickets.verify(&ticket.text, now() + LIFETIME), Ok(sofia()), "not used by being verified");
+        }
+        assert_eq!(tickets.redeem(&ticket.text, now() + LIFETIME), Ok(()));
         assert_eq!(tickets.redeem(&ticket.text, now()), Err(Denied::Ticket));
+        assert_eq!(tickets.verify(&ticket.text, now()), Err(Denied::Ticket));
         let late = tickets.issue(&sofia(), now()).unwrap();
         assert_eq!(tickets.redeem(&late.text, now() + LIFETIME + Duration::from_secs(1)), Err(Denied::Ticket));
     }
@@ -236,7 +255,8 @@ mod tests {
         let (one, other, other_key) = (shared(10), shared(10), Tickets::new(TicketConfig::default()));
         let ticket = one.issue(&sofia(), now()).unwrap().text;
         assert_eq!(other_key.redeem(&ticket, now()), Err(Denied::Ticket));
-        assert_eq!(other.redeem(&ticket, now()), Ok(sofia()));
+        assert_eq!(other.verify(&ticket, now()), Ok(sofia()));
+        assert_eq!(other.redeem(&ticket, now()), Ok(()));
         assert_eq!(other.redeem(&ticket, now()), Err(Denied::Ticket));
     }
 
@@ -248,6 +268,7 @@ mod tests {
             let mut changed = bytes.clone();
             changed[index] ^= 1;
             let text = BASE64_URL_SAFE_NO_PAD.encode(changed);
+            assert_eq!(tickets.verify(&text, now()), Err(Denied::Ticket), "byte {index}");
             assert_eq!(tickets.redeem(&text, now()), Err(Denied::Ticket), "byte {index}");
         }
         for text in ["", "x", "ticket", &"A".repeat(80)] {
@@ -262,7 +283,8 @@ mod tests {
         assert_eq!(taken, 9);
         let other = Identity::new("agent:helion", Role::Viewer, None);
         let ticket = tickets.issue(&other, now()).unwrap();
-        assert_eq!(tickets.redeem(&ticket.text, now()), Ok(other));
+        assert_eq!(tickets.verify(&ticket.text, now()), Ok(other));
+        assert_eq!(tickets.redeem(&ticket.text, now()), Ok(()));
     }
 
     #[test]

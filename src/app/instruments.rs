@@ -90,7 +90,7 @@ const ALERTS: &[Instrument] = &[
     gauge("living_map_alert_rules"),
     counter("living_map_alert_rule_loads_total").labels(&[("outcome", &["loaded", "failed"])]),
     counter("living_map_alert_failures_total").labels(&[("step", &["read", "append", "count"])]),
-    counter("living_map_webhook_failures_total").labels(&[("step", &["follow", "claim", "note", "tidy"])]),
+    counter("living_map_webhook_failures_total").labels(&[("step", &["follow", "claim", "note", "tidy", "restore"])]),
 ];
 
 const UPSTREAMS: &[Instrument] = &[
@@ -192,6 +192,7 @@ const PROCESSORS: &[&str] = &[writer::PROCESSOR, table::PROCESSOR, rejected::PRO
 const DENIED: &[&str] = &[
     Denied::Missing.as_str(),
     Denied::Malformed.as_str(),
+    Denied::Critical.as_str(),
     Denied::Unknown.as_str(),
     Denied::Expired.as_str(),
     Denied::NotYet.as_str(),
@@ -200,6 +201,8 @@ const DENIED: &[&str] = &[
     "role",
     Denied::Ticket.as_str(),
     Denied::KeysUnavailable.as_str(),
+    "host",
+    "cross_site",
 ];
 
 /// Reasons of ended streams.

@@ -55,7 +55,8 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     let learning = Learning::start(settings.learning.clone(), handles, &mut tasks);
     start_metrics_upkeep(process.metrics.clone(), &mut tasks);
     tracing::info!("learning; /health and /metrics on http://{}", process.address);
-    let router = http::learner_router(learning.status, process.metrics);
-    http::serve(&process.accept_thread, process.listener, router, &settings.serving.http, process.stop).await;
+    let config = &settings.serving.http;
+    let router = http::learner_router(config, learning.status, process.metrics);
+    http::serve(&process.accept_thread, process.listener, router, config, process.stop).await;
     Shutdown::new(settings.shutdown.timeout, Instant::now()).run(std::future::ready(()), tasks, &storage).await
 }

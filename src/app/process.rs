@@ -64,7 +64,7 @@ pub fn serve_probes(settings: &Settings, process: &Process, tasks: &mut Tasks) -
     let Some(address) = settings.listen.metrics_bind else { return Ok(readiness) };
     let listener = listen(address).with_context(|| format!("cannot listen on {address} (METRICS_BIND)"))?;
     tracing::info!("/metrics, /health and /ready on http://{}", listener.local_addr()?);
-    let router = http::listener_router(process.metrics.clone(), readiness.clone());
+    let router = http::listener_router(&config, process.metrics.clone(), readiness.clone());
     let thread = Arc::clone(&process.accept_thread);
     // in the last stage, so that metrics can be read during the whole stop
     tasks.spawn("metrics listener", Stage::Recording, |stop| async move {

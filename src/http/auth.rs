@@ -91,7 +91,7 @@ impl AuthLayer {
         let identity = match credential {
             Credential::Token(token) => access.authenticate(token).await,
             Credential::Malformed => Err(Denied::Malformed),
-            Credential::Ticket(ticket) => access.redeem(&ticket),
+            Credential::Ticket(ticket) => access.verify_ticket(&ticket),
         };
         identity.map_err(|error| {
             // these two are not attempts to guess a token
@@ -120,7 +120,7 @@ pub fn require(requester: &Requester, least: Role) -> Result<(), Problem> {
 fn with_role(required: RequiredRole, identity: Identity) -> Result<Caller, Problem> {
     match required.role() {
         Some(least) if identity.role < least => {
-            count("role");
+            count_denied("role");
             let detail = format!("this requires the role {least}; the token has the role {}", identity.role);
             Err(Problem::new(StatusCode::FORBIDDEN, detail))
         }
@@ -154,9 +154,28 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
+/// The ticket that authenticates a request to a stream; `None` if it has another credential or none.
+pub fn ticket(request: &Parts) -> Option<String> {
+    match Credential::of(request, RequiredRole::Stream) {
+        Some(Credential::Ticket(ticket)) => Some(ticket),
+        _ => None,
+    }
+}
+
+/// Uses up a ticket, when everything else that its handshake needs has succeeded.
+///
+/// # Errors
+/// 401: a concurrent handshake has used it up, or it has expired.
+pub fn redeem(access: Option<&Access>, ticket: Option<&str>) -> Result<(), Problem> {
+    match (access, ticket) {
+        (Some(access), Some(ticket)) => access.redeem(ticket).map_err(denied),
+        _ => Ok(()),
+    }
+}
+
 /// Response to a missing or rejected credential.
 pub fn denied(error: Denied) -> Problem {
-    count(error.as_str());
+    count_denied(error.as_str());
     let challenge = match error {
         Denied::KeysUnavailable => {
             return Problem::unavailable(error.to_string(), DEFAULT_RETRY_AFTER).cause("no verification keys");
@@ -169,6 +188,7 @@ pub fn denied(error: Denied) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, error.to_string()).headers(headers)
 }
 
-fn count(reason: &'static str) {
+/// Counts a request that was denied. `reason` is one of a fixed set of labels.
+pub fn count_denied(reason: &'static str) {
     counter!("living_map_access_denied_total", "reason" => reason).increment(1);
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 use crate::access::address::Networks;
+use crate::access::host::AllowedHost;
 use crate::access::shares::QueueConfig;
 use crate::alerts::AlertingConfig;
 use crate::config::defaults;
@@ -15,11 +16,16 @@ use crate::config::value::{origin, seconds};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct HttpConfig {
-    /// Origins (`https://map.example.org`) whose pages may read the API and open streams, in addition to the server's own;
-    /// separated by commas, `*` is any.
+    /// Origins (`https://map.example.org`) whose pages may read the API, open streams and send requests that change
+    /// something, in addition to the server's own; separated by commas. `*` is any, for changes only with a token.
     #[arg(id = "ALLOWED_ORIGINS", env, long = "allowed-origins", value_delimiter = ',', value_parser = origin,
         help_heading = "Access")]
     pub cors_origins: Vec<String>,
+    /// Host names under which requests without a token may address this server, without scheme and port; separated by commas,
+    /// `*.example.org` is every name below it. Addresses, `localhost` and names without a dot are always accepted, another
+    /// `Host` is answered 421.
+    #[arg(id = "ALLOWED_HOSTS", env, long = "allowed-hosts", value_delimiter = ',', help_heading = "Access")]
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Largest request body, in bytes; a larger one is answered 413.
     #[arg(id = "MAX_BODY_BYTES", env, long = "max-body-bytes", default_value_t = 1024 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]

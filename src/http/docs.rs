@@ -14,6 +14,7 @@ use super::query::MAX_ID_BYTES;
 use super::rules::{RequiredRole, Rules, served};
 use super::{known_parameters, links, responses, silences};
 use crate::model::Experience;
+use crate::model::json::encoded;
 
 /// Everything in the document except its operations.
 #[derive(OpenApi)]
@@ -57,7 +58,7 @@ const WITH_OPTIONAL_FIELDS: [&str; 9] = [
 pub fn openapi_json() -> String {
     let (_, mut document) = super::documented_routes().split_for_parts();
     complete(&mut document);
-    let mut text = document.to_pretty_json().unwrap_or_default();
+    let mut text = encoded(document.to_pretty_json());
     text.push('\n');
     text
 }
@@ -72,6 +73,7 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
         for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
             complete_parameters(operation);
             responses::add_implied(operation, is_checked);
+            responses::add_host_error(operation);
             responses::complete(operation);
         }
     }
@@ -131,7 +133,7 @@ fn secure(document: &mut utoipa::openapi::OpenApi) {
             let schemes: &[&str] = if required == RequiredRole::Stream { &["token", "ticket"] } else { &["token"] };
             let requirement = |scheme: &&str| SecurityRequirement::new(*scheme, [role.as_str()]);
             operation.security = Some(schemes.iter().map(requirement).collect());
-            responses::add_access_errors(operation);
+            responses::add_access_errors(operation, &method);
         }
     }
     let components = document.components.get_or_insert_default();

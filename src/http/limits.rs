@@ -22,6 +22,9 @@ use crate::instruments::{Limit, count_rejected};
 /// Request header in which proxies forward the client's address.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
+/// Request header in which proxies forward the host that the client addressed.
+const FORWARDED_HOST: &str = "x-forwarded-host";
+
 /// A rate limit; `None` is unlimited.
 type RateLimit = Option<Rate>;
 
@@ -108,6 +111,16 @@ impl Limits {
         // of several headers the last one is from the nearest proxy
         let forwarded = headers.get_all(FORWARDED_FOR).iter().next_back().and_then(|value| value.to_str().ok());
         address::client_address(peer, forwarded, &self.trusted_proxies)
+    }
+
+    /// Host that the client addressed, as a trusted proxy forwards it; `None` from any other peer.
+    pub(super) fn forwarded_host(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<String> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        let trusted = self.trusted_proxies.contains(peer.ip().to_canonical());
+        // of several hosts the last one is from the nearest proxy
+        let value = headers.get_all(FORWARDED_HOST).iter().next_back().filter(|_| trusted)?;
+        let value = String::from_utf8_lossy(value.as_bytes());
+        Some(value.rsplit(',').next().unwrap_or_default().trim().to_owned())
     }
 
     /// Counts a request of this address.

@@ -15,6 +15,7 @@ mod aggregate;
 mod alerts;
 mod auth;
 mod body;
+mod cross_origin;
 mod dead_letters;
 mod decisions;
 mod entities;
@@ -106,6 +107,7 @@ pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
         .layer(from_fn_with_state(state.clone(), query_slots::limit_queries))
         // inside authorization: without a token nothing is known about the routes, and the rate limits apply
         .layer(from_fn_with_state(known_parameters, known_parameters::check))
+        .layer(from_fn_with_state(state.clone(), cross_origin::check))
         // inside CORS, so that pages of other origins can read a 401
         .layer(from_fn_with_state(auth, auth::authorize));
     if let Some(cors) = cors {

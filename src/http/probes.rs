@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::Uri;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
@@ -18,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use super::config::HttpConfig;
+use super::cross_origin::check_host_only;
 use super::error::Problem;
 use super::health::checks::LearnerCheck;
 use super::{fallback, health};
@@ -36,31 +38,40 @@ struct LearnerHealth {
 
 /// `GET /health` and `GET /metrics` of a separate learner process. `/health` returns 200 as long as the process runs: a
 /// restart would not help against an unavailable dependency.
-pub fn learner_router(learner: watch::Receiver<LearnerStatus>, metrics: PrometheusHandle) -> Router {
+pub fn learner_router(
+    config: &HttpConfig,
+    learner: watch::Receiver<LearnerStatus>,
+    metrics: PrometheusHandle,
+) -> Router {
     let health = move || {
         let check = LearnerCheck::from(&*learner.borrow());
         let (service, version) = ("living-map-learner", env!("CARGO_PKG_VERSION"));
         let status = if check.is_down() { "degraded" } else { "ok" };
         std::future::ready(Json(LearnerHealth { status, service, version, time: Utc::now(), learner: check }))
     };
-    metrics_router(metrics).route("/health", get(health))
+    without_tokens(config, metrics_router(metrics).route("/health", get(health)))
 }
 
 /// `GET /metrics` only.
 fn metrics_router(metrics: PrometheusHandle) -> Router {
-    Router::new()
-        .route("/metrics", get(move || super::metrics::render(metrics.clone())))
+    Router::new().route("/metrics", get(move || super::metrics::render(metrics.clone())))
+}
+
+/// Completes the routes of a listener without authentication.
+fn without_tokens(config: &HttpConfig, routes: Router) -> Router {
+    routes
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
+        .layer(from_fn_with_state(config.allowed_hosts.clone(), check_host_only))
 }
 
 /// `GET /metrics`, `/health` and `/ready` of a server, for a listener without authentication.
-pub fn listener_router(metrics: PrometheusHandle, readiness: ReadinessProbe) -> Router {
+pub fn listener_router(config: &HttpConfig, metrics: PrometheusHandle, readiness: ReadinessProbe) -> Router {
     let ready = move |mut request: Request| async move {
         *request.uri_mut() = Uri::from_static(READINESS);
         readiness.check(request).await
     };
-    metrics_router(metrics).route("/health", get(health::health)).route("/ready", get(ready))
+    without_tokens(config, metrics_router(metrics).route("/health", get(health::health)).route("/ready", get(ready)))
 }
 
 /// Paths of the liveness probes of the server and the learner.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use utoipa::IntoResponses;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::Operation;
@@ -104,14 +104,25 @@ pub fn add_implied(operation: &mut Operation, is_checked: bool) {
     }
 }
 
+/// Adds the response to a request without a token that names an unknown host.
+pub fn add_host_error(operation: &mut Operation) {
+    let description = "`Host` is not in the setting `ALLOWED_HOSTS` (only for requests without a token)";
+    add(operation, StatusCode::MISDIRECTED_REQUEST, description);
+}
+
 /// Adds the responses of operations that require a role.
-pub fn add_access_errors(operation: &mut Operation) {
+pub fn add_access_errors(operation: &mut Operation, method: &Method) {
     add(
         operation,
         StatusCode::UNAUTHORIZED,
         "The token is missing or was rejected (only if the server requires tokens)",
     );
-    add(operation, StatusCode::FORBIDDEN, "The token's role does not permit this");
+    let forbidden = if *method == Method::GET {
+        "The token's role does not permit this"
+    } else {
+        "The token's role does not permit this, or the request is from a page of another origin"
+    };
+    add(operation, StatusCode::FORBIDDEN, forbidden);
     add(operation, StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded; `Retry-After` is the delay in seconds");
 }
 

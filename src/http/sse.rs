@@ -1,15 +1,16 @@
 //! Route of the server-sent events, which [`crate::stream`] implements.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::Response;
 
+use super::auth;
 use super::error::Problem;
 use super::responses::StreamErrors;
 use super::state::AppState;
 use super::stream::{self, StreamParams};
 use crate::model::Cursor;
-use crate::stream::{Connection, OpenError};
+use crate::stream::Connection;
 
 /// Request header: `id` of the last event that the client received. Browsers send it when they reconnect.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -36,19 +37,20 @@ const LAST_EVENT_ID_NAME: &str = "Last-Event-ID";
         StreamErrors,
     )
 )]
-pub async fn event_stream(State(state): State<AppState>, mut request: Request) -> Result<Response, Problem> {
-    let mut options = stream::options(&state, request.uri().query())?;
-    let by_header = last_event_id(request.headers())?;
+pub async fn event_stream(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
+    let (mut head, _no_body) = request.into_parts();
+    let mut options = stream::options(&state, head.uri.query())?;
+    let by_header = last_event_id(&head.headers)?;
     options.cursor = by_header.or(options.cursor);
     stream::catch_up_with(&state, options.cursor).await;
-    options.client = stream::client_info(request.extensions());
-    let connection = request.extensions_mut().remove::<Connection>().unwrap_or_default();
-    state.streams.open(options, connection).await.map_err(|error| {
-        let problem = Problem::from(error);
-        match error {
-            OpenError::Gone { .. } => problem.parameter(by_header.map_or("cursor", |_| LAST_EVENT_ID_NAME)),
-            OpenError::Full { .. } | OpenError::Stopping { .. } | OpenError::Unavailable { .. } => problem,
-        }
+    options.client = stream::client_info(&head.extensions);
+    let connection = head.extensions.remove::<Connection>().unwrap_or_default();
+    // HEAD opens no stream
+    let ticket = auth::ticket(&head).filter(|_| head.method != Method::HEAD);
+    let admit = || auth::redeem(state.access.as_ref(), ticket.as_deref());
+    state.streams.open(options, connection, admit).await.map_err(|problem| match problem.status() {
+        StatusCode::GONE => problem.parameter(by_header.map_or("cursor", |_| LAST_EVENT_ID_NAME)),
+        _ => problem,
     })
 }
 

@@ -7,6 +7,7 @@ use chrono::Utc;
 use tokio::time::{Instant, timeout};
 use utoipa::IntoParams;
 
+use super::auth;
 use super::error::Problem;
 use super::requester::Requester;
 use super::responses::StreamErrors;
@@ -61,7 +62,8 @@ pub async fn stream(State(state): State<AppState>, request: Request) -> Result<R
     let mut options = options(&state, head.uri.query())?;
     options.client = client_info(&head.extensions);
     catch_up_with(&state, options.cursor).await;
-    Ok(state.streams.upgrade(&mut head, options)?)
+    let ticket = auth::ticket(&head);
+    state.streams.upgrade(&mut head, options, || auth::redeem(state.access.as_ref(), ticket.as_deref()))
 }
 
 /// Address and token expiry of the client; the stream ends when the token expires.

@@ -39,20 +39,31 @@ impl Streams {
     }
 
     /// Checks a request to `/living-map/stream` and accepts its upgrade to WebSocket; the client is served from then
-    /// on. The request body is ignored.
+    /// on. The request body is ignored. `admit` is the last check: it runs when all others have succeeded.
     ///
     /// # Errors
-    /// The reason for the rejection; no state is left behind.
-    pub fn upgrade(&self, request: &mut Parts, options: StreamOptions) -> Result<Response<Body>, UpgradeError> {
-        self.inner.shards.upgrade(&self.inner.context, request, options)
+    /// The reason for the rejection, or the error of `admit`; no state is left behind.
+    pub fn upgrade<E: From<UpgradeError>>(
+        &self,
+        request: &mut Parts,
+        options: StreamOptions,
+        admit: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Response<Body>, E> {
+        self.inner.shards.upgrade(&self.inner.context, request, options, admit)
     }
 
-    /// The response to `GET /living-map/events/stream`, sent over `connection`.
+    /// The response to `GET /living-map/events/stream`, sent over `connection`. `admit` is the last check: it runs when all
+    /// others have succeeded.
     ///
     /// # Errors
-    /// The reason for the rejection; no state is left behind.
-    pub async fn open(&self, options: StreamOptions, connection: Connection) -> Result<Response<Body>, OpenError> {
-        sse::open(&self.inner.context, options, connection).await
+    /// The reason for the rejection, or the error of `admit`; no state is left behind.
+    pub async fn open<E: From<OpenError>>(
+        &self,
+        options: StreamOptions,
+        connection: Connection,
+        admit: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Response<Body>, E> {
+        sse::open(&self.inner.context, options, connection, admit).await
     }
 
     /// The number of clients, including those that are being upgraded.

@@ -179,6 +179,77 @@ async fn replicas_with_the_same_key_accept_each_others_tickets() {
     assert_eq!(status(&other, &path, None).await, 401, "already used there");
 }
 
+#[tokio::test]
+async fn a_failed_handshake_keeps_the_ticket() {
+    let (token, line) = generate_token("reader", "viewer");
+    let environment = [
+        ("AUTH", "token"),
+        ("AUTH_TOKENS", line.as_str()),
+        ("STREAM_MAX_CLIENTS", "1"),
+        ("ALLOWED_ORIGINS", "https://map.example.org"),
+    ];
+    let server = Process::serve(&environment).await;
+    until("the map to be complete", || async {
+        (status(&server, "/living-map/snapshot", Some(&token)).await == 200).then_some(())
+    })
+    .await;
+    let ticket = ticket(&server, &token).await;
+    let sse = async |query: &str| {
+        let path = format!("/living-map/events/stream?snapshot=false&ticket={ticket}{query}");
+        status(&server, &path, None).await.as_u16()
+    };
+    let ws = async |query: &str| socket(&server, &format!("ticket={ticket}{query}"), None).await;
+    for query in ["&layers=moon", "&cursor=latest", "&types=a..b", "&entity=,", "&snapshot=maybe"] {
+        assert_eq!(sse(query).await, 400, "{query}");
+        assert_eq!(ws(query).await.err(), Some(400), "{query}");
+    }
+    assert_eq!(sse("&cursor=1.99").await, 410, "a cursor of another log");
+    assert_eq!(status(&server, &format!("/living-map/stream?ticket={ticket}"), None).await, 426, "no handshake");
+    let mut foreign = server.ws_url(&format!("/living-map/stream?ticket={ticket}")).into_client_request().unwrap();
+    foreign.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
+    let Err(Error::Http(answer)) = tokio_tungstenite::connect_async(foreign).await else { panic!("a foreign page") };
+    assert_eq!(answer.status(), 403);
+    let head = Client::new().head(server.url(&format!("/living-map/events/stream?ticket={ticket}"))).send().await;
+    assert_eq!(head.unwrap().status(), 200, "HEAD opens no stream");
+    let only = until("the only slot", || async { socket(&server, "", Some(&token)).await.ok() }).await;
+    assert_eq!(ws("").await.err(), Some(503), "full");
+    assert_eq!(sse("").await, 503, "full");
+    drop(only);
+    let _open = until("a free slot", || async {
+        match ws("").await {
+            Ok(open) => Some(open),
+            Err(status) => {
+                assert_eq!(status, 503);
+                None
+            }
+        }
+    })
+    .await;
+    assert_eq!(sse("").await, 401, "used up by the handshake that succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_concurrent_handshakes_one_uses_the_ticket() {
+    let (token, line) = generate_token("reader", "viewer");
+    let server = Process::serve(&[("AUTH", "token"), ("AUTH_TOKENS", line.as_str())]).await;
+    until("the map to be complete", || async {
+        (status(&server, "/living-map/snapshot", Some(&token)).await == 200).then_some(())
+    })
+    .await;
+    for round in 0..20 {
+        let ticket = ticket(&server, &token).await;
+        let path = format!("/living-map/events/stream?snapshot=false&ticket={ticket}");
+        let query = format!("ticket={ticket}");
+        let events = futures::future::join_all((0..4).map(|_| status(&server, &path, None)));
+        let sockets = futures::future::join_all((0..4).map(|_| socket(&server, &query, None)));
+        let (events, sockets) = tokio::join!(events, sockets);
+        let mut statuses: Vec<u16> = events.iter().map(StatusCode::as_u16).collect();
+        statuses.extend(sockets.iter().map(|socket| socket.as_ref().map_or_else(|status| *status, |_| 200)));
+        statuses.sort_unstable();
+        assert_eq!(statuses, [&[200][..], &[401; 7]].concat(), "round {round}");
+    }
+}
+
 /// A token issuer whose keys can be replaced.
 struct Issuer {
     keys: Arc<Mutex<Value>>,

@@ -11,6 +11,7 @@ mod command_line;
 mod configuration;
 mod connections;
 mod control;
+mod cross_origin;
 mod database_file;
 mod dead_letters;
 mod documents;

@@ -75,6 +75,7 @@ export default defineConfig({
     chunkSizeWarningLimit: 1200,
   },
   worker: { format: 'es' },
-  // `npm run dev` proxies to the server in LIVING_MAP.
-  server: { proxy: { '/living-map': { target: server, ws: true, changeOrigin: true } } },
+  // `npm run dev` proxies to the server in LIVING_MAP, which compares `Origin` with `Host`. Browsers that send no
+  // `Sec-Fetch-Site` with a WebSocket need both to be rewritten.
+  server: { proxy: { '/living-map': { target: server, ws: true, changeOrigin: true, rewriteWsOrigin: true } } },
 });

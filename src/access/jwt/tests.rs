@@ -75,6 +75,16 @@ async fn invalid_tokens_are_denied() {
 }
 
 #[tokio::test]
+async fn a_token_with_an_unknown_crit_is_denied() {
+    for crit in [vec!["exp"], vec!["b64"], vec!["https://issuer.example/bound-to-device"], vec![]] {
+        let crit = Some(crit.into_iter().map(str::to_owned).collect());
+        let header = Header { crit, ..Header::new(Algorithm::HS256) };
+        let token = encode(&header, &claims(&json!({})), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+        assert_eq!(by_secret().authenticate(&token).await, Err(Denied::Critical), "{header:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_highest_known_role_of_a_list_counts() {
     for (value, expected) in [
         (json!(["viewer", "publisher", "offline_access"]), Role::Publisher),

@@ -27,6 +27,8 @@ fn a_wrong_value_is_refused_with_its_name_and_what_was_expected() {
         (["--extra-subjects", ">"], "EXTRA_SUBJECTS", "begins with a name"),
         (["--extra-subjects", "*.>"], "EXTRA_SUBJECTS", "begins with a name"),
         (["--allowed-origins", "https://a.b/c"], "ALLOWED_ORIGINS", "https://a.b"),
+        (["--allowed-hosts", "https://a.b"], "ALLOWED_HOSTS", "without scheme and port"),
+        (["--allowed-hosts", "a.b,*"], "ALLOWED_HOSTS", "without scheme and port"),
         (["--history-retention-days", "0"], "HISTORY_RETENTION_DAYS", "1..=36500"),
         (["--history-retention-rules", "task.>"], "HISTORY_RETENTION_RULES", "task.created=7d"),
         (["--history-retention-rules", "task.>=30"], "HISTORY_RETENTION_RULES", "in hours or days"),

@@ -22,6 +22,7 @@ use super::context::StreamContext;
 use super::options::StreamOptions;
 use super::slots::{ClientSlot, Transport};
 use super::sources::Replay;
+use crate::access::shares::Client;
 use crate::model::Cursor;
 use client::{ClientMonitor, SseClient};
 
@@ -54,34 +55,42 @@ pub enum OpenError {
     },
 }
 
-/// The response with the stream; `connection` carries it.
-pub async fn open(
+/// The response with the stream; `connection` carries it. See [`Streams::open`](super::Streams::open).
+pub async fn open<E: From<OpenError>>(
     context: &Arc<StreamContext>,
     options: StreamOptions,
     connection: Connection,
-) -> Result<Response<Body>, OpenError> {
+    admit: impl FnOnce() -> Result<(), E>,
+) -> Result<Response<Body>, E> {
     let retry_after = context.config.retry_after;
     if context.shutdown.is_cancelled() {
-        return Err(OpenError::Stopping { retry_after });
+        return Err(OpenError::Stopping { retry_after }.into());
     }
     let slot = context.slots.acquire(Transport::Sse, &options.client).ok_or(OpenError::Full { retry_after })?;
-    if let Some(cursor) = options.cursor
-        && !context.hub.can_resume(cursor)
-    {
-        match (context.sources.replay)(slot.client().clone(), cursor).await {
-            Replay::Frames(batch) if batch.continues_from(cursor) => {}
-            Replay::Unavailable => return Err(OpenError::Unavailable { retry_after }),
-            // the ring has advanced in the meantime and covers the cursor now
-            _ if context.hub.can_resume(cursor) => {}
-            Replay::Frames(_) => return Err(gone(context, None)),
-            Replay::Gone { oldest } => return Err(gone(context, oldest)),
-        }
+    if let Some(cursor) = options.cursor {
+        check_cursor(context, slot.client(), cursor).await?;
     }
+    admit()?;
     if options.cursor.is_some() {
         counter!("living_map_stream_resumed_total").increment(1);
     }
     connection.becomes_stream();
     Ok(respond(context, options, slot, connection))
+}
+
+/// Rejects a cursor that cannot be resumed from.
+async fn check_cursor(context: &StreamContext, client: &Client, cursor: Cursor) -> Result<(), OpenError> {
+    if context.hub.can_resume(cursor) {
+        return Ok(());
+    }
+    match (context.sources.replay)(client.clone(), cursor).await {
+        Replay::Frames(batch) if batch.continues_from(cursor) => Ok(()),
+        Replay::Unavailable => Err(OpenError::Unavailable { retry_after: context.config.retry_after }),
+        // the ring has advanced in the meantime and covers the cursor now
+        _ if context.hub.can_resume(cursor) => Ok(()),
+        Replay::Frames(_) => Err(gone(context, None)),
+        Replay::Gone { oldest } => Err(gone(context, oldest)),
+    }
 }
 
 fn gone(context: &StreamContext, replayed: Option<Cursor>) -> OpenError {

@@ -54,23 +54,26 @@ impl Shards {
         Self { next: AtomicUsize::new(0), senders }
     }
 
-    /// Checks a request and accepts its upgrade; a shard serves the client once the connection is upgraded.
-    pub fn upgrade(
+    /// Checks a request and accepts its upgrade; a shard serves the client once the connection is upgraded. See
+    /// [`Streams::upgrade`](super::Streams::upgrade).
+    pub fn upgrade<E: From<UpgradeError>>(
         &self,
         context: &Arc<StreamContext>,
         request: &mut Parts,
         options: StreamOptions,
-    ) -> Result<Response<Body>, UpgradeError> {
+        admit: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Response<Body>, E> {
         let retry_after = context.config.retry_after;
         let response = handshake::response(request)?;
-        handshake::check_origin(&request.headers, &context.config.allowed_origins)?;
+        handshake::check_origin(request, &context.config.allowed_origins)?;
         if context.shutdown.is_cancelled() {
-            return Err(UpgradeError::Stopping { retry_after });
+            return Err(UpgradeError::Stopping { retry_after }.into());
         }
         let on_upgrade = request.extensions.remove::<OnUpgrade>().ok_or(UpgradeError::NotUpgradable)?;
         let connection = request.extensions.remove::<Connection>().unwrap_or_default();
         let slot = context.slots.acquire(Transport::WebSocket, &options.client);
         let slot = slot.ok_or(UpgradeError::Full { retry_after })?;
+        admit()?;
         let shard = self.senders[self.next.fetch_add(1, Ordering::Relaxed) % self.senders.len()].clone();
         let upgraded = tokio::time::timeout(context.config.upgrade_timeout, on_upgrade);
         let shutdown = context.shutdown.clone();

@@ -13,8 +13,8 @@ use living_map::http::{AcceptThread, HttpConfig};
 use living_map::map::Outcome;
 use living_map::model::{Cursor, EntityType, Epoch, Event, Layer, LogEntry};
 use living_map::stream::{
-    Connection, Hub, HubConfig, LayerSet, Replay, ReplaySource, SnapshotJson, SnapshotSource, StreamConfig,
-    StreamOptions, StreamSources, Streams,
+    Connection, Hub, HubConfig, LayerSet, OpenError, Replay, ReplaySource, SnapshotJson, SnapshotSource, StreamConfig,
+    StreamOptions, StreamSources, Streams, UpgradeError,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -166,7 +166,7 @@ async fn upgrade(State(streams): State<Streams>, request: Request) -> Response {
         Ok(options) => of_own_client(options),
         Err(error) => return (http::StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
-    match streams.upgrade(&mut parts, options) {
+    match streams.upgrade(&mut parts, options, || Ok::<_, UpgradeError>(())) {
         Ok(response) => response,
         Err(error) => (error.status(), error.headers(), error.to_string()).into_response(),
     }
@@ -175,7 +175,7 @@ async fn upgrade(State(streams): State<Streams>, request: Request) -> Response {
 async fn open(State(streams): State<Streams>, request: Request) -> Response {
     let options = of_own_client(StreamOptions::from_query(request.uri().query().unwrap_or_default()).unwrap());
     let connection = request.extensions().get::<Connection>().expect("the server provides it").clone();
-    match streams.open(options, connection).await {
+    match streams.open(options, connection, || Ok::<_, OpenError>(())).await {
         Ok(response) => response,
         Err(error) => (http::StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }

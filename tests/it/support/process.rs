@@ -78,6 +78,11 @@ impl Process {
         format!("ws://127.0.0.1:{}{path}", self.port)
     }
 
+    /// The port that it listens on.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.daemon.id()

@@ -1,0 +1,95 @@
+//! Protection against pages of other sites, which a visitor's browser lets address this server: by a name of theirs that
+//! resolves to it (DNS rebinding), or by requests that change something (cross-site request forgery).
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::auth::count_denied;
+use super::error::Problem;
+use super::requester::Requester;
+use super::state::AppState;
+use crate::access::host::{AllowedHost, is_allowed};
+use crate::access::origin::{self, ForwardedHost, Page};
+
+/// Maximum length of a host in an error message, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// Passes a request on unless a page of another site may be behind it. Inside the [authorization layer](super::auth), as a
+/// request that a token authenticates is nobody's by accident.
+pub async fn check(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let (mut head, body) = request.into_parts();
+    if let Some(host) = state.limits.forwarded_host(&head.extensions, &head.headers) {
+        head.extensions.insert(ForwardedHost(host));
+    }
+    let authenticated = Requester::of(&head.extensions).identity().is_some();
+    let checked = if authenticated { Ok(()) } else { check_host(&head, &state.config.allowed_hosts) };
+    match checked.and_then(|()| check_page(&head, &state.config.cors_origins, authenticated)) {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Checks the host only, for listeners without tokens whose routes change nothing.
+pub async fn check_host_only(State(allowed): State<Vec<AllowedHost>>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match check_host(&head, &allowed) {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Checks every host that the request names: that of an absolute target, `Host`, and the one that a trusted proxy forwards.
+///
+/// # Errors
+/// 421: a request without a token must not address this host.
+fn check_host(request: &Parts, allowed: &[AllowedHost]) -> Result<(), Problem> {
+    let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let forwarded = request.extensions.get::<ForwardedHost>().map(|ForwardedHost(host)| host.as_bytes());
+    let named = target.into_iter().chain(values(&request.headers)).chain(forwarded);
+    for host in named {
+        let host = String::from_utf8_lossy(host);
+        if !is_allowed(&host, allowed) {
+            count_denied("host");
+            let shown: String = host.chars().take(MAX_SHOWN).collect();
+            let detail = format!(
+                "requests without a token may not address the host '{shown}'; if it is this server's, add its name to the \
+                 setting ALLOWED_HOSTS"
+            );
+            return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).parameter("Host"));
+        }
+    }
+    Ok(())
+}
+
+fn values(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(header::HOST).iter().map(axum::http::HeaderValue::as_bytes)
+}
+
+/// Checks the page behind a request that changes something. CORS decides which pages may read, and the handshake of a
+/// WebSocket checks its page itself.
+///
+/// # Errors
+/// 403: the page is of another origin that is not listed.
+fn check_page(request: &Parts, origins: &[String], authenticated: bool) -> Result<(), Problem> {
+    if [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&request.method) {
+        return Ok(());
+    }
+    let Page::Foreign { header, value } = origin::page(&request.headers, &request.extensions, origins) else {
+        return Ok(());
+    };
+    let any = origins.iter().any(|origin| origin == "*");
+    if any && authenticated {
+        return Ok(());
+    }
+    count_denied("cross_site");
+    let advice = if any {
+        "the setting ALLOWED_ORIGINS=* admits them only with a token; list the page's origin"
+    } else {
+        "list the page's origin in the setting ALLOWED_ORIGINS"
+    };
+    let detail = format!("pages of other origins may not change anything here ({header}: {value}); {advice}");
+    Err(Problem::new(StatusCode::FORBIDDEN, detail).parameter(header))
+}
