@@ -198,6 +198,7 @@ async fn cross_site_post_without_body_is_rejected() {
     }
     let socket = ask(server.port(), "GET", "/living-map/stream", &format!("Host: {LOCAL}\r\nOrigin: {EVIL}\r\n")).await;
     assert_names(&socket, 403, "ALLOWED_ORIGINS", "the WebSocket");
+    assert_eq!(denied(&server, "cross_site").await, changing * 7 + 5);
 }
 
 #[tokio::test]

@@ -77,6 +77,9 @@ pub fn check_origin(request: &Parts, allowed: &[String]) -> Result<(), UpgradeEr
     match origin::page(&request.headers, &request.extensions, allowed) {
         Page::Own | Page::Listed => Ok(()),
         Page::Foreign { .. } if allowed.iter().any(|origin| origin == "*") => Ok(()),
-        Page::Foreign { value, .. } => Err(UpgradeError::Origin(value)),
+        Page::Foreign { value, .. } => {
+            metrics::counter!("living_map_access_denied_total", "reason" => "cross_site").increment(1);
+            Err(UpgradeError::Origin(value))
+        }
     }
 }
