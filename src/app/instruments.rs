@@ -4,6 +4,7 @@
 //! `docs/metrics.md` describes them; a test compares it with a scrape.
 
 use crate::access::Denied;
+use crate::http::MALFORMED;
 use crate::instruments::{Instrument, REJECTIONS, register};
 use crate::learner::{rejected, rules};
 use crate::log::{table, writer};
@@ -45,6 +46,7 @@ const fn histogram(name: &'static str) -> Instrument {
 
 const HTTP: &[Instrument] = &[
     gauge("living_map_http_connections"),
+    counter("living_map_http_malformed_requests_total").labels(&[("reason", MALFORMED)]),
     counter("living_map_http_panics_total"),
     counter("living_map_http_pages_cut_total"),
     counter("living_map_http_published_events_total").labels(&[("status", &["accepted", "duplicate", "rejected"])]),

@@ -1,5 +1,7 @@
 //! JSON request bodies, read within limits of size, memory and time.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -11,6 +13,7 @@ use futures::StreamExt;
 use serde_json::Value;
 
 use super::error::Problem;
+use super::head::Malformed;
 use super::requester::Requester;
 use super::state::AppState;
 use crate::access::shares::Slot;
@@ -98,7 +101,11 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}")).field("body")
+            let detail = match malformed(&error) {
+                Some(malformed) => malformed.to_string(),
+                None => format!("the body ended early: {error}"),
+            };
+            Problem::new(StatusCode::BAD_REQUEST, detail).field("body")
         })?;
         length = length.saturating_add(chunk.len());
         if length > discard_limit {
@@ -109,6 +116,12 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
         }
     }
     if length > limit { Err(too_large(limit)) } else { Ok(bytes.freeze()) }
+}
+
+/// Reason why the connection's reader ended the body, if it did.
+fn malformed(error: &axum::Error) -> Option<Malformed> {
+    let mut causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
+    causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref().copied())
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -83,7 +83,8 @@ pub struct HttpConfig {
     /// close an idle connection, so that they close it first.
     #[arg(id = "IDLE_TIMEOUT_SECONDS", env, long = "idle-timeout-seconds", default_value = "75", value_parser = seconds)]
     pub idle_timeout: Duration,
-    /// Seconds in which a request's head must be complete after its first byte, at most `IDLE_TIMEOUT_SECONDS`.
+    /// Seconds in which a request's head must be complete after its first byte, at most `IDLE_TIMEOUT_SECONDS`; a later one
+    /// is answered 408.
     #[arg(id = "HEAD_TIMEOUT_SECONDS", env, long = "head-timeout-seconds", default_value = "10", value_parser = seconds)]
     pub head_timeout: Duration,
     /// Seconds in which the head must be complete on a connection beyond `MAX_CONNECTIONS`.

@@ -28,7 +28,7 @@ const MAX_LIMIT: u32 = 1_000;
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeadLetterFilter {
-    /// Subject of the message. `*` matches one token, `>` matches all remaining tokens.
+    /// Subject of the message. `*` matches one token, `>` or `**` all remaining tokens.
     #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "agent.event.>")]
     subject: Option<Pattern>,
     /// First failed at or after this time. ISO 8601; UTC if it has no offset.

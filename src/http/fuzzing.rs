@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+pub use super::head::pieces::{LIMITS, Outcome};
 pub use super::paging::{decode_id, decode_position, encode_id, encode_position};
 
 use super::dead_letters::bulk_replay;

@@ -30,7 +30,7 @@ pub struct EventsFilter {
     /// Before this time.
     #[param(value_type = Option<String>, format = "iso8601", example = "2026-01-19T12:00:00Z")]
     until: Option<DateTime<Utc>>,
-    /// Subject of the event. `*` matches one token, `>` matches all remaining tokens.
+    /// Subject of the event. `*` matches one token, `>` or `**` all remaining tokens.
     #[param(value_type = Option<String>, format = "subject-pattern", max_length = 256, example = "dao.event.>")]
     event_type: Option<Pattern>,
     /// Id or alias of the entity that the event is about.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
@@ -58,14 +58,18 @@ pub async fn handle(State(OuterLayer { state, metrics }): State<OuterLayer>, req
         let problem = if too_long { problem } else { problem.instance(uri.path()) };
         response = with_added_headers(problem, &mut response);
     }
-    let headers = response.headers_mut();
+    add_security_headers(response.headers_mut());
+    spans::answered(&span, response.status());
+    metrics.count(route, &method, response.status(), started.elapsed());
+    response
+}
+
+/// Adds the headers that every response has.
+pub fn add_security_headers(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // other origins may read responses where CORS permits it, but not embed them
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-    spans::answered(&span, response.status());
-    metrics.count(route, &method, response.status(), started.elapsed());
-    response
 }
 
 /// Counts a rejected request; logs a failure and records it in the error journal.

@@ -21,6 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::config::HttpConfig;
+use super::head::Limits;
 use super::probes;
 use crate::access::address::AddressQuota;
 use crate::instruments::Limit;
@@ -89,13 +90,15 @@ impl<'a> Server<'a> {
 
     fn http(&self) -> http1::Builder {
         let mut http = http1::Builder::new();
-        // the socket limits the time of a head
-        http.header_read_timeout(None).max_header_size(self.config.max_head_bytes).max_headers(self.config.max_headers);
+        // the socket limits the time of a head, and the reader its size, before characters of a query become three
+        let largest = self.config.max_head_bytes.saturating_mul(3);
+        http.header_read_timeout(None).max_header_size(largest).max_headers(self.config.max_headers);
         http
     }
 
     fn connection_server(&self, http: http1::Builder, router: Router, timeouts: Timeouts) -> ConnectionServer {
-        ConnectionServer { http, router, timeouts, shutdown: self.shutdown.clone(), abort: self.abort.clone() }
+        let limits = Limits::from(self.config);
+        ConnectionServer { http, router, limits, timeouts, shutdown: self.shutdown.clone(), abort: self.abort.clone() }
     }
 
     /// Connections within the limit.

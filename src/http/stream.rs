@@ -23,7 +23,8 @@ pub struct StreamParams {
     /// Comma-separated layers; only events that change one of them are sent.
     #[param(style = Form, explode = false)]
     layers: Option<Vec<Layer>>,
-    /// Comma-separated subjects, with wildcards; only events with a matching subject are sent.
+    /// Comma-separated subjects, with the wildcards `*` for one token and `>` or `**` for all remaining tokens; only events with a
+    /// matching subject are sent.
     #[param(style = Form, explode = false)]
     types: Option<Vec<String>>,
     /// Comma-separated entity ids or aliases; only events about one of them are sent.

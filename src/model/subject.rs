@@ -1,5 +1,6 @@
 //! NATS subjects and patterns over them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -55,6 +56,9 @@ pub fn dead_letter(subject: &str) -> String {
     if validate(&dead).is_ok() { dead } else { OTHER_DEAD_LETTERS.to_owned() }
 }
 
+/// Other spelling of the wildcard `>`.
+const REST: &str = "**";
+
 /// Reason for rejecting a subject or a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSubject {
@@ -72,7 +76,7 @@ pub enum InvalidSubject {
     Blank,
     /// `*` or `>` where it is not allowed.
     #[error(
-        "wildcards are not allowed in a subject; in a pattern, '*' stands for one whole token and '>' for the rest"
+        "wildcards are not allowed in a subject; in a pattern, '*' stands for one whole token and '>' or '**' for the rest"
     )]
     Wildcard,
     /// Reserved by NATS.
@@ -114,7 +118,8 @@ fn check(subject: &str, wildcards: bool) -> Result<(), InvalidSubject> {
     Ok(())
 }
 
-/// A subject with NATS wildcards: `*` matches one token, `>` one or more tokens at the end.
+/// A subject with NATS wildcards: `*` matches one token, `>` one or more tokens at the end. `**` is read as `>`, which shells and
+/// URLs require to be quoted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
 
@@ -174,7 +179,11 @@ pub fn literal_subject(text: &str) -> Result<Pattern, String> {
 impl FromStr for Pattern {
     type Err = InvalidSubject;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        check(text, true).map(|()| Self(text.to_owned()))
+        let text = match text.strip_suffix(REST) {
+            Some(beginning) if beginning.is_empty() || beginning.ends_with('.') => Cow::Owned(format!("{beginning}>")),
+            _ => Cow::Borrowed(text),
+        };
+        check(&text, true).map(|()| Self(text.into_owned()))
     }
 }
 
@@ -222,6 +231,17 @@ mod tests {
         assert!(matches(">", "a"));
         assert!("a.>.b".parse::<Pattern>().is_err());
         assert!("a.b>".parse::<Pattern>().is_err());
+    }
+
+    #[test]
+    fn two_asterisks_are_read_as_the_wildcard_for_the_rest() {
+        for (text, pattern) in [("**", ">"), ("usage.**", "usage.>"), ("a.*.**", "a.*.>"), ("a.>", "a.>")] {
+            assert_eq!(text.parse::<Pattern>().unwrap().as_str(), pattern);
+        }
+        for text in ["a.**.b", "a**", "a.b**", "***", "a.***", "**.a", ".**", "a..**"] {
+            assert!(text.parse::<Pattern>().is_err(), "{text}");
+        }
+        assert!(validate("a.**").is_err());
     }
 
     #[test]

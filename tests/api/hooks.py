@@ -81,7 +81,10 @@ tokens = st.text("abcdefghijklmnopqrstuvwxyz0123456789_:-", min_size=1, max_size
 families = st.sampled_from(["agent.event", "dao.event", "microdao.event", "node.metrics", "usage.llm", "city.event"])
 subjects = st.builds("{}.{}".format, families, tokens)
 patterns = st.one_of(
-    subjects, families.map(lambda family: family + ".>"), st.builds("{}.*.{}".format, tokens, tokens), st.just(">")
+    subjects,
+    st.builds("{}.{}".format, families, st.sampled_from([">", "**"])),
+    st.builds("{}.*.{}".format, tokens, tokens),
+    st.sampled_from([">", "**"]),
 )
 severities = st.sampled_from(["critical", "warning", "info"])
 rows = st.builds(row, seconds, st.uuids())

@@ -18,6 +18,7 @@ mod documents;
 mod drop_in;
 mod extending;
 mod faults;
+mod heads;
 mod history;
 mod history_writer;
 mod http;

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,7 +23,10 @@ use super::activity::{Activity, Timeouts};
 use super::slots::Slot;
 use super::socket::{Socket, take_tcp_stream};
 use crate::access::address::AddressPermit;
-use crate::instruments::{Limit, count_rejected};
+use crate::http::error::Problem;
+use crate::http::head::reader::{Findings, Reader};
+use crate::http::head::{Limits, Malformed};
+use crate::http::outer_layer;
 use crate::stream::Connection;
 
 /// Serves connections. Cheap to clone.
@@ -32,6 +36,8 @@ pub struct ConnectionServer {
     pub http: http1::Builder,
     /// Answers the requests.
     pub router: Router,
+    /// Limits of a head.
+    pub limits: Limits,
     /// Timeouts of each connection.
     pub timeouts: Timeouts,
     /// Ends idle connections, and the others after their request.
@@ -46,7 +52,9 @@ impl ConnectionServer {
         let handle = Connection::new(take_tcp_stream);
         let (activity, abort) = (Arc::clone(&slot.activity), self.abort.clone());
         let socket = Socket::new(stream, Arc::clone(&activity), handle.clone(), self.timeouts);
-        let requests = self.answer_requests(socket, peer, handle.clone(), Arc::clone(&activity));
+        let findings = Arc::default();
+        let reader = Reader::new(socket, self.limits, Arc::clone(&findings));
+        let requests = self.answer_requests(reader, findings, peer, handle.clone(), Arc::clone(&activity));
         tokio::pin!(requests);
         tokio::select! {
             () = requests.as_mut() => return,
@@ -61,7 +69,14 @@ impl ConnectionServer {
         }
     }
 
-    async fn answer_requests(self, socket: Socket, peer: SocketAddr, handle: Connection, activity: Arc<Activity>) {
+    async fn answer_requests(
+        self,
+        reader: Reader<Socket>,
+        findings: Arc<Findings>,
+        peer: SocketAddr,
+        handle: Connection,
+        activity: Arc<Activity>,
+    ) {
         let Self { http, router, shutdown, .. } = self;
         let service = service_fn(move |request: Request<Incoming>| {
             activity.begin_response();
@@ -69,12 +84,18 @@ impl ConnectionServer {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(handle.clone());
             let (router, activity) = (router.clone(), Arc::clone(&activity));
+            // now, before the next request is read
+            let (rejected, handshake) = (findings.rejected(), findings.is_handshake());
             async move {
-                let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+                let response = match rejected {
+                    Some(malformed) => reject(malformed),
+                    None => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
+                };
+                let response = if handshake { or_close(response) } else { response };
                 Ok::<_, Infallible>(response.map(|body| ResponseBody { body, activity }))
             }
         });
-        let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+        let connection = http.serve_connection(TokioIo::new(reader), service).with_upgrades();
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -84,12 +105,30 @@ impl ConnectionServer {
             }
         };
         if let Err(error) = ended {
-            if error.is_parse_too_large() {
-                count_rejected(Limit::Head);
-            }
             tracing::debug!(%peer, %error, "connection closed with an error");
         }
     }
+}
+
+/// The answer to a malformed request, the last one of its connection.
+fn reject(malformed: Malformed) -> Response {
+    let mut response = Problem::new(malformed.status(), malformed.to_string()).into_response();
+    outer_layer::add_security_headers(response.headers_mut());
+    close(&mut response);
+    response
+}
+
+/// Ends the connection after this response.
+fn close(response: &mut Response) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Ends the connection unless it becomes a WebSocket.
+fn or_close(mut response: Response) -> Response {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        close(&mut response);
+    }
+    response
 }
 
 /// Body of a response, which tells the connection's activity when hyper is done with it.

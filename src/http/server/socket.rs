@@ -15,10 +15,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::{Activity, Phase, Timeouts};
 use super::unsent::lift_unsent_limit;
+use crate::http::head::reader::Reader;
 use crate::instruments::{Limit, count_rejected};
 use crate::stream::Connection;
 
-/// A TCP socket, read and written by hyper.
+/// A TCP socket, read by a [`Reader`] and written by hyper.
 ///
 /// It has one timer, which is set only where a read or write has to wait, and stays where it is while it is not later
 /// than the deadline: a request that arrives at once and a response that is taken at once cost no timer.
@@ -37,11 +38,6 @@ impl Socket {
     /// `timeouts`.
     pub const fn new(stream: TcpStream, activity: Arc<Activity>, connection: Connection, timeouts: Timeouts) -> Self {
         Self { stream, activity, connection, timeouts, timer: None, pace: Pace::NEW }
-    }
-
-    /// The TCP socket, and the bytes read from it that hyper has not taken.
-    pub fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.stream, Bytes::new())
     }
 
     /// The end of a connection whose next request does not arrive in time.
@@ -136,10 +132,10 @@ impl Pace {
 /// in their order.
 ///
 /// # Errors
-/// The connection, if it is not a [`Socket`].
+/// The connection, if it is not a [`Socket`] in a [`Reader`].
 pub fn take_tcp_stream(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
-    let parts = upgraded.downcast::<TokioIo<Socket>>()?;
-    let (stream, unread) = parts.io.into_inner().into_parts();
+    let parts = upgraded.downcast::<TokioIo<Reader<Socket>>>()?;
+    let (Socket { stream, .. }, unread) = parts.io.into_inner().into_parts();
     lift_unsent_limit(&stream);
     let mut read = BytesMut::with_capacity(parts.read_buf.len() + unread.len());
     // A copy, since even an empty slice would keep all of the HTTP server's read buffer alive.

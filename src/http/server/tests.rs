@@ -85,9 +85,9 @@ async fn requests_have_the_peer_address() {
 async fn a_slow_or_missing_head_ends_the_connection() {
     let config = HttpConfig { idle_timeout: Duration::from_millis(100), ..HttpConfig::default() };
     let server = start(hello(), config).await;
-    for beginning in ["GET / HTTP/1.1\r\nHost:", ""] {
-        assert!(!read_to_end(server.send(beginning).await).await.contains("200"), "{beginning:?}");
-    }
+    let slow = read_to_end(server.send("GET / HTTP/1.1\r\nHost:").await).await;
+    assert!(slow.starts_with("HTTP/1.1 408") && slow.contains("application/problem+json"), "{slow}");
+    assert_eq!(read_to_end(server.send("").await).await, "");
 }
 
 #[tokio::test]
@@ -104,11 +104,12 @@ async fn heads_beyond_the_limits_are_rejected() {
 }
 
 #[tokio::test]
-async fn invalid_http_is_answered_400() {
+async fn invalid_http_is_explained() {
     let server = start(hello(), HttpConfig::default()).await;
-    for noise in ["\u{1}\u{2}\u{3}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"] {
+    for (noise, status) in [("\u{1}\u{2}\u{3}\r\n\r\n", 400), ("GET\r\n\r\n", 400), ("GET / HTTP/9.9\r\n\r\n", 505)] {
         let answer = read_to_end(server.send(noise).await).await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{noise:?}: {answer}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{noise:?}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{noise:?}: {answer}");
     }
 }
 
@@ -148,11 +149,13 @@ async fn a_begun_head_has_less_time_than_an_idle_connection() {
     let server = start(hello(), config).await;
     let mut idle = server.send(GET).await;
     read_answer(&mut idle).await;
-    assert_eq!(read_to_end(server.send("GET / HTTP/1.1\r\nHost:").await).await, "");
+    let slow = read_to_end(server.send("GET / HTTP/1.1\r\nHost:").await).await;
+    assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
     idle.write_all(GET.as_bytes()).await.unwrap();
     assert!(read_answer(&mut idle).await.starts_with("HTTP/1.1 200"), "between requests the idle timeout applies");
     idle.write_all(b"G").await.unwrap();
-    assert_eq!(read_to_end(idle).await, "", "a later head has the same time as the first");
+    let slow = read_to_end(idle).await;
+    assert!(slow.starts_with("HTTP/1.1 408"), "a later head has the same time as the first: {slow}");
 }
 
 /// Reads the response of [`hello`].
@@ -210,7 +213,8 @@ async fn connections_beyond_the_limit_get_probes_only() {
     assert!(health.starts_with("HTTP/1.1 200") && health.ends_with("healthy"), "{health}");
     let other = read_to_end(server.send(GET).await).await;
     assert!(other.starts_with("HTTP/1.1 503") && other.contains("retry-after"), "{other}");
-    assert_eq!(read_to_end(server.send("GET").await).await, "", "an unfinished head ends soon");
+    let slow = read_to_end(server.send("GET").await).await;
+    assert!(slow.starts_with("HTTP/1.1 408"), "an unfinished head ends soon: {slow}");
     let unfinished = server.send("GET").await;
     let health = read_to_end(server.send(HEALTH).await).await;
     assert!(health.ends_with("healthy"), "an unfinished head makes room: {health}");

@@ -260,7 +260,7 @@ export interface DeadLetterQuery {
 
 /** List dead letters */
 export interface DeadLettersQuery {
-  /** Subject of the message. `*` matches one token, `>` matches all remaining tokens. */
+  /** Subject of the message. `*` matches one token, `>` or `**` all remaining tokens. */
   subject?: string;
   /** First failed at or after this time. ISO 8601; UTC if it has no offset. */
   since?: string;
@@ -511,7 +511,7 @@ export interface HistoryAggregateQuery {
   since?: string;
   /** Before this time. */
   until?: string;
-  /** Subject of the event. `*` matches one token, `>` matches all remaining tokens. */
+  /** Subject of the event. `*` matches one token, `>` or `**` all remaining tokens. */
   event_type?: string;
   /** Id or alias of the entity that the event is about. */
   entity_id?: string;
@@ -554,7 +554,7 @@ export interface HistoryQuery {
   since?: string;
   /** Before this time. */
   until?: string;
-  /** Subject of the event. `*` matches one token, `>` matches all remaining tokens. */
+  /** Subject of the event. `*` matches one token, `>` or `**` all remaining tokens. */
   event_type?: string;
   /** Id or alias of the entity that the event is about. */
   entity_id?: string;
