@@ -138,6 +138,8 @@ limits! {
     Uri = "uri",
     /// Bytes of a request's body.
     Body = "body",
+    /// Bytes of responses in flight.
+    ResponseBytes = "response_bytes",
     /// Seconds for a request's head.
     HeadTime = "head_time",
     /// Bytes of a response that a client reads per second.

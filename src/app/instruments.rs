@@ -47,6 +47,8 @@ const fn histogram(name: &'static str) -> Instrument {
 const HTTP: &[Instrument] = &[
     gauge("living_map_http_connections"),
     counter("living_map_http_malformed_requests_total").labels(&[("reason", MALFORMED)]),
+    gauge("living_map_http_response_bytes"),
+    gauge("living_map_http_response_waiting"),
     counter("living_map_http_panics_total"),
     counter("living_map_http_pages_cut_total"),
     counter("living_map_http_published_events_total").labels(&[("status", &["accepted", "duplicate", "rejected"])]),

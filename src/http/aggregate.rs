@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer;
 use super::error::Problem;
 use super::history::EventsFilter;
 use super::query::{FromParams, Params, Query, shown};
@@ -200,15 +201,12 @@ impl EventCounts {
     params(EventsFilter, CountQuery),
     responses((status = 200, body = EventCounts), DatabaseErrors)
 )]
-pub async fn aggregate(
-    State(state): State<AppState>,
-    Query(query): Query<CountQuery>,
-) -> Result<Json<EventCounts>, Problem> {
+pub async fn aggregate(State(state): State<AppState>, Query(query): Query<CountQuery>) -> Result<Response, Problem> {
     let aggregate = aggregate_query(&query, Utc::now())?;
     let aggregate = AggregateQuery { filter: query.filter.query(&state), ..aggregate };
     let counted = state.history.aggregate(&aggregate).await;
     let counted = counted.map_err(|error| state.problem(error))?;
-    Ok(Json(EventCounts::new(&aggregate, counted)))
+    answer::json(EventCounts::new(&aggregate, counted)).await
 }
 
 #[cfg(test)]

@@ -79,6 +79,12 @@ pub struct HttpConfig {
     #[arg(id = "MAX_URI_BYTES", env, long = "max-uri-bytes", default_value_t = 8 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(256..=65_536))]
     pub max_uri_bytes: usize,
+    /// Bytes of responses in flight: being computed, or not yet written to their sockets. A client (token, else address) holds
+    /// at most as much as it leaves free; further requests wait. At least ten times the size of the snapshot is advisable;
+    /// what responses share counts once.
+    #[arg(id = "MAX_RESPONSE_BYTES_IN_FLIGHT", env, long = "max-response-bytes-in-flight", default_value_t = 256 << 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1 << 20..))]
+    pub max_response_bytes: usize,
     /// Seconds for which a connection may be open without a request. Longer than the 60 s after which common load balancers
     /// close an idle connection, so that they close it first.
     #[arg(id = "IDLE_TIMEOUT_SECONDS", env, long = "idle-timeout-seconds", default_value = "75", value_parser = seconds)]
@@ -130,6 +136,14 @@ pub struct HttpConfig {
     /// Longest time of running requests after a stop signal.
     #[arg(skip = Duration::from_secs(10))]
     pub drain_timeout: Duration,
+}
+
+impl HttpConfig {
+    /// Bytes reserved for a large answer before it is computed: twice the largest page, as rows and as JSON.
+    #[must_use]
+    pub const fn reserved_bytes(&self) -> usize {
+        self.max_page_bytes.saturating_mul(2)
+    }
 }
 
 impl Default for HttpConfig {

@@ -56,7 +56,7 @@ const WITH_OPTIONAL_FIELDS: [&str; 9] = [
 /// The `OpenAPI` document, pretty-printed; the same at each call.
 #[must_use]
 pub fn openapi_json() -> String {
-    let (_, mut document) = super::documented_routes().split_for_parts();
+    let (_, mut document) = super::documented_routes().merged().split_for_parts();
     complete(&mut document);
     let mut text = encoded(document.to_pretty_json());
     text.push('\n');

@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer;
 use super::error::Problem;
 use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
@@ -107,21 +109,22 @@ pub async fn entities(
     let filter = EntityFilter { kind, layer, status, microdao_id, q };
     let bounds = PageBounds::new(&state, limit, offset, cursor.as_ref());
     // a filter may have to look at every entity
-    let live = state.map()?.clone();
-    let found = move || live.with(|map| map.entities(&filter, cursor.as_deref(), offset as usize, limit as usize));
-    let page = tokio::task::spawn_blocking(found).await.map_err(Problem::internal)?;
-    let found = Found { items: page.items, has_more: page.has_more };
-    Page::new(
-        found,
-        bounds,
-        |entity| paging::encode_id(&entity.id),
-        move |next| EntityList {
-            items: Items,
-            next_cursor: next.cursor,
-            has_more: next.has_more,
-            next_offset: next.offset,
-        },
-    )
+    let map = state.map()?.clone();
+    answer::blocking(move || {
+        let page = map.with(|map| map.entities(&filter, cursor.as_deref(), offset as usize, limit as usize));
+        let found = Found { items: page.items, has_more: page.has_more };
+        Page::encode(
+            found,
+            bounds,
+            |entity| paging::encode_id(&entity.id),
+            |next| EntityList {
+                items: Items,
+                next_cursor: next.cursor,
+                has_more: next.has_more,
+                next_offset: next.offset,
+            },
+        )
+    })
     .await
 }
 
@@ -143,15 +146,16 @@ pub async fn entity(State(state): State<AppState>, PathId(id): PathId) -> Result
     params(("id" = String, Path, description = "Canonical id or any alias, such as a UUID or slug", example = "dao:aurora")),
     responses((status = 200, body = RelationList), MapItemErrors)
 )]
-pub async fn relations(State(state): State<AppState>, PathId(id): PathId) -> Result<Json<RelationList>, Problem> {
-    state
-        .map()?
-        .with(|map| {
+pub async fn relations(State(state): State<AppState>, PathId(id): PathId) -> Result<Response, Problem> {
+    let map = state.map()?.clone();
+    answer::json_from(move || {
+        map.with(|map| {
             let relations = map.relations(&id)?;
             Some(RelationList { id: map.resolve(&id).unwrap_or(&id).to_owned(), relations })
         })
-        .map(Json)
         .ok_or_else(|| not_found(&id))
+    })
+    .await
 }
 
 fn not_found(id: &str) -> Problem {

@@ -47,7 +47,7 @@ fn file(path: &str) -> Result<Response, Problem> {
         utoipa_swagger_ui::serve(path, Arc::clone(&EXPLORER))
             .map_err(Problem::internal)?
             .ok_or_else(|| Problem::not_found("the explorer has no file with this name"))?;
-    let mut response = Response::new(Body::from(bytes.into_owned()));
+    let mut response = Response::new(Body::from(bytes));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&content_type).map_err(Problem::internal)?);
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));

@@ -2,10 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer;
 use super::error::Problem;
 use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
@@ -176,14 +178,12 @@ pub async fn lesson(State(state): State<AppState>, PathId(key): PathId) -> Resul
     params(("key" = String, Path, description = "Key of any version of the lesson")),
     responses((status = 200, body = LessonHistory), DatabaseItemErrors)
 )]
-pub async fn lesson_history(
-    State(state): State<AppState>,
-    PathId(key): PathId,
-) -> Result<Json<LessonHistory>, Problem> {
+pub async fn lesson_history(State(state): State<AppState>, PathId(key): PathId) -> Result<Response, Problem> {
     let items = versions(&state, &key).await?;
     let root = items.first().map(|root| root.root_key.clone()).ok_or_else(|| not_found(&key))?;
     let operations = state.lessons.operations(&root, MAX_OPERATIONS).await;
-    Ok(Json(LessonHistory { items, operations: operations.map_err(|error| state.problem(error))? }))
+    let operations = operations.map_err(|error| state.problem(error))?;
+    answer::json(LessonHistory { items, operations }).await
 }
 
 /// The present time, with the precision that databases store.

@@ -13,6 +13,7 @@ pub mod state;
 
 mod aggregate;
 mod alerts;
+mod answer;
 mod auth;
 mod body;
 mod cross_origin;
@@ -83,6 +84,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use answer::Accounting;
 use auth::AuthLayer;
 use known_parameters::KnownParameters;
 use outer_layer::OuterLayer;
@@ -95,7 +97,7 @@ use rules::Rules;
 /// An entry of `cors_origins` is not an origin.
 pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
     let cors = cors(&state.config.cors_origins)?;
-    let (documented, document) = documented_routes().split_for_parts();
+    let (documented, document) = documented_routes().layered(&state).split_for_parts();
     let known_parameters = Arc::new(KnownParameters::new(&document.paths));
     let mut served = rules::served(&document.paths);
     served.extend(UNDOCUMENTED.map(|path| (path.to_owned(), Method::GET)));
@@ -106,7 +108,6 @@ pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(CatchPanicLayer::custom(fallback::panicked))
-        .layer(from_fn_with_state(state.clone(), query_slots::limit_queries))
         // inside authorization: without a token nothing is known about the routes, and the rate limits apply
         .layer(from_fn_with_state(known_parameters, known_parameters::check))
         .layer(from_fn_with_state(state.clone(), cross_origin::check))
@@ -123,55 +124,92 @@ pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
 #[error("expected an origin such as https://map.example.org, or *, not '{0}'")]
 pub struct InvalidOrigin(pub String);
 
-/// Routes that the `OpenAPI` document describes.
-fn documented_routes() -> OpenApiRouter<AppState> {
+/// Routes that the `OpenAPI` document describes, by the layers that their responses need.
+struct DocumentedRoutes {
+    /// Snapshots are compressed in advance; a WebSocket has no body; compression would delay server-sent events.
+    uncompressed: OpenApiRouter<AppState>,
+    /// A whole saved snapshot, compressed for the client that asks for it would take long.
+    saved: OpenApiRouter<AppState>,
+    /// Answers that may be large: bytes are reserved before they are computed.
+    large: OpenApiRouter<AppState>,
+    /// Answers that are small, or whose computation has a bound of its own, as the difference of two maps.
+    others: OpenApiRouter<AppState>,
+}
+
+impl DocumentedRoutes {
+    /// All routes without layers, for the document.
+    fn merged(self) -> OpenApiRouter<AppState> {
+        self.uncompressed.merge(self.saved).merge(self.large).merge(self.others)
+    }
+
+    /// All routes with their layers. The bytes are counted before they are compressed.
+    fn layered(self, state: &AppState) -> OpenApiRouter<AppState> {
+        let account = |reserved| {
+            let budget = state.responses.clone();
+            from_fn_with_state(Accounting { budget, reserved }, answer::account)
+        };
+        // inside, so that no slot is held while a request waits for the bytes of clients that read slowly
+        let queries = || from_fn_with_state(state.clone(), query_slots::limit_queries);
+        let reserved = state.config.reserved_bytes();
+        let layered = Self {
+            uncompressed: self.uncompressed.layer(account(0)),
+            saved: self.saved.layer(queries()).layer(account(reserved)),
+            large: self.large.layer(queries()).layer(account(reserved)).layer(compression()),
+            others: self.others.layer(queries()).layer(account(0)).layer(compression()),
+        };
+        layered.merged()
+    }
+}
+
+fn documented_routes() -> DocumentedRoutes {
     let uncompressed = OpenApiRouter::with_openapi(docs::Api::openapi())
-        // snapshots are compressed in advance; a WebSocket has no body; compression would delay server-sent events
         .routes(routes!(snapshot::snapshot))
-        .routes(routes!(time_travel::saved_snapshot))
         .routes(routes!(stream::stream))
         .routes(routes!(sse::event_stream))
         .routes(routes!(ticket::stream_ticket))
         .routes(routes!(health::health));
-    let compressed = OpenApiRouter::default()
-        .routes(routes!(root::root))
-        .routes(routes!(health::ready))
+    let saved = OpenApiRouter::default().routes(routes!(time_travel::saved_snapshot));
+    let large = OpenApiRouter::default()
         .routes(routes!(entities::entities))
-        .routes(routes!(entities::entity))
         .routes(routes!(entities::relations))
         .routes(routes!(history::history))
-        .routes(routes!(aggregate::aggregate))
         .routes(routes!(time_travel::saved_snapshots))
+        .routes(routes!(lessons::lessons))
+        .routes(routes!(lessons::lesson_history))
+        .routes(routes!(alerts::alerts))
+        .routes(routes!(dead_letters::dead_letters))
+        .routes(routes!(errors::errors));
+    let others = OpenApiRouter::default()
+        .routes(routes!(root::root))
+        .routes(routes!(health::ready))
+        .routes(routes!(entities::entity))
+        .routes(routes!(aggregate::aggregate))
         .routes(routes!(time_travel::diff))
         .routes(routes!(events::events))
-        .routes(routes!(lessons::lessons))
         .routes(routes!(lessons::lesson))
-        .routes(routes!(lessons::lesson_history))
         .routes(routes!(lesson_changes::revise))
         .routes(routes!(lesson_changes::retire))
         .routes(routes!(lesson_changes::review))
         .routes(routes!(preamble::preamble))
         .routes(routes!(preamble::outcome))
-        .routes(routes!(alerts::alerts))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(silences::silences, silences::create_silence))
         .routes(routes!(silences::end_silence))
-        .routes(routes!(dead_letters::dead_letters))
         .routes(routes!(dead_letters::bulk_replay::replay_dead_letters))
         .routes(routes!(dead_letters::dead_letter))
         .routes(routes!(dead_letters::replay_dead_letter))
         .routes(routes!(dead_letters::discard_dead_letter))
-        .routes(routes!(errors::errors))
         .routes(routes!(errors::errors_health))
         .routes(routes!(errors::flush_errors))
         .routes(routes!(errors::compact_errors))
         .routes(routes!(metrics::metrics));
-    uncompressed.merge(compressed.layer(compression()))
+    DocumentedRoutes { uncompressed, saved, large, others }
 }
 
 /// Paths of the web page and the explorer.
 const UNDOCUMENTED: [&str; 5] = ["/assets/{*path}", "/openapi.json", "/docs", "/docs/", "/docs/{*path}"];
 
+/// Their files are embedded in the binary, so that their bytes take no memory and are not counted.
 fn undocumented_routes() -> Router<AppState> {
     let [asset, openapi, docs, explorer_index, explorer_asset] = UNDOCUMENTED;
     Router::new()

@@ -92,7 +92,7 @@ fn file(file: EmbeddedFile, name: &str, request: &HeaderMap, caching: HeaderValu
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mime = mime_guess::from_path(name).first_or_octet_stream();
-        ([(header::CONTENT_TYPE, mime.essence_str())], Body::from(data.into_owned())).into_response()
+        ([(header::CONTENT_TYPE, mime.essence_str())], Body::from(data)).into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(Problem::internal)?);

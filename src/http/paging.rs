@@ -1,13 +1,15 @@
 //! Pages of lists. A page has at most the requested number of items, and ends earlier where its encoded items would exceed
 //! [`HttpConfig::max_page_bytes`](super::HttpConfig::max_page_bytes).
 
+use std::io::Write;
 use std::marker::PhantomData;
 
 use axum::body::Bytes;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
+use super::answer::{self, PieceWriter};
 use super::error::Problem;
 use super::query::Params;
 use super::state::AppState;
@@ -105,7 +107,7 @@ impl Serialize for Items {
 /// Response with one page of the list `L`, encoded.
 #[derive(Debug)]
 pub struct Page<L> {
-    json: Vec<u8>,
+    json: Vec<Bytes>,
     is_cut: bool,
     list: PhantomData<fn() -> L>,
 }
@@ -125,29 +127,34 @@ impl<L: Serialize> Page<L> {
     where
         L: 'static,
     {
-        let encoded = tokio::task::spawn_blocking(move || Self::encode(found, bounds, cursor, list));
-        encoded.await.map_err(Problem::internal)?
+        answer::blocking(move || Self::encode(found, bounds, cursor, list)).await
     }
 
-    fn encode<T: Serialize>(
+    /// Like [`Page::new`], on this thread.
+    ///
+    /// # Errors
+    /// See [`Page::new`].
+    pub fn encode<T: Serialize>(
         found: Found<impl IntoIterator<Item = T>>,
         bounds: PageBounds,
         cursor: impl Fn(&T) -> String,
         list: impl FnOnce(NextPage) -> L,
     ) -> Result<Self, Problem> {
-        let mut json = START.to_vec();
-        let (mut count, mut last, mut has_more) = (0_u32, None, found.has_more);
+        let (mut json, mut encoded) = (PieceWriter::unbounded(), Vec::new());
+        json.write_all(START).map_err(Problem::internal)?;
+        let (mut count, mut bytes, mut last, mut has_more) = (0_u32, 0, None, found.has_more);
         for item in found.items {
-            let end = json.len();
+            encoded.clear();
             if count > 0 {
-                json.push(b',');
+                encoded.push(b',');
             }
-            serde_json::to_writer(&mut json, &item).map_err(Problem::internal)?;
-            if count > 0 && json.len() - START.len() > bounds.max_bytes {
-                json.truncate(end);
+            serde_json::to_writer(&mut encoded, &item).map_err(Problem::internal)?;
+            bytes += encoded.len();
+            if count > 0 && bytes > bounds.max_bytes {
                 has_more = true;
                 break;
             }
+            json.write_all(&encoded).map_err(Problem::internal)?;
             count += 1;
             last = Some(item);
         }
@@ -158,15 +165,14 @@ impl<L: Serialize> Page<L> {
         };
         let rest = serde_json::to_vec(&list(next)).map_err(Problem::internal)?;
         let rest = rest.strip_prefix(START).ok_or_else(|| Problem::internal("a list does not begin with its items"))?;
-        json.extend_from_slice(rest);
-        Ok(Self { json, is_cut: has_more && count < bounds.limit, list: PhantomData })
+        json.write_all(rest).map_err(Problem::internal)?;
+        Ok(Self { json: json.finish(), is_cut: has_more && count < bounds.limit, list: PhantomData })
     }
 }
 
 impl<L> IntoResponse for Page<L> {
     fn into_response(self) -> Response {
-        let json = HeaderValue::from_static("application/json");
-        let mut response = ([(header::CONTENT_TYPE, json)], Bytes::from(self.json)).into_response();
+        let mut response = answer::json_of(self.json);
         if self.is_cut {
             metrics::counter!("living_map_http_pages_cut_total").increment(1);
             response.headers_mut().insert(CUT, HeaderValue::from_static("true"));

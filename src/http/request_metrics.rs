@@ -104,6 +104,8 @@ fn describe() {
     describe_counter!("living_map_http_panics_total", Unit::Count, "handlers that panicked");
     describe_gauge!("living_map_http_connections", Unit::Count, "open HTTP connections; streams are not included");
     describe_counter!("living_map_http_pages_cut_total", Unit::Count, "pages of lists that ended before their limit");
+    describe_gauge!("living_map_http_response_bytes", Unit::Bytes, "bytes of responses in flight");
+    describe_gauge!("living_map_http_response_waiting", Unit::Count, "requests that wait for room for their response");
     describe_counter!("living_map_http_published_events_total", Unit::Count, "published events, by result");
 }
 

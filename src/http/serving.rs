@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::answer::ResponseBudget;
 use super::{
     AcceptThread, AlertServices, AppState, HttpConfig, HttpPools, InvalidOrigin, Limits, LimitsConfig, Services,
 };
@@ -92,6 +93,7 @@ impl Serving {
                 &config,
                 vec![ingest.time_travel.pool().clone(), ingest.replay_pool.clone(), streams.pool().clone()],
             ),
+            responses: ResponseBudget::new(config.max_response_bytes, config.queue),
             live: ingest.live.clone(),
             log: Arc::clone(&log.log),
             history: Arc::clone(&storage.history),

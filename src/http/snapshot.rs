@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
+use super::answer;
 use super::auth;
 use super::error::Problem;
 use super::negotiate;
@@ -106,18 +106,20 @@ pub async fn snapshot(
         if query.at.is_some() || query.fresh {
             return Err(auth::denied(Denied::Missing));
         }
-        return answer(&Arc::new(live.with(|map| SnapshotBytes::figures(map, &query.layers))), encoding, headers).await;
+        let figures = live.with(|map| SnapshotBytes::figures(map, &query.layers));
+        return respond(&figures, encoding, headers, async |parts| Ok(answer::owned(&parts))).await;
     }
     if let Some(at) = query.at {
         // its slot is held until the answer is encoded
         let mut request = state.time_travel.request(requester.client());
         let past = at.map(&state, &mut request, "at").await?;
         let layers = query.layers;
-        let encoded = tokio::task::spawn_blocking(move || SnapshotBytes::of(&past, &layers)).await;
-        return answer(&Arc::new(encoded.map_err(Problem::internal)?), encoding, headers).await;
+        let snapshot = answer::blocking(move || Ok(SnapshotBytes::of(&past, &layers))).await?;
+        return respond(&snapshot, encoding, headers, async |parts| Ok(answer::owned(&parts))).await;
     }
+    let client = requester.client();
     let snapshot = if query.fresh { fresh(&state, &query.layers).await } else { live.snapshot(&query.layers).await };
-    answer(&snapshot, encoding, headers).await
+    respond(&snapshot, encoding, headers, async |parts| answer::shared(&state.responses, &client, parts).await).await
 }
 
 /// Polls the upstreams, then waits until a snapshot shows their answers and every event that was in the log at the time
@@ -154,10 +156,20 @@ async fn folded(state: &AppState) {
     }
 }
 
-async fn answer(snapshot: &Arc<SnapshotBytes>, encoding: Encoding, request: &HeaderMap) -> Result<Response, Problem> {
+/// Response with a snapshot; `send` makes the response of its parts, unless the client already has them.
+async fn respond(
+    snapshot: &SnapshotBytes,
+    encoding: Encoding,
+    request: &HeaderMap,
+    send: impl AsyncFnOnce(Arc<[Bytes]>) -> Result<Response, Problem>,
+) -> Result<Response, Problem> {
     let known = negotiate::not_modified(request, &etag_of(&snapshot.etag, encoding));
-    let (encoding, body) = if known { (encoding, Bytes::new()) } else { snapshot.encoded(encoding).await };
-    let mut response = Response::new(Body::empty());
+    let (encoding, mut response) = if known {
+        (encoding, StatusCode::NOT_MODIFIED.into_response())
+    } else {
+        let (encoding, parts) = snapshot.encoded(encoding).await;
+        (encoding, send(parts).await?)
+    };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -167,14 +179,12 @@ async fn answer(snapshot: &Arc<SnapshotBytes>, encoding: Encoding, request: &Hea
         headers.insert(RESCUED, text(rescued)?);
     }
     if known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if encoding != Encoding::Identity {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
     }
-    *response.body_mut() = Body::from(body);
     Ok(response)
 }
 

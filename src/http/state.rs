@@ -7,6 +7,7 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
+use super::answer::ResponseBudget;
 use super::config::HttpConfig;
 use super::error::Problem;
 use super::limits::Limits;
@@ -39,6 +40,8 @@ pub struct Services {
     pub limits: Limits,
     /// Pools that clients share.
     pub pools: HttpPools,
+    /// Bytes of responses in flight.
+    pub responses: ResponseBudget,
     /// The current map.
     pub live: LiveMap,
     /// Event log, to which published events are appended.

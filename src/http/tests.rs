@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::answer::ResponseBudget;
 use super::fakes::{FakeHistory, FakeLog};
 use super::*;
+use crate::access::shares::QueueConfig;
 use crate::adapters::{AdaptersConfig, Upstreams};
 use crate::dead_letters::{DeadLetterAlert, DeadLetterConfig, DeadLetterQueue, DeadLetterService, RetryConfig};
 use crate::journal::Journal;
@@ -51,6 +53,7 @@ fn services() -> Services {
         access: None,
         limits: Limits::default(),
         pools: HttpPools::new(&HttpConfig::default(), Vec::new()),
+        responses: ResponseBudget::new(HttpConfig::default().max_response_bytes, QueueConfig::default()),
         time_travel: TimeTravel::new(
             TimeTravelConfig::default(),
             live.clone(),

@@ -1,6 +1,5 @@
 //! The map at past moments: saved snapshots, and differences between two moments.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +9,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::answer;
 use super::error::{DEFAULT_RETRY_AFTER, Problem};
 use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, Params, PathUuid, Query, shown};
@@ -256,18 +256,14 @@ pub async fn diff(
     State(state): State<AppState>,
     requester: Requester,
     Query(query): Query<DiffQuery>,
-) -> Result<Json<Diff>, Problem> {
+) -> Result<Response, Problem> {
     // both maps in one slot, which is held until they are compared
     let mut request = state.time_travel.request(requester.client());
     let to = query.to.unwrap_or_else(|| PointInTime::Cursor(state.live.cursor()));
     let before = query.from.map(&state, &mut request, "from").await?;
     let after = to.map(&state, &mut request, "to").await?;
-    let diff = tokio::task::spawn_blocking(move || Diff {
-        from: before.cursor(),
-        to: after.cursor(),
-        changes: before.compare(&after),
-    });
-    Ok(Json(diff.await.map_err(Problem::internal)?))
+    let compare = move || Ok(Diff { from: before.cursor(), to: after.cursor(), changes: before.compare(&after) });
+    answer::json_from(compare).await
 }
 
 #[cfg(test)]

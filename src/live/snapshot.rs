@@ -1,6 +1,6 @@
 //! Snapshots as encoded bytes: built on request, at most once in an interval, and only after a change.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -41,7 +41,11 @@ impl Encoding {
     }
 }
 
-/// A snapshot, encoded once for all requests of the same layers.
+/// Size from which a part of a snapshot is not copied but shared: smaller ones are joined, since each part costs a write.
+const SHARED_PART_BYTES: usize = 1024 * 1024;
+
+/// A snapshot, encoded once for all requests of the same layers. It consists of parts: all snapshots with the same large
+/// layer share its bytes.
 #[derive(Debug)]
 pub struct SnapshotBytes {
     /// Position of the snapshot.
@@ -50,56 +54,71 @@ pub struct SnapshotBytes {
     pub etag: String,
     /// The upstreams served from fallback data, as in the response header (`agents, dao`).
     pub rescued: Option<String>,
-    identity: Bytes,
-    gzip: OnceCell<Bytes>,
-    zstd: OnceCell<Bytes>,
+    identity: Arc<[Bytes]>,
+    gzip: OnceCell<Arc<[Bytes]>>,
+    zstd: OnceCell<Arc<[Bytes]>>,
+    /// The parts in one piece, for streams.
+    joined: OnceLock<Bytes>,
 }
 
 impl SnapshotBytes {
-    /// The JSON, uncompressed.
-    #[must_use]
-    pub fn identity(&self) -> Bytes {
-        self.identity.clone()
+    fn new(cursor: Cursor, etag: String, rescued: Option<String>, parts: Vec<Bytes>) -> Self {
+        let (gzip, zstd) = (OnceCell::new(), OnceCell::new());
+        Self { cursor, etag, rescued, identity: parts.into(), gzip, zstd, joined: OnceLock::new() }
     }
 
-    /// The JSON in the given encoding, compressed at most once. If the compressor fails, returns
+    /// The JSON, uncompressed and in one piece.
+    #[must_use]
+    pub fn identity(&self) -> Bytes {
+        self.joined.get_or_init(|| joined(&self.identity)).clone()
+    }
+
+    /// The JSON in the given encoding, as parts, compressed at most once. If the compressor fails, returns
     /// [`Encoding::Identity`].
-    pub async fn encoded(&self, encoding: Encoding) -> (Encoding, Bytes) {
+    pub async fn encoded(&self, encoding: Encoding) -> (Encoding, Arc<[Bytes]>) {
         let cell = match encoding {
-            Encoding::Identity => return (encoding, self.identity()),
+            Encoding::Identity => return (encoding, Arc::clone(&self.identity)),
             Encoding::Gzip => &self.gzip,
             Encoding::Zstd => &self.zstd,
         };
-        if let Some(bytes) = cell.get() {
-            return (encoding, bytes.clone());
+        if let Some(parts) = cell.get() {
+            return (encoding, Arc::clone(parts));
         }
-        let plain = self.identity();
+        let plain = Arc::clone(&self.identity);
         let compressed = cell
             .get_or_try_init(|| async {
-                tokio::task::spawn_blocking(move || compress(&plain, encoding)).await.map_err(std::io::Error::other)?
+                let compress = tokio::task::spawn_blocking(move || compress(&plain, encoding));
+                Ok::<_, std::io::Error>(Arc::from([compress.await.map_err(std::io::Error::other)??]))
             })
             .await;
         match compressed {
-            Ok(bytes) => (encoding, bytes.clone()),
+            Ok(parts) => (encoding, Arc::clone(parts)),
             Err(error) => {
                 tracing::warn!(%error, encoding = encoding.as_str(), "cannot compress a snapshot");
-                (Encoding::Identity, self.identity())
+                (Encoding::Identity, Arc::clone(&self.identity))
             }
         }
     }
 }
 
 /// Compresses with levels that cost about as much time as they save on a local network: gzip 5, zstd 3.
-fn compress(plain: &[u8], encoding: Encoding) -> std::io::Result<Bytes> {
-    use std::io::Write;
+fn compress(plain: &[Bytes], encoding: Encoding) -> std::io::Result<Bytes> {
+    fn write(plain: &[Bytes], mut encoder: impl std::io::Write) -> std::io::Result<()> {
+        plain.iter().try_for_each(|part| encoder.write_all(part))
+    }
     match encoding {
-        Encoding::Identity => Ok(Bytes::copy_from_slice(plain)),
+        Encoding::Identity => Ok(joined(plain)),
         Encoding::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(5));
-            encoder.write_all(plain)?;
+            write(plain, &mut encoder)?;
             encoder.finish().map(Bytes::from)
         }
-        Encoding::Zstd => zstd::bulk::compress(plain, 3).map(Bytes::from),
+        Encoding::Zstd => {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
+            encoder.set_pledged_src_size(Some(plain.iter().map(|part| part.len() as u64).sum()))?;
+            write(plain, &mut encoder)?;
+            encoder.finish().map(Bytes::from)
+        }
     }
 }
 
@@ -194,14 +213,8 @@ impl Built {
     }
 
     fn assemble(&self, set: u8, run: &str) -> SnapshotBytes {
-        SnapshotBytes {
-            cursor: self.cursor,
-            etag: format!("\"{run}-{}-{}-{set:x}\"", self.cursor, self.health_version),
-            rescued: self.rescued.clone(),
-            identity: join(&self.layers, set, &self.meta),
-            gzip: OnceCell::new(),
-            zstd: OnceCell::new(),
-        }
+        let etag = format!("\"{run}-{}-{}-{set:x}\"", self.cursor, self.health_version);
+        SnapshotBytes::new(self.cursor, etag, self.rescued.clone(), parts(&self.layers, set, &self.meta))
     }
 }
 
@@ -210,38 +223,26 @@ impl SnapshotBytes {
     /// log.
     #[must_use]
     pub fn of(state: &State, layers: &[Layer]) -> Self {
-        let (encoded, set) = (state.encode(), layer_set(layers));
-        Self {
-            cursor: encoded.cursor,
-            // all servers of this state version produce the same bytes
-            etag: format!("\"at-{STATE_VERSION}-{}-{set:x}\"", encoded.cursor),
-            rescued: None,
-            identity: join(&encoded, set, &meta(&encoded)),
-            gzip: OnceCell::new(),
-            zstd: OnceCell::new(),
-        }
+        // all servers of this state version produce the same bytes
+        Self::without_health("at", &state.encode(), layers)
     }
-}
 
-impl SnapshotBytes {
     /// A snapshot of the layers' totals with empty lists, for clients that may not see entities.
     #[must_use]
     pub fn figures(state: &State, layers: &[Layer]) -> Self {
-        let (encoded, set) = (state.encode_figures(), layer_set(layers));
-        Self {
-            cursor: encoded.cursor,
-            etag: format!("\"figures-{STATE_VERSION}-{}-{set:x}\"", encoded.cursor),
-            rescued: None,
-            identity: join(&encoded, set, &meta(&encoded)),
-            gzip: OnceCell::new(),
-            zstd: OnceCell::new(),
-        }
+        Self::without_health("figures", &state.encode_figures(), layers)
+    }
+
+    fn without_health(kind: &str, encoded: &EncodedLayers, layers: &[Layer]) -> Self {
+        let set = layer_set(layers);
+        let etag = format!("\"{kind}-{STATE_VERSION}-{}-{set:x}\"", encoded.cursor);
+        Self::new(encoded.cursor, etag, None, parts(encoded, set, &meta(encoded)))
     }
 }
 
 /// The JSON of a snapshot of all layers, as in [`SnapshotBytes::of`].
 pub(super) fn json_without_health(layers: &EncodedLayers) -> Bytes {
-    join(layers, layer_set(&[]), &meta(layers))
+    joined(&parts(layers, layer_set(&[]), &meta(layers)))
 }
 
 fn meta(layers: &EncodedLayers) -> Vec<u8> {
@@ -255,9 +256,9 @@ fn meta(layers: &EncodedLayers) -> Vec<u8> {
     meta.to_string().into_bytes()
 }
 
-fn join(layers: &EncodedLayers, set: u8, meta: &[u8]) -> Bytes {
-    let size: usize = layers.layers.iter().map(Bytes::len).sum();
-    let mut json = Vec::with_capacity(size + meta.len() + 128);
+/// The JSON of a snapshot as parts.
+fn parts(layers: &EncodedLayers, set: u8, meta: &[u8]) -> Vec<Bytes> {
+    let (mut parts, mut json) = (Vec::new(), Vec::new());
     json.extend_from_slice(b"{\"generated_at\":\"");
     json.extend_from_slice(time::text(layers.generated_at).as_bytes());
     json.extend_from_slice(b"\",\"layers\":{");
@@ -268,12 +269,26 @@ fn join(layers: &EncodedLayers, set: u8, meta: &[u8]) -> Bytes {
         json.push(b'"');
         json.extend_from_slice(layer.as_str().as_bytes());
         json.extend_from_slice(b"\":");
-        json.extend_from_slice(if set & bit(*layer) == 0 { b"null" } else { bytes });
+        if set & bit(*layer) == 0 {
+            json.extend_from_slice(b"null");
+        } else if bytes.len() < SHARED_PART_BYTES {
+            json.extend_from_slice(bytes);
+        } else {
+            parts.extend([std::mem::take(&mut json).into(), bytes.clone()]);
+        }
     }
     json.extend_from_slice(b"},\"meta\":");
     json.extend_from_slice(meta);
     json.push(b'}');
-    json.into()
+    parts.push(json.into());
+    parts
+}
+
+fn joined(parts: &[Bytes]) -> Bytes {
+    match parts {
+        [whole] => whole.clone(),
+        _ => parts.concat().into(),
+    }
 }
 
 const fn bit(layer: Layer) -> u8 {

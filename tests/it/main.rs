@@ -3,6 +3,7 @@
 mod access;
 mod adapters;
 mod alerts;
+mod answers;
 mod backup;
 mod book;
 mod bus;
