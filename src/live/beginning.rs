@@ -52,14 +52,6 @@ pub struct BeginningHandles {
     pub leadership: Leadership,
 }
 
-/// Records the counters with zero, so that their first increment is not missed.
-pub(super) fn register_metrics() {
-    for kind in [EMPTY, "recreated", "restored", "truncated"] {
-        metrics::counter!("living_map_bases_total", "kind" => kind).increment(0);
-    }
-    metrics::counter!("living_map_base_failures_total").increment(0);
-}
-
 /// The base that the map of a log is folded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::beginning::{self, Beginning, BeginningError, BeginningHandles, Origin};
+use super::beginning::{Beginning, BeginningError, BeginningHandles, Origin};
 use super::{FollowStatus, LiveConfig, LiveMap};
 use crate::log::{Bounds, EventLog, LogError};
 use crate::map::State;
@@ -46,7 +46,6 @@ pub async fn follow_from_saved(
     shutdown: CancellationToken,
 ) {
     let log = Arc::clone(&beginning.log);
-    beginning::register_metrics();
     run(LogFollower { live, log, hub, config, beginning: Some(beginning) }, shutdown).await;
 }
 
