@@ -107,6 +107,11 @@ fmt: $(WEB_TOOLS) ## Format everything
 bench: ## Run the load generator; ARGS names the measurement, see docs/benchmarks.md
 	$(CARGO) run --release --locked --example load -- $(or $(ARGS),--help)
 
+.PHONY: load
+load: ## Measure /health and memory of a release build while clients take all they can get, for minutes
+	$(CARGO) build --release --locked --bin living-map --example load
+	benches/marks.sh greedy
+
 .PHONY: openapi
 openapi: ## Write openapi/openapi.json and openapi/experience.schema.json from the code, and from that the types of the React package
 	mkdir -p openapi
@@ -117,9 +122,12 @@ openapi: ## Write openapi/openapi.json and openapi/experience.schema.json from t
 	node web/packages/react/scripts/generate.js
 
 .PHONY: configuration
-configuration: ## Write docs/configuration.md from the settings in the code
+configuration: ## Write docs/configuration.md, and the table in docs/limits.md, from the settings in the code
 	$(CARGO) run --quiet --locked -- config reference > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
+	$(CARGO) run --quiet --locked -- config reference --limits > docs/limits.md.new
+	sed -i -e '/^<!-- begin of limits/,/^<!-- end of limits/{/^<!--/!d}' -e '/^<!-- begin of limits/r docs/limits.md.new' docs/limits.md
+	rm docs/limits.md.new
 
 .PHONY: book
 book: ## Build the documentation as a book, target/book; installs mdBook where it is missing

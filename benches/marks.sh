@@ -3,9 +3,10 @@
 # nats-server, PostgreSQL's server programs and nginx; everything runs on loopback, in a temporary folder, and is gone
 # afterwards. Build first: cargo build --release --bin living-map --example load --example history
 #
-#   benches/marks.sh [snapshot] [fanout] [connect] [idle] [ingest] [flood] [history]
+#   benches/marks.sh [snapshot] [fanout] [connect] [idle] [ingest] [flood] [history] [greedy]
 #
-# history is measured only when it is named: it needs 15 GB of disk and some minutes for ROWS (10000000) rows.
+# history and greedy are measured only when they are named: history needs 15 GB of disk and some minutes for ROWS (10000000)
+# rows, greedy a minute for each kind of client.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 marks=("$@")
@@ -228,6 +229,18 @@ mark_flood() {
   stop "$map_pid"
   stop "$nats_pid"
   stop "$postgres_pid"
+}
+
+# /health and memory while clients take all they can get; `make load`.
+mark_greedy() {
+  echo "## Greedy clients"
+  (cd "$folder" && rm -f living-map.db*)
+  DATABASE_URL=sqlite://$folder/living-map.db SYNC_INTERVAL_SECONDS=3600 LOG_LEVEL=error \
+    start map "$map" serve --port "$map_port"
+  map_pid=$started
+  until_answers "$map_url/snapshot"
+  "$load" greedy --address "127.0.0.1:$map_port" --server-pid "$map_pid"
+  stop "$map_pid"
 }
 
 for mark in "${marks[@]}"; do

@@ -46,7 +46,7 @@ pub use alerts::{check_rules, test_webhook};
 pub use check::check;
 pub use learning::learn;
 pub use log::new_epoch;
-pub use settings::{AlertSettings, DemoSettings, LogFormat, Settings, settings_reference};
+pub use settings::{AlertSettings, DemoSettings, LogFormat, Settings, limits_reference, settings_reference};
 pub use streams::streams;
 pub use traces::telemetry;
 

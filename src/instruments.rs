@@ -96,7 +96,7 @@ macro_rules! limits {
 
         impl Limit {
             /// Labels of all limits.
-            const LABELS: &'static [&'static str] = &[$($label),+];
+            pub const LABELS: &'static [&'static str] = &[$($label),+];
 
             /// Label in metrics.
             #[must_use]

@@ -101,7 +101,11 @@ enum ConfigAction {
         configured: Configured<Settings>,
     },
     /// Print the reference of all settings as Markdown
-    Reference,
+    Reference {
+        /// Print only the limits, each with the effect of exceeding it
+        #[arg(long)]
+        limits: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -180,8 +184,8 @@ fn command() -> anyhow::Result<()> {
             print!("{}", config::show(&layers.settings(&matches), format));
             Ok(())
         }
-        Action::Config { action: ConfigAction::Reference } => {
-            print!("{}", app::settings_reference());
+        Action::Config { action: ConfigAction::Reference { limits } } => {
+            print!("{}", if limits { app::limits_reference() } else { app::settings_reference() });
             Ok(())
         }
         Action::Streams { action: Streams::Check(configured) } => run(app::streams(configured.settings, false)),

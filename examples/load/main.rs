@@ -7,9 +7,11 @@ mod connect;
 mod copy;
 mod fanout;
 mod flood;
+mod greedy;
 mod ingest;
 mod machine;
 mod nats_ws;
+mod probe;
 mod receiver;
 mod report;
 mod requests;
@@ -40,6 +42,8 @@ enum Command {
     Ingest(ingest::Arguments),
     /// Valid events at a steady rate, without and with a flood of invalid messages.
     Flood(flood::Arguments),
+    /// `/health` and memory while clients take all they can get.
+    Greedy(greedy::Arguments),
     /// COPY of the same rows into a table with the same columns and indexes.
     Copy(copy::Arguments),
 }
@@ -64,6 +68,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Snapshot(arguments) => requests::run(&arguments),
         Command::Ingest(arguments) => runtime()?.block_on(ingest::run(arguments)),
         Command::Flood(arguments) => runtime()?.block_on(flood::run(arguments)),
+        Command::Greedy(arguments) => greedy::run(&arguments),
         Command::Copy(arguments) => runtime()?.block_on(copy::run(arguments)),
     }
 }

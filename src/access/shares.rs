@@ -30,17 +30,22 @@ pub use queues::{QueueFull, Queues, Served, Usage};
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct QueueConfig {
-    /// Requests of one client (a token, else an address; IPv6: a /64 network) that wait for a slot of a pool at one time;
-    /// more are answered 503.
+    /// Requests of one client (a token, else an address; IPv6: a /64 network) that wait for a slot of a pool at one time.
+    ///
+    /// Beyond: answered 503, counted in `living_map_pool_refused_total`.
     #[arg(id = "POOL_QUEUE_PER_CLIENT", env, long = "pool-queue-per-client", default_value_t = 100,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub per_client: usize,
-    /// Clients that wait for a slot of a pool at one time; requests of further ones are answered 503.
+    /// Clients that wait for a slot of a pool at one time.
+    ///
+    /// Beyond: answered 503, counted in `living_map_pool_refused_total`.
     #[arg(id = "POOL_WAITING_CLIENTS", env, long = "pool-waiting-clients", default_value_t = 1_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub clients: usize,
-    /// Longest wait of a request for a slot of a pool, in seconds; then it is answered 503. Time travel waits and
+    /// Longest wait of a request for a slot of a pool, in seconds. Time travel waits and
     /// computes for up to 20 s instead.
+    ///
+    /// Beyond: answered 503, counted in `living_map_pool_refused_total`.
     #[arg(id = "POOL_WAIT_SECONDS", env, long = "pool-wait-seconds", default_value = "10", value_parser = seconds)]
     pub wait: Duration,
 }

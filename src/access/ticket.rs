@@ -37,6 +37,8 @@ pub struct TicketConfig {
     #[arg(id = "TICKET_KEY", env, long = "ticket-key", hide_env_values = true)]
     pub key: Option<String>,
     /// Tickets outstanding, and used tickets remembered, at one time. One token has at most all but one of them.
+    ///
+    /// Beyond: answered 503, counted as `tickets`.
     #[arg(id = "MAX_TICKETS", env, long = "max-tickets", help_heading = "Limits", default_value_t = 10_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max: usize,

@@ -43,10 +43,14 @@ pub struct AdaptersConfig {
     #[command(flatten)]
     pub endpoints: Endpoints,
     /// Seconds that one request to an upstream may take, its body included.
+    ///
+    /// Beyond: the poll fails; the last good data is kept.
     #[arg(id = "UPSTREAM_TIMEOUT_SECONDS", env, long = "upstream-timeout-seconds", default_value = "5",
         value_parser = seconds)]
     pub call_timeout: Duration,
     /// Largest response accepted from an upstream, in bytes.
+    ///
+    /// Beyond: the poll fails; the last good data is kept.
     #[arg(id = "UPSTREAM_MAX_BYTES", env, long = "upstream-max-bytes", default_value_t = 16 * 1024 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
     pub max_response_bytes: usize,

@@ -39,6 +39,8 @@ pub struct AlertingConfig {
     #[command(flatten)]
     pub limits: RulesLimits,
     /// Longest time for which alerts can be silenced, in minutes.
+    ///
+    /// Beyond: answered 400.
     #[arg(id = "ALERT_MAX_SILENCE_MINUTES", env, long = "alert-max-silence-minutes", default_value_t = 43_200,
         value_parser = clap::value_parser!(u32).range(1..=525_600))]
     pub max_silence_minutes: u32,

@@ -16,14 +16,20 @@ use crate::config::defaults;
 #[command(next_help_heading = "Alerts")]
 pub struct RulesLimits {
     /// Rules in the file.
+    ///
+    /// Beyond: the file is rejected.
     #[arg(id = "ALERT_MAX_RULES", env, long = "alert-max-rules", default_value_t = 100,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub max_rules: usize,
-    /// Groups of each rule; later ones are ignored.
+    /// Groups of each rule.
+    ///
+    /// Beyond: later groups are ignored, counted in `living_map_alert_groups_refused_total`.
     #[arg(id = "ALERT_MAX_GROUPS", env, long = "alert-max-groups", default_value_t = 1_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_groups: usize,
     /// Webhooks in the file.
+    ///
+    /// Beyond: the file is rejected.
     #[arg(id = "ALERT_MAX_WEBHOOKS", env, long = "alert-max-webhooks", default_value_t = 20,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
     pub max_webhooks: usize,

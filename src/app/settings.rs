@@ -292,6 +292,12 @@ pub fn settings_reference() -> String {
     config::reference(&Settings::augment_args(Command::new("living-map")))
 }
 
+/// The limits among all settings, a table in `docs/limits.md`.
+#[must_use]
+pub fn limits_reference() -> String {
+    config::limits(&Settings::augment_args(Command::new("living-map")))
+}
+
 pub fn open_journal(settings: &Settings) -> anyhow::Result<Journal> {
     Ok(Journal::new(settings.journal.clone(), Some(settings.journal_location()?)))
 }

@@ -10,7 +10,7 @@
 //! | `layers` | options, environment, file and defaults in one, with the origin of each value |
 //! | `file` | the configuration file |
 //! | `secret` | masking, `NAME_FILE` |
-//! | `show`, `reference` | `config show`, `docs/configuration.md` |
+//! | `show`, `reference` | `config show`, `docs/configuration.md`, `docs/limits.md` |
 
 mod file;
 mod layers;
@@ -23,7 +23,7 @@ use clap::{Args, Command};
 
 pub use file::FileOption;
 pub use layers::{ConfigError, Layers, Origin, Setting};
-pub use reference::reference;
+pub use reference::{limits, reference};
 pub use show::{Format, show};
 
 /// The value of a configuration struct without arguments, environment and file: the defaults of its attributes.

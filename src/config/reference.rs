@@ -1,4 +1,5 @@
-//! The reference of all settings, `docs/configuration.md`, generated from their declarations.
+//! The reference of all settings, `docs/configuration.md`, and the table of the limits among them in `docs/limits.md`,
+//! generated from their declarations.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -54,12 +55,40 @@ pub fn reference(command: &Command) -> String {
     text
 }
 
-fn row(setting: &Arg) -> String {
+/// Beginning of the paragraph in which a setting's documentation states the effect of exceeding it, and the metric that
+/// counts it.
+const BEYOND: &str = "Beyond: ";
+
+/// The settings that are limits, as a Markdown table: each with the effect of exceeding it.
+#[must_use]
+pub fn limits(command: &Command) -> String {
+    let mut text = "| limit | default | meaning | beyond it |\n|---|---|---|---|\n".to_owned();
+    for setting in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
+        let documentation = setting.get_long_help().map(ToString::to_string).unwrap_or_default();
+        if let Some((_, beyond)) = documentation.split_once(BEYOND) {
+            let help = setting.get_help().map(ToString::to_string).unwrap_or_default();
+            let (name, default, help, beyond) = (setting.get_id(), default(setting), cell(&help), cell(beyond));
+            let _ = writeln!(text, "| `{name}` | {default} | {help} | {beyond} |");
+        }
+    }
+    text
+}
+
+/// Text in one cell of a table.
+fn cell(text: &str) -> String {
+    text.trim().trim_end_matches('.').replace('|', "\\|").replace('\n', " ")
+}
+
+fn default(setting: &Arg) -> String {
     let defaults: Vec<_> = setting.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    let default = if defaults.is_empty() { "unset".to_owned() } else { format!("`{}`", defaults.join(",")) };
+    if defaults.is_empty() { "unset".to_owned() } else { format!("`{}`", defaults.join(",")) }
+}
+
+fn row(setting: &Arg) -> String {
+    let default = default(setting);
     let secret = if secret::is_secret(setting) { "*secret*. " } else { "" };
     let help = setting.get_help().map(ToString::to_string).unwrap_or_default();
-    let [values, help] = [values(setting), help].map(|text| text.replace('|', "\\|").replace('\n', " "));
+    let [values, help] = [values(setting), help].map(|text| cell(&text));
     format!("| `{}` | {default} | {values} | {secret}{help} |\n", setting.get_id())
 }
 

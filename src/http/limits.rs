@@ -34,16 +34,22 @@ type RateLimit = Option<Rate>;
 pub struct LimitsConfig {
     /// Requests per second from one address, and with one token, as a mean of ten seconds; publishing requests are not
     /// included. 0: no limit.
+    ///
+    /// Beyond: answered 429, counted as `requests_address` or `requests_token`.
     #[arg(id = "REQUESTS_PER_SECOND", env, long = "requests-per-second", default_value = "1000",
         value_parser = clap::value_parser!(u32).map(per_second))]
     pub requests: RateLimit,
     /// Events published per second from one address, and with one token, as a mean of ten seconds; a publishing request is
     /// at least one. 0: no limit.
+    ///
+    /// Beyond: answered 429, counted as `events_address` or `events_token`.
     #[arg(id = "PUBLISHED_PER_SECOND", env, long = "published-per-second", default_value = "10000",
         value_parser = clap::value_parser!(u32).map(per_second))]
     pub events: RateLimit,
     /// Rejected tokens per minute from one address; above it further ones are answered 429 instead of 401. Requests with a
     /// valid token are not counted. 0: no limit.
+    ///
+    /// Beyond: answered 429, counted as `auth_failures`.
     #[arg(id = "AUTH_FAILURES_PER_MINUTE", env, long = "auth-failures-per-minute", default_value = "60",
         value_parser = clap::value_parser!(u32).map(per_minute))]
     pub auth_failures: RateLimit,

@@ -59,11 +59,15 @@ pub struct JournalConfig {
     #[arg(id = "JOURNAL_FLUSH_SECONDS", env, long = "journal-flush-seconds", default_value = "5", value_parser = seconds)]
     pub flush_interval: Duration,
     /// Entries that wait in memory for an unavailable store; further ones are not written.
+    ///
+    /// Beyond: entries stay in memory only, counted in `living_map_journal_dropped_total`.
     #[arg(id = "JOURNAL_MAX_PENDING", env, long = "journal-max-pending", default_value_t = 4_096,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_pending: usize,
     /// Entries written to files per minute; further ones stay in memory only, so that a flood of errors does not fill the
     /// store.
+    ///
+    /// Beyond: entries stay in memory only, counted in `living_map_journal_dropped_total`.
     #[arg(id = "JOURNAL_MAX_PER_MINUTE", env, long = "journal-max-per-minute", default_value_t = 600,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_per_minute: u32,

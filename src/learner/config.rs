@@ -59,11 +59,15 @@ pub struct RuleConfig {
     #[arg(id = "EXPERIENCE_EVENT_DEDUP_TTL_SECONDS", env, long = "experience-event-dedup-ttl-seconds",
         default_value = "3600", value_parser = seconds.map(as_milliseconds))]
     pub dedup_ttl_ms: i64,
-    /// Ids of experiences that are remembered; the oldest are dropped first.
+    /// Ids of experiences that are remembered.
+    ///
+    /// Beyond: the oldest are dropped.
     #[arg(id = "EXPERIENCE_MAX_IDS", env, long = "experience-max-ids", default_value_t = 1_000_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1_000..=100_000_000))]
     pub max_ids: usize,
-    /// Agents that are remembered; those without experiences for longest are dropped first.
+    /// Agents that are remembered.
+    ///
+    /// Beyond: those without experiences for longest are dropped.
     #[arg(id = "EXPERIENCE_MAX_AGENTS", env, long = "experience-max-agents", default_value_t = 100_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(8..=10_000_000))]
     pub max_agents: usize,

@@ -48,6 +48,8 @@ pub struct LiveConfig {
     pub log_check_interval: Duration,
     /// Entities that events may add to the map; beyond, events about new ones are recorded and change nothing, and only
     /// entities listed by the upstream services are added. The same on all servers of one log.
+    ///
+    /// Beyond: the event is recorded and changes nothing, counted in `living_map_entities_turned_away_total`.
     #[arg(id = "MAX_ENTITIES", env, long = "max-entities", help_heading = "Limits", default_value_t = DEFAULT_MAX_ENTITIES,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     pub max_entities: usize,

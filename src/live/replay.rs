@@ -46,15 +46,21 @@ const OLDEST_TTL: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Snapshot and stream")]
 pub struct ReplayConfig {
-    /// Missed events that are replayed one by one to a client that resumes; one that missed more gets a snapshot.
+    /// Missed events that are replayed one by one to a client that resumes.
+    ///
+    /// Beyond: the client gets a snapshot, or 410 over server-sent events.
     #[arg(id = "STREAM_REPLAY_EVENTS", env, long = "stream-replay-events", default_value_t = 1_000_000)]
     pub max_events: u64,
     /// Bytes of replayed frames kept in memory for further clients.
+    ///
+    /// Beyond: the least recently used frames are dropped and computed again.
     #[arg(id = "STREAM_REPLAY_BYTES", env, long = "stream-replay-bytes", default_value_t = 64 * 1024 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(65_536..))]
     pub max_bytes: usize,
     /// Replays computed at one time; further clients wait. One client's (a token, else an address) take at most all but one of
     /// these slots.
+    ///
+    /// Beyond: the replay waits for its share.
     #[arg(id = "STREAM_REPLAY_CONCURRENCY", env, long = "stream-replay-concurrency", default_value_t = 2,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub concurrency: usize,

@@ -30,6 +30,9 @@ pub use request::TimeTravelRequest;
 pub struct TimeTravelConfig {
     /// Requests for maps of past moments that are computed at one time; further ones wait. One client's requests take at most
     /// all but one of these slots.
+    ///
+    /// Beyond: the request waits for its share; after `POOL_WAIT_SECONDS` it is answered 503, counted in
+    /// `living_map_pool_refused_total`.
     #[arg(id = "TIME_TRAVEL_CONCURRENCY", env, long = "time-travel-concurrency", default_value_t = 2,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub concurrency: usize,

@@ -14,10 +14,14 @@ use crate::config::value::seconds;
 #[command(next_help_heading = "Snapshot and stream")]
 pub struct HubConfig {
     /// Events kept in memory for clients that resume or lag.
+    ///
+    /// Beyond: clients that lag further are served by a replay.
     #[arg(id = "STREAM_RING_EVENTS", env, long = "stream-ring-events", default_value_t = 65_536,
         value_parser = RangedU64ValueParser::<usize>::new().range(16..=u32::MAX.into()))]
     pub max_frames: usize,
     /// Bytes of those events in memory. The newest event is kept even if it is larger.
+    ///
+    /// Beyond: clients that lag further are served by a replay.
     #[arg(id = "STREAM_RING_BYTES", env, long = "stream-ring-bytes", default_value_t = 64 * 1024 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(65_536..))]
     pub max_bytes: usize,
@@ -33,11 +37,15 @@ impl Default for HubConfig {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Snapshot and stream")]
 pub struct StreamConfig {
-    /// Streaming clients at one time; one more is answered 503.
+    /// Streaming clients at one time.
+    ///
+    /// Beyond: answered 503, counted as `streams`.
     #[arg(id = "STREAM_MAX_CLIENTS", env, long = "stream-max-clients", default_value_t = 50_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_clients: usize,
-    /// Streaming clients at one time from one address; one more is answered 503.
+    /// Streaming clients at one time from one address.
+    ///
+    /// Beyond: answered 503, counted as `streams_address`.
     #[arg(id = "STREAM_MAX_CLIENTS_PER_ADDRESS", env, long = "stream-max-clients-per-address", default_value_t = 10_000,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub max_clients_per_address: u32,
@@ -69,6 +77,8 @@ pub struct StreamConfig {
     #[arg(skip = Duration::from_secs(20))]
     pub pong_timeout: Duration,
     /// Seconds for which a streaming client may read nothing before it is closed.
+    ///
+    /// Beyond: the stream is closed.
     #[arg(id = "STREAM_STALL_SECONDS", env, long = "stream-stall-seconds", default_value = "30", value_parser = seconds)]
     pub stall_timeout: Duration,
     /// Slowest supported link, in bytes per second: a long snapshot adds its length, divided by this, to `stall_timeout`. It
@@ -81,7 +91,9 @@ pub struct StreamConfig {
     /// Interval of checking these deadlines.
     #[arg(skip = Duration::from_secs(1))]
     pub tick: Duration,
-    /// Longest message accepted from a streaming client, in bytes; a longer one closes the stream.
+    /// Longest message accepted from a streaming client, in bytes.
+    ///
+    /// Beyond: the stream is closed.
     #[arg(id = "STREAM_MAX_MESSAGE_BYTES", env, long = "stream-max-message-bytes", default_value_t = 4 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(125..=1 << 20))]
     pub max_message_bytes: usize,

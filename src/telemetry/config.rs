@@ -44,6 +44,8 @@ pub struct TelemetryConfig {
         value_parser = ratio)]
     pub ratio: f64,
     /// Spans that may wait for export; further ones are dropped and counted.
+    ///
+    /// Beyond: dropped, counted in `living_map_trace_spans_total`.
     #[arg(id = "OTEL_BSP_MAX_QUEUE_SIZE", env, long = "otel-bsp-max-queue-size", default_value_t = 2048,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_queue: usize,

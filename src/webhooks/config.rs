@@ -12,6 +12,8 @@ use crate::config::value::{hours, seconds};
 #[command(next_help_heading = "Alerts")]
 pub struct WebhookDispatcherConfig {
     /// Seconds that a webhook may take to answer.
+    ///
+    /// Beyond: the attempt failed; the next one follows.
     #[arg(id = "WEBHOOK_TIMEOUT_SECONDS", env, long = "webhook-timeout-seconds", default_value = "10",
         value_parser = timeout)]
     pub timeout: Duration,
@@ -20,7 +22,9 @@ pub struct WebhookDispatcherConfig {
     #[arg(id = "WEBHOOK_RETRY_SECONDS", env, long = "webhook-retry-seconds", default_value = "1,5,30,300,1800,7200",
         value_delimiter = ',', value_parser = seconds)]
     pub retries: Vec<Duration>,
-    /// Messages that may wait for each webhook; further ones are not sent.
+    /// Messages that may wait for each webhook.
+    ///
+    /// Beyond: further ones are not sent, counted in `living_map_webhook_messages_total`.
     #[arg(id = "WEBHOOK_MAX_WAITING", env, long = "webhook-max-waiting", default_value_t = 1_000,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub max_waiting: u64,

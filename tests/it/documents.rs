@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use living_map::instruments::Limit;
+
 /// A metric: its name, its type, the names of its labels in order.
 type Metric = (String, &'static str, Vec<String>);
 
@@ -35,6 +37,24 @@ fn the_configuration_page_is_generated_from_the_settings() {
         fs::write(&path, &generated).unwrap();
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), generated, "`make configuration` writes it");
+}
+
+/// Generated; `make configuration` writes it.
+#[test]
+fn the_limits_page_has_the_table_of_the_settings() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limits.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (_, rest) = page.split_once("generated: make configuration -->\n").expect("the beginning of the table");
+    let (table, _) = rest.split_once("<!-- end of limits -->").expect("its end");
+    assert_eq!(table, living_map::app::limits_reference(), "`make configuration` writes it");
+}
+
+/// A limit whose rejections are counted under a label is a setting whose entry names the label.
+#[test]
+fn the_limits_page_names_each_label_of_rejections() {
+    let table = living_map::app::limits_reference();
+    let missing: Vec<_> = Limit::LABELS.iter().filter(|label| !table.contains(&format!("`{label}`"))).collect();
+    assert!(missing.is_empty(), "no limit says that it counts as {missing:?}");
 }
 
 /// A dashboard of an unknown metric is empty, and an alert on it never fires.
