@@ -218,7 +218,10 @@ fn labels_of(arguments: &str) -> Vec<String> {
         depth += i32::from(c == '(') - i32::from(c == ')');
         depth == 0
     });
-    let texts = arguments[..end.unwrap()].split("=>").map(|part| part.trim_end().strip_suffix('"'));
+    let mut parts: Vec<&str> = arguments[..end.unwrap()].split("=>").collect();
+    // behind the last arrow is a value
+    parts.pop();
+    let texts = parts.into_iter().map(|part| part.trim_end().strip_suffix('"'));
     let mut labels: Vec<String> =
         texts.flatten().filter_map(|text| Some(text.rsplit_once('"')?.1.to_owned())).collect();
     labels.sort_unstable();
