@@ -81,9 +81,7 @@ async fn dns_rebinding_is_answered_421() {
     for environment in [&[][..], &[("AUTH", "none"), ("BIND", "0.0.0.0")]] {
         let server = with_map(environment).await;
         for (method, path, _) in routes() {
-            for host in
-                ["evil.example", "evil.example:7017", "EVIL.example.", "127.0.0.1.evil.example", "example.", "[::1"]
-            {
+            for host in ["evil.example", "evil.example:7017", "EVIL.example.", "127.0.0.1.evil.example", "example."] {
                 let own = format!("Host: {host}\r\nOrigin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n");
                 let answer = ask(server.port(), method, &path, &own).await;
                 assert_names(&answer, 421, "ALLOWED_HOSTS", &format!("{method} {path} at {host}"));
@@ -96,7 +94,7 @@ async fn dns_rebinding_is_answered_421() {
             "ALLOWED_HOSTS",
             "404",
         );
-        assert_eq!(denied(&server, "host").await, RULES.len() as u64 * 6 + 1);
+        assert_eq!(denied(&server, "host").await, RULES.len() as u64 * 5 + 1);
     }
 }
 
@@ -107,8 +105,10 @@ async fn an_absolute_target_cannot_hide_its_host() {
         let request = format!("GET {target} HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
         raw(server.port(), &request).await.0
     };
-    assert_eq!(get("http://evil.example/living-map/snapshot", "Host: 127.0.0.1\r\n").await, 421);
-    assert_eq!(get("http://127.0.0.1/living-map/snapshot", "Host: evil.example\r\n").await, 421);
+    assert_eq!(get("http://evil.example/living-map/snapshot", "Host: evil.example\r\n").await, 421);
+    // contradictory heads are rejected before the router
+    assert_eq!(get("http://evil.example/living-map/snapshot", "Host: 127.0.0.1\r\n").await, 400);
+    assert_eq!(get("http://127.0.0.1/living-map/snapshot", "Host: evil.example\r\n").await, 400);
     assert_eq!(get("http://127.0.0.1/living-map/snapshot", "Host: 127.0.0.1\r\n").await, 200);
 }
 
