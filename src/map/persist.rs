@@ -67,8 +67,8 @@ impl State {
         self
     }
 
-    /// The same map as the one at `cursor`, in a log that lost the entries of which this map is the fold. Positions that the
-    /// map contains are limited to that of `cursor`: whatever the log has after it is newer.
+    /// Moves the map to `cursor`, in a log that lost the entries of which it is the fold. Positions that the map contains are
+    /// limited to that of `cursor`, so that every later entry of the log is newer.
     #[must_use]
     pub fn carried_to(mut self, cursor: Cursor) -> Self {
         self.cursor = cursor;

@@ -2,7 +2,8 @@ use serde_json::{Value, json};
 
 use super::recorded::{self, GARDEN};
 use super::{Log, answer, facts, layers_of};
-use crate::model::{EntityType, Facts, Layer, Service};
+use crate::map::State;
+use crate::model::{Cursor, EntityType, Epoch, Facts, Layer, Service};
 
 fn agent(fields: Value) -> crate::model::Answer {
     answer(Service::Agents, vec![facts(EntityType::Agent, "agent:sofia", &[], fields)])
@@ -18,6 +19,24 @@ fn only_a_poll_that_began_later_overrules_an_event() {
     log.push_all(Service::Agents, &late);
     assert_eq!((&log.item("agent:sofia")["name"], &log.item("agent:sofia")["model"]), (&json!("new"), &json!("m2")));
     log.poll(&agent(json!({"name": "newest", "model": "m2"})));
+    assert_eq!(log.item("agent:sofia")["name"], "newest");
+}
+
+/// Positions of an earlier log are before every position of the log that begins with its map.
+#[test]
+fn a_poll_of_the_next_log_overrules_a_carried_map() {
+    let mut log = Log::new();
+    log.poll(&agent(json!({"name": "polled", "model": "m1"})));
+    for name in ["one", "two", "three"] {
+        log.push("agent.event.updated", &json!({"agent_id": "agent:sofia", "changes": {"name": name}}));
+    }
+    let before = layers_of(&log.state);
+    let cursor = Cursor { epoch: Epoch(2), seq: 0 };
+    log.state = std::mem::replace(&mut log.state, State::new(Epoch(0))).carried_to(cursor);
+    (log.seq, log.entries) = (0, Vec::new());
+    log.pass_hours(1);
+    assert_eq!((log.state.cursor(), layers_of(&log.state)), (cursor, before));
+    assert_eq!(log.poll(&agent(json!({"name": "newest", "model": "m1"}))).len(), 1);
     assert_eq!(log.item("agent:sofia")["name"], "newest");
 }
 
