@@ -95,7 +95,9 @@ fn well_formed() -> Vec<(String, Vec<u16>)> {
         ("GET /living-map/health HTTP/1.0\r\n\r\n".to_owned(), vec![200]),
         ("GET /living-map/health HTTP/1.0\r\nHost: test\r\n\r\n".to_owned(), vec![200]),
         ("GET http://test/living-map/health HTTP/1.1\r\nHost: TEST\r\nConnection: close\r\n\r\n".to_owned(), vec![200]),
-        ("GET /living-map/health HTTP/1.1\r\nHost:\r\nX:\t\u{e4}\r\nConnection: close\r\n\r\n".to_owned(), vec![200]),
+        ("GET /living-map/health HTTP/1.1\r\nHost: a\r\nX:\t\u{e4}\r\nConnection: close\r\n\r\n".to_owned(), vec![200]),
+        // well-formed, but not a host that may be addressed without a token
+        ("GET /living-map/health HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n".to_owned(), vec![421]),
         ("BREW /living-map/health HTTP/1.1\r\nHost: [::1]:7017\r\nConnection: close\r\n\r\n".to_owned(), vec![405]),
         (history("event_type=agent.>"), vec![200]),
         (history("event_type=agent.**"), vec![200]),

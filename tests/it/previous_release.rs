@@ -22,11 +22,20 @@ async fn assert_serves(server: &Process, recorded: &Recorded) {
     .await;
     assert_eq!(now.layers, recorded.layers, "the map at {}", recorded.cursor);
     assert_eq!(now.past_layers, recorded.past_layers, "the map of the past at {}", recorded.past_cursor);
-    assert_eq!(now.history, recorded.history);
+    assert_eq!(without_additions(&now.history, &recorded.history), recorded.history);
     assert_eq!(now.lessons, recorded.lessons);
     assert_eq!(now.dead_letters, recorded.dead_letters);
     assert_eq!(now.alerts, recorded.alerts);
     assert_eq!(now.saved_snapshots, recorded.saved_snapshots);
+}
+
+/// `now` with the fields of `recorded` only: a release may add fields to an answer.
+fn without_additions(now: &Value, recorded: &Value) -> Value {
+    let mut now = now.clone();
+    if let (Some(fields), Some(known)) = (now.as_object_mut(), recorded.as_object()) {
+        fields.retain(|field, _| known.contains_key(field));
+    }
+    now
 }
 
 /// New events are folded behind the old ones, the pending webhook message is delivered, once, and the dead letter is replayed.

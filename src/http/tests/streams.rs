@@ -108,7 +108,7 @@ async fn an_invalid_stream_request_returns_a_problem() {
         assert_eq!((answer.status.as_u16(), &answer.problem()["parameter"]), (400, &json!(parameter)));
     }
     let other_origin = Request::get("/living-map/stream")
-        .header("host", "map.example")
+        .header("host", "localhost")
         .header("origin", "https://evil.example")
         .header("connection", "upgrade")
         .header("upgrade", "websocket")
