@@ -59,10 +59,10 @@ export function usePages<P extends keyof Routes>(
         });
       };
       if (!isBackground) update(true, null);
-      // A cursor replaces `offset`: the server rejects a request with both.
-      const wanted = cursor ? { ...parameters, offset: undefined, cursor } : parameters;
       try {
-        update(false, null, await get(url, path, wanted, signal));
+        // A cursor replaces `offset`: the server rejects a request with both.
+        const replaced = cursor ? { offset: null, cursor } : null;
+        update(false, null, await get(url, path, { ...parameters, ...replaced }, signal));
       } catch (thrown) {
         update(false, errorOf(thrown));
       }
@@ -73,10 +73,7 @@ export function usePages<P extends keyof Routes>(
 
   useEffect(() => {
     load();
-    return () => {
-      running.current?.abort();
-      running.current = null;
-    };
+    return () => running.current?.abort();
   }, [load]);
 
   useEffect(() => {
