@@ -40,8 +40,9 @@ pub struct Api;
 /// Texts of parameters contain no NUL, which PostgreSQL cannot store or compare.
 const WITHOUT_NUL: &str = r"^[^\u0000]*$";
 
-/// Request schemas, whose optional fields may be left out. Responses always have all fields, nullable ones as null.
-const WITH_OPTIONAL_FIELDS: [&str; 9] = [
+/// Schemas whose optional fields may be left out: of requests, and of responses with a part that only some requests ask for.
+/// Other responses always have all fields, nullable ones as null.
+const WITH_OPTIONAL_FIELDS: [&str; 10] = [
     "Acknowledge",
     "Envelope",
     "Experience",
@@ -51,6 +52,7 @@ const WITH_OPTIONAL_FIELDS: [&str; 9] = [
     "LessonRevision",
     "NewSilence",
     "Problem",
+    "Ready",
 ];
 
 /// The `OpenAPI` document, pretty-printed; the same at each call.

@@ -1055,7 +1055,7 @@ export type Readiness = "ready" | "degraded" | "not_ready";
 export interface Ready {
   checks: Checks | null;
   /** Use of the pools that clients share; only with `verbose`. */
-  pools: PoolCheck[];
+  pools?: PoolCheck[];
   /** Result of all checks. */
   status: Readiness;
 }
