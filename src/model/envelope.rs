@@ -76,7 +76,9 @@ pub fn read(message: &Message<'_>) -> LogEntry {
     if parts.event_id.is_none() && parts.idempotency_key.is_none() {
         parts.message_id = message.header("Nats-Msg-Id").map(clean);
     }
-    let event_type = clean(&message.subject[..message.subject.floor_char_boundary(MAX_KEPT_SUBJECT_BYTES)]);
+    let mut event_type = clean(truncated(message.subject));
+    // a replacement character is longer than a NUL
+    event_type.truncate(truncated(&event_type).len());
     // position and time without the epoch: a log that lost its newest entries gets a new epoch, and the entries that it
     // kept must keep their ids
     let fallback = || {
@@ -375,6 +377,11 @@ fn take_time(map: &mut Map<String, Value>, keys: &[&str]) -> Option<DateTime<Utc
     let (key, time) = keys.iter().find_map(|key| Some((*key, time::lenient(map.get(*key)?)?)))?;
     map.remove(key);
     Some(time)
+}
+
+/// The part of a subject that is kept.
+fn truncated(subject: &str) -> &str {
+    &subject[..subject.floor_char_boundary(MAX_KEPT_SUBJECT_BYTES)]
 }
 
 /// Text from outside the JSON body, in a form that a database can store.

@@ -197,3 +197,11 @@ fn a_traceparent_header_sets_a_missing_trace() {
     let garbled = read_with(&[("traceparent", "00-x-y-z")], &flat);
     assert_eq!((garbled.trace_id, garbled.envelope), (None, None));
 }
+
+#[test]
+fn a_truncated_subject_with_nul_is_read_again_as_the_same() {
+    let subject = format!("a{}", "\0".repeat(2_000));
+    let kept = event(&subject, &json!({})).event_type;
+    assert!(kept.len() <= MAX_KEPT_SUBJECT_BYTES && kept.starts_with("a\u{fffd}"), "{kept}");
+    assert_eq!(event(&kept, &json!({})).event_type, kept);
+}
