@@ -11,7 +11,7 @@ if ! command -v c++ >/dev/null; then
 fi
 
 targets=("$@")
-if [[ ${#targets[@]} == 0 ]]; then targets=(envelope filter cursor query head); fi
+if [[ ${#targets[@]} == 0 ]]; then targets=(envelope filter cursor query request_head); fi
 # With the dependencies of the debug profile, which are there already.
 export CARGO_TARGET_DIR=$PWD/target
 RUSTC_WRAPPER=$PWD/scripts/instrument.sh ${CARGO:-cargo} build --quiet --locked --manifest-path fuzz/Cargo.toml "${targets[@]/#/--bin=}"

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::faults::environment;
 use crate::support::nats::{self, NatsServer};
 use crate::support::process::Process;
+use crate::support::wait::until;
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(nats::binary()).args(arguments).output().expect("nats-server can be started")
@@ -39,9 +40,12 @@ async fn ready_hid_what_nats_2_9_cannot_promise() {
     let nats = NatsServer::start().await;
     let url = nats.url();
     let server = Process::serve(&environment(&[("NATS_URL", &url)])).await;
-    let ready: Value = reqwest::get(server.url("/living-map/ready")).await.unwrap().json().await.unwrap();
+    let ready = until("the log to be available", || async {
+        let ready: Value = reqwest::get(server.url("/living-map/ready")).await.ok()?.json().await.ok()?;
+        (ready["checks"]["log"]["status"] == "ok").then_some(ready)
+    })
+    .await;
     let log = &ready["checks"]["log"];
-    assert_eq!(log["status"], "ok", "{ready}");
     match log["warning"].as_str() {
         Some(warning) => assert!(is_before_2_10() && warning.contains("power failure"), "{ready}"),
         None => assert!(!is_before_2_10() && log["warning"].is_null(), "{ready}"),
