@@ -1,5 +1,5 @@
 //! Clients that take all they can get: the largest pages, all connections and files, unfinished bodies, time travel. The
-//! server's `/health` and memory are measured meanwhile.
+//! server's `/living-map/health` and memory are measured meanwhile.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use crate::machine::{Usage, need_files, seconds};
 use crate::probe::Probe;
 use crate::report::mib;
 
-/// `/health` is to answer within this time, and memory to stay this far above idle.
+/// `/living-map/health` is to answer within this time, and memory to stay this far above idle.
 const MARK_HEALTH_MS: f64 = 1_000.0;
 const MARK_BYTES: u64 = 700 << 20;
 
@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     sleep(Duration::from_secs(5));
     let idle = Usage::of(arguments.server_pid)?.rss;
     println!("Idle: {} MiB.\n", mib(idle));
-    println!("| load | /health p50 ms | worst ms | failed | memory above idle MiB | full answers | marks |");
+    println!("| load | health p50 ms | worst ms | failed | memory above idle MiB | full answers | marks |");
     println!("|---|---|---|---|---|---|---|");
     for loads in LOADS.iter().map(std::slice::from_ref).chain([&LOADS[..]]) {
         measure(arguments, loads, idle)?;

@@ -42,7 +42,7 @@ enum Command {
     Ingest(ingest::Arguments),
     /// Valid events at a steady rate, without and with a flood of invalid messages.
     Flood(flood::Arguments),
-    /// `/health` and memory while clients take all they can get.
+    /// `/living-map/health` and memory while clients take all they can get.
     Greedy(greedy::Arguments),
     /// COPY of the same rows into a table with the same columns and indexes.
     Copy(copy::Arguments),

@@ -12,17 +12,17 @@ use anyhow::{Context, Result, ensure};
 use crate::machine::Usage;
 use crate::report::Latencies;
 
-/// Pause between two requests of `/health`, and between two samples of the memory.
+/// Pause between two requests of `/living-map/health`, and between two samples of the memory.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A request of `/health` fails after this time.
+/// A request of `/living-map/health` fails after this time.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Measurements of one period.
 pub struct Measured {
-    /// Times of the answers of `/health`, each over a connection of its own.
+    /// Times of the answers of `/living-map/health`, each over a connection of its own.
     pub health: Latencies,
-    /// Requests of `/health` without a 200.
+    /// Requests of `/living-map/health` without a 200.
     pub failures: u64,
     /// Largest resident memory, bytes.
     pub peak: u64,
@@ -38,7 +38,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Starts to sample the process `pid`, which serves `/health` at `address`.
+    /// Starts to sample the process `pid`, which serves `/living-map/health` at `address`.
     pub fn start(address: SocketAddr, pid: u32) -> Self {
         let running = Arc::new(AtomicBool::new(true));
         let (peak, failures) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -83,12 +83,12 @@ impl Probe {
     }
 }
 
-/// Time of one request of `/health`, in microseconds, with the connection's.
+/// Time of one request of `/living-map/health`, in microseconds, with the connection's.
 fn health_check(address: SocketAddr) -> Result<u64> {
     let start = Instant::now();
     let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
-    socket.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    socket.write_all(b"GET /living-map/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).context("no answer")?;
     ensure!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
