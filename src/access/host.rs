@@ -46,8 +46,8 @@ impl AllowedHost {
     }
 }
 
-/// Whether a request without a token may address this host. `authority` is the value of `Host`: a name or an address, with
-/// or without a port.
+/// Returns true if a request without a token may address this host. `authority` is the value of `Host`: a name or an
+/// address, with or without a port.
 #[must_use]
 pub fn is_allowed(authority: &str, allowed: &[AllowedHost]) -> bool {
     let Some(host) = host_of(authority) else { return false };

@@ -97,7 +97,7 @@ pub async fn shared(budget: &ResponseBudget, client: &Client, parts: Arc<[Bytes]
     Ok(response)
 }
 
-/// Response with parts of its own, which the [layer](account) counts.
+/// Response with parts that no other response shares. The [layer](account) counts them.
 pub fn owned(parts: &[Bytes]) -> Response {
     Response::new(Body::new(Pieces::new(parts.to_vec())))
 }

@@ -17,8 +17,8 @@ use crate::access::origin::{self, ForwardedHost, Page};
 /// Maximum length of a host in an error message, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// Passes a request on unless a page of another site may be behind it. Inside the [authorization layer](super::auth), as a
-/// request that a token authenticates is nobody's by accident.
+/// Passes a request on unless a page of another site may have sent it. Runs inside the
+/// [authorization layer](super::auth), since a browser adds no token to such a request by itself.
 pub async fn check(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     if let Some(host) = state.limits.forwarded_host(&head.extensions, &head.headers) {

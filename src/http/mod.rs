@@ -132,7 +132,7 @@ struct DocumentedRoutes {
     saved: OpenApiRouter<AppState>,
     /// Answers that may be large: bytes are reserved before they are computed.
     large: OpenApiRouter<AppState>,
-    /// Answers that are small, or whose computation has a bound of its own, as the difference of two maps.
+    /// Answers that are small, or whose computation is bounded by another pool, such as the difference of two maps.
     others: OpenApiRouter<AppState>,
 }
 

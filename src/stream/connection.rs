@@ -62,7 +62,7 @@ impl Connection {
     /// Takes the TCP socket out of this connection after its upgrade.
     ///
     /// # Errors
-    /// The upgraded connection, if it has no TCP socket of its own.
+    /// The upgraded connection, if it is not a TCP socket.
     pub(super) fn take_tcp_stream(&self, upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
         (self.take_tcp_stream)(upgraded)
     }

@@ -93,7 +93,7 @@ impl hyper::body::Body for TrackedBody {
     }
 }
 
-/// Writer into pieces, each with memory of its own that is free when the piece is written.
+/// Writer into pieces. Each is one allocation, which is freed when the piece has been written.
 #[derive(Debug)]
 pub struct PieceWriter {
     done: Vec<Bytes>,
