@@ -151,6 +151,7 @@ impl LogFollower {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => {
+                    metrics::counter!("living_map_base_failures_total").increment(1);
                     tracing::debug!(%error, "cannot check the log's base");
                     continue;
                 }
@@ -160,6 +161,7 @@ impl LogFollower {
                 begun.origin = Origin::Base(0);
             }
             if let Err(error) = beginning.keep_reachable(&self.live).await {
+                metrics::counter!("living_map_base_failures_total").increment(1);
                 tracing::debug!(%error, "cannot save the map before the log drops its entries");
             }
         }
