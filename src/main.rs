@@ -146,12 +146,21 @@ enum Log {
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    install_crypto_provider();
     match command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("living-map: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Names the TLS back-end that every client of this process uses. Without one, rustls panics at the first connection as soon as a
+/// dependency brings a second back-end.
+fn install_crypto_provider() {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS back-end is installed already");
     }
 }
 
