@@ -17,42 +17,59 @@ use super::head::Malformed;
 use super::requester::Requester;
 use super::state::AppState;
 use crate::access::shares::Slot;
+use crate::model::envelope::is_json;
 
 /// A body that exceeds the limit is read and discarded up to this multiple of the limit: closing a connection with unread
 /// bytes would lose the response.
 const DISCARD_FACTOR: usize = 16;
 
-/// A JSON body, with its share of the memory for bodies: keep it until the request is processed.
+/// A body, with its share of the memory for bodies: keep it until the request is processed.
 #[derive(Debug)]
-pub struct JsonBody {
-    /// Its value.
-    pub value: Value,
+pub struct Received<T> {
+    /// Its content.
+    pub content: T,
     /// Memory that it takes.
     pub memory: Slot,
 }
 
-/// Reads the JSON body of a request within the configured limits. It is read only once there is memory for it, so that
+/// Reads the JSON body of a request, see [`read_bytes`].
+///
+/// # Errors
+/// 415: not declared as JSON. 400: invalid JSON, with the position. See [`read_bytes`] for others.
+pub async fn read_json(state: &AppState, request: Request) -> Result<Received<Value>, Problem> {
+    check_json(request.headers())?;
+    let Received { content, memory } = read_bytes(state, request).await?;
+    Ok(Received { content: json(&content)?, memory })
+}
+
+/// Reads the body of a request within the configured limits. It is read only once there is memory for it, so that
 /// unfinished bodies are bounded in bytes.
 ///
 /// # Errors
-/// 503: no memory in time, and see [`json`].
-pub async fn read_json(state: &AppState, request: Request) -> Result<JsonBody, Problem> {
+/// 503: no memory in time. 415: compressed. 413: too large. 408: too slow.
+pub async fn read_bytes(state: &AppState, request: Request) -> Result<Received<Bytes>, Problem> {
     let client = Requester::of(request.extensions()).client();
     let (Parts { headers, .. }, body) = request.into_parts();
-    check_headers(&headers)?;
+    check_coding(&headers)?;
     let limit = state.config.max_body_bytes;
     let declared = declared_bytes(&body, limit)?;
     let memory = state.pools.body(client, declared).await.map_err(|problem| state.problem(problem))?;
-    let value = json(body, limit, state.config.body_timeout).await?;
-    Ok(JsonBody { value, memory })
+    let content = within(body, limit, state.config.body_timeout).await?;
+    Ok(Received { content, memory })
 }
 
-/// Checks that a body is declared as JSON without compression.
-fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
-    if !is_json(headers) {
-        let detail = "expected 'Content-Type: application/json'";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Type"));
+/// Checks that a body is declared as JSON.
+fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if declared.is_some_and(is_json) {
+        return Ok(());
     }
+    let detail = "expected 'Content-Type: application/json'";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Type"))
+}
+
+/// Checks that a body is not compressed.
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
     // a few compressed bytes could decompress to gigabytes, and no client needs it
     if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
@@ -74,23 +91,24 @@ fn declared_bytes(body: &Body, limit: usize) -> Result<usize, Problem> {
     Ok(hint.exact().and_then(|bytes| usize::try_from(bytes).ok()).map_or(limit, |bytes| bytes.min(limit)))
 }
 
-/// Reads a JSON value of at most `limit` bytes within `timeout`.
+/// Reads at most `limit` bytes within `timeout`.
 ///
 /// # Errors
-/// 413: too large. 408: too slow. 400: invalid JSON, with the position.
-async fn json(body: Body, limit: usize, timeout: Duration) -> Result<Value, Problem> {
-    let bytes = tokio::time::timeout(timeout, read(body, limit)).await.map_err(|_| {
+/// 413: too large. 408: too slow.
+async fn within(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Problem> {
+    tokio::time::timeout(timeout, read(body, limit)).await.map_err(|_| {
         Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {timeout:?}"))
-    })??;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}")).field("body")
-    })
+    })?
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+/// Parses JSON.
+///
+/// # Errors
+/// 400: invalid JSON, with the position.
+pub fn json(bytes: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}")).field("body")
+    })
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
@@ -143,8 +161,9 @@ mod tests {
     }
 
     async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Value, Problem> {
-        check_headers(headers)?;
-        super::json(body, limit, TIMEOUT).await
+        check_json(headers)?;
+        check_coding(headers)?;
+        json(&within(body, limit, TIMEOUT).await?)
     }
 
     #[tokio::test]

@@ -42,8 +42,9 @@ const WITHOUT_NUL: &str = r"^[^\u0000]*$";
 
 /// Schemas whose optional fields may be left out: of requests, and of responses with a part that only some requests ask for.
 /// Other responses always have all fields, nullable ones as null.
-const WITH_OPTIONAL_FIELDS: [&str; 10] = [
+const WITH_OPTIONAL_FIELDS: [&str; 11] = [
     "Acknowledge",
+    "CloudEvent",
     "Envelope",
     "Experience",
     "LessonOutcome",

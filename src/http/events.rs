@@ -6,17 +6,18 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::body::{self, JsonBody};
+use super::body::Received;
 use super::error::Problem;
 use super::requester::Requester;
 use super::spans;
 use super::state::AppState;
+use cloud_events::Events;
 use publish::{ItemResult, ItemStatus, RequestContext};
-use schema::EnvelopesSchema;
+use schema::{CloudEventListSchema, CloudEventSchema, EnvelopesSchema};
 
+mod cloud_events;
 mod publish;
 mod schema;
 
@@ -35,9 +36,16 @@ pub struct Published {
 ///
 /// Takes one event or an array of them. `accepted` means that the event is stored durably. An event with an
 /// `idempotency_key` or `event_id` can be sent any number of times and is stored once.
+///
+/// Also takes CloudEvents 1.0 over HTTP, whose `type` is the event type: structured, in batches, or binary, with the
+/// attributes in headers such as `ce-type` and any body. One with the same `source` and `id` is stored once.
 #[utoipa::path(
     post, path = "/living-map/events", tag = "events", operation_id = "publish",
-    request_body(content = EnvelopesSchema, content_type = "application/json"),
+    request_body(content(
+        (EnvelopesSchema = "application/json"),
+        (CloudEventSchema = "application/cloudevents+json"),
+        (CloudEventListSchema = "application/cloudevents-batch+json"),
+    )),
     responses(
         (status = 200, description = "At least one event was accepted or is a duplicate; see each result", body = Published),
         (status = 413, description = "The body is too large or has too many events"),
@@ -49,11 +57,7 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
     let config = &state.config;
     let (requester, trace) = (Requester::of(request.extensions()), spans::of(request.headers()));
     // the memory is held until the log has the events
-    let JsonBody { value, memory: _memory } = body::read_json(&state, request).await?;
-    let values = match value {
-        Value::Array(values) => values,
-        one => vec![one],
-    };
+    let Received { content: Events { values, form }, memory: _memory } = cloud_events::read(&state, request).await?;
     if values.is_empty() {
         return Err(
             Problem::new(StatusCode::BAD_REQUEST, "expected an event, or an array of at least one").field("body")
@@ -63,7 +67,7 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
         return Err(Problem::too_large(format_args!("{} events", config.max_batch)));
     }
     state.limits.count_events(&requester, values.len())?;
-    let context = RequestContext { now: Utc::now(), trace };
+    let context = RequestContext { now: Utc::now(), trace, form };
     let results = publish::publish(&*state.log, &*state.history, values, &context, config.probe_timeout)
         .await
         .map_err(|problem| state.problem(problem))?;

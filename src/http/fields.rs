@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::body::{self, JsonBody};
+use super::body::{self, Received};
 use super::error::Problem;
 use super::state::AppState;
 use crate::access::shares::Slot;
@@ -23,8 +23,8 @@ impl FromRequest<AppState> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
-        let JsonBody { value, memory } = body::read_json(state, request).await?;
-        Ok(Self { _memory: Some(memory), ..Self::from_json(value)? })
+        let Received { content, memory } = body::read_json(state, request).await?;
+        Ok(Self { _memory: Some(memory), ..Self::from_json(content)? })
     }
 }
 

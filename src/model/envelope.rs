@@ -14,7 +14,9 @@ use super::subject::{self, InvalidSubject};
 use super::trace::Traceparent;
 use super::{json, time};
 
+mod cloud_event;
 mod entity_of;
+pub use cloud_event::{add_data, attribute_of_header, attributes, is_cloud_event, is_json, publish_cloud_event};
 pub use entity_of::{EntityRef, entity_of};
 
 /// Namespace of event ids that are derived from other names.
@@ -124,13 +126,7 @@ pub fn publish(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError>
     };
     subject::validate(&event_type).map_err(|error: InvalidSubject| FieldError::new("event_type", error.to_string()))?;
     for field in ["event_id", "idempotency_key", "source", "trace_id", "agent_id", "user_id"] {
-        match map.get(field) {
-            None | Some(Value::Null) => {}
-            Some(Value::String(text)) if (1..=MAX_NAME_BYTES).contains(&text.len()) => {}
-            Some(_) => {
-                return Err(FieldError::new(field, format!("expected a string of 1 to {MAX_NAME_BYTES} bytes")));
-            }
-        }
+        check_name(&map, field)?;
     }
     match map.get("timestamp") {
         None | Some(Value::Null) => {}
@@ -142,6 +138,15 @@ pub fn publish(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError>
     let now = time::whole_micros(now);
     let event = Parts::of_network(map).into_event(event_type, now, || Uuid::now_v7().to_string());
     Ok(event.into())
+}
+
+/// Checks that a field is absent, null, or a text of bounded length.
+fn check_name(map: &Map<String, Value>, field: &'static str) -> Result<(), FieldError> {
+    match map.get(field) {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(text)) if (1..=MAX_NAME_BYTES).contains(&text.len()) => Ok(()),
+        Some(_) => Err(FieldError::new(field, format!("expected a string of 1 to {MAX_NAME_BYTES} bytes"))),
+    }
 }
 
 /// The network envelope of `event`: [`read`] returns the same event, at any position of any log. Fields of another
@@ -236,31 +241,10 @@ impl Parts {
         }
     }
 
-    fn of_cloud_event(mut map: Map<String, Value>) -> Self {
-        Self {
-            event_id: take_key(&mut map, "id"),
-            idempotency_key: take_key(&mut map, "idempotency_key").or_else(|| take_key(&mut map, "idempotencykey")),
-            timestamp: take_time(&mut map, &["time"]),
-            source: take_text(&mut map, "source"),
-            trace_id: trace_of(map.get(Traceparent::NAME)).or_else(|| take_text(&mut map, "trace_id")),
-            agent_id: agent(&map),
-            payload: map.remove("data").unwrap_or(Value::Null),
-            rest: map,
-            ..Self::default()
-        }
-    }
-
     fn of_binary_cloud_event(message: &Message<'_>) -> Option<Self> {
         message.header("ce-specversion")?;
-        let mut map: Map<String, Value> = message
-            .headers
-            .iter()
-            .filter_map(|(name, value)| {
-                let attribute = name.to_ascii_lowercase().strip_prefix("ce-")?.to_owned();
-                Some((clean(&attribute), Value::String(clean(value))))
-            })
-            .collect();
-        map.remove("data");
+        let headers = message.headers.iter().copied();
+        let map = attributes(headers, message.header("content-type"));
         Some(Self::of_cloud_event(map))
     }
 

@@ -85,18 +85,18 @@ pub async fn publish(
     let mut results: Vec<Option<ItemResult>> = Vec::with_capacity(values.len());
     let mut first_indexes: HashMap<Uuid, usize> = HashMap::new();
     let mut repeats: Vec<(usize, usize)> = Vec::new();
-    let mut pending: Vec<(usize, NewEvent)> = Vec::new();
+    let mut pending: Vec<Pending> = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
-        match parse(value, context) {
+        match parse(value, index, context) {
             Err(error) => {
                 results.push(Some(ItemResult::rejected(index, None, Some(error.field), error.to_string())));
                 continue;
             }
-            Ok(new) => match first_indexes.entry(new.event.id) {
+            Ok(event) => match first_indexes.entry(event.new.event.id) {
                 Entry::Occupied(first) => repeats.push((index, *first.get())),
                 Entry::Vacant(entry) => {
                     entry.insert(index);
-                    pending.push((index, new));
+                    pending.push(event);
                 }
             },
         }
@@ -116,22 +116,44 @@ pub async fn publish(
     Ok(results.into_iter().flatten().collect())
 }
 
-/// Time and trace of the request, for events that have none.
+/// Form of the events in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Network envelopes, or `CloudEvents` that are recognized by their attributes.
+    Any,
+    /// `CloudEvents`.
+    CloudEvents,
+}
+
+/// Form of the request's events; its time and trace, for events that have none.
 pub struct RequestContext {
     pub now: DateTime<Utc>,
     pub trace: Option<Traceparent>,
+    pub form: Form,
 }
 
-fn parse(value: Value, context: &RequestContext) -> Result<NewEvent, FieldError> {
-    let mut new = envelope::publish(value, context.now)?;
+/// An event that is not appended yet.
+struct Pending {
+    index: usize,
+    /// Field of the request that has the event type.
+    type_field: &'static str,
+    new: NewEvent,
+}
+
+fn parse(value: Value, index: usize, context: &RequestContext) -> Result<Pending, FieldError> {
+    let (type_field, mut new) = if context.form == Form::CloudEvents || envelope::is_cloud_event(&value) {
+        ("type", envelope::publish_cloud_event(value, context.now)?)
+    } else {
+        ("event_type", envelope::publish(value, context.now)?)
+    };
     if let Some(trace) = context.trace {
         new.event.traced(trace);
     }
     if new.event.event_type.split('.').next() == Some(RESERVED_TOKEN) {
         let problem = format!("subjects under '{RESERVED_TOKEN}.' are reserved for the server");
-        return Err(FieldError { field: "event_type", problem });
+        return Err(FieldError { field: type_field, problem });
     }
-    Ok(new)
+    Ok(Pending { index, type_field, new })
 }
 
 /// Removes events that the history already contains and gives them their result. The log itself detects duplicates only
@@ -139,14 +161,14 @@ fn parse(value: Value, context: &RequestContext) -> Result<NewEvent, FieldError>
 /// log that works.
 async fn without_duplicates(
     history: &dyn History,
-    pending: Vec<(usize, NewEvent)>,
+    pending: Vec<Pending>,
     results: &mut [Option<ItemResult>],
     limit: Duration,
-) -> Vec<(usize, NewEvent)> {
+) -> Vec<Pending> {
     if pending.is_empty() {
         return pending;
     }
-    let ids: Vec<Uuid> = pending.iter().map(|(_, new)| new.event.id).collect();
+    let ids: Vec<Uuid> = pending.iter().map(|event| event.new.event.id).collect();
     // an event appended twice without this check is still stored once: the history has a unique key
     let known = match timeout(limit, history.positions(&ids)).await {
         Ok(Ok(known)) => known,
@@ -160,12 +182,11 @@ async fn without_duplicates(
         }
     };
     let mut unknown = Vec::with_capacity(pending.len());
-    for (index, new) in pending {
-        match known.get(&new.event.id) {
-            Some(cursor) => {
-                results[index] = Some(ItemResult::stored(index, ItemStatus::Duplicate, new.event.id, *cursor));
-            }
-            None => unknown.push((index, new)),
+    for event in pending {
+        let (index, id) = (event.index, event.new.event.id);
+        match known.get(&id) {
+            Some(cursor) => results[index] = Some(ItemResult::stored(index, ItemStatus::Duplicate, id, *cursor)),
+            None => unknown.push(event),
         }
     }
     unknown
@@ -173,16 +194,17 @@ async fn without_duplicates(
 
 async fn append(
     log: &dyn EventLog,
-    pending: Vec<(usize, NewEvent)>,
+    pending: Vec<Pending>,
     results: &mut [Option<ItemResult>],
 ) -> Result<(), Problem> {
     if pending.is_empty() {
         return Ok(());
     }
-    let (ids, events): (Vec<_>, Vec<_>) = pending.into_iter().map(|(index, new)| ((index, new.event.id), new)).unzip();
+    let split = |Pending { index, type_field, new }| ((index, type_field, new.event.id), new);
+    let (ids, events): (Vec<_>, Vec<_>) = pending.into_iter().map(split).unzip();
     let mut unavailable = None;
     let mut any_appended = false;
-    for ((index, id), appended) in ids.into_iter().zip(log.append(events).await) {
+    for ((index, type_field, id), appended) in ids.into_iter().zip(log.append(events).await) {
         results[index] = Some(match appended {
             Ok(appended) => {
                 any_appended = true;
@@ -190,7 +212,7 @@ async fn append(
                 ItemResult::stored(index, status, id, appended.cursor)
             }
             Err(error) => {
-                let (field, reason) = rejection_of(&error);
+                let (field, reason) = rejection_of(&error, type_field);
                 if is_transient(&error) {
                     unavailable = Some(error);
                 }
@@ -217,9 +239,9 @@ const fn is_transient(error: &LogError) -> bool {
 }
 
 /// Field and reason of a failed append, as reported to the sender.
-fn rejection_of(error: &LogError) -> (Option<&'static str>, String) {
+fn rejection_of(error: &LogError, type_field: &'static str) -> (Option<&'static str>, String) {
     match error {
-        LogError::NotRecorded(_) => (Some("event_type"), format!("event_type: {error}")),
+        LogError::NotRecorded(_) => (Some(type_field), format!("{type_field}: {error}")),
         LogError::TooLarge { .. } => (Some("payload"), format!("payload: {error}")),
         LogError::Refused(_) => {
             // the database's message is for the log only

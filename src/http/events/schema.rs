@@ -79,3 +79,48 @@ pub enum EnvelopesSchema {
 #[schema(as = EnvelopeList, min_items = 1)]
 #[expect(dead_code, reason = "describes the body in the OpenAPI document")]
 pub struct EnvelopeListSchema(Vec<EnvelopeSchema>);
+
+/// A CloudEvent 1.0. Extension attributes are stored as they are.
+#[derive(Debug, ToSchema)]
+#[schema(as = CloudEvent, example = json!({
+    "specversion": "1.0",
+    "id": "agent:sofia:status:2026011912",
+    "source": "gateway",
+    "type": "agent.event.status",
+    "time": "2026-01-19T12:00:00Z",
+    "data": {"agent_id": "agent:sofia", "status": "online"},
+}))]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+pub struct CloudEventSchema {
+    /// Version of the specification.
+    #[schema(pattern = r"^1\.0$")]
+    specversion: String,
+    /// Id of the event: events with the same id and source are stored once.
+    #[schema(min_length = 1, max_length = 512)]
+    id: String,
+    /// Source that sends the event.
+    #[schema(min_length = 1, max_length = 512)]
+    source: String,
+    /// Event type, a NATS subject like `event_type` of an envelope.
+    #[schema(
+        format = "subject",
+        max_length = 256,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f.*>]+([.][^\s\u0000-\u001f\u007f-\u009f.*>]+)*$"
+    )]
+    #[schema(rename = "type")]
+    kind: String,
+    #[schema(schema_with = timestamp, required = false)]
+    time: Option<DateTime<Utc>>,
+    /// Media type of the data, JSON if absent. Data of another type than JSON or a text is in `data_base64`.
+    #[schema(min_length = 1, max_length = 512)]
+    datacontenttype: Option<String>,
+    /// Payload, any JSON value. Data of another type is in `data_base64` instead, as base64.
+    #[schema(required = false)]
+    data: Value,
+}
+
+/// Up to 1,000 CloudEvents, appended to the log in this order.
+#[derive(Debug, ToSchema)]
+#[schema(as = CloudEventList, min_items = 1)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+pub struct CloudEventListSchema(Vec<CloudEventSchema>);

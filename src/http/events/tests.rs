@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ItemStatus::{Accepted, Duplicate, Rejected};
 use super::*;
@@ -9,7 +9,7 @@ use crate::log::LogError;
 
 async fn publish(log: &FakeLog, history: &FakeHistory, body: Value) -> Result<Vec<ItemResult>, Problem> {
     let Value::Array(values) = body else { panic!("a batch is an array: {body}") };
-    let context = RequestContext { now: Utc::now(), trace: None };
+    let context = RequestContext { now: Utc::now(), trace: None, form: super::publish::Form::Any };
     super::publish::publish(log, history, values, &context, Duration::from_secs(1)).await
 }
 

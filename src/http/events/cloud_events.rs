@@ -1,0 +1,175 @@
+//! Content modes of a publishing request: network envelopes, and `CloudEvents` 1.0 over HTTP (structured, batched, binary).
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use percent_encoding::percent_decode;
+use serde_json::{Map, Value};
+
+use super::publish::Form;
+use crate::http::body::{self, Received};
+use crate::http::error::Problem;
+use crate::http::state::AppState;
+use crate::model::envelope;
+
+const STRUCTURED: &str = "application/cloudevents+json";
+const BATCH: &str = "application/cloudevents-batch+json";
+/// Beginning of the media types of the structured modes, of which those above are supported.
+const CLOUD_EVENTS: &str = "application/cloudevents";
+
+/// Attributes that every `CloudEvent` has: one of them in a header is the binary mode.
+const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
+
+/// Events of a request.
+#[derive(Debug)]
+pub struct Events {
+    /// One JSON value for each.
+    pub values: Vec<Value>,
+    /// Form of each.
+    pub form: Form,
+}
+
+/// Reads the events of a request in the content mode that its headers declare.
+///
+/// # Errors
+/// 400: not the JSON of this content mode, or a header with an invalid attribute. 415: another media type. See
+/// [`body::read_bytes`] for others.
+pub async fn read(state: &AppState, request: Request) -> Result<Received<Events>, Problem> {
+    let media_type = media_type(request.headers());
+    let is_binary = !media_type.starts_with(CLOUD_EVENTS) && has_attributes(request.headers());
+    if is_binary {
+        let attributes = attributes(request.headers())?;
+        let Received { content, memory } = body::read_bytes(state, request).await?;
+        let event = binary_event(attributes, &content)?;
+        return Ok(Received { content: Events { values: vec![event], form: Form::CloudEvents }, memory });
+    }
+    let is_batch = media_type == BATCH;
+    if media_type.starts_with(CLOUD_EVENTS) && !is_batch && media_type != STRUCTURED {
+        let detail = format!("expected '{STRUCTURED}' or '{BATCH}'");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Type"));
+    }
+    let Received { content, memory } = body::read_json(state, request).await?;
+    let (values, form) = match content {
+        Value::Array(_) if media_type == STRUCTURED => {
+            return Err(invalid_body(format!("expected one CloudEvent; a list is of the type '{BATCH}'")));
+        }
+        Value::Array(values) => (values, if is_batch { Form::CloudEvents } else { Form::Any }),
+        _ if is_batch => return Err(invalid_body("expected a list of CloudEvents".to_owned())),
+        one => (vec![one], if media_type == STRUCTURED { Form::CloudEvents } else { Form::Any }),
+    };
+    Ok(Received { content: Events { values, form }, memory })
+}
+
+fn invalid_body(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail).field("body")
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn has_attributes(headers: &HeaderMap) -> bool {
+    let mut attributes = headers.keys().filter_map(|name| envelope::attribute_of_header(name.as_str()));
+    attributes.any(|attribute| REQUIRED.contains(&attribute))
+}
+
+/// Attributes in the headers of a request in the binary mode.
+///
+/// # Errors
+/// 400: a header is repeated, or is not UTF-8.
+fn attributes(headers: &HeaderMap) -> Result<Map<String, Value>, Problem> {
+    let mut values = Vec::new();
+    for name in headers.keys().filter(|name| envelope::attribute_of_header(name.as_str()).is_some()) {
+        let invalid = |expected| Problem::bad_request(name.as_str().to_owned(), expected);
+        let mut all = headers.get_all(name).iter();
+        let (Some(value), None) = (all.next(), all.next()) else { return Err(invalid("expected once")) };
+        let text = decoded(value.as_bytes()).ok_or_else(|| invalid("expected UTF-8, percent-encoded"))?;
+        values.push((name.as_str(), text));
+    }
+    let content_type = match headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) {
+        Some(Err(_)) => return Err(Problem::bad_request("Content-Type", "expected a media type")),
+        Some(Ok(value)) => Some(value),
+        None => None,
+    };
+    Ok(envelope::attributes(values, content_type))
+}
+
+/// Text of a header's value, which may be quoted and is percent-encoded.
+fn decoded(value: &[u8]) -> Option<String> {
+    let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    let unescaped = quoted.map(|quoted| {
+        let mut bytes = quoted.iter();
+        let next = || bytes.next().and_then(|byte| if *byte == b'\\' { bytes.next() } else { Some(byte) });
+        std::iter::from_fn(next).copied().collect::<Vec<u8>>()
+    });
+    let value = unescaped.as_deref().unwrap_or(value);
+    percent_decode(value).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// The event with these attributes and this body.
+///
+/// # Errors
+/// 400: a body of a JSON type that is not JSON.
+fn binary_event(mut attributes: Map<String, Value>, bytes: &[u8]) -> Result<Value, Problem> {
+    let is_json = attributes.get("datacontenttype").and_then(Value::as_str).is_some_and(envelope::is_json);
+    if is_json && !bytes.is_empty() {
+        attributes.insert("data".to_owned(), body::json(bytes)?);
+    } else {
+        envelope::add_data(&mut attributes, bytes);
+    }
+    Ok(Value::Object(attributes))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+    use serde_json::json;
+
+    use super::*;
+
+    fn headers(headers: &[(&'static str, &'static [u8])]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static [u8])| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
+        };
+        headers.iter().map(header).collect()
+    }
+
+    #[test]
+    fn header_values_are_unquoted_and_percent_decoded() {
+        for (value, text) in [
+            (&b"gateway"[..], Some("gateway")),
+            (b"/gateway?a=%D0%B0%20b%25", Some("/gateway?a=а b%")),
+            (br#""quoted \"text\" \\""#, Some(r#"quoted "text" \"#)),
+            ("ї".as_bytes(), Some("ї")),
+            (b"100%", Some("100%")),
+            (b"%ff", None),
+            (b"\"", Some("\"")),
+        ] {
+            assert_eq!(decoded(value).as_deref(), text, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn attributes_come_from_headers() {
+        let all = headers(&[
+            ("ce-id", b"1"),
+            ("ce-sequence", b"0007"),
+            ("ce-datacontenttype", b"ignored/type"),
+            ("content-type", b"text/plain"),
+            ("x-other", b"x"),
+        ]);
+        let expected = json!({"id": "1", "sequence": "0007", "datacontenttype": "text/plain"});
+        assert_eq!(Value::Object(attributes(&all).unwrap()), expected);
+        let mut twice = headers(&[("ce-id", b"1")]);
+        twice.append("ce-id", HeaderValue::from_static("2"));
+        for invalid in [twice, headers(&[("ce-id", b"%ff")])] {
+            assert!(format!("{:?}", attributes(&invalid).unwrap_err()).contains("ce-id: "));
+        }
+    }
+
+    #[test]
+    fn one_required_attribute_in_a_header_is_the_binary_mode() {
+        assert!(has_attributes(&headers(&[("ce-type", b"a.b")])));
+        assert!(!has_attributes(&headers(&[("ce-extension", b"1"), ("content-type", b"application/json")])));
+    }
+}
