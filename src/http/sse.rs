@@ -9,8 +9,7 @@ use super::error::Problem;
 use super::responses::StreamErrors;
 use super::state::AppState;
 use super::stream::{self, StreamParams};
-use crate::model::Cursor;
-use crate::stream::Connection;
+use crate::stream::{Connection, LastEventId};
 
 /// Request header: `id` of the last event that the client received. Browsers send it when they reconnect.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -24,7 +23,8 @@ const LAST_EVENT_ID_NAME: &str = "Last-Event-ID";
 #[utoipa::path(
     get, path = "/living-map/events/stream", tag = "stream", operation_id = "event_stream",
     params(
-        ("Last-Event-ID" = Option<String>, Header, description = "Resume after this position; takes precedence over `cursor`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Resume after this position, or `earliest`; \
+            takes precedence over `cursor`"),
         ("cursor" = Option<String>, Query, description = "Resume after this position: the first frame is the first missed \
             event instead of a snapshot"),
         StreamParams,
@@ -41,9 +41,12 @@ pub async fn event_stream(State(state): State<AppState>, request: Request) -> Re
     let (mut head, _no_body) = request.into_parts();
     let mut options = stream::options(&state, head.uri.query())?;
     let by_header = last_event_id(&head.headers)?;
-    options.cursor = by_header.or(options.cursor);
-    stream::catch_up_with(&state, options.cursor).await;
+    if let Some(last) = by_header {
+        options.resume(last);
+    }
     options.client = stream::client_info(&head.extensions);
+    state.streams.find_earliest(&mut options).await?;
+    stream::catch_up_with(&state, options.cursor).await;
     let connection = head.extensions.remove::<Connection>().unwrap_or_default();
     // HEAD opens no stream
     let ticket = auth::ticket(&head).filter(|_| head.method != Method::HEAD);
@@ -55,7 +58,7 @@ pub async fn event_stream(State(state): State<AppState>, request: Request) -> Re
 }
 
 /// Value of `Last-Event-ID`. An empty one counts as absent: browsers send it before the first event with an `id`.
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<LastEventId>, Problem> {
     let invalid = |why: &str| Problem::bad_request(LAST_EVENT_ID_NAME, why);
     let mut values = headers.get_all(LAST_EVENT_ID).iter().filter(|value| !value.is_empty());
     let Some(value) = values.next() else { return Ok(None) };
@@ -63,5 +66,5 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
         return Err(invalid("expected once"));
     }
     let text = value.to_str().unwrap_or_default();
-    text.parse::<Cursor>().map(Some).map_err(|error| invalid(&error.to_string()))
+    text.parse::<LastEventId>().map(Some).map_err(|error| invalid(&error.to_string()))
 }

@@ -33,9 +33,15 @@ pub struct StreamParams {
     /// `false`: start with the next event instead of a snapshot.
     snapshot: Option<bool>,
     /// Synonym of `cursor`, which takes precedence over it: a client that replaces `EventSource` adds it to the address
-    /// with which it began.
+    /// with which it began. `earliest`: after the oldest position from which all events are kept.
     #[param(rename = "lastEventId")]
     last_event_id: Option<String>,
+    /// Like `lastEventId`, as other such clients spell it. Of several, the last one counts.
+    #[param(rename = "lastEventID")]
+    last_event_id_of_mercure: Option<String>,
+    /// Like `lastEventId`, as other such clients spell it. Of several, the last one counts.
+    #[param(rename = "Last-Event-ID")]
+    last_event_id_like_the_header: Option<String>,
     /// Ticket from `POST /living-map/stream/ticket`, as a replacement for a token.
     ticket: Option<String>,
 }
@@ -62,6 +68,7 @@ pub async fn stream(State(state): State<AppState>, request: Request) -> Result<R
     let (mut head, _no_body) = request.into_parts();
     let mut options = options(&state, head.uri.query())?;
     options.client = client_info(&head.extensions);
+    state.streams.find_earliest(&mut options).await?;
     catch_up_with(&state, options.cursor).await;
     let ticket = auth::ticket(&head);
     state.streams.upgrade(&mut head, options, || auth::redeem(state.access.as_ref(), ticket.as_deref()))

@@ -34,7 +34,7 @@ pub use connection::Connection;
 pub use frame::{Frame, FrameBatch};
 pub use hub::{Hub, RingRead};
 pub use layers::LayerSet;
-pub use options::{ClientInfo, InvalidOption, StreamOptions};
+pub use options::{ClientInfo, InvalidOption, LastEventId, StreamOptions};
 pub use sources::{Replay, ReplaySource, SnapshotJson, SnapshotSource, StreamSources};
 pub use sse::OpenError;
 pub use streams::Streams;

@@ -1,6 +1,7 @@
 //! Connect options of a client: where its stream begins, and which events it gets.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use tokio::time::Instant;
 
@@ -8,6 +9,7 @@ use super::frame::Frame;
 use super::layers::LayerSet;
 use crate::access::shares::Client;
 use crate::model::Cursor;
+use crate::model::cursor::InvalidCursor;
 use crate::model::subject::Pattern;
 
 /// Maximum number of patterns, and of entities, in the options of one client.
@@ -15,8 +17,37 @@ pub const MAX_NAMES: usize = 64;
 /// Maximum length of an entity name, in bytes.
 const MAX_ENTITY_BYTES: usize = 256;
 
-/// Query parameter that replaces the header `Last-Event-ID`, and takes precedence over `cursor` as that does.
-const LAST_EVENT_ID: &str = "lastEventId";
+/// Query parameters that replace the header `Last-Event-ID`, and take precedence over `cursor` as that does: those of
+/// common clients that replace a browser's `EventSource`.
+const LAST_EVENT_IDS: [&str; 3] = ["lastEventId", "lastEventID", "Last-Event-ID"];
+
+/// Value of a last event id before the oldest event that is kept.
+const EARLIEST: &str = "earliest";
+
+/// Last event id of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastEventId {
+    /// A position.
+    At(Cursor),
+    /// `earliest`: the oldest position that can be resumed from.
+    Earliest,
+}
+
+impl FromStr for LastEventId {
+    type Err = InvalidLastEventId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLastEventId> {
+        match text {
+            EARLIEST => Ok(Self::Earliest),
+            text => text.parse().map(Self::At).map_err(InvalidLastEventId),
+        }
+    }
+}
+
+/// Text that is not a last event id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}, or '{EARLIEST}'")]
+pub struct InvalidLastEventId(InvalidCursor);
 
 /// A rejected connect option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +75,8 @@ pub struct ClientInfo {
 pub struct StreamOptions {
     /// Resume after this position, if possible.
     pub cursor: Option<Cursor>,
+    /// Resume after the oldest position that can be resumed from; the caller must replace `cursor` by it.
+    pub earliest: bool,
     /// Layers of the snapshot; events that concern none of them are not sent.
     pub layers: LayerSet,
     /// Only events whose subject matches one of these patterns; all if empty.
@@ -62,6 +95,7 @@ impl Default for StreamOptions {
     fn default() -> Self {
         Self {
             cursor: None,
+            earliest: false,
             layers: LayerSet::ALL,
             types: Vec::new(),
             entities: Vec::new(),
@@ -72,25 +106,26 @@ impl Default for StreamOptions {
 }
 
 impl StreamOptions {
-    /// Parses `cursor`, `lastEventId`, `layers`, `types`, `entity` and `snapshot` from a query string (without the `?`).
+    /// Parses `cursor`, `lastEventId` and its other spellings, `layers`, `types`, `entity` and `snapshot` from a query string (without the `?`).
     /// Lists are comma-separated, repeated parameters, or both. The caller checks the other parameters.
     ///
     /// # Errors
     /// The rejected parameter with a description of valid values.
     pub fn from_query(query: &str) -> Result<Self, InvalidOption> {
         let mut options = Self { layers: LayerSet::NONE, ..Self::default() };
-        let (mut snapshot, mut last_event_id) = (None, None);
+        let (mut snapshot, mut last_event_ids) = (None, Vec::new());
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if let Some(name) = LAST_EVENT_IDS.into_iter().find(|known| *known == name) {
+                let last = last_event_id(name, &value)?;
+                let previous = last_event_ids.iter().find(|(known, _)| *known == name);
+                once(name, previous.filter(|_| last.is_some()))?;
+                last_event_ids.extend(last.map(|last| (name, last)));
+                continue;
+            }
             match name.as_ref() {
                 "cursor" => {
                     let cursor = value.parse().map_err(|error| reject("cursor", format!("{error}")))?;
                     once("cursor", options.cursor.replace(cursor))?;
-                }
-                // as in the header, it is empty before the first event
-                LAST_EVENT_ID if value.is_empty() => {}
-                LAST_EVENT_ID => {
-                    let cursor = value.parse().map_err(|error| reject(LAST_EVENT_ID, format!("{error}")))?;
-                    once(LAST_EVENT_ID, last_event_id.replace(cursor))?;
                 }
                 "snapshot" => {
                     let wanted = value.parse().map_err(|_| reject("snapshot", "expected true or false".to_owned()))?;
@@ -123,9 +158,21 @@ impl StreamOptions {
         if options.layers == LayerSet::NONE {
             options.layers = LayerSet::ALL;
         }
-        options.cursor = last_event_id.or(options.cursor);
+        // a client that replaces `EventSource` appends its own to the address with which it began
+        if let Some((_, last)) = last_event_ids.pop() {
+            options.resume(last);
+        }
         options.snapshot = snapshot.unwrap_or(true);
         Ok(options)
+    }
+
+    /// Resumes after the last event id instead of any other position.
+    pub fn resume(&mut self, last: LastEventId) {
+        self.earliest = last == LastEventId::Earliest;
+        self.cursor = match last {
+            LastEventId::At(cursor) => Some(cursor),
+            LastEventId::Earliest => None,
+        };
     }
 
     /// Returns true if no filter is set.
@@ -141,6 +188,14 @@ impl StreamOptions {
             && (self.types.is_empty() || self.types.iter().any(|pattern| pattern.matches(frame.event_type())))
             && (self.entities.is_empty() || self.entities.iter().any(|id| frame.concerns(id)))
     }
+}
+
+/// The value of a last event id; none if it is empty, as it is in the header before the first event.
+fn last_event_id(parameter: &'static str, value: &str) -> Result<Option<LastEventId>, InvalidOption> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|error: InvalidLastEventId| reject(parameter, error.to_string()))
 }
 
 fn reject(parameter: &'static str, expected: String) -> InvalidOption {
@@ -197,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_the_last_event_ids_counts() {
+        let begin = |query: &str| {
+            let options = StreamOptions::from_query(query).unwrap();
+            (options.cursor, options.earliest)
+        };
+        for name in LAST_EVENT_IDS {
+            assert_eq!(begin(&format!("{name}=5f.13&cursor=5f.12")), ("5f.13".parse().ok(), false), "{name}");
+            assert_eq!(begin(&format!("cursor=5f.12&{name}=earliest")), (None, true), "{name}");
+        }
+        let appended = "lastEventID=earliest&Last-Event-ID=5f.2&lastEventId=5f.13&lastEventID=";
+        assert_eq!(begin(appended), ("5f.13".parse().ok(), false));
+    }
+
+    #[test]
     fn an_invalid_option_is_rejected_by_name() {
         let many = format!("entity={}", vec!["x"; MAX_NAMES + 1].join(","));
         let long = format!("entity={}", "x".repeat(MAX_ENTITY_BYTES + 1));
@@ -205,6 +274,9 @@ mod tests {
             ("cursor=", "cursor"),
             ("cursor=1.1&cursor=1.2", "cursor"),
             ("lastEventId=latest", "lastEventId"),
+            ("lastEventID=latest", "lastEventID"),
+            ("Last-Event-ID=1", "Last-Event-ID"),
+            ("cursor=earliest", "cursor"),
             ("lastEventId=1.1&lastEventId=1.1", "lastEventId"),
             ("layers=towns", "layers"),
             ("layers=", "layers"),

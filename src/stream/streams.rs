@@ -66,6 +66,17 @@ impl Streams {
         sse::open(&self.inner.context, options, connection, admit).await
     }
 
+    /// Replaces `earliest` in the options by the oldest position that can be resumed from.
+    ///
+    /// # Errors
+    /// The ring has evicted older events, and replay is unavailable.
+    pub async fn find_earliest(&self, options: &mut StreamOptions) -> Result<(), OpenError> {
+        if std::mem::take(&mut options.earliest) {
+            options.cursor = Some(sse::oldest(&self.inner.context, &options.client.client).await?);
+        }
+        Ok(())
+    }
+
     /// The number of clients, including those that are being upgraded.
     #[must_use]
     pub fn clients(&self) -> usize {

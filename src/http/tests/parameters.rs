@@ -58,7 +58,7 @@ async fn an_unknown_parameter_is_answered_with_the_nearest() {
         ("/living-map/entities?layers=city", "layers", "'layer'"),
         ("/living-map/snapshot?layer=city", "layer", "'layers'"),
         ("/living-map/stream?layer=city", "layer", "'layers'"),
-        ("/living-map/events/stream?last_event_id=7.1", "last_event_id", "'lastEventId'"),
+        ("/living-map/events/stream?last_event_id=7.1", "last_event_id", "'last"),
         ("/living-map/errors?buckets=x", "buckets", "'bucket'"),
         ("/living-map/health?verbose", "verbose", "none"),
     ] {

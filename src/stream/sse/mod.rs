@@ -80,24 +80,43 @@ pub async fn open<E: From<OpenError>>(
 
 /// Rejects a cursor that cannot be resumed from.
 async fn check_cursor(context: &StreamContext, client: &Client, cursor: Cursor) -> Result<(), OpenError> {
-    if context.hub.can_resume(cursor) {
-        return Ok(());
-    }
-    match (context.sources.replay)(client.clone(), cursor).await {
-        Replay::Frames(batch) if batch.continues_from(cursor) => Ok(()),
-        Replay::Unavailable => Err(OpenError::Unavailable { retry_after: context.config.retry_after }),
-        // the ring has advanced in the meantime and covers the cursor now
-        _ if context.hub.can_resume(cursor) => Ok(()),
-        Replay::Frames(_) => Err(gone(context, None)),
-        Replay::Gone { oldest } => Err(gone(context, oldest)),
+    match oldest_since(context, client, cursor).await? {
+        None => Ok(()),
+        Some(oldest) => {
+            counter!("sse_cursor_410_total").increment(1);
+            Err(OpenError::Gone { oldest })
+        }
     }
 }
 
-fn gone(context: &StreamContext, replayed: Option<Cursor>) -> OpenError {
-    counter!("sse_cursor_410_total").increment(1);
+/// The oldest position that can be resumed from.
+///
+/// # Errors
+/// The ring has evicted older events, and replay is unavailable.
+pub async fn oldest(context: &StreamContext, client: &Client) -> Result<Cursor, OpenError> {
+    let start = Cursor { seq: 0, ..context.hub.oldest() };
+    Ok(oldest_since(context, client, start).await?.unwrap_or(start))
+}
+
+/// `None` if `cursor` can be resumed from, else the oldest position that can.
+async fn oldest_since(
+    context: &StreamContext,
+    client: &Client,
+    cursor: Cursor,
+) -> Result<Option<Cursor>, OpenError> {
+    if context.hub.can_resume(cursor) {
+        return Ok(None);
+    }
+    let replayed = match (context.sources.replay)(client.clone(), cursor).await {
+        Replay::Frames(batch) if batch.continues_from(cursor) => return Ok(None),
+        Replay::Unavailable => return Err(OpenError::Unavailable { retry_after: context.config.retry_after }),
+        // the ring has advanced in the meantime and covers the cursor now
+        _ if context.hub.can_resume(cursor) => return Ok(None),
+        Replay::Frames(_) => None,
+        Replay::Gone { oldest } => oldest,
+    };
     let ring = context.hub.oldest();
-    let oldest = replayed.filter(|cursor| cursor.epoch == ring.epoch).map_or(ring, |cursor| cursor.min(ring));
-    OpenError::Gone { oldest }
+    Ok(Some(replayed.filter(|cursor| cursor.epoch == ring.epoch).map_or(ring, |cursor| cursor.min(ring))))
 }
 
 fn respond(

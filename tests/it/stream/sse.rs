@@ -277,3 +277,45 @@ async fn the_server_resumes_or_rejects_cursors_over_http() {
         assert_eq!(refused.json::<Value>().await.unwrap()["parameter"], parameter);
     }
 }
+
+/// As clients that replace `EventSource` spell it, in the address or in the header.
+#[tokio::test]
+async fn clients_that_replace_event_source_did_not_resume() {
+    // more events than the ring holds, fewer than are kept for replay
+    let server = Process::serve(&[("STREAM_RING_EVENTS", "16")]).await;
+    let url = server.url("/living-map/events/stream");
+    until("the map to be complete", async || EventSource::open(&url, None).await.ok()).await;
+    publish(&server, 1..=40).await;
+    let numbers = async |client: &mut EventSource, count: usize| {
+        let mut numbers = Vec::new();
+        while numbers.len() < count {
+            let received = client.event().await;
+            assert_ne!(received.event, "snapshot");
+            numbers.extend(received.data["payload"]["n"].as_u64());
+        }
+        numbers
+    };
+    let all: Vec<u64> = (1..=40).collect();
+    let mut by_header = EventSource::open(&url, Some("earliest")).await.ok().unwrap();
+    assert_eq!(numbers(&mut by_header, 40).await, all);
+    for name in ["lastEventId", "lastEventID", "Last-Event-ID"] {
+        let mut client = EventSource::open(&format!("{url}?{name}=earliest"), None).await.ok().unwrap();
+        let mut ids = Vec::new();
+        while ids.len() < 40 {
+            let received = client.event().await;
+            if received.event == "event" && received.data["payload"]["n"].is_u64() {
+                ids.push(received.id.unwrap());
+            }
+        }
+        let at = format!("{url}?lastEventID=earliest&{name}={}", ids[29]);
+        let mut resumed = EventSource::open(&at.replace("lastEventID=earliest&lastEventID", "lastEventID"), None).await;
+        assert_eq!(numbers(resumed.as_mut().ok().unwrap(), 10).await, all[30..], "{name}");
+        let mut by_header = EventSource::open(&format!("{url}?{name}=earliest"), Some(&ids[38])).await;
+        assert_eq!(numbers(by_header.as_mut().ok().unwrap(), 1).await, [40], "the header takes precedence");
+    }
+    let socket = server.ws_url("/living-map/stream?lastEventID=earliest&types=node.>");
+    let (mut socket, _) = tokio_tungstenite::connect_async(socket).await.unwrap();
+    let first = futures::StreamExt::next(&mut socket).await.unwrap().unwrap();
+    let frame: Value = serde_json::from_str(first.to_text().unwrap()).unwrap();
+    assert_eq!((&frame["kind"], &frame["payload"]["n"]), (&json!("event"), &json!(1)), "{frame}");
+}
