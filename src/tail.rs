@@ -1,33 +1,41 @@
-//! `living-map tail`: follows a server's stream in a terminal.
+//! `living-map tail`: follows a server's stream of server-sent events in a terminal.
 
 mod begin;
+mod events;
+mod server;
 mod show;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
+use living_map::model::Cursor;
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::Value;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio::time::timeout;
 use url::Url;
 
 use begin::Since;
+use events::Events;
+use server::{Refused, Server, failure, send};
 use show::{Output, Show, printable};
 
 /// Options of `tail`.
 #[derive(Args)]
 pub struct Tail {
-    /// Address of the server
+    /// Address of the server, with the path under which a proxy serves it; `HTTPS_PROXY` and `NO_PROXY` apply
     #[arg(id = "LIVING_MAP_URL", long = "url", env, value_name = "URL", default_value = "http://127.0.0.1:7017")]
     url: Url,
     /// API token or JSON Web Token, if the server requires one
     #[arg(id = "LIVING_MAP_TOKEN", long = "token", env, value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Certificates in PEM format of authorities to trust, in addition to the system's
+    #[arg(id = "LIVING_MAP_CA_FILE", long = "ca-file", env, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Only events of these subjects, patterns separated by commas (`agent.>,usage.*`)
     #[arg(long)]
     types: Option<String>,
@@ -48,7 +56,7 @@ pub struct Tail {
     output: Output,
 }
 
-/// Seconds between two attempts to connect.
+/// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Longest silence before the connection counts as dead.
@@ -57,16 +65,17 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// Runs until it is interrupted or its output is closed. After the first connection it reconnects automatically and
 /// resumes after the last printed event.
 pub async fn run(tail: Tail) -> anyhow::Result<()> {
-    let base = http_base(&tail.url)?;
+    let server = Server::new(&tail.url, tail.token.as_deref(), tail.ca_file.as_deref())?;
     let mut cursor = match &tail.cursor {
         Some(cursor) => cursor.clone(),
-        None => begin::cursor(&base, tail.since, authorization(tail.token.as_deref())?).await?,
+        None => begin::cursor(&server, tail.since).await?,
     };
     let show = Show::to_stdout(tail.output);
     let mut connected = false;
     loop {
-        match follow(&tail, &base, show, &mut cursor, &mut connected).await {
+        match follow(&server, &tail, show, &mut cursor, &mut connected).await {
             Ok(Ended::OutputClosed) => return Ok(()),
+            Ok(Ended::Skipped) => continue,
             Ok(Ended::ByServer) => eprintln!("the server ended the stream; resuming"),
             Err(error) if !connected || error.is::<Refused>() => return Err(error),
             Err(error) => eprintln!("{error:#}; resuming"),
@@ -75,98 +84,73 @@ pub async fn run(tail: Tail) -> anyhow::Result<()> {
     }
 }
 
-/// The server rejected the request; a retry would be rejected too.
-#[derive(Debug, thiserror::Error)]
-#[error("the server rejected the request: {0}")]
-struct Refused(String);
-
 enum Ended {
     ByServer,
     OutputClosed,
+    /// The cursor has been replaced, since the events after it are missing.
+    Skipped,
 }
 
 async fn follow(
+    server: &Server,
     tail: &Tail,
-    base: &Url,
     show: Show,
     cursor: &mut String,
     connected: &mut bool,
 ) -> anyhow::Result<Ended> {
-    let url = stream_url(tail, base, cursor)?;
-    let mut request = url.as_str().into_client_request().with_context(|| format!("cannot follow {url}"))?;
-    if let Some(value) = authorization(tail.token.as_deref())? {
-        request.headers_mut().insert(AUTHORIZATION, value);
+    let request = server.get(stream_url(tail, server, cursor)?).header(ACCEPT, "text/event-stream");
+    let answer = timeout(SILENCE, send(request)).await.context("no data from the server")??;
+    let status = answer.status();
+    if !status.is_success() {
+        let problem: Value = answer.json().await.unwrap_or_default();
+        if status != StatusCode::GONE {
+            return Err(failure(status, &problem));
+        }
+        let position = newest_resumable(server, cursor, &problem).await?;
+        let shown = printable(&position);
+        eprintln!("the server cannot resume after {cursor}: events up to {shown} are missing");
+        *cursor = position;
+        return Ok(Ended::Skipped);
     }
-    let (mut stream, _) = match tokio_tungstenite::connect_async(request).await {
-        Err(tungstenite::Error::Http(answer)) if answer.status().is_client_error() => {
-            return Err(refusal(&answer).into());
-        }
-        connected => connected.with_context(|| format!("cannot follow {url}"))?,
-    };
+    let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    anyhow::ensure!(content_type.starts_with("text/event-stream"), "the response is not a stream but {content_type:?}");
     *connected = true;
-    while let Some(message) = tokio::time::timeout(SILENCE, stream.next()).await.context("no data from the server")? {
-        let text = match message.context("the connection was lost")? {
-            Message::Text(text) => text,
-            Message::Ping(payload) => {
-                stream.send(Message::Pong(payload)).await?;
-                continue;
+    let (mut chunks, mut events) = (answer.bytes_stream(), Events::default());
+    while let Some(chunk) = timeout(SILENCE, chunks.next()).await.context("no data from the server")? {
+        events.feed(&chunk.map_err(reqwest::Error::without_url).context("the connection was lost")?)?;
+        while let Some(text) = events.next() {
+            let frame: Value = serde_json::from_str(&text).context("the server sent an invalid frame")?;
+            let snapshot = frame["kind"] == "snapshot";
+            let position = if snapshot { &frame["data"]["meta"]["cursor"] } else { &frame["cursor"] };
+            if let Some(position) = position.as_str() {
+                if snapshot {
+                    let position = printable(position);
+                    eprintln!("the server cannot resume after {cursor}: events up to {position} are missing");
+                }
+                position.clone_into(cursor);
             }
-            Message::Close(_) => return Ok(Ended::ByServer),
-            _ => continue,
-        };
-        let frame: Value = serde_json::from_str(&text).context("the server sent an invalid frame")?;
-        let snapshot = frame["kind"] == "snapshot";
-        let position = if snapshot { &frame["data"]["meta"]["cursor"] } else { &frame["cursor"] };
-        if let Some(position) = position.as_str() {
-            if snapshot {
-                let position = printable(position);
-                eprintln!("the server cannot resume after {cursor}: events up to {position} are missing");
+            if let Some(line) = show.line(&frame, &text)
+                && writeln!(std::io::stdout(), "{line}").is_err()
+            {
+                return Ok(Ended::OutputClosed);
             }
-            position.clone_into(cursor);
-        }
-        if let Some(line) = show.line(&frame, &text)
-            && writeln!(std::io::stdout(), "{line}").is_err()
-        {
-            return Ok(Ended::OutputClosed);
         }
     }
     Ok(Ended::ByServer)
 }
 
-/// `Authorization` header.
-fn authorization(token: Option<&str>) -> anyhow::Result<Option<HeaderValue>> {
-    let Some(token) = token else { return Ok(None) };
-    let value = HeaderValue::try_from(format!("Bearer {token}"));
-    let mut value =
-        value.map_err(|_| anyhow::anyhow!("LIVING_MAP_TOKEN cannot be sent: expected visible characters"))?;
-    value.set_sensitive(true);
-    Ok(Some(value))
+/// Position at which a stream that cannot be resumed after `cursor` continues without repeating an event: the oldest one
+/// that is kept if that is later, otherwise the current one, since the cursor is not of this log.
+async fn newest_resumable(server: &Server, cursor: &str, problem: &Value) -> anyhow::Result<String> {
+    let oldest = problem["oldest_cursor"].as_str().and_then(|oldest| oldest.parse::<Cursor>().ok());
+    match (oldest, cursor.parse::<Cursor>()) {
+        (Some(oldest), Ok(own)) if oldest.epoch == own.epoch && oldest.seq > own.seq => Ok(oldest.to_string()),
+        _ => begin::cursor(server, None).await,
+    }
 }
 
-/// Detail of the server's problem document, or the status.
-fn refusal(answer: &tungstenite::http::Response<Option<Vec<u8>>>) -> Refused {
-    let document = answer.body().as_deref().and_then(|body| serde_json::from_slice::<Value>(body).ok());
-    let detail = document.as_ref().and_then(|document| document["detail"].as_str());
-    Refused(detail.map_or_else(|| answer.status().to_string(), printable))
-}
-
-/// The server's address with `http` or `https`.
-fn http_base(url: &Url) -> anyhow::Result<Url> {
-    let mut base = url.clone();
-    let scheme = match url.scheme() {
-        "http" | "ws" => Ok("http"),
-        "https" | "wss" => Ok("https"),
-        _ => Err(()),
-    };
-    let set = scheme.and_then(|scheme| base.set_scheme(scheme));
-    set.map_err(|()| anyhow::anyhow!("{url}: expected an address such as http://127.0.0.1:7017"))?;
-    Ok(base)
-}
-
-fn stream_url(tail: &Tail, base: &Url, cursor: &str) -> anyhow::Result<Url> {
-    let mut url = base.join("/living-map/stream")?;
-    let scheme = if base.scheme() == "https" { "wss" } else { "ws" };
-    url.set_scheme(scheme).map_err(|()| anyhow::anyhow!("{base} has no stream"))?;
+fn stream_url(tail: &Tail, server: &Server, cursor: &str) -> anyhow::Result<Url> {
+    let mut url = server.url("events/stream")?;
     let mut query = url.query_pairs_mut();
     query.append_pair("snapshot", "false");
     for (name, value) in [

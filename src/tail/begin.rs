@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use living_map::model::time;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
+use super::RETRY;
+use super::server::{Server, failure, send};
 use super::show::printable;
-use super::{RETRY, Refused};
 
 /// Timeout for the server to find the position.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,20 +54,17 @@ impl Since {
 
 /// The position at `since`, or the current one, so that no event before the first frame is missed. A moment that is too
 /// early is replaced by the earliest available one, with a message.
-pub async fn cursor(url: &Url, since: Option<Since>, authorization: Option<HeaderValue>) -> anyhow::Result<String> {
-    let mut url = url.join("/living-map/snapshot")?;
+pub async fn cursor(server: &Server, since: Option<Since>) -> anyhow::Result<String> {
+    let mut url = server.url("snapshot")?;
     // the smallest answer that has the position
     url.query_pairs_mut().append_pair("layers", "city");
     if let Some(since) = since {
         let at = since.time().to_rfc3339_opts(SecondsFormat::Micros, true);
         url.query_pairs_mut().append_pair("at", &at);
     }
-    let headers = authorization.map(|value| (AUTHORIZATION, value)).into_iter().collect();
-    let client = reqwest::Client::builder().timeout(PATIENCE).default_headers(headers).build()?;
     let mut waiting = false;
     loop {
-        let answer = client.get(url.clone()).send().await.map_err(reqwest::Error::without_url);
-        let answer = answer.with_context(|| format!("cannot ask {url}"))?;
+        let answer = send(server.get(url.clone()).timeout(PATIENCE)).await?;
         if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
             return read(answer).await;
         }
@@ -82,10 +79,9 @@ async fn read(answer: Response) -> anyhow::Result<String> {
     let status = answer.status();
     if status.is_success() {
         let cursor = answer.headers().get("x-living-map-cursor").and_then(|cursor| cursor.to_str().ok());
-        return cursor.map(str::to_owned).context("the response has no cursor");
+        return cursor.map(str::to_owned).context("the response has no cursor; is this the address of a Living Map?");
     }
     let problem: Value = answer.json().await.unwrap_or_default();
-    let detail = problem["detail"].as_str().map_or_else(|| status.to_string(), printable);
     if status == StatusCode::GONE
         && let Some(oldest) = problem["oldest_cursor"].as_str()
     {
@@ -93,10 +89,7 @@ async fn read(answer: Response) -> anyhow::Result<String> {
         eprintln!("the earliest available position is {from}; starting there");
         return Ok(oldest.to_owned());
     }
-    if status.is_client_error() {
-        return Err(Refused(detail).into());
-    }
-    anyhow::bail!("the server returned no position: {detail}")
+    Err(failure(status, &problem))
 }
 
 #[cfg(test)]

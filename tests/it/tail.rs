@@ -6,8 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::access::generate_token;
+use super::support::nginx::Nginx;
 use super::support::process::Process;
-use super::support::wait::until;
+use super::support::wait::{PATIENCE, until};
 
 /// A `tail`, and the lines that it printed.
 struct Tail {
@@ -17,8 +22,11 @@ struct Tail {
 
 impl Tail {
     fn start(server: &Process, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
-        command.arg("tail").args(["--url", &server.url("")]).args(arguments).env_clear();
+        Self::start_at(&server.url(""), arguments, &[])
+    }
+
+    fn start_at(url: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = command(url, arguments, environment);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("it starts");
         let lines = Arc::default();
@@ -56,6 +64,20 @@ impl Drop for Tail {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn command(url: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
+    command.arg("tail").args(["--url", url]).args(arguments).env_clear().envs(environment.iter().copied());
+    command
+}
+
+/// Standard error of a `tail` that ends with the exit code 1.
+async fn failure(url: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let mut command = tokio::process::Command::from(command(url, arguments, environment));
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await.expect("it ends").unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
 }
 
 fn collect(output: ChildStdout, lines: &Mutex<Vec<String>>) {
@@ -132,4 +154,113 @@ async fn into_a_pipe_it_prints_lines_without_colours() {
     let lines = tail.lines(1).await;
     assert!(lines[0].contains("agent.event.status") && lines[0].contains("\"number\":1"), "{lines:?}");
     assert!(!lines[0].contains('\u{1b}'), "{lines:?}");
+}
+
+/// nginx with TLS that serves `server` under `/map/`.
+async fn proxy_with_tls(server: &Process) -> Nginx {
+    let target = server.url("/");
+    Nginx::start_with_tls(&format!("location /map/ {{ proxy_pass {target}; proxy_set_header Host $http_host; }}")).await
+}
+
+#[tokio::test]
+async fn https_a_private_authority_and_a_path_were_not_supported() {
+    let (token, line) = generate_token("viewer", "viewer");
+    let (publisher, other) = generate_token("publisher", "publisher");
+    let tokens = format!("{line},{other}");
+    let mut server = Process::serve(&[&QUIET[..], &[("AUTH", "token"), ("AUTH_TOKENS", &tokens)]].concat()).await;
+    let nginx = proxy_with_tls(&server).await;
+    let ca_file = nginx.ca_file().display().to_string();
+    let unknown = failure(&nginx.url("/map"), &[], &[("LIVING_MAP_TOKEN", &token)]).await;
+    assert!(unknown.to_lowercase().contains("certificate"), "{unknown}");
+    let without_token = failure(&nginx.url("/map/"), &["--ca-file", &ca_file], &[]).await;
+    assert!(without_token.contains("token"), "{without_token}");
+    let elsewhere = failure(&nginx.url("/"), &["--ca-file", &ca_file], &[("LIVING_MAP_TOKEN", &token)]).await;
+    assert!(elsewhere.contains("404"), "{elsewhere}");
+    let missing = failure(&nginx.url("/map/"), &["--ca-file", "/nowhere.pem"], &[]).await;
+    assert!(missing.contains("/nowhere.pem"), "{missing}");
+
+    let publish = async |number: u64| {
+        let event = json!({"event_type": "agent.event.status", "event_id": format!("e{number}"),
+            "payload": {"agent_id": "agent:sofia", "number": number}});
+        until("an event to be taken", || async {
+            let client = reqwest::Client::new();
+            let sent = client.post(server.url("/living-map/events")).bearer_auth(&publisher).json(&event).send();
+            sent.await.ok()?.status().is_success().then_some(())
+        })
+        .await;
+    };
+    publish(1).await;
+    let environment = [("LIVING_MAP_TOKEN", &*token), ("LIVING_MAP_CA_FILE", &*ca_file)];
+    for (url, filter) in [(nginx.url("/map"), "agent.>"), (nginx.url("/map/").replacen("https", "wss", 1), "agent.event.*")] {
+        let tail = Tail::start_at(&url, &["--since", "1h", "--output", "json", "--types", filter], &environment);
+        assert_eq!(tail.numbers(1).await, [1], "{url}");
+    }
+    let tail = Tail::start_at(&nginx.url("/map"), &["--since", "1h", "--output", "json"], &environment);
+    assert_eq!(tail.numbers(1).await, [1]);
+    server.restart().await;
+    let event = json!({"event_type": "agent.event.status", "payload": {"agent_id": "agent:sofia", "number": 2}});
+    until("an event to be taken", || async {
+        let sent = reqwest::Client::new().post(server.url("/living-map/events")).bearer_auth(&publisher).json(&event).send();
+        sent.await.ok()?.status().is_success().then_some(())
+    })
+    .await;
+    assert_eq!(tail.numbers(2).await, [1, 2], "nginx answered 502 in the meantime");
+}
+
+/// A forward proxy for `CONNECT`, which counts the connections and knows one host only.
+async fn forward_proxy(target: u16, connections: Arc<Mutex<Vec<String>>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let connections = Arc::clone(&connections);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await?);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                connections.lock().unwrap().push(head.lines().next().unwrap_or_default().to_owned());
+                let mut server = TcpStream::connect(("127.0.0.1", target)).await?;
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_environment_was_ignored() {
+    let server = Process::serve(&QUIET).await;
+    let nginx = proxy_with_tls(&server).await;
+    publish(&server, "agent:sofia", 1).await;
+    let connections = Arc::default();
+    let proxy = forward_proxy(nginx.port(), Arc::clone(&connections)).await;
+    let ca_file = nginx.ca_file().display().to_string();
+    let arguments = ["--since", "1h", "--output", "json", "--ca-file", &ca_file];
+    // a port that nothing listens on: only the proxy can reach it
+    let outside = "https://localhost:1/map/";
+    let tail = Tail::start_at(outside, &arguments, &[("HTTPS_PROXY", &proxy)]);
+    assert_eq!(tail.numbers(1).await, [1]);
+    let seen = connections.lock().unwrap().clone();
+    assert!(seen.len() >= 2 && seen.iter().all(|line| line == "CONNECT localhost:1 HTTP/1.1"), "{seen:?}");
+    let direct = failure(outside, &arguments, &[("HTTPS_PROXY", &proxy), ("NO_PROXY", "localhost")]).await;
+    assert!(direct.contains("https://localhost:1/map/living-map/snapshot"), "{direct}");
+    assert_eq!(connections.lock().unwrap().len(), seen.len(), "NO_PROXY");
+}
+
+#[tokio::test]
+async fn a_position_that_is_gone_continues_with_what_is_kept() {
+    let server = Process::serve(&QUIET).await;
+    publish(&server, "agent:sofia", 1).await;
+    let of_another_log = ["--cursor", "1.7", "--output", "json"];
+    let tail = Tail::start(&server, &of_another_log);
+    until("it to follow", || async {
+        let ready: Value = reqwest::get(server.url("/living-map/ready")).await.ok()?.json().await.ok()?;
+        (ready["checks"]["stream"]["clients"] == 1).then_some(())
+    })
+    .await;
+    publish(&server, "agent:sofia", 2).await;
+    assert_eq!(tail.numbers(1).await, [2], "nothing is repeated that may have been printed");
 }

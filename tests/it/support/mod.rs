@@ -3,6 +3,7 @@
 pub mod daemon;
 pub mod follower;
 pub mod nats;
+pub mod nginx;
 pub mod otlp;
 pub mod postgres;
 pub mod process;
