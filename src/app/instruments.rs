@@ -1,7 +1,9 @@
 //! Metrics that are in the first scrape: every counter, gauge and histogram whose label values are known when the process
 //! starts. Series of an alert rule, a webhook destination or a route are registered where those are read.
 //!
-//! `docs/metrics.md` describes them; a test compares it with a scrape.
+//! `docs/metrics.md` describes them; a test compares it with a scrape, and it is embedded for the help texts.
+
+use metrics::{KeyName, SharedString};
 
 use crate::access::Denied;
 use crate::http::MALFORMED;
@@ -11,6 +13,40 @@ use crate::log::{table, writer};
 use crate::model::{Outcome, Service};
 use crate::stream::CloseReason;
 use crate::webhooks;
+
+/// Tables that describe every metric.
+const DESCRIPTIONS: &str = include_str!("../../docs/metrics.md");
+
+/// Describes every metric, in the recorder that must be installed before, by its meaning and unit in `docs/metrics.md`.
+pub fn describe() {
+    for (name, kind, text) in descriptions() {
+        let (name, text) = (KeyName::from(name), SharedString::from(text));
+        metrics::with_recorder(|recorder| match kind {
+            "counter" => recorder.describe_counter(name, None, text),
+            "gauge" => recorder.describe_gauge(name, None, text),
+            _ => recorder.describe_histogram(name, None, text),
+        });
+    }
+}
+
+/// Name, type and description of every metric.
+fn descriptions() -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    DESCRIPTIONS.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, name, kind @ ("counter" | "gauge" | "histogram"), _, unit, meaning, _] = cells[..] else { return None };
+        Some((name.trim_matches('`'), kind, format!("{} ({unit})", plain(meaning))))
+    })
+}
+
+/// Markdown as plain text: without quotes of code, and with links replaced by their text.
+fn plain(markdown: &str) -> String {
+    let mut plain = String::new();
+    for (index, part) in markdown.replace('`', "").split("](").enumerate() {
+        let part = if index == 0 { part } else { part.split_once(')').map_or("", |(_, rest)| rest) };
+        plain.push_str(&part.replace('[', ""));
+    }
+    plain
+}
 
 /// Registers the metrics of `living-map serve`. `jetstream`: the log is in NATS; `learns`: the learner is part of it.
 pub fn register_server(jetstream: bool, learns: bool) {
@@ -226,3 +262,17 @@ const CLOSED: &[&str] = &[
     CloseReason::Shutdown.as_str(),
     CloseReason::Internal.as_str(),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_plain_text() {
+        assert!(descriptions().count() > 60, "the search finds too little");
+        for (name, _, text) in descriptions() {
+            assert!(text.len() > 8 && !text.contains(['`', '[', ']']), "{name}: {text}");
+        }
+        assert_eq!(plain("became a [failure](#dead-letters), `x`"), "became a failure, x");
+    }
+}

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::instruments::TRACES;
+use super::instruments::{self, TRACES};
 use super::settings::{Settings, open_journal};
 use crate::http::{self, AcceptThread, ReadinessProbe};
 use crate::instruments::register;
@@ -110,6 +110,7 @@ fn record_metrics() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), http::DURATION_BUCKETS)?
         .install_recorder()
         .context("metrics cannot be recorded")
+        .inspect(|_| instruments::describe())
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

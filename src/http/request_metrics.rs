@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use metrics::{Counter, Histogram, Unit, counter, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 
 /// Bucket bounds of duration histograms, in seconds: from the microseconds of a snapshot to the request timeout.
 pub const DURATION_BUCKETS: &[f64] =
@@ -54,7 +54,6 @@ impl Series {
 impl RequestMetrics {
     /// Counters of these routes and methods, and of `HEAD` where there is `GET`. The metrics recorder must be installed.
     pub fn new<'a>(served: impl IntoIterator<Item = &'a (String, Method)>) -> Self {
-        describe();
         let mut routes = HashMap::<String, Route>::new();
         for (route, method) in served {
             let series = routes.entry(route.clone()).or_default();
@@ -90,23 +89,6 @@ impl RequestMetrics {
 /// Index of a method's label.
 fn index(method: &Method) -> usize {
     METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1)
-}
-
-/// Registers the help texts of this module's metrics.
-fn describe() {
-    use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("living_map_http_requests_total", Unit::Count, "requests, by route, method, and status class");
-    describe_histogram!(
-        DURATION_METRIC,
-        Unit::Seconds,
-        "time from the request's head to the response's head, by route and method"
-    );
-    describe_counter!("living_map_http_panics_total", Unit::Count, "handlers that panicked");
-    describe_gauge!("living_map_http_connections", Unit::Count, "open HTTP connections; streams are not included");
-    describe_counter!("living_map_http_pages_cut_total", Unit::Count, "pages of lists that ended before their limit");
-    describe_gauge!("living_map_http_response_bytes", Unit::Bytes, "bytes of responses in flight");
-    describe_gauge!("living_map_http_response_waiting", Unit::Count, "requests that wait for room for their response");
-    describe_counter!("living_map_http_published_events_total", Unit::Count, "published events, by result");
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use living_map::http::RULES;
 
 use crate::faults::environment;
-use crate::support::daemon::Folder;
+use crate::support::daemon::{Folder, program};
 use crate::support::nats::NatsServer;
 use crate::support::process::Process;
 use crate::support::receiver;
@@ -142,6 +143,25 @@ async fn counters_appeared_only_after_they_first_counted() {
     ] {
         assert!(scrape.lines().any(|known| known == line), "{line} is not in\n{scrape}");
     }
+}
+
+/// Lints of `promtool check metrics` that are accepted, since dashboards use the names.
+const ACCEPTED_LINTS: [&str; 0] = [];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_had_no_help() {
+    let (nats, folder) = (NatsServer::start().await, Folder::new("metrics"));
+    let server = fresh_server(&nats, &folder).await;
+    let scrape = scrape(&server).await;
+    let file = folder.path().join("metrics.txt");
+    fs::write(&file, &scrape).unwrap();
+    let promtool = program("promtool", "PROMTOOL_BIN", &[]);
+    let mut command = Command::new(promtool);
+    let output = command.args(["check", "metrics"]).stdin(fs::File::open(&file).unwrap()).output().unwrap();
+    let lints = String::from_utf8(output.stderr).unwrap();
+    let problems: Vec<&str> = lints.lines().filter(|lint| !ACCEPTED_LINTS.contains(lint)).collect();
+    assert!(problems.is_empty() && output.status.code() != Some(1), "{problems:#?}");
+    assert_eq!(ACCEPTED_LINTS.len(), lints.lines().count(), "an exception is no longer needed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
