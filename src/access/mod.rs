@@ -5,6 +5,7 @@
 //! secret, which has no `Debug` output.
 
 pub mod address;
+pub mod base_path;
 pub mod host;
 pub mod origin;
 pub mod rate;

@@ -12,9 +12,18 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Maximum length of an origin in an error message, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// Host that a trusted proxy forwards in `X-Forwarded-Host`, in the extensions of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardedHost(pub String);
+/// Advice for pages that are taken for foreign ones because a proxy replaces the host that they address.
+pub const PROXY_ADVICE: &str = "if it is this server's own page behind a proxy, the proxy must pass on the host, as \
+    `proxy_set_header Host $http_host` of nginx does";
+
+/// Address that the client used, as a trusted proxy forwards it, in the extensions of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForwardedAddress {
+    /// `X-Forwarded-Host`.
+    pub host: Option<String>,
+    /// `X-Forwarded-Proto`.
+    pub scheme: Option<String>,
+}
 
 /// Page that sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +64,15 @@ pub fn page(headers: &HeaderMap, extensions: &Extensions, allowed: &[String]) ->
         return Page::Listed;
     }
     let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let forwarded = extensions.get::<ForwardedHost>().map(|ForwardedHost(host)| host.as_str());
+    let forwarded = extensions.get::<ForwardedAddress>();
+    let hosts = own.into_iter().chain(forwarded.and_then(|address| address.host.as_deref()));
+    // a page that the network could change; the scheme may be `http` where another proxy has ended TLS before
+    let is_insecure =
+        forwarded.is_some_and(|address| address.scheme.as_deref() == Some("https")) && !origin.starts_with("https:");
     // `same-site` and `cross-site` are certain, even where a proxy makes the hosts equal
     if matches!(site.as_deref(), None | Some("none"))
-        && own.into_iter().chain(forwarded).any(|host| is_of(&origin, host))
+        && !is_insecure
+        && hosts.into_iter().any(|host| is_of(&origin, host))
     {
         return Page::Own;
     }
@@ -156,9 +170,29 @@ mod tests {
         ]);
         let mut extensions = Extensions::new();
         assert_eq!(page(&headers, &extensions, &[]), foreign("Origin", origin));
-        extensions.insert(ForwardedHost("map.example".to_owned()));
+        let mut forward = |host: &str, scheme: Option<&str>| {
+            let scheme = scheme.map(str::to_owned);
+            extensions.insert(ForwardedAddress { host: Some(host.to_owned()), scheme });
+            page(&headers, &extensions, &[])
+        };
+        for scheme in [None, Some("https"), Some("http")] {
+            assert_eq!(forward("map.example", scheme), Page::Own, "{scheme:?}");
+        }
+        assert_eq!(forward("map.example.evil.example", None), foreign("Origin", origin));
+    }
+
+    #[test]
+    fn an_insecure_page_is_not_the_own_one_of_a_host_with_tls() {
+        let origin = "http://map.example";
+        let headers = HeaderMap::from_iter([
+            (header::HOST, HeaderValue::from_static("map.example")),
+            (header::ORIGIN, HeaderValue::from_static(origin)),
+        ]);
+        let mut extensions = Extensions::new();
         assert_eq!(page(&headers, &extensions, &[]), Page::Own);
-        extensions.insert(ForwardedHost("map.example.evil.example".to_owned()));
+        extensions.insert(ForwardedAddress { host: None, scheme: Some("http".to_owned()) });
+        assert_eq!(page(&headers, &extensions, &[]), Page::Own);
+        extensions.insert(ForwardedAddress { host: None, scheme: Some("https".to_owned()) });
         assert_eq!(page(&headers, &extensions, &[]), foreign("Origin", origin));
     }
 }

@@ -13,7 +13,7 @@ use super::decisions::{self, MAX_NOTE_BYTES, decided_by};
 use super::error::Problem;
 use super::fields::Fields;
 use super::paging::{self, Found, Items, Page, PageBounds};
-use super::query::{FromParams, Params, PathId, Query, shown};
+use super::query::{FromParams, IdQuery, Params, PathId, Query, shown};
 use super::requester::Requester;
 use super::responses::{LogItemErrors, MapErrors};
 use super::state::AppState;
@@ -152,7 +152,34 @@ pub async fn acknowledge(
     requester: Requester,
     fields: Fields,
 ) -> Result<Json<Alert>, Problem> {
-    let by = decided_by(&requester, &fields)?;
+    acknowledge_with(&state, id, &requester, &fields).await
+}
+
+/// Acknowledge an alert with an id in the query
+///
+/// Like `/living-map/alerts/{id}/acknowledge`, for ids with a slash behind proxies that decode the path.
+#[utoipa::path(
+    post, path = "/living-map/alerts/acknowledge", tag = "alerts", operation_id = "acknowledge_alert_by_query",
+    params(IdQuery),
+    request_body(content = AcknowledgeBody, content_type = "application/json"),
+    responses((status = 200, description = "The acknowledged alert", body = Alert), LogItemErrors)
+)]
+pub async fn acknowledge_by_query(
+    State(state): State<AppState>,
+    Query(IdQuery { id }): Query<IdQuery>,
+    requester: Requester,
+    fields: Fields,
+) -> Result<Json<Alert>, Problem> {
+    acknowledge_with(&state, id, &requester, &fields).await
+}
+
+async fn acknowledge_with(
+    state: &AppState,
+    id: String,
+    requester: &Requester,
+    fields: &Fields,
+) -> Result<Json<Alert>, Problem> {
+    let by = decided_by(requester, fields)?;
     let note = fields.text("note", MAX_NOTE_BYTES)?;
     let find = || state.live.with(|map| map.alerts().find(|alert| alert.id == id).cloned());
     let not_found = || Problem::not_found(format!("there is no active alert '{}'", shown(&id))).parameter("id");
@@ -163,6 +190,6 @@ pub async fn acknowledge(
         return Ok(Json(active));
     }
     let payload = json!({"alert_id": id, "by": by, "note": note});
-    decisions::append(&state, alert::ACKNOWLEDGED, payload, Utc::now()).await?;
+    decisions::append(state, alert::ACKNOWLEDGED, payload, Utc::now()).await?;
     find().map(Json).ok_or_else(not_found)
 }

@@ -96,9 +96,9 @@ fn declared_bytes(body: &Body, limit: usize) -> Result<usize, Problem> {
 /// # Errors
 /// 413: too large. 408: too slow.
 async fn within(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Problem> {
-    tokio::time::timeout(timeout, read(body, limit)).await.map_err(|_| {
-        Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {timeout:?}"))
-    })?
+    tokio::time::timeout(timeout, read(body, limit))
+        .await
+        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {timeout:?}")))?
 }
 
 /// Parses JSON.

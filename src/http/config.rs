@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 use crate::access::address::Networks;
+use crate::access::base_path::BasePath;
 use crate::access::host::AllowedHost;
 use crate::access::shares::QueueConfig;
 use crate::alerts::AlertingConfig;
@@ -26,6 +27,10 @@ pub struct HttpConfig {
     /// `Host` is answered 421.
     #[arg(id = "ALLOWED_HOSTS", env, long = "allowed-hosts", value_delimiter = ',', help_heading = "Access")]
     pub allowed_hosts: Vec<AllowedHost>,
+    /// Path under which a proxy serves this server, such as `/map`. Requests are accepted with and without it, so the proxy
+    /// may remove it or not; links in responses begin with it.
+    #[arg(id = "BASE_PATH", env, long = "base-path", default_value = "", help_heading = "Listening")]
+    pub base_path: BasePath,
     /// Largest request body, in bytes.
     ///
     /// Beyond: answered 413, counted as `body`.

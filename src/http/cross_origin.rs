@@ -12,7 +12,7 @@ use super::error::Problem;
 use super::requester::Requester;
 use super::state::AppState;
 use crate::access::host::{AllowedHost, is_allowed};
-use crate::access::origin::{self, ForwardedHost, Page};
+use crate::access::origin::{self, ForwardedAddress, PROXY_ADVICE, Page};
 
 /// Maximum length of a host in an error message, in characters.
 const MAX_SHOWN: usize = 200;
@@ -21,8 +21,8 @@ const MAX_SHOWN: usize = 200;
 /// [authorization layer](super::auth), since a browser adds no token to such a request by itself.
 pub async fn check(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
-    if let Some(host) = state.limits.forwarded_host(&head.extensions, &head.headers) {
-        head.extensions.insert(ForwardedHost(host));
+    if let Some(address) = state.limits.forwarded_address(&head.extensions, &head.headers) {
+        head.extensions.insert(address);
     }
     let authenticated = Requester::of(&head.extensions).identity().is_some();
     let checked = if authenticated { Ok(()) } else { check_host(&head, &state.config.allowed_hosts) };
@@ -47,7 +47,8 @@ pub async fn check_host_only(State(allowed): State<Vec<AllowedHost>>, request: R
 /// 421: a request without a token must not address this host.
 fn check_host(request: &Parts, allowed: &[AllowedHost]) -> Result<(), Problem> {
     let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let forwarded = request.extensions.get::<ForwardedHost>().map(|ForwardedHost(host)| host.as_bytes());
+    let forwarded = request.extensions.get::<ForwardedAddress>().and_then(|address| address.host.as_deref());
+    let forwarded = forwarded.map(str::as_bytes);
     let named = target.into_iter().chain(values(&request.headers)).chain(forwarded);
     for host in named {
         let host = String::from_utf8_lossy(host);
@@ -90,6 +91,7 @@ fn check_page(request: &Parts, origins: &[String], authenticated: bool) -> Resul
     } else {
         "list the page's origin in the setting ALLOWED_ORIGINS"
     };
-    let detail = format!("pages of other origins may not change anything here ({header}: {value}); {advice}");
+    let detail =
+        format!("pages of other origins may not change anything here ({header}: {value}); {advice}; {PROXY_ADVICE}");
     Err(Problem::new(StatusCode::FORBIDDEN, detail).parameter(header))
 }

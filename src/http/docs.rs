@@ -16,6 +16,9 @@ use super::{known_parameters, links, responses, silences};
 use crate::model::Experience;
 use crate::model::json::encoded;
 
+/// Address of the server in the document; behind proxies it is the path under which they serve it.
+pub const ROOT: &str = "/";
+
 /// Everything in the document except its operations.
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +27,7 @@ use crate::model::json::encoded;
         description = "A live map of an agent network: a snapshot of four layers, the history of all events, and a stream \
             of changes.",
     ),
+    servers((url = ROOT, description = "This server")),
     components(schemas(Document, Experience)),
     tags(
         (name = "map", description = "The map now, at past moments, and the differences between them"),

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer;
 use super::error::Problem;
 use super::paging::{self, Found, Items, Page, PageBounds};
-use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
+use super::query::{FromParams, IdQuery, MAX_ID_BYTES, Params, PathId, Query, shown};
 use super::responses::{MapErrors, MapItemErrors};
 use super::state::AppState;
 use crate::map::{EntityDetail, EntityFilter, EntitySummary, Relation};
@@ -137,7 +137,26 @@ pub async fn entities(
     responses((status = 200, body = EntityDetail), MapItemErrors)
 )]
 pub async fn entity(State(state): State<AppState>, PathId(id): PathId) -> Result<Json<EntityDetail>, Problem> {
-    state.map()?.with(|map| map.entity(&id)).map(Json).ok_or_else(|| not_found(&id))
+    entity_with(&state, &id)
+}
+
+/// Get an entity by an id in the query
+///
+/// Like `/living-map/entities/{id}`, for ids with a slash behind proxies that decode the path.
+#[utoipa::path(
+    get, path = "/living-map/entity", tag = "map", operation_id = "entity_by_query",
+    params(IdQuery),
+    responses((status = 200, body = EntityDetail), MapItemErrors)
+)]
+pub async fn entity_by_query(
+    State(state): State<AppState>,
+    Query(IdQuery { id }): Query<IdQuery>,
+) -> Result<Json<EntityDetail>, Problem> {
+    entity_with(&state, &id)
+}
+
+fn entity_with(state: &AppState, id: &str) -> Result<Json<EntityDetail>, Problem> {
+    state.map()?.with(|map| map.entity(id)).map(Json).ok_or_else(|| not_found(id))
 }
 
 /// List an entity's relations
@@ -147,6 +166,25 @@ pub async fn entity(State(state): State<AppState>, PathId(id): PathId) -> Result
     responses((status = 200, body = RelationList), MapItemErrors)
 )]
 pub async fn relations(State(state): State<AppState>, PathId(id): PathId) -> Result<Response, Problem> {
+    relations_of(&state, id).await
+}
+
+/// List the relations of an entity with an id in the query
+///
+/// Like `/living-map/entities/{id}/relations`, for ids with a slash behind proxies that decode the path.
+#[utoipa::path(
+    get, path = "/living-map/entity/relations", tag = "map", operation_id = "relations_by_query",
+    params(IdQuery),
+    responses((status = 200, body = RelationList), MapItemErrors)
+)]
+pub async fn relations_by_query(
+    State(state): State<AppState>,
+    Query(IdQuery { id }): Query<IdQuery>,
+) -> Result<Response, Problem> {
+    relations_of(&state, id).await
+}
+
+async fn relations_of(state: &AppState, id: String) -> Result<Response, Problem> {
     let map = state.map()?.clone();
     answer::json_from(move || {
         map.with(|map| {

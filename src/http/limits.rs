@@ -14,6 +14,8 @@ use super::error::Problem;
 use super::requester::Requester;
 use crate::access::Identity;
 use crate::access::address::{self, Networks};
+use crate::access::base_path::BasePath;
+use crate::access::origin::ForwardedAddress;
 use crate::access::rate::{Limiter, Rate};
 use crate::config::defaults;
 use crate::config::value::network;
@@ -24,6 +26,12 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Request header in which proxies forward the host that the client addressed.
 const FORWARDED_HOST: &str = "x-forwarded-host";
+
+/// Request header in which proxies forward the scheme that the client used.
+const FORWARDED_SCHEME: &str = "x-forwarded-proto";
+
+/// Request header in which proxies forward the path prefix that they have removed.
+const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 
 /// A rate limit; `None` is unlimited.
 type RateLimit = Option<Rate>;
@@ -58,7 +66,8 @@ pub struct LimitsConfig {
         value_delimiter = ',', value_parser = network)]
     pub unlimited: Vec<IpNet>,
     /// Proxies whose `X-Forwarded-For` names the client, separated by commas. Unset: all clients of a proxy share its
-    /// address.
+    /// address. Their `X-Forwarded-Host` and `X-Forwarded-Proto` count as the address of the page, and
+    /// `X-Forwarded-Prefix` as `BASE_PATH`.
     #[arg(id = "TRUSTED_PROXIES", env, long = "trusted-proxies", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -78,6 +87,12 @@ fn per_second(number: u32) -> RateLimit {
 
 fn per_minute(number: u32) -> RateLimit {
     (number > 0).then(|| Rate { per_second: f64::from(number) / 60.0, burst: number })
+}
+
+/// The last of a header's values, which is from the nearest proxy.
+fn last_value(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = String::from_utf8_lossy(headers.get_all(name).iter().next_back()?.as_bytes());
+    Some(value.rsplit(',').next().unwrap_or_default().trim().to_owned())
 }
 
 /// Rate limiters and the address rules.
@@ -119,14 +134,24 @@ impl Limits {
         address::client_address(peer, forwarded, &self.trusted_proxies)
     }
 
-    /// Host that the client addressed, as a trusted proxy forwards it; `None` from any other peer.
-    pub(super) fn forwarded_host(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<String> {
-        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
-        let trusted = self.trusted_proxies.contains(peer.ip().to_canonical());
-        // of several hosts the last one is from the nearest proxy
-        let value = headers.get_all(FORWARDED_HOST).iter().next_back().filter(|_| trusted)?;
-        let value = String::from_utf8_lossy(value.as_bytes());
-        Some(value.rsplit(',').next().unwrap_or_default().trim().to_owned())
+    /// Address that the client used, as a trusted proxy forwards it; `None` from any other peer.
+    pub(super) fn forwarded_address(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<ForwardedAddress> {
+        if !self.is_trusted(extensions) {
+            return None;
+        }
+        let scheme = last_value(headers, FORWARDED_SCHEME).map(|scheme| scheme.to_ascii_lowercase());
+        Some(ForwardedAddress { host: last_value(headers, FORWARDED_HOST), scheme })
+    }
+
+    /// Path prefix under which the client sees this server, as a trusted proxy forwards it. An invalid one counts as none.
+    pub(super) fn forwarded_prefix(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<BasePath> {
+        let prefix = last_value(headers, FORWARDED_PREFIX).filter(|_| self.is_trusted(extensions))?;
+        prefix.parse().ok()
+    }
+
+    fn is_trusted(&self, extensions: &Extensions) -> bool {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        peer.is_some_and(|ConnectInfo(peer)| self.trusted_proxies.contains(peer.ip().to_canonical()))
     }
 
     /// Counts a request of this address.

@@ -13,13 +13,16 @@ const LINKS: &[ResponseLink] = &[
     ("saved_snapshots", "200", "saved_snapshot", "id", "$response.body#/items/0/id"),
     ("saved_snapshots", "200", "diff", "from", "$response.body#/oldest_cursor"),
     ("entities", "200", "entity", "id", "$response.body#/items/0/id"),
+    ("entities", "200", "entity_by_query", "id", "$response.body#/items/0/id"),
     ("entities", "200", "relations", "id", "$response.body#/items/0/id"),
+    ("entities", "200", "relations_by_query", "id", "$response.body#/items/0/id"),
     ("entities", "200", "entities", "cursor", "$response.body#/next_cursor"),
     ("publish", "200", "history", "cursor", "$response.body#/results/0/cursor"),
     ("publish", "200", "diff", "from", "$response.body#/results/0/cursor"),
     ("history", "200", "entity", "id", "$response.body#/items/0/entity_id"),
     ("history", "200", "history", "cursor", "$response.body#/next_cursor"),
     ("alerts", "200", "acknowledge_alert", "id", "$response.body#/items/0/id"),
+    ("alerts", "200", "acknowledge_alert_by_query", "id", "$response.body#/items/0/id"),
     ("silence_alerts", "201", "end_silence", "id", "$response.body#/id"),
     ("silences", "200", "end_silence", "id", "$response.body#/items/0/id"),
     ("dead_letters", "200", "dead_letter", "id", "$response.body#/items/0/id"),
@@ -31,6 +34,7 @@ const LINKS: &[ResponseLink] = &[
     ("lessons", "200", "revise_lesson", "key", "$response.body#/items/0/lesson_key"),
     ("lessons", "200", "retire_lesson", "key", "$response.body#/items/0/lesson_key"),
     ("lessons", "200", "preamble", "id", "$response.body#/items/0/agent_id"),
+    ("lessons", "200", "preamble_by_query", "agent", "$response.body#/items/0/agent_id"),
 ];
 
 /// Adds the links to the document.

@@ -34,6 +34,7 @@ mod lessons;
 mod limits;
 mod links;
 mod metrics;
+mod mount;
 mod negotiate;
 mod outer_layer;
 mod page;
@@ -116,7 +117,9 @@ pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
     if let Some(cors) = cors {
         router = router.layer(cors);
     }
-    Ok(router.layer(from_fn_with_state(outer, outer_layer::handle)).with_state(state))
+    let base = state.config.base_path.clone();
+    let router = router.layer(from_fn_with_state(outer, outer_layer::handle)).with_state(state);
+    Ok(mount::mount(router, base))
 }
 
 /// A configured CORS origin is invalid.
@@ -172,6 +175,7 @@ fn documented_routes() -> DocumentedRoutes {
     let large = OpenApiRouter::default()
         .routes(routes!(entities::entities))
         .routes(routes!(entities::relations))
+        .routes(routes!(entities::relations_by_query))
         .routes(routes!(history::history))
         .routes(routes!(time_travel::saved_snapshots))
         .routes(routes!(lessons::lessons))
@@ -183,6 +187,7 @@ fn documented_routes() -> DocumentedRoutes {
         .routes(routes!(root::root))
         .routes(routes!(health::ready))
         .routes(routes!(entities::entity))
+        .routes(routes!(entities::entity_by_query))
         .routes(routes!(aggregate::aggregate))
         .routes(routes!(time_travel::diff))
         .routes(routes!(events::events))
@@ -191,8 +196,11 @@ fn documented_routes() -> DocumentedRoutes {
         .routes(routes!(lesson_changes::retire))
         .routes(routes!(lesson_changes::review))
         .routes(routes!(preamble::preamble))
+        .routes(routes!(preamble::preamble_by_query))
         .routes(routes!(preamble::outcome))
+        .routes(routes!(preamble::outcome_by_query))
         .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::acknowledge_by_query))
         .routes(routes!(silences::silences, silences::create_silence))
         .routes(routes!(silences::end_silence))
         .routes(routes!(dead_letters::bulk_replay::replay_dead_letters))

@@ -29,11 +29,18 @@ pub struct OuterLayer {
 }
 
 /// Runs a request within its limits and completes the response.
-pub async fn handle(State(OuterLayer { state, metrics }): State<OuterLayer>, request: Request, next: Next) -> Response {
+pub async fn handle(
+    State(OuterLayer { state, metrics }): State<OuterLayer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let uri = request.uri().clone();
+    let base = state.limits.forwarded_prefix(request.extensions(), request.headers());
+    let base = base.unwrap_or_else(|| state.config.base_path.clone());
+    request.extensions_mut().insert(base.clone());
 
     let span = spans::of_request(&method, route.as_ref().map(MatchedPath::as_str), request.headers());
     let limit = state.config.max_uri_bytes;
@@ -55,7 +62,7 @@ pub async fn handle(State(OuterLayer { state, metrics }): State<OuterLayer>, req
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         report(&problem, &state, &method, route);
         // the path without the query, which may contain a secret; nothing if the path is too long
-        let problem = if too_long { problem } else { problem.instance(uri.path()) };
+        let problem = if too_long { problem } else { problem.instance(&base.join(uri.path())) };
         response = with_added_headers(problem, &mut response);
     }
     add_security_headers(response.headers_mut());

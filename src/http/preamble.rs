@@ -48,6 +48,21 @@ impl FromParams for PreambleQuery {
     }
 }
 
+/// The agent, for routes that also have a form with its id in the path.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AgentQuery {
+    /// Id or alias of the agent.
+    #[param(example = "agent:sofia", min_length = 1, max_length = 512)]
+    agent: String,
+}
+
+impl FromParams for AgentQuery {
+    fn from_params(params: &Params) -> Result<Self, Problem> {
+        Ok(Self { agent: params.required_id("agent")? })
+    }
+}
+
 /// Lessons for an agent's next run.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Preamble)]
@@ -111,10 +126,41 @@ pub async fn preamble(
     Query(query): Query<PreambleQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let agent_id = state.live.with(|map| map.resolve(&id).map(str::to_owned));
-    let agent_id = agent_id.unwrap_or_else(|| EntityType::Agent.prefixed(&id));
+    preamble_for(&state, &id, &query, &headers).await
+}
+
+/// Get the lessons for the next run of an agent with an id in the query
+///
+/// Like `/living-map/agents/{id}/preamble`, for ids with a slash behind proxies that decode the path.
+#[utoipa::path(
+    get, path = "/living-map/preamble", tag = "lessons", operation_id = "preamble_by_query",
+    params(AgentQuery, PreambleQuery),
+    responses(
+        (status = 200, description = "The lessons; empty Markdown without lessons", content(
+            (String = "text/markdown"), (PreambleAnswer = "application/json"),
+        )),
+        DatabaseErrors,
+    )
+)]
+pub async fn preamble_by_query(
+    State(state): State<AppState>,
+    Query(AgentQuery { agent }): Query<AgentQuery>,
+    Query(query): Query<PreambleQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    preamble_for(&state, &agent, &query, &headers).await
+}
+
+async fn preamble_for(
+    state: &AppState,
+    id: &str,
+    query: &PreambleQuery,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let agent_id = state.live.with(|map| map.resolve(id).map(str::to_owned));
+    let agent_id = agent_id.unwrap_or_else(|| EntityType::Agent.prefixed(id));
     let wanted = LessonQuery {
-        agents: agent_names(&state, &id),
+        agents: agent_names(state, id),
         with_shared: true,
         statuses: vec![LessonStatus::Active],
         words: query.task.as_deref().and_then(SearchWords::any),
@@ -125,7 +171,7 @@ pub async fn preamble(
     let page = state.lessons.list(&wanted).await.map_err(|error| state.problem(error))?;
     let Preamble { markdown, tokens, lessons } = render(&agent_id, rank(page.items, now()), query.max_tokens as usize);
     metrics::counter!("lessons_preambles_total").increment(1);
-    let mut response = if prefers_json(&headers) {
+    let mut response = if prefers_json(headers) {
         let items =
             lessons.into_iter().map(|ranked| RankedLesson { score: ranked.score, lesson: ranked.lesson }).collect();
         Json(PreambleAnswer { agent_id, markdown, tokens, items }).into_response()
@@ -155,14 +201,39 @@ pub async fn outcome(
     PathId(id): PathId,
     fields: Fields,
 ) -> Result<Json<Lesson>, Problem> {
+    record_outcome(&state, &id, &fields).await
+}
+
+/// Report whether a lesson helped an agent with an id in the query
+///
+/// Like `/living-map/agents/{id}/outcomes`, for ids with a slash behind proxies that decode the path.
+#[utoipa::path(
+    post, path = "/living-map/outcomes", tag = "lessons", operation_id = "lesson_outcome_by_query",
+    params(AgentQuery),
+    request_body(content = OutcomeBody, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The lesson, with the outcome counted", body = Lesson),
+        (status = 404, description = "There is no lesson with this key, or it belongs to another agent"),
+        DatabaseErrors,
+    )
+)]
+pub async fn outcome_by_query(
+    State(state): State<AppState>,
+    Query(AgentQuery { agent }): Query<AgentQuery>,
+    fields: Fields,
+) -> Result<Json<Lesson>, Problem> {
+    record_outcome(&state, &agent, &fields).await
+}
+
+async fn record_outcome(state: &AppState, id: &str, fields: &Fields) -> Result<Json<Lesson>, Problem> {
     let lesson_key = fields.required_text("lesson_key", MAX_ID_BYTES)?;
     let helped = fields.required_flag("helped")?;
-    let agent = EntityType::Agent.prefixed(&id);
+    let agent = EntityType::Agent.prefixed(id);
     // an outcome id is unique per agent
     let outcome_id = fields.text("outcome_id", MAX_ID_BYTES)?.map(|outcome| format!("{agent}:{outcome}"));
     let note = fields.text("note", MAX_NOTE_BYTES)?;
     let versions = state.lessons.versions(&lesson_key).await.map_err(|error| state.problem(error))?;
-    let own = |lesson: &Lesson| lesson.agent_id.as_ref().is_none_or(|of| agent_names(&state, &id).contains(of));
+    let own = |lesson: &Lesson| lesson.agent_id.as_ref().is_none_or(|of| agent_names(state, id).contains(of));
     if !versions.iter().any(|lesson| lesson.lesson_key == lesson_key && own(lesson)) {
         return Err(not_found(&lesson_key));
     }

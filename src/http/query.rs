@@ -10,6 +10,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::error::Problem;
@@ -47,6 +48,33 @@ impl<T: FromParams, S: Send + Sync> FromRequestParts<S> for Query<T> {
 #[derive(Debug)]
 pub struct PathId(pub String);
 
+/// Checks the length and characters of an id.
+///
+/// # Errors
+/// 400: too long, or with a NUL.
+fn checked_id(parameter: &'static str, id: String) -> Result<String, Problem> {
+    if id.len() > MAX_ID_BYTES || id.contains('\0') {
+        return Err(Problem::bad_request(parameter, format!("expected at most {MAX_ID_BYTES} bytes without NUL")));
+    }
+    Ok(id)
+}
+
+/// The id in a query, for routes that also have a form with the id in the path: proxies that decode the path, or that
+/// merge its slashes, change an id with a slash there.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct IdQuery {
+    /// Id, as in the path of the other form.
+    #[param(min_length = 1, max_length = 512)]
+    pub id: String,
+}
+
+impl FromParams for IdQuery {
+    fn from_params(params: &Params) -> Result<Self, Problem> {
+        Ok(Self { id: params.required_id("id")? })
+    }
+}
+
 /// Extractor of a UUID in a path.
 #[derive(Debug)]
 pub struct PathUuid(pub Uuid);
@@ -72,10 +100,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let id = path_parameter(parts, state).await?;
-        if id.len() > MAX_ID_BYTES || id.contains('\0') {
-            return Err(Problem::bad_request("id", format!("expected at most {MAX_ID_BYTES} bytes without NUL")));
-        }
-        Ok(Self(id))
+        checked_id("id", id).map(Self)
     }
 }
 
@@ -147,6 +172,15 @@ impl Params {
             }
             text => Ok(text.map(str::to_owned)),
         }
+    }
+
+    /// An id that must be given.
+    ///
+    /// # Errors
+    /// 400: absent, repeated or longer than [`MAX_ID_BYTES`].
+    pub fn required_id(&self, name: &'static str) -> Result<String, Problem> {
+        let id = self.text(name)?.ok_or_else(|| Problem::bad_request(name, "is required"))?;
+        checked_id(name, id.to_owned())
     }
 
     /// A parameter of a type that parses text, such as an enum.

@@ -1,12 +1,13 @@
 //! `GET /`: the web page for browsers, a list of endpoints for programs.
 
-use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{negotiate, page};
+use crate::access::base_path::BasePath;
 
 /// Service name in responses. Unchanged since the first version, since clients compare it.
 pub const SERVICE: &str = "living-map-service";
@@ -28,47 +29,53 @@ pub struct ServiceInfo {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Endpoints {
     /// Liveness.
-    health: &'static str,
+    health: String,
     /// The whole map.
-    snapshot: &'static str,
+    snapshot: String,
     /// List of entities.
-    entities: &'static str,
+    entities: String,
     /// History of all events.
-    history: &'static str,
+    history: String,
     /// Live changes by WebSocket.
-    stream: &'static str,
+    stream: String,
     /// Live changes by server-sent events.
-    event_stream: &'static str,
+    event_stream: String,
     /// Readiness, with a check for each dependency.
-    ready: &'static str,
+    ready: String,
     /// Publishes events.
-    events: &'static str,
+    events: String,
     /// `OpenAPI` document.
-    openapi: &'static str,
+    openapi: String,
     /// Explorer of the `OpenAPI` document.
-    docs: &'static str,
+    docs: String,
     /// Prometheus metrics.
-    metrics: &'static str,
+    metrics: String,
 }
 
-const INFO: ServiceInfo = ServiceInfo {
-    service: SERVICE,
-    version: env!("CARGO_PKG_VERSION"),
-    phase: "production",
-    endpoints: Endpoints {
-        health: "/living-map/health",
-        snapshot: "/living-map/snapshot",
-        entities: "/living-map/entities",
-        history: "/living-map/history",
-        stream: "/living-map/stream",
-        event_stream: "/living-map/events/stream",
-        ready: "/living-map/ready",
-        events: "/living-map/events",
-        openapi: "/openapi.json",
-        docs: "/docs/",
-        metrics: "/metrics",
-    },
-};
+impl ServiceInfo {
+    /// `base` is the path under which the client sees this server.
+    fn at(base: &BasePath) -> Self {
+        let path = |path: &str| base.join(path);
+        Self {
+            service: SERVICE,
+            version: env!("CARGO_PKG_VERSION"),
+            phase: "production",
+            endpoints: Endpoints {
+                health: path("/living-map/health"),
+                snapshot: path("/living-map/snapshot"),
+                entities: path("/living-map/entities"),
+                history: path("/living-map/history"),
+                stream: path("/living-map/stream"),
+                event_stream: path("/living-map/events/stream"),
+                ready: path("/living-map/ready"),
+                events: path("/living-map/events"),
+                openapi: path("/openapi.json"),
+                docs: path("/docs/"),
+                metrics: path("/metrics"),
+            },
+        }
+    }
+}
 
 /// Get the server's name and endpoints
 ///
@@ -77,11 +84,11 @@ const INFO: ServiceInfo = ServiceInfo {
     get, path = "/", tag = "service", operation_id = "root",
     responses((status = 200, content((ServiceInfo = "application/json"), (String = "text/html"))))
 )]
-pub async fn root(headers: HeaderMap) -> Response {
+pub async fn root(Extension(base): Extension<BasePath>, headers: HeaderMap) -> Response {
     let mut response = if negotiate::prefers_html(&headers) {
         page::index(&headers).into_response()
     } else {
-        Json(INFO).into_response()
+        Json(ServiceInfo::at(&base)).into_response()
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response

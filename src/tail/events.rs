@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn data_is_decoded_however_it_is_split() {
-        let text = ":\n\nevent: ping\r\nid: 5f.1\r\ndata: {\"a\":\r\ndata: \"ї\"}\r\n\r\nretry: 5\n\ndata:x\n\ndata: cut";
+        let text =
+            ":\n\nevent: ping\r\nid: 5f.1\r\ndata: {\"a\":\r\ndata: \"ї\"}\r\n\r\nretry: 5\n\ndata:x\n\ndata: cut";
         for size in 1..text.len() {
             let mut events = Events::default();
             let mut received = Vec::new();

@@ -89,16 +89,16 @@ async fn binary_bodies_are_read_by_their_type() {
         assert_eq!(status, 200, "{content_type:?}: {answer}");
         sink.events(kind, 1).await[0]["payload"].clone()
     };
-    assert_eq!(payload("a.json", Some("application/vnd.a+json"), b"{\"a\": 1}").await, json!({"a": 1}));
-    assert_eq!(payload("a.text", Some("text/plain"), "ї".as_bytes()).await, json!("ї"));
-    assert_eq!(payload("a.none", None, b"[1]").await, json!([1]));
-    assert_eq!(payload("a.bytes", Some("application/octet-stream"), b"\xff\x00").await, Value::Null);
-    assert_eq!(payload("a.empty", Some("application/json"), b"").await, Value::Null);
-    let mut encoded = event("b", "a.base64");
+    assert_eq!(payload("agent.event.a_json", Some("application/vnd.a+json"), b"{\"a\": 1}").await, json!({"a": 1}));
+    assert_eq!(payload("agent.event.a_text", Some("text/plain"), "ї".as_bytes()).await, json!("ї"));
+    assert_eq!(payload("agent.event.untyped", None, b"[1]").await, json!([1]));
+    assert_eq!(payload("agent.event.bytes", Some("application/octet-stream"), b"\xff\x00").await, Value::Null);
+    assert_eq!(payload("agent.event.empty", Some("application/json"), b"").await, Value::Null);
+    let mut encoded = event("b", "agent.event.base64");
     encoded["data"].take();
     encoded["data_base64"] = json!("eyJhIjogMX0=");
     assert_eq!(sink.send(&STRUCTURED, encoded.to_string()).await.0, 200);
-    assert_eq!(sink.events("a.base64", 1).await[0]["payload"], json!({"a": 1}));
+    assert_eq!(sink.events("agent.event.base64", 1).await[0]["payload"], json!({"a": 1}));
 }
 
 #[tokio::test]
@@ -107,19 +107,19 @@ async fn a_rejected_cloud_event_names_the_attribute() {
     for (attribute, value) in
         [("specversion", json!("0.2")), ("id", Value::Null), ("type", json!("a b")), ("type", json!("living_map.x"))]
     {
-        let mut invalid = event("e", "a.b");
+        let mut invalid = event("e", "agent.event.x");
         invalid[attribute] = value;
         let (status, problem) = sink.send(&STRUCTURED, invalid.to_string()).await;
         assert_eq!((status, problem["field"].as_str()), (422, Some(attribute)), "{problem}");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(&format!("{attribute}: ")) || detail.contains("reserved"), "{problem}");
-        let (status, answer) = sink.send(&BATCH, json!([invalid, event("ok", "a.b")]).to_string()).await;
+        let (status, answer) = sink.send(&BATCH, json!([invalid, event("ok", "agent.event.x")]).to_string()).await;
         assert_eq!((status, answer["results"][0]["field"].as_str()), (200, Some(attribute)), "{answer}");
     }
-    let headers = [("ce-specversion", "1.0"), ("ce-source", "s"), ("ce-type", "a.b")];
+    let headers = [("ce-specversion", "1.0"), ("ce-source", "s"), ("ce-type", "agent.event.x")];
     let (status, problem) = sink.send(&headers, "").await;
     assert_eq!((status, problem["field"].as_str()), (422, Some("id")), "{problem}");
-    let headers = [("ce-id", "%ff"), ("ce-type", "a.b")];
+    let headers = [("ce-id", "%ff"), ("ce-type", "agent.event.x")];
     let (status, problem) = sink.send(&headers, "").await;
     assert_eq!((status, problem["parameter"].as_str()), (400, Some("ce-id")), "{problem}");
     for (headers, body) in [(STRUCTURED, "[]"), (BATCH, "{}"), (BATCH, "[]"), (STRUCTURED, "{")] {
@@ -129,6 +129,7 @@ async fn a_rejected_cloud_event_names_the_attribute() {
     let (status, problem) = sink.send(&[("content-type", "application/cloudevents+avro")], "x").await;
     assert_eq!((status, problem["parameter"].as_str()), (415, Some("Content-Type")), "{problem}");
     // without a media type of CloudEvents they are recognized, too
-    let (status, answer) = sink.send(&[("content-type", "application/json")], event("e", "a.b").to_string()).await;
+    let (status, answer) =
+        sink.send(&[("content-type", "application/json")], event("e", "agent.event.x").to_string()).await;
     assert_eq!(status, 200, "{answer}");
 }

@@ -164,6 +164,11 @@ impl Fixtures {
         let read = |path: &'static str| get(path, path.to_owned());
         let about = |path: &'static str, id: &str| get(path, path.replace("{id}", id).replace("{key}", id));
         let post = |path: &'static str, id: &str, body| Call { method: "POST", body, ..about(path, id) };
+        let by_query = |path: &'static str, query: &str, body| Call {
+            method: "POST",
+            body: Some(body),
+            ..get(path, format!("{path}?{query}"))
+        };
         let event = json!({"event_type": "agent.event.created", "payload": {"agent_id": "agent:walked"}});
         let outcome = json!({"lesson_key": lesson, "helped": true});
         let review = json!({"version": 1, "decision": "confirm"});
@@ -186,6 +191,8 @@ impl Fixtures {
             read("/living-map/entities"),
             about("/living-map/entities/{id}", "agent:one"),
             about("/living-map/entities/{id}/relations", "agent:one"),
+            get("/living-map/entity", "/living-map/entity?id=agent:one".into()),
+            get("/living-map/entity/relations", "/living-map/entity/relations?id=agent:one".into()),
             read("/living-map/history"),
             read("/living-map/history/aggregate"),
             Call { status: 101, ..read(SOCKET) },
@@ -201,11 +208,14 @@ impl Fixtures {
             about("/living-map/lessons/{key}", lesson),
             about("/living-map/lessons/{key}/history", lesson),
             about("/living-map/agents/{id}/preamble", "agent:one"),
+            get("/living-map/preamble", "/living-map/preamble?agent=agent:one".into()),
             read("/metrics"),
             post("/living-map/events", "", Some(event)),
-            post("/living-map/agents/{id}/outcomes", "agent:one", Some(outcome)),
+            post("/living-map/agents/{id}/outcomes", "agent:one", Some(outcome.clone())),
+            by_query("/living-map/outcomes", "agent=agent:one", outcome),
             post("/living-map/errors/flush", "", None),
             post("/living-map/alerts/{id}/acknowledge", alert, Some(json!({"note": "on it"}))),
+            by_query("/living-map/alerts/acknowledge", &format!("id={}", urlencoded(alert)), json!({"note": "still"})),
             Call { status: 201, ..post("/living-map/alerts/silences", "", Some(silencing)) },
             Call { method: "DELETE", status: 204, ..about("/living-map/alerts/silences/{id}", silence) },
             post("/living-map/dead-letters/{id}/replay", replayed, None),

@@ -192,11 +192,7 @@ async fn without_duplicates(
     unknown
 }
 
-async fn append(
-    log: &dyn EventLog,
-    pending: Vec<Pending>,
-    results: &mut [Option<ItemResult>],
-) -> Result<(), Problem> {
+async fn append(log: &dyn EventLog, pending: Vec<Pending>, results: &mut [Option<ItemResult>]) -> Result<(), Problem> {
     if pending.is_empty() {
         return Ok(());
     }

@@ -80,7 +80,7 @@ pub enum EnvelopesSchema {
 #[expect(dead_code, reason = "describes the body in the OpenAPI document")]
 pub struct EnvelopeListSchema(Vec<EnvelopeSchema>);
 
-/// A CloudEvent 1.0. Extension attributes are stored as they are.
+/// A `CloudEvent` 1.0. Extension attributes are stored as they are.
 #[derive(Debug, ToSchema)]
 #[schema(as = CloudEvent, example = json!({
     "specversion": "1.0",

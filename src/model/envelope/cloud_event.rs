@@ -118,7 +118,9 @@ fn check_data(map: &Map<String, Value>) -> Result<(), FieldError> {
     let bytes = encoded.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
     let Some(bytes) = bytes else { return Err(FieldError::new(DATA_BASE64, "expected base64")) };
     match map.get(CONTENT_TYPE).and_then(Value::as_str).filter(|kind| is_json(kind)).map(|_| json::parse(&bytes)) {
-        Some(Err(error)) => Err(FieldError::new(DATA_BASE64, format!("expected JSON, as datacontenttype says: {error}"))),
+        Some(Err(error)) => {
+            Err(FieldError::new(DATA_BASE64, format!("expected JSON, as datacontenttype says: {error}")))
+        }
         _ => Ok(()),
     }
 }
@@ -191,7 +193,10 @@ mod tests {
     fn http_and_nats_give_the_same_event_and_keep_all_attributes() {
         let event = publish_cloud_event(cloud_event(), Utc::now()).unwrap().event;
         assert_eq!(event, of_nats(&[], &cloud_event()));
-        assert_eq!((event.event_type.as_str(), event.entity_id.as_deref()), ("agent.event.status", Some("agent:sofia")));
+        assert_eq!(
+            (event.event_type.as_str(), event.entity_id.as_deref()),
+            ("agent.event.status", Some("agent:sofia"))
+        );
         let kept = event.envelope.as_ref().unwrap();
         let mut expected = cloud_event().as_object().unwrap().clone();
         for elsewhere in ["source", "time", "data"] {
@@ -220,7 +225,9 @@ mod tests {
             assert!(!event.envelope.unwrap().contains_key(DATA_BASE64), "{media_type:?}");
         }
         assert_eq!(event(Some("text/plain"), "Привіт".as_bytes()).payload, "Привіт");
-        for (media_type, data) in [(Some("image/png"), &b"\x89PNG"[..]), (Some("text/plain"), b"\xff"), (None, b"\x89PNG")] {
+        for (media_type, data) in
+            [(Some("image/png"), &b"\x89PNG"[..]), (Some("text/plain"), b"\xff"), (None, b"\x89PNG")]
+        {
             let event = event(media_type, data);
             assert_eq!(event.payload, Value::Null);
             assert_eq!(event.envelope.unwrap()[DATA_BASE64], BASE64_STANDARD.encode(data), "{media_type:?}");

@@ -99,11 +99,7 @@ pub async fn oldest(context: &StreamContext, client: &Client) -> Result<Cursor, 
 }
 
 /// `None` if `cursor` can be resumed from, else the oldest position that can.
-async fn oldest_since(
-    context: &StreamContext,
-    client: &Client,
-    cursor: Cursor,
-) -> Result<Option<Cursor>, OpenError> {
+async fn oldest_since(context: &StreamContext, client: &Client, cursor: Cursor) -> Result<Option<Cursor>, OpenError> {
     if context.hub.can_resume(cursor) {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 
-use crate::access::origin::{self, Page};
+use crate::access::origin::{self, PROXY_ADVICE, Page};
 
 /// The reason for a rejected upgrade.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum UpgradeError {
     #[error("this connection cannot be upgraded, use HTTP/1.1")]
     NotUpgradable,
     /// The page has a foreign origin and could act on behalf of its visitor.
-    #[error("pages from '{0}' may not connect here; list their origin in ALLOWED_ORIGINS")]
+    #[error("pages from '{0}' may not connect here; list their origin in ALLOWED_ORIGINS; {PROXY_ADVICE}")]
     Origin(String),
     /// The limit of clients is reached, in total or for this address.
     #[error("the limit of streaming clients is reached, in total or for this address")]

@@ -313,7 +313,7 @@ async fn clients_that_replace_event_source_did_not_resume() {
         let mut by_header = EventSource::open(&format!("{url}?{name}=earliest"), Some(&ids[38])).await;
         assert_eq!(numbers(by_header.as_mut().ok().unwrap(), 1).await, [40], "the header takes precedence");
     }
-    let socket = server.ws_url("/living-map/stream?lastEventID=earliest&types=node.>");
+    let socket = server.ws_url("/living-map/stream?lastEventID=earliest&types=agent.event.status");
     let (mut socket, _) = tokio_tungstenite::connect_async(socket).await.unwrap();
     let first = futures::StreamExt::next(&mut socket).await.unwrap().unwrap();
     let frame: Value = serde_json::from_str(first.to_text().unwrap()).unwrap();

@@ -9,6 +9,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::daemon::{Daemon, Folder, accepts, free_port, program};
 use super::wait::until;
 
+/// Directives of a location that pass on the handshake of a WebSocket.
+pub const UPGRADE: &str = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;";
+
 /// An nginx with one server on a loopback port. Killed when dropped.
 pub struct Nginx {
     _daemon: Daemon,
@@ -45,9 +48,7 @@ impl Nginx {
             "daemon off;\nmaster_process off;\npid {path}/nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n\
              access_log off;\n{temporary}\
              map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
-             server {{\n{listen}\nproxy_http_version 1.1;\n\
-             proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection $connection_upgrade;\n\
-             proxy_buffering off;\n{directives}\n}}\n}}\n"
+             server {{\n{listen}\nproxy_http_version 1.1;\nproxy_buffering off;\n{directives}\n}}\n}}\n"
         );
         let file = folder.path().join("nginx.conf");
         fs::write(&file, config).unwrap();
@@ -82,7 +83,8 @@ fn write_certificates(folder: &Folder) {
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    for (name, text) in [("ca.pem", authority.pem()), ("server.pem", server.pem()), ("server.key", key.serialize_pem())] {
+    for (name, text) in [("ca.pem", authority.pem()), ("server.pem", server.pem()), ("server.key", key.serialize_pem())]
+    {
         fs::write(folder.path().join(name), text).unwrap();
     }
 }

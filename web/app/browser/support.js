@@ -1,7 +1,8 @@
 /** Test fixtures: the server binary with a simulated network, and Debian's Chromium. */
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -135,5 +136,66 @@ export async function startBrowser() {
       '--disable-component-update',
       '--disable-sync',
     ],
+  });
+}
+
+/**
+ * Starts nginx as a reverse proxy; resolves when it accepts connections.
+ * @param {string} directives directives of its server
+ * @returns {Promise<{ url: string, close: () => void }>}
+ */
+export async function startProxy(directives) {
+  const folder = mkdtempSync(join(tmpdir(), 'living-map-proxy-'));
+  const port = await freePort();
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `${name}_temp_path ${folder}/${name};`,
+  );
+  const config = `daemon off; master_process off; pid ${folder}/pid; error_log stderr; events {}
+    http {
+      access_log off; ${temporary.join(' ')}
+      map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+      server { listen 127.0.0.1:${port}; proxy_http_version 1.1; proxy_buffering off; ${directives} }
+    }`;
+  writeFileSync(join(folder, 'nginx.conf'), config);
+  const child = spawn(
+    process.env.NGINX_BIN ?? 'nginx',
+    ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', 'stderr'],
+    {
+      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  let output = '';
+  child.stderr.on('data', (data) => {
+    output += data;
+  });
+  const ended = new Promise((_, reject) => {
+    child.once('error', reject);
+    child.once('exit', () => reject(new Error(`nginx ended:\n${output}`)));
+  });
+  const url = `http://127.0.0.1:${port}`;
+  const accepting = async () => {
+    while (!(await fetch(url).catch(() => null))) await new Promise((resolve) => setTimeout(resolve, 50));
+  };
+  await Promise.race([accepting(), ended]);
+  ended.catch(() => {});
+  return {
+    url,
+    close: () => {
+      child.kill('SIGKILL');
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** @returns {Promise<number>} a free port of the loopback interface */
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const listener = createServer();
+    listener.once('error', reject);
+    listener.listen(0, '127.0.0.1', () => {
+      const { port } = /** @type {import('node:net').AddressInfo} */ (listener.address());
+      listener.close(() => resolve(port));
+    });
   });
 }

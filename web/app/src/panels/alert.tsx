@@ -83,7 +83,10 @@ function AlertActions({ alert, onSilence }: { alert: Alert; onSilence: () => voi
   return (
     <>
       <div className="tools">
-        <button type="button" onClick={() => act(`living-map/alerts/${encodeURIComponent(alert.id)}/acknowledge`, {})}>
+        <button
+          type="button"
+          onClick={() => act(`living-map/alerts/acknowledge?id=${encodeURIComponent(alert.id)}`, {})}
+        >
           {t(alert.acknowledged_by === null ? 'alerts.acknowledge' : 'alerts.takeover')}
         </button>
         <button type="button" ref={opener} aria-expanded={isSilencing} onClick={() => setSilencing((is) => !is)}>

@@ -322,6 +322,12 @@ export interface EntitiesQuery {
   cursor?: string;
 }
 
+/** Get an entity by an id in the query */
+export interface EntityByQueryQuery {
+  /** Id, as in the path of the other form. */
+  id: string;
+}
+
 /** One entity in full. */
 export interface EntityDetail {
   /** Its other names, sorted. */
@@ -1020,6 +1026,16 @@ export interface Preamble {
   tokens: number;
 }
 
+/** Get the lessons for the next run of an agent with an id in the query */
+export interface PreambleByQueryQuery {
+  /** Id or alias of the agent. */
+  agent: string;
+  /** Description of the agent's next task. */
+  task?: string;
+  /** Approximate maximum length in tokens, at four characters each. */
+  max_tokens?: number;
+}
+
 /** Get the lessons for an agent's next run */
 export interface PreambleQuery {
   /** Id or alias of the agent */
@@ -1086,6 +1102,12 @@ export interface RelationList {
   relations: Relation[];
 }
 
+/** List the relations of an entity with an id in the query */
+export interface RelationsByQueryQuery {
+  /** Id, as in the path of the other form. */
+  id: string;
+}
+
 /** List an entity's relations */
 export interface RelationsQuery {
   /** Canonical id or any alias, such as a UUID or slug */
@@ -1139,6 +1161,16 @@ export interface Routes {
     parameters: RelationsQuery;
     answer: RelationList;
   };
+  /** Get an entity by an id in the query */
+  "/living-map/entity": {
+    parameters: EntityByQueryQuery;
+    answer: EntityDetail;
+  };
+  /** List the relations of an entity with an id in the query */
+  "/living-map/entity/relations": {
+    parameters: RelationsByQueryQuery;
+    answer: RelationList;
+  };
   /** List failed operations */
   "/living-map/errors": {
     parameters: ErrorsQuery;
@@ -1178,6 +1210,11 @@ export interface Routes {
   "/living-map/lessons/{key}/history": {
     parameters: LessonHistoryQuery;
     answer: LessonHistory;
+  };
+  /** Get the lessons for the next run of an agent with an id in the query */
+  "/living-map/preamble": {
+    parameters: PreambleByQueryQuery;
+    answer: Preamble;
   };
   /** Check readiness */
   "/living-map/ready": {
