@@ -58,7 +58,7 @@ pub struct Meta {
 pub struct CityLayer {
     /// Number of microDAOs.
     pub microdaos_total: u64,
-    /// Members of all microDAOs.
+    /// Members of all microDAOs whose members are counted.
     pub active_users: u64,
     /// Agents that are active or online.
     pub active_agents: u64,
@@ -123,8 +123,8 @@ pub struct CityItem {
     pub agents: u64,
     /// Number of nodes.
     pub nodes: u64,
-    /// Number of members.
-    pub members: u64,
+    /// Number of members; null until a service has counted them.
+    pub members: Option<u64>,
     /// Description of its purpose.
     pub description: Option<String>,
     /// Ours: balances as exact decimal strings, by token.
@@ -182,13 +182,13 @@ pub struct Planet {
     pub orbits: Vec<String>,
     /// Sum of the treasury's balances, whatever their token.
     pub treasury_value: f64,
-    /// Proposals open for votes.
-    pub active_proposals: u64,
+    /// Proposals open for votes; null until a service has counted them.
+    pub active_proposals: Option<u64>,
     /// Ours: its slug.
     pub slug: Option<String>,
     /// Ours: the microDAO it governs, canonical.
     pub microdao_id: Option<String>,
-    /// Ours: number of members.
+    /// Ours: number of members; null until a service has counted them.
     pub members: Option<u64>,
     /// Ours: balances as exact decimal strings, by token.
     pub treasury: Vec<Balance>,

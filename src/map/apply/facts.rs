@@ -79,13 +79,12 @@ impl FoldContext<'_> {
         self.live_fields_changed(key);
     }
 
-    /// Increments or decrements a counting field. An unknown number cannot be decremented.
+    /// Increments or decrements a counting field. An unknown number stays unknown: the events before the log's first are not
+    /// in it.
     pub(super) fn step(&mut self, key: EntityKey, field: Field, up: bool) {
-        let Some(now) = self.entity(key).map(|entity| entity.facts.count(field)) else { return };
-        let next = if up { Some(now.unwrap_or(0).saturating_add(1)) } else { now.map(|count| count.saturating_sub(1)) };
-        if let Some(next) = next {
-            self.set(key, field, Value::from(next));
-        }
+        let Some(count) = self.entity(key).and_then(|entity| entity.facts.count(field)) else { return };
+        let next = if up { count.saturating_add(1) } else { count.saturating_sub(1) };
+        self.set(key, field, Value::from(next));
     }
 
     /// Sets the balance of one token; other tokens keep the balances that are shown.

@@ -46,7 +46,7 @@ impl Totals {
         *count = count.saturating_add(1);
         match item {
             // wrapping, so that subtracting undoes adding for any figures of upstreams
-            Item::Microdao(item) => self.members = self.members.wrapping_add(item.members),
+            Item::Microdao(item) => self.members = self.members.wrapping_add(item.members.unwrap_or(0)),
             Item::Node(item) => {
                 self.cpu += millionths(item.metrics.cpu);
                 self.gpu += millionths(item.metrics.gpu);
@@ -60,7 +60,7 @@ impl Totals {
         let count = &mut self.by_status[item.kind() as usize][item.status() as usize];
         *count = count.saturating_sub(1);
         match item {
-            Item::Microdao(item) => self.members = self.members.wrapping_sub(item.members),
+            Item::Microdao(item) => self.members = self.members.wrapping_sub(item.members.unwrap_or(0)),
             Item::Node(item) => {
                 self.cpu -= millionths(item.metrics.cpu);
                 self.gpu -= millionths(item.metrics.gpu);

@@ -36,7 +36,7 @@ fn captured_events_of_the_microdao_service() {
     let item = log.item("f73db57e-c5cf-4c3d-8f9b-90242c9567dd");
     assert_eq!(item["name"], "Solar Guild 2");
     assert_eq!(item["slug"], "solar-guild");
-    assert_eq!(item["members"], 1);
+    assert_eq!(item["members"], Value::Null, "its first members are in no event");
     assert_eq!(item["treasury"], json!([{"token_symbol": "DCR", "balance": "12920.50000000"}]));
     log.push("microdao.event.deleted", &json!({"slug": "solar-guild"}));
     assert!(log.state.is_empty());
@@ -69,6 +69,40 @@ fn events_of_a_dao() {
     assert_eq!(planet["treasury"][1]["balance"], "2502.00000001");
     assert_eq!(planet["treasury_value"], 513_200.123_456_78 + 2_502.000_000_01);
     assert_eq!(log.ids(), ["dao:aurora-circle"]);
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+/// An event says that there is one more, not how many there were: a count of events alone would be 1 after one of many.
+#[test]
+fn numbers_known_from_events_alone_are_null_until_counted() {
+    let mut log = Log::new();
+    log.push("microdao.event.created", &json!({"microdao_id": GARDEN, "slug": "quantum-garden"}));
+    log.push("dao.event.created", &json!({"dao_id": AURORA, "slug": "aurora-circle"}));
+    let change = |log: &mut Log, kind: &str| {
+        log.push(&format!("microdao.event.{kind}"), &json!({"microdao_id": GARDEN}));
+        log.push(&format!("dao.event.{kind}"), &json!({"dao_id": AURORA}));
+    };
+    let shown = |log: &Log| {
+        let (microdao, dao) = (log.item("quantum-garden"), log.item("aurora-circle"));
+        let users = log.layer(Layer::City)["active_users"].clone();
+        [&microdao["members"], &dao["members"], &dao["active_proposals"], &users].map(Clone::clone)
+    };
+    assert_eq!(shown(&log), [Value::Null, Value::Null, Value::Null, json!(0)]);
+    change(&mut log, "member_added");
+    change(&mut log, "member_added");
+    change(&mut log, "member_removed");
+    let proposal = json!({"dao_id": AURORA, "proposal_id": "p1"});
+    log.push("dao.event.proposal_activated", &proposal);
+    assert_eq!(shown(&log), [Value::Null, Value::Null, Value::Null, json!(0)]);
+
+    log.poll(&recorded::microdaos());
+    log.poll(&recorded::daos());
+    assert_eq!(shown(&log), [json!(5), json!(2), json!(1), json!(5)]);
+    change(&mut log, "member_added");
+    log.push("dao.event.proposal_closed", &proposal);
+    assert_eq!(shown(&log), [json!(6), json!(3), json!(0), json!(6)]);
+    change(&mut log, "member_removed");
+    assert_eq!(shown(&log), [json!(5), json!(2), json!(0), json!(5)]);
     assert_eq!(log.client, layers_of(&log.state));
 }
 
