@@ -5,16 +5,17 @@ use serde_json::Value;
 use super::client::{Call, UpstreamClient};
 use super::read::{self, Fields, Item};
 use super::{AdapterError, ErrorKind, PollContext};
-use crate::model::{Answer, EntityType, Facts, Service};
+use crate::model::{Answer, Compatibility, EntityType, Facts, Service};
 
 #[derive(Debug)]
 pub(super) struct Agents {
     client: UpstreamClient,
+    compatibility: Compatibility,
 }
 
 impl Agents {
-    pub const fn new(client: UpstreamClient) -> Self {
-        Self { client }
+    pub const fn new(client: UpstreamClient, compatibility: Compatibility) -> Self {
+        Self { client, compatibility }
     }
 
     /// One list has the active, the other the inactive agents. Both must succeed: without one of them its agents would count
@@ -24,8 +25,9 @@ impl Agents {
         const INACTIVE: Call<'_> = Call::main(&["agents"]).query(&[("is_active", "false")]);
         let (active, inactive) =
             tokio::try_join!(self.client.get(ACTIVE, context.deadline), self.client.get(INACTIVE, context.deadline))?;
-        let mut entities = agents(&active).map_err(|kind| self.client.error(ACTIVE, kind))?;
-        let inactive = agents(&inactive).map_err(|kind| self.client.error(INACTIVE, kind))?;
+        let read = |list| agents(list, self.compatibility);
+        let mut entities = read(&active).map_err(|kind| self.client.error(ACTIVE, kind))?;
+        let inactive = read(&inactive).map_err(|kind| self.client.error(INACTIVE, kind))?;
         // an agent is in both when it was switched between the two requests, or when the service ignores the filter
         let seen: std::collections::HashSet<String> = entities.iter().map(|agent| agent.id.clone()).collect();
         entities.extend(inactive.into_iter().filter(|agent| !seen.contains(&agent.id)));
@@ -33,11 +35,12 @@ impl Agents {
     }
 }
 
-fn agents(answer: &Value) -> Result<Vec<Facts>, ErrorKind> {
-    read::each(Service::Agents, read::as_list(answer)?, agent)
+fn agents(answer: &Value, compatibility: Compatibility) -> Result<Vec<Facts>, ErrorKind> {
+    read::each(Service::Agents, read::as_list(answer)?, |item| agent(item, compatibility))
 }
 
-fn agent(item: &Item) -> Option<Facts> {
+fn agent(item: &Item, compatibility: Compatibility) -> Option<Facts> {
+    let updated_at = read::text(item, "updated_at").filter(|_| compatibility.is_prototype());
     Fields::default()
         .text(item, "name")
         .text(item, "kind")
@@ -45,5 +48,6 @@ fn agent(item: &Item) -> Option<Facts> {
         .text(item, "model")
         .text(item, "microdao_id")
         .flag(item, "is_active")
+        .put("record_updated_at", updated_at)
         .facts(EntityType::Agent, [read::name(item, "external_id"), read::name(item, "id")])
 }

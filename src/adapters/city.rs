@@ -6,26 +6,27 @@ use serde_json::Value;
 use super::client::{Call, UpstreamClient};
 use super::read::{self, Fields, Item};
 use super::{AdapterError, ErrorKind, PollContext};
-use crate::model::{Answer, EntityType, Facts, Layer, Service};
+use crate::model::{Answer, Compatibility, EntityType, Facts, Layer, Service};
 
 #[derive(Debug)]
 pub(super) struct City {
     client: UpstreamClient,
+    compatibility: Compatibility,
 }
 
 impl City {
-    pub const fn new(client: UpstreamClient) -> Self {
-        Self { client }
+    pub const fn new(client: UpstreamClient, compatibility: Compatibility) -> Self {
+        Self { client, compatibility }
     }
 
     pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
         const SNAPSHOT: Call<'_> = Call::main(&["api", "city", "snapshot"]);
         let answer = self.client.get(SNAPSHOT, context.deadline).await?;
-        snapshot(&answer).map_err(|kind| self.client.error(SNAPSHOT, kind))
+        snapshot(&answer, self.compatibility).map_err(|kind| self.client.error(SNAPSHOT, kind))
     }
 }
 
-fn snapshot(answer: &Value) -> Result<Answer, ErrorKind> {
+fn snapshot(answer: &Value, compatibility: Compatibility) -> Result<Answer, ErrorKind> {
     const SECTIONS: [&str; 5] = ["microdao", "metrics", "nodes", "agents", "quests"];
     let city = read::as_object(answer)?;
     if !SECTIONS.iter().any(|section| city.contains_key(*section)) {
@@ -42,9 +43,16 @@ fn snapshot(answer: &Value) -> Result<Answer, ErrorKind> {
     let layer = Fields::default()
         .put("metrics", read::object(city, "metrics").map(metrics))
         .put("quests", read::list(city, "quests").map(<[Value]>::to_vec))
+        .put("sections", compatibility.is_prototype().then(|| passed_on(city)))
         .into_map();
     let layers = if layer.is_empty() { vec![] } else { vec![(Layer::City, layer)] };
     Ok(Answer { service: Service::City, entities, complete, layers })
+}
+
+/// The sections that the prototype passed on to clients, as the service has them.
+fn passed_on(city: &Item) -> Item {
+    const SECTIONS: [&str; 5] = ["user", "microdao", "nodes", "agents", "events"];
+    SECTIONS.iter().filter_map(|name| Some(((*name).to_owned(), city.get(*name)?.clone()))).collect()
 }
 
 /// The microDAO of the city's owner.

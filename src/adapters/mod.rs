@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::config::defaults;
 use crate::config::value::seconds;
 use crate::journal::Journal;
-use crate::model::{Answer, Service};
+use crate::model::{Answer, Compatibility, Service};
 
 mod agents;
 mod city;
@@ -70,6 +70,9 @@ pub struct AdaptersConfig {
     /// Time for which a microdao service without `/internal/microdaos` is not asked for it again.
     #[arg(skip = Duration::from_mins(10))]
     pub internal_list_recheck: Duration,
+    /// Fields that are read for clients of another service.
+    #[arg(skip)]
+    pub compatibility: Compatibility,
 }
 
 impl Default for AdaptersConfig {
@@ -118,11 +121,11 @@ impl Upstreams {
         let client = |service| UpstreamClient::new(config, service, http.clone(), journal.clone());
         Ok(Self {
             adapters: Arc::new(Adapters {
-                agents: agents::Agents::new(client(Service::Agents)),
+                agents: agents::Agents::new(client(Service::Agents), config.compatibility),
                 microdao: microdao::Microdao::new(config, client(Service::Microdao)),
                 dao: dao::Dao::new(config, client(Service::Dao)),
                 usage: usage::Usage::new(config, client(Service::Usage)),
-                city: city::City::new(client(Service::City)),
+                city: city::City::new(client(Service::City), config.compatibility),
                 space: space::Space::new(client(Service::Space)),
             }),
         })

@@ -25,6 +25,7 @@ use crate::journal::{Journal, JournalConfig, StoreLocation};
 use crate::learner::LearningConfig;
 use crate::lease::LeaseConfig;
 use crate::live::IngestConfig;
+use crate::model::Compatibility;
 use crate::model::subject::{MAP_SUBJECTS, Pattern};
 use crate::stream::StreamConfig;
 use crate::sync::UpstreamSyncConfig;
@@ -40,6 +41,9 @@ pub struct Settings {
     /// Addresses to listen on.
     #[command(flatten)]
     pub listen: ListenConfig,
+    /// Clients of the service that this one replaces.
+    #[command(flatten)]
+    pub compatibility: CompatibilityConfig,
     /// Log lines.
     #[command(flatten)]
     pub logging: LoggingConfig,
@@ -131,6 +135,17 @@ impl ListenConfig {
             self.bind
         ))
     }
+}
+
+/// Clients of the service that this one replaces.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Listening")]
+pub struct CompatibilityConfig {
+    /// Clients to serve besides this service's own: with `prototype`, those of the Python `living-map-service`. The map has its
+    /// fields and names as well, new rows of history have its names of services, and pages of any origin may read its routes
+    /// and open its stream. The same on all servers of one log.
+    #[arg(id = "COMPATIBLE", env, long = "compatible", default_value = "none")]
+    pub compatible: Compatibility,
 }
 
 /// Form and choice of log lines.
@@ -231,7 +246,6 @@ impl Settings {
         if let Ok(daily) = TimeDelta::from_std(self.ingest.retention.max_age) {
             self.ingest.saving.retention.daily = daily;
         }
-        self.ingest.time_travel.max_entities = self.ingest.live.max_entities;
         self.ingest.time_travel.queue = self.shares;
         let UpstreamSyncConfig { adapters, sync } = &mut self.upstreams;
         // a list is requested before its details: one slow request must not use up the whole round
@@ -241,6 +255,7 @@ impl Settings {
         self.stream.unlimited = limits.unlimited.iter().copied().collect();
         self.storage.database.page_bytes = http.max_page_bytes;
         self.resolve_serving();
+        self.resolve_compatibility();
         self.add_lesson_subject();
         self
     }
@@ -261,6 +276,18 @@ impl Settings {
         if let Some(rate) = &mut limits.events {
             // after a pause, a request of the largest accepted size must be within the limit
             rate.burst = rate.burst.max(u32::try_from(http.max_batch).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn resolve_compatibility(&mut self) {
+        let compatible = self.compatibility.compatible;
+        self.upstreams.adapters.compatibility = compatible;
+        self.storage.database.compatibility = compatible;
+        self.serving.http.compatibility = compatible;
+        self.ingest.live.compatibility = compatible;
+        self.ingest.time_travel.map = self.ingest.live.map_options();
+        if compatible.is_prototype() {
+            self.stream.allowed_origins.push("*".to_owned());
         }
     }
 

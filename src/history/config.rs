@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::defaults;
+use crate::model::Compatibility;
 
 /// Connections, timeouts and sizes of the database. Every limit exists so that a slow or unavailable database costs a bounded
 /// time.
@@ -61,6 +62,9 @@ pub struct HistoryConfig {
     /// Cached totals.
     #[arg(skip = 256_usize)]
     pub count_cache: usize,
+    /// Names under which the sources of events are stored.
+    #[arg(skip)]
+    pub compatibility: Compatibility,
 }
 
 impl Default for HistoryConfig {

@@ -1,5 +1,6 @@
 //! Conversion between events and the values of a row, the same for both databases.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -7,19 +8,21 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::model::{Cursor, EntityType, Epoch, LogEntry, json};
+use crate::model::{Compatibility, Cursor, EntityType, Epoch, LogEntry, json};
 
 /// An entry with its JSON as text, ready to be bound.
 pub struct InsertRow<'a> {
     pub entry: &'a LogEntry,
+    pub source: Option<Cow<'a, str>>,
     pub payload: String,
     pub envelope: Option<String>,
 }
 
 impl<'a> InsertRow<'a> {
-    pub fn new(entry: &'a LogEntry) -> Self {
+    pub fn new(entry: &'a LogEntry, compatibility: Compatibility) -> Self {
         let envelope = entry.event.envelope.as_ref().map(object_text);
-        Self { entry, payload: entry.event.payload.to_string(), envelope }
+        let source = compatibility.stored_source(&entry.event);
+        Self { entry, source, payload: entry.event.payload.to_string(), envelope }
     }
 
     fn bytes(&self) -> usize {
@@ -133,7 +136,7 @@ mod tests {
     #[test]
     fn statements_are_bounded_by_rows_and_bytes_and_lose_nothing() {
         let entries = ["", "0123456789", "", "", "0123456789012345678901234567890"].map(|text| entry(&json!(text)));
-        let rows: Vec<InsertRow<'_>> = entries.iter().map(InsertRow::new).collect();
+        let rows: Vec<InsertRow<'_>> = entries.iter().map(|entry| InsertRow::new(entry, Compatibility::None)).collect();
         assert_eq!(statements(&rows, 2, 1_000), [0..2, 2..4, 4..5]);
         assert_eq!(statements(&rows, 10, 15), [0..2, 2..4, 4..5]);
         assert_eq!(statements(&rows, 10, 1), [0..1, 1..2, 2..3, 3..4, 4..5]);

@@ -12,6 +12,7 @@ use crate::access::shares::QueueConfig;
 use crate::alerts::AlertingConfig;
 use crate::config::defaults;
 use crate::config::value::{origin, seconds};
+use crate::model::Compatibility;
 
 /// Limits and timeouts of the HTTP server. All of them hold for one server process.
 #[derive(Debug, Clone, Args)]
@@ -87,6 +88,9 @@ pub struct HttpConfig {
     /// Addresses without that limit.
     #[arg(skip)]
     pub unlimited: Networks,
+    /// Whether pages of any origin may read the prototype's routes.
+    #[arg(skip)]
+    pub compatibility: Compatibility,
     /// Bytes of a request's line and headers.
     ///
     /// Beyond: answered 431, counted as `head`.

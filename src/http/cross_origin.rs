@@ -1,7 +1,7 @@
 //! Protection against pages of other sites, which a visitor's browser lets address this server: by a name of theirs that
 //! resolves to it (DNS rebinding), or by requests that change something (cross-site request forgery).
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -30,6 +30,27 @@ pub async fn check(State(state): State<AppState>, request: Request, next: Next) 
         Ok(()) => next.run(Request::from_parts(head, body)).await,
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Routes of the prototype. Its stream checks the page in the handshake of the WebSocket.
+const PROTOTYPE_ROUTES: [&str; 6] = [
+    "/",
+    "/living-map/health",
+    "/living-map/snapshot",
+    "/living-map/entities",
+    "/living-map/entities/{id}",
+    "/living-map/history",
+];
+
+/// Returns true if the request reads a route of the prototype, or is the preflight of such a request.
+pub fn reads_prototype_route(request: &Parts) -> bool {
+    let reads = [&Method::GET, &Method::HEAD].map(Method::as_str);
+    let method = match request.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        Some(preflight) if request.method == Method::OPTIONS => preflight.as_bytes(),
+        _ => request.method.as_str().as_bytes(),
+    };
+    let route = request.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    route.is_some_and(|route| PROTOTYPE_ROUTES.contains(&route)) && reads.iter().any(|read| read.as_bytes() == method)
 }
 
 /// Checks the host only, for listeners without tokens whose routes change nothing.

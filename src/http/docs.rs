@@ -44,6 +44,15 @@ pub struct Api;
 /// Texts of parameters contain no NUL, which PostgreSQL cannot store or compare.
 const WITHOUT_NUL: &str = r"^[^\u0000]*$";
 
+/// Fields of responses that are present only with `COMPATIBLE=prototype`, by schema.
+const PROTOTYPE_FIELDS: [(&str, &[&str]); 5] = [
+    ("AgentItem", &["uuid"]),
+    ("CityItem", &["uuid"]),
+    ("CityLayer", &["user", "microdao", "nodes", "agents", "events"]),
+    ("CityMetrics", &["activityIndex", "avgAgentLatencyMs", "natsTps", "nodeAvgLoad", "errorRate", "questEngagement"]),
+    ("Planet", &["uuid"]),
+];
+
 /// Schemas whose optional fields may be left out: of requests, and of responses with a part that only some requests ask for.
 /// Other responses always have all fields, nullable ones as null.
 const WITH_OPTIONAL_FIELDS: [&str; 11] = [
@@ -92,7 +101,10 @@ fn require_response_fields(document: &mut utoipa::openapi::OpenApi) {
         if let RefOr::T(Schema::Object(object)) = schema
             && !WITH_OPTIONAL_FIELDS.contains(&name.as_str())
         {
-            object.required = object.properties.keys().cloned().collect();
+            let optional =
+                PROTOTYPE_FIELDS.iter().find(|(schema, _)| schema == name).map_or(&[][..], |(_, fields)| fields);
+            let is_required = |field: &&String| !optional.contains(&field.as_str());
+            object.required = object.properties.keys().filter(is_required).cloned().collect();
         }
     }
     let mut schemas = document.components.iter_mut().flat_map(|components| components.schemas.iter_mut());

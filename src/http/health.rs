@@ -166,7 +166,8 @@ fn check_map(state: &AppState, bounds: Option<Bounds>) -> MapCheck {
         FollowStatus::Stale(reason) => ("stale", Some(reason)),
     };
     let lag = bounds.filter(|bounds| bounds.epoch == cursor.epoch).map(|b| b.last.saturating_sub(cursor.seq));
-    MapCheck { following, error, cursor, lag, entities: state.live.with(crate::map::State::len) }
+    let (entities, compatible) = state.live.with(|map| (map.len(), map.compatibility()));
+    MapCheck { following, error, cursor, lag, entities, compatible }
 }
 
 async fn check_webhooks(state: &AppState) -> Result<Option<Vec<WebhookCheck>>, HistoryError> {

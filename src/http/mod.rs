@@ -80,7 +80,7 @@ use axum::routing::get;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -97,7 +97,7 @@ use rules::Rules;
 /// # Errors
 /// An entry of `cors_origins` is not an origin.
 pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
-    let cors = cors(&state.config.cors_origins)?;
+    let cors = cors(&state.config)?;
     let (documented, document) = documented_routes().layered(&state).split_for_parts();
     let known_parameters = Arc::new(KnownParameters::new(&document.paths));
     let mut served = rules::served(&document.paths);
@@ -234,20 +234,33 @@ fn compression() -> CompressionLayer {
     CompressionLayer::new().quality(CompressionLevel::Fastest)
 }
 
-fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidOrigin> {
-    if origins.is_empty() {
+fn cors(config: &HttpConfig) -> Result<Option<CorsLayer>, InvalidOrigin> {
+    let (origins, is_prototype) = (&config.cors_origins, config.compatibility.is_prototype());
+    if origins.is_empty() && !is_prototype {
         return Ok(None);
     }
     let allowed = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
     } else {
         let values: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| parse_origin(origin)).collect();
-        AllowOrigin::list(values?)
+        let listed = values?;
+        if is_prototype {
+            let reads = cross_origin::reads_prototype_route;
+            AllowOrigin::predicate(move |origin, request| listed.contains(origin) || reads(request))
+        } else {
+            AllowOrigin::list(listed)
+        }
+    };
+    // the prototype accepted any header; a preflight that names an unknown one must not stop its clients
+    let headers = if is_prototype {
+        AllowHeaders::mirror_request()
+    } else {
+        [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, sse::LAST_EVENT_ID].into()
     };
     let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, sse::LAST_EVENT_ID])
+        .allow_headers(headers)
         .expose_headers([
             header::ETAG,
             header::RETRY_AFTER,

@@ -24,7 +24,7 @@ use crate::history::snapshots::{NewBase, SavedState};
 use crate::history::{History, HistoryError, Snapshots};
 use crate::lease::Leadership;
 use crate::log::{Bounds, EventLog, LogError};
-use crate::map::{STATE_VERSION, State};
+use crate::map::{MapOptions, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 
 /// Entries read from the history at a time.
@@ -94,7 +94,7 @@ enum BaseSource {
 
 impl BeginningHandles {
     /// The map with which to begin following the log. `live` is the current map, of this or an earlier log.
-    pub(super) async fn find(&self, live: &LiveMap, max_entities: usize) -> Result<Beginning, BeginningError> {
+    pub(super) async fn find(&self, live: &LiveMap, options: MapOptions) -> Result<Beginning, BeginningError> {
         let (bounds, saved) = self.checked_bounds().await?;
         let bases = self.snapshots.bases(bounds.epoch, STATE_VERSION).await?;
         let newest = bases.map(|bases| bases.newest);
@@ -115,7 +115,7 @@ impl BeginningHandles {
         };
         match (source, self.leadership.fence()) {
             (source, Some(fence)) => {
-                let carrying = CarryOver { handles: self, live, bounds, max_entities };
+                let carrying = CarryOver { handles: self, live, bounds, options };
                 carrying.store(source, newest.map_or(0, |base| base.number + 1), fence).await
             }
             // nothing to wait for; a base that appears later replaces this map
@@ -257,7 +257,7 @@ struct CarryOver<'a> {
     handles: &'a BeginningHandles,
     live: &'a LiveMap,
     bounds: Bounds,
-    max_entities: usize,
+    options: MapOptions,
 }
 
 impl CarryOver<'_> {
@@ -303,7 +303,7 @@ impl CarryOver<'_> {
         if state.is_none() && current.is_some() {
             state = Some(saved::copy(self.live).await?);
         }
-        let state = state.unwrap_or_else(|| State::new(source)).with_max_entities(self.max_entities);
+        let state = state.unwrap_or_else(|| State::new(source)).with_options(self.options);
         let after = state.cursor();
         self.fold_recorded(state, after, limit).await
     }

@@ -110,7 +110,7 @@ impl LogFollower {
             self.replace(State::new(bounds.epoch));
             return Ok(Some(Begun { epoch: bounds.epoch, origin: Origin::Saved }));
         };
-        let reason = match beginning.find(&self.live, self.config.max_entities).await {
+        let reason = match beginning.find(&self.live, self.config.map_options()).await {
             Ok(Beginning::Map(state, origin)) => {
                 let epoch = state.cursor().epoch;
                 self.replace(*state);
@@ -310,7 +310,7 @@ impl LogFollower {
 
     fn replace(&self, with: State) {
         let mut state = self.live.inner.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = with.with_max_entities(self.config.max_entities);
+        *state = with.with_options(self.config.map_options());
         self.live.inner.complete.store(false, Ordering::Release);
         self.hub.reset(state.cursor());
         self.live.inner.position.send_replace(state.cursor());

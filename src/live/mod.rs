@@ -22,8 +22,8 @@ use tokio::sync::{broadcast, watch};
 
 use crate::config::defaults;
 use crate::journal::Journal;
-use crate::map::{DEFAULT_MAX_ENTITIES, State};
-use crate::model::{Cursor, Epoch, Event, Layer};
+use crate::map::{DEFAULT_MAX_ENTITIES, MapOptions, State};
+use crate::model::{Compatibility, Cursor, Epoch, Event, Layer};
 use crate::upstream_health::UpstreamHealth;
 
 pub use beginning::BeginningHandles;
@@ -53,6 +53,17 @@ pub struct LiveConfig {
     #[arg(id = "MAX_ENTITIES", env, long = "max-entities", help_heading = "Limits", default_value_t = DEFAULT_MAX_ENTITIES,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     pub max_entities: usize,
+    /// Fields and names that the map shows.
+    #[arg(skip)]
+    pub compatibility: Compatibility,
+}
+
+impl LiveConfig {
+    /// Options of every map in this process.
+    #[must_use]
+    pub const fn map_options(&self) -> MapOptions {
+        MapOptions { max_entities: self.max_entities, compatibility: self.compatibility }
+    }
 }
 
 impl Default for LiveConfig {
@@ -98,7 +109,7 @@ impl LiveMap {
     /// `journal`.
     #[must_use]
     pub fn new(config: LiveConfig, upstream_health: UpstreamHealth, journal: Journal) -> Self {
-        let state = State::new(Epoch(0));
+        let state = State::new(Epoch(0)).with_options(config.map_options());
         let inner = Inner {
             position: watch::Sender::new(state.cursor()),
             status: watch::Sender::new(FollowStatus::CatchingUp),

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::LiveMap;
 use crate::map::{EncodedLayers, STATE_VERSION, State};
 use crate::model::time;
-use crate::model::{Cursor, Layer};
+use crate::model::{Compatibility, Cursor, Layer};
 
 /// Version of the snapshot's format.
 pub(super) const VERSION: &str = "1.0";
@@ -223,7 +223,7 @@ impl SnapshotBytes {
     /// log.
     #[must_use]
     pub fn of(state: &State, layers: &[Layer]) -> Self {
-        // all servers of this state version produce the same bytes
+        // all servers of this state version and with the same fields and names produce the same bytes
         Self::without_health("at", &state.encode(), layers)
     }
 
@@ -235,7 +235,11 @@ impl SnapshotBytes {
 
     fn without_health(kind: &str, encoded: &EncodedLayers, layers: &[Layer]) -> Self {
         let set = layer_set(layers);
-        let etag = format!("\"{kind}-{STATE_VERSION}-{}-{set:x}\"", encoded.cursor);
+        let shown = match encoded.compatibility {
+            Compatibility::None => "",
+            Compatibility::Prototype => "-prototype",
+        };
+        let etag = format!("\"{kind}-{STATE_VERSION}{shown}-{}-{set:x}\"", encoded.cursor);
         Self::new(encoded.cursor, etag, None, parts(encoded, set, &meta(encoded)))
     }
 }

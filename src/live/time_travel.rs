@@ -19,7 +19,7 @@ use crate::config::defaults;
 use crate::history::bases::{Base, Bases};
 use crate::history::{History, HistoryError, Snapshots};
 use crate::log::{EventLog, LogError};
-use crate::map::{DEFAULT_MAX_ENTITIES, STATE_VERSION, State};
+use crate::map::{MapOptions, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 
 pub use request::TimeTravelRequest;
@@ -39,9 +39,9 @@ pub struct TimeTravelConfig {
     /// Longest time of one request, waiting included.
     #[arg(skip = Duration::from_secs(20))]
     pub timeout: Duration,
-    /// As in [`LiveConfig`](super::LiveConfig): it decides which entities are on the map.
-    #[arg(skip = DEFAULT_MAX_ENTITIES)]
-    pub max_entities: usize,
+    /// As in [`LiveConfig`](super::LiveConfig).
+    #[arg(skip)]
+    pub map: MapOptions,
     /// Waiting requests.
     #[arg(skip)]
     pub queue: QueueConfig,
@@ -209,12 +209,12 @@ impl TimeTravel {
             return Ok(None);
         }
         let live = self.0.live.clone();
-        let max_entities = self.0.config.max_entities;
+        let options = self.0.config.map;
         let copy = move || -> Result<Option<State>, String> {
             let saved = live.with(|state| (state.cursor() == cursor).then(|| state.to_saved()));
             let Some(saved) = saved.transpose().map_err(|error| error.to_string())? else { return Ok(None) };
             let state = State::from_saved(&saved).map_err(|error| error.to_string())?;
-            Ok(Some(state.with_max_entities(max_entities)))
+            Ok(Some(state.with_options(options)))
         };
         run_blocking(holding(slot, copy)).await?.map_err(TimeTravelError::Unavailable)
     }
@@ -265,7 +265,7 @@ impl TimeTravel {
             None if retained.starts_empty() => State::new(cursor.epoch),
             None => return Err(TimeTravelError::Gone { oldest: self.oldest().await? }),
         };
-        Ok(state.with_max_entities(self.0.config.max_entities))
+        Ok(state.with_options(self.0.config.map))
     }
 
     /// The position of the oldest saved state at or after `from`. The beginning of a log needs no saved state.
@@ -278,7 +278,7 @@ impl TimeTravel {
     }
 
     async fn fold(&self, state: State, mut entries: ReadAhead, slot: &Arc<Slot>) -> Result<State, TimeTravelError> {
-        let mut state = state.with_max_entities(self.0.config.max_entities);
+        let mut state = state.with_options(self.0.config.map);
         loop {
             let batch = match entries.next().await {
                 Ok(Some(batch)) => batch,

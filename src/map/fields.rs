@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::{EntityType, Service};
+use crate::model::{EntityType, Service, time};
 
 use super::names;
 
@@ -47,6 +47,7 @@ pub(super) enum Field {
     LatencyMs,
     Alerts,
     UptimeSeconds,
+    RecordUpdatedAt,
 }
 
 impl Field {
@@ -66,6 +67,7 @@ impl Field {
                 | Self::Temperature
                 | Self::LatencyMs
                 | Self::UptimeSeconds
+                | Self::RecordUpdatedAt
         )
     }
 }
@@ -90,6 +92,8 @@ enum Shape {
     Treasury,
     /// An exact decimal, as text.
     Decimal,
+    /// A time, as text in UTC.
+    Time,
     Position,
 }
 
@@ -119,6 +123,8 @@ const AGENT: &[Spec] = &[
     spec("microdao_id", F::MicrodaoId, S::Reference, &[Agents, City]),
     spec("is_active", F::IsActive, S::Flag, &[Agents]),
     spec("status", F::Status, S::Text, &[City, Agents]),
+    // recorded for `Compatibility::Prototype` only
+    spec("record_updated_at", F::RecordUpdatedAt, S::Time, &[Agents]),
 ];
 
 const MICRODAO: &[Spec] = &[
@@ -217,9 +223,7 @@ impl Spec {
 impl Shape {
     fn read(self, value: &Value) -> Option<Value> {
         match self {
-            Self::Text => {
-                value.as_str().filter(|text| !text.is_empty() && text.len() <= MAX_TEXT_BYTES).map(Value::from)
-            }
+            Self::Text => text(value).map(Value::from),
             Self::Reference => names::raw_id(value).map(Value::from),
             Self::References => {
                 let mut ids: Vec<String> = value.as_array()?.iter().filter_map(names::raw_id).collect();
@@ -242,12 +246,18 @@ impl Shape {
             }
             Self::Treasury => treasury(value),
             Self::Decimal => decimal(value).map(Value::from),
+            Self::Time => time::lenient(value).map(|at| Value::from(time::text(at))),
             Self::Position => {
                 let axis = |name: &str| number(value.get(name)?);
                 Some(json!({"x": axis("x")?, "y": axis("y")?, "z": axis("z")?}))
             }
         }
     }
+}
+
+/// A non-empty text of bounded length.
+pub(super) fn text(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.is_empty() && text.len() <= MAX_TEXT_BYTES)
 }
 
 /// A whole number, at least 0, also if written as a float.

@@ -41,7 +41,7 @@ pub use emit::EncodedLayers;
 pub use persist::STATE_VERSION;
 pub use poll::PollMark;
 pub use state::alerts::MAX_SILENCES;
-pub use state::{DEFAULT_MAX_ENTITIES, State};
+pub use state::{DEFAULT_MAX_ENTITIES, MapOptions, State};
 pub use view::{
     ChangedEntity, Comparison, EntityDetail, EntityFilter, EntityPage, EntitySummary, FieldChange, Relation,
 };

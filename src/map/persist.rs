@@ -16,7 +16,8 @@ use super::state::item::PublishedItem;
 use super::state::runs::Runs;
 use super::state::seen::SeenEvents;
 use super::state::slab::{EntityKey, Slab};
-use super::state::{DEFAULT_MAX_ENTITIES, Index, State};
+use super::state::totals::Totals;
+use super::state::{Index, MapOptions, State};
 
 /// Version of the saved form. To be raised whenever the form changes, or the fold computes a different map from the
 /// same events: a state of another version is not loaded, and the log is folded from the beginning.
@@ -50,7 +51,7 @@ impl From<SavedState> for State {
             marks: saved.marks,
             runs: saved.runs,
             pending_labels: saved.pending_labels,
-            max_entities: DEFAULT_MAX_ENTITIES,
+            options: MapOptions::default(),
             turned_away: 0,
             index: Index::default(),
         };
@@ -91,8 +92,8 @@ impl State {
         rmp_serde::to_vec(self)
     }
 
-    /// Loads a state written by [`State::to_saved`]; it folds on exactly as the original. Its limit of entities is
-    /// [`DEFAULT_MAX_ENTITIES`], see [`State::with_max_entities`].
+    /// Loads a state written by [`State::to_saved`]; it folds on exactly as the original. It has the default
+    /// options, see [`State::with_options`].
     ///
     /// # Errors
     /// The bytes are not a saved state of this version.
@@ -104,7 +105,7 @@ impl State {
         let keys: Vec<EntityKey> = self.entities.iter().map(|(key, _)| key).collect();
         self.rebuild_names(&keys);
         self.rebuild_references(&keys);
-        self.rebuild_items(&keys);
+        self.rebuild_items();
     }
 
     fn rebuild_names(&mut self, keys: &[EntityKey]) {
@@ -138,14 +139,17 @@ impl State {
         }
     }
 
-    fn rebuild_items(&mut self, keys: &[EntityKey]) {
+    /// Derives all items again.
+    pub(super) fn rebuild_items(&mut self) {
+        let keys: Vec<EntityKey> = self.entities.iter().map(|(key, _)| key).collect();
+        self.index.totals = Totals::default();
         for key in keys {
-            let Some(entity) = self.entities.get(*key).filter(|entity| entity.is_visible()) else { continue };
+            let Some(entity) = self.entities.get(key).filter(|entity| entity.is_visible()) else { continue };
             let Some(item) = self.view(entity) else { continue };
             let id = Arc::clone(&entity.id);
             self.index.totals.add(&item);
-            self.index.order.insert(Arc::clone(&id), *key);
-            if let Some(entity) = self.entities.get_mut(*key) {
+            self.index.order.insert(Arc::clone(&id), key);
+            if let Some(entity) = self.entities.get_mut(key) {
                 entity.published = Some(PublishedItem::new(id, item));
             }
         }

@@ -269,7 +269,7 @@ impl Parts {
             id,
             timestamp,
             payload: self.payload,
-            source_service: self.source.or_else(|| family_service(&event_type)),
+            source_service: self.source.or_else(|| family_service(&event_type).map(str::to_owned)),
             entity_id: entity.id,
             entity_type: entity.kind,
             trace_id: self.trace_id,
@@ -305,15 +305,15 @@ fn message_time(event_type: &str, payload: &Value) -> Option<DateTime<Utc>> {
 }
 
 /// The service that publishes a family of subjects, for messages that do not name their service.
-fn family_service(event_type: &str) -> Option<String> {
+#[must_use]
+pub fn family_service(event_type: &str) -> Option<&str> {
     let family = event_type.split('.').next()?;
-    let service = match family {
+    Some(match family {
         "agent" | "agents" => "agents",
         "dao" | "microdao" | "city" | "usage" | "space" | "messaging" | "living_map" => family,
         "node" => "nodes",
         _ => return None,
-    };
-    Some(service.to_owned())
+    })
 }
 
 /// The agent in an envelope.

@@ -4,14 +4,14 @@
 //! ordered by id. The field names before each "ours" mark are those of the service that this one replaces.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::alert::Alert;
 use super::cursor::Cursor;
 use super::entity::Status;
-use super::source::{Service, SourceHealth};
+use super::source::SourceHealth;
 
 /// The whole map at one cursor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -40,8 +40,9 @@ pub struct Layers {
 /// Origin and position of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Meta {
-    /// The upstreams that have contributed data.
-    pub source_services: Vec<Service>,
+    /// The upstreams that have contributed data: `agents`, `microdao`, `dao`, `usage`, `city`, `space`; with
+    /// `COMPATIBLE=prototype` `agents-service`, …, `usage-engine`, `city-service`, `space-service`.
+    pub source_services: Vec<String>,
     /// Same as in the snapshot.
     pub generated_at: DateTime<Utc>,
     /// Version of the snapshot's shape: `1.0`.
@@ -74,6 +75,61 @@ pub struct CityLayer {
     pub channels: Vec<ChannelItem>,
     /// Ours: active alerts, at most 64, ordered by id.
     pub alerts: Vec<Alert>,
+    /// Only with `COMPATIBLE=prototype`: the city's owner.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<CityUser>)]
+    pub user: Option<Option<CityUser>>,
+    /// Only with `COMPATIBLE=prototype`: the owner's microDAO, as the city service counts it.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<CityMicrodao>)]
+    pub microdao: Option<Option<CityMicrodao>>,
+    /// Only with `COMPATIBLE=prototype`: nodes as the city service lists them (`id`, `label`, `gpuLoad`, `latencyMs`, `agents`, `status`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub nodes: Option<Vec<Value>>,
+    /// Only with `COMPATIBLE=prototype`: agents as the city service lists them (`id`, `name`, `role`, `status`, `lastAction`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub agents: Option<Vec<Value>>,
+    /// Only with `COMPATIBLE=prototype`: events as the city service lists them (`id`, `type`, `label`, `timestamp`, `severity`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub events: Option<Vec<Value>>,
+}
+
+/// The owner of the city, under the names of the city service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CityUser {
+    /// The user's id.
+    pub id: Option<String>,
+    /// Handle in the messenger.
+    pub handle: Option<String>,
+    /// Archetype.
+    pub archetype: Option<String>,
+    /// The microDAO that the user belongs to, as the service names it.
+    pub microdao_id: Option<String>,
+}
+
+/// The microDAO of the city's owner, under the names of the city service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CityMicrodao {
+    /// As the service names it.
+    pub id: Option<String>,
+    /// Display name.
+    pub name: Option<String>,
+    /// Members.
+    pub members: Option<u64>,
+    /// Members that are people.
+    pub humans: Option<u64>,
+    /// Members that are agents.
+    pub agents: Option<u64>,
+    /// Balance in DCR.
+    pub balance_dcr: Option<f64>,
+    /// 0 to 1.
+    #[serde(rename = "activity24h")]
+    pub activity_24h: Option<f64>,
 }
 
 /// Overall health. Red: a node is offline or in error, or more than a tenth of the agents are in error. Yellow: a
@@ -106,6 +162,57 @@ pub struct CityMetrics {
     pub error_rate: Option<f64>,
     /// 0 to 1.
     pub quest_engagement: Option<f64>,
+    /// Only with `COMPATIBLE=prototype`: same as `activity_index`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "activityIndex")]
+    #[schema(value_type = Option<f64>)]
+    pub old_activity_index: Option<Option<f64>>,
+    /// Only with `COMPATIBLE=prototype`: same as `avg_agent_latency_ms`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "avgAgentLatencyMs")]
+    #[schema(value_type = Option<f64>)]
+    pub old_avg_agent_latency_ms: Option<Option<f64>>,
+    /// Only with `COMPATIBLE=prototype`: same as `nats_tps`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "natsTps")]
+    #[schema(value_type = Option<f64>)]
+    pub old_nats_tps: Option<Option<f64>>,
+    /// Only with `COMPATIBLE=prototype`: same as `node_avg_load`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "nodeAvgLoad")]
+    #[schema(value_type = Option<f64>)]
+    pub old_node_avg_load: Option<Option<f64>>,
+    /// Only with `COMPATIBLE=prototype`: same as `error_rate`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "errorRate")]
+    #[schema(value_type = Option<f64>)]
+    pub old_error_rate: Option<Option<f64>>,
+    /// Only with `COMPATIBLE=prototype`: same as `quest_engagement`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "questEngagement")]
+    #[schema(value_type = Option<f64>)]
+    pub old_quest_engagement: Option<Option<f64>>,
+}
+
+impl CityMetrics {
+    /// The same figures also under their names in the city service.
+    #[must_use]
+    pub fn with_old_names(&self) -> Self {
+        Self {
+            old_activity_index: Some(self.activity_index),
+            old_avg_agent_latency_ms: Some(self.avg_agent_latency_ms),
+            old_nats_tps: Some(self.nats_tps),
+            old_node_avg_load: Some(self.node_avg_load),
+            old_error_rate: Some(self.error_rate),
+            old_quest_engagement: Some(self.quest_engagement),
+            ..self.clone()
+        }
+    }
+}
+
+/// Reads a field that may be absent, and null when it is present.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 /// A microDAO.
@@ -129,6 +236,10 @@ pub struct CityItem {
     pub description: Option<String>,
     /// Ours: balances as exact decimal strings, by token.
     pub treasury: Vec<Balance>,
+    /// Only with `COMPATIBLE=prototype`: its uuid; null without one.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub uuid: Option<Option<String>>,
 }
 
 /// One token's balance.
@@ -198,6 +309,10 @@ pub struct Planet {
     pub anomaly_score: Option<f64>,
     /// Ours: position in the scene of the space service.
     pub position: Option<Position>,
+    /// Only with `COMPATIBLE=prototype`: its uuid; null without one.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub uuid: Option<Option<String>>,
 }
 
 /// Coordinates in the scene of the space service.
@@ -325,6 +440,10 @@ pub struct AgentItem {
     pub current_run: Option<CurrentRun>,
     /// Ours: open lessons about it.
     pub open_lessons: Option<OpenLessons>,
+    /// Only with `COMPATIBLE=prototype`: its uuid; null without one.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub uuid: Option<Option<String>>,
 }
 
 /// The open lessons about an agent: candidates and active ones.

@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod change;
+pub mod compatibility;
 pub mod cursor;
 pub mod entity;
 pub mod envelope;
@@ -20,6 +21,7 @@ pub mod trace;
 
 pub use alert::{Alert, AlertChange, AlertSeverity, AlertState, Silence};
 pub use change::Change;
+pub use compatibility::Compatibility;
 pub use cursor::{Cursor, Epoch};
 pub use entity::{EntityType, Layer, Status};
 pub use event::{Event, LogEntry, NewEvent};

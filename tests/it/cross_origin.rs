@@ -241,3 +241,59 @@ async fn any_origin_admits_no_write_without_a_token() {
         assert_eq!(ask(server.port(), "POST", flush, &authorized).await.0, status, "{origins}");
     }
 }
+
+/// The front-end of the prototype is a page on another origin: `COMPATIBLE=prototype` lets any page read the prototype's
+/// routes and open its stream. Hosts, changes and all other routes are checked as before.
+#[tokio::test]
+async fn the_prototypes_routes_are_open_to_pages_of_any_origin() {
+    const OLD: [&str; 6] = [
+        "/",
+        "/living-map/health",
+        "/living-map/snapshot",
+        "/living-map/entities",
+        "/living-map/entities/{id}",
+        "/living-map/history",
+    ];
+    let server = with_map(&[("COMPATIBLE", "prototype")]).await;
+    let client = reqwest::Client::new();
+    let readable = |response: &reqwest::Response| response.headers().contains_key("access-control-allow-origin");
+    for (method, path, _) in RULES {
+        let asked = path.replace("{*path}", "none").replace("{id}", "none").replace("{key}", "none");
+        let is_old = *method == "GET" && OLD.contains(path);
+        let method: reqwest::Method = method.parse().unwrap();
+        let url = server.url(&asked);
+        if asked != "/living-map/events/stream" {
+            let answer = client.request(method.clone(), &url).header("origin", EVIL).send().await.unwrap();
+            assert_eq!(readable(&answer), is_old, "{method} {path}");
+            assert!(!answer.headers().contains_key("access-control-allow-credentials"), "{method} {path}");
+        }
+        let preflight = client.request(reqwest::Method::OPTIONS, &url).header("origin", EVIL);
+        let preflight = preflight
+            .header("access-control-request-method", method.as_str())
+            .header("access-control-request-headers", "x-requested-with");
+        assert_eq!(readable(&preflight.send().await.unwrap()), is_old, "preflight of {method} {path}");
+    }
+    let preflight = client.request(reqwest::Method::OPTIONS, server.url("/living-map/snapshot")).header("origin", EVIL);
+    let preflight = preflight.header("access-control-request-method", "POST").send().await.unwrap();
+    assert!(!readable(&preflight), "no route of the prototype changes anything");
+
+    let page = format!("Host: {LOCAL}\r\nOrigin: {EVIL}\r\nSec-Fetch-Site: cross-site\r\n");
+    assert_eq!(ask(server.port(), "GET", "/living-map/stream", &page).await.0, 101);
+    for (method, path, _) in routes().filter(|(method, ..)| *method != "GET") {
+        assert_eq!(ask(server.port(), method, &path, &page).await.0, 403, "{method} {path}");
+    }
+    let rebound = "Host: evil.example\r\nOrigin: http://evil.example\r\n";
+    for path in OLD.map(|path| path.replace("{id}", "none")).into_iter().chain(["/living-map/stream".to_owned()]) {
+        assert_eq!(ask(server.port(), "GET", &path, rebound).await.0, 421, "{path}");
+    }
+
+    // with tokens a page of any origin reads what its token permits, and nothing without one
+    let server = Process::serve(&[("AUTH", "jwt"), ("JWT_SECRET", SECRET), ("COMPATIBLE", "prototype")]).await;
+    let page = format!("Host: {LOCAL}\r\nOrigin: {EVIL}\r\n");
+    assert_eq!(ask(server.port(), "GET", "/living-map/history", &page).await.0, 401);
+    assert_eq!(ask(server.port(), "GET", "/living-map/stream", &page).await.0, 401);
+    let operator = jwt(&serde_json::json!({"role": "operator"}));
+    let authorized = format!("{page}Authorization: Bearer {operator}\r\n");
+    assert_eq!(ask(server.port(), "GET", "/living-map/history", &authorized).await.0, 200);
+    assert_eq!(ask(server.port(), "POST", "/living-map/errors/flush", &authorized).await.0, 403);
+}

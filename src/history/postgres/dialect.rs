@@ -148,7 +148,8 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
     }
 
     async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<InsertCounts> {
-        let rows: Vec<InsertRow<'_>> = entries.iter().map(InsertRow::new).collect();
+        let rows: Vec<InsertRow<'_>> =
+            entries.iter().map(|entry| InsertRow::new(entry, store.config.compatibility)).collect();
         let ranges = statements(&rows, store.config.statement_rows.max(1), store.config.statement_bytes);
         let inserting = async |connection: &mut PgConnection| {
             let mut inserted = 0;
@@ -219,7 +220,7 @@ async fn insert(connection: &mut PgConnection, rows: &[InsertRow<'_>]) -> sqlx::
         .bind(events().map(|event| event.timestamp).bind_iter())
         .bind(events().map(|event| event.event_type.as_str()).bind_iter())
         .bind(rows.iter().map(|row| row.payload.as_str()).bind_iter())
-        .bind(events().map(|event| event.source_service.as_deref()).bind_iter())
+        .bind(rows.iter().map(|row| row.source.as_deref()).bind_iter())
         .bind(events().map(|event| event.entity_id.as_deref()).bind_iter())
         .bind(events().map(|event| event.entity_type.map(EntityType::as_str)).bind_iter())
         .bind(events().map(|event| event.trace_id.as_deref()).bind_iter())

@@ -11,6 +11,7 @@ use crate::history::aggregate::{Aggregate, AggregateQuery, BucketCount, LARGEST,
 use crate::history::stored::{cursor_from_sql, entity_type, normal_text, read_json, stored_text};
 use crate::history::type_filter::{Dots, MAX_TYPES, Shape, TypeFilter};
 use crate::history::{HistoryQuery, HistoryRow, Total};
+use crate::model::compatibility::{source_of_stored, stored_names};
 use crate::model::{EntityType, Event, LogEntry};
 
 /// Columns for [`record`], in front of filters.
@@ -168,7 +169,7 @@ pub fn push_filters<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &HistoryQuer
     push_type(sql, types);
     push_any_if(sql, " AND entity_id", &query.entity_ids);
     push_any_if(sql, " AND entity_type", &query.entity_type.map(spellings::<DB>).unwrap_or_default());
-    push_if(sql, " AND source_service = ", query.source_service.as_deref());
+    push_any_if(sql, " AND source_service", &query.source_service.as_deref().map(stored_names).unwrap_or_default());
 }
 
 /// Appends the condition on the column `event_type`, of any table.
@@ -246,12 +247,14 @@ fn event<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Event> {
         other => Map::from_iter([("value".to_owned(), other)]),
     };
     let kind: Option<String> = row.read(6)?;
+    let event_type = Column::<Option<String>>::read(row, 2)?.unwrap_or_default();
+    let source: Option<String> = row.read(4)?;
     Ok(Event {
         id: row.read(0)?,
         timestamp: time::<DB>(row, 1)?,
-        event_type: Column::<Option<String>>::read(row, 2)?.unwrap_or_default(),
         payload: DB::json(row, 3)?.map_or(Value::Null, read_json),
-        source_service: row.read(4)?,
+        source_service: source.map(|stored| source_of_stored(&event_type, stored)),
+        event_type,
         entity_id: row.read(5)?,
         entity_type: entity_type(kind.as_deref()),
         trace_id: row.read(7)?,

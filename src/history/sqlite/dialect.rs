@@ -19,7 +19,7 @@ use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql};
 use crate::history::total::is_unfiltered;
 use crate::history::type_filter::TypeFilter;
 use crate::history::{AggregateQuery, HistoryQuery, InsertCounts, Result};
-use crate::model::{EntityType, LogEntry};
+use crate::model::{Compatibility, EntityType, LogEntry};
 
 /// Primary result codes that say: these values cannot be stored, now or later. Everything else (busy, locked, full, I/O,
 /// read-only, corrupt, a missing table) is about the database.
@@ -150,7 +150,8 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
     }
 
     async fn write(store: &SqliteStore, entries: &[LogEntry]) -> Result<InsertCounts> {
-        let inserting = async |transaction: &mut SqliteConnection| insert(transaction, entries).await;
+        let inserting =
+            async |transaction: &mut SqliteConnection| insert(transaction, entries, store.config.compatibility).await;
         let inserted = store.transaction(1, inserting).await?;
         if let (Some(mark), Some(last)) = (&*store.engine.high_water_mark(), entries.last()) {
             mark.record(last.cursor);
@@ -216,16 +217,20 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
 }
 
 /// Inserts entries that are not there yet; the number of those.
-async fn insert(transaction: &mut SqliteConnection, entries: &[LogEntry]) -> sqlx::Result<u64> {
+async fn insert(
+    transaction: &mut SqliteConnection,
+    entries: &[LogEntry],
+    compatibility: Compatibility,
+) -> sqlx::Result<u64> {
     let (mut inserted, mut rest) = (0, entries);
     for (size, statement) in SIZES.iter().zip(&*STATEMENTS) {
         while let Some((entries, others)) = rest.split_at_checked(*size) {
             let mut query = sqlx::query(AssertSqlSafe(statement.as_str()));
-            for row in entries.iter().map(InsertRow::new) {
+            for row in entries.iter().map(|entry| InsertRow::new(entry, compatibility)) {
                 let (entry, event) = (row.entry, &row.entry.event);
                 query = query
                     .args((event.id, Timestamp(event.timestamp), event.event_type.as_str(), row.payload))
-                    .args((event.source_service.as_deref(), event.entity_id.as_deref()))
+                    .args((row.source, event.entity_id.as_deref()))
                     .args((event.entity_type.map(EntityType::as_str), event.trace_id.as_deref()))
                     .args((event.idempotency_key.as_deref(), row.envelope, entry.raw.as_deref()))
                     .args((epoch_to_sql(entry.cursor.epoch), seq_to_sql(entry.cursor.seq), Timestamp(entry.logged_at)));

@@ -12,7 +12,7 @@ use crate::journal::JournalStatus;
 use crate::learner::LearnerStatus;
 use crate::lease::{LeadershipStatus, Role};
 use crate::log::WriterStatus;
-use crate::model::{Cursor, SourceHealth, SourceStatus};
+use crate::model::{Compatibility, Cursor, SourceHealth, SourceStatus};
 
 /// Checks of all dependencies.
 #[derive(Debug, Serialize, ToSchema)]
@@ -301,6 +301,8 @@ pub struct MapCheck {
     pub lag: Option<u64>,
     /// Number of entities.
     pub entities: usize,
+    /// Value of `COMPATIBLE`: the fields and names that the map has. The same on all servers of one log.
+    pub compatible: Compatibility,
 }
 
 /// Use of a pool that clients share. A client is a token, else an address (IPv6: a /64 network).

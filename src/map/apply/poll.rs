@@ -37,9 +37,10 @@ impl FoldContext<'_> {
         }
         if let Some(update) = part.city {
             has_content |= !update.is_empty();
-            let before = self.state.city.fields();
+            let shown = self.state.options.compatibility;
+            let before = self.state.city.fields(shown);
             self.state.city.update(update);
-            self.city_patch.extend(change::diff(&before, &self.state.city.fields()));
+            self.city_patch.extend(change::diff(&before, &self.state.city.fields(shown)));
         }
         if let Some((calls, counted)) = part.total_calls {
             let figures = Figures { llm_calls: Some(calls), ..Figures::default() };

@@ -41,9 +41,9 @@ impl FoldContext<'_> {
 
     /// Publishes an entity's live fields; false when the whole item must be published.
     fn publish_live_fields(&mut self, key: EntityKey, changes: &mut Changes) -> bool {
-        let State { entities, index, .. } = &mut *self.state;
+        let State { entities, index, options, .. } = &mut *self.state;
         let Some(entity) = entities.get_mut(key) else { return true };
-        let (now, due) = (LiveFields::of(entity), entity.next_deadline());
+        let (now, due) = (LiveFields::of(entity, options.compatibility), entity.next_deadline());
         let Some((published, now)) = entity.published.as_mut().zip(now) else { return false };
         if due != entity.deadline {
             index.reschedule(key, entity.deadline, due);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::map::city::CityFigures;
 use crate::map::state::State;
 use crate::model::change::list_of;
-use crate::model::{Cursor, EntityType, Layer, Service};
+use crate::model::{Compatibility, Cursor, EntityType, Layer};
 
 /// The four layers as JSON objects, encoded separately.
 #[derive(Debug, Clone)]
@@ -18,15 +18,18 @@ pub struct EncodedLayers {
     pub generated_at: DateTime<Utc>,
     /// JSON objects, in the order of [`Layer::ALL`].
     pub layers: [Bytes; 4],
-    /// The upstreams that have contributed data.
-    pub services: Vec<Service>,
+    /// The upstreams that have contributed data, by the names that clients expect.
+    pub services: Vec<&'static str>,
+    /// Fields and names that the layers have.
+    pub compatibility: Compatibility,
 }
 
 impl State {
     /// Encodes the layers. Takes time proportional to the size of the map.
     #[must_use]
     pub fn encode(&self) -> EncodedLayers {
-        self.encode_with(&self.city, self.services(), true)
+        let name = |service| self.options.compatibility.upstream_name(service);
+        self.encode_with(&self.city, self.services().into_iter().map(name).collect(), true)
     }
 
     /// Encodes the layers without items, without the figures of the city service and without the list of upstreams.
@@ -35,10 +38,10 @@ impl State {
         self.encode_with(&CityFigures::default(), Vec::new(), false)
     }
 
-    fn encode_with(&self, figures: &CityFigures, services: Vec<Service>, items: bool) -> EncodedLayers {
+    fn encode_with(&self, figures: &CityFigures, services: Vec<&'static str>, items: bool) -> EncodedLayers {
         let shown = self.shown_totals();
         let mut city = shown.city();
-        city.extend(figures.fields());
+        city.extend(figures.fields(self.options.compatibility));
         let alerts: Vec<_> = self.alerts.list().filter(|_| items).collect();
         city.insert("alerts".to_owned(), json!(alerts));
         let layer = |layer, kinds: &[EntityType], own: &Map<String, Value>| self.encode_layer(layer, kinds, own, items);
@@ -52,6 +55,7 @@ impl State {
                 layer(Layer::Agents, &[EntityType::Agent], &shown.agents()),
             ],
             services,
+            compatibility: self.options.compatibility,
         }
     }
 

@@ -50,7 +50,7 @@ impl FoldContext<'_> {
     }
 
     fn max_entities(&self) -> usize {
-        let of_events = self.state.max_entities;
+        let of_events = self.state.options.max_entities;
         if self.polled { of_events.max(MAX_POLLED_ENTITIES) } else { of_events }
     }
 

@@ -122,7 +122,7 @@ fn layer_changes(state: &State, mark: &PollMark, answer: &Answer) -> Map<String,
         }
     }
     if city != state.city {
-        changes.insert("city".to_owned(), Value::Object(city.fields()));
+        changes.insert("city".to_owned(), Value::Object(city.recorded()));
     }
     changes
 }

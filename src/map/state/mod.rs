@@ -20,7 +20,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::model::{Alert, Cursor, Epoch, Service, Silence};
+use crate::model::{Alert, Compatibility, Cursor, Epoch, Service, Silence};
 
 use super::city::CityFigures;
 
@@ -34,6 +34,22 @@ use totals::{ShownTotals, Totals};
 
 /// Default limit of the entities that events may add to the map.
 pub const DEFAULT_MAX_ENTITIES: usize = 200_000;
+
+/// Settings that decide the content of the map and how it is shown: all replicas must have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapOptions {
+    /// Beyond this limit, events about unknown entities change nothing, so that a flood of invented ids cannot fill the
+    /// memory; entities listed by upstreams are added nevertheless.
+    pub max_entities: usize,
+    /// Fields and names that the views have. The facts are the same.
+    pub compatibility: Compatibility,
+}
+
+impl Default for MapOptions {
+    fn default() -> Self {
+        Self { max_entities: DEFAULT_MAX_ENTITIES, compatibility: Compatibility::None }
+    }
+}
 
 /// The map at one cursor. A state saved by [`State::to_saved`] and loaded again folds on exactly as the original.
 ///
@@ -54,10 +70,10 @@ pub struct State {
     pub(super) runs: Runs,
     /// Labels to match planets by, from parts of an answer that is not complete yet.
     pub(super) pending_labels: BTreeSet<String>,
-    /// Most entities that events may add to the map. Not saved: it is a setting of the server.
+    /// Not saved: settings of the server.
     #[serde(skip)]
-    pub(super) max_entities: usize,
-    /// Entities that were rejected for that limit.
+    pub(super) options: MapOptions,
+    /// Entities that were rejected for the limit.
     #[serde(skip)]
     pub(super) turned_away: u64,
     /// Derived from the fields above.
@@ -118,18 +134,27 @@ impl State {
             marks: BTreeMap::new(),
             runs: Runs::default(),
             pending_labels: BTreeSet::new(),
-            max_entities: DEFAULT_MAX_ENTITIES,
+            options: MapOptions::default(),
             turned_away: 0,
             index: Index::default(),
         }
     }
 
-    /// Replaces [`DEFAULT_MAX_ENTITIES`]. Beyond the limit, events about unknown entities change nothing, so that a
-    /// flood of invented ids cannot fill the memory; entities listed by upstreams are added nevertheless. The limit
-    /// decides the content of the map: all replicas must have the same.
+    /// Replaces the default options.
     #[must_use]
-    pub fn with_max_entities(self, max_entities: usize) -> Self {
-        Self { max_entities, ..self }
+    pub fn with_options(mut self, options: MapOptions) -> Self {
+        let shows_same = self.options.compatibility == options.compatibility;
+        self.options = options;
+        if !shows_same {
+            self.rebuild_items();
+        }
+        self
+    }
+
+    /// Fields and names that the map shows.
+    #[must_use]
+    pub const fn compatibility(&self) -> Compatibility {
+        self.options.compatibility
     }
 
     /// Number of events about unknown entities rejected for the limit since this value was created.

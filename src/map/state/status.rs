@@ -2,7 +2,7 @@
 
 use crate::map::fields::Field;
 use crate::map::status;
-use crate::model::Status;
+use crate::model::{Compatibility, Status};
 
 use super::entity::Entity;
 use super::facts::Origin;
@@ -16,8 +16,9 @@ fn is_deactivated(entity: &Entity) -> bool {
 }
 
 /// In order of precedence: deactivated in the registry, a failure without a later success, a run in progress, presence
-/// (reported by an event or the city).
-pub(in crate::map) fn of_agent(entity: &Entity) -> Status {
+/// (reported by an event or the city). Without any of them the prototype showed an agent as online if its record says that it
+/// is active.
+pub(in crate::map) fn of_agent(entity: &Entity, compatibility: Compatibility) -> Status {
     if is_deactivated(entity) {
         Status::Inactive
     } else if entity.failed {
@@ -25,7 +26,17 @@ pub(in crate::map) fn of_agent(entity: &Entity) -> Status {
     } else if entity.run.is_some() {
         Status::Active
     } else {
-        read(entity, Field::Status).unwrap_or(Status::Active)
+        read(entity, Field::Status).unwrap_or_else(|| unreported(entity, compatibility))
+    }
+}
+
+/// The status of an agent whose presence nothing reports.
+fn unreported(agent: &Entity, compatibility: Compatibility) -> Status {
+    let heard_of = agent.last_active.is_some();
+    match compatibility {
+        Compatibility::None => Status::Active,
+        Compatibility::Prototype if heard_of || agent.facts.flag(Field::IsActive) == Some(true) => Status::Online,
+        Compatibility::Prototype => Status::Offline,
     }
 }
 

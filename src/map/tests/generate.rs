@@ -125,6 +125,7 @@ fn field(kind: EntityType) -> impl Strategy<Value = (String, Value)> {
         2 => any::<bool>().prop_map(|on| ("is_active".to_owned(), json!(on))),
         1 => proptest::collection::vec(name(EntityType::Node), 0..3)
             .prop_map(|orbits| ("orbits".to_owned(), Value::from(orbits))),
+        1 => (1..9_u8).prop_map(|day| ("record_updated_at".to_owned(), json!(format!("2026-11-0{day}T00:00:00")))),
         1 => (any_name, malformed()).prop_map(|(field, value)| (field.to_owned(), value)),
     ]
     .prop_map(move |(field, value)| {
@@ -213,6 +214,16 @@ fn event() -> impl Strategy<Value = Step> {
     })
 }
 
+/// Sections of the city service that are recorded for clients of the prototype, some of them missing or malformed.
+fn sections(number: u64) -> Value {
+    match number % 4 {
+        0 => Value::Null,
+        1 => json!({"user": {"id": number, "handle": "@alice"}, "nodes": [{"id": number}, 5]}),
+        2 => json!({"user": null, "microdao": {"id": "microdao:7", "members": number}, "events": "none"}),
+        _ => json!({"microdao": {"balanceDcr": 0.5}, "agents": [{"id": "agent:x1", "lastAction": "none"}]}),
+    }
+}
+
 /// An upstream's answer. In a consistent one, as of real upstreams, entities share no names.
 pub(super) fn any_answer(consistent: bool) -> impl Strategy<Value = Answer> {
     let service = proptest::sample::select(Service::ALL.to_vec());
@@ -254,7 +265,8 @@ pub(super) fn any_answer(consistent: bool) -> impl Strategy<Value = Answer> {
                 Service::Usage => (Layer::Agents, json!({"total_llm_calls_24h": figure})),
                 Service::City => (
                     Layer::City,
-                    json!({"metrics": {"nats_tps": figure, "error_rate": -0.0}, "quests": [{"id": figure}, 5]}),
+                    json!({"metrics": {"nats_tps": figure, "error_rate": -0.0}, "quests": [{"id": figure}, 5],
+                        "sections": sections(figure)}),
                 ),
                 _ => return Vec::new(),
             };

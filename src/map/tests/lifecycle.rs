@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::recorded::{self, GARDEN};
 use super::{Log, answer, facts, layers_of};
+use crate::map::{MapOptions, State};
 use crate::model::{EntityType, Layer, Service};
 
 fn empty(service: Service) -> crate::model::Answer {
@@ -157,7 +158,8 @@ fn a_duplicate_event_changes_nothing() {
 #[test]
 fn a_flood_of_invented_ids_does_not_fill_the_map() {
     let mut log = Log::new();
-    log.state = crate::map::State::new(log.state.cursor().epoch).with_max_entities(3);
+    log.state =
+        State::new(log.state.cursor().epoch).with_options(MapOptions { max_entities: 3, ..MapOptions::default() });
     for number in 0..10 {
         log.push(&format!("node.metrics.n{number}"), &json!({"cpu": 0.5}));
     }

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod clocks;
+mod compatibility;
 mod generate;
 mod identity;
 mod lifecycle;
@@ -12,11 +13,11 @@ mod reducers;
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{AlertProjection, Outcome, State};
+use super::{AlertProjection, MapOptions, Outcome, State};
 use crate::model::envelope::{self, Message};
 use crate::model::facts::Facts;
 use crate::model::layers::Layers;
-use crate::model::{Answer, Cursor, EntityType, Epoch, Layer, LogEntry, Service, change};
+use crate::model::{Answer, Compatibility, Cursor, EntityType, Epoch, Layer, LogEntry, Service, change};
 
 /// The map is shared between threads.
 const _: fn() = || {
@@ -38,7 +39,12 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new() -> Self {
-        let state = State::new(Epoch(1));
+        Self::showing(Compatibility::None)
+    }
+
+    /// With the fields and names that clients of another service expect.
+    pub(super) fn showing(compatibility: Compatibility) -> Self {
+        let state = State::new(Epoch(1)).with_options(MapOptions { compatibility, ..MapOptions::default() });
         let client = layers_of(&state);
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         Self { state, client, now, projection: AlertProjection::default(), seq: 0, entries: Vec::new() }

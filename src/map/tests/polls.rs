@@ -191,7 +191,7 @@ fn city_figures_and_quests_are_layer_data() {
     assert_eq!(city["quests"][0]["id"], "q1");
     assert_eq!(log.client["city"], city);
     assert!(log.poll(&recorded::city()).is_empty());
-    assert_eq!(log.state.encode().services, [Service::City]);
+    assert_eq!(log.state.encode().services, ["city"]);
 }
 
 /// A repeated poll with duplicates has no changes.

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::generate::{Step, any_answer, steps};
 use super::{Log, answer, assert_typed, facts, layers_of};
-use crate::map::{Outcome, PollMark, State};
-use crate::model::{EntityType, Epoch, Service};
+use crate::map::{Comparison, MapOptions, Outcome, PollMark, State};
+use crate::model::{Compatibility, EntityType, Epoch, Service};
 
 /// A log built from random steps.
 struct Simulation {
@@ -18,7 +18,11 @@ struct Simulation {
 
 impl Simulation {
     fn new() -> Self {
-        Self { log: Log::new(), poll: None, last: None, events: 0 }
+        Self::showing(Compatibility::None)
+    }
+
+    fn showing(compatibility: Compatibility) -> Self {
+        Self { log: Log::showing(compatibility), poll: None, last: None, events: 0 }
     }
 
     /// Takes a step; returns the outcome of each appended entry.
@@ -52,7 +56,12 @@ impl Simulation {
 }
 
 fn saved_and_restored(state: &State) -> State {
-    State::from_saved(&state.to_saved().unwrap()).unwrap()
+    let options = MapOptions { compatibility: state.compatibility(), ..MapOptions::default() };
+    State::from_saved(&state.to_saved().unwrap()).unwrap().with_options(options)
+}
+
+fn compatibility() -> impl Strategy<Value = Compatibility> {
+    prop_oneof![Just(Compatibility::None), Just(Compatibility::Prototype)]
 }
 
 fn sum(layer: &Value, list: &str, figure: impl Fn(&Value) -> f64) -> f64 {
@@ -88,8 +97,10 @@ proptest! {
     /// At every position a snapshot and the changes after it give the next snapshot, also when the map was saved and
     /// loaded in between.
     #[test]
-    fn changes_turn_each_snapshot_into_the_next(steps in steps(40), restart in 0..40_usize) {
-        let mut simulation = Simulation::new();
+    fn changes_turn_each_snapshot_into_the_next(
+        steps in steps(40), restart in 0..40_usize, compatibility in compatibility()
+    ) {
+        let mut simulation = Simulation::showing(compatibility);
         for (at, step) in steps.iter().enumerate() {
             if at == restart {
                 simulation.log.state = saved_and_restored(&simulation.log.state);
@@ -119,6 +130,23 @@ proptest! {
             prop_assert_eq!(simulation.step(step), twin.step(step), "{:?}", step);
         }
         prop_assert!(simulation.log.state.to_saved().unwrap() == twin.log.state.to_saved().unwrap());
+    }
+
+    /// The facts do not depend on the fields and names that are shown, and what is shown depends on the facts alone.
+    #[test]
+    fn compatibility_changes_the_views_only(steps in steps(40)) {
+        let (mut own, mut prototype) = (Simulation::new(), Simulation::showing(Compatibility::Prototype));
+        for step in &steps {
+            own.step(step);
+            prototype.step(step);
+        }
+        let (own, prototype) = (own.log.state, prototype.log.state);
+        prop_assert!(own.to_saved().unwrap() == prototype.to_saved().unwrap());
+        prop_assert_eq!(own.compare(&saved_and_restored(&own)), Comparison::default());
+        let (own_layers, prototype_layers) = (layers_of(&own), layers_of(&prototype));
+        let options = MapOptions { compatibility: Compatibility::Prototype, ..MapOptions::default() };
+        prop_assert_eq!(layers_of(&own.with_options(options)), prototype_layers);
+        prop_assert_eq!(layers_of(&prototype.with_options(MapOptions::default())), own_layers);
     }
 
     /// The map does not depend on whether changes are computed.

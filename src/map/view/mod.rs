@@ -3,10 +3,11 @@
 mod compare;
 mod query;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::model::layers::{AgentItem, Balance, ChannelItem, CityItem, NodeItem, NodeMetrics, Planet, Position};
-use crate::model::{EntityType, Status};
+use crate::model::{Compatibility, EntityType, Status, time};
 
 use super::fields::Field;
 use super::names;
@@ -20,13 +21,13 @@ pub use query::{EntityDetail, EntityFilter, EntityPage, EntitySummary, Relation}
 
 impl LiveFields {
     /// The present live fields of an entity; none for a type without such a part.
-    pub(super) fn of(entity: &Entity) -> Option<Self> {
+    pub(super) fn of(entity: &Entity, compatibility: Compatibility) -> Option<Self> {
         let facts = &entity.facts;
         Some(match entity.kind {
             EntityType::Agent => Self::Agent {
-                status: status::of_agent(entity),
+                status: status::of_agent(entity, compatibility),
                 usage: entity.counter.shown(),
-                last_active: entity.last_active,
+                last_active: entity.last_active.or_else(|| record_updated_at(entity, compatibility)),
                 current_run: entity.run.as_ref().map(|run| run.current.clone()),
                 open_lessons: entity.lessons.shown(),
             },
@@ -62,9 +63,11 @@ impl State {
         let facts = &entity.facts;
         let text = |field| facts.text(field).map(str::to_owned);
         let id = entity.id.to_string();
+        let compatibility = self.options.compatibility;
+        let uuid = compatibility.is_prototype().then(|| uuid(entity));
         let name = text(Field::Name).unwrap_or_else(|| names::own_part(&id).to_owned());
         let microdao_id = |link| entity.reference(link).map(|reference| self.target_id(reference));
-        Some(match (entity.kind, LiveFields::of(entity)) {
+        Some(match (entity.kind, LiveFields::of(entity, compatibility)) {
             (EntityType::Microdao, _) => Item::Microdao(CityItem {
                 id,
                 slug: text(Field::Slug),
@@ -75,6 +78,7 @@ impl State {
                 members: facts.count(Field::Members),
                 description: text(Field::Description),
                 treasury: facts.balances(),
+                uuid,
             }),
             (EntityType::Dao, _) => {
                 let treasury = facts.balances();
@@ -93,6 +97,7 @@ impl State {
                     activity: facts.number(Field::Activity),
                     anomaly_score: facts.number(Field::AnomalyScore),
                     position: position(entity),
+                    uuid,
                 })
             }
             (_, Some(LiveFields::Channel { status, messages_24h, last_active })) => Item::Channel(ChannelItem {
@@ -128,6 +133,7 @@ impl State {
                     description: text(Field::Description).or_else(|| text(Field::Role)),
                     current_run,
                     open_lessons,
+                    uuid,
                 })
             }
             (_, None) => return None,
@@ -147,6 +153,17 @@ impl State {
         ids.dedup();
         ids
     }
+}
+
+/// The first of its names that is a uuid, without the type's prefix.
+fn uuid(entity: &Entity) -> Option<String> {
+    entity.uuids().next().map(|name| names::own_part(name).to_owned())
+}
+
+/// Time of the last change of an agent's record in the registry, which the prototype showed as its last activity.
+fn record_updated_at(entity: &Entity, compatibility: Compatibility) -> Option<DateTime<Utc>> {
+    let recorded = entity.facts.best(Field::RecordUpdatedAt).filter(|_| compatibility.is_prototype())?;
+    time::lenient(recorded)
 }
 
 fn treasury_value(entity: &Entity, treasury: &[Balance]) -> f64 {

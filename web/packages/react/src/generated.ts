@@ -22,6 +22,8 @@ export interface AgentItem {
   status: Status;
   /** Usage in the last 24 hours. */
   usage: AgentUsage;
+  /** Only with `COMPATIBLE=prototype`: its uuid; null without one. */
+  uuid?: string | null;
 }
 
 /** Usage of an agent in the last 24 hours. */
@@ -180,8 +182,8 @@ export interface CityItem {
   description: string | null;
   /** Canonical id, `microdao:…`. */
   id: string;
-  /** Number of members. */
-  members: number;
+  /** Number of members; null until a service has counted them. */
+  members: number | null;
   /** Display name. */
   name: string;
   /** Number of nodes. */
@@ -192,44 +194,96 @@ export interface CityItem {
   status: Status;
   /** Ours: balances as exact decimal strings, by token. */
   treasury: Balance[];
+  /** Only with `COMPATIBLE=prototype`: its uuid; null without one. */
+  uuid?: string | null;
 }
 
 /** City layer. */
 export interface CityLayer {
   /** Agents that are active or online. */
   active_agents: number;
-  /** Members of all microDAOs. */
+  /** Members of all microDAOs whose members are counted. */
   active_users: number;
+  /** Only with `COMPATIBLE=prototype`: agents as the city service lists them (`id`, `name`, `role`, `status`, `lastAction`). */
+  agents?: unknown[];
   /** Ours: active alerts, at most 64, ordered by id. */
   alerts: Alert[];
   /** Ours: messaging channels. */
   channels: ChannelItem[];
+  /** Only with `COMPATIBLE=prototype`: events as the city service lists them (`id`, `type`, `label`, `timestamp`, `severity`). */
+  events?: unknown[];
   /** Overall health of the network. */
   health: NetworkHealth;
   /** MicroDAOs. */
   items: CityItem[];
   /** Ours: the city service's figures. */
   metrics: CityMetrics;
+  microdao?: CityMicrodao | null;
   /** Number of microDAOs. */
   microdaos_total: number;
+  /** Only with `COMPATIBLE=prototype`: nodes as the city service lists them (`id`, `label`, `gpuLoad`, `latencyMs`, `agents`, `status`). */
+  nodes?: unknown[];
   /** Ours: quests as the city service lists them (`id`, `label`, `progress`). */
   quests: unknown[];
+  user?: CityUser | null;
 }
 
 /** Figures of the city service; null before its first report. */
 export interface CityMetrics {
+  /** Only with `COMPATIBLE=prototype`: same as `activity_index`. */
+  activityIndex?: number | null;
   /** 0 to 1. */
   activity_index: number | null;
+  /** Only with `COMPATIBLE=prototype`: same as `avg_agent_latency_ms`. */
+  avgAgentLatencyMs?: number | null;
   /** Milliseconds. */
   avg_agent_latency_ms: number | null;
+  /** Only with `COMPATIBLE=prototype`: same as `error_rate`. */
+  errorRate?: number | null;
   /** 0 to 1. */
   error_rate: number | null;
+  /** Only with `COMPATIBLE=prototype`: same as `nats_tps`. */
+  natsTps?: number | null;
   /** Messages a second. */
   nats_tps: number | null;
+  /** Only with `COMPATIBLE=prototype`: same as `node_avg_load`. */
+  nodeAvgLoad?: number | null;
   /** 0 to 1. */
   node_avg_load: number | null;
+  /** Only with `COMPATIBLE=prototype`: same as `quest_engagement`. */
+  questEngagement?: number | null;
   /** 0 to 1. */
   quest_engagement: number | null;
+}
+
+/** The microDAO of the city's owner, under the names of the city service. */
+export interface CityMicrodao {
+  /** 0 to 1. */
+  activity24h: number | null;
+  /** Members that are agents. */
+  agents: number | null;
+  /** Balance in DCR. */
+  balanceDcr: number | null;
+  /** Members that are people. */
+  humans: number | null;
+  /** As the service names it. */
+  id: string | null;
+  /** Members. */
+  members: number | null;
+  /** Display name. */
+  name: string | null;
+}
+
+/** The owner of the city, under the names of the city service. */
+export interface CityUser {
+  /** Archetype. */
+  archetype: string | null;
+  /** Handle in the messenger. */
+  handle: string | null;
+  /** The user's id. */
+  id: string | null;
+  /** The microDAO that the user belongs to, as the service names it. */
+  microdaoId: string | null;
 }
 
 /** Differences between two maps. Lists are ordered by id. */
@@ -241,6 +295,9 @@ export interface Comparison {
   /** Entities that only the first map has, as in the first map. */
   removed: EntitySummary[];
 }
+
+/** The service whose fields and names clients expect. */
+export type Compatibility = "none" | "prototype";
 
 /** A run in progress. */
 export interface CurrentRun {
@@ -840,6 +897,8 @@ export interface LogCheck {
 
 /** State of the map. */
 export interface MapCheck {
+  /** Value of `COMPATIBLE`: the fields and names that the map has. The same on all servers of one log. */
+  compatible: Compatibility;
   /** Position of the last event in the map. */
   cursor: string;
   /** Number of entities. */
@@ -859,8 +918,9 @@ export interface Meta {
   cursor: string;
   /** Same as in the snapshot. */
   generated_at: string;
-  /** The upstreams that have contributed data. */
-  source_services: Service[];
+  /** The upstreams that have contributed data: `agents`, `microdao`, `dao`, `usage`, `city`, `space`; with
+   * `COMPATIBLE=prototype` `agents-service`, …, `usage-engine`, `city-service`, `space-service`. */
+  source_services: string[];
   /** Health of each upstream. */
   sources: SourceHealth[];
   /** Version of the snapshot's shape: `1.0`. */
@@ -961,15 +1021,15 @@ export interface OtherSeries {
 
 /** A DAO. */
 export interface Planet {
-  /** Proposals open for votes. */
-  active_proposals: number;
+  /** Proposals open for votes; null until a service has counted them. */
+  active_proposals: number | null;
   /** Ours: 0 to 1, from the space service. */
   activity: number | null;
   /** Ours: 0 to 1, from the space service. */
   anomaly_score: number | null;
   /** Canonical id, `dao:<slug>`. */
   id: string;
-  /** Ours: number of members. */
+  /** Ours: number of members; null until a service has counted them. */
   members: number | null;
   /** Ours: the microDAO it governs, canonical. */
   microdao_id: string | null;
@@ -988,6 +1048,8 @@ export interface Planet {
   treasury_value: number;
   /** `dao`. */
   type: string;
+  /** Only with `COMPATIBLE=prototype`: its uuid; null without one. */
+  uuid?: string | null;
 }
 
 /** Use of a pool that clients share. A client is a token, else an address (IPv6: a /64 network). */
