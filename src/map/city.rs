@@ -39,7 +39,8 @@ pub(super) struct CitySections {
 pub(super) struct CityUpdate {
     metrics: Option<CityMetrics>,
     quests: Option<Vec<Value>>,
-    sections: Option<CitySections>,
+    /// Boxed, since most answers have none.
+    sections: Option<Box<CitySections>>,
 }
 
 impl CityUpdate {
@@ -56,7 +57,8 @@ impl CityUpdate {
                 ..CityMetrics::default()
             }
         });
-        let sections = city.get(SECTIONS).and_then(Value::as_object).map(CitySections::read);
+        let sections = city.get(SECTIONS).and_then(Value::as_object);
+        let sections = sections.map(|sections| Box::new(CitySections::read(sections)));
         Self { metrics, quests: objects(city, "quests"), sections }
     }
 
@@ -126,8 +128,8 @@ impl CityFigures {
         if let Some(quests) = update.quests {
             self.quests = quests;
         }
-        if update.sections.is_some() {
-            self.sections = update.sections;
+        if let Some(sections) = update.sections {
+            self.sections = Some(*sections);
         }
     }
 

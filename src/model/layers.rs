@@ -211,6 +211,7 @@ impl CityMetrics {
 }
 
 /// Reads a field that may be absent, and null when it is present.
+#[expect(clippy::option_option, reason = "absent, null and a value are three cases")]
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
