@@ -126,6 +126,8 @@ limits! {
     ConnectionsReserved = "connections_reserved",
     /// Open connections from one address.
     ConnectionsAddress = "connections_address",
+    /// Open connections from one address, which leaves one to others.
+    ConnectionsShare = "connections_share",
     /// Streaming clients.
     Streams = "streams",
     /// Streaming clients from one address.

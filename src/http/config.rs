@@ -52,6 +52,14 @@ pub struct HttpConfig {
     #[arg(id = "MAX_BODIES_BYTES", env, long = "max-bodies-bytes", default_value_t = 32 * 1024 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 36))]
     pub bodies_bytes: usize,
+    /// Bytes of memory for the JSON values of request bodies that are being processed, which may take a hundred times the
+    /// body: estimated from its text before it is parsed. One body takes at most half of it, and so do one client's.
+    ///
+    /// Beyond: a body that alone exceeds half of it is answered 413, counted as `body`; otherwise the request waits for its
+    /// share, and after `POOL_WAIT_SECONDS` is answered 503, counted in `living_map_pool_refused_total`.
+    #[arg(id = "MAX_PARSED_BODIES_BYTES", env, long = "max-parsed-bodies-bytes", default_value_t = 256 << 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1 << 20..=1 << 36))]
+    pub parsed_bytes: usize,
     /// `GET` requests that query the database at one time; further ones wait.
     #[arg(skip = 7_usize)]
     pub queries: usize,
@@ -64,11 +72,12 @@ pub struct HttpConfig {
     #[arg(id = "MAX_BATCH_EVENTS", env, long = "max-batch-events", default_value_t = 1_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_batch: usize,
-    /// HTTP connections at one time, streams not included.
+    /// HTTP connections at one time, streams not included. One address (IPv6: a /64 network) has at most all but one of
+    /// them, also if it is in `UNLIMITED_ADDRESSES` or `TRUSTED_PROXIES`.
     ///
     /// Beyond: the connection that has been without a request for the longest time is closed, counted as
     /// `connections_idle`; where all have one, the new one is served by `RESERVED_CONNECTIONS`, counted as
-    /// `connections`.
+    /// `connections`, or beyond an address's share as `connections_share`.
     #[arg(id = "MAX_CONNECTIONS", env, long = "max-connections", default_value_t = 20_000,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub max_connections: usize,
@@ -128,6 +137,13 @@ pub struct HttpConfig {
     /// Beyond: answered 408 and closed, counted as `head_time`.
     #[arg(id = "HEAD_TIMEOUT_SECONDS", env, long = "head-timeout-seconds", default_value = "10", value_parser = seconds)]
     pub head_timeout: Duration,
+    /// Seconds for which the server discards what a client sends after a malformed request: closing a connection with
+    /// unread bytes can lose the answer.
+    ///
+    /// Beyond: the connection is closed.
+    #[arg(id = "MALFORMED_DISCARD_SECONDS", env, long = "malformed-discard-seconds", default_value = "1",
+        value_parser = seconds)]
+    pub discard_timeout: Duration,
     /// Seconds in which the head must be complete on a connection beyond `MAX_CONNECTIONS`.
     #[arg(id = "RESERVED_HEAD_TIMEOUT_SECONDS", env, long = "reserved-head-timeout-seconds", default_value = "2",
         value_parser = seconds)]

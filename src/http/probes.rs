@@ -85,7 +85,7 @@ pub fn reserved_router(router: &Router, main: Handle, config: &HttpConfig) -> Ro
     readiness.begin(router.clone());
     let retry_after = config.retry_after;
     let full = move || {
-        let detail = "all connections of the server are in use; this one is reserved for its probes";
+        let detail = "all connections that this address may have are in use; this one is reserved for probes";
         std::future::ready(Problem::unavailable(detail, retry_after))
     };
     let mut probes =

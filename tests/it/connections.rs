@@ -1,5 +1,6 @@
 //! Limits of connections, tested against a real server: probes are answered whatever other clients do.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -80,6 +81,63 @@ async fn a_low_file_limit_does_not_starve_health() {
     let output = server.output();
     assert!(output.contains("MAX_CONNECTIONS and STREAM_MAX_CLIENTS exceed the limit of open files"), "{output}");
     assert!(!output.contains("could not accept a connection"), "{output}");
+}
+
+/// The lowest number that a process can give to its next open file.
+fn next_file(pid: u32) -> u64 {
+    let open: BTreeSet<u64> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    (0..).find(|number| !open.contains(number)).unwrap()
+}
+
+/// A connection with an answered request, which then waits for the next one.
+async fn keep_alive(address: SocketAddr) -> TcpStream {
+    let mut socket = send(address, b"GET /living-map/health HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let mut answer = [0; 12];
+    tokio::time::timeout(PATIENCE, socket.read_exact(&mut answer)).await.expect("an answer").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    socket
+}
+
+/// Reads the rest of the answers. Returns true if the server has closed the connection.
+async fn is_closed(socket: &mut TcpStream) -> bool {
+    while let Ok(read) = tokio::time::timeout(Duration::from_millis(20), socket.read(&mut [0; 4_096])).await {
+        if matches!(read, Ok(0) | Err(_)) {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_when_no_file_is_left() {
+    let server = Process::serve(&[("SYNC_INTERVAL_SECONDS", "3600"), ("IDLE_TIMEOUT_SECONDS", "3600")]).await;
+    until("the server to be ready", || async {
+        let ready = reqwest::get(server.url("/living-map/ready")).await.ok()?;
+        ready.status().is_success().then_some(())
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(keep_alive(address(&server)).await);
+    }
+    // what is lower than the limit is in use: no file can be opened any more
+    let (pid, limit) = (server.id().to_string(), format!("--nofile={}:", next_file(server.id())));
+    let status = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(status.is_ok_and(|status| status.success()), "prlimit is needed (util-linux)");
+    for _ in 0..5 {
+        // reqwest's connections are idle, too
+        assert_eq!(probe(&server.url("/living-map/health")).await, 200);
+    }
+    assert!(server.output().contains("could not accept a connection"), "{}", server.output());
+    let mut closed = 0;
+    for socket in &mut held {
+        closed += usize::from(is_closed(socket).await);
+    }
+    assert!((1..20).contains(&closed), "{closed} idle connections were closed");
+    assert!(is_closed(&mut held[0]).await, "the longest idle one makes room first");
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ enum Inside {
     WebSocket,
     /// After a malformed head.
     Rejected(Malformed),
+    /// In a malformed body that arrived together with its head, which is released before the error.
+    Failed(Malformed),
 }
 
 impl Messages {
@@ -52,11 +54,12 @@ impl Messages {
     pub fn receive(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let passed = match &self.inside {
             Inside::Rejected(_) => return Ok(0),
-            Inside::Head(_) if self.held.is_empty() => self.pass_head(bytes)?,
+            Inside::Failed(malformed) => return Err(*malformed),
+            Inside::Head(_) if self.held.is_empty() => self.pass_head(bytes),
             Inside::Head(_) => 0,
             _ => self.pass_body(bytes)?,
         };
-        if self.rejected().is_none() {
+        if !matches!(self.inside, Inside::Rejected(_) | Inside::Failed(_)) {
             self.held.extend_from_slice(&bytes[passed..]);
         }
         Ok(passed)
@@ -67,6 +70,9 @@ impl Messages {
     /// # Errors
     /// As [`Self::receive`].
     pub fn take(&mut self, max: usize) -> Result<Bytes, Malformed> {
+        if let Inside::Failed(malformed) = self.inside {
+            return Err(malformed);
+        }
         if self.released.is_empty() && !self.held.is_empty() {
             self.release()?;
         }
@@ -104,8 +110,8 @@ impl Messages {
 
     /// Checks bytes that begin with a head. Returns how many of them may pass as they are: none, unless the head is complete and
     /// need not be rewritten.
-    fn pass_head(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let Inside::Head(lines) = &mut self.inside else { return Ok(0) };
+    fn pass_head(&mut self, bytes: &[u8]) -> usize {
+        let Inside::Head(lines) = &mut self.inside else { return 0 };
         let complete = match lines.scan(bytes) {
             Ok(Some(end)) if lines.blank() == 0 => parse(&bytes[..end], self.limits).map(|head| Some((end, head))),
             Ok(_) => Ok(None),
@@ -115,18 +121,24 @@ impl Messages {
             Err(malformed) => self.reject_head(bytes, malformed),
             Ok(Some((end, head))) if head.rewritten.is_none() => {
                 self.enter(&head);
-                return Ok(end + self.pass_body(&bytes[end..])?);
+                let body = self.pass_body(&bytes[end..]).unwrap_or_else(|malformed| {
+                    // the answer needs the head
+                    self.inside = Inside::Failed(malformed);
+                    0
+                });
+                return end + body;
             }
             // released from the bytes that are kept
             Ok(_) => *self = Self::new(self.limits),
         }
-        Ok(0)
+        0
     }
 
     /// Checks bytes that begin inside a body. Returns how many of them belong to the message.
     fn pass_body(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let end = match &mut self.inside {
             Inside::Head(_) | Inside::Rejected(_) => return Ok(0),
+            Inside::Failed(malformed) => return Err(*malformed),
             Inside::WebSocket => None,
             Inside::Chunked(chunks) => chunks.scan(bytes)?,
             Inside::Length(left) => {

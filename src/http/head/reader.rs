@@ -15,16 +15,13 @@ use tokio::time::{Sleep, sleep};
 use super::{Limits, Malformed, Messages};
 use crate::instruments::count_rejected;
 
-/// Longest time for which the bytes after a malformed head are discarded: closing a connection with unread bytes can lose the
-/// answer.
-const DISCARD_TIME: Duration = Duration::from_secs(1);
-
 /// Findings of a [`Reader`] about the newest request of its connection, for the service that answers it. hyper calls the
 /// service before it reads the next request.
 #[derive(Debug, Default)]
 pub struct Findings {
     rejected: OnceLock<Malformed>,
     handshake: AtomicBool,
+    head_begun: AtomicBool,
 }
 
 impl Findings {
@@ -38,6 +35,11 @@ impl Findings {
     pub fn is_handshake(&self) -> bool {
         self.handshake.load(Ordering::Relaxed)
     }
+
+    /// Returns true if a part of the next head has arrived, possibly together with the request before it.
+    pub fn has_begun_head(&self) -> bool {
+        self.head_begun.load(Ordering::Relaxed)
+    }
 }
 
 /// A connection of which hyper reads well-formed requests only, and never bytes of two of them at once.
@@ -46,14 +48,19 @@ pub struct Reader<S> {
     stream: S,
     messages: Messages,
     findings: Arc<Findings>,
+    /// Longest time for which the bytes after a malformed request are discarded: closing a connection with unread bytes can
+    /// lose the answer.
+    discard: Duration,
     /// End of discarding.
     discard_until: Option<Pin<Box<Sleep>>>,
+    /// A body was malformed.
+    failed: bool,
 }
 
 impl<S> Reader<S> {
-    /// A connection before its first request.
-    pub fn new(stream: S, limits: Limits, findings: Arc<Findings>) -> Self {
-        Self { stream, messages: Messages::new(limits), findings, discard_until: None }
+    /// A connection before its first request. Bytes after a malformed one are discarded for at most `discard`.
+    pub fn new(stream: S, limits: Limits, discard: Duration, findings: Arc<Findings>) -> Self {
+        Self { stream, messages: Messages::new(limits), findings, discard, discard_until: None, failed: false }
     }
 
     /// The stream, and the bytes read from it that hyper has not taken.
@@ -71,6 +78,14 @@ impl<S> Reader<S> {
         if self.messages.is_handshake() {
             self.findings.handshake.store(true, Ordering::Relaxed);
         }
+        self.findings.head_begun.store(self.messages.has_begun_head(), Ordering::Relaxed);
+    }
+
+    /// Notes that a body is malformed.
+    fn fail(&mut self, malformed: Malformed) -> io::Error {
+        self.failed = true;
+        count(malformed);
+        io::Error::new(io::ErrorKind::InvalidData, malformed)
     }
 }
 
@@ -78,10 +93,11 @@ impl<S: AsyncRead + Unpin> Reader<S> {
     /// Completes when the connection can be closed without losing its last answer: at once, unless its last request was
     /// malformed.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.findings.rejected().is_none() {
+        if self.findings.rejected().is_none() && !self.failed {
             return Poll::Ready(());
         }
-        let end = self.discard_until.get_or_insert_with(|| Box::pin(sleep(DISCARD_TIME)));
+        let discard = self.discard;
+        let end = self.discard_until.get_or_insert_with(|| Box::pin(sleep(discard)));
         let mut bytes = [0; 4_096];
         loop {
             if end.as_mut().poll(cx).is_ready() {
@@ -99,7 +115,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Reader<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            let bytes = self.messages.take(buffer.remaining()).map_err(invalid)?;
+            let bytes = self.messages.take(buffer.remaining()).map_err(|malformed| self.fail(malformed))?;
             self.report();
             if !bytes.is_empty() {
                 buffer.put_slice(&bytes);
@@ -122,7 +138,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Reader<S> {
                 }
                 return Poll::Ready(Ok(()));
             }
-            let passed = self.messages.receive(&buffer.filled()[begin..]).map_err(invalid)?;
+            let received = self.messages.receive(&buffer.filled()[begin..]);
+            let passed = received.map_err(|malformed| self.fail(malformed))?;
             buffer.set_filled(begin + passed);
             self.report();
             if passed > 0 {
@@ -157,11 +174,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Reader<S> {
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         self.poll_discard(cx).map(Ok)
     }
-}
-
-fn invalid(malformed: Malformed) -> io::Error {
-    count(malformed);
-    io::Error::new(io::ErrorKind::InvalidData, malformed)
 }
 
 /// Counts a malformed request.

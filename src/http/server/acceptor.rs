@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::ConnectionServer;
 use super::pulse::Pulse;
-use super::slots::{Slot, Slots};
+use super::slots::{NoSlot, Slot, Slots};
 use crate::access::address::{AddressPermit, AddressQuota};
 use crate::http::probes;
 use crate::instruments::{Limit, count_rejected};
@@ -82,9 +82,12 @@ impl Acceptor {
             return reject(stream, "this address has too many connections (MAX_CONNECTIONS_PER_ADDRESS)");
         };
         for (index, pool) in self.pools.iter().enumerate() {
-            let Some(slot) = pool.slots.acquire() else {
-                count_rejected(pool.limit);
-                continue;
+            let slot = match pool.slots.acquire(peer.ip()) {
+                Ok(slot) => slot,
+                Err(no_slot) => {
+                    count_rejected(if no_slot == NoSlot::Share { Limit::ConnectionsShare } else { pool.limit });
+                    continue;
+                }
             };
             let accepted = Accepted { stream, peer, slot, permit };
             match self.pools.last() {
@@ -98,7 +101,8 @@ impl Acceptor {
             // a connection served by this thread reads its request before the next one could take its slot
             return tokio::task::yield_now().await;
         }
-        reject(stream, "all connections of the server are in use (MAX_CONNECTIONS, RESERVED_CONNECTIONS)");
+        let detail = "all connections that this address may have are in use (MAX_CONNECTIONS, RESERVED_CONNECTIONS)";
+        reject(stream, detail);
     }
 
     fn make_room(&self) {

@@ -15,6 +15,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// Longest time from the first byte of a request's head to its last.
     pub head: Duration,
+    /// Longest time for which bytes after a malformed request are discarded.
+    pub discard: Duration,
     /// Longest time that a client may be behind `bytes_per_second`.
     pub stall: Duration,
     /// Slowest average rate at which a client may read a response.
@@ -27,6 +29,7 @@ impl Timeouts {
         Self {
             idle: config.idle_timeout,
             head: config.head_timeout.min(config.idle_timeout),
+            discard: config.discard_timeout,
             stall: config.response_stall_timeout,
             bytes_per_second: config.min_response_bytes_per_second,
         }

@@ -51,9 +51,9 @@ impl ConnectionServer {
     pub async fn serve(self, stream: TcpStream, peer: SocketAddr, slot: Slot, permit: AddressPermit) {
         let handle = Connection::new(take_tcp_stream);
         let (activity, abort) = (Arc::clone(&slot.activity), self.abort.clone());
-        let socket = Socket::new(stream, Arc::clone(&activity), handle.clone(), self.timeouts);
-        let findings = Arc::default();
-        let reader = Reader::new(socket, self.limits, Arc::clone(&findings));
+        let findings = Arc::<Findings>::default();
+        let socket = Socket::new(stream, Arc::clone(&activity), Arc::clone(&findings), handle.clone(), self.timeouts);
+        let reader = Reader::new(socket, self.limits, self.timeouts.discard, Arc::clone(&findings));
         let requests = self.answer_requests(reader, findings, peer, handle.clone(), Arc::clone(&activity));
         tokio::pin!(requests);
         tokio::select! {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::{Activity, Phase, Timeouts};
 use super::unsent::lift_unsent_limit;
-use crate::http::head::reader::Reader;
+use crate::http::head::reader::{Findings, Reader};
 use crate::instruments::{Limit, count_rejected};
 use crate::stream::Connection;
 
@@ -27,22 +27,37 @@ use crate::stream::Connection;
 pub struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
+    findings: Arc<Findings>,
     connection: Connection,
     timeouts: Timeouts,
     timer: Option<Pin<Box<Sleep>>>,
+    /// A read waits without a deadline, since a request is being answered.
+    reads_without_deadline: bool,
     pace: Pace,
 }
 
 impl Socket {
     /// The socket of an accepted connection. A connection that became a stream has the stream's deadlines instead of
     /// `timeouts`.
-    pub const fn new(stream: TcpStream, activity: Arc<Activity>, connection: Connection, timeouts: Timeouts) -> Self {
-        Self { stream, activity, connection, timeouts, timer: None, pace: Pace::NEW }
+    pub const fn new(
+        stream: TcpStream,
+        activity: Arc<Activity>,
+        findings: Arc<Findings>,
+        connection: Connection,
+        timeouts: Timeouts,
+    ) -> Self {
+        let (timer, reads_without_deadline) = (None, false);
+        Self { stream, activity, findings, connection, timeouts, timer, reads_without_deadline, pace: Pace::NEW }
     }
 
     /// The end of a connection whose next request does not arrive in time.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.findings.has_begun_head() {
+            // it came together with the request before it
+            self.activity.received();
+        }
         let (phase, since) = self.activity.phase();
+        self.reads_without_deadline = matches!(phase, Phase::Busy | Phase::Flushing);
         match phase {
             Phase::Idle => {
                 ready!(self.poll_timer(since + self.timeouts.idle, cx));
@@ -59,6 +74,12 @@ impl Socket {
             }
             Phase::Busy | Phase::Flushing => Poll::Pending,
         }
+    }
+
+    /// Returns true if a read waits that began during a response, and no timer will repeat it.
+    fn lacks_read_deadline(&self) -> bool {
+        let repeated = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed());
+        self.reads_without_deadline && (!repeated || self.findings.has_begun_head())
     }
 
     /// The end of a connection whose client reads too slowly.
@@ -182,6 +203,10 @@ impl AsyncWrite for Socket {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         if self.activity.flushed() {
             self.pace = Pace::NEW;
+            if self.lacks_read_deadline() {
+                // hyper does not repeat a read that waits
+                cx.waker().wake_by_ref();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -218,7 +243,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let timeouts = Timeouts::new(&crate::http::HttpConfig::default());
-        let mut socket = Socket::new(stream, Arc::new(Activity::new()), Connection::default(), timeouts);
+        let mut socket =
+            Socket::new(stream, Arc::new(Activity::new()), Arc::default(), Connection::default(), timeouts);
         socket.pace.behind = LIMIT / 2;
         socket.activity.begin_response();
         socket.flush().await.unwrap();

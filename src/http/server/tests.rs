@@ -170,7 +170,8 @@ async fn read_answer(socket: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn the_longest_idle_connection_makes_room_when_full() {
-    let config = HttpConfig { max_connections: 3, ..HttpConfig::default() };
+    // one of them is left to other addresses
+    let config = HttpConfig { max_connections: 4, ..HttpConfig::default() };
     let server = start(hello(), config).await;
     let mut first = server.send(GET).await;
     read_answer(&mut first).await;
@@ -186,6 +187,79 @@ async fn the_longest_idle_connection_makes_room_when_full() {
     for kept in [&mut first, &mut third] {
         kept.write_all(GET.as_bytes()).await.unwrap();
         read_answer(kept).await;
+    }
+}
+
+/// Waits until the handler of [`blocking`] runs.
+async fn entered(entries: &mut mpsc::Receiver<oneshot::Sender<()>>) -> oneshot::Sender<()> {
+    tokio::time::timeout(TIMEOUT, entries.recv()).await.expect("the handler runs").unwrap()
+}
+
+#[tokio::test]
+async fn one_address_does_not_hold_all_connections() {
+    let (router, mut entries) = blocking();
+    let loopback = "127.0.0.0/8".parse::<ipnet::IpNet>().unwrap();
+    let config =
+        HttpConfig { max_connections: 3, unlimited: [loopback].into_iter().collect(), ..HttpConfig::default() };
+    let server = start(router, config).await;
+    let _held =
+        [(server.send(GET).await, entered(&mut entries).await), (server.send(GET).await, entered(&mut entries).await)];
+    let third = read_to_end(server.send(GET).await).await;
+    assert!(third.starts_with("HTTP/1.1 503") && third.contains("that this address may have"), "{third}");
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(server.address).await.unwrap();
+    other.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    entered(&mut entries).await.send(()).unwrap();
+    let answer = read_to_end(other).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_also_after_a_response_that_took_time() {
+    let (router, mut entries) = blocking();
+    let config = HttpConfig {
+        idle_timeout: Duration::from_millis(300),
+        head_timeout: Duration::from_millis(300),
+        ..HttpConfig::default()
+    };
+    let server = start(router, config).await;
+    let socket = server.send(GET).await;
+    // longer than the timer that is set before the request arrives
+    let proceed = entered(&mut entries).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proceed.send(()).unwrap();
+    let answer = read_to_end(socket).await;
+    assert!(answer.ends_with("done"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_that_begins_behind_another_request_has_seconds() {
+    let config = HttpConfig { head_timeout: Duration::from_millis(100), ..HttpConfig::default() };
+    let server = start(hello(), config).await;
+    let two = read_to_end(server.send(&format!("{GET}GET / HTTP/1.1\r\nHost:")).await).await;
+    assert!(two.contains("hello") && two.contains("HTTP/1.1 408"), "{two}");
+}
+
+#[tokio::test]
+async fn a_malformed_chunk_is_explained_also_beside_its_head() {
+    let router = Router::new().route(
+        "/",
+        axum::routing::post(|body: Result<String, axum::extract::rejection::StringRejection>| async move {
+            match body {
+                Ok(body) => (axum::http::StatusCode::OK, body),
+                Err(error) => (axum::http::StatusCode::BAD_REQUEST, error.body_text()),
+            }
+        }),
+    );
+    let server = start(router, HttpConfig::default()).await;
+    for chunks in
+        ["-5\r\nhello\r\n0\r\n\r\n", "5\nhello\n0\n\n", "5\r\nhelloXX0\r\n\r\n", "5\r\nhello\r\n0\r\nX\r\n\r\n"]
+    {
+        let head = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = read_to_end(server.send(&format!("{head}{chunks}{GET}")).await).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{chunks:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{chunks:?}: {answer}");
     }
 }
 
