@@ -16,8 +16,6 @@
 mod memory;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -177,6 +175,19 @@ pub struct LessonQuery {
     pub limit: u32,
 }
 
+/// Query of the versions of one lesson.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionQuery {
+    /// Key of any of its versions.
+    pub key: String,
+    /// Keyset paging: versions with a higher number.
+    pub after: u32,
+    /// Number of versions to skip; bounded by the caller.
+    pub offset: u32,
+    /// Maximum number of versions, at least 1.
+    pub limit: u32,
+}
+
 /// Filter of lessons by the cause that several agents have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CauseFilter {
@@ -221,8 +232,15 @@ pub trait Lessons: Send + Sync + 'static {
     /// Counts an outcome; the lesson, or none if the key is unknown.
     async fn record_outcome(&self, report: &OutcomeReport) -> Result<Option<Lesson>>;
 
-    /// All versions of a lesson, in no order; `key` is that of any of its versions.
-    async fn versions(&self, key: &str) -> Result<Vec<Lesson>>;
+    /// The version with this key.
+    async fn version(&self, key: &str) -> Result<Option<Lesson>>;
+
+    /// The latest version of a lesson; `key` is that of any of its versions.
+    async fn latest(&self, key: &str) -> Result<Option<Lesson>>;
+
+    /// A page of the versions of a lesson, from the first to the latest, of at most
+    /// [`HistoryConfig::page_bytes`](super::HistoryConfig::page_bytes).
+    async fn versions(&self, query: &VersionQuery) -> Result<Page<Lesson>>;
 
     /// The last `limit` operations on the lesson `root_key`, oldest first.
     async fn operations(&self, root_key: &str, limit: u32) -> Result<Vec<Operation>>;
@@ -242,22 +260,3 @@ pub trait Lessons: Send + Sync + 'static {
     /// Marks announcements as published.
     async fn mark_published(&self, numbers: &[i64]) -> Result<()>;
 }
-
-/// The versions of a lesson, from the first to the latest, by following `superseded_by`. Each is visited once, so a cycle ends;
-/// versions that are not linked are left out.
-#[must_use]
-pub fn version_chain(versions: Vec<Lesson>) -> Vec<Lesson> {
-    let root = versions.iter().min_by_key(|lesson| lesson.version).map(|lesson| lesson.lesson_key.clone());
-    let mut by_key: BTreeMap<String, Lesson> =
-        versions.into_iter().map(|lesson| (lesson.lesson_key.clone(), lesson)).collect();
-    let (mut chain, mut visited, mut next) = (Vec::new(), BTreeSet::new(), root);
-    while let Some(key) = next.take().filter(|key| visited.insert(key.clone())) {
-        let Some(lesson) = by_key.remove(&key) else { break };
-        next.clone_from(&lesson.superseded_by);
-        chain.push(lesson);
-    }
-    chain
-}
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,7 @@ use crate::history::bases::Bases;
 use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, DeadLetterStatus, DeadLetterStore, StoredDeadLetter};
 use crate::history::lessons::{
     Announcement, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation, OutcomeReport,
-    UpsertCounts,
+    UpsertCounts, VersionQuery,
 };
 use crate::history::snapshots::{NewBase, NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots};
 use crate::history::{
@@ -170,8 +170,14 @@ impl Lessons for FakeHistory {
     async fn record_outcome(&self, _: &OutcomeReport) -> Result<Option<Lesson>, HistoryError> {
         self.result(None)
     }
-    async fn versions(&self, _: &str) -> Result<Vec<Lesson>, HistoryError> {
-        self.result(Vec::new())
+    async fn version(&self, _: &str) -> Result<Option<Lesson>, HistoryError> {
+        self.result(None)
+    }
+    async fn latest(&self, _: &str) -> Result<Option<Lesson>, HistoryError> {
+        self.result(None)
+    }
+    async fn versions(&self, _: &VersionQuery) -> Result<Page<Lesson>, HistoryError> {
+        self.result(Page { items: Vec::new(), has_more: false })
     }
     async fn operations(&self, _: &str, _: u32) -> Result<Vec<Operation>, HistoryError> {
         self.result(Vec::new())

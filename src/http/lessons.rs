@@ -2,12 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer;
 use super::error::Problem;
 use super::paging::{self, Found, Items, Page, PageBounds};
 use super::query::{FromParams, MAX_ID_BYTES, Params, PathId, Query, shown};
@@ -15,7 +13,7 @@ use super::responses::{DatabaseErrors, DatabaseItemErrors};
 use super::state::AppState;
 use crate::history;
 use crate::history::lessons::{
-    CauseFilter, LessonMatch, LessonPosition, LessonQuery, Operation, SearchWords, version_chain,
+    CauseFilter, LessonMatch, LessonPosition, LessonQuery, Operation, SearchWords, VersionQuery,
 };
 use crate::model::{EntityType, Lesson, LessonStatus, time};
 
@@ -109,12 +107,42 @@ impl From<LessonMatch> for ListedLesson {
     }
 }
 
+/// A page of the versions of a lesson.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LessonHistoryQuery {
+    /// Maximum number of versions on a page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 100)]
+    limit: u32,
+    /// Number of versions to skip. Use `cursor` to read many pages.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 100_000, default = 0)]
+    offset: u32,
+    /// `next_cursor` of the previous page.
+    #[param(value_type = Option<String>, format = "page-of-versions", pattern = "^[A-Za-z0-9_-]*$")]
+    cursor: Option<u32>,
+}
+
+impl FromParams for LessonHistoryQuery {
+    fn from_params(params: &Params) -> Result<Self, Problem> {
+        let (offset, cursor) = paging::start(params, decode_version)?;
+        Ok(Self { limit: params.number("limit", 1..=MAX_LIMIT, DEFAULT_LIMIT)?, offset, cursor })
+    }
+}
+
 /// Versions of a lesson and the operations on it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LessonHistory {
     /// Versions, oldest first.
-    items: Vec<Lesson>,
-    /// Operations, oldest first; the last 200.
+    #[schema(value_type = Vec<Lesson>)]
+    items: Items,
+    /// Pass it as `cursor` to get the next page; null on the last page.
+    next_cursor: Option<String>,
+    /// True if there are further pages.
+    has_more: bool,
+    /// Number of versions up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`,
+    /// and above the maximum.
+    next_offset: Option<u32>,
+    /// Operations on all versions, oldest first; the last 200.
     operations: Vec<Operation>,
 }
 
@@ -166,33 +194,47 @@ pub async fn lessons(
     responses((status = 200, body = Lesson), DatabaseItemErrors)
 )]
 pub async fn lesson(State(state): State<AppState>, PathId(key): PathId) -> Result<Json<Lesson>, Problem> {
-    let mut versions = versions(&state, &key).await?;
-    versions.pop().map(Json).ok_or_else(|| not_found(&key))
+    let latest = state.lessons.latest(&key).await.map_err(|error| state.problem(error))?;
+    latest.map(Json).ok_or_else(|| not_found(&key))
 }
 
 /// Get the history of a lesson
 ///
-/// All its versions and the operations on it.
+/// A page of its versions, and the last operations on it.
 #[utoipa::path(
     get, path = "/living-map/lessons/{key}/history", tag = "lessons", operation_id = "lesson_history",
-    params(("key" = String, Path, description = "Key of any version of the lesson")),
-    responses((status = 200, body = LessonHistory), DatabaseItemErrors)
+    params(("key" = String, Path, description = "Key of any version of the lesson"), LessonHistoryQuery),
+    responses((status = 200, body = LessonHistory, headers(
+            ("X-Living-Map-Cut" = bool, description = "`true` if the page ends before its `limit`, because of its size"),
+        )), DatabaseItemErrors)
 )]
-pub async fn lesson_history(State(state): State<AppState>, PathId(key): PathId) -> Result<Response, Problem> {
-    let items = versions(&state, &key).await?;
-    let root = items.first().map(|root| root.root_key.clone()).ok_or_else(|| not_found(&key))?;
+pub async fn lesson_history(
+    State(state): State<AppState>,
+    PathId(key): PathId,
+    Query(query): Query<LessonHistoryQuery>,
+) -> Result<Page<LessonHistory>, Problem> {
+    let latest = state.lessons.latest(&key).await.map_err(|error| state.problem(error))?;
+    let root = latest.map(|lesson| lesson.root_key).ok_or_else(|| not_found(&key))?;
+    let bounds = PageBounds::new(&state, query.limit, query.offset, query.cursor.as_ref());
+    let LessonHistoryQuery { limit, offset, cursor } = query;
+    let wanted = VersionQuery { key, after: cursor.unwrap_or(0), offset, limit };
+    let page = state.lessons.versions(&wanted).await.map_err(|error| state.problem(error))?;
     let operations = state.lessons.operations(&root, MAX_OPERATIONS).await;
     let operations = operations.map_err(|error| state.problem(error))?;
-    answer::json(LessonHistory { items, operations }).await
+    let found = Found { items: page.items, has_more: page.has_more };
+    Page::new(found, bounds, encode_version, move |next| LessonHistory {
+        items: Items,
+        next_cursor: next.cursor,
+        has_more: next.has_more,
+        next_offset: next.offset,
+        operations,
+    })
+    .await
 }
 
 /// The present time, with the precision that databases store.
 pub(super) fn now() -> DateTime<Utc> {
     time::whole_micros(Utc::now())
-}
-
-async fn versions(state: &AppState, key: &str) -> Result<Vec<Lesson>, Problem> {
-    state.lessons.versions(key).await.map(version_chain).map_err(|error| state.problem(error))
 }
 
 /// All ids and aliases by which lessons may refer to an agent.
@@ -222,6 +264,14 @@ fn decode_cursor(text: &str) -> Result<LessonPosition, Problem> {
         Some(LessonPosition { relevance, ts, lesson_key: parts.next()?.to_owned() })
     };
     position().filter(|position| position.relevance.is_finite()).ok_or_else(paging::invalid)
+}
+
+fn encode_version(lesson: &Lesson) -> String {
+    paging::encode_id(&lesson.version.to_string())
+}
+
+fn decode_version(text: &str) -> Result<u32, Problem> {
+    paging::decode_id(text)?.parse().map_err(|_| paging::invalid())
 }
 
 #[cfg(test)]

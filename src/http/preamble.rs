@@ -232,9 +232,9 @@ async fn record_outcome(state: &AppState, id: &str, fields: &Fields) -> Result<J
     // an outcome id is unique per agent
     let outcome_id = fields.text("outcome_id", MAX_ID_BYTES)?.map(|outcome| format!("{agent}:{outcome}"));
     let note = fields.text("note", MAX_NOTE_BYTES)?;
-    let versions = state.lessons.versions(&lesson_key).await.map_err(|error| state.problem(error))?;
+    let delivered = state.lessons.version(&lesson_key).await.map_err(|error| state.problem(error))?;
     let own = |lesson: &Lesson| lesson.agent_id.as_ref().is_none_or(|of| agent_names(state, id).contains(of));
-    if !versions.iter().any(|lesson| lesson.lesson_key == lesson_key && own(lesson)) {
+    if !delivered.as_ref().is_some_and(own) {
         return Err(not_found(&lesson_key));
     }
     let used = OutcomeReport { lesson_key, helped, outcome_id, note, at: now() };

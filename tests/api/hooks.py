@@ -96,6 +96,7 @@ for name, strategy in {
     "page-of-events": rows | cursors,
     "page-of-entities": names.map(lambda name: url_safe(name.encode())),
     "page-of-alerts": st.builds("{}/{}".format, severities, tokens).map(lambda text: url_safe(text.encode())),
+    "page-of-versions": st.integers(0, 2**32 - 1).map(lambda number: url_safe(str(number).encode())),
     "page-of-lessons": st.builds(lesson, st.floats(0, 1), seconds, tokens),
     "subject": subjects,
     "subject-pattern": patterns,

@@ -10,7 +10,7 @@ use super::values::{Arg, Args, Column, SqlQuery, Timestamp, push_any_if, push_if
 use super::{Dialect, SqlStore};
 use crate::history::lessons::{
     Announcement, CauseFilter, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation,
-    OutcomeReport, Transaction, UpsertCounts, apply, of_lesson, record_outcome, upsert,
+    OutcomeReport, Transaction, UpsertCounts, VersionQuery, apply, of_lesson, record_outcome, upsert,
 };
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::{Page, Result};
@@ -24,7 +24,8 @@ const VERSION: &str = "SELECT lesson FROM agent_lesson_states WHERE lesson_key =
 
 const VERSIONS: &str = "
 SELECT lesson FROM agent_lesson_states
-WHERE root_key = (SELECT root_key FROM agent_lesson_states WHERE lesson_key = $1)";
+WHERE root_key = (SELECT root_key FROM agent_lesson_states WHERE lesson_key = $1) AND version > $2
+ORDER BY version LIMIT $3 OFFSET $4";
 
 const LATEST: &str = "
 SELECT lesson FROM agent_lesson_states
@@ -153,8 +154,20 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
         self.transaction(1, async |connection| record_outcome(&mut Tx::<DB>(connection), report).await).await
     }
 
-    async fn versions(&self, key: &str) -> Result<Vec<Lesson>> {
-        self.fetch_all(sqlx::query(VERSIONS).arg(key), lesson::<DB>).await
+    async fn version(&self, key: &str) -> Result<Option<Lesson>> {
+        self.fetch_optional(sqlx::query(VERSION).arg(key), lesson::<DB>).await
+    }
+
+    async fn latest(&self, key: &str) -> Result<Option<Lesson>> {
+        self.fetch_optional(sqlx::query(LATEST).arg(key), lesson::<DB>).await
+    }
+
+    async fn versions(&self, query: &VersionQuery) -> Result<Page<Lesson>> {
+        let VersionQuery { key, after, offset, limit } = query;
+        let limit = (*limit).max(1);
+        let after = i32::try_from(*after).unwrap_or(i32::MAX);
+        let sql = sqlx::query(VERSIONS).args((key.as_str(), after)).arg(i64::from(limit) + 1).arg(i64::from(*offset));
+        self.fetch_page(sql, limit, lesson::<DB>).await
     }
 
     async fn operations(&self, root_key: &str, limit: u32) -> Result<Vec<Operation>> {

@@ -262,6 +262,40 @@ async fn lessons_on_sqlite_are_reviewed_revised_and_handed_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_a_lesson_has_pages_of_bounded_bytes() {
+    let server = Process::start(&["serve"], &[("MAX_PAGE_BYTES", "8000")]).await;
+    send(&server, &burst("agent:one")).await;
+    let lesson = lessons(&server, "agent=agent:one&status=candidate,active", 1).await.remove(0);
+    let path = format!("/living-map/lessons/{}", lesson["lesson_key"].as_str().unwrap());
+    for version in 1..8 {
+        let text = format!("{version} {}", "x".repeat(3_000));
+        let (status, answer) =
+            post(&server, &format!("{path}/revise"), &json!({"version": version, "text": text})).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    assert_eq!(get(&server, &path).await["version"], 8, "the latest");
+    for way in ["cursor", "offset"] {
+        let (mut numbers, mut next) = (Vec::new(), String::new());
+        loop {
+            let url = server.url(&format!("{path}/history?limit=100{next}"));
+            let answer = reqwest::get(url).await.unwrap();
+            let is_cut = answer.headers().contains_key("x-living-map-cut");
+            let page: Value = answer.json().await.unwrap();
+            let items = page["items"].as_array().unwrap();
+            assert!((1..=3).contains(&items.len()), "{} versions of 3 kB", items.len());
+            assert_eq!(page["operations"].as_array().unwrap().len(), 8);
+            numbers.extend(items.iter().map(|item| item["version"].as_u64().unwrap()));
+            assert_eq!((is_cut, page["has_more"].as_bool()), (is_cut, Some(is_cut)), "no page has 100 versions");
+            let Some(value) = Some(&page[format!("next_{way}")]).filter(|value| !value.is_null()) else { break };
+            next = format!("&{way}={}", value.to_string().trim_matches('"'));
+        }
+        assert_eq!(numbers, (1..=8).collect::<Vec<_>>(), "by {way}");
+    }
+    let answer = reqwest::get(server.url(&format!("{path}/history?cursor=x"))).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn candidates_not_reviewed_in_time_are_reviewed_by_heuristic() {
     let server = Process::start(&["serve"], &[("LESSON_REVIEW_SECONDS", "1.5")]).await;
     send(&server, &burst("agent:one")).await;

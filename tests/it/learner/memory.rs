@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{TimeDelta, Utc};
 use living_map::history::lessons::{
     CauseFilter, Change, ChangeOutcome, ChangeRequest, Decision, LessonPosition, LessonQuery, OutcomeReport,
-    SearchWords, UpsertCounts, version_chain,
+    SearchWords, UpsertCounts, VersionQuery,
 };
 use living_map::history::{self, HistoryConfig, Lessons};
 use living_map::model::{Cursor, Epoch, Lesson, LessonStatus, NewLesson, Severity};
@@ -23,6 +23,7 @@ on_both!(
     concurrent_revisions_make_one_version,
     announcements_are_kept_until_published,
     a_cause_counts_and_represents_its_effects_once,
+    a_long_history_of_a_lesson_is_read_in_pages,
 );
 
 async fn open(private: &Private) -> Arc<dyn Lessons> {
@@ -56,6 +57,18 @@ fn revise(text: &str, version: u32) -> ChangeRequest {
     request(Change::Revise { text: text.into(), title: None }, version)
 }
 
+/// All versions of a lesson.
+async fn versions(lessons: &dyn Lessons, key: &str) -> Vec<Lesson> {
+    let query = VersionQuery { key: key.to_owned(), limit: 100, ..VersionQuery::default() };
+    lessons.versions(&query).await.unwrap().items
+}
+
+async fn only_version(lessons: &dyn Lessons, key: &str) -> Lesson {
+    let versions = versions(lessons, key).await;
+    assert_eq!(versions.len(), 1);
+    versions.into_iter().next().expect("one version")
+}
+
 fn done(changed: ChangeOutcome) -> Lesson {
     match changed {
         ChangeOutcome::Applied(lesson) => lesson,
@@ -72,7 +85,7 @@ async fn a_lesson_learned_again_is_counted_not_duplicated(private: Private) {
     assert_eq!(lessons.upsert(&both, None).await.unwrap(), UpsertCounts { new: 0, replayed: 2 });
     assert_eq!(lessons.position("learner").await.unwrap(), Some(position));
     assert_eq!(lessons.position("other").await.unwrap(), None);
-    let [lesson] = &lessons.versions("error_burst-1").await.unwrap()[..] else { panic!("one version") };
+    let lesson = &only_version(&*lessons, "error_burst-1").await;
     assert_eq!((lesson.replay_count, lesson.version, lesson.status), (1, 1, LessonStatus::Candidate));
     assert_eq!(serde_json::to_value(lesson).unwrap()["evidence"], serde_json::json!(["e1"]));
     let operations = lessons.operations("error_burst-1", 10).await.unwrap();
@@ -90,13 +103,42 @@ async fn a_lesson_is_revised_once_for_each_version(private: Private) {
     let third = done(lessons.change(&second.lesson_key, &revise("best", 2)).await.unwrap());
     assert_eq!(lessons.change("nothing", &revise("x", 1)).await.unwrap(), ChangeOutcome::NotFound);
 
-    let chain = version_chain(lessons.versions(&second.lesson_key).await.unwrap());
+    let chain = versions(&*lessons, &second.lesson_key).await;
     assert_eq!(chain.iter().map(|lesson| &*lesson.text).collect::<Vec<_>>(), ["one", "better", "best"]);
     let links: Vec<_> = chain.iter().map(|lesson| lesson.superseded_by.clone()).collect();
     assert_eq!(links, [Some(second.lesson_key.clone()), Some(third.lesson_key.clone()), None]);
     assert!(chain[..2].iter().all(|old| old.status == LessonStatus::Superseded && old.superseded_at == Some(at(99))));
     assert_eq!(lessons.upsert(&[new(1, Some("agent:a"), "one")], None).await.unwrap().replayed, 1);
-    assert_eq!(lessons.versions(key).await.unwrap().len(), 3, "the old text is not restored");
+    assert_eq!(versions(&*lessons, key).await.len(), 3, "the old text is not restored");
+}
+
+async fn a_long_history_of_a_lesson_is_read_in_pages(private: Private) {
+    let config = HistoryConfig { page_bytes: 8_000, ..HistoryConfig::default() };
+    let lessons = history::open(&private.url, &config).await.unwrap().lessons;
+    lessons.upsert(&[new(1, None, "one"), new(2, None, "another lesson")], None).await.unwrap();
+    let key = "error_burst-1";
+    for version in 1..12 {
+        done(lessons.change(key, &revise(&format!("{version} {}", "x".repeat(3_000)), version)).await.unwrap());
+    }
+    let latest = lessons.latest(key).await.unwrap().unwrap();
+    assert_eq!((latest.version, lessons.latest(&latest.lesson_key).await.unwrap()), (12, Some(latest.clone())));
+    assert_eq!(lessons.version(key).await.unwrap().map(|lesson| lesson.version), Some(1));
+    assert_eq!((lessons.version("none").await.unwrap(), lessons.latest("none").await.unwrap()), (None, None));
+    for (limit, by_offset) in [(100, false), (100, true), (1, false), (2, true)] {
+        let mut found: Vec<u32> = Vec::new();
+        loop {
+            let offset = if by_offset { u32::try_from(found.len()).unwrap() } else { 0 };
+            let after = if by_offset { 0 } else { found.last().copied().unwrap_or(0) };
+            let query = VersionQuery { key: latest.lesson_key.clone(), after, offset, limit };
+            let page = lessons.versions(&query).await.unwrap();
+            assert!((1..=4).contains(&page.items.len()), "{} versions of 3 kB", page.items.len());
+            found.extend(page.items.iter().map(|lesson| lesson.version));
+            if !page.has_more {
+                break;
+            }
+        }
+        assert_eq!(found, (1..=12).collect::<Vec<_>>(), "limit {limit}, by offset: {by_offset}");
+    }
 }
 
 async fn a_lesson_is_reviewed_once_and_stays_retired(private: Private) {
@@ -219,7 +261,7 @@ async fn a_cause_counts_and_represents_its_effects_once(private: Private) {
     let effects = ["error_burst-1.2", "error_burst-4", "error_burst-2"];
     assert_eq!(keys(Some(CauseFilter::Of("error_burst-3".into()))).await, effects);
     assert_eq!(keys(None).await.len(), 5);
-    let [cause] = &lessons.versions("error_burst-3").await.unwrap()[..] else { panic!("one version") };
+    let cause = only_version(&*lessons, "error_burst-3").await;
     assert_eq!((cause.effects, cause.replay_count), (3, 1));
     done(lessons.change("error_burst-3", &request(Change::Review(Decision::Reject), 1)).await.unwrap());
     assert_eq!(
@@ -243,7 +285,7 @@ async fn concurrent_revisions_make_one_version(private: Private) {
         1,
         "{outcomes:?}"
     );
-    assert_eq!(lessons.versions("error_burst-1").await.unwrap().len(), 2);
+    assert_eq!(versions(&*lessons, "error_burst-1").await.len(), 2);
 }
 
 async fn announcements_are_kept_until_published(private: Private) {

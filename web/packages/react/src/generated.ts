@@ -764,9 +764,16 @@ export interface Lesson {
 
 /** Versions of a lesson and the operations on it. */
 export interface LessonHistory {
+  /** True if there are further pages. */
+  has_more: boolean;
   /** Versions, oldest first. */
   items: Lesson[];
-  /** Operations, oldest first; the last 200. */
+  /** Pass it as `cursor` to get the next page; null on the last page. */
+  next_cursor: string | null;
+  /** Number of versions up to the end of this page, to pass as `offset` instead; null on the last page, after a `cursor`,
+   * and above the maximum. */
+  next_offset: number | null;
+  /** Operations on all versions, oldest first; the last 200. */
   operations: Operation[];
 }
 
@@ -774,6 +781,12 @@ export interface LessonHistory {
 export interface LessonHistoryQuery {
   /** Key of any version of the lesson */
   key: string;
+  /** Maximum number of versions on a page. */
+  limit?: number;
+  /** Number of versions to skip. Use `cursor` to read many pages. */
+  offset?: number;
+  /** `next_cursor` of the previous page. */
+  cursor?: string;
 }
 
 /** A page of lessons. */
@@ -1058,7 +1071,7 @@ export interface PoolCheck {
   clients: number;
   /** Slots in use. */
   in_use: number;
-  /** Name, as in the metrics `living_map_pool_*`. */
+  /** Name, as in the metrics `living_map_pool_*`; `response_bytes` for the bytes of responses in flight. */
   name: string;
   /** Slots in all; of a pool of memory, bytes. */
   slots: number;
