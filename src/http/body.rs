@@ -18,6 +18,7 @@ use super::requester::Requester;
 use super::state::AppState;
 use crate::access::shares::Slot;
 use crate::model::envelope::is_json;
+use crate::model::json::parsed_bytes;
 
 /// A body that exceeds the limit is read and discarded up to this multiple of the limit: closing a connection with unread
 /// bytes would lose the response.
@@ -28,8 +29,8 @@ const DISCARD_FACTOR: usize = 16;
 pub struct Received<T> {
     /// Its content.
     pub content: T,
-    /// Memory that it takes.
-    pub memory: Slot,
+    /// Memory that it takes, as text and as JSON values.
+    pub memory: [Slot; 2],
 }
 
 /// Reads the JSON body of a request, see [`read_bytes`].
@@ -43,7 +44,7 @@ pub async fn read_json(state: &AppState, request: Request) -> Result<Received<Va
 }
 
 /// Reads the body of a request within the configured limits. It is read only once there is memory for it, so that
-/// unfinished bodies are bounded in bytes.
+/// unfinished bodies are bounded in bytes, and returned only once there is memory for its values.
 ///
 /// # Errors
 /// 503: no memory in time. 415: compressed. 413: too large. 408: too slow.
@@ -53,9 +54,12 @@ pub async fn read_bytes(state: &AppState, request: Request) -> Result<Received<B
     check_coding(&headers)?;
     let limit = state.config.max_body_bytes;
     let declared = declared_bytes(&body, limit)?;
-    let memory = state.pools.body(client, declared).await.map_err(|problem| state.problem(problem))?;
+    let text = state.pools.body(client.clone(), declared).await.map_err(|problem| state.problem(problem))?;
     let content = within(body, limit, state.config.body_timeout).await?;
-    Ok(Received { content, memory })
+    // what it waits for needs no text: bodies whose values have memory have their texts already
+    let values = state.pools.parsed_body(client, parsed_bytes(&content)).await;
+    let values = values.map_err(|problem| state.problem(problem))?;
+    Ok(Received { content, memory: [text, values] })
 }
 
 /// Checks that a body is declared as JSON.

@@ -16,7 +16,7 @@ use crate::access::shares::Slot;
 pub struct Fields {
     fields: Map<String, Value>,
     /// Memory for the body; none in tests.
-    _memory: Option<Slot>,
+    _memory: Option<[Slot; 2]>,
 }
 
 impl FromRequest<AppState> for Fields {

@@ -105,7 +105,8 @@ impl AppState {
 
     /// Use of all pools that clients share.
     pub fn pool_usage(&self) -> Vec<PoolUse> {
-        self.pools.usage().chain(self.access.iter().flat_map(Access::pool_usage)).collect()
+        let tickets = self.access.iter().flat_map(Access::pool_usage);
+        self.pools.usage().chain([self.responses.usage()]).chain(tickets).collect()
     }
 
     /// Problem document for an error, with the configured `Retry-After` if it has one at all.

@@ -20,7 +20,7 @@ use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
 use crate::dead_letters::DeadLetterQueue;
 use crate::history::{History, HistoryError};
 use crate::model::subject::{MAP_SUBJECTS, NETWORK_SUBJECTS, Pattern};
-use crate::model::{Epoch, LogEntry, NewEvent};
+use crate::model::{Epoch, LogEntry, NewEvent, json};
 
 mod batch;
 mod processor;
@@ -42,15 +42,15 @@ pub struct TableLogConfig {
     pub max_event_bytes: usize,
     /// Events after which no more appends are added to a transaction; one append is never divided.
     pub batch_events: usize,
-    /// Bytes after which no more appends are added to a transaction.
+    /// Memory of the events, in bytes, after which no more appends are added to a transaction.
     pub batch_bytes: usize,
-    /// Maximum size of events waiting to be written, bytes; further appends wait.
+    /// Maximum memory of events waiting to be written, bytes; further appends wait.
     pub queue_bytes: usize,
     /// Maximum number of appends waiting to be written.
     pub queue_appends: usize,
     /// Recent entries kept in memory, so that readers at the end of the log do not query the database.
     pub tail_events: usize,
-    /// Maximum size of the recent entries, bytes.
+    /// Maximum memory of the recent entries, bytes.
     pub tail_bytes: usize,
     /// Entries that a reader queries at a time.
     pub page_events: u32,
@@ -136,13 +136,18 @@ impl TableLog {
         Ok(Self { state, recorded, appends, room })
     }
 
+    /// Memory that an event takes, if the log accepts it.
     fn check(&self, new: &NewEvent) -> Result<usize, LogError> {
         let subject = &new.event.event_type;
         if !self.recorded.iter().any(|pattern| pattern.matches(subject)) {
             return Err(LogError::NotRecorded(subject.clone()));
         }
         let (size, limit) = (size(new), self.state.config.max_event_bytes);
-        if size > limit { Err(LogError::TooLarge { size, limit }) } else { Ok(size) }
+        if size > limit {
+            return Err(LogError::TooLarge { size, limit });
+        }
+        let envelope = new.event.envelope.as_ref().map_or(0, json::members_bytes);
+        Ok(size + json::memory_bytes(&new.event.payload) + envelope)
     }
 
     /// Passes events to the writer; returns one result for each.

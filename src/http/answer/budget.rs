@@ -10,6 +10,7 @@
 //! much as each holds remains for the next one (the dynamic threshold of Choudhury and Hahne, 1998). Its first answer needs
 //! room only. Requests without room wait in queues of their clients; the client that holds the least is served first.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::ledger::{Demand, Ledger};
-use crate::access::shares::{Client, QueueConfig};
+use crate::access::shares::{Client, PoolUse, QueueConfig};
 
 /// Bytes up to which a demand is small: it does not wait behind larger ones.
 const SMALL_BYTES: usize = 1024 * 1024;
@@ -70,6 +71,16 @@ impl ResponseBudget {
         }));
         budget.report(&budget.lock());
         budget
+    }
+
+    /// Use of the budget.
+    #[must_use]
+    pub fn usage(&self) -> PoolUse {
+        let state = self.lock();
+        let waiting = state.queue.iter().map(|waiter| &waiter.client);
+        let clients = state.ledger.clients().chain(waiting).collect::<HashSet<_>>().len();
+        let (slots, in_use) = (state.ledger.limit() as u64, state.ledger.used() as u64);
+        PoolUse { name: "response_bytes", slots, in_use, waiting: state.queue.len(), clients }
     }
 
     /// Reserves `bytes` for a response to `client`, waiting for room. Cancel safe.

@@ -54,6 +54,16 @@ impl Ledger {
         Self { limit, used: 0, clients: HashMap::new(), parts: HashMap::new() }
     }
 
+    /// Bytes that it accounts for at most.
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Clients that hold any bytes.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.clients.keys()
+    }
+
     /// Bytes in all.
     pub const fn used(&self) -> usize {
         self.used

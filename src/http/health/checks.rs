@@ -308,7 +308,7 @@ pub struct MapCheck {
 /// Use of a pool that clients share. A client is a token, else an address (IPv6: a /64 network).
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PoolCheck {
-    /// Name, as in the metrics `living_map_pool_*`.
+    /// Name, as in the metrics `living_map_pool_*`; `response_bytes` for the bytes of responses in flight.
     pub name: &'static str,
     /// Slots in all; of a pool of memory, bytes.
     pub slots: u64,

@@ -163,7 +163,8 @@ async fn verbose_readiness_shows_each_pool_to_operators() {
     let pool = |name: &str| ready["pools"].as_array().unwrap().iter().find(|pool| pool["name"] == name).cloned();
     let expected = json!({"name": "tickets", "slots": 10_000, "in_use": 1, "waiting": 0, "clients": 1});
     assert_eq!(pool("tickets"), Some(expected));
-    for name in ["queries", "bodies", "used_tickets"] {
+    assert_eq!(pool("response_bytes").unwrap()["slots"], HttpConfig::default().max_response_bytes, "{ready}");
+    for name in ["queries", "bodies", "parsed_bodies", "used_tickets"] {
         assert!(pool(name).is_some(), "{name}: {ready}");
     }
     for other in ["", "?verbose=false"] {

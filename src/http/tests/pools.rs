@@ -79,3 +79,32 @@ async fn unfinished_bodies_of_one_client_leave_room_for_others() {
     }
     assert_eq!(pools.usage().find(|pool| pool.name == "bodies").map(|pool| pool.in_use), Some(0));
 }
+
+#[tokio::test]
+async fn a_small_body_of_many_values_counts_as_their_memory() {
+    let mut services = services_with_map().await;
+    with_config(
+        |config| {
+            config.parsed_bytes = 400_000;
+            config.queue = QueueConfig { wait: Duration::ZERO, ..QueueConfig::default() };
+        },
+        &mut services,
+    );
+    let pools = services.pools.clone();
+    let router = router(AppState::from(services)).unwrap();
+    let publish = || Request::post("/living-map/events").header("content-type", "application/json");
+    let event = |values: usize| {
+        let payload = vec![json!({"": 0}); values];
+        Body::from(
+            json!({"event_type": "agent.event.created", "payload": {"agent_id": "agent:x", "of": payload}}).to_string(),
+        )
+    };
+    let (one, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    assert_eq!(ask(&router, publish(), event(1_000), one).await, 413, "8 kB of text are 800 kB of values");
+    assert_eq!(ask(&router, publish(), event(10), one).await, 200);
+    let _held = pools.parsed_body(address(one), 195_000).await.unwrap();
+    assert_eq!(ask(&router, publish(), event(10), one).await, 503, "a client has at most half");
+    assert_eq!(ask(&router, publish(), event(10), other).await, 200);
+    let used = pools.usage().find(|pool| pool.name == "parsed_bodies").map(|pool| pool.in_use);
+    assert_eq!(used, Some(195_000), "the memory is free again after the answer");
+}

@@ -10,7 +10,7 @@ type Results = Vec<Result<Appended, LogError>>;
 /// Events to be appended together.
 pub struct AppendRequest {
     pub events: Vec<NewEvent>,
-    /// Size of each event, bytes.
+    /// Memory of each event, bytes.
     pub sizes: Vec<usize>,
     /// Receives one result for each event.
     pub reply: oneshot::Sender<Results>,
