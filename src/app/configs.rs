@@ -16,6 +16,8 @@ pub fn log_config(settings: &Settings, writer: Option<WriterConfig>) -> LogConfi
         let extra_subjects = settings.streams.extra_subjects.clone();
         return LogConfig::Table(TableLogConfig { extra_subjects, ..TableLogConfig::default() });
     };
+    let batch_bytes = settings.storage.database.batch_bytes;
+    let writer = writer.map(|writer| WriterConfig { batch_bytes, ..writer });
     let nats = NatsConfig { url: url.clone(), ..NatsConfig::default() };
     LogConfig::JetStream(Box::new(NatsLogConfig { nats, stream: jetstream_config(settings), writer }))
 }
@@ -23,5 +25,6 @@ pub fn log_config(settings: &Settings, writer: Option<WriterConfig>) -> LogConfi
 /// The log's stream and the network's other streams.
 pub fn jetstream_config(settings: &Settings) -> JetStreamConfig {
     let (stream, network) = settings.streams.declared();
-    JetStreamConfig { stream, network, manage: settings.streams.manage, ..JetStreamConfig::default() }
+    let read_batch_bytes = settings.storage.database.batch_bytes;
+    JetStreamConfig { stream, network, manage: settings.streams.manage, read_batch_bytes, ..JetStreamConfig::default() }
 }

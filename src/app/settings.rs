@@ -254,6 +254,8 @@ impl Settings {
         self.stream.allowed_origins.clone_from(&http.cors_origins);
         self.stream.unlimited = limits.unlimited.iter().copied().collect();
         self.storage.database.page_bytes = http.max_page_bytes;
+        self.ingest.time_travel.batch_bytes = self.storage.database.batch_bytes;
+        self.learning.experiences.batch_bytes = self.storage.database.batch_bytes;
         self.resolve_serving();
         self.resolve_compatibility();
         self.add_lesson_subject();

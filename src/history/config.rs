@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use crate::config::defaults;
 use crate::model::Compatibility;
@@ -50,8 +51,13 @@ pub struct HistoryConfig {
     /// Bytes of the rows on a page of a list, as the database returns them; a page has at least one row.
     #[arg(skip = 16_usize << 20)]
     pub page_bytes: usize,
-    /// Bytes of the rows that one call returns to a background task, at least one row. The task calls again for the others.
-    #[arg(skip = 8_usize << 20)]
+    /// Bytes of stored events that a reader takes from the database or from JetStream at a time: the map, time travel, replay,
+    /// the history writer, the learner, other tasks in the background; at least one event. JetStream's readers have twice
+    /// its `max_payload` at least.
+    ///
+    /// Beyond: the reader takes the others afterwards.
+    #[arg(id = "READ_BATCH_BYTES", env, long = "read-batch-bytes", default_value_t = 8 << 20,
+        value_parser = RangedU64ValueParser::<usize>::new().range(65_536..=1 << 30))]
     pub batch_bytes: usize,
     /// Totals up to this many rows are exact.
     #[arg(skip = 10_000_u32)]

@@ -74,13 +74,7 @@ fn source(
     move || -> Box<dyn Source> {
         match &connection {
             Some(connection) => Box::new(StreamSource::new(ExperienceStream::new(config.clone(), connection.clone()))),
-            None => Box::new(TableSource::new(
-                Arc::clone(&log),
-                Arc::clone(&history),
-                Arc::clone(&lessons),
-                config.batch,
-                config.fetch_timeout,
-            )),
+            None => Box::new(TableSource::new(Arc::clone(&log), Arc::clone(&history), Arc::clone(&lessons), &config)),
         }
     }
 }

@@ -15,10 +15,6 @@ use crate::model::{Cursor, LogEntry, json};
 /// Maximum number of entries in a batch.
 const BATCH: u32 = 1_000;
 
-/// Approximate bytes of the entries in a batch from the log; a single larger entry makes a batch alone. The history limits
-/// its batches itself.
-const BATCH_BYTES: usize = 8 << 20;
-
 /// Maximum number of batches that wait for the fold.
 const MAX_WAITING: usize = 4;
 
@@ -29,6 +25,9 @@ pub struct EntrySource {
     pub history: Arc<dyn History>,
     /// The first position of the log. Entries before it are only in the history.
     pub log_first: u64,
+    /// Approximate memory of the entries in a batch from the log; a single larger entry makes a batch alone. The history
+    /// limits its batches itself.
+    pub batch_bytes: usize,
 }
 
 /// The last entry to read: at most at position `to`, and logged at `time` at the latest.
@@ -107,7 +106,7 @@ impl EntrySource {
         }
         let mut entries = self.log.read(to.epoch, at).await?.fuse();
         while at < to.seq {
-            let mut batch = next_batch(&mut entries).await?;
+            let mut batch = next_batch(&mut entries, self.batch_bytes).await?;
             at = batch.last().map_or(at, |entry| entry.cursor.seq);
             let ended = until.truncate(&mut batch);
             if batches.send(Ok(batch)).await.is_err() || ended {
@@ -121,18 +120,19 @@ impl EntrySource {
 /// Waits for the next entry of the log, and takes those after it that are ready.
 async fn next_batch(
     entries: &mut Fuse<BoxStream<'static, Result<LogEntry, LogError>>>,
+    max_bytes: usize,
 ) -> Result<Vec<LogEntry>, ReadAheadError> {
     let Some(first) = entries.next().await.transpose()? else {
         return Err(ReadAheadError::Unavailable("the log's reader ended".into()));
     };
-    let mut bytes = json::approximate_bytes(&first.event.payload);
+    let mut bytes = json::memory_bytes(&first.event.payload);
     let mut batch = vec![first];
     while batch.len() < BATCH as usize
-        && bytes < BATCH_BYTES
+        && bytes < max_bytes
         && let Some(Some(entry)) = entries.next().now_or_never()
     {
         let entry = entry?;
-        bytes += json::approximate_bytes(&entry.event.payload);
+        bytes += json::memory_bytes(&entry.event.payload);
         batch.push(entry);
     }
     Ok(batch)

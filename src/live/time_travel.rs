@@ -45,6 +45,9 @@ pub struct TimeTravelConfig {
     /// Waiting requests.
     #[arg(skip)]
     pub queue: QueueConfig,
+    /// Approximate memory of the events that are read at a time, in bytes; at least one event.
+    #[arg(skip = 8_usize << 20)]
+    pub batch_bytes: usize,
 }
 
 impl Default for TimeTravelConfig {
@@ -250,6 +253,7 @@ impl TimeTravel {
             log: Arc::clone(&self.0.log),
             history: Arc::clone(&self.0.history),
             log_first: retained.log_first,
+            batch_bytes: self.0.config.batch_bytes,
         }
     }
 

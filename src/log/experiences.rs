@@ -15,7 +15,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::LogError;
-use super::jetstream::{entry_of, is_not_found};
+use super::jetstream::{entry_of, is_not_found, pull_bytes};
 use crate::bus::Connection;
 use crate::config::defaults;
 use crate::config::value::seconds;
@@ -55,6 +55,9 @@ pub struct ExperienceConfig {
     #[arg(id = "EXPERIENCE_FETCH_TIMEOUT_SECONDS", env, long = "experience-fetch-timeout-seconds", default_value = "2",
         value_parser = seconds)]
     pub fetch_timeout: Duration,
+    /// Bytes of the messages requested at a time.
+    #[arg(skip = 8_usize << 20)]
+    pub batch_bytes: usize,
     /// Messages requested at a time when past experiences are read.
     #[arg(skip = 1_000_usize)]
     pub read_batch: usize,
@@ -124,6 +127,8 @@ pub struct ExperienceConsumer {
     consumer: Consumer<pull::Config>,
     /// Position when it was opened.
     pub position: ConsumerPosition,
+    /// Bytes of the messages fetched at a time.
+    batch_bytes: usize,
 }
 
 impl ExperienceStream {
@@ -167,7 +172,8 @@ impl ExperienceStream {
             acked: info.ack_floor.stream_sequence,
             delivered: info.delivered.stream_sequence,
         };
-        Ok(ExperienceConsumer { consumer, position })
+        let batch_bytes = pull_bytes(&self.connection, config.batch_bytes);
+        Ok(ExperienceConsumer { consumer, position, batch_bytes })
     }
 
     /// Deletes the durable consumer, so that the whole stream is delivered again. Lessons learned before are recognised by
@@ -223,6 +229,7 @@ impl ExperienceStream {
         let messages = consumer
             .stream()
             .max_messages_per_batch(self.config.read_batch)
+            .max_bytes_per_batch(pull_bytes(&self.connection, self.config.batch_bytes))
             .heartbeat(self.config.heartbeat)
             .messages()
             .await
@@ -282,12 +289,14 @@ impl ExperienceConsumer {
     /// # Errors
     /// Disconnected, or the consumer was deleted.
     pub async fn fetch(&self, config: &ExperienceConfig) -> Result<Vec<Delivery>, LogError> {
-        let ready = self.consumer.fetch().max_messages(config.batch).messages().await;
-        let deliveries = collect(ready.map_err(|error| unavailable(&error))?, CONNECT_TIMEOUT).await?;
+        let fetch = self.consumer.fetch().max_messages(config.batch).max_bytes(self.batch_bytes);
+        let ready = fetch.messages().await.map_err(|error| unavailable(&error))?;
+        // an error without messages may be about one that is larger than the bytes requested
+        let deliveries = collect(ready, CONNECT_TIMEOUT).await.unwrap_or_default();
         if !deliveries.is_empty() {
             return Ok(deliveries);
         }
-        // request one only: messages sent to an abandoned request would be lost until redelivery
+        // request one only, of any size: messages sent to an abandoned request would be lost until redelivery
         let next = self.consumer.batch().max_messages(1).expires(config.fetch_timeout).messages().await;
         collect(next.map_err(|error| unavailable(&error))?, config.fetch_timeout + CONNECT_TIMEOUT).await
     }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::ConsumerErrorKind;
@@ -53,6 +54,18 @@ pub(super) use unreadable::{StallDetector, UnreadableMessages};
 /// Size of a `Nats-Msg-Id` header in a message, in bytes: the header block, its name and a UUID.
 const HEADER_BYTES: usize = "NATS/1.0\r\nNats-Msg-Id: \r\n\r\n".len() + 36;
 
+/// Bytes of messages that a consumer requests at a time. The server never delivers a message that is larger, so it is at
+/// least twice the largest that it accepts now: a stream may have larger ones from before.
+pub(super) fn pull_bytes(connection: &Connection, bytes: usize) -> usize {
+    bytes.max(connection.client().max_payload().saturating_mul(2))
+}
+
+/// Returns true if the server has messages that it does not deliver to this consumer.
+pub(super) async fn has_undelivered(consumer: &mut Consumer<pull::Config>, limit: Duration) -> bool {
+    let info = tokio::time::timeout(limit, consumer.info()).await;
+    info.is_ok_and(|info| info.is_ok_and(|info| info.num_pending > 0))
+}
+
 /// Settings of the log.
 #[derive(Debug, Clone)]
 pub struct JetStreamConfig {
@@ -72,7 +85,8 @@ pub struct JetStreamConfig {
     pub append_in_flight: usize,
     /// Messages that a reader requests at a time. Up to one and a half times as many are buffered unparsed.
     pub read_batch: usize,
-    /// Bytes of the messages in a parsed batch; a single larger message makes a batch alone.
+    /// Bytes of the messages requested at a time, and approximate memory of a parsed batch; a single larger message makes a
+    /// batch alone.
     pub read_batch_bytes: usize,
     /// Parsed batches buffered by a reader, for a caller that is slower than the log.
     pub read_buffer: usize,

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use living_map::bus::{Connection, NatsConfig, StreamDeclaration, connect, streams};
 use living_map::journal::Journal;
 use living_map::live::{self, LiveConfig, LiveMap};
-use living_map::log::{EventLog, JetStreamConfig, JetStreamLog, LogError};
+use living_map::log::{EventLog, ExperienceConfig, ExperienceStream, JetStreamConfig, JetStreamLog, LogError};
 use living_map::model::{EntityType, Epoch, LogEntry, NewEvent};
 use living_map::stream::{Hub, HubConfig};
 use living_map::upstream_health::UpstreamHealth;
@@ -415,4 +415,92 @@ async fn a_server_that_wants_a_token_gets_it_from_the_address() {
     let url = server.url().replace("nats://", "nats://p%40ss%2Fword@");
     let connection = connect(&NatsConfig { url, ..NatsConfig::default() }).await.unwrap();
     assert!(connection.connected(PATIENCE).await);
+}
+
+/// Large messages, of which few fit into the bytes that a consumer requests: twice `max_payload`, which is 1 MiB.
+const LARGE: usize = 900_000;
+
+#[tokio::test]
+async fn a_reader_that_waits_had_hundreds_of_large_messages_in_memory() {
+    let server = NatsServer::start().await;
+    let config = JetStreamConfig { read_batch_bytes: 65_536, read_buffer: 1, ..JetStreamConfig::default() };
+    let log = JetStreamLog::new(config, connection(&server).await);
+    for number in 0..60 {
+        append(&log, vec![of(json!({"event_type": "city.event.x", "payload": {"n": number, "x": "x".repeat(LARGE)}}))])
+            .await;
+    }
+    let mut entries = log.read(epoch(&log).await, 0).await.unwrap();
+    let read = next(&mut entries).await.unwrap();
+    let delivered = async || {
+        let mut consumers = stream_of(&server).await.consumers();
+        consumers.next().await.expect("the reader's consumer").unwrap().delivered.stream_sequence
+    };
+    // until the reader takes no more: it waits for its caller
+    let (mut waiting, mut before) = (delivered().await, 0);
+    while waiting != before {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (before, waiting) = (waiting, delivered().await);
+    }
+    assert!(waiting < 20, "{waiting} messages of {LARGE} bytes were delivered to a reader that has returned one");
+    let mut last = read.cursor.seq;
+    while last < 60 {
+        let entry = next(&mut entries).await.unwrap();
+        assert_eq!(entry.cursor.seq, last + 1, "every message, in order");
+        last += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_bytes_requested_is_read() {
+    let mut server = NatsServer::start_with("max_payload: 1048576").await;
+    let log = open(&server).await;
+    let events = [10, 300_000, 10].map(|bytes| of(json!({"event_type": "city.event.x", "payload": "x".repeat(bytes)})));
+    append(&log, events.into()).await;
+    let of_log = epoch(&log).await;
+    // messages of this size are no longer accepted; the stream still has one
+    server.restart_with("max_payload: 65536").await;
+    let (expires, heartbeat) = (Duration::from_secs(2), Duration::from_millis(500));
+    let config =
+        JetStreamConfig { read_batch_bytes: 65_536, reader_expires: expires, heartbeat, ..JetStreamConfig::default() };
+    let log = JetStreamLog::new(config, connection(&server).await);
+    let mut entries = log.read(of_log, 0).await.unwrap();
+    for seq in 1..=3 {
+        assert_eq!(next(&mut entries).await.unwrap().cursor.seq, seq);
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_of_experiences_is_bounded_in_bytes() {
+    let mut server = NatsServer::start().await;
+    let publisher = jetstream::new(server.client().await);
+    let config = ExperienceConfig { batch_bytes: 65_536, ..ExperienceConfig::default() };
+    let declared =
+        stream::Config { name: config.stream.clone(), subjects: vec![config.subject.clone()], ..Default::default() };
+    publisher.create_stream(declared).await.unwrap();
+    let publish = async |bytes: usize| {
+        let payload = json!({"agent_id": "agent:a", "text": "x".repeat(bytes)}).to_string();
+        publisher.publish("agent.experience.v1.agent:a", payload.into()).await.unwrap().await.unwrap();
+    };
+    for _ in 0..10 {
+        publish(LARGE).await;
+    }
+    let experiences = ExperienceStream::new(config.clone(), connection(&server).await);
+    let consumer = experiences.open_consumer().await.unwrap();
+    let mut received = 0;
+    while received < 10 {
+        let deliveries = consumer.fetch(&config).await.unwrap();
+        assert!((1..=2).contains(&deliveries.len()), "{} experiences of {LARGE} bytes", deliveries.len());
+        received += deliveries.len();
+        for delivery in deliveries {
+            delivery.ack().await.unwrap();
+        }
+    }
+    publish(LARGE).await;
+    server.restart_with("max_payload: 65536").await;
+    let experiences = ExperienceStream::new(config.clone(), connection(&server).await);
+    let consumer = experiences.open_consumer().await.unwrap();
+    let large = until("the experience larger than the bytes requested", || async {
+        consumer.fetch(&config).await.ok().filter(|deliveries| !deliveries.is_empty())
+    });
+    assert_eq!(large.await.len(), 1);
 }

@@ -11,8 +11,8 @@ use futures::{FutureExt, StreamExt};
 use super::{ExperienceBatch, Opened, Source};
 use crate::history::{History, HistoryError, Lessons};
 use crate::learner::experience::is_experience;
-use crate::log::{EventLog, LogError};
-use crate::model::{Cursor, Epoch, LogEntry};
+use crate::log::{EventLog, ExperienceConfig, LogError};
+use crate::model::{Cursor, Epoch, LogEntry, json};
 
 /// Name of the stored position.
 pub const READER: &str = "learner";
@@ -26,6 +26,7 @@ pub struct TableSource {
     history: Arc<dyn History>,
     lessons: Arc<dyn Lessons>,
     batch: usize,
+    batch_bytes: usize,
     fetch_timeout: Duration,
     epoch: Epoch,
     /// The mutex makes the source `Sync`; it is never contended.
@@ -39,10 +40,11 @@ impl TableSource {
         log: Arc<dyn EventLog>,
         history: Arc<dyn History>,
         lessons: Arc<dyn Lessons>,
-        batch: usize,
-        fetch_timeout: Duration,
+        config: &ExperienceConfig,
     ) -> Self {
-        Self { log, history, lessons, batch: batch.max(1), fetch_timeout, epoch: Epoch(0), entries: Mutex::default() }
+        let ExperienceConfig { batch, batch_bytes, fetch_timeout, .. } = *config;
+        let (batch, epoch, entries) = (batch.max(1), Epoch(0), Mutex::default());
+        Self { log, history, lessons, batch, batch_bytes, fetch_timeout, epoch, entries }
     }
 
     /// The first position whose entry was logged at most `lookback` before that at `seq`. A binary search: log times
@@ -95,14 +97,16 @@ impl Source for TableSource {
         let Some(entries) = entries else { return Err(LogError::Unavailable("not open".to_owned())) };
         let mut batch = ExperienceBatch { entries: Vec::new(), last: 0, lag: None, deliveries: Vec::new() };
         let Ok(mut next) = tokio::time::timeout(self.fetch_timeout, entries.next()).await else { return Ok(batch) };
+        let mut bytes = 0_usize;
         for _ in 0..MAX_READ {
             let Some(entry) = next else { return Err(LogError::Unavailable("the log's reader ended".to_owned())) };
             let entry = entry?;
             batch.last = entry.cursor.seq;
             if is_experience(&entry.event.event_type) {
+                bytes += json::memory_bytes(&entry.event.payload);
                 batch.entries.push(entry);
             }
-            if batch.entries.len() >= self.batch {
+            if batch.entries.len() >= self.batch || bytes >= self.batch_bytes {
                 break;
             }
             match entries.next().now_or_never() {

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull::{self, MessagesError};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
 
 use super::stream::{LogState, LogStream};
 use super::unreadable::{StallDetector, UnreadableMessages};
-use super::{JetStreamConfig, entry_of};
+use super::{JetStreamConfig, entry_of, has_undelivered, pull_bytes};
 use crate::bus::backoff;
 use crate::log::LogError;
-use crate::model::{Epoch, LogEntry, time};
+use crate::model::{Epoch, LogEntry, json, time};
 
 /// Delay before the first attempt to read again; doubled after each failure.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -34,7 +35,10 @@ pub struct JetStreamReader {
     config: Arc<JetStreamConfig>,
     epoch: Epoch,
     position: ReadPosition,
+    consumer: Consumer<pull::Config>,
     messages: pull::Stream,
+    /// Requests messages of any size, after one was not delivered.
+    any_size: bool,
     /// Consumer sequence of the last delivered message.
     delivered: u64,
     /// Number of the connection over which the consumer was created.
@@ -59,9 +63,9 @@ enum Interruption {
     Ended(LogError),
 }
 
-/// Size of a message in bytes.
-fn length(item: &Result<Message, MessagesError>) -> usize {
-    item.as_ref().map_or(0, |message| message.length)
+/// Approximate memory of a message once it is parsed, in bytes.
+fn memory(item: &Result<Message, MessagesError>) -> usize {
+    item.as_ref().map_or(0, |message| message.length + json::parsed_bytes(&message.payload))
 }
 
 impl JetStreamReader {
@@ -74,9 +78,22 @@ impl JetStreamReader {
         after: u64,
     ) -> Result<Self, LogError> {
         let position = ReadPosition { seq: after, logged_at: None };
-        let (messages, connects) = create_consumer(&stream, &config, epoch, position).await?;
-        let stalls = StallDetector::default();
-        Ok(Self { stream, unreadable, config, epoch, position, messages, delivered: 0, connects, stalls })
+        let (opened, stalls) = (open(&stream, &config, epoch, position, false).await?, StallDetector::default());
+        let OpenedConsumer { consumer, messages, connects } = opened;
+        let (delivered, any_size) = (0, false);
+        Ok(Self {
+            stream,
+            unreadable,
+            config,
+            epoch,
+            position,
+            consumer,
+            messages,
+            any_size,
+            delivered,
+            connects,
+            stalls,
+        })
     }
 
     /// Sends entries to `sender` until the receiver is dropped or the log is another one.
@@ -108,15 +125,24 @@ impl JetStreamReader {
     async fn forward(&mut self, sender: &Sender<EntryBatch>) -> Interruption {
         let size = self.config.read_batch.max(1);
         loop {
-            let Some(first) = self.messages.next().await else { return Interruption::Reopen("ended") };
-            let mut bytes = length(&first);
+            let first = match timeout(self.config.reader_expires, self.messages.next()).await {
+                Ok(Some(first)) => first,
+                Ok(None) => return Interruption::Reopen("ended"),
+                Err(_) if !self.any_size && has_undelivered(&mut self.consumer, self.config.reader_expires).await => {
+                    // a message may be larger than the bytes requested, which the server then never delivers
+                    self.any_size = true;
+                    return Interruption::Reopen("stalled");
+                }
+                Err(_) => continue,
+            };
+            let mut bytes = memory(&first);
             let mut items = Vec::with_capacity(16);
             items.push(first);
             while items.len() < size
                 && bytes < self.config.read_batch_bytes
                 && let Some(Some(next)) = self.messages.next().now_or_never()
             {
-                bytes += length(&next);
+                bytes += memory(&next);
                 items.push(next);
             }
             let (entries, interruption) = self.parse(items);
@@ -179,12 +205,12 @@ impl JetStreamReader {
         for attempt in 0_u32.. {
             let cleared = self.clear_unreadable_if_stalled().await;
             let opened = match cleared {
-                Ok(()) => create_consumer(&self.stream, &self.config, self.epoch, self.position).await,
+                Ok(()) => open(&self.stream, &self.config, self.epoch, self.position, self.any_size).await,
                 Err(error) => Err(error),
             };
             match opened {
-                Ok((messages, connects)) => {
-                    (self.messages, self.connects, self.delivered) = (messages, connects, 0);
+                Ok(OpenedConsumer { consumer, messages, connects }) => {
+                    (self.consumer, self.messages, self.connects, self.delivered) = (consumer, messages, connects, 0);
                     return None;
                 }
                 Err(LogError::Unavailable(problem)) => {
@@ -210,13 +236,22 @@ impl JetStreamReader {
     }
 }
 
-/// A new consumer after `position`, and the number of the connection over which it was created.
-async fn create_consumer(
+/// A new consumer.
+struct OpenedConsumer {
+    consumer: Consumer<pull::Config>,
+    messages: pull::Stream,
+    /// Number of the connection over which it was created.
+    connects: u64,
+}
+
+/// Creates a consumer after `position`. With `any_size`, its requests are limited in messages only.
+async fn open(
     stream: &LogStream,
     config: &JetStreamConfig,
     epoch: Epoch,
     position: ReadPosition,
-) -> Result<(pull::Stream, u64), LogError> {
+    any_size: bool,
+) -> Result<OpenedConsumer, LogError> {
     let connects = stream.connection().state().borrow().connects;
     let state = stream.fetch_state().await?;
     if state.bounds.epoch != epoch {
@@ -245,12 +280,13 @@ async fn create_consumer(
     let messages = consumer
         .stream()
         .max_messages_per_batch(config.read_batch)
+        .max_bytes_per_batch(if any_size { 0 } else { pull_bytes(stream.connection(), config.read_batch_bytes) })
         .expires(config.reader_expires)
         .heartbeat(config.heartbeat)
         .messages()
         .await
         .map_err(|error| unavailable(&error))?;
-    Ok((messages, connects))
+    Ok(OpenedConsumer { consumer, messages, connects })
 }
 
 /// Checks that the log still has the entries read up to `position`: it does not end before, and the entry at the position is

@@ -1,8 +1,9 @@
 //! Collecting messages of the durable consumer into batches.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::{Message, message::Acker};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{WriterConfig, WriterStatus, open_consumer};
 use crate::bus::backoff;
 use crate::log::LogError;
-use crate::log::jetstream::{LogStream, StallDetector, UnreadableMessages, entry_of};
+use crate::log::jetstream::{LogStream, StallDetector, UnreadableMessages, entry_of, has_undelivered, pull_bytes};
 use crate::model::{Epoch, LogEntry};
 
 /// Entries to insert, and the acker of each.
@@ -33,10 +34,13 @@ pub struct Collector {
 
 /// The messages of an opened consumer.
 struct ConsumerStream {
+    consumer: Consumer<pull::Config>,
     messages: pull::Stream,
     epoch: Epoch,
     /// Number of the connection over which it was opened.
     connects: u64,
+    /// Its requests are limited in messages only, or have to be: the server has messages that it does not deliver.
+    any_size: bool,
 }
 
 impl Collector {
@@ -53,13 +57,16 @@ impl Collector {
     pub async fn run(self, sender: mpsc::Sender<InsertBatch>, stop: CancellationToken) {
         let mut attempt = 0;
         let mut stalls = StallDetector::default();
+        let mut any_size = false;
         while !stop.is_cancelled() {
-            let Some(opened) = stop.run_until_cancelled(self.open(&mut stalls)).await else { return };
+            let Some(opened) = stop.run_until_cancelled(self.open(&mut stalls, any_size)).await else { return };
             match opened {
                 Ok(mut source) => {
                     attempt = 0;
                     self.set_log_error(None);
                     let batch = self.collect(&mut source, &sender, &stop).await;
+                    // a message may be larger than the bytes requested, which the server then never delivers
+                    any_size = source.any_size;
                     // a started batch is valid, whatever ended collecting; if it is not sent, its messages are delivered again
                     if !batch.entries.is_empty() && sender.send(batch).await.is_err() {
                         return;
@@ -84,7 +91,8 @@ impl Collector {
         stop.run_until_cancelled(tokio::time::sleep(delay)).await;
     }
 
-    async fn open(&self, stalls: &mut StallDetector) -> Result<ConsumerStream, LogError> {
+    /// Opens the consumer. With `any_size`, its requests are limited in messages only.
+    async fn open(&self, stalls: &mut StallDetector, any_size: bool) -> Result<ConsumerStream, LogError> {
         let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
         // wait for the connection: otherwise the first connect would look like a reconnect, and messages requested before
         // would be lost
@@ -100,14 +108,16 @@ impl Collector {
             self.unreadable.clear(floor.saturating_add(1), ahead).await?;
             stalls.reset();
         }
+        let max_bytes = if any_size { 0 } else { pull_bytes(self.stream.connection(), self.config.batch_bytes) };
         let messages = consumer
             .stream()
             .max_messages_per_batch(self.config.fetch)
+            .max_bytes_per_batch(max_bytes)
             .heartbeat(self.config.heartbeat)
             .messages()
             .await
             .map_err(|error| failed(&error))?;
-        Ok(ConsumerStream { messages, epoch, connects })
+        Ok(ConsumerStream { consumer, messages, epoch, connects, any_size })
     }
 
     /// Collects from `source` until it must be opened again, the receiver is dropped, or `stop`. Returns the unsent batch.
@@ -122,6 +132,7 @@ impl Collector {
         let (connects, own_epoch) = (source.connects, source.epoch);
         let mut batch = InsertBatch::default();
         let mut flush_at = Instant::now();
+        let mut check_at = Instant::now() + self.config.ack_wait;
         loop {
             let has_rows = !batch.entries.is_empty();
             let full = self.is_full(&batch);
@@ -138,8 +149,18 @@ impl Collector {
                     if !has_rows {
                         flush_at = Instant::now() + self.config.linger;
                     }
+                    check_at = Instant::now() + self.config.ack_wait;
                     batch.push(message, own_epoch);
                     if !self.take_ready(source, &mut batch) {
+                        return batch;
+                    }
+                }
+                is_stalled = is_stalled(&mut source.consumer, check_at, self.config.ack_wait),
+                    if !has_rows && !source.any_size =>
+                {
+                    check_at = Instant::now() + self.config.ack_wait;
+                    source.any_size = is_stalled;
+                    if is_stalled {
                         return batch;
                     }
                 }
@@ -176,6 +197,12 @@ impl Collector {
             changed
         });
     }
+}
+
+/// Waits until `at`. Returns true if the server has messages that it does not deliver then.
+async fn is_stalled(consumer: &mut Consumer<pull::Config>, at: Instant, limit: Duration) -> bool {
+    tokio::time::sleep_until(at).await;
+    has_undelivered(consumer, limit).await
 }
 
 impl InsertBatch {

@@ -98,6 +98,13 @@ impl NatsServer {
         self.daemon.kill();
     }
 
+    /// Restarts the server (after `SIGKILL` if it runs) with other additional lines in its configuration.
+    pub async fn restart_with(&mut self, more: &str) {
+        let text = configuration(&self.folder, self.port, self.websocket, more);
+        fs::write(self.folder.path().join("nats.conf"), text).expect("the configuration can be written");
+        self.restart().await;
+    }
+
     /// Restarts the server (after `SIGKILL` if it runs) with the same port and store.
     pub async fn restart(&mut self) {
         self.daemon.kill();
