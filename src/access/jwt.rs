@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -112,7 +114,7 @@ impl Jwt {
     pub async fn authenticate(&self, token: &str) -> Result<Identity, Denied> {
         let header = decode_header(token).map_err(|_| Denied::Malformed)?;
         // RFC 7515, section 4.1.11: parameters that a recipient must understand. There are none that this one does.
-        if header.crit.is_some() {
+        if has_crit(token) {
             return Err(Denied::Critical);
         }
         let claims = match &self.verifier {
@@ -148,6 +150,13 @@ impl Jwt {
             _ => Denied::Malformed,
         })
     }
+}
+
+/// Returns true if the token's header has `crit` with any value: null is invalid too, and not the same as none.
+fn has_crit(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    let header = header.and_then(|header| serde_json::from_slice::<Map<String, Value>>(&header).ok());
+    header.is_some_and(|header| header.contains_key("crit"))
 }
 
 /// Highest role in a claim: a string, strings separated by spaces, or a list of strings. Other values are skipped, since an

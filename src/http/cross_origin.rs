@@ -53,6 +53,22 @@ pub fn reads_prototype_route(request: &Parts) -> bool {
     route.is_some_and(|route| PROTOTYPE_ROUTES.contains(&route)) && reads.iter().any(|read| read.as_bytes() == method)
 }
 
+/// Checks the host of preflight requests, which CORS answers itself, where no token is ever asked. Where tokens are used, a
+/// preflight, which has none, may precede a request with one, for which any host is accepted.
+pub async fn check_preflight(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if request.method() != Method::OPTIONS || state.access.is_some() {
+        return next.run(request).await;
+    }
+    let (mut head, body) = request.into_parts();
+    if let Some(host) = state.limits.forwarded_host(&head.extensions, &head.headers) {
+        head.extensions.insert(ForwardedHost(host));
+    }
+    match check_host(&head, &state.config.allowed_hosts) {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
 /// Checks the host only, for listeners without tokens whose routes change nothing.
 pub async fn check_host_only(State(allowed): State<Vec<AllowedHost>>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();

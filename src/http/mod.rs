@@ -115,7 +115,7 @@ pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
         // inside CORS, so that pages of other origins can read a 401
         .layer(from_fn_with_state(auth, auth::authorize));
     if let Some(cors) = cors {
-        router = router.layer(cors);
+        router = router.layer(cors).layer(from_fn_with_state(state.clone(), cross_origin::check_preflight));
     }
     let base = state.config.base_path.clone();
     let router = router.layer(from_fn_with_state(outer, outer_layer::handle)).with_state(state);

@@ -98,6 +98,22 @@ async fn dns_rebinding_is_answered_421() {
     }
 }
 
+/// CORS answers preflights itself, before a token could be checked.
+#[tokio::test]
+async fn a_preflight_is_answered_421_where_no_token_is_asked() {
+    let page = "https://page.example";
+    let preflight = async |server: &Process, host: &str| {
+        let headers = format!("Host: {host}\r\nOrigin: {page}\r\nAccess-Control-Request-Method: POST\r\n");
+        ask(server.port(), "OPTIONS", "/living-map/events", &headers).await
+    };
+    let server = with_map(&[("ALLOWED_ORIGINS", page)]).await;
+    assert_names(&preflight(&server, "evil.example").await, 421, "ALLOWED_HOSTS", "preflight");
+    assert_eq!(preflight(&server, "localhost").await.0, 200);
+    let (_, tokens) = generate_token("someone", "viewer");
+    let server = with_map(&[("ALLOWED_ORIGINS", page), ("AUTH", "token"), ("AUTH_TOKENS", &tokens)]).await;
+    assert_eq!(preflight(&server, "map.example").await.0, 200, "the request that follows may have a token");
+}
+
 #[tokio::test]
 async fn an_absolute_target_cannot_hide_its_host() {
     let server = with_map(&[]).await;

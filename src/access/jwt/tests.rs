@@ -75,6 +75,16 @@ async fn invalid_tokens_are_denied() {
 }
 
 #[tokio::test]
+async fn a_token_with_a_null_crit_is_denied() {
+    let part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
+    let signed = format!("{}.{}", part(&json!({"alg": "HS256", "crit": null})), part(&claims(&json!({}))));
+    let signature =
+        jsonwebtoken::crypto::sign(signed.as_bytes(), &EncodingKey::from_secret(SECRET.as_bytes()), Algorithm::HS256);
+    let token = format!("{signed}.{}", signature.unwrap());
+    assert_eq!(by_secret().authenticate(&token).await.unwrap_err(), Denied::Critical);
+}
+
+#[tokio::test]
 async fn a_token_with_an_unknown_crit_is_denied() {
     for crit in [vec!["exp"], vec!["b64"], vec!["https://issuer.example/bound-to-device"], vec![]] {
         let crit = Some(crit.into_iter().map(str::to_owned).collect());
