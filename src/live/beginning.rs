@@ -165,7 +165,7 @@ impl BeginningHandles {
     }
 
     /// The bounds of the log and its newest saved state. A log that ends before a position that is recorded, or has another
-    /// entry there, was restored from a backup and gets a new epoch.
+    /// entry there, was restored from a backup and gets a new epoch; so was one whose map was carried over to another log.
     async fn checked_bounds(&self) -> Result<(Bounds, Option<SavedState>), BeginningError> {
         let epoch = self.log.bounds().await?.epoch;
         let saved = self.snapshots.state_at(epoch, STATE_VERSION, END, None).await?;
@@ -175,8 +175,10 @@ impl BeginningHandles {
         if bounds.epoch != epoch {
             return Err(LogError::EpochChanged(bounds.epoch).into());
         }
+        let is_superseded = self.snapshots.carried_from(epoch, STATE_VERSION).await?.is_some();
         let known = recorded.max(saved.as_ref().map(|saved| saved.cursor.seq)).unwrap_or(0);
-        let lost = known > bounds.last
+        let lost = is_superseded
+            || known > bounds.last
             || match recorded.filter(|seq| *seq >= bounds.first) {
                 Some(seq) => self.has_same_entry(epoch, epoch, seq).await? == Some(false),
                 None => false,

@@ -7,6 +7,7 @@ use living_map::model::Service;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use super::adapters::upstream::Upstream;
 use super::faults::{environment, numbers_in_history};
@@ -193,6 +194,80 @@ async fn a_store_restored_under_a_server_keeps_the_map() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_restored_while_the_server_is_down_keeps_it() {
     a_restored_store_keeps_the_map(false).await;
+}
+
+/// The backup has every entry that is known of its log, which has continued in another one since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_backup_of_an_earlier_log_does_not_bring_back_its_map() {
+    let (mut nats, postgres) = (NatsServer::start().await, Postgres::start().await);
+    let (nats_url, database_url) = (nats.url(), postgres.url());
+    let settings = environment(&[("NATS_URL", &nats_url), ("DATABASE_URL", &database_url), ("LEASE_SECONDS", "2")]);
+    let server = Process::serve(&settings).await;
+    publish(&server, &events(0..20)).await;
+    until_recorded(&server, 0..20).await;
+    nats.stop().await;
+    let older = nats.save_store();
+    nats.restart().await;
+    let cursors = publish(&server, &events(20..30)).await;
+    let first = cursors.last().unwrap().clone().unwrap();
+    until_recorded(&server, 0..30).await;
+    until_counted(&server, 30).await;
+    nats.stop().await;
+    let complete = nats.save_store();
+    nats.restore_store(&older);
+    nats.restart().await;
+    until_replaced(&server, &first).await;
+    let cursors = publish(&server, &events(30..40)).await;
+    let second = cursors.last().unwrap().clone().unwrap();
+    until_recorded(&server, 0..40).await;
+    let (_, before) = until_counted(&server, 40).await;
+
+    nats.kill();
+    nats.restore_store(&complete);
+    nats.restart().await;
+    until_replaced(&server, &second).await;
+    assert_eq!(layers(&until_counted(&server, 40).await.1), layers(&before));
+    publish(&server, &events(40..50)).await;
+    let another = Process::serve(&settings).await;
+    let maps = [until_counted(&server, 50).await.1, until_counted(&another, 50).await.1];
+    assert_eq!(layers(&maps[0]), layers(&maps[1]));
+    until_recorded(&server, 0..50).await;
+}
+
+/// The log is the table itself, so what it has lost before it was read is lost for good; the rest is carried over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_log_that_lost_unread_rows_keeps_the_saved_map() {
+    let folder = Folder::new("carry-over");
+    let database = format!("sqlite://{}", folder.path().join("map.db").display());
+    let mut server = Process::serve(&environment(&[("DATABASE_URL", &database)])).await;
+    publish(&server, &events(0..10)).await;
+    let (_, before) = until_counted(&server, 10).await;
+    // saves the map
+    server.stop().await;
+    server.restart().await;
+    let cursors = publish(&server, &events(10..20)).await;
+    until_counted(&server, 20).await;
+    // without another saved map
+    server.kill();
+    let lost: i64 = cursors[4].as_ref().unwrap().split_once('.').unwrap().1.parse().unwrap();
+    let mut connection = sqlx::SqliteConnection::connect(&database).await.unwrap();
+    sqlx::query("DELETE FROM living_map_history WHERE seq <= $1").bind(lost).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+
+    server.restart().await;
+    // of ten calls the first five events had two
+    let (then, after) = until_counted(&server, 18).await;
+    assert_eq!(epoch(then["meta"]["cursor"].as_str().unwrap()), epoch(cursors[0].as_ref().unwrap()), "the same log");
+    let metrics = reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("living_map_bases_total{kind=\"truncated\"} 1"), "{metrics}");
+    let begin = format!("{}.{lost}", epoch(cursors[0].as_ref().unwrap()));
+    let (_, at_begin) = snapshot(&server, &format!("?at={begin}")).await.unwrap();
+    assert_eq!(calls(&then), 18);
+    assert_eq!(layers(&at_begin), layers(&before), "the map with which the log begins is the saved one");
+    // a second start begins with the same base
+    server.kill();
+    server.restart().await;
+    assert_eq!(layers(&until_counted(&server, 18).await.1), layers(&after));
 }
 
 #[tokio::test(flavor = "multi_thread")]
