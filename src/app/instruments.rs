@@ -50,7 +50,7 @@ fn plain(markdown: &str) -> String {
 
 /// Registers the metrics of `living-map serve`. `jetstream`: the log is in NATS; `learns`: the learner is part of it.
 pub fn register_server(jetstream: bool, learns: bool) {
-    for table in [REJECTIONS, LOG, STORAGE, HTTP, STREAM, LIVE, ALERTS, UPSTREAMS, DEAD_LETTERS] {
+    for table in [REJECTIONS, LOG, STORAGE, LISTENER, HTTP, STREAM, LIVE, ALERTS, UPSTREAMS, DEAD_LETTERS] {
         register(table);
     }
     for table in if jetstream { [NATS, HISTORY_WRITER] } else { [TABLE_LOG, &[]] } {
@@ -63,7 +63,7 @@ pub fn register_server(jetstream: bool, learns: bool) {
 
 /// Registers the metrics of `living-map learn`, which are among those of the server. Its log is in NATS.
 pub fn register_learner() {
-    for table in [REJECTIONS, LOG, STORAGE, NATS, LEARNER] {
+    for table in [REJECTIONS, LOG, STORAGE, NATS, LEARNER, LISTENER] {
         register(table);
     }
 }
@@ -80,9 +80,14 @@ const fn histogram(name: &'static str) -> Instrument {
     Instrument::histogram(name)
 }
 
-const HTTP: &[Instrument] = &[
+/// Of every listener, also without tokens.
+const LISTENER: &[Instrument] = &[
     gauge("living_map_http_connections"),
     counter("living_map_http_malformed_requests_total").labels(&[("reason", MALFORMED)]),
+    counter("living_map_access_denied_total").labels(&[("reason", &["host"])]),
+];
+
+const HTTP: &[Instrument] = &[
     gauge("living_map_http_response_bytes"),
     gauge("living_map_http_response_waiting"),
     counter("living_map_http_panics_total"),
@@ -174,7 +179,7 @@ const TABLE_LOG: &[Instrument] =
 const NATS: &[Instrument] = &[
     counter("living_map_log_reader_reopened_total").labels(&[(
         "reason",
-        &["reconnected", "consumer_lost", "delivery_lost", "ended", "unreachable", "unreadable"],
+        &["reconnected", "consumer_lost", "delivery_lost", "ended", "unreachable", "unreadable", "stalled"],
     )]),
     counter("living_map_log_unreadable_total"),
     gauge("living_map_nats_connected"),

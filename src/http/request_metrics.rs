@@ -21,13 +21,17 @@ const DURATION_METRIC: &str = "living_map_http_request_duration_seconds";
 /// Route label of requests that match no route.
 const UNMATCHED: &str = "unmatched";
 
+/// Route of WebSockets.
+const WEBSOCKET: &str = "/living-map/stream";
+
 /// Method labels: a closed set, since a client may send any method.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "other"];
 /// Index of `GET`.
 const GET: usize = 0;
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Series of every route and method. Counters are registered at once, histograms at the first request.
+/// Series of every route and method. Counters of answers that are possible are registered at once, histograms at the first
+/// request.
 pub struct RequestMetrics {
     routes: HashMap<String, Route>,
     unmatched: Route,
@@ -36,18 +40,37 @@ pub struct RequestMetrics {
 /// Series of a route, by the index of the method; none for a method that is not served.
 type Route = [Option<Series>; METHODS.len()];
 
+#[derive(Default)]
 struct Series {
-    requests: [Counter; STATUS_CLASSES.len()],
+    requests: [OnceLock<Counter>; STATUS_CLASSES.len()],
     duration: OnceLock<Histogram>,
 }
 
 impl Series {
+    /// Registers the counters of the status classes that the route can answer.
     fn new(route: &str, method: usize) -> Self {
-        let requests = STATUS_CLASSES.map(|class| {
-            let (route, method) = (route.to_owned(), METHODS[method]);
+        let series = Self::default();
+        for class in (0..STATUS_CLASSES.len()).filter(|class| is_possible(route, method, *class)) {
+            series.requests(route, method, class);
+        }
+        series
+    }
+
+    fn requests(&self, route: &str, method: usize, class: usize) -> &Counter {
+        self.requests[class].get_or_init(|| {
+            let (route, method, class) = (route.to_owned(), METHODS[method], STATUS_CLASSES[class]);
             counter!("living_map_http_requests_total", "route" => route, "method" => method, "status_class" => class)
-        });
-        Self { requests, duration: OnceLock::new() }
+        })
+    }
+}
+
+/// Returns false for series that would be zero for ever: only a WebSocket switches protocols, and only what is read is
+/// unchanged or found elsewhere.
+fn is_possible(route: &str, method: usize, class: usize) -> bool {
+    match STATUS_CLASSES[class] {
+        "1xx" => route == WEBSOCKET || route == UNMATCHED,
+        "3xx" => matches!(METHODS[method], "GET" | "HEAD"),
+        _ => true,
     }
 }
 
@@ -74,7 +97,7 @@ impl RequestMetrics {
         let unmatched = || Some((UNMATCHED, &self.unmatched, self.unmatched[index].as_ref()?));
         let Some((label, route, series)) = known.or_else(unmatched) else { return };
         let class = usize::from(status.as_u16() / 100).clamp(1, STATUS_CLASSES.len()) - 1;
-        series.requests[class].increment(1);
+        series.requests(label, index, class).increment(1);
         let (index, measured) = match route[GET].as_ref().filter(|_| method == Method::HEAD) {
             Some(get) => (GET, get),
             None => (index, series),
@@ -113,6 +136,7 @@ mod tests {
             requests.count(None, &odd, StatusCode::SWITCHING_PROTOCOLS, took);
         });
         let text = recorder.handle().render();
+        assert!(!text.contains(r#"route="/known/{id}",method="GET",status_class="1xx""#), "{text}");
         for line in [
             r#"living_map_http_requests_total{route="/known/{id}",method="GET",status_class="2xx"} 2"#,
             r#"living_map_http_requests_total{route="/known/{id}",method="HEAD",status_class="2xx"} 1"#,
