@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::machine::{Usage, need_files, seconds};
+use crate::machine::{Usage, allow_files, seconds};
 use crate::probe::Probe;
 use crate::report::mib;
 
@@ -67,8 +67,33 @@ enum Load {
 
 const LOADS: [Load; 4] = [Load::Pages, Load::Heads, Load::Bodies, Load::TimeTravel];
 
-pub fn run(arguments: &Arguments) -> Result<()> {
-    need_files(arguments.connections + arguments.bodies + arguments.time_travels + 256)?;
+/// Open files of the measurement besides those of connections and bodies: time travels, readers, the probe.
+fn other_files(arguments: &Arguments) -> usize {
+    arguments.time_travels + arguments.readers + arguments.non_readers + 64
+}
+
+impl Arguments {
+    /// With fewer connections and bodies, in proportion, if more open files would be needed than the hard limit allows.
+    fn within_file_limit(mut self) -> Result<Self> {
+        let (others, clients) = (other_files(&self), self.connections + self.bodies);
+        let allowed = allow_files(clients + others)?.saturating_sub(others);
+        if allowed < clients {
+            let (connections, bodies) = (self.connections, self.bodies);
+            self.bodies = bodies * allowed / clients;
+            self.connections = allowed - self.bodies;
+            println!(
+                "The hard limit of open files (ulimit -Hn) allows {} connections with an unfinished head instead of \
+                 {connections}, and {} with an unfinished body instead of {bodies}.\n",
+                self.connections, self.bodies
+            );
+        }
+        ensure!(self.connections > 0 && self.bodies > 0, "the hard limit of open files allows no connections");
+        Ok(self)
+    }
+}
+
+pub fn run(arguments: Arguments) -> Result<()> {
+    let arguments = &arguments.within_file_limit()?;
     fill(arguments)?;
     sleep(Duration::from_secs(5));
     let idle = Usage::of(arguments.server_pid)?.rss;

@@ -60,21 +60,29 @@ pub fn tcp_memory() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
+/// Open files of this program besides those of its clients.
+const OWN_FILES: u64 = 64;
+
 /// Raises the limit of open files to at least `files`.
 pub fn need_files(files: usize) -> Result<()> {
-    let wanted = files as u64 + 64;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return Ok(());
-    }
-    if limit.maximum.is_some_and(|maximum| maximum < wanted) {
+    let allowed = allow_files(files)?;
+    if allowed < files {
         bail!(
-            "{wanted} open files are needed, the hard limit is {}: raise it (ulimit -Hn, LimitNOFILE=), or use fewer clients",
-            limit.maximum.unwrap_or_default()
+            "{files} open files are needed, the hard limit allows {allowed}: raise it (ulimit -Hn, LimitNOFILE=), or use \
+             fewer clients"
         );
     }
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })?;
     Ok(())
+}
+
+/// Raises the limit of open files to `files`, or as far as the hard limit allows. Returns the number allowed.
+pub fn allow_files(files: usize) -> Result<usize> {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(files as u64 + OWN_FILES, |maximum| maximum.min(files as u64 + OWN_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })?;
+    }
+    Ok(usize::try_from(wanted.saturating_sub(OWN_FILES))?.min(files))
 }
 
 /// A duration from the command line: seconds, with or without a fraction.

@@ -68,7 +68,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Snapshot(arguments) => requests::run(&arguments),
         Command::Ingest(arguments) => runtime()?.block_on(ingest::run(arguments)),
         Command::Flood(arguments) => runtime()?.block_on(flood::run(arguments)),
-        Command::Greedy(arguments) => greedy::run(&arguments),
+        Command::Greedy(arguments) => greedy::run(arguments),
         Command::Copy(arguments) => runtime()?.block_on(copy::run(arguments)),
     }
 }
