@@ -60,8 +60,8 @@ pub async fn check_preflight(State(state): State<AppState>, request: Request, ne
         return next.run(request).await;
     }
     let (mut head, body) = request.into_parts();
-    if let Some(host) = state.limits.forwarded_host(&head.extensions, &head.headers) {
-        head.extensions.insert(ForwardedHost(host));
+    if let Some(address) = state.limits.forwarded_address(&head.extensions, &head.headers) {
+        head.extensions.insert(address);
     }
     match check_host(&head, &state.config.allowed_hosts) {
         Ok(()) => next.run(Request::from_parts(head, body)).await,
