@@ -21,7 +21,7 @@ const DURATION_METRIC: &str = "living_map_http_request_duration_seconds";
 /// Route label of requests that match no route.
 const UNMATCHED: &str = "unmatched";
 
-/// Route of WebSockets.
+/// Route of the stream over a WebSocket.
 const WEBSOCKET: &str = "/living-map/stream";
 
 /// Method labels: a closed set, since a client may send any method.
