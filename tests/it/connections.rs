@@ -89,7 +89,7 @@ fn next_file(pid: u32) -> u64 {
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    (0..).find(|number| !open.contains(number)).unwrap()
+    (0..1 << 20).find(|number| !open.contains(number)).unwrap()
 }
 
 /// A connection with an answered request, which then waits for the next one.
