@@ -16,7 +16,7 @@ const packed: Plugin = {
   apply: 'build',
   async writeBundle({ dir = '' }, bundle) {
     const pack = async (name: string, content: string | Uint8Array) => {
-      if (content.length < PACK_FROM || !name.startsWith('assets/')) return;
+      if (content.length < PACK_FROM || !name.startsWith('assets/') || name.endsWith('.woff2')) return;
       await writeFile(join(dir, `${name}.br`), await promisify(brotliCompress)(content));
       await writeFile(join(dir, `${name}.gz`), await promisify(gzip)(content, { level: 9 }));
     };
@@ -74,7 +74,6 @@ export default defineConfig({
     },
     chunkSizeWarningLimit: 1200,
   },
-  worker: { format: 'es' },
   // `npm run dev` proxies to the server in LIVING_MAP, which compares `Origin` with `Host`. Browsers that send no
   // `Sec-Fetch-Site` with a WebSocket need both to be rewritten.
   server: { proxy: { '/living-map': { target: server, ws: true, changeOrigin: true, rewriteWsOrigin: true } } },

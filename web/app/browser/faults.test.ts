@@ -37,7 +37,10 @@ test('a killed server is reported; the map resumes after restart', () =>
       const last = await newest(page);
       await server.kill();
       await expect.poll(() => connection(page)).not.toBe('open');
-      await page.getByText(/Connection lost|Connecting/).waitFor();
+      await page
+        .locator('.sentence')
+        .getByText(/Connection lost/)
+        .waitFor();
       // Known data remains visible.
       expect(await rows(page)).toBeGreaterThan(50);
       await server.restart();
@@ -49,18 +52,21 @@ test('a killed server is reported; the map resumes after restart', () =>
 test('a slow upstream is reported; the rest of the map is shown', () =>
   withServer(
     (server) =>
-      visit({ browser, url: `${server.url}?layer=nodes` }, async (page) => {
+      visit({ browser, url: `${server.url}?layer=nodes&panel=health` }, async (page) => {
         await still(page);
         const sources = page.getByRole('list', { name: 'Upstreams' });
         await sources
-          .getByText(/usage/)
-          .filter({ hasText: /stale|down/ })
+          .locator('li')
+          .filter({ hasText: /usage (stale|down)/ })
           .waitFor();
-        await expect.poll(() => sources.locator('.glyph.ok').count()).toBe(5);
-        await page.getByRole('tab', { name: /Alerts/ }).click();
-        await page.getByText(/source usage is (stale|down)/).waitFor();
-        await page.getByRole('tab', { name: 'Health' }).click();
+        await expect.poll(() => sources.locator('[data-status=ok]').count()).toBe(5);
         await page.getByText('Yes: usage').waitFor();
+        await page
+          .locator('.sentence')
+          .getByText(/The service usage/)
+          .waitFor();
+        await page.getByRole('link', { name: /Alerts/ }).click();
+        await page.getByText(/source usage is (stale|down)/).waitFor();
       }),
     ['--fault', 'usage=slow'],
     { UPSTREAM_TIMEOUT_SECONDS: '1', SYNC_INTERVAL_SECONDS: '2' },

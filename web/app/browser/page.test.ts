@@ -56,7 +56,7 @@ describe('layers', () => {
         expect(query(page).get('layer') ?? 'city').toBe(name.toLowerCase());
         await page.getByRole('button', { name: 'Table', exact: true }).click();
         await expect.poll(() => page.locator('tbody tr').count()).toBeGreaterThanOrEqual(least);
-        await page.getByRole('button', { name: 'Table', exact: true }).click();
+        await page.getByRole('button', { name: 'Map', exact: true }).click();
       }
     });
   });
@@ -101,11 +101,14 @@ describe('layers', () => {
     expect(plain.headers).not.toHaveProperty('content-encoding');
   });
 
-  test('health, connection and upstreams are visible', async () => {
-    await on('', async (page) => {
+  test('state, connection and upstreams are visible', async () => {
+    await on('?panel=health', async (page) => {
       await page.getByText('Live', { exact: true }).waitFor();
       await expect.poll(() => page.getByRole('list', { name: 'Upstreams' }).locator('li').count()).toBe(6);
-      await page.locator('.badge[data-health=green], .badge[data-health=yellow], .badge[data-health=red]').waitFor();
+      await page
+        .locator('.sentence strong')
+        .getByText(/All quiet|failing|attention/)
+        .waitFor();
     });
   });
 
@@ -158,6 +161,7 @@ describe('entities', () => {
     await on('', async (page) => {
       await still(page);
       await page.keyboard.press('/');
+      await page.getByRole('combobox', { name: 'Search' }).waitFor();
       await page.keyboard.type('dnipro');
       await page.getByRole('option', { name: /Dnipro Core/ }).waitFor();
       await page.keyboard.press('Enter');
@@ -170,6 +174,7 @@ describe('entities', () => {
   test('unknown entities are reported', async () => {
     await on('?entity=agent:nobody', async (page) => {
       await page.getByText('agent:nobody is not on the map.').waitFor();
+      await page.keyboard.press('Control+k');
       await page.getByRole('combobox', { name: 'Search' }).fill('no such thing');
       await page.getByText('No matches').waitFor();
     });
@@ -202,10 +207,10 @@ describe('entities', () => {
     await on('?layer=space&entity=dao:sun-treasury', async (page) => {
       await expectCentred(page, 'Sun Treasury');
       await page.keyboard.press('Escape');
-      const canvas = page.locator('.canvas');
-      await canvas.click();
+      const { x, y } = await centre(page);
+      await page.mouse.click(x, y);
       await expect.poll(() => query(page).get('entity')).toBe('dao:sun-treasury');
-      await canvas.click({ position: { x: 4, y: 4 } });
+      await page.locator('.canvas').click({ position: { x: 4, y: 4 } });
       await expect.poll(() => query(page).get('entity')).toBeNull();
     });
   });
@@ -228,16 +233,28 @@ describe('entities', () => {
   });
 });
 
+/** The centre of the part of the map that no panel covers. */
+async function centre(page: Page) {
+  const box = async (selector: string) => {
+    const found = await page.locator(selector).boundingBox();
+    if (!found) throw new Error(`no ${selector}`);
+    return found;
+  };
+  const [canvas, tools, legend] = await Promise.all([box('.canvas'), box('.stage-tools'), box('.legend')]);
+  const dock = await page.locator('.dock').count();
+  const right = dock > 0 ? (await box('.dock')).x : canvas.x + canvas.width;
+  return { x: (canvas.x + right) / 2, y: (tools.y + tools.height + legend.y) / 2 };
+}
+
 /** Checks by hovering that the entity is in the centre of the map. */
 async function expectCentred(page: Page, name: string) {
-  const box = await page.locator('.canvas').boundingBox();
-  if (!box) throw new Error('no picture');
   await expect
     .poll(
       async () => {
         await still(page);
-        await page.mouse.move(box.x + box.width / 2 + 1, box.y + box.height / 2);
-        await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+        const { x, y } = await centre(page);
+        await page.mouse.move(x + 1, y);
+        await page.mouse.move(x, y);
         return page
           .locator('.tip strong')
           .textContent({ timeout: 500 })
@@ -250,11 +267,11 @@ async function expectCentred(page: Page, name: string) {
 
 describe('filters', () => {
   test('excluded entities are dimmed, and restored', async () => {
-    await on('?layer=agents', async (page) => {
+    await on('?layer=agents&panel=none', async (page) => {
       await still(page);
       const before = await countVividPixels(page);
       expect(before).toBeGreaterThan(1000);
-      const filter = page.getByRole('group', { name: 'Filters' }).getByRole('button', { name: 'inactive' });
+      const filter = page.getByRole('region', { name: 'Legend' }).getByRole('button', { name: 'away' });
       await filter.click();
       await expect.poll(() => countVividPixels(page)).toBeLessThan(before / 4);
       await filter.click();
@@ -271,13 +288,9 @@ describe('filters', () => {
       await expect.poll(() => page.locator('tbody tr').count()).toBe(scouts);
       await page.getByText(`${scouts} of ${kinds.length}`).waitFor();
       await page.getByLabel('MicroDAO').selectOption('microdao:1');
-      await page.getByRole('group', { name: 'Filters' }).getByRole('button', { name: 'online' }).click();
+      await page.getByRole('region', { name: 'Legend' }).getByRole('button', { name: 'idle' }).click();
       const asked = query(page);
-      expect([asked.get('kind'), asked.get('microdao'), asked.get('status')]).toEqual([
-        'scout',
-        'microdao:1',
-        'online',
-      ]);
+      expect([asked.get('kind'), asked.get('microdao'), asked.get('status')]).toEqual(['scout', 'microdao:1', 'idle']);
       await page.getByRole('button', { name: 'Clear filters' }).click();
       await expect.poll(() => page.locator('tbody tr').count()).toBe(kinds.length);
       expect(query(page).get('kind')).toBeNull();
@@ -316,10 +329,13 @@ describe('the keyboard', () => {
 describe('events', () => {
   test('arrive live, can be filtered and paused', async () => {
     await on('', async (page) => {
-      const rows = page.locator('.panel .events li');
+      const rows = page.locator('#panel .events li');
       await expect.poll(() => rows.count()).toBeGreaterThan(3);
       await page.getByLabel('Filter events').fill('node.metrics');
-      const subjects = () => page.locator('.panel .subject').allTextContents();
+      const subjects = () =>
+        rows.evaluateAll((items) =>
+          items.map((item) => `${item.getAttribute('data-subject')} ${item.querySelector('time')?.dateTime}`),
+        );
       await expect
         .poll(async () => {
           const shown = await subjects();
@@ -384,7 +400,7 @@ describe('panels', () => {
           isStale = false;
           return route.fulfill({ status: 409, json: { detail: 'version 4 is there' } });
         });
-        await page.getByRole('tab', { name: 'Lessons' }).click();
+        await page.getByRole('link', { name: 'Lessons' }).click();
         await page.getByText('Timeouts of a tool').waitFor();
         await page.getByLabel('Reason').fill('seen it');
         await page.getByRole('button', { name: 'Confirm' }).click();
@@ -415,7 +431,7 @@ describe('accessibility', () => {
         view,
         async (page) => {
           await page.getByText('Live', { exact: true }).waitFor();
-          await expect.poll(() => page.locator('.sources li').count()).toBe(6);
+          await expect.poll(() => page.locator('.legend .chip').count()).toBe(5);
           expect(await accessibility(page)).toEqual([]);
         },
         { colorScheme },
@@ -430,6 +446,7 @@ describe('accessibility', () => {
         await page.getByRole('link', { name: 'Агенти' }).waitFor();
         expect(await page.locator('html').getAttribute('lang')).toBe('uk');
         expect(await accessibility(page)).toEqual([]);
+        await page.getByRole('button', { name: 'Параметри' }).click();
         await page.getByLabel('Мова').selectOption('en');
         await page.getByRole('link', { name: 'Agents' }).waitFor();
         await page.reload();

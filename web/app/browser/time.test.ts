@@ -34,13 +34,13 @@ test('a link to a moment shows the map of that time', async () => {
   const moment = await past();
   const then = await json(`living-map/snapshot?at=${encodeURIComponent(moment)}`);
   const [agent] = then.layers.agents.items;
-  await on(`?layer=agents&view=table&entity=${agent.id}&at=${moment}`, async (page) => {
-    await page.getByText('Viewing the past').waitFor();
+  await on(`?layer=agents&view=table&panel=events&entity=${agent.id}&at=${moment}`, async (page) => {
+    await page.getByText(/Viewing/).waitFor();
     const calls = page.getByRole('region', { name: agent.name }).locator('dt:text-is("Model calls, 24 h") + dd');
     await expect.poll(() => calls.textContent()).toBe(String(agent.usage.llm_calls_24h));
     await expect.poll(() => page.locator('tbody tr').count()).toBe(then.layers.agents.items.length);
     await page.getByText('Events before this moment').waitFor();
-    const newest = await page.locator('.panel time').first().getAttribute('datetime');
+    const newest = await page.locator('#panel time').first().getAttribute('datetime');
     expect(Date.parse(newest ?? '')).toBeLessThanOrEqual(Date.parse(moment));
   });
 });
@@ -56,9 +56,9 @@ test('the scrubber goes back; changes and live are one click away', async () => 
     await page.getByRole('button', { name: 'Changes since this moment' }).click();
     await page.getByRole('heading', { name: /Changed \(\d+\)/ }).waitFor();
     await expect.poll(() => page.locator('.panel .fields ins').count()).toBeGreaterThan(0);
-    await page.getByRole('button', { name: 'Back to live' }).click();
+    await page.locator('.time').getByRole('button', { name: 'Back to live' }).click();
     await expect.poll(() => at(page)).toBeNull();
-    await page.getByText('now', { exact: true }).first().waitFor();
+    await page.locator('.moment').getByText('now', { exact: true }).waitFor();
   });
 });
 
@@ -76,12 +76,14 @@ test('playback advances at the selected speed until now', async () => {
   });
 });
 
-test('a moment before the log begins is reported', async () => {
+test('a moment before the log begins shows its begin, and says so', async () => {
   await on(
     '?at=2020-01-01T00:00:00Z',
     async (page) => {
-      await page.getByText(/This moment cannot be shown/).waitFor();
-      await page.getByRole('button', { name: 'Back to live' }).click();
+      await page.getByText(/The log begins at/).waitFor();
+      await expect.poll(() => at(page)).not.toMatch(/^2020/);
+      await still(page);
+      await page.locator('.time').getByRole('button', { name: 'Back to live' }).click();
       await still(page);
     },
     true,

@@ -1,27 +1,37 @@
-import { useEffect, useState } from 'react';
+import { Tooltip } from '@base-ui/react/tooltip';
+import { lazy, Suspense, useEffect, useState } from 'react';
 import { useSession } from './access';
-import { Filters } from './filters';
-import { Header } from './header';
+import { Dock } from './frame/dock';
+import { Header } from './frame/header';
+import { Rail } from './frame/rail';
+import { Stage } from './frame/stage';
 import { Help } from './help';
 import { listenToKeys } from './keyboard';
 import { Live } from './live';
 import { Login } from './login';
-import { EntityPanel } from './panels/entity';
-import { Panels } from './panels/panels';
-import { Picture } from './picture/picture';
 import { useText } from './preferences';
-import { ReadyProvider, Sources, useIsTokenMissing } from './sources';
-import { Table } from './table';
+import { ReadyProvider, useIsTokenMissing } from './sources';
 import { TimeBar } from './timebar';
 import { setView, useView } from './view';
+
+/** Loaded after the map. */
+const loadCommandBox = () => import('./frame/command');
+const CommandBox = lazy(loadCommandBox);
+
+/** Delay after which the command box is loaded, so that it does not delay the first picture (ms). */
+const PRELOAD_MS = 3000;
+/** Delay before a tooltip opens (ms). */
+const TOOLTIP_MS = 400;
 
 /** The map, or the login form if the server requires a token. */
 export function App() {
   const { number } = useSession();
   return (
-    <ReadyProvider key={number}>
-      <Door />
-    </ReadyProvider>
+    <Tooltip.Provider delay={TOOLTIP_MS}>
+      <ReadyProvider key={number}>
+        <Door />
+      </ReadyProvider>
+    </Tooltip.Provider>
   );
 }
 
@@ -37,19 +47,23 @@ function Door() {
 
 function Page() {
   const { t } = useText();
-  const { table, entity, layer } = useView();
-  const [isHelped, setHelped] = useState(false);
+  const { layer } = useView();
+  const [overlay, setOverlay] = useState<'help' | 'command' | null>(null);
   useEffect(
     () =>
       listenToKeys({
-        search: () => document.getElementById('search')?.focus(),
+        command: () => setOverlay('command'),
         play: () => document.querySelector<HTMLButtonElement>('.time .play')?.click(),
-        help: () => setHelped(true),
-        // The browser itself closes the dialog on Escape.
-        close: () => document.querySelector('dialog[open]') !== null,
+        help: () => setOverlay('help'),
+        // Dialogs and menus handle Escape themselves.
+        isCovered: () => document.querySelector('[role=dialog]') !== null,
       }),
     [],
   );
+  useEffect(() => {
+    const timer = setTimeout(loadCommandBox, PRELOAD_MS);
+    return () => clearTimeout(timer);
+  }, []);
   useEffect(() => {
     document.title = `${t(layer)} · ${t('title')}`;
   }, [t, layer]);
@@ -60,35 +74,16 @@ function Page() {
           setView({ table: true });
           requestAnimationFrame(() => document.querySelector<HTMLElement>('.table')?.focus());
         }}
+        onCommand={() => setOverlay('command')}
       />
+      <Rail onHelp={() => setOverlay('help')} />
       <main>
-        <div className="map">
-          <div className="bar">
-            <Filters />
-            <button type="button" aria-pressed={table} title="T" onClick={() => setView({ table: !table })}>
-              {t('map.table')}
-            </button>
-          </div>
-          {table ? <Table key={layer} /> : <Picture />}
-          <TimeBar />
-          <footer>
-            <Sources />
-            <nav aria-label={t('developers')}>
-              <button type="button" onClick={() => setHelped(true)}>
-                {t('help')}
-              </button>
-              <a href="docs/">{t('developers.docs')}</a>
-              <a href="openapi.json">OpenAPI</a>
-              <a href="metrics">Metrics</a>
-            </nav>
-          </footer>
-        </div>
-        <aside>
-          {entity !== null && <EntityPanel key={entity} id={entity} />}
-          <Panels />
-        </aside>
+        <Stage />
+        <TimeBar />
+        <Dock />
       </main>
-      {isHelped && <Help onClose={() => setHelped(false)} />}
+      {overlay === 'help' && <Help onClose={() => setOverlay(null)} />}
+      <Suspense>{overlay === 'command' && <CommandBox onClose={() => setOverlay(null)} />}</Suspense>
     </>
   );
 }

@@ -101,34 +101,3 @@ export function relationsOf(layers: Layers, { id, type, microdaoId }: Item): Rel
   if (type === 'node') for (const planet of planets) if (planet.orbits.includes(id)) add('orbits', planet.id);
   return relations;
 }
-
-/** Entity in the status `warning` or `error`, or a node with alert texts. */
-export interface Alert {
-  readonly item: Item;
-  readonly texts: readonly string[];
-}
-
-/** Entities that need attention, most severe first. */
-export function alertsOf(layers: Layers | null): Alert[] {
-  const alertTexts = new Map((layers?.nodes?.items ?? []).map(({ id, alerts }) => [id, alerts]));
-  const rank = ({ item: { status } }: Alert) => (status === 'error' ? 0 : status === 'warning' ? 1 : 2);
-  return allEntities(layers)
-    .map((found) => ({ item: found, texts: alertTexts.get(found.id) ?? [] }))
-    .filter(({ item: { status }, texts }) => status === 'error' || status === 'warning' || texts.length > 0)
-    .sort((a, b) => rank(a) - rank(b));
-}
-
-/** Entities whose name or id contains `text`; names that start with it first. */
-export function search(layers: Layers | null, text: string, limit: number): Item[] {
-  const wanted = text.trim().toLocaleLowerCase();
-  if (!wanted) return [];
-  const begins: Item[] = [];
-  const contains: Item[] = [];
-  for (const found of allEntities(layers)) {
-    const label = found.label.toLocaleLowerCase();
-    if (label.startsWith(wanted)) begins.push(found);
-    else if (label.includes(wanted) || found.id.toLocaleLowerCase().includes(wanted)) contains.push(found);
-    if (begins.length >= limit) break;
-  }
-  return [...begins, ...contains].slice(0, limit);
-}

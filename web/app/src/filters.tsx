@@ -2,10 +2,9 @@ import type { Layer, Layers } from '@living-map/react';
 import { useMemo } from 'react';
 import { type Item, itemsOf } from './entities';
 import { isFiltering, matches } from './filter';
-import { useLayers } from './live';
-import { StatusMark } from './parts/mark';
+import { useLayers, useNetwork } from './live';
 import { useText } from './preferences';
-import { resetFilter, STATUSES, setView, useView } from './view';
+import { resetFilter, setView, useView } from './view';
 
 /** Entities that a layer's filters apply to: those that its diagram shows. */
 export function filterable(layers: Layers | null, layer: Layer): Item[] {
@@ -19,27 +18,15 @@ export function Filters() {
   const layers = useLayers();
   const items = useMemo(() => (table ? itemsOf(layers, layer) : filterable(layers, layer)), [layers, layer, table]);
   const kinds = useMemo(() => [...new Set(items.map(({ kind }) => kind))].sort(), [items]);
-  const present = useMemo(() => new Set(items.map(({ status }) => status)), [items]);
-  const shown = useMemo(() => items.filter((item) => matches(filter, item)).length, [items, filter]);
+  const { conditionOf } = useNetwork();
+  const shown = useMemo(
+    () => items.filter((item) => matches(filter, item, conditionOf)).length,
+    [items, filter, conditionOf],
+  );
   const microdaos = layers?.city?.items ?? [];
   const set = (change: Partial<typeof filter>) => setView({ filter: { ...filter, ...change } }, false);
   return (
     <fieldset className="filters" aria-label={t('filters')}>
-      {STATUSES.filter((status) => present.has(status) || filter.statuses.includes(status)).map((status) => {
-        const isOn = filter.statuses.includes(status);
-        const rest = filter.statuses.filter((other) => other !== status);
-        return (
-          <button
-            key={status}
-            type="button"
-            className="chip"
-            aria-pressed={isOn}
-            onClick={() => set({ statuses: isOn ? rest : [...rest, status] })}
-          >
-            <StatusMark status={status} />
-          </button>
-        );
-      })}
       <label>
         <span className="unseen">{t('filter.kind')}</span>
         <select value={filter.kind ?? ''} onChange={(event) => set({ kind: event.target.value || null })}>

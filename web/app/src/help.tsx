@@ -1,10 +1,10 @@
-import { useEffect, useRef } from 'react';
 import type { Key } from './i18n/en';
 import { useText } from './preferences';
+import { Dialog } from './ui/dialog';
 
 const KEYS: readonly [string, Key][] = [
+  ['Ctrl K  /', 'help.search'],
   ['1 2 3 4', 'help.layers'],
-  ['/', 'help.search'],
   ['← ↑ → ↓', 'help.move'],
   ['Enter', 'help.open'],
   ['+ − 0', 'help.zoom'],
@@ -17,24 +17,23 @@ const KEYS: readonly [string, Key][] = [
 
 export function Help({ onClose }: { onClose: () => void }) {
   const { t } = useText();
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
   return (
-    <dialog ref={dialog} aria-label={t('help')} onClose={onClose}>
-      <h2>{t('help')}</h2>
-      <dl className="facts">
+    <Dialog title={t('help')} onClose={onClose}>
+      <dl className="keys">
         {KEYS.map(([keys, does]) => (
           <div key={keys}>
             <dt>
-              <kbd>{keys}</kbd>
+              {keys.split(/ +/).map((key) => (
+                <kbd key={key}>{key}</kbd>
+              ))}
             </dt>
             <dd>{t(does)}</dd>
           </div>
         ))}
       </dl>
-      <button type="button" onClick={() => dialog.current?.close()}>
+      <button type="button" onClick={onClose}>
         {t('close')}
       </button>
-    </dialog>
+    </Dialog>
   );
 }

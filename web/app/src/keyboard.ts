@@ -1,22 +1,23 @@
 /** Global keyboard shortcuts, inactive in text inputs. */
 
+import { closeEntity } from './open-entity';
 import { moves } from './signals';
 import { live } from './travel';
 import { getView, LAYERS, setView } from './view';
 
 export interface Shortcuts {
-  search: () => void;
+  command: () => void;
   play: () => void;
   help: () => void;
-  /** @returns whether something was closed */
-  close: () => boolean;
+  /** Whether a dialog or menu is open, which closes itself. */
+  isCovered: () => boolean;
 }
 
 const typing = 'input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable]';
 
-export function listenToKeys({ search, play, help, close }: Shortcuts): () => void {
+export function listenToKeys({ command, play, help, isCovered }: Shortcuts): () => void {
   const actions: Record<string, () => void> = {
-    '/': search,
+    '/': command,
     p: play,
     l: live,
     t: () => setView({ table: !getView().table }),
@@ -28,9 +29,14 @@ export function listenToKeys({ search, play, help, close }: Shortcuts): () => vo
     ...Object.fromEntries(LAYERS.map((layer, at) => [String(at + 1), () => setView({ layer })])),
   };
   const listener = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.defaultPrevented || isCovered()) return;
+    if ((event.ctrlKey || event.metaKey) && event.key === 'k') {
+      event.preventDefault();
+      command();
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === 'Escape') {
-      if (!close() && getView().entity !== null) setView({ entity: null });
+      if (getView().entity !== null) closeEntity();
       return;
     }
     if (event.target instanceof Element && event.target.matches(typing)) return;

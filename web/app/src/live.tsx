@@ -15,13 +15,17 @@ import {
   useSyncExternalStore,
 } from 'react';
 import { useSession } from './access';
+import { type NetworkState, networkState } from './network/state';
 import { ripples } from './signals';
+import { useSources } from './sources';
 import { getStream } from './stream';
 import { useTravel } from './travel';
 
 /** Minimum interval between updates of the map and of the event lists (ms). */
 const LAYERS_MS = 120;
 const EVENTS_MS = 300;
+/** Interval at which activity ages when nothing changes (ms). */
+const AGE_MS = 5000;
 /** Averaging window of the event rate (s). */
 const RATE_SECONDS = 5;
 
@@ -39,6 +43,7 @@ const ConnectionContext = createContext<Connection>({
   reconnect: () => {},
 });
 const RateContext = createContext(0);
+const NetworkContext = createContext<NetworkState>(networkState(null, [], 0));
 
 export function Live({ children }: { children: ReactNode }) {
   // One stream per session.
@@ -62,11 +67,22 @@ export function Live({ children }: { children: ReactNode }) {
     [connectionStatus, error, isStale, reconnect],
   );
   const rate = useRate(events, at === null);
+  const shown = at === null ? layers : (past?.layers ?? null);
+  const isLost = connectionStatus === 'closed' || connectionStatus === 'error';
+  const moment = useMoment(at, isLost);
+  const sources = useSources();
+  // Current upstreams say nothing about the past.
+  const network = useMemo(() => networkState(shown, at === null ? sources : [], moment), [shown, sources, at, moment]);
+  useEffect(() => {
+    document.documentElement.toggleAttribute('data-lost', isLost);
+  }, [isLost]);
   return (
     <ConnectionContext value={connection}>
       <RateContext value={rate}>
         <EventsContext value={recent}>
-          <LayersContext value={at === null ? layers : (past?.layers ?? null)}>{children}</LayersContext>
+          <LayersContext value={shown}>
+            <NetworkContext value={network}>{children}</NetworkContext>
+          </LayersContext>
         </EventsContext>
       </RateContext>
     </ConnectionContext>
@@ -75,6 +91,8 @@ export function Live({ children }: { children: ReactNode }) {
 
 /** Displayed layers: live, or those of the selected moment. */
 export const useLayers = (): Layers | null => useContext(LayersContext);
+/** Condition of everything that is displayed. */
+export const useNetwork = (): NetworkState => useContext(NetworkContext);
 /** Recent events, newest first. */
 export const useEvents = (): readonly EventFrame[] => useContext(EventsContext);
 export const useConnection = (): Connection => useContext(ConnectionContext);
@@ -105,6 +123,17 @@ export function useThrottled<T>(value: T, ms: number): T {
     [],
   );
   return shown;
+}
+
+/** The displayed moment (ms): that of time travel, or now; the last one known while the connection is lost. */
+function useMoment(at: string | null, isLost: boolean): number {
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    if (isLost) return;
+    const timer = setInterval(() => setNow(Date.now()), AGE_MS);
+    return () => clearInterval(timer);
+  }, [isLost]);
+  return at === null ? now : Date.parse(at);
 }
 
 /** Computes the event rate and sends ripples for new events. */

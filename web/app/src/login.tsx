@@ -1,9 +1,9 @@
 import { type FormEvent, useState } from 'react';
 import { useSession } from './access';
-import { Preferences } from './header';
-import { Glyph } from './parts/mark';
+import { Preferences } from './frame/settings';
 import { useText } from './preferences';
 import { signIn } from './session';
+import { Glyph } from './ui/mark';
 
 /** Login form, shown instead of the map. */
 export function Login() {
@@ -35,7 +35,7 @@ export function Login() {
         />
         {token !== null && (
           <p id="login-problem" className="notice" role="alert">
-            <Glyph shape="diamond" tone="bad" /> {t('login.refused')}
+            <Glyph shape="diamond" tone="failing" /> {t('login.refused')}
           </p>
         )}
         <button type="submit" className="primary" disabled={text.trim() === ''}>

@@ -21,10 +21,22 @@ export function layerFor(type: EntityType, present: Layer): Layer {
   return layers.includes(present) ? present : (layers[0] ?? present);
 }
 
+/** Element that had the focus before the panel was opened. */
+let origin: Element | null = null;
+
 export function openEntity(id: string, type: EntityType | undefined = typeOf(id)): void {
-  const { layer } = getView();
+  const { layer, entity } = getView();
+  if (entity === null) origin = document.activeElement;
   setView({ entity: id, layer: type ? layerFor(type, layer) : layer });
   flights.send(id);
+}
+
+/** Closes the panel; the focus returns to where it was. */
+export function closeEntity(): void {
+  setView({ entity: null });
+  if (origin instanceof HTMLElement && origin.isConnected) origin.focus();
+  else document.querySelector<HTMLElement>('.canvas, .table')?.focus();
+  origin = null;
 }
 
 /** Entity type by the prefix of a canonical id. */

@@ -1,8 +1,10 @@
 import { type Ready, type Resource, type SourceHealth, type SourceStatus, useResource } from '@living-map/react';
 import { createContext, type ReactNode, useContext } from 'react';
-import { Glyph } from './parts/mark';
+import type { Condition } from './network/condition';
+import { shapeOf } from './picture/palette';
 import { useText } from './preferences';
 import { server } from './server';
+import { Glyph } from './ui/mark';
 
 /** Polling interval of the readiness endpoint; the stream does not carry it (ms). */
 const READY_MS = 5000;
@@ -21,29 +23,25 @@ export const useIsTokenMissing = (): boolean => useReady()?.data?.checks === nul
 
 export const useSources = (): readonly SourceHealth[] => useReady()?.data?.checks?.sources ?? [];
 
-const tones: Record<SourceStatus, string> = { ok: 'ok', stale: 'warn', down: 'bad', unknown: 'quiet' };
-const shapes = { ok: 'disc', stale: 'triangle', down: 'diamond', unknown: 'ring' } as const;
+const tones: Record<SourceStatus, Condition> = { ok: 'working', stale: 'warning', down: 'failing', unknown: 'idle' };
 
-export const sourceTone = (status: SourceStatus): string => tones[status] ?? 'quiet';
+export const sourceTone = (status: SourceStatus): Condition => tones[status] ?? 'idle';
 
-/** Health of each upstream, in the header. */
+/** Health of each upstream. */
 export function Sources() {
   const { t, duration } = useText();
   return (
-    <ul className="sources" aria-label={t('sources')}>
-      {useSources().map(({ service, status, age_seconds, last_error }) => {
-        const age = age_seconds === null ? t('source.never') : t('source.age', { age: duration(age_seconds) });
-        return (
-          <li key={service} title={last_error ? `${age} · ${last_error}` : age}>
-            <Glyph shape={shapes[status] ?? 'ring'} tone={sourceTone(status)} />
-            {service}
-            <span className={status === 'ok' ? 'unseen' : 'muted'}>
-              {t(`source.${status}`)}
-              {status !== 'ok' && age_seconds !== null && `, ${duration(age_seconds)}`}
-            </span>
-          </li>
-        );
-      })}
+    <ul className="rows sources" aria-label={t('sources')}>
+      {useSources().map(({ service, status, age_seconds, last_error }) => (
+        <li key={service} data-status={status}>
+          <Glyph shape={shapeOf(sourceTone(status))} tone={sourceTone(status)} /> <strong>{service}</strong>{' '}
+          {t(`source.${status}`)}{' '}
+          <span className="muted">
+            {age_seconds === null ? t('source.never') : t('source.age', { age: duration(age_seconds) })}
+          </span>
+          {last_error !== null && <span className="muted block">{last_error}</span>}
+        </li>
+      ))}
     </ul>
   );
 }

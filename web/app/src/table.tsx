@@ -2,11 +2,11 @@ import { findEntity, type Snapshot } from '@living-map/react';
 import { useMemo, useState } from 'react';
 import { itemById, itemsOf } from './entities';
 import { matches } from './filter';
-import { useLayers } from './live';
+import { useLayers, useNetwork } from './live';
 import { factsOf } from './panels/facts';
 import { EntityLink } from './parts/link';
-import { StatusMark } from './parts/mark';
 import { useText } from './preferences';
+import { Mark } from './ui/mark';
 import { useView } from './view';
 
 /** Rows added at a time. */
@@ -19,7 +19,11 @@ export function Table() {
   const { layer, filter } = useView();
   const layers = useLayers();
   const [rows, setRows] = useState(STEP);
-  const items = useMemo(() => itemsOf(layers, layer).filter((item) => matches(filter, item)), [layers, layer, filter]);
+  const { conditionOf } = useNetwork();
+  const items = useMemo(
+    () => itemsOf(layers, layer).filter((item) => matches(filter, item, conditionOf)),
+    [layers, layer, filter, conditionOf],
+  );
   const details = (id: string) => {
     const entity = layers && findEntity({ layers } as Snapshot, id);
     const facts = entity ? factsOf(entity, text).slice(1) : [];
@@ -51,7 +55,7 @@ export function Table() {
                 </th>
                 <td>{maybe(`type.${item.kind}`, item.kind)}</td>
                 <td>
-                  <StatusMark status={item.status} />
+                  <Mark condition={conditionOf(item.id)} />
                 </td>
                 <td>{microdao?.label ?? ''}</td>
                 <td className="muted">{details(item.id)}</td>

@@ -5,6 +5,7 @@ import { BarChart } from './parts/bars';
 import { useText } from './preferences';
 import { server } from './server';
 import { go, live, pause, play, SPEEDS, setSpeed, useTravel } from './travel';
+import { Icon } from './ui/icon';
 import { setView } from './view';
 
 /** Ranges of the scrubber: name, length (s), and bucket width of the histogram. */
@@ -25,7 +26,7 @@ const PLAY_FROM = 0.25;
 
 export function TimeBar() {
   const { t, clock } = useText();
-  const { at, isLoading, error, isPlaying, speed } = useTravel();
+  const { at, isLoading, error, clampedTo, isPlaying, speed } = useTravel();
   const [chosen, setChosen] = useState<Window>(WINDOWS[0]);
   const [, seconds, bucket] = chosen;
   const now = useClock();
@@ -46,7 +47,7 @@ export function TimeBar() {
         title={`${t(isPlaying ? 'time.pause' : 'time.play')} (P)`}
         onClick={() => (isPlaying ? pause() : play(now - span * PLAY_FROM))}
       >
-        {isPlaying ? '❚❚' : '▶'}
+        <Icon name={isPlaying ? 'pause' : 'play'} />
       </button>
       <label>
         <span className="unseen">{t('time.speed')}</span>
@@ -105,6 +106,11 @@ export function TimeBar() {
             {t('time.live')}
           </button>
         </>
+      )}
+      {clampedTo !== null && (
+        <p className="notice" role="status">
+          {t('time.begins', { time: clock(clampedTo, true) })}
+        </p>
       )}
       {error && (
         <p className="notice" role="alert">

@@ -3,7 +3,7 @@
  * slower if the server responds slower.
  */
 
-import { get, type Snapshot } from '@living-map/react';
+import { get, LivingMapError, type Snapshot } from '@living-map/react';
 import { useSyncExternalStore } from 'react';
 import { server } from './server';
 import { ripples } from './signals';
@@ -16,6 +16,8 @@ export interface Travel {
   readonly snapshot: Snapshot | null;
   readonly isLoading: boolean;
   readonly error: string | null;
+  /** Begin of the log (RFC 3339), if an earlier moment was selected, which shows that of the begin instead. */
+  readonly clampedTo: string | null;
   readonly isPlaying: boolean;
   /** Playback speed: seconds of the log per second. */
   readonly speed: number;
@@ -28,7 +30,15 @@ const TICK_MS = 500;
 /** Maximum number of events shown as ripples per step. */
 const STEP_EVENTS = 60;
 
-let travel: Travel = { at: null, snapshot: null, isLoading: false, error: null, isPlaying: false, speed: 10 };
+let travel: Travel = {
+  at: null,
+  snapshot: null,
+  isLoading: false,
+  error: null,
+  clampedTo: null,
+  isPlaying: false,
+  speed: 10,
+};
 const listeners = new Set<() => void>();
 let running: AbortController | null = null;
 let ticking: ReturnType<typeof setInterval> | undefined;
@@ -44,7 +54,7 @@ function follow() {
   running?.abort();
   if (at === null) {
     clearInterval(ticking);
-    set({ at, snapshot: null, isLoading: false, error: null, isPlaying: false });
+    set({ at, snapshot: null, isLoading: false, error: null, clampedTo: null, isPlaying: false });
     return;
   }
   load(at);
@@ -54,7 +64,7 @@ async function load(at: string) {
   const before = travel.at;
   const controller = new AbortController();
   running = controller;
-  set({ at, isLoading: true, error: null });
+  set({ at, isLoading: true, error: null, clampedTo: travel.clampedTo === at ? at : null });
   try {
     const snapshot = await get(server.url, '/living-map/snapshot', { at }, controller.signal);
     if (controller.signal.aborted) return;
@@ -62,10 +72,22 @@ async function load(at: string) {
     if (travel.isPlaying && before !== null) await ripple(before, at, controller.signal);
   } catch (error) {
     if (controller.signal.aborted) return;
+    const oldest = oldestTime(error);
+    if (oldest !== null && oldest !== at) {
+      set({ clampedTo: oldest });
+      setView({ at: oldest }, false);
+      return;
+    }
     clearInterval(ticking);
     const text = error instanceof Error ? error.message : String(error);
     set({ snapshot: null, isLoading: false, isPlaying: false, error: text });
   }
+}
+
+/** Begin of the log, from the error about an earlier moment. */
+export function oldestTime(error: unknown): string | null {
+  const problem = error instanceof LivingMapError ? (error.problem as { oldest_time?: string } | null) : null;
+  return problem?.oldest_time ?? null;
 }
 
 async function ripple(since: string, until: string, signal: AbortSignal) {

@@ -1,22 +1,17 @@
 /** View state, stored in the URL's query, so that views can be shared and Back works. */
 
-import type { Layer, Status } from '@living-map/react';
+import type { Layer } from '@living-map/react';
 import { useSyncExternalStore } from 'react';
 import { type Filter, NO_FILTER } from './filter';
+import { parseConditions } from './network/condition';
 
 export const LAYERS = ['city', 'space', 'nodes', 'agents'] as const satisfies readonly Layer[];
-export const STATUSES = [
-  'active',
-  'online',
-  'idle',
-  'inactive',
-  'offline',
-  'warning',
-  'error',
-] as const satisfies readonly Status[];
 export const PANELS = ['events', 'alerts', 'health', 'lessons', 'letters', 'changes'] as const;
 
 export type Panel = (typeof PANELS)[number];
+
+/** Panel of the address that shows none. */
+const CLOSED = 'none' as const;
 
 export interface View {
   readonly layer: Layer;
@@ -24,7 +19,8 @@ export interface View {
   readonly entity: string | null;
   /** Time travel: the displayed moment (RFC 3339); `null`: live. */
   readonly at: string | null;
-  readonly panel: Panel;
+  /** The open panel; `null`: none was asked for, `none`: it was closed. */
+  readonly panel: Panel | typeof CLOSED | null;
   /** Whether the layer is shown as a table. */
   readonly table: boolean;
   readonly filter: Filter;
@@ -38,10 +34,10 @@ export function parseView(search: string): View {
     layer: LAYERS.find((layer) => layer === query.get('layer')) ?? 'city',
     entity: query.get('entity') || null,
     at: at && !Number.isNaN(Date.parse(at)) ? at : null,
-    panel: PANELS.find((panel) => panel === query.get('panel')) ?? 'events',
+    panel: ([...PANELS, CLOSED] as const).find((panel) => panel === query.get('panel')) ?? null,
     table: query.get('view') === 'table',
     filter: {
-      statuses: STATUSES.filter((status) => query.get('status')?.split(',').includes(status)),
+      conditions: parseConditions(query.get('status')),
       kind: query.get('kind') || null,
       microdao: query.get('microdao') || null,
     },
@@ -54,9 +50,9 @@ export function formatView({ layer, entity, at, panel, table, filter }: View): s
   if (layer !== 'city') query.set('layer', layer);
   if (entity) query.set('entity', entity);
   if (at) query.set('at', at);
-  if (panel !== 'events') query.set('panel', panel);
+  if (panel !== null) query.set('panel', panel);
   if (table) query.set('view', 'table');
-  if (filter.statuses.length > 0) query.set('status', filter.statuses.join());
+  if (filter.conditions.length > 0) query.set('status', filter.conditions.join());
   if (filter.kind) query.set('kind', filter.kind);
   if (filter.microdao) query.set('microdao', filter.microdao);
   // Colons and commas need no escaping and keep ids and times readable.

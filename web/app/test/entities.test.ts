@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { alertsOf, allEntities, itemById, relationsOf, search } from '../src/entities';
+import { allEntities, itemById, relationsOf } from '../src/entities';
 import { MOVE_MS, Motion } from '../src/picture/motion';
 import { nearest, neighbour } from '../src/picture/pick';
-import { network } from './network';
+import { search } from '../src/search';
+import { agent, network } from './network';
 
 const layers = network(2, 4, 3);
 
@@ -40,22 +41,6 @@ test('every entity is listed once', () => {
   expect(ids.length).toBe(2 + 2 + 2 + 4 + 3);
 });
 
-test('errors precede warnings, then nodes with alert texts', () => {
-  const [a, b, c] = layers.nodes?.items ?? [];
-  if (!layers.nodes || !a || !b || !c) throw new Error('no nodes');
-  const items = [
-    { ...a, alerts: ['disk is full'] },
-    { ...b, status: 'warning' as const },
-    { ...c, status: 'error' as const },
-  ];
-  const alerts = alertsOf({ ...layers, nodes: { ...layers.nodes, items } });
-  expect(alerts.map(({ item, texts }) => [item.id, ...texts])).toEqual([
-    ['node:00002'],
-    ['node:00001'],
-    ['node:00000', 'disk is full'],
-  ]);
-});
-
 test('search ranks prefixes before other matches of name or id', () => {
   expect(search(layers, ' DAO ', 10).map(({ id }) => id)).toEqual([
     'dao:00000',
@@ -66,6 +51,25 @@ test('search ranks prefixes before other matches of name or id', () => {
   expect(search(layers, 'channel:1', 10).map(({ id }) => id)).toEqual(['channel:1']);
   expect(search(layers, '', 10)).toEqual([]);
   expect(search(layers, 'a', 3).length).toBe(3);
+});
+
+test('names in Cyrillic are found in Latin letters', () => {
+  const items = [agent('agent:m77', null), agent('agent:o4', null)];
+  const [marta, oleh] = items;
+  if (!marta || !oleh || !layers.agents) throw new Error('no agents');
+  const named = {
+    ...layers,
+    agents: {
+      ...layers.agents,
+      items: [
+        { ...marta, name: 'Марта 77' },
+        { ...oleh, name: 'Zoë' },
+      ],
+    },
+  };
+  const found = (text: string) => search(named, text, 10).map(({ id }) => id);
+  expect([found('marta 77'), found('МАРТА'), found('Marta-77'), found('m77')]).toEqual(Array(4).fill(['agent:m77']));
+  expect(found('zoe')).toEqual(['agent:o4']);
 });
 
 describe('picking', () => {

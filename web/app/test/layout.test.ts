@@ -110,6 +110,45 @@ test('a moved, added or removed entity changes the layout', () => {
   expect(hasSameLayout(diagram, diagramOf(gone, 'city'))).toBe(false);
 });
 
+describe('an agent that comes or goes', () => {
+  /** Positions by key, relative to a mark's group or absolute for a group. */
+  const placesOf = (layers: Layers) => {
+    const { diagram, arrangement } = laidOut(layers, 'city');
+    const marks = new Map(diagram.marks.map(({ key }, at) => [key, circle(arrangement.marks, at)]));
+    const groups = new Map(diagram.groups.map(({ id }, at) => [id, circle(arrangement.groups, at)]));
+    return { diagram, marks, groups };
+  };
+  const withAgents = (layers: Layers, items: NonNullable<Layers['agents']>['items']): Layers => ({
+    ...layers,
+    agents: layers.agents && { ...layers.agents, items },
+  });
+
+  test.each([60, 1000, 10_000])('moves nothing outside its district, with %i agents', (count) => {
+    let random = count;
+    const next = (limit: number) => {
+      random = (random * 1_103_515_245 + 12_345) % 2 ** 31;
+      return random % limit;
+    };
+    const layers = network(17, count, 0);
+    const items = layers.agents?.items ?? [];
+    const before = placesOf(layers);
+    for (let round = 0; round < 20; round++) {
+      const at = next(items.length);
+      const district = items[at]?.microdao_id ?? '';
+      const added = agent(`agent:new-${round}`, district);
+      const changed = round % 2 === 0 ? items.toSpliced(at, 1) : items.toSpliced(at, 0, added);
+      const after = placesOf(withAgents(layers, changed));
+      if (before.groups.get(district)?.r !== after.groups.get(district)?.r) continue;
+      expect(after.groups).toEqual(before.groups);
+      const moved = after.diagram.marks.filter(({ key, group }) => {
+        const [now, then] = [after.marks.get(key), before.marks.get(key)];
+        return group !== district && (now?.x !== then?.x || now?.y !== then?.y);
+      });
+      expect(moved).toEqual([]);
+    }
+  });
+});
+
 test('entities without a known microDAO are in one separate group', () => {
   const layers = network(2, 4, 0);
   const items = [agent('agent:a', null), agent('agent:b', 'microdao:unknown')];

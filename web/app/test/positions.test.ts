@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { arrange } from '../src/layout/arrange';
 import { type Diagram, diagramOf } from '../src/layout/diagram';
 import { layoutInputOf } from '../src/layout/input';
-import { closeTo, fitAll, fitBounds, mapIn, pixelIn } from '../src/picture/camera';
+import { centredOn, fitAll, fitBounds, mapIn, NO_INSETS, pixelIn, zoomTo } from '../src/picture/camera';
 import { Positions } from '../src/picture/positions';
 import { network } from './network';
 
@@ -17,12 +17,12 @@ function positionsOf(layer: Diagram['layer']): Positions {
 
 test.each(['city', 'space'] as const)('%s: the view state of a group fits the whole group', (layer) => {
   const positions = positionsOf(layer);
-  const whole = fitAll(positions.bounds, size);
+  const whole = fitAll(positions.bounds, size, NO_INSETS);
   for (const { id, isEntity } of positions.diagram?.groups ?? []) {
     if (!isEntity) continue;
     const bounds = positions.boundsOf(id);
     if (!bounds) throw new Error(`${id} has no bounds`);
-    const viewState = fitBounds(bounds, size);
+    const viewState = fitBounds(bounds, size, NO_INSETS);
     expect(viewState.zoom, id).toBeGreaterThan(whole.zoom);
     const [left, , right] = bounds;
     expect((right - left) * 2 ** viewState.zoom, id).toBeGreaterThan(size.height * 0.75);
@@ -43,8 +43,8 @@ test('a mark has no group bounds and is shown close up', () => {
   const place = mark && positions.of(mark.key);
   if (!place) throw new Error('no mark');
   expect(positions.boundsOf(mark.key)).toBeNull();
-  const viewState = closeTo(place);
-  expect(place[2] * 2 ** viewState.zoom).toBeCloseTo(46, 0);
+  const viewState = centredOn(place, zoomTo(place), NO_INSETS);
+  expect(place[2] * 2 ** viewState.zoom).toBeCloseTo(28, 0);
 });
 
 test('pixel and map coordinates convert both ways', () => {

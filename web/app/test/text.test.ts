@@ -35,8 +35,8 @@ describe('texts', () => {
   });
 
   test('unknown keys fall back to the raw value', () => {
-    expect(textOf('uk').maybe('status.online', 'online')).toBe('на зв’язку');
-    expect(textOf('uk').maybe('status.sleeping', 'sleeping')).toBe('sleeping');
+    expect(textOf('uk').maybe('type.agent', 'agent')).toBe('агент');
+    expect(textOf('uk').maybe('type.sleeping', 'sleeping')).toBe('sleeping');
     expect(textOf('en').maybe('toString', 'x')).toBe('x');
   });
 

@@ -10,37 +10,46 @@ describe('the URL', () => {
     '',
     '?layer=space',
     '?layer=nodes&entity=node:01&at=2026-01-19T12:00:00Z',
-    '?panel=health&view=table&status=warning,error&kind=scout&microdao=microdao:1',
+    '?panel=health&view=table&status=failing,warning&kind=scout&microdao=microdao:1',
     '?entity=agent:%D0%B7%D0%BE%D1%80%D1%8F',
   ])('%s says the same there and back', (search) => {
     expect(formatView(parseView(search))).toBe(search);
   });
 
+  test('statuses of links of earlier releases are understood', () => {
+    const conditions = (status: string) => parseView(`?status=${status}`).filter.conditions;
+    expect(conditions('error')).toEqual(['failing']);
+    expect(conditions('inactive,offline')).toEqual(['away']);
+    expect(conditions('online')).toEqual(['working', 'idle']);
+    expect(conditions('failing,idle,away')).toEqual(['failing', 'away', 'idle']);
+  });
+
   test('invalid values are ignored', () => {
-    const view = parseView('?layer=moon&at=yesterday&panel=x&status=fine,error&view=list&entity=');
-    expect(view).toEqual({ ...parseView(''), filter: { ...NO_FILTER, statuses: ['error'] } });
+    const view = parseView('?layer=moon&at=yesterday&panel=x&status=fine,failing&view=list&entity=');
+    expect(view).toEqual({ ...parseView(''), filter: { ...NO_FILTER, conditions: ['failing'] } });
   });
 });
 
 describe('filters', () => {
-  const scout = { id: 'agent:a', status: 'error', kind: 'scout', microdaoId: 'microdao:1' } as const;
+  const scout = { id: 'agent:a', kind: 'scout', microdaoId: 'microdao:1' };
+  const isFailing = () => 'failing' as const;
 
   test('no filter matches everything', () => {
-    expect(matches(NO_FILTER, scout)).toBe(true);
+    expect(matches(NO_FILTER, scout, isFailing)).toBe(true);
     expect(isFiltering(NO_FILTER)).toBe(false);
   });
 
   test('filters are combined with AND', () => {
-    const filter = { statuses: ['error', 'warning'], kind: 'scout', microdao: 'microdao:1' } as const;
-    expect(matches(filter, scout)).toBe(true);
-    expect(matches(filter, { ...scout, status: 'online' })).toBe(false);
-    expect(matches(filter, { ...scout, kind: 'writer' })).toBe(false);
-    expect(matches(filter, { ...scout, microdaoId: null })).toBe(false);
+    const filter = { conditions: ['failing', 'warning'], kind: 'scout', microdao: 'microdao:1' } as const;
+    expect(matches(filter, scout, isFailing)).toBe(true);
+    expect(matches(filter, scout, () => 'working')).toBe(false);
+    expect(matches(filter, { ...scout, kind: 'writer' }, isFailing)).toBe(false);
+    expect(matches(filter, { ...scout, microdaoId: null }, isFailing)).toBe(false);
   });
 
   test('a microDAO matches its own filter', () => {
-    const microdao = { id: 'microdao:1', status: 'active', kind: 'microdao', microdaoId: null } as const;
-    expect(matches({ ...NO_FILTER, microdao: 'microdao:1' }, microdao)).toBe(true);
+    const microdao = { id: 'microdao:1', kind: 'microdao', microdaoId: null };
+    expect(matches({ ...NO_FILTER, microdao: 'microdao:1' }, microdao, isFailing)).toBe(true);
   });
 
   test('events are found by subject and by entity', () => {

@@ -15,6 +15,8 @@ export interface Text {
   maybe: (key: string, otherwise: string) => string;
   number: (value: number, digits?: number) => string;
   percent: (part: number) => string;
+  /** A short duration: milliseconds, then seconds with one digit, then its largest unit. */
+  milliseconds: (value: number) => string;
   /** A duration in its largest unit. */
   duration: (seconds: number) => string;
   clock: (time: string | number, withDay?: boolean) => string;
@@ -33,14 +35,8 @@ function makeText(language: Language): Text {
   // Plural forms in the order of the texts: one, few, many, other.
   const order = (['one', 'few', 'many', 'other'] as const).filter((form) => forms.includes(form));
   const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
-  const fine = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
+  const fine = [0, 1, 2].map((digits) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }));
   const share = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 0 });
-  const lengths = Object.fromEntries(
-    UNITS.map(([unit]) => [
-      unit,
-      new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: 0 }),
-    ]),
-  );
   const time = new Intl.DateTimeFormat(language, {
     hour: '2-digit',
     minute: '2-digit',
@@ -55,6 +51,15 @@ function makeText(language: Language): Text {
     second: '2-digit',
     hourCycle: 'h23',
   });
+
+  const unitOf = (unit: string, digits: number) =>
+    new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'short', maximumFractionDigits: digits });
+  const lengths = Object.fromEntries(UNITS.map(([unit]) => [unit, unitOf(unit, 0)]));
+  const small = { millisecond: unitOf('millisecond', 0), second: unitOf('second', 1) };
+  const duration = (seconds: number) => {
+    const [unit, size] = UNITS.find(([, least]) => seconds >= least) ?? ['second', 1];
+    return lengths[unit]?.format(Math.round(seconds / size)) ?? '';
+  };
 
   const fill = (text: string, parameters: Parameters) => {
     const choices = text.split('|');
@@ -72,11 +77,12 @@ function makeText(language: Language): Text {
     language,
     t: (key, parameters = {}) => fill(texts[language][key], parameters),
     maybe: (key, otherwise) => (Object.hasOwn(texts[language], key) ? texts[language][key as Key] : otherwise),
-    number: (value, digits = 0) => (digits > 0 ? fine : whole).format(value),
+    number: (value, digits = 0) => (fine[digits] ?? whole).format(value),
     percent: (part) => share.format(part),
-    duration(seconds) {
-      const [unit, size] = UNITS.find(([, least]) => seconds >= least) ?? ['second', 1];
-      return lengths[unit]?.format(Math.round(seconds / size)) ?? '';
+    duration,
+    milliseconds(value) {
+      if (value < 1000) return small.millisecond.format(value);
+      return value < 60_000 ? small.second.format(value / 1000) : duration(value / 1000);
     },
     clock(value, withDay = false) {
       const date = new Date(value);

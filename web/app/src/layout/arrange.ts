@@ -1,12 +1,13 @@
 /**
- * Circle-packing layout by d3-hierarchy. A pure function of ids, groups and sizes, in the order of ids, so that equal
- * maps have equal layouts and an added agent moves its neighbours only slightly.
+ * Layout of a layer: groups in rows, their marks on a spiral. A pure function of ids, groups and sizes, in linear time.
+ *
+ * A group has a size class; its space grows in steps of four. So one mark more or fewer moves nothing outside its group, and
+ * groups move only when one of them appears, disappears or changes its class.
  */
 
 import type { Layer } from '@living-map/react';
-import { hierarchy, pack, packEnclose, packSiblings } from 'd3-hierarchy';
 
-/** Complete input of the layout, transferable to the worker. */
+/** Complete input of the layout. */
 export interface LayoutInput {
   layer: Layer;
   groups: { id: string; weight: number }[];
@@ -25,58 +26,126 @@ export interface Arrangement {
   bounds: [number, number, number, number];
 }
 
-/** Padding between marks and between groups (map units). */
-const MARK_GAP = 0.45;
-const GROUP_GAP = 4;
-/** Minimum radius of a group, so that an empty one is visible. */
-const GROUP_MIN = 5;
+/** Radius of a mark with the space around it, by its radius; padding between groups (map units). */
+const SPACED = 1.32;
+const GROUP_GAP = 5;
+/** Radius of a group of the smallest class, and its padding; the next class has twice the radius. */
+const CLASS_RADIUS = 8;
+const GROUP_PADDING = 0.8;
+/** Radius of the circle that holds marks on a spiral, by the square root of their squared radii. */
+const SPIRAL = 1.3;
+/** Angle between two marks on the spiral: the golden angle. */
+const TURN = Math.PI * (3 - Math.sqrt(5));
+/** Number of marks that stand in a circle, not on a spiral. */
+const FEW = 6;
+/** Width of the whole layout by its height, as most screens have it. */
+const ASPECT = 1.6;
 
-export function arrange(plan: LayoutInput): Arrangement {
-  return plan.layer === 'space' ? systems(plan) : circles(plan);
+export function arrange(input: LayoutInput): Arrangement {
+  return input.layer === 'space' ? systems(input) : districts(input);
 }
 
-interface Node {
-  group: number;
-  mark: number;
-  children?: Node[];
-}
-
-/** Packs marks into their groups and the groups into a circle. */
-function circles({ groups, group, size }: LayoutInput): Arrangement {
-  const children: Node[] = groups.map((_, at) => ({ group: at, mark: -1, children: [] }));
-  for (let at = 0; at < group.length; at++) children[group[at] ?? 0]?.children?.push({ group: -1, mark: at });
-  const tree = hierarchy<Node>({ group: -1, mark: -1, children }, (node) =>
-    node.children?.length ? node.children : undefined,
-  );
-  const root = pack<Node>()
-    .radius(({ data }) => (data.mark < 0 ? GROUP_MIN : (size[data.mark] ?? 1)))
-    .padding(({ depth }) => (depth === 0 ? GROUP_GAP : MARK_GAP))(tree);
-  const positions = { marks: new Float32Array(group.length * 3), groups: new Float32Array(groups.length * 3) };
-  for (const { data, x, y, r } of root.descendants()) {
-    const circle = [x - root.x, y - root.y, r];
-    if (data.mark >= 0) positions.marks.set(circle, data.mark * 3);
-    else if (data.group >= 0) positions.groups.set(circle, data.group * 3);
+/** Places each group's marks around its centre, and the groups in rows. */
+function districts({ groups, group, size }: LayoutInput): Arrangement {
+  const members = membersOf(groups.length, group);
+  const marks = new Float32Array(group.length * 3);
+  const circles = members.map((own, at) => ({ at, r: classRadius(around(own, size, marks)), x: 0, y: 0 }));
+  inRows(circles);
+  for (let mark = 0; mark < group.length; mark++) {
+    const { x, y } = circles[group[mark] ?? 0] ?? { x: 0, y: 0 };
+    marks[mark * 3] = (marks[mark * 3] ?? 0) + x;
+    marks[mark * 3 + 1] = (marks[mark * 3 + 1] ?? 0) + y;
   }
-  return { ...positions, rings: new Float32Array(), bounds: boundsOf(positions.groups) };
+  const positions = Float32Array.from(circles.flatMap(({ x, y, r }) => [x, y, r]));
+  return { marks, groups: positions, rings: new Float32Array(), bounds: boundsOf(positions) };
+}
+
+function membersOf(groups: number, group: Int32Array): number[][] {
+  const members = Array.from({ length: groups }, (): number[] => []);
+  for (let mark = 0; mark < group.length; mark++) members[group[mark] ?? 0]?.push(mark);
+  return members;
+}
+
+/**
+ * Writes positions of marks around the origin to `places`, the largest in the middle.
+ * @returns the radius that they take
+ */
+function around(own: readonly number[], size: Float32Array, places: Float32Array): number {
+  const sizeOf = (mark: number) => size[mark] ?? 1;
+  const ordered = own.toSorted((a, b) => sizeOf(b) - sizeOf(a) || a - b);
+  const largest = sizeOf(ordered[0] ?? 0);
+  const isCircle = own.length > 1 && own.length <= FEW && sizeOf(ordered.at(-1) ?? 0) === largest;
+  const circle = (largest * SPACED) / Math.sin(Math.PI / Math.max(2, own.length));
+  let filled = 0;
+  let reach = 0;
+  for (const [at, mark] of ordered.entries()) {
+    const radius = sizeOf(mark);
+    const area = (radius * SPACED) ** 2;
+    const spiral = at === 0 ? 0 : SPIRAL * Math.sqrt(filled + area / 2);
+    const distance = isCircle ? circle : spiral;
+    const angle = isCircle ? (at / own.length) * 2 * Math.PI : at * TURN;
+    places.set([distance * Math.cos(angle), distance * Math.sin(angle), radius], mark * 3);
+    filled += area;
+    reach = Math.max(reach, distance + radius);
+  }
+  return reach;
+}
+
+/** Radius of a group by the radius that its marks take, in steps. */
+const classRadius = (reach: number) =>
+  CLASS_RADIUS * 2 ** Math.max(0, Math.ceil(Math.log2((reach + GROUP_PADDING) / CLASS_RADIUS)));
+
+interface Circle {
+  at: number;
+  r: number;
+  x: number;
+  y: number;
+}
+
+/** Places circles in rows, the largest first, centred at the origin. Their order is that of their index. */
+function inRows(circles: Circle[]): void {
+  const area = circles.reduce((sum, { r }) => sum + (2 * r + GROUP_GAP) ** 2, 0);
+  const widest = Math.max(0, ...circles.map(({ r }) => 2 * r + GROUP_GAP));
+  const width = Math.max(widest, Math.sqrt(area * ASPECT));
+  const rows: { circles: Circle[]; width: number; height: number }[] = [];
+  for (const circle of circles.toSorted((a, b) => b.r - a.r || a.at - b.at)) {
+    const side = 2 * circle.r + GROUP_GAP;
+    let row = rows.at(-1);
+    if (!row || row.width + side > width * 1.001) {
+      row = { circles: [], width: 0, height: side };
+      rows.push(row);
+    }
+    row.circles.push(circle);
+    row.width += side;
+  }
+  let y = -rows.reduce((sum, { height }) => sum + height, 0) / 2;
+  for (const row of rows) {
+    let x = -row.width / 2;
+    for (const circle of row.circles) {
+      const side = 2 * circle.r + GROUP_GAP;
+      circle.x = x + side / 2;
+      circle.y = y + row.height / 2;
+      x += side;
+    }
+    y += row.height;
+  }
 }
 
 /** Maximum number of satellites per ring. */
 const RING_MAX = 14;
 
-/** Places satellites on rings around their planets and packs these systems into a circle. */
+/** Places satellites on rings around their planets and these systems in rows. */
 function systems({ groups, group, size }: LayoutInput): Arrangement {
-  const members = groups.map((): number[] => []);
-  for (let at = 0; at < group.length; at++) members[group[at] ?? 0]?.push(at);
+  const members = membersOf(groups.length, group);
   const planned = groups.map(({ id, weight }, at) => {
     const own = members[at] ?? [];
     // Nodes without a planet orbit an empty centre.
     const radius = id === '' ? 0 : 6 + 6 * weight;
     const step = 2.6 * Math.max(2, ...own.map((mark) => size[mark] ?? 2));
     const rings = Math.ceil(own.length / RING_MAX);
-    return { at, own, radius, step, rings, x: 0, y: 0, r: radius + rings * step + 6 };
+    return { at, own, radius, step, rings, x: 0, y: 0, r: radius + rings * step + 4 };
   });
-  packSiblings(planned);
-  const whole = planned.length > 0 ? packEnclose(planned) : { x: 0, y: 0, r: 1 };
+  inRows(planned);
   const positions: Arrangement = {
     marks: new Float32Array(group.length * 3),
     groups: new Float32Array(groups.length * 3),
@@ -85,19 +154,16 @@ function systems({ groups, group, size }: LayoutInput): Arrangement {
   };
   let ringAt = 0;
   for (const { at, own, radius, step, rings, x, y } of planned) {
-    const [cx, cy] = [x - whole.x, y - whole.y];
-    positions.groups.set([cx, cy, radius], at * 3);
+    positions.groups.set([x, y, radius], at * 3);
     for (let ring = 0; ring < rings; ring++) {
       const distance = radius + (ring + 1) * step;
-      positions.rings.set([cx, cy, distance], ringAt++ * 3);
+      positions.rings.set([x, y, distance], ringAt++ * 3);
       const here = own.slice(Math.ceil((ring * own.length) / rings), Math.ceil(((ring + 1) * own.length) / rings));
       for (const [index, mark] of here.entries()) {
         // Different start angles, so that satellites of neighbouring rings and systems do not line up.
         const angle = (index / here.length) * 2 * Math.PI + at * 2.4 + ring * 0.7;
-        positions.marks.set(
-          [cx + distance * Math.cos(angle), cy + distance * Math.sin(angle), size[mark] ?? 2],
-          mark * 3,
-        );
+        const place = [x + distance * Math.cos(angle), y + distance * Math.sin(angle), size[mark] ?? 2];
+        positions.marks.set(place, mark * 3);
       }
     }
   }

@@ -8,10 +8,18 @@ import { errorText, post } from '../requests';
 import { SeverityGlyph } from '../severity';
 import { isSilenced } from '../silences';
 import { useTravel } from '../travel';
+import { withNames } from '../words/names';
 import { NewSilence } from './silences';
 
-/** @param onSilence called after a silence was created */
-export function AlertRow({ alert, onSilence }: { alert: Alert; onSilence: () => void }) {
+interface AlertRowProps {
+  alert: Alert;
+  /** Whether the list belongs to one entity, whose name is then omitted. */
+  isOwn: boolean;
+  /** Called after a silence was created. */
+  onSilence: () => void;
+}
+
+export function AlertRow({ alert, isOwn, onSilence }: AlertRowProps) {
   const { t, clock } = useText();
   const { at } = useTravel();
   const layers = useLayers();
@@ -20,13 +28,13 @@ export function AlertRow({ alert, onSilence }: { alert: Alert; onSilence: () => 
   return (
     <li data-severity={severity}>
       <SeverityGlyph severity={severity} /> <span className="muted">{t(`severity.${severity}`)}</span>{' '}
-      <strong>{title}</strong>
-      {message !== null && <span className="block">{message}</span>}
+      <strong>{withNames(title, layers)}</strong>
+      {message !== null && <span className="block">{withNames(message, layers)}</span>}
       <span className="muted block">
         <time dateTime={raised_at}>{clock(raised_at, true)}</time>
         {source !== null && ` · ${source}`}
-        {entity_id !== null && ' · '}
-        {item ? (
+        {entity_id !== null && !isOwn && ' · '}
+        {isOwn ? null : item ? (
           <EntityLink id={item.id} item={item}>
             {item.label}
           </EntityLink>

@@ -1,11 +1,12 @@
 import { type ChangedEntity, type EntitySummary, useResource } from '@living-map/react';
 import { useEffect, useState } from 'react';
+import { conditionOfStatus } from '../network/condition';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
-import { StatusMark } from '../parts/mark';
 import { useText } from '../preferences';
 import { server } from '../server';
-import { useTravel } from '../travel';
+import { oldestTime, useTravel } from '../travel';
+import { Mark } from '../ui/mark';
 import { fromLocal, toLocal } from './local-time';
 
 /** Maximum number of rows per group. */
@@ -51,17 +52,31 @@ export function Changes() {
         </label>
         <button type="submit">{t('changes.compare')}</button>
       </form>
-      {asked && <Difference from={asked.from} to={asked.to} />}
+      {asked && <Difference key={`${asked.from} ${asked.to}`} from={asked.from} to={asked.to} />}
     </>
   );
 }
 
 function Difference({ from, to }: { from: string; to: string | null }) {
-  const diff = useResource('/living-map/diff', to === null ? { from } : { from, to }, server);
+  const { t, clock } = useText();
+  const [oldest, setOldest] = useState<string | null>(null);
+  const since = oldest ?? from;
+  const diff = useResource('/living-map/diff', to === null ? { from: since } : { from: since, to }, server);
+  const begin = oldestTime(diff.error);
+  useEffect(() => {
+    if (begin !== null) setOldest(begin);
+  }, [begin]);
   return (
-    <Answer of={diff} isKnown={diff.data !== null}>
-      {diff.data && <Groups {...diff.data} />}
-    </Answer>
+    <>
+      {oldest !== null && (
+        <p className="notice" role="status">
+          {t('time.begins', { time: clock(oldest, true) })}
+        </p>
+      )}
+      <Answer of={diff} isKnown={diff.data !== null}>
+        {diff.data && <Groups {...diff.data} />}
+      </Answer>
+    </>
   );
 }
 
@@ -92,7 +107,7 @@ function Group({ title, entities }: { title: string; entities: readonly (EntityS
       <ul className="rows">
         {entities.slice(0, ROWS).map(({ id, label, status, fields = [] }) => (
           <li key={id}>
-            <StatusMark status={status} isBare /> <EntityLink id={id}>{label}</EntityLink>
+            <Mark condition={conditionOfStatus(status)} isBare /> <EntityLink id={id}>{label}</EntityLink>
             {fields.length > 0 && (
               <dl className="fields">
                 {fields.map(({ field, before, after }) => (

@@ -2,18 +2,22 @@ import { type Entity, findEntity, type Snapshot, useEntity, useHistory } from '@
 import { useEffect, useMemo } from 'react';
 import { countBuckets } from '../density';
 import { itemById, type Relation, relationsOf } from '../entities';
-import { useEvents, useLayers } from '../live';
-import { openEntity } from '../open-entity';
+import { useEvents, useLayers, useNetwork } from '../live';
+import { closeEntity, openEntity } from '../open-entity';
 import { BarChart } from '../parts/bars';
 import { EntityLink } from '../parts/link';
-import { StatusMark } from '../parts/mark';
 import { useText } from '../preferences';
 import { server } from '../server';
 import { useTravel } from '../travel';
-import { setView } from '../view';
+import { IconButton } from '../ui/button';
+import { Icon, type IconName } from '../ui/icon';
+import { ConditionPill, Mark } from '../ui/mark';
+import { ScrollArea } from '../ui/scroll-area';
+import { Tiles } from '../ui/tile';
+import { EventRows, type FeedEvent } from './event-rows';
 import { factsOf } from './facts';
-import { EventRows, type FeedEvent } from './feed';
 import { OpenLessons } from './lessons';
+import { EntityProblems } from './problems';
 
 /** Period of the activity chart (ms) and number of its bars. */
 const SPAN_MS = 3_600_000;
@@ -23,57 +27,92 @@ const HOUR_EVENTS = 1000;
 /** Maximum number of relations shown per kind. */
 const RELATIONS = 30;
 
+const icons: Record<string, IconName> = {
+  agent: 'agents',
+  node: 'nodes',
+  dao: 'space',
+  microdao: 'city',
+  channel: 'letters',
+};
+
 export function EntityPanel({ id }: { id: string }) {
   const { t, maybe } = useText();
   const { at, snapshot } = useTravel();
+  const { conditionOf } = useNetwork();
   const live = useEntity(id, server);
   const entity = at === null ? live : findEntity(snapshot as Snapshot | null, id);
   return (
-    <section className="entity" aria-labelledby="entity-title">
+    <section className="sheet entity" aria-labelledby="entity-title">
       <header>
-        <h2 id="entity-title" tabIndex={-1}>
-          {entity?.data.name ?? id}
-        </h2>
-        <button type="button" onClick={() => openEntity(id)}>
-          {t('entity.fly')}
-        </button>
-        <button type="button" className="close" aria-label={t('close')} onClick={() => setView({ entity: null })}>
-          ✕
-        </button>
+        <span className="sheet-icon" data-tone={entity ? conditionOf(id) : 'idle'}>
+          <Icon name={icons[entity?.type ?? ''] ?? 'map'} />
+        </span>
+        <div className="sheet-title">
+          <h2 id="entity-title" tabIndex={-1}>
+            {entity?.data.name ?? id}
+          </h2>
+          <p className="muted">
+            {entity && maybe(`type.${entity.type}`, entity.type)}
+            <Home id={id} />
+          </p>
+        </div>
+        {entity && <ConditionPill condition={conditionOf(id)} />}
+        <IconButton isBare icon="show" label={t('entity.fly')} onClick={() => openEntity(id)} />
+        <IconButton isBare icon="close" label={t('close')} onClick={closeEntity} />
       </header>
-      {entity ? (
-        <p className="row">
-          <StatusMark status={entity.data.status} />
-          <span className="muted">{maybe(`type.${entity.type}`, entity.type)}</span>
-        </p>
-      ) : (
-        <p className="notice">{t(at === null ? 'entity.unknown' : 'entity.unknown.past', { id })}</p>
-      )}
-      {entity && <Facts entity={entity} />}
-      <Relations id={id} />
-      {entity?.type === 'agent' && <OpenLessons agent={id} />}
-      <Happened id={id} at={at} />
+      <ScrollArea labelledBy="entity-title">
+        {!entity && <p className="notice">{t(at === null ? 'entity.unknown' : 'entity.unknown.past', { id })}</p>}
+        <EntityProblems id={id} />
+        {entity && <Facts entity={entity} />}
+        <Relations id={id} />
+        {entity?.type === 'agent' && <OpenLessons agent={id} />}
+        <Happened id={id} at={at} />
+      </ScrollArea>
     </section>
+  );
+}
+
+/** The microDAO that an entity belongs to. */
+function Home({ id }: { id: string }) {
+  const layers = useLayers();
+  const item = itemById(layers, id);
+  const home = item?.microdaoId && item.microdaoId !== id ? itemById(layers, item.microdaoId) : null;
+  return (
+    home && (
+      <>
+        {' · '}
+        <EntityLink id={home.id} item={home}>
+          {home.label}
+        </EntityLink>
+      </>
+    )
   );
 }
 
 function Facts({ entity }: { entity: Entity }) {
   const text = useText();
+  const facts = factsOf(entity, text);
   return (
-    <dl className="facts">
-      {factsOf(entity, text).map(({ name, value }) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
+    <>
+      <Tiles figures={facts.filter(({ isFigure }) => isFigure)} />
+      <dl className="facts">
+        {facts
+          .filter(({ isFigure }) => !isFigure)
+          .map(({ name, value }) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
+      </dl>
+    </>
   );
 }
 
 function Relations({ id }: { id: string }) {
   const { t } = useText();
   const layers = useLayers();
+  const { conditionOf } = useNetwork();
   const groups = useMemo(() => {
     const item = itemById(layers, id);
     const found = layers && item ? relationsOf(layers, item) : [];
@@ -89,7 +128,7 @@ function Relations({ id }: { id: string }) {
           <ul>
             {members.slice(0, RELATIONS).map(({ item }) => (
               <li key={item.id}>
-                <StatusMark status={item.status} isBare />
+                <Mark condition={conditionOf(item.id)} isBare />
                 <EntityLink id={item.id} item={item}>
                   {item.label}
                 </EntityLink>
@@ -151,7 +190,7 @@ function Happened({ id, at }: { id: string; at: string | null }) {
           </button>
         </p>
       )}
-      <EventRows events={events} isOwn />
+      <EventRows events={events} />
       {hasMore && (
         <button type="button" onClick={loadMore} disabled={isLoading}>
           {t('entity.more')}

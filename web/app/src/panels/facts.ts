@@ -6,6 +6,8 @@ import type { Text } from '../i18n/text';
 export interface Fact {
   name: string;
   value: string;
+  /** Whether it is a number that is shown large. */
+  isFigure: boolean;
 }
 
 /** Fields shown elsewhere on the panel. */
@@ -15,7 +17,7 @@ const TIMES = new Set(['last_active', 'last_seen']);
 
 /** In the map's order, without unknown (`null`) fields. */
 export function factsOf({ data, type }: Entity, text: Text): Fact[] {
-  const facts: Fact[] = [{ name: text.t('field.id'), value: data.id }];
+  const facts: Fact[] = [{ name: text.t('field.id'), value: data.id, isFigure: false }];
   const add = (fields: object) => {
     for (const [key, value] of Object.entries(fields)) {
       if (key === 'id' || value === null || SHOWN_ELSEWHERE.has(key)) continue;
@@ -24,7 +26,8 @@ export function factsOf({ data, type }: Entity, text: Text): Fact[] {
         continue;
       }
       const words = formatField(key, value, text);
-      if (words) facts.push({ name: text.maybe(`field.${key}`, key), value: words });
+      if (words)
+        facts.push({ name: text.maybe(`field.${key}`, key), value: words, isFigure: typeof value === 'number' });
     }
   };
   // The relations list a node's agents; the number is redundant.

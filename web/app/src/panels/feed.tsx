@@ -1,18 +1,15 @@
-import { type EventFrame, useResource } from '@living-map/react';
-import { memo, useMemo, useState } from 'react';
-import { itemById } from '../entities';
-import { useEvents, useLayers } from '../live';
+import { type EventFrame, type HistoryItem, useResource } from '@living-map/react';
+import { useMemo, useState } from 'react';
+import { useEvents } from '../live';
 import { Answer } from '../parts/answer';
-import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { server } from '../server';
 import { useTravel } from '../travel';
+import { EventRows, type FeedEvent } from './event-rows';
 import { type FeedFilter, matchesEvent } from './feed-filter';
 
 /** Maximum number of rows; older events are in the history. */
 const ROWS = 60;
-
-export type FeedEvent = Pick<EventFrame, 'id' | 'event_type' | 'timestamp' | 'entity_id' | 'payload'>;
 
 export function Feed() {
   const { at } = useTravel();
@@ -21,9 +18,12 @@ export function Feed() {
 
 function LiveFeed() {
   const { t } = useText();
-  const events = useEvents();
+  const streamed = useEvents();
+  // What happened before the page was opened.
+  const { data: before } = useResource('/living-map/history', { limit: ROWS }, server);
+  const events = useMemo(() => joined(streamed, before?.items ?? []), [streamed, before]);
   const [filter, setFilter] = useState<FeedFilter>({ text: '', isChanging: false });
-  const [paused, setPaused] = useState<readonly EventFrame[] | null>(null);
+  const [paused, setPaused] = useState<readonly LiveEvent[] | null>(null);
   const shown = useMemo(
     () => (paused ?? events).filter((event) => matchesEvent(filter, event)).slice(0, ROWS),
     [paused, events, filter],
@@ -56,6 +56,14 @@ function LiveFeed() {
   );
 }
 
+type LiveEvent = FeedEvent & Pick<EventFrame, 'changes'>;
+
+/** Streamed events, then those of the history before them. */
+function joined(streamed: readonly EventFrame[], before: readonly HistoryItem[]): LiveEvent[] {
+  const known = new Set(streamed.map(({ id }) => id));
+  return [...streamed, ...before.filter(({ id }) => !known.has(id)).map((item) => ({ ...item, changes: [] }))];
+}
+
 function PastFeed({ at }: { at: string }) {
   const { t } = useText();
   const past = useResource('/living-map/history', { until: at, limit: ROWS }, server);
@@ -66,47 +74,5 @@ function PastFeed({ at }: { at: string }) {
         <EventRows events={past.data?.items ?? []} />
       </Answer>
     </>
-  );
-}
-
-export function EventRows({ events, isOwn = false }: { events: readonly FeedEvent[]; isOwn?: boolean }) {
-  return (
-    <ol className="events">
-      {events.map((event) => (
-        <EventRow key={event.id} event={event} isOwn={isOwn} />
-      ))}
-    </ol>
-  );
-}
-
-/** @param isOwn whether the list belongs to one entity, whose name is then omitted */
-const EventRow = memo(function EventRow({ event, isOwn }: { event: FeedEvent; isOwn: boolean }) {
-  const { clock } = useText();
-  const { event_type, timestamp, entity_id, payload } = event;
-  const [isOpen, setOpen] = useState(false);
-  return (
-    <li>
-      <details onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
-        <summary>
-          <time dateTime={timestamp} title={timestamp}>
-            {clock(timestamp)}
-          </time>
-          <span className="subject">{event_type}</span>
-        </summary>
-        {isOpen && <pre>{JSON.stringify(payload, null, 1)}</pre>}
-      </details>
-      {entity_id !== null && !isOwn && <EntityName id={entity_id} />}
-    </li>
-  );
-});
-
-function EntityName({ id }: { id: string }) {
-  const item = itemById(useLayers(), id);
-  return item ? (
-    <EntityLink id={item.id} item={item}>
-      {item.label}
-    </EntityLink>
-  ) : (
-    <span className="muted">{id}</span>
   );
 }

@@ -1,9 +1,9 @@
 import { type JournalHealth, useErrors } from '@living-map/react';
 import { Answer } from '../parts/answer';
-import { Glyph } from '../parts/mark';
 import { useText } from '../preferences';
 import { server } from '../server';
-import { useReady } from '../sources';
+import { Sources, useReady } from '../sources';
+import { Glyph } from '../ui/mark';
 
 /** Period of the health summary (minutes). */
 const MINUTES = 60;
@@ -21,6 +21,9 @@ export function Health() {
       <Answer of={journal} isKnown={health !== null}>
         {health && <Verdict health={health} />}
       </Answer>
+      <h3>{t('sources')}</h3>
+      <Sources />
+      <h3>{t('broken.parts')}</h3>
       <Checks />
       {items.length > 0 && (
         <>
@@ -50,7 +53,7 @@ function Verdict({ health }: { health: JournalHealth }) {
   return (
     <>
       <p className="verdict" data-broken={isUnhealthy}>
-        <Glyph shape={isUnhealthy ? 'diamond' : 'disc'} tone={isUnhealthy ? 'bad' : 'ok'} /> {text}
+        <Glyph shape={isUnhealthy ? 'diamond' : 'disc'} tone={isUnhealthy ? 'failing' : 'working'} /> {text}
       </p>
       {count > 0 && (
         <dl className="facts" aria-label={t('broken.targets')}>

@@ -1,10 +1,12 @@
 import { type Lessons as LessonList, useLessons } from '@living-map/react';
 import { useState } from 'react';
+import { useLayers } from '../live';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { errorText, post } from '../requests';
 import { server, statusOf } from '../server';
+import { withNames } from '../words/names';
 
 type Lesson = LessonList['items'][number];
 
@@ -85,6 +87,7 @@ function EffectRows({ of }: { of: string }) {
 function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void }) {
   const i18n = useText();
   const { t, clock } = i18n;
+  const layers = useLayers();
   const [reason, setReason] = useState('');
   const [problem, setProblem] = useState<string | null>(null);
   const { lesson_key, agent_id, rule, status, version, title, text, replay_count, ts } = lesson;
@@ -99,12 +102,12 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
   };
   return (
     <li>
-      <strong>{title}</strong>
+      <strong>{withNames(title, layers)}</strong>
       <span className="muted block">
         {t(`lesson.${status}`)} · {rule} · {clock(ts, true)} · {t('lessons.replays', { count: replay_count })}
       </span>
       {agent_id && <EntityLink id={agent_id}>{agent_id}</EntityLink>}
-      <p>{text}</p>
+      <p>{withNames(text, layers)}</p>
       {lesson.effects > 0 && <Effects of={lesson} />}
       {(status === 'candidate' || status === 'active') && (
         <div className="tools">

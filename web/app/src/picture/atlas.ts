@@ -1,6 +1,6 @@
 /** Icon atlas of the shapes for deck.gl, as an alpha mask. */
 
-import { SHAPES, STROKE } from '../parts/shapes';
+import { SHAPES, STROKE } from '../ui/shapes';
 import type { Shape } from './palette';
 
 /** Resolution of one shape (px); shapes are rarely drawn larger. */

@@ -64,31 +64,50 @@ export function mapIn({ target, zoom }: ViewState, size: Size, x: number, y: num
 
 const clamp = (zoom: number) => Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, zoom));
 
-/** Margins reserved for overlays: labels above, the legend below (px). */
-const MARGIN = { side: 24, top: 30, bottom: 66 };
+/** Space covered by panels at each side (px). */
+export interface Insets {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+}
+
+export const NO_INSETS: Insets = { left: 0, top: 0, right: 0, bottom: 0 };
+
+/** Margin around a map that fills the free space; labels stand above it (px). */
+const MARGIN = 30;
 /** Maximum zoom when fitting the whole map, so that a small map does not fill the canvas. */
 const WHOLE_MAX = 4.2;
 
 type Bounds = Arrangement['bounds'];
 
 /** View state that fits the whole map with `bounds` into a canvas of `size`. */
-export const fitAll = (bounds: Bounds, size: Size): ViewState => fitBounds(bounds, size, WHOLE_MAX);
+export const fitAll = (bounds: Bounds, size: Size, insets: Insets): ViewState =>
+  fitBounds(bounds, size, insets, WHOLE_MAX);
 
-/** View state that fits `bounds`, zoomed in to at most `most`. */
-export function fitBounds(bounds: Bounds, { width, height }: Size, most = MAX_ZOOM): ViewState {
+/** View state that fits `bounds` into the space free of panels, zoomed in to at most `most`. */
+export function fitBounds(bounds: Bounds, size: Size, insets: Insets, most = MAX_ZOOM): ViewState {
   const [left, top, right, bottom] = bounds;
-  const across = Math.max(60, width - 2 * MARGIN.side) / Math.max(1, right - left);
-  const down = Math.max(60, height - MARGIN.top - MARGIN.bottom) / Math.max(1, bottom - top);
+  const free = { width: size.width - insets.left - insets.right, height: size.height - insets.top - insets.bottom };
+  const across = Math.max(60, free.width - 2 * MARGIN) / Math.max(1, right - left);
+  const down = Math.max(60, free.height - 2 * MARGIN) / Math.max(1, bottom - top);
   const zoom = clamp(Math.min(most, Math.log2(Math.min(across, down))));
-  const lower = (MARGIN.bottom - MARGIN.top) / 2 / 2 ** zoom;
-  return { target: [(left + right) / 2, (top + bottom) / 2 + lower, 0], zoom };
+  return centredOn([(left + right) / 2, (top + bottom) / 2], zoom, insets);
+}
+
+/** View state with a point in the middle of the space free of panels. */
+export function centredOn(
+  [x = 0, y = 0]: ArrayLike<number> & Iterable<number>,
+  zoom: number,
+  { left, top, right, bottom }: Insets,
+): ViewState {
+  const scale = 2 ** clamp(zoom);
+  return { target: [x + (right - left) / 2 / scale, y + (bottom - top) / 2 / scale, 0], zoom };
 }
 
 /** Radius of a mark that the camera has moved to (px). */
-const CLOSE = 46;
+const CLOSE = 28;
 
-/** View state centred on one circle. */
-export const closeTo = ([x, y, r]: readonly [number, number, number]): ViewState => ({
-  target: [x, y, 0],
-  zoom: Math.log2(CLOSE / Math.max(r, 0.5)),
-});
+/** Zoom at which one circle is shown closely. */
+export const zoomTo = ([, , r = 1]: ArrayLike<number> & Iterable<number>): number =>
+  Math.log2(CLOSE / Math.max(r, 0.5));

@@ -3,7 +3,7 @@
  * before its first frame.
  */
 
-import { SHAPES, STROKE } from '../parts/shapes';
+import { SHAPES, STROKE } from '../ui/shapes';
 import type { Bars } from './bars';
 import { pixelIn, type ViewState } from './camera';
 import { BASELINES, type Circles, css, type Drawing, LEAST, type Marks, OFFSETS, TEXT } from './drawing';

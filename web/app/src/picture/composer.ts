@@ -10,11 +10,12 @@ import { type Label, labelsOf, textMeasure } from './labels';
 import type { Size } from './painter';
 import { type Palette, shapeOf } from './palette';
 import type { Positions } from './positions';
-import { reuseEqualStyle, type Style, styleOf } from './style';
+import { type Conditions, reuseEqualStyle, type Style, styleOf } from './style';
 
 /** Content to draw, apart from positions. */
 export interface Subject {
   layers: Layers | null;
+  conditions: Conditions;
   palette: Palette;
   filter: Filter;
   selected: string | null;
@@ -56,11 +57,11 @@ export class Composer {
 
   /** The parts that stay the same between frames while nothing moves. */
   #staticPartsOf(diagram: Diagram, positions: Positions, subject: Subject): StaticParts {
-    const { layers, palette, filter } = subject;
-    const styled = [diagram, layers, palette, filter];
+    const { layers, conditions, palette, filter } = subject;
+    const styled = [diagram, layers, conditions, palette, filter];
     const isStyled = styled.every((part, at) => part === this.#styleInputs[at]);
     const before = this.#style;
-    const style = before && isStyled ? before : reuseEqualStyle(before, styleOf(diagram, layers, palette, filter));
+    const style = before && isStyled ? before : reuseEqualStyle(before, styleOf(diagram, conditions, palette, filter));
     this.#style = style;
     this.#styleInputs = styled;
     // Few events change a style, but metrics, shown as bars, change with almost every update.
@@ -77,7 +78,7 @@ export class Composer {
 function staticPartsOf(
   { layer, marks: items }: Diagram,
   positions: Positions,
-  { layers, palette }: Subject,
+  { layers, conditions, palette }: Subject,
   style: Style,
 ): StaticParts {
   const marks: Marks = { positions: positions.marks, shapes: style.shapes, colours: style.colours };
@@ -99,7 +100,11 @@ function staticPartsOf(
     ...still,
     markScale: Math.SQRT2,
     bars: isPlaced ? barsOf(nodes, positions.marks, palette, alpha) : null,
-    badges: { positions: corners, shapes: items.map(({ item }) => shapeOf(item.status)), colours: style.badge },
+    badges: {
+      positions: corners,
+      shapes: items.map(({ item }) => shapeOf(conditions.conditionOf(item.id))),
+      colours: style.badge,
+    },
   };
 }
 

@@ -1,20 +1,19 @@
 import { useText } from '../preferences';
 import { type Move, moves } from '../signals';
+import { IconButton } from '../ui/button';
 
-const BUTTONS: readonly [Move, string, 'map.zoom.in' | 'map.zoom.out' | 'map.fit'][] = [
-  ['in', '+', 'map.zoom.in'],
-  ['out', '−', 'map.zoom.out'],
-  ['fit', '⤢', 'map.fit'],
-];
+const BUTTONS = [
+  ['in', 'map.zoom.in'],
+  ['out', 'map.zoom.out'],
+  ['fit', 'map.fit'],
+] as const satisfies readonly (readonly [Move, string])[];
 
 export function Controls() {
   const { t } = useText();
   return (
     <div className="controls">
-      {BUTTONS.map(([move, sign, label]) => (
-        <button key={move} type="button" aria-label={t(label)} title={t(label)} onClick={() => moves.send(move)}>
-          {sign}
-        </button>
+      {BUTTONS.map(([move, label]) => (
+        <IconButton key={move} isBare icon={move} label={t(label)} onClick={() => moves.send(move)} />
       ))}
     </div>
   );

@@ -55,7 +55,7 @@ export const BASELINES = { above: 'bottom', within: 'center', below: 'top' } as 
 export const OFFSETS = { above: -3, within: 0, below: 3 } as const;
 /** Label text: sizes (px) and opacity of the background, 0 to 255. */
 export const TEXT = {
-  family: 'system-ui, sans-serif',
+  family: '"Inter Variable", system-ui, sans-serif',
   weight: 500,
   group: 13,
   mark: 11.5,

@@ -1,26 +1,44 @@
-import type { Layer, Status } from '@living-map/react';
-import { Glyph, StatusMark } from '../parts/mark';
+import type { Layer } from '@living-map/react';
+import { useMemo } from 'react';
+import { filterable } from '../filters';
+import { useLayers, useNetwork } from '../live';
+import { CONDITIONS } from '../network/condition';
+import { noCounts } from '../network/state';
 import { useText } from '../preferences';
+import { Chip } from '../ui/chip';
+import { Glyph } from '../ui/mark';
+import { setView, useView } from '../view';
+import { shapeOf } from './palette';
 
-/** One status for each shape. */
-const SHOWN: readonly Status[] = ['online', 'idle', 'offline', 'warning', 'error'];
-
+/** Conditions with their numbers; each filters the layer. */
 export function Legend({ layer }: { layer: Layer }) {
-  const { t } = useText();
+  const { t, number } = useText();
+  const { filter } = useView();
+  const layers = useLayers();
+  const { conditionOf } = useNetwork();
+  const counts = useMemo(() => {
+    const found = noCounts();
+    for (const { id } of filterable(layers, layer)) found[conditionOf(id)] += 1;
+    return found;
+  }, [layers, layer, conditionOf]);
   return (
     <section className="legend" aria-label={t('legend')}>
-      <p>{t(`${layer}.about`)}</p>
-      <p className="row">
-        {SHOWN.map((status) => (
-          <StatusMark key={status} status={status} />
-        ))}
-        {layer === 'city' && (
-          <span className="status">
-            <Glyph shape="bubble" tone="quiet" /> {t('type.channel')}
-          </span>
-        )}
-      </p>
-      {layer === 'nodes' && <p>{t('legend.bars')}</p>}
+      {CONDITIONS.map((condition) => {
+        const isOn = filter.conditions.includes(condition);
+        const rest = filter.conditions.filter((other) => other !== condition);
+        return (
+          <Chip
+            key={condition}
+            isOn={isOn}
+            about={t(`condition.${condition}.about`)}
+            onToggle={() => setView({ filter: { ...filter, conditions: isOn ? rest : [...rest, condition] } }, false)}
+          >
+            <Glyph shape={shapeOf(condition)} tone={condition} />
+            {t(`condition.${condition}`)} <span className="figure">{number(counts[condition])}</span>
+          </Chip>
+        );
+      })}
+      <span className="muted legend-about">{t(`${layer}.about`)}</span>
     </section>
   );
 }

@@ -1,15 +1,26 @@
 /** Theme colours as RGB values for the painters. */
 
-import type { Status } from '@living-map/react';
+import { CONDITIONS, type Condition } from '../network/condition';
 
 export type Colour = [number, number, number];
 
-const NAMES = ['ground', 'surface', 'disc', 'line', 'ink', 'muted', 'accent', 'ok', 'warn', 'bad', 'quiet'] as const;
-export type Palette = Record<(typeof NAMES)[number], Colour>;
+export const COLOURS = [
+  'ground',
+  'ground-far',
+  'slab',
+  'slab-line',
+  'surface',
+  'line',
+  'ink',
+  'muted',
+  'accent',
+  ...CONDITIONS,
+] as const;
+export type Palette = Record<(typeof COLOURS)[number], Colour>;
 
 export function readPalette(): Palette {
   const style = getComputedStyle(document.documentElement);
-  const entries = NAMES.map((name) => [name, parse(style.getPropertyValue(`--${name}`).trim())]);
+  const entries = COLOURS.map((name) => [name, parse(style.getPropertyValue(`--${name}`).trim())]);
   return Object.fromEntries(entries) as Palette;
 }
 
@@ -19,35 +30,21 @@ export function parse(text: string): Colour {
   return [value >> 16, (value >> 8) & 255, value & 255];
 }
 
-const tones: Record<Status, 'ok' | 'warn' | 'bad' | 'quiet'> = {
-  active: 'ok',
-  online: 'ok',
-  idle: 'quiet',
-  inactive: 'quiet',
-  offline: 'quiet',
-  warning: 'warn',
-  error: 'bad',
-};
-
-export const toneOf = (status: Status) => tones[status] ?? 'quiet';
-
-/** Shape of a status, so that it is not distinguished by colour alone. */
+/** Shape of a mark, so that conditions are not distinguished by colour alone. */
 export type Shape = 'disc' | 'ring' | 'off' | 'triangle' | 'diamond' | 'tile' | 'bubble';
 
-const shapes: Record<Status, Shape> = {
-  active: 'disc',
-  online: 'disc',
-  idle: 'ring',
-  inactive: 'off',
-  offline: 'off',
+const shapes: Record<Condition, Shape> = {
+  failing: 'diamond',
   warning: 'triangle',
-  error: 'diamond',
+  away: 'off',
+  working: 'disc',
+  idle: 'ring',
 };
 
-export const shapeOf = (status: Status): Shape => shapes[status] ?? 'ring';
+export const shapeOf = (condition: Condition): Shape => shapes[condition];
 
 /** Colour name for a load from 0 to 1. */
-export function loadTone(load: number): 'accent' | 'warn' | 'bad' {
-  if (load >= 0.9) return 'bad';
-  return load >= 0.75 ? 'warn' : 'accent';
+export function loadTone(load: number): 'accent' | 'warning' | 'failing' {
+  if (load >= 0.9) return 'failing';
+  return load >= 0.75 ? 'warning' : 'accent';
 }

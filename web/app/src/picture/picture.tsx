@@ -1,14 +1,14 @@
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { itemById } from '../entities';
 import { diagramOf } from '../layout/diagram';
-import { useLayers } from '../live';
-import { StatusMark } from '../parts/mark';
+import { useLayers, useNetwork } from '../live';
 import { prefersReducedMotion, usePreferences, useText } from '../preferences';
 import { flights, type Move, moves, ripples } from '../signals';
 import { useTravel } from '../travel';
+import { Mark } from '../ui/mark';
 import { setView, useView } from '../view';
 import { Controls } from './controls';
-import { Legend } from './legend';
+import { useInsets } from './insets';
 import { Scene, type Target } from './scene';
 
 const ARROWS: Record<string, Move> = { ArrowLeft: 'left', ArrowRight: 'right', ArrowUp: 'up', ArrowDown: 'down' };
@@ -35,6 +35,8 @@ export function Picture() {
   const { theme } = usePreferences();
   const { t } = useText();
   const layers = useLayers();
+  const network = useNetwork();
+  const insets = useInsets(host);
   const { error } = useTravel();
 
   useEffect(() => {
@@ -80,7 +82,8 @@ export function Picture() {
     };
   }, []);
 
-  useEffect(() => scene.current?.show(layers, layer), [layers, layer]);
+  useEffect(() => scene.current?.setInsets(insets), [insets]);
+  useEffect(() => scene.current?.show(layers, network, layer), [layers, network, layer]);
   const noneLabel = t(layer === 'space' ? 'group.none.space' : 'group.none');
   useEffect(() => scene.current?.setSelection(filter, entity, noneLabel), [filter, entity, noneLabel]);
   // Effects run after the theme is applied to the document, from which the colours are read.
@@ -138,11 +141,10 @@ export function Picture() {
       {isEmpty && <p className="over-map">{t('map.empty')}</p>}
       {over && hovered && (
         <p className="tip" style={{ left: hovered.x, top: hovered.y }} aria-hidden="true">
-          <strong>{over.label}</strong> <StatusMark status={over.status} />
+          <strong>{over.label}</strong> <Mark condition={network.conditionOf(over.id)} />
           <span className="muted">{over.kind}</span>
         </p>
       )}
-      <Legend layer={layer} />
       <Controls />
     </div>
   );

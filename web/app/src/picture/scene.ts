@@ -5,11 +5,22 @@
 
 import type { Layers } from '@living-map/react';
 import { type Filter, NO_FILTER } from '../filter';
-import type { Arrangement } from '../layout/arrange';
-import { Arranger } from '../layout/arranger';
+import { arrange } from '../layout/arrange';
 import { type Diagram, diagramOf, hasSameLayout } from '../layout/diagram';
+import { layoutInputOf } from '../layout/input';
 import type { View } from '../view';
-import { Camera, closeTo, fitAll, fitBounds, mapIn, pixelIn, type ViewState } from './camera';
+import {
+  Camera,
+  centredOn,
+  fitAll,
+  fitBounds,
+  type Insets,
+  mapIn,
+  NO_INSETS,
+  pixelIn,
+  type ViewState,
+  zoomTo,
+} from './camera';
 import { CanvasPainter } from './canvas-painter';
 import { Composer, type Subject } from './composer';
 import type { Drawing } from './drawing';
@@ -17,6 +28,7 @@ import type { Painter, Size } from './painter';
 import { readPalette } from './palette';
 import { Positions } from './positions';
 import { Ripples } from './ripples';
+import type { Conditions } from './style';
 
 /** Minimum interval between layouts of a layer, so that one animation ends before the next starts (ms). */
 const LAYOUT_MS = 1500;
@@ -52,17 +64,15 @@ export class Scene {
   readonly #positions = new Positions();
   readonly #composer = new Composer();
   readonly #ripples: Ripples;
-  readonly #arranger = new Arranger((diagram, arrangement) => this.#applyLayout(diagram, arrangement));
   #subject: Subject = {
     layers: null,
+    conditions: { conditionOf: () => 'idle', troubleIn: () => null },
     palette: readPalette(),
     filter: NO_FILTER,
     selected: null,
     hovered: null,
     noneLabel: '',
   };
-  /** The diagram of the last requested layout. */
-  #requested: Diagram | null = null;
   /** Entity to fly to once it has a position. */
   #pendingFlight: string | null = null;
   /** Inputs of the last paint. */
@@ -74,6 +84,8 @@ export class Scene {
   #arrangedAt = Number.NEGATIVE_INFINITY;
   #waiting: ReturnType<typeof setTimeout> | undefined;
   #size: Size = { width: 1, height: 1 };
+  /** Space covered by panels. */
+  #insets: Insets = NO_INSETS;
   readonly #sizes: ResizeObserver;
   #hasPainted = false;
   #isClosed = false;
@@ -97,41 +109,47 @@ export class Scene {
     this.#sizes.disconnect();
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#waiting);
-    this.#arranger.close();
     this.#canvasPainter?.close();
     this.#painter.close();
     this.#ripples.close();
   }
 
-  /** Sets the map and the displayed layer. */
-  show(layers: Layers | null, layer: View['layer']): void {
+  /** Sets the map, the conditions of its entities and the displayed layer. */
+  show(layers: Layers | null, conditions: Conditions, layer: View['layer']): void {
     // Do not start with an empty map: the first one would be animated from it.
     if (layers === null && this.#positions.diagram === null) return;
     this.#subject.layers = layers;
+    this.#subject.conditions = conditions;
     const diagram = diagramOf(layers, layer);
-    if (this.#requested?.layer !== layer) this.#camera.isFree = true;
-    if (hasSameLayout(this.#requested, diagram)) {
-      this.#requested = diagram;
-      // Keep the displayed map while a layout is being computed.
-      if (!hasSameLayout(this.#positions.diagram, diagram)) return;
+    const shown = this.#positions.diagram;
+    if (shown?.layer !== layer) this.#camera.isFree = true;
+    if (hasSameLayout(shown, diagram)) {
       this.#positions.replace(diagram);
       this.#schedule();
       return;
     }
     const wait = this.#arrangedAt + LAYOUT_MS - performance.now();
     clearTimeout(this.#waiting);
-    if (this.#requested?.layer === layer && wait > 0) {
-      this.#waiting = setTimeout(() => this.show(this.#subject.layers, layer), wait);
+    if (shown?.layer === layer && wait > 0) {
+      // The last layout stays until then.
+      this.#waiting = setTimeout(() => this.show(this.#subject.layers, this.#subject.conditions, layer), wait);
       return;
     }
-    this.#requested = diagram;
     this.#arrangedAt = performance.now();
-    this.#arranger.arrange(diagram);
+    this.#applyLayout(diagram);
   }
 
   setSelection(filter: Filter, selected: string | null, noneLabel: string): void {
     this.#subject = { ...this.#subject, filter, selected, noneLabel };
     this.#schedule();
+  }
+
+  /** Sets the space that panels cover; the map keeps fitting into the rest. */
+  setInsets(insets: Insets): void {
+    const before = this.#insets;
+    if ((['left', 'top', 'right', 'bottom'] as const).every((side) => before[side] === insets[side])) return;
+    this.#insets = insets;
+    if (this.#camera.isFree && this.#positions.diagram !== null) this.#fly(this.#fitView());
   }
 
   /** Redraws after a theme change. */
@@ -150,12 +168,12 @@ export class Scene {
   flyTo(id: string): void {
     this.#pendingFlight = id;
     const position = this.#positions.of(id);
-    if (!position || this.#requested !== this.#positions.diagram) return;
+    if (!position) return;
     this.#pendingFlight = null;
     this.#camera.isFree = false;
     const bounds = this.#positions.boundsOf(id);
-    const viewState = bounds ? fitBounds(bounds, this.#size) : closeTo(position);
-    this.#fly({ ...viewState, zoom: Math.max(viewState.zoom, this.#fitView().zoom) });
+    const fitted = bounds ? fitBounds(bounds, this.#size, this.#insets).zoom : zoomTo(position);
+    this.#fly(centredOn(position, Math.max(fitted, this.#fitView().zoom), this.#insets));
   }
 
   /** Centres an entity unless it is visible already. */
@@ -164,9 +182,11 @@ export class Scene {
     const pixel = this.pixelOf(id);
     if (!position || !pixel) return;
     const { width, height } = this.#size;
-    if (pixel.x > EDGE && pixel.y > EDGE && pixel.x < width - EDGE && pixel.y < height - EDGE) return;
+    const { left, top, right, bottom } = this.#insets;
+    const isAcross = pixel.x > left + EDGE && pixel.x < width - right - EDGE;
+    if (isAcross && pixel.y > top + EDGE && pixel.y < height - bottom - EDGE) return;
     this.#camera.isFree = false;
-    this.#fly({ target: [position[0], position[1], 0], zoom: this.#camera.viewState.zoom });
+    this.#fly(centredOn(position, this.#camera.viewState.zoom, this.#insets));
   }
 
   fit(): void {
@@ -213,18 +233,16 @@ export class Scene {
     return pixelIn(this.#camera.viewState, this.#size, position[0], position[1]);
   }
 
-  #applyLayout(requested: Diagram, arrangement: Arrangement) {
+  #applyLayout(diagram: Diagram) {
     const now = this.reducedMotion() || this.#positions.diagram === null ? null : performance.now();
-    // Statuses may have changed while the worker was running.
-    const diagram = this.#requested && hasSameLayout(this.#requested, requested) ? this.#requested : requested;
-    this.#positions.moveTo(diagram, arrangement, now);
+    this.#positions.moveTo(diagram, arrange(layoutInputOf(diagram)), now);
     if (this.#camera.isFree) this.#camera.flyTo(this.#fitView(), now);
     this.#schedule();
     if (this.#pendingFlight !== null) this.flyTo(this.#pendingFlight);
   }
 
   #fitView(): ViewState {
-    return fitAll(this.#positions.bounds, this.#size);
+    return fitAll(this.#positions.bounds, this.#size, this.#insets);
   }
 
   #fly(viewState: ViewState) {

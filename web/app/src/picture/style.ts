@@ -1,13 +1,18 @@
-/** Shapes and colours of marks and groups by status, theme and filter. */
+/** Shapes and colours of marks and groups by condition, theme and filter. */
 
-import type { Layers } from '@living-map/react';
 import { type Filter, isFiltering, matches } from '../filter';
 import type { Diagram } from '../layout/diagram';
+import type { NetworkState } from '../network/state';
 import type { Marks } from './drawing';
-import { type Palette, shapeOf, toneOf } from './palette';
+import { type Colour, type Palette, shapeOf } from './palette';
 
 /** Opacity of marks that the filter excludes, 0 to 255. */
 const DIMMED = 36;
+/** Share of the condition's colour in the ground of a group in which something is wrong. */
+const TINT = 0.16;
+
+/** The conditions that a style shows. */
+export type Conditions = Pick<NetworkState, 'conditionOf' | 'troubleIn'>;
 
 export interface Style {
   shapes: Marks['shapes'];
@@ -21,7 +26,7 @@ export interface Style {
 
 export function styleOf(
   { marks, groups, layer }: Diagram,
-  layers: Layers | null,
+  { conditionOf, troubleIn }: Conditions,
   palette: Palette,
   filter: Filter,
 ): Style {
@@ -30,21 +35,24 @@ export function styleOf(
   const filters = isFiltering(filter);
   const isTile = layer === 'nodes';
   const shapes = marks.map(({ item }, at) => {
-    const tone = palette[toneOf(item.status)];
-    const alpha = filters && !matches(filter, item) ? DIMMED : 255;
+    const condition = conditionOf(item.id);
+    const tone = palette[condition];
+    const alpha = filters && !matches(filter, item, conditionOf) ? DIMMED : 255;
     colours.set(isTile ? palette.surface : tone, at * 4);
     badge.set(tone, at * 4);
     colours[at * 4 + 3] = badge[at * 4 + 3] = alpha;
     if (isTile) return 'tile';
-    return item.type === 'channel' ? 'bubble' : shapeOf(item.status);
+    return item.type === 'channel' ? 'bubble' : shapeOf(condition);
   });
   const fill = new Uint8Array(groups.length * 4);
   const line = new Uint8Array(groups.length * 4);
-  const planets = new Map(layers?.space?.planets.map((planet) => [planet.id, planet]));
-  for (const [at, { id }] of groups.entries()) {
-    const planet = layer === 'space' ? planets.get(id) : undefined;
-    fill.set([...(planet ? mix(palette.accent, palette.disc, 0.55) : palette.disc), 255], at * 4);
-    line.set([...(planet ? palette[toneOf(planet.status)] : palette.line), 255], at * 4);
+  for (const [at, { id, isEntity }] of groups.entries()) {
+    const isPlanet = layer === 'space' && isEntity;
+    const condition = isEntity ? conditionOf(id) : 'idle';
+    const trouble = condition === 'failing' || condition === 'warning' ? condition : troubleIn(id);
+    const ground = isPlanet ? mix(palette.accent, palette.slab, 0.55) : palette.slab;
+    fill.set([...(trouble ? mix(palette[trouble], ground, TINT) : ground), 255], at * 4);
+    line.set([...(trouble ? palette[trouble] : isPlanet ? palette[condition] : palette['slab-line']), 255], at * 4);
   }
   return { shapes, colours, badge, fill, line };
 }
@@ -61,5 +69,7 @@ function isEqual(a: ArrayLike<unknown>, b: ArrayLike<unknown>): boolean {
   return true;
 }
 
-const mix = (a: Palette['ink'], b: Palette['ink'], part: number) =>
-  a.map((value, at) => Math.round(value * part + (b[at] ?? 0) * (1 - part)));
+function mix(a: Colour, b: Colour, part: number): Colour {
+  const channel = (at: 0 | 1 | 2) => Math.round(a[at] * part + b[at] * (1 - part));
+  return [channel(0), channel(1), channel(2)];
+}

@@ -1,0 +1,80 @@
+import type { MouseEvent, ReactNode } from 'react';
+import { useNetwork } from '../live';
+import { useText } from '../preferences';
+import { Icon } from '../ui/icon';
+import { formatView, LAYERS, PANELS, type Panel, setView, useView, type View } from '../view';
+import { SettingsMenu } from './settings';
+
+/** Layers, panels and settings: at the left, on a phone at the bottom. */
+export function Rail({ onHelp }: { onHelp: () => void }) {
+  const { t } = useText();
+  const { layer } = useView();
+  const shown = useShownPanel();
+  const { problems } = useNetwork();
+  const badges: Partial<Record<Panel, number>> = { alerts: problems.length };
+  return (
+    <div className="rail">
+      <nav aria-label={t('layers')}>
+        {LAYERS.map((name, at) => (
+          <RailLink
+            key={name}
+            change={{ layer: name }}
+            isCurrent={layer === name}
+            title={`${t(`${name}.about`)} (${at + 1})`}
+          >
+            <Icon name={name} />
+            {t(name)}
+          </RailLink>
+        ))}
+      </nav>
+      <nav aria-label={t('panels')}>
+        {PANELS.map((name) => (
+          <RailLink
+            key={name}
+            change={{ panel: shown === name ? 'none' : name }}
+            isCurrent={shown === name}
+            title={t(`panel.${name}.about`)}
+          >
+            <Icon name={name} />
+            {t(`panel.${name}`)}
+            {(badges[name] ?? 0) > 0 && <span className="count">{badges[name]}</span>}
+          </RailLink>
+        ))}
+      </nav>
+      <SettingsMenu onHelp={onHelp} />
+    </div>
+  );
+}
+
+interface RailLinkProps {
+  change: Partial<View>;
+  isCurrent: boolean;
+  title: string;
+  children: ReactNode;
+}
+
+function RailLink({ change, isCurrent, title, children }: RailLinkProps) {
+  const view = useView();
+  const go = (event: MouseEvent) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    setView(change);
+  };
+  return (
+    <a
+      href={formatView({ ...view, ...change }) || './'}
+      aria-current={isCurrent ? 'page' : undefined}
+      title={title}
+      onClick={go}
+    >
+      {children}
+    </a>
+  );
+}
+
+/** The panel that is shown: without a choice, the events, unless an entity is open. */
+export function useShownPanel(): Panel | null {
+  const { panel, entity } = useView();
+  if (panel === 'none') return null;
+  return panel ?? (entity === null ? 'events' : null);
+}

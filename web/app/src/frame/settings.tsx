@@ -1,0 +1,80 @@
+import { Popover } from '@base-ui/react/popover';
+import { useSession } from '../access';
+import { LANGUAGES, setPreferences, THEMES, type Theme, usePreferences, useText } from '../preferences';
+import { signOut } from '../session';
+import { Icon } from '../ui/icon';
+
+const names = { en: 'English', uk: 'Українська' } as const;
+
+/** Language, theme, help, and links for developers. */
+export function SettingsMenu({ onHelp }: { onHelp: () => void }) {
+  const { t } = useText();
+  return (
+    <Popover.Root>
+      <Popover.Trigger className="rail-button">
+        <Icon name="settings" />
+        {t('settings')}
+      </Popover.Trigger>
+      <Popover.Portal>
+        <Popover.Positioner side="right" align="end" sideOffset={10}>
+          <Popover.Popup className="popup settings">
+            <Popover.Title className="unseen">{t('settings')}</Popover.Title>
+            <Preferences />
+            <Popover.Close className="plain" onClick={onHelp}>
+              {t('help')} <kbd>?</kbd>
+            </Popover.Close>
+            <nav aria-label={t('developers')}>
+              <a href="docs/">{t('developers.docs')}</a>
+              <a href="openapi.json">OpenAPI</a>
+              <a href="metrics">Metrics</a>
+            </nav>
+            <SignOut />
+          </Popover.Popup>
+        </Popover.Positioner>
+      </Popover.Portal>
+    </Popover.Root>
+  );
+}
+
+function SignOut() {
+  const { t } = useText();
+  return (
+    useSession().token !== null && (
+      <button type="button" onClick={signOut}>
+        {t('login.leave')}
+      </button>
+    )
+  );
+}
+
+export function Preferences() {
+  const { t } = useText();
+  const { language, theme } = usePreferences();
+  return (
+    <div className="preferences">
+      <label>
+        <span>{t('language')}</span>
+        <select
+          value={language}
+          onChange={(event) => setPreferences({ language: event.target.value as keyof typeof names })}
+        >
+          {LANGUAGES.map((value) => (
+            <option key={value} value={value}>
+              {names[value]}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        <span>{t('theme')}</span>
+        <select value={theme} onChange={(event) => setPreferences({ theme: event.target.value as Theme })}>
+          {THEMES.map((value) => (
+            <option key={value} value={value}>
+              {t(`theme.${value}`)}
+            </option>
+          ))}
+        </select>
+      </label>
+    </div>
+  );
+}

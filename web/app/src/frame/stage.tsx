@@ -1,0 +1,31 @@
+import { Filters } from '../filters';
+import { Legend } from '../picture/legend';
+import { Picture } from '../picture/picture';
+import { useText } from '../preferences';
+import { Table } from '../table';
+import { Segments } from '../ui/segments';
+import { setView, useView } from '../view';
+
+/** The layer as a picture or as a table, with what belongs to it. */
+export function Stage() {
+  const { t } = useText();
+  const { table, layer } = useView();
+  return (
+    <>
+      {table ? <Table key={layer} /> : <Picture />}
+      <div className="stage-tools">
+        <Segments
+          label={t('map.view')}
+          value={table ? 'table' : 'map'}
+          options={[
+            { value: 'map', label: t('map.picture'), icon: 'map' },
+            { value: 'table', label: t('map.table'), icon: 'table' },
+          ]}
+          onChange={(value) => setView({ table: value === 'table' })}
+        />
+        <Filters />
+      </div>
+      <Legend layer={layer} />
+    </>
+  );
+}

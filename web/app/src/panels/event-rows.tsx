@@ -1,0 +1,71 @@
+/** Events as rows: a sentence with an icon; repeated ones are one row. */
+
+import type { EventFrame } from '@living-map/react';
+import { memo, useMemo, useState } from 'react';
+import { itemById } from '../entities';
+import { useLayers } from '../live';
+import { EntityLink } from '../parts/link';
+import { useText } from '../preferences';
+import { EventGlyph } from '../ui/event-icon';
+import { grouped } from '../words/group';
+import { type Part, sentenceOfEvent, shortId } from '../words/sentence';
+
+export type FeedEvent = Pick<EventFrame, 'id' | 'event_type' | 'timestamp' | 'entity_id' | 'payload'>;
+
+export function EventRows({ events }: { events: readonly FeedEvent[] }) {
+  const groups = useMemo(() => grouped(events), [events]);
+  return (
+    <ol className="events">
+      {groups.map(({ newest, count, since }) => (
+        <EventRow key={newest.id} event={newest} count={count} since={since} />
+      ))}
+    </ol>
+  );
+}
+
+interface EventRowProps {
+  event: FeedEvent;
+  /** Number of equal events, of which `event` is the newest, and the time of the oldest. */
+  count: number;
+  since: string;
+}
+
+const EventRow = memo(function EventRow({ event, count, since }: EventRowProps) {
+  const text = useText();
+  const { t, clock } = text;
+  const { event_type, timestamp, id, payload } = event;
+  const [isOpen, setOpen] = useState(false);
+  const { icon, tone, parts } = useMemo(() => sentenceOfEvent(event, text), [event, text]);
+  return (
+    <li data-subject={event_type} data-tone={tone ?? undefined}>
+      <time dateTime={timestamp} title={timestamp}>
+        {clock(timestamp)}
+      </time>
+      <EventGlyph icon={icon} />
+      <div>
+        <p className="said">
+          {parts.map((part, at) => (
+            <Said key={at} part={part} />
+          ))}
+        </p>
+        {count > 1 && <p className="muted small">{t('event.repeated', { count, time: clock(since) })}</p>}
+        <details onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
+          <summary aria-label={t('event.details')}>{event_type}</summary>
+          {isOpen && <pre>{JSON.stringify({ id, timestamp, payload }, null, 1)}</pre>}
+        </details>
+      </div>
+    </li>
+  );
+});
+
+function Said({ part }: { part: Part }) {
+  const layers = useLayers();
+  if ('text' in part) return part.text;
+  const item = itemById(layers, part.entity);
+  if (!item) return <strong>{shortId(part.entity.slice(part.entity.indexOf(':') + 1))}</strong>;
+  return (
+    <EntityLink id={item.id} item={item}>
+      {item.label}
+    </EntityLink>
+  );
+}
