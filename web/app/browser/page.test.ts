@@ -5,7 +5,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer } from './support.js';
-import { accessibility, countVividPixels, query, still, visit } from './visit.js';
+import { accessibility, countVividPixels, query, rowCount, still, visit } from './visit.js';
 
 let server: Server;
 let browser: Browser;
@@ -55,7 +55,7 @@ describe('layers', () => {
         await still(page);
         expect(query(page).get('layer') ?? 'city').toBe(name.toLowerCase());
         await page.getByRole('button', { name: 'Table', exact: true }).click();
-        await expect.poll(() => page.locator('tbody tr').count()).toBeGreaterThanOrEqual(least);
+        await expect.poll(() => rowCount(page)).toBeGreaterThanOrEqual(least);
         await page.getByRole('button', { name: 'Map', exact: true }).click();
       }
     });
@@ -285,14 +285,14 @@ describe('filters', () => {
       const kinds: string[] = layers.agents.items.map(({ kind }: { kind: string }) => kind);
       await page.getByLabel('Kind').selectOption('scout');
       const scouts = kinds.filter((kind) => kind === 'scout').length;
-      await expect.poll(() => page.locator('tbody tr').count()).toBe(scouts);
+      await expect.poll(() => rowCount(page)).toBe(scouts);
       await page.getByText(`${scouts} of ${kinds.length}`).waitFor();
       await page.getByLabel('MicroDAO').selectOption('microdao:1');
       await page.getByRole('region', { name: 'Legend' }).getByRole('button', { name: 'idle' }).click();
       const asked = query(page);
       expect([asked.get('kind'), asked.get('microdao'), asked.get('status')]).toEqual(['scout', 'microdao:1', 'idle']);
       await page.getByRole('button', { name: 'Clear filters' }).click();
-      await expect.poll(() => page.locator('tbody tr').count()).toBe(kinds.length);
+      await expect.poll(() => rowCount(page)).toBe(kinds.length);
       expect(query(page).get('kind')).toBeNull();
     });
   });

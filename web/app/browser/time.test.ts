@@ -3,7 +3,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer } from './support.js';
-import { query, still, visit } from './visit.js';
+import { query, rowCount, still, visit } from './visit.js';
 
 let server: Server;
 let browser: Browser;
@@ -38,7 +38,7 @@ test('a link to a moment shows the map of that time', async () => {
     await page.getByText(/Viewing/).waitFor();
     const calls = page.getByRole('region', { name: agent.name }).locator('dt:text-is("Model calls, 24 h") + dd');
     await expect.poll(() => calls.textContent()).toBe(String(agent.usage.llm_calls_24h));
-    await expect.poll(() => page.locator('tbody tr').count()).toBe(then.layers.agents.items.length);
+    await expect.poll(() => rowCount(page)).toBe(then.layers.agents.items.length);
     await page.getByText('Events before this moment').waitFor();
     const newest = await page.locator('#panel time').first().getAttribute('datetime');
     expect(Date.parse(newest ?? '')).toBeLessThanOrEqual(Date.parse(moment));

@@ -88,4 +88,7 @@ export async function accessibility(page: Page): Promise<string[]> {
   });
 }
 
+/** Number of the table's rows, of which only the visible ones are in the document. */
+export const rowCount = async (page: Page) => Number(await page.locator('table').getAttribute('aria-rowcount')) - 1;
+
 export const query = (page: Page) => new URL(page.url()).searchParams;

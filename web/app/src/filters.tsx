@@ -4,6 +4,7 @@ import { type Item, itemsOf } from './entities';
 import { isFiltering, matches } from './filter';
 import { useLayers, useNetwork } from './live';
 import { useText } from './preferences';
+import { tableItems } from './table/columns';
 import { resetFilter, setView, useView } from './view';
 
 /** Entities that a layer's filters apply to: those that its diagram shows. */
@@ -16,7 +17,7 @@ export function Filters() {
   const { t, maybe } = useText();
   const { layer, filter, table } = useView();
   const layers = useLayers();
-  const items = useMemo(() => (table ? itemsOf(layers, layer) : filterable(layers, layer)), [layers, layer, table]);
+  const items = useMemo(() => (table ? tableItems(layers, layer) : filterable(layers, layer)), [layers, layer, table]);
   const kinds = useMemo(() => [...new Set(items.map(({ kind }) => kind))].sort(), [items]);
   const { conditionOf } = useNetwork();
   const shown = useMemo(

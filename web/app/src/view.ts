@@ -23,6 +23,10 @@ export interface View {
   readonly panel: Panel | typeof CLOSED | null;
   /** Whether the layer is shown as a table. */
   readonly table: boolean;
+  /** Column by which the table is sorted, with `-` in front for descending order. */
+  readonly sort: string | null;
+  /** Columns of the table that are hidden. */
+  readonly hidden: readonly string[];
   readonly filter: Filter;
 }
 
@@ -36,6 +40,8 @@ export function parseView(search: string): View {
     at: at && !Number.isNaN(Date.parse(at)) ? at : null,
     panel: ([...PANELS, CLOSED] as const).find((panel) => panel === query.get('panel')) ?? null,
     table: query.get('view') === 'table',
+    sort: query.get('sort') || null,
+    hidden: query.get('hide')?.split(',').filter(Boolean) ?? [],
     filter: {
       conditions: parseConditions(query.get('status')),
       kind: query.get('kind') || null,
@@ -45,13 +51,15 @@ export function parseView(search: string): View {
 }
 
 /** Formats a view as a query, without default values. */
-export function formatView({ layer, entity, at, panel, table, filter }: View): string {
+export function formatView({ layer, entity, at, panel, table, sort, hidden, filter }: View): string {
   const query = new URLSearchParams();
   if (layer !== 'city') query.set('layer', layer);
   if (entity) query.set('entity', entity);
   if (at) query.set('at', at);
   if (panel !== null) query.set('panel', panel);
   if (table) query.set('view', 'table');
+  if (sort) query.set('sort', sort);
+  if (hidden.length > 0) query.set('hide', hidden.join());
   if (filter.conditions.length > 0) query.set('status', filter.conditions.join());
   if (filter.kind) query.set('kind', filter.kind);
   if (filter.microdao) query.set('microdao', filter.microdao);

@@ -1,10 +1,13 @@
+import { lazy, Suspense } from 'react';
 import { Filters } from '../filters';
 import { Legend } from '../picture/legend';
 import { Picture } from '../picture/picture';
 import { useText } from '../preferences';
-import { Table } from '../table';
 import { Segments } from '../ui/segments';
 import { setView, useView } from '../view';
+
+/** Loaded when it is first shown. */
+const Table = lazy(() => import('../table/table'));
 
 /** The layer as a picture or as a table, with what belongs to it. */
 export function Stage() {
@@ -12,7 +15,13 @@ export function Stage() {
   const { table, layer } = useView();
   return (
     <>
-      {table ? <Table key={layer} /> : <Picture />}
+      {table ? (
+        <Suspense fallback={<section className="table" aria-busy="true" />}>
+          <Table key={layer} />
+        </Suspense>
+      ) : (
+        <Picture />
+      )}
       <div className="stage-tools">
         <Segments
           label={t('map.view')}

@@ -116,12 +116,12 @@ export const en = {
   legend: 'Legend',
 
   'table.caption': '{layer}: {count} entity|{layer}: {count} entities',
+  'table.columns': 'Columns',
+  'table.resize': 'Drag to resize, double click to reset',
   'table.name': 'Name',
   'table.type': 'Kind',
   'table.status': 'Status',
   'table.microdao': 'MicroDAO',
-  'table.detail': 'Details',
-  'table.more': 'Show more',
 
   panels: 'Panels',
   'panel.events': 'Events',

@@ -119,12 +119,12 @@ export const uk: Record<Key, string> = {
   legend: 'Позначки',
 
   'table.caption': '{layer}: {count} об’єкт|{layer}: {count} об’єкти|{layer}: {count} об’єктів',
+  'table.columns': 'Стовпці',
+  'table.resize': 'Потягніть, щоб змінити ширину; двічі клацніть, щоб відновити',
   'table.name': 'Назва',
   'table.type': 'Вид',
   'table.status': 'Стан',
   'table.microdao': 'MicroDAO',
-  'table.detail': 'Подробиці',
-  'table.more': 'Показати ще',
 
   panels: 'Панелі',
   'panel.events': 'Події',

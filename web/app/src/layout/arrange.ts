@@ -26,9 +26,11 @@ export interface Arrangement {
   bounds: [number, number, number, number];
 }
 
-/** Radius of a mark with the space around it, by its radius; padding between groups (map units). */
+/** Radius of a mark with the space around it, by its radius. */
 const SPACED = 1.32;
-const GROUP_GAP = 5;
+/** Space between groups: a part of their diameter, and at least so much (map units). */
+const GROUP_PART = 0.1;
+const GROUP_GAP = 3;
 /** Radius of a group of the smallest class, and its padding; the next class has twice the radius. */
 const CLASS_RADIUS = 8;
 const GROUP_PADDING = 0.8;
@@ -102,14 +104,17 @@ interface Circle {
   y: number;
 }
 
+/** Width of a circle with the space around it. */
+const sideOf = (r: number) => 2 * r * (1 + GROUP_PART) + GROUP_GAP;
+
 /** Places circles in rows, the largest first, centred at the origin. Their order is that of their index. */
 function inRows(circles: Circle[]): void {
-  const area = circles.reduce((sum, { r }) => sum + (2 * r + GROUP_GAP) ** 2, 0);
-  const widest = Math.max(0, ...circles.map(({ r }) => 2 * r + GROUP_GAP));
+  const area = circles.reduce((sum, { r }) => sum + sideOf(r) ** 2, 0);
+  const widest = Math.max(0, ...circles.map(({ r }) => sideOf(r)));
   const width = Math.max(widest, Math.sqrt(area * ASPECT));
   const rows: { circles: Circle[]; width: number; height: number }[] = [];
   for (const circle of circles.toSorted((a, b) => b.r - a.r || a.at - b.at)) {
-    const side = 2 * circle.r + GROUP_GAP;
+    const side = sideOf(circle.r);
     let row = rows.at(-1);
     if (!row || row.width + side > width * 1.001) {
       row = { circles: [], width: 0, height: side };
@@ -122,7 +127,7 @@ function inRows(circles: Circle[]): void {
   for (const row of rows) {
     let x = -row.width / 2;
     for (const circle of row.circles) {
-      const side = 2 * circle.r + GROUP_GAP;
+      const side = sideOf(circle.r);
       circle.x = x + side / 2;
       circle.y = y + row.height / 2;
       x += side;

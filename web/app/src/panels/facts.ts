@@ -15,27 +15,35 @@ const SHOWN_ELSEWHERE = new Set(['name', 'status', 'type', 'microdao_id', 'slug'
 const PARTS = new Set(['cpu', 'gpu', 'ram', 'memory', 'disk', 'activity', 'anomaly_score']);
 const TIMES = new Set(['last_active', 'last_seen']);
 
-/** In the map's order, without unknown (`null`) fields. */
-export function factsOf({ data, type }: Entity, text: Text): Fact[] {
-  const facts: Fact[] = [{ name: text.t('field.id'), value: data.id, isFigure: false }];
-  const add = (fields: object) => {
-    for (const [key, value] of Object.entries(fields)) {
+/** Fields of an entity by name, in the map's order, without unknown (`null`) ones. */
+export function fieldsOf({ data, type }: Entity): Map<string, unknown> {
+  const fields = new Map<string, unknown>();
+  const add = (values: object) => {
+    for (const [key, value] of Object.entries(values)) {
       if (key === 'id' || value === null || SHOWN_ELSEWHERE.has(key)) continue;
-      if (key === 'usage' || key === 'metrics') {
-        add(value);
-        continue;
-      }
-      const words = formatField(key, value, text);
-      if (words)
-        facts.push({ name: text.maybe(`field.${key}`, key), value: words, isFigure: typeof value === 'number' });
+      if (key === 'usage' || key === 'metrics') add(value);
+      else fields.set(key, value);
     }
   };
   // The relations list a node's agents; the number is redundant.
   add(type === 'node' ? { ...data, agents: null } : data);
+  return fields;
+}
+
+/** The fields as names and values for people. */
+export function factsOf(entity: Entity, text: Text): Fact[] {
+  const facts: Fact[] = [{ name: text.t('field.id'), value: entity.data.id, isFigure: false }];
+  for (const [key, value] of fieldsOf(entity)) {
+    const words = formatField(key, value, text);
+    if (words) facts.push({ name: fieldName(key, text), value: words, isFigure: typeof value === 'number' });
+  }
   return facts;
 }
 
-function formatField(key: string, value: unknown, text: Text): string {
+export const fieldName = (key: string, text: Text): string => text.maybe(`field.${key}`, key);
+
+/** A value for people; empty if it says nothing. */
+export function formatField(key: string, value: unknown, text: Text): string {
   if (typeof value === 'number') {
     if (PARTS.has(key)) return text.percent(value);
     if (key.endsWith('_ms')) return `${text.number(value)} ms`;

@@ -5,6 +5,7 @@ import { useLayers, useNetwork } from '../live';
 import { CONDITIONS } from '../network/condition';
 import { noCounts } from '../network/state';
 import { useText } from '../preferences';
+import { tableItems } from '../table/columns';
 import { Chip } from '../ui/chip';
 import { Glyph } from '../ui/mark';
 import { setView, useView } from '../view';
@@ -13,14 +14,14 @@ import { shapeOf } from './palette';
 /** Conditions with their numbers; each filters the layer. */
 export function Legend({ layer }: { layer: Layer }) {
   const { t, number } = useText();
-  const { filter } = useView();
+  const { filter, table } = useView();
   const layers = useLayers();
   const { conditionOf } = useNetwork();
   const counts = useMemo(() => {
     const found = noCounts();
-    for (const { id } of filterable(layers, layer)) found[conditionOf(id)] += 1;
+    for (const { id } of table ? tableItems(layers, layer) : filterable(layers, layer)) found[conditionOf(id)] += 1;
     return found;
-  }, [layers, layer, conditionOf]);
+  }, [layers, layer, table, conditionOf]);
   return (
     <section className="legend" aria-label={t('legend')}>
       {CONDITIONS.map((condition) => {

@@ -75,6 +75,8 @@ export class Scene {
   };
   /** Entity to fly to once it has a position. */
   #pendingFlight: string | null = null;
+  /** Entity that the camera has flown to and still shows. */
+  #focus: string | null = null;
   /** Inputs of the last paint. */
   #painted: unknown[] = [];
   #frame = 0;
@@ -150,6 +152,7 @@ export class Scene {
     if ((['left', 'top', 'right', 'bottom'] as const).every((side) => before[side] === insets[side])) return;
     this.#insets = insets;
     if (this.#camera.isFree && this.#positions.diagram !== null) this.#fly(this.#fitView());
+    else if (this.#focus !== null) this.flyTo(this.#focus);
   }
 
   /** Redraws after a theme change. */
@@ -170,6 +173,7 @@ export class Scene {
     const position = this.#positions.of(id);
     if (!position) return;
     this.#pendingFlight = null;
+    this.#focus = id;
     this.#camera.isFree = false;
     const bounds = this.#positions.boundsOf(id);
     const fitted = bounds ? fitBounds(bounds, this.#size, this.#insets).zoom : zoomTo(position);
@@ -185,16 +189,19 @@ export class Scene {
     const { left, top, right, bottom } = this.#insets;
     const isAcross = pixel.x > left + EDGE && pixel.x < width - right - EDGE;
     if (isAcross && pixel.y > top + EDGE && pixel.y < height - bottom - EDGE) return;
+    this.#focus = null;
     this.#camera.isFree = false;
     this.#fly(centredOn(position, this.#camera.viewState.zoom, this.#insets));
   }
 
   fit(): void {
+    this.#focus = null;
     this.#camera.isFree = true;
     this.#fly(this.#fitView());
   }
 
   zoomBy(steps: number): void {
+    this.#focus = null;
     this.#camera.isFree = false;
     const { target, zoom } = this.#camera.viewState;
     this.#fly({ target, zoom: zoom + steps });
@@ -310,6 +317,7 @@ export class Scene {
       if (this.#isClosed) return;
       this.#painter = deckPainter(this.host, {
         onViewStateChange: (viewState) => {
+          this.#focus = null;
           this.#camera.isFree = false;
           this.#camera.set(viewState);
           this.#schedule();
