@@ -5,7 +5,8 @@
 //! data stays on the map.
 //!
 //! Metrics: `living_map_upstream_requests_total{service, outcome}`, `living_map_upstream_duration_seconds{service}` (both
-//! per HTTP request, retries included), `living_map_upstream_skipped_items_total{service}`.
+//! per HTTP request, retries included), `living_map_upstream_skipped_items_total{service}`,
+//! `living_map_usage_agents_deferred_total`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,10 +64,13 @@ pub struct AdaptersConfig {
     /// Requests to one service at the same time; at least 1.
     #[arg(skip = 8_usize)]
     pub concurrency: usize,
-    /// Agents whose usage is requested one by one in a poll; the next poll continues after the last one. 0: only the usage
-    /// service's own top list is read.
-    #[arg(skip = 100_usize)]
-    pub usage_calls_per_round: usize,
+    /// Agents for which one poll requests the usage summary, one request each. The agents take turns; in each turn those of the
+    /// usage service's top list are first.
+    ///
+    /// Beyond: the agent is requested by one of the next polls, and keeps its figures until then.
+    #[arg(id = "USAGE_AGENTS_PER_POLL", env, long = "usage-agents-per-poll", default_value_t = 100,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    pub usage_agents_per_poll: usize,
     /// Time for which a microdao service without `/internal/microdaos` is not asked for it again.
     #[arg(skip = Duration::from_mins(10))]
     pub internal_list_recheck: Duration,

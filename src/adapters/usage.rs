@@ -1,13 +1,19 @@
 //! The usage service: usage of agents in the last 24 hours.
 //!
-//! Its summary lists only the 20 agents with most invocations, so the others are requested one by one, some in each poll.
+//! Its summary has the network's total of model calls, and the 20 agents with most invocations. The figures of these agents
+//! are sums over invocations, and do not add up to the total, which is a sum over model calls. So each agent's figures are
+//! from the summary filtered by the agent, which is over model calls too; the top list only decides who is requested first.
 //! A summary filtered by agent counts the messages of all agents (the service does not apply the filter to them), so an
 //! agent's messages are known from the top list only.
+//!
+//! Metric: `living_map_usage_agents_deferred_total`, agents left to the next polls by
+//! [`AdaptersConfig::usage_agents_per_poll`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use futures::StreamExt;
+use metrics::counter;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -23,17 +29,30 @@ const PERIOD: (&str, &str) = ("period_hours", "24");
 pub(super) struct Usage {
     client: UpstreamClient,
     concurrency: usize,
-    calls_per_round: usize,
-    rounds: Mutex<Rounds>,
+    agents_per_poll: usize,
+    turn: Mutex<Turn>,
 }
 
-/// State kept between polls.
+/// The agents that were requested since all of them were.
 #[derive(Debug, Default)]
-struct Rounds {
-    /// The agent requested last.
-    last: Option<String>,
-    /// Response times by agent, which only the requests for one agent have, not the top list.
-    response_ms: BTreeMap<String, f64>,
+struct Turn {
+    requested: BTreeSet<String>,
+}
+
+/// The service's summary.
+struct Summary {
+    llm_calls: u64,
+    /// The busiest first.
+    top: Vec<TopAgent>,
+}
+
+/// An agent of the top list.
+struct TopAgent {
+    /// With the type's prefix.
+    id: String,
+    /// As the service has it.
+    name: String,
+    messages: Option<u64>,
 }
 
 /// One agent's last 24 hours; unknown values are none.
@@ -50,64 +69,56 @@ impl Usage {
         Self {
             client,
             concurrency: config.concurrency.max(1),
-            calls_per_round: config.usage_calls_per_round,
-            rounds: Mutex::default(),
+            agents_per_poll: config.usage_agents_per_poll.max(1),
+            turn: Mutex::default(),
         }
     }
 
     pub async fn poll(&self, context: &PollContext) -> Result<Answer, AdapterError> {
         const SUMMARY: Call<'_> = Call::main(PATH).query(&[PERIOD]);
         let answer = self.client.get(SUMMARY, context.deadline).await?;
-        let (total, mut usages) = summary(&answer).map_err(|kind| self.client.error(SUMMARY, kind))?;
-
-        let agents: BTreeSet<String> = context.agent_ids.iter().chain(usages.keys()).cloned().collect();
-        let requested = self.poll_some(&agents, context.deadline).await;
-        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((last, _)) = requested.last() {
-            rounds.last = Some(last.clone());
-        }
-        for (id, usage) in requested {
-            let Some(usage) = usage else { continue };
-            match usage.response_ms {
-                Some(response_ms) => rounds.response_ms.insert(id.clone(), response_ms),
-                None => rounds.response_ms.remove(&id),
-            };
-            usages.entry(id).or_insert(usage);
-        }
-        rounds.response_ms.retain(|id, _| agents.contains(id));
-        for (id, usage) in &mut usages {
-            usage.response_ms = rounds.response_ms.get(id).copied().filter(|_| usage.llm_calls != Some(0));
-        }
-        drop(rounds);
-
-        let entities = usages.into_iter().filter_map(|(id, usage)| usage.facts(id)).collect();
-        let layer = Fields::default().put("total_llm_calls_24h", Some(total)).into_map();
-        Ok(Answer { service: Service::Usage, entities, complete: vec![], layers: vec![(Layer::Agents, layer)] })
+        let Summary { llm_calls, top } = summary(&answer).map_err(|kind| self.client.error(SUMMARY, kind))?;
+        let agents: BTreeSet<&String> = context.agent_ids.iter().chain(top.iter().map(|agent| &agent.id)).collect();
+        let requested = self.poll_some(&agents, &top, context.deadline).await;
+        let entities = requested.into_iter().filter_map(|(id, usage)| {
+            let usage = usage?;
+            let messages = top.iter().find(|agent| agent.id == id).and_then(|agent| agent.messages);
+            AgentUsage { messages: messages.or(usage.messages), ..usage }.facts(id)
+        });
+        let layer = Fields::default().put("total_llm_calls_24h", Some(llm_calls)).into_map();
+        let layers = vec![(Layer::Agents, layer)];
+        Ok(Answer { service: Service::Usage, entities: entities.collect(), complete: vec![], layers })
     }
 
-    /// Requests as many agents as one poll may, starting after the last one of the poll before, in a circle. The results are
-    /// in the order of the requests and end where the deadline passed; none for an agent whose request failed.
-    async fn poll_some(&self, agents: &BTreeSet<String>, deadline: Instant) -> Vec<(String, Option<AgentUsage>)> {
-        let last = self.rounds.lock().unwrap_or_else(PoisonError::into_inner).last.clone().unwrap_or_default();
-        let next: Vec<String> = agents
-            .iter()
-            .filter(|id| **id > last)
-            .chain(agents.iter().filter(|id| **id <= last))
-            .take(self.calls_per_round)
-            .cloned()
-            .collect();
-        futures::stream::iter(next)
-            .map(|id| self.poll_agent(id, deadline))
+    /// Requests as many agents as one poll may. The results are in the order of the requests and end where the deadline
+    /// passed; none for an agent whose request failed.
+    async fn poll_some(
+        &self,
+        agents: &BTreeSet<&String>,
+        top: &[TopAgent],
+        deadline: Instant,
+    ) -> Vec<(String, Option<AgentUsage>)> {
+        let next = self.turn.lock().unwrap_or_else(PoisonError::into_inner).next(agents, top, self.agents_per_poll);
+        counter!("living_map_usage_agents_deferred_total").increment((agents.len() - next.len()) as u64);
+        let answers: Vec<(String, Option<AgentUsage>)> = futures::stream::iter(next)
+            .map(|id| {
+                let name =
+                    top.iter().find(|agent| agent.id == id).map_or_else(|| id.clone(), |agent| agent.name.clone());
+                self.poll_agent(id, name, deadline)
+            })
             .buffered(self.concurrency)
             // an agent whose request timed out counts as requested: starting with it again would delay all others in each poll
             .take_while(|(_, answer)| std::future::ready(!matches!(answer, Err(ErrorKind::DeadlinePassed))))
             .map(|(id, answer)| (id, answer.ok()))
             .collect()
-            .await
+            .await;
+        let requested = answers.iter().map(|(id, _)| id);
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner).record(agents, requested);
+        answers
     }
 
-    async fn poll_agent(&self, id: String, deadline: Instant) -> (String, Result<AgentUsage, ErrorKind>) {
-        let query = [("agent_id", id.as_str()), PERIOD];
+    async fn poll_agent(&self, id: String, name: String, deadline: Instant) -> (String, Result<AgentUsage, ErrorKind>) {
+        let query = [("agent_id", name.as_str()), PERIOD];
         let answer = self.client.get(Call::detail(PATH).query(&query), deadline).await;
         let usage = answer
             .map_err(|error| {
@@ -119,22 +130,41 @@ impl Usage {
     }
 }
 
-/// The total of calls, and the top list by agent.
-fn summary(answer: &Value) -> Result<(u64, BTreeMap<String, AgentUsage>), ErrorKind> {
+impl Turn {
+    /// The agents to request next, at most `limit`: first those that wait for their turn, the busiest first.
+    fn next(&self, agents: &BTreeSet<&String>, top: &[TopAgent], limit: usize) -> Vec<String> {
+        let ranks: HashMap<&String, usize> = top.iter().enumerate().map(|(rank, agent)| (&agent.id, rank)).collect();
+        let mut order: Vec<&String> = agents.iter().copied().collect();
+        let rank = |id: &String| ranks.get(id).copied().unwrap_or(usize::MAX);
+        order.sort_by_key(|id| (self.requested.contains(*id), rank(id)));
+        order.into_iter().take(limit).cloned().collect()
+    }
+
+    /// Records requests. The turn ends when all `agents` were requested; agents requested twice are in the next one already.
+    fn record<'a>(&mut self, agents: &BTreeSet<&String>, requested: impl Iterator<Item = &'a String>) {
+        let mut twice = BTreeSet::new();
+        for id in requested {
+            if !self.requested.insert(id.clone()) {
+                twice.insert(id.clone());
+            }
+        }
+        self.requested.retain(|id| agents.contains(id));
+        if self.requested.len() == agents.len() {
+            self.requested = twice;
+        }
+    }
+}
+
+fn summary(answer: &Value) -> Result<Summary, ErrorKind> {
     let answer = read::as_object(answer)?;
-    let total = read::object(answer, "summary")
+    let llm_calls = read::object(answer, "summary")
         .and_then(|summary| read::count(summary, "llm_calls_total"))
         .ok_or_else(|| ErrorKind::shape("summary.llm_calls_total, a number"))?;
     let top = read::each(Service::Usage, read::list(answer, "agents").unwrap_or_default(), |item| {
-        let usage = AgentUsage {
-            llm_calls: read::count(item, "llm_calls"),
-            tokens: read::count(item, "total_tokens"),
-            messages: read::count(item, "messages_sent"),
-            response_ms: None,
-        };
-        Some((EntityType::Agent.prefixed(&read::name(item, "agent_id")?), usage))
+        let name = read::name(item, "agent_id")?;
+        Some(TopAgent { id: EntityType::Agent.prefixed(&name), name, messages: read::count(item, "messages_sent") })
     })?;
-    Ok((total, top.into_iter().collect()))
+    Ok(Summary { llm_calls, top })
 }
 
 fn filtered(answer: &Value) -> Result<AgentUsage, ErrorKind> {

@@ -1,6 +1,7 @@
 //! Saved snapshots: the map as a client would have received it at a position, and the fold state there.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use super::leases::Fence;
 use super::{Page, PagePosition, Result};
 use crate::config::defaults;
 use crate::model::{Cursor, Epoch};
+
+/// Versions of saved states that the caller can read.
+pub type StateVersions = RangeInclusive<i32>;
 
 /// A snapshot to save.
 #[derive(Debug, Clone)]
@@ -103,28 +107,33 @@ pub trait Snapshots: Send + Sync + 'static {
     /// A snapshot in the wire format: JSON.
     async fn get(&self, id: Uuid) -> Result<Option<Bytes>>;
 
-    /// The newest state of this log and state version at or before position `seq` and, if `time` is given, with a
+    /// The newest state of this log in one of these versions at or before position `seq` and, if `time` is given, with a
     /// [`SavedState::logged_at`] at or before it.
     async fn state_at(
         &self,
         epoch: Epoch,
-        version: i32,
+        versions: StateVersions,
         seq: u64,
         time: Option<DateTime<Utc>>,
     ) -> Result<Option<SavedState>>;
 
-    /// Position and log time of the oldest state of this log and state version at or after position `seq`.
-    async fn oldest_state(&self, epoch: Epoch, version: i32, seq: u64) -> Result<Option<(Cursor, DateTime<Utc>)>>;
+    /// Position and log time of the oldest state of this log in one of these versions at or after position `seq`.
+    async fn oldest_state(
+        &self,
+        epoch: Epoch,
+        versions: StateVersions,
+        seq: u64,
+    ) -> Result<Option<(Cursor, DateTime<Utc>)>>;
 
-    /// The bases of this log for this state version; `None` if there are none.
-    async fn bases(&self, epoch: Epoch, version: i32) -> Result<Option<Bases>>;
+    /// The bases of this log for these state versions; `None` if there are none.
+    async fn bases(&self, epoch: Epoch, versions: StateVersions) -> Result<Option<Bases>>;
 
     /// Inserts a base with its snapshot, in one transaction. False if there is a base with this number, or a later leader:
     /// nothing is changed then.
     async fn save_base(&self, base: &NewBase) -> Result<bool>;
 
     /// The last position of this log whose map is the base of another log; `None` if there is none.
-    async fn carried_from(&self, epoch: Epoch, version: i32) -> Result<Option<u64>>;
+    async fn carried_from(&self, epoch: Epoch, versions: StateVersions) -> Result<Option<u64>>;
 
     /// All snapshots with a position in a log, newest first; without the newest base of the current log, which replicas begin
     /// with.

@@ -24,7 +24,7 @@ use crate::history::snapshots::{NewBase, SavedState};
 use crate::history::{History, HistoryError, Snapshots};
 use crate::lease::Leadership;
 use crate::log::{Bounds, EventLog, LogError};
-use crate::map::{MapOptions, STATE_VERSION, State};
+use crate::map::{MapOptions, READABLE_VERSIONS, STATE_VERSION, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 
 /// Entries read from the history at a time.
@@ -96,7 +96,7 @@ impl BeginningHandles {
     /// The map with which to begin following the log. `live` is the current map, of this or an earlier log.
     pub(super) async fn find(&self, live: &LiveMap, options: MapOptions) -> Result<Beginning, BeginningError> {
         let (bounds, saved) = self.checked_bounds().await?;
-        let bases = self.snapshots.bases(bounds.epoch, STATE_VERSION).await?;
+        let bases = self.snapshots.bases(bounds.epoch, READABLE_VERSIONS).await?;
         let newest = bases.map(|bases| bases.newest);
         let origin = newest.map_or(Origin::Saved, |base| Origin::Base(base.number));
         let reachable = saved.filter(|saved| bounds.first <= saved.cursor.seq.saturating_add(1));
@@ -128,7 +128,7 @@ impl BeginningHandles {
 
     /// Returns true if the log has a newer base than that of a map with this origin.
     pub(super) async fn is_replaced(&self, epoch: Epoch, origin: Origin) -> Result<bool, HistoryError> {
-        let bases = self.snapshots.bases(epoch, STATE_VERSION).await?;
+        let bases = self.snapshots.bases(epoch, READABLE_VERSIONS).await?;
         // the empty map is the beginning anyway
         let newest = bases.map(|bases| bases.newest).filter(|base| base.carried.is_some());
         Ok(newest.is_some_and(|base| Origin::Base(base.number) != origin))
@@ -158,7 +158,7 @@ impl BeginningHandles {
         if needed == 0 || cursor.epoch != bounds.epoch || cursor.seq < needed {
             return Ok(());
         }
-        if self.snapshots.oldest_state(bounds.epoch, STATE_VERSION, needed).await?.is_none() {
+        if self.snapshots.oldest_state(bounds.epoch, READABLE_VERSIONS, needed).await?.is_none() {
             saved::save_now(live, &*self.snapshots).await?;
         }
         Ok(())
@@ -168,14 +168,14 @@ impl BeginningHandles {
     /// entry there, was restored from a backup and gets a new epoch; so was one whose map was carried over to another log.
     async fn checked_bounds(&self) -> Result<(Bounds, Option<SavedState>), BeginningError> {
         let epoch = self.log.bounds().await?.epoch;
-        let saved = self.snapshots.state_at(epoch, STATE_VERSION, END, None).await?;
+        let saved = self.snapshots.state_at(epoch, READABLE_VERSIONS, END, None).await?;
         let recorded = self.history.log_range(epoch).await?.map(|held| held.last);
         // read afterwards: everything that was recorded before is in the log
         let bounds = self.log.bounds().await?;
         if bounds.epoch != epoch {
             return Err(LogError::EpochChanged(bounds.epoch).into());
         }
-        let is_superseded = self.snapshots.carried_from(epoch, STATE_VERSION).await?.is_some();
+        let is_superseded = self.snapshots.carried_from(epoch, READABLE_VERSIONS).await?.is_some();
         let known = recorded.max(saved.as_ref().map(|saved| saved.cursor.seq)).unwrap_or(0);
         let lost = is_superseded
             || known > bounds.last
@@ -220,7 +220,7 @@ impl BeginningHandles {
         base: Option<Base>,
     ) -> Result<Option<BaseSource>, BeginningError> {
         let epoch = bounds.epoch;
-        let own_state = self.snapshots.oldest_state(epoch, STATE_VERSION, 0).await?;
+        let own_state = self.snapshots.oldest_state(epoch, READABLE_VERSIONS, 0).await?;
         if base.is_some() || live.cursor().epoch == epoch || own_state.is_some() {
             return Ok(Some(BaseSource::Log(epoch)));
         }
@@ -296,7 +296,7 @@ impl CarryOver<'_> {
         let limit = if source == self.bounds.epoch { self.bounds.first.saturating_sub(1) } else { END };
         let current = self.live.cursor();
         let current = Some(current).filter(|at| at.epoch == source && at.seq <= limit);
-        let saved = self.handles.snapshots.state_at(source, STATE_VERSION, limit, None).await?;
+        let saved = self.handles.snapshots.state_at(source, READABLE_VERSIONS, limit, None).await?;
         let saved = saved.filter(|saved| current.is_none_or(|current| current.seq < saved.cursor.seq));
         let mut state = match saved {
             Some(saved) => saved::decode(saved).await,

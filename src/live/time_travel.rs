@@ -19,7 +19,7 @@ use crate::config::defaults;
 use crate::history::bases::{Base, Bases};
 use crate::history::{History, HistoryError, Snapshots};
 use crate::log::{EventLog, LogError};
-use crate::map::{MapOptions, STATE_VERSION, State};
+use crate::map::{MapOptions, READABLE_VERSIONS, State};
 use crate::model::{Cursor, Epoch, LogEntry};
 
 pub use request::TimeTravelRequest;
@@ -230,7 +230,7 @@ impl TimeTravel {
         retained: &RetainedRange,
         slot: &Arc<Slot>,
     ) -> Result<State, TimeTravelError> {
-        let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, time).await?;
+        let saved = self.0.snapshots.state_at(cursor.epoch, READABLE_VERSIONS, cursor.seq, time).await?;
         let entries = self.entry_source(retained);
         if let Some(saved) = saved
             && (saved.cursor == cursor || retained.first <= saved.cursor.seq + 1)
@@ -259,7 +259,7 @@ impl TimeTravel {
 
     /// The newest state at or before `cursor` from which retained entries lead on.
     pub(super) async fn base(&self, cursor: Cursor, retained: &RetainedRange) -> Result<State, TimeTravelError> {
-        let saved = self.0.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, None).await?;
+        let saved = self.0.snapshots.state_at(cursor.epoch, READABLE_VERSIONS, cursor.seq, None).await?;
         let saved = match saved.filter(|saved| retained.first <= saved.cursor.seq + 1) {
             Some(saved) => saved::decode(saved).await,
             None => None,
@@ -277,7 +277,7 @@ impl TimeTravel {
         if from.seq == 0 {
             return Ok(Some(from));
         }
-        let oldest = self.0.snapshots.oldest_state(from.epoch, STATE_VERSION, from.seq).await?;
+        let oldest = self.0.snapshots.oldest_state(from.epoch, READABLE_VERSIONS, from.seq).await?;
         Ok(oldest.map(|(cursor, _)| cursor))
     }
 
@@ -317,7 +317,7 @@ impl TimeTravel {
     pub(super) async fn retained(&self, epoch: Epoch) -> Result<RetainedRange, TimeTravelError> {
         let Inner { log, history, snapshots, .. } = &*self.0;
         let (log, held, bases) =
-            tokio::join!(log.bounds(), history.log_range(epoch), snapshots.bases(epoch, STATE_VERSION));
+            tokio::join!(log.bounds(), history.log_range(epoch), snapshots.bases(epoch, READABLE_VERSIONS));
         let (log, held, bases) = (log?, held?, bases?);
         if log.epoch != epoch {
             return Err(TimeTravelError::Unavailable("the log was recreated".into()));
@@ -331,9 +331,9 @@ impl TimeTravel {
     async fn retained_earlier(&self, epoch: Epoch) -> Result<Option<RetainedRange>, TimeTravelError> {
         let Inner { history, snapshots, .. } = &*self.0;
         let (last, held, bases) = tokio::join!(
-            snapshots.carried_from(epoch, STATE_VERSION),
+            snapshots.carried_from(epoch, READABLE_VERSIONS),
             history.log_range(epoch),
-            snapshots.bases(epoch, STATE_VERSION)
+            snapshots.bases(epoch, READABLE_VERSIONS)
         );
         let (Some(last), held, bases) = (last?, held?, bases?) else { return Ok(None) };
         let first = held.map_or(last.saturating_add(1), |held| held.first);
@@ -347,7 +347,7 @@ impl TimeTravel {
             let logged_at = self.first_entry(retained).await?.map_or(DateTime::UNIX_EPOCH, |entry| entry.logged_at);
             return Ok(Some(OldestPosition { cursor: Cursor { epoch, seq: 0 }, logged_at }));
         }
-        let saved = self.0.snapshots.oldest_state(epoch, STATE_VERSION, retained.first.saturating_sub(1)).await?;
+        let saved = self.0.snapshots.oldest_state(epoch, READABLE_VERSIONS, retained.first.saturating_sub(1)).await?;
         Ok(saved.map(|(cursor, logged_at)| OldestPosition { cursor, logged_at }))
     }
 }

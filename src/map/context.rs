@@ -9,6 +9,7 @@ use crate::model::{AlertChange, LogEntry};
 
 use super::state::State;
 use super::state::entity::Entity;
+use super::state::facts::LogPosition;
 use super::state::item::PublishedItem;
 use super::state::slab::EntityKey;
 
@@ -55,6 +56,11 @@ impl<'a> FoldContext<'a> {
             city_patch: Map::new(),
             alerts: Vec::new(),
         }
+    }
+
+    /// Position and time of the entry.
+    pub(super) const fn position(&self) -> LogPosition {
+        LogPosition { seq: self.seq, second: self.state.logged_at.timestamp() }
     }
 
     pub(super) fn entity(&mut self, key: EntityKey) -> Option<&mut Entity> {

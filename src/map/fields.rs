@@ -51,6 +51,31 @@ pub(super) enum Field {
 }
 
 impl Field {
+    /// Returns `true` if it is a measurement, which events report more often than polls: an event's value is not
+    /// overruled by an answer that only repeats the service's last one.
+    pub(super) const fn is_measured(self) -> bool {
+        matches!(
+            self,
+            Self::Members
+                | Self::Agents
+                | Self::Treasury
+                | Self::Balance
+                | Self::TreasuryValue
+                | Self::ActiveProposals
+                | Self::Activity
+                | Self::AnomalyScore
+                | Self::Cpu
+                | Self::Gpu
+                | Self::Ram
+                | Self::Disk
+                | Self::NetIn
+                | Self::NetOut
+                | Self::Temperature
+                | Self::LatencyMs
+                | Self::UptimeSeconds
+        )
+    }
+
     /// Returns `true` if it shows only among an item's live fields, where the item has any.
     pub(super) const fn is_live(self) -> bool {
         matches!(

@@ -38,7 +38,7 @@ use state::totals::ShownTotals;
 
 pub use alert_projection::AlertProjection;
 pub use emit::EncodedLayers;
-pub use persist::STATE_VERSION;
+pub use persist::{READABLE_VERSIONS, STATE_VERSION};
 pub use poll::PollMark;
 pub use state::alerts::MAX_SILENCES;
 pub use state::{DEFAULT_MAX_ENTITIES, MapOptions, State};

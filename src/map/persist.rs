@@ -1,6 +1,7 @@
 //! Saved states: encodes a state, and rebuilds from the encoded form everything that is derived.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -20,8 +21,12 @@ use super::state::totals::Totals;
 use super::state::{Index, MapOptions, State};
 
 /// Version of the saved form. To be raised whenever the form changes, or the fold computes a different map from the
-/// same events: a state of another version is not loaded, and the log is folded from the beginning.
-pub const STATE_VERSION: i32 = 3;
+/// same events.
+pub const STATE_VERSION: i32 = 4;
+
+/// Versions of the saved form that can be loaded. A state of another version is not used, and the log is folded from
+/// the beginning. Version 3 lacks the times of facts, which has no effect on the fold.
+pub const READABLE_VERSIONS: RangeInclusive<i32> = 3..=STATE_VERSION;
 
 /// The saved fields of a [`State`] in the same order, because they are identified by position.
 #[derive(Deserialize)]
@@ -83,7 +88,7 @@ impl State {
         self
     }
 
-    /// Encodes the state for [`State::from_saved`] of a build with the same [`STATE_VERSION`]. The format is
+    /// Encodes the state for [`State::from_saved`] of a build that reads this [`STATE_VERSION`]. The format is
     /// `MessagePack` with structs as arrays: for a map of 10,000 entities less than half the size of JSON.
     ///
     /// # Errors
@@ -96,7 +101,7 @@ impl State {
     /// options, see [`State::with_options`].
     ///
     /// # Errors
-    /// The bytes are not a saved state of this version.
+    /// The bytes are not a saved state of one of the [`READABLE_VERSIONS`].
     pub fn from_saved(bytes: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
         rmp_serde::from_slice::<SavedState>(bytes).map(Self::from)
     }

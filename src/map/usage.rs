@@ -12,6 +12,19 @@ pub(super) const WINDOW_HOURS: i64 = 24;
 
 pub(super) const MICROS_PER_MILLI: f64 = 1_000.0;
 
+/// Hours of the log after which unchanged figures of the usage service are folded again, so that they do not reach the
+/// end of their window while the service answers.
+pub(super) const RENEWAL_HOURS: i64 = WINDOW_HOURS / 2;
+
+/// The origin of the figures of calls and tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallSource {
+    /// The usage service, which has answered in the last 24 hours.
+    Service,
+    /// Events alone.
+    Events,
+}
+
 /// Sums counted from events. The names of the fields are part of the poll events in the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -85,10 +98,10 @@ impl Figures {
 
     /// Returns `true` if each reported figure equals the one shown.
     pub(super) fn agree(&self, shown: &AgentUsage) -> bool {
-        let same = |reported: Option<u64>, shown| reported.is_none_or(|reported| reported == shown);
+        let same = |reported: Option<u64>, shown: Option<u64>| reported.is_none() || reported == shown;
         same(self.llm_calls, shown.llm_calls_24h)
             && same(self.tokens, shown.tokens_24h)
-            && same(self.messages, shown.messages_24h)
+            && same(self.messages, Some(shown.messages_24h))
             && (self.avg_response_time_ms.is_none() || self.avg_response_time_ms == shown.avg_response_time_ms)
     }
 

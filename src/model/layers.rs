@@ -412,8 +412,11 @@ pub struct AgentsLayer {
     pub total_agents: u64,
     /// Agents whose status is `online` or `active`.
     pub online_agents: u64,
-    /// Calls of language models in the last 24 hours, by all agents.
+    /// Calls of language models in the last 24 hours: those of the agents in `items`, and those without such an agent.
     pub total_llm_calls_24h: u64,
+    /// Ours: calls of language models in the last 24 hours that are not in an agent's `usage`: by people and services, by
+    /// agents that are not on the map, and by agents whose figure is null.
+    pub llm_calls_24h_without_agent: u64,
 }
 
 /// An agent.
@@ -470,10 +473,10 @@ pub struct CurrentRun {
 /// Usage of an agent in the last 24 hours.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentUsage {
-    /// Calls of language models.
-    pub llm_calls_24h: u64,
-    /// Tokens, prompt and completion.
-    pub tokens_24h: u64,
+    /// Calls of language models; null until the usage service was asked for this agent.
+    pub llm_calls_24h: Option<u64>,
+    /// Tokens, prompt and completion; null until the usage service was asked for this agent.
+    pub tokens_24h: Option<u64>,
     /// Messages sent.
     pub messages_24h: u64,
     /// Milliseconds; null before the first call.

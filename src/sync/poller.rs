@@ -170,7 +170,7 @@ impl Poller {
         let replacements = self.live.replacements();
         let (mark, agent_ids) = self.live.with(|state| {
             let agent_ids = if service == Service::Usage { state.agent_ids() } else { vec![] };
-            (state.mark(), agent_ids)
+            (state.mark().at(Utc::now()), agent_ids)
         });
         let context = PollContext { deadline, agent_ids };
         let answer = match timeout_at(deadline + GRACE, self.upstreams.poll(service, &context)).await {

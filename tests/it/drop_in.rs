@@ -134,7 +134,7 @@ fn snapshot_shape() -> Value {
             },
             "agents": {
                 "items": [{"id": "s", "name": "s", "kind": "s?", "microdao_id": "s?", "status": "status",
-                    "usage": {"llm_calls_24h": "n", "tokens_24h": "n", "messages_24h": "n",
+                    "usage": {"llm_calls_24h": "n?", "tokens_24h": "n?", "messages_24h": "n",
                         "avg_response_time_ms": "n?"},
                     "model": "s?", "last_active": "time?"}],
                 "total_agents": "n", "online_agents": "n", "total_llm_calls_24h": "n",

@@ -120,7 +120,7 @@ async fn polls_fill_every_layer() {
         assert!(planet["treasury_value"].as_f64() > Some(0.0));
     }
     assert!(list("nodes", "items").iter().all(|node| node["metrics"]["cpu"].is_number()));
-    let calls = |agent: &Value| agent["usage"]["llm_calls_24h"].as_u64().unwrap();
+    let calls = |agent: &Value| agent["usage"]["llm_calls_24h"].as_u64().expect("every agent was asked for");
     let agents = list("agents", "items");
     assert_eq!(layers["agents"]["total_llm_calls_24h"], agents.iter().map(calls).sum::<u64>());
     assert!(agents.iter().filter(|agent| calls(agent) > 0).count() > 20, "agents beyond the top list have usage too");

@@ -13,10 +13,11 @@ pub const BASES: &str = "
 SELECT base.seq, base.number, base.carried_epoch, base.carried_seq, saved.logged_at
 FROM living_map_bases AS base LEFT JOIN living_map_snapshots AS saved ON saved.epoch = base.epoch
     AND saved.state_version = base.state_version AND saved.seq = base.seq AND saved.state IS NOT NULL
-WHERE base.epoch = $1 AND base.state_version = $2 ORDER BY base.number";
+WHERE base.epoch = $1 AND base.state_version BETWEEN $2 AND $3 ORDER BY base.number, base.state_version";
 
 pub const CARRIED_FROM: &str = "
-SELECT max(carried_seq) FROM living_map_bases WHERE carried_epoch = $1 AND epoch <> $1 AND state_version = $2";
+SELECT max(carried_seq) FROM living_map_bases
+WHERE carried_epoch = $1 AND epoch <> $1 AND state_version BETWEEN $2 AND $3";
 
 /// Nothing is inserted by a leader that another one has followed.
 const INSERT: &str = "
@@ -33,7 +34,7 @@ const DELETE_BETWEEN: &str =
 /// Statements of [`insert`].
 pub const INSERT_STATEMENTS: usize = 3;
 
-/// Rows of [`BASES`] in the order of their numbers.
+/// Rows of [`BASES`] in the order of their numbers. Two releases may have stored the same number, each for itself.
 pub fn bases<DB: Dialect>(epoch: Epoch, rows: &[DB::Row]) -> sqlx::Result<Option<Bases>> {
     let base = |row: &DB::Row| -> sqlx::Result<Base> {
         let seq: i64 = row.read(0)?;

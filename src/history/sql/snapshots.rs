@@ -10,7 +10,9 @@ use super::events::time;
 use super::values::{Arg, Args, Column, SqlQuery, Timestamp};
 use super::{Dialect, SqlStore, bases};
 use crate::history::bases::Bases;
-use crate::history::snapshots::{NewBase, NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots};
+use crate::history::snapshots::{
+    NewBase, NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots, StateVersions,
+};
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
 use crate::history::{Page, PagePosition, Result};
 use crate::model::{Cursor, Epoch};
@@ -22,12 +24,12 @@ WHERE (generated_at, id) < ($1, $2) AND generated_at > $3 ORDER BY generated_at 
 
 const STATE: &str = "
 SELECT epoch, seq, logged_at, state FROM living_map_snapshots
-WHERE epoch = $1 AND state_version = $2 AND seq <= $3 AND logged_at <= $4 AND state IS NOT NULL
-ORDER BY seq DESC LIMIT 1";
+WHERE epoch = $1 AND state_version BETWEEN $2 AND $3 AND seq <= $4 AND logged_at <= $5 AND state IS NOT NULL
+ORDER BY seq DESC, state_version DESC LIMIT 1";
 
 const OLDEST: &str = "
 SELECT epoch, seq, logged_at FROM living_map_snapshots
-WHERE epoch = $1 AND state_version = $2 AND seq >= $3 AND state IS NOT NULL ORDER BY seq LIMIT 1";
+WHERE epoch = $1 AND state_version BETWEEN $2 AND $3 AND seq >= $4 AND state IS NOT NULL ORDER BY seq LIMIT 1";
 
 const SAVED: &str = "
 SELECT epoch, seq, logged_at, id FROM living_map_snapshots AS saved WHERE epoch IS NOT NULL AND logged_at IS NOT NULL
@@ -67,11 +69,12 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
     async fn state_at(
         &self,
         epoch: Epoch,
-        version: i32,
+        versions: StateVersions,
         seq: u64,
         time: Option<DateTime<Utc>>,
     ) -> Result<Option<SavedState>> {
-        let query = sqlx::query(STATE).arg(epoch_to_sql(epoch)).arg(version).arg(seq_to_sql(seq));
+        let query =
+            sqlx::query(STATE).args((epoch_to_sql(epoch), *versions.start(), *versions.end())).arg(seq_to_sql(seq));
         let read = |row: &DB::Row| {
             let (cursor, logged_at) = position::<DB>(row)?;
             Ok(SavedState { cursor, logged_at, bytes: Column::<Vec<u8>>::read(row, 3)?.into() })
@@ -79,13 +82,19 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
         self.fetch_optional(query.arg(Timestamp(time.unwrap_or(LAST))), read).await
     }
 
-    async fn oldest_state(&self, epoch: Epoch, version: i32, seq: u64) -> Result<Option<(Cursor, DateTime<Utc>)>> {
-        let query = sqlx::query(OLDEST).arg(epoch_to_sql(epoch)).arg(version).arg(seq_to_sql(seq));
+    async fn oldest_state(
+        &self,
+        epoch: Epoch,
+        versions: StateVersions,
+        seq: u64,
+    ) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+        let query =
+            sqlx::query(OLDEST).args((epoch_to_sql(epoch), *versions.start(), *versions.end())).arg(seq_to_sql(seq));
         self.fetch_optional(query, position::<DB>).await
     }
 
-    async fn bases(&self, epoch: Epoch, version: i32) -> Result<Option<Bases>> {
-        let query = sqlx::query(bases::BASES).arg(epoch_to_sql(epoch)).arg(version);
+    async fn bases(&self, epoch: Epoch, versions: StateVersions) -> Result<Option<Bases>> {
+        let query = sqlx::query(bases::BASES).args((epoch_to_sql(epoch), *versions.start(), *versions.end()));
         let rows = self.rows(&self.pools.readers, self.config.read_timeout, query).await?;
         bases::bases::<DB>(epoch, &rows).map_err(DB::classify)
     }
@@ -105,8 +114,8 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
         self.transaction(bases::INSERT_STATEMENTS, saving).await
     }
 
-    async fn carried_from(&self, epoch: Epoch, version: i32) -> Result<Option<u64>> {
-        let query = sqlx::query(bases::CARRIED_FROM).arg(epoch_to_sql(epoch)).arg(version);
+    async fn carried_from(&self, epoch: Epoch, versions: StateVersions) -> Result<Option<u64>> {
+        let query = sqlx::query(bases::CARRIED_FROM).args((epoch_to_sql(epoch), *versions.start(), *versions.end()));
         let seq = self.fetch_optional(query, |row| Column::<Option<i64>>::read(row, 0)).await?;
         Ok(seq.flatten().map(i64::unsigned_abs))
     }

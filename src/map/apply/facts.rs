@@ -15,23 +15,24 @@ const MAX_OPEN_PROPOSALS: usize = 256;
 impl FoldContext<'_> {
     /// Sets a field to the value that the event states.
     pub(super) fn set(&mut self, key: EntityKey, field: Field, value: Value) {
-        let seq = self.seq;
+        let at = self.position();
         let Some(entity) = self.state.entities.get_mut(key) else { return };
         let kind = entity.kind;
-        if entity.facts.set(kind, field, Origin::Event, seq, value) {
+        if entity.facts.set(kind, field, Origin::Event, at, value) {
             self.field_changed(key, field);
         }
     }
 
     /// Sets a field to the value that the event mentions; the first hint stays.
     pub(super) fn hint(&mut self, key: EntityKey, field: Field, value: &Value) {
+        let at = self.position();
         let Some(entity) = self.state.entities.get_mut(key) else { return };
         let kind = entity.kind;
         if entity.facts.get(kind, field, Origin::Hint).is_some() {
             return;
         }
         let Some(value) = fields::read_field(kind, field, value).filter(|value| !value.is_null()) else { return };
-        if entity.facts.set(kind, field, Origin::Hint, self.seq, value) {
+        if entity.facts.set(kind, field, Origin::Hint, at, value) {
             self.field_changed(key, field);
         }
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::map::context::FoldContext;
 use crate::map::decode::poll::{PollPart, PolledEntity};
 use crate::map::fields::Field;
-use crate::map::state::facts::Origin;
+use crate::map::state::facts::{LogPosition, Origin};
 use crate::map::state::slab::EntityKey;
 use crate::map::usage::{Counts, Figures};
 use crate::model::change;
@@ -44,7 +44,9 @@ impl FoldContext<'_> {
         }
         if let Some((calls, counted)) = part.total_calls {
             let figures = Figures { llm_calls: Some(calls), ..Figures::default() };
+            let before = self.state.call_source();
             self.state.network_usage.rebase(figures, counted, poll.mark, self.hour);
+            self.call_source_changed(before);
             has_content = true;
         }
         if has_content {
@@ -90,7 +92,7 @@ impl Poll {
         if value.is_null() {
             entity.facts.remove(field, origin);
         } else {
-            entity.facts.set(entity.kind, field, origin, 0, value);
+            entity.facts.set(entity.kind, field, origin, LogPosition::default(), value);
         }
         let outdated = entity.facts.get(entity.kind, field, Origin::Event).is_some_and(|fact| fact.seq <= self.mark);
         if outdated && entity.facts.may_overrule(entity.kind, field, self.service) {

@@ -41,9 +41,10 @@ impl FoldContext<'_> {
 
     /// Publishes an entity's live fields; false when the whole item must be published.
     fn publish_live_fields(&mut self, key: EntityKey, changes: &mut Changes) -> bool {
+        let calls = self.state.call_source();
         let State { entities, index, options, .. } = &mut *self.state;
         let Some(entity) = entities.get_mut(key) else { return true };
-        let (now, due) = (LiveFields::of(entity, options.compatibility), entity.next_deadline());
+        let (now, due) = (LiveFields::of(entity, options.compatibility, calls), entity.next_deadline());
         let Some((published, now)) = entity.published.as_mut().zip(now) else { return false };
         if due != entity.deadline {
             index.reschedule(key, entity.deadline, due);

@@ -10,7 +10,7 @@ use crate::map::state::State;
 use crate::map::state::entity::{Entity, registry_of};
 use crate::map::state::facts::{Fact, Origin};
 use crate::map::state::slab::EntityKey;
-use crate::map::usage::{self, Figures};
+use crate::map::usage::{self, CallSource, Figures, RENEWAL_HOURS};
 use crate::model::{Answer, Layer, Service, json as normal};
 
 use super::PollMark;
@@ -62,7 +62,7 @@ fn entity_changes(
         _ => false,
     };
     let fields = known
-        .map_or_else(|| record.fields.clone(), |entity| record.changed_fields(entity, service, mark.seq))
+        .map_or_else(|| record.fields.clone(), |entity| record.changed_fields(entity, service, mark))
         .into_iter()
         .filter(|(_, value)| known.is_some() || !value.is_null())
         .map(|(field, value)| (fields::name_of(record.kind, field).to_owned(), value))
@@ -72,7 +72,8 @@ fn entity_changes(
         Some(_) if tombstone.is_some() => false,
         Some(entity) => {
             entity.counter.base_mark().is_none_or(|base| base <= mark.seq)
-                && !usage.agree(&entity.counter.shown_at(counted))
+                && (entity.counter.base_hour().is_some_and(|folded| is_due(folded, mark))
+                    || !usage.agree(&entity.counter.shown_at(counted, CallSource::Service)))
         }
     });
     // the usage service is polled for agents that the map knows: that it answers is nothing new
@@ -103,6 +104,11 @@ fn entity_changes(
     Some(changes)
 }
 
+/// Returns `true` if figures folded in the hour `folded` must be folded again although they are the same.
+const fn is_due(folded: i64, mark: &PollMark) -> bool {
+    folded + RENEWAL_HOURS <= mark.hour()
+}
+
 fn layer_changes(state: &State, mark: &PollMark, answer: &Answer) -> Map<String, Value> {
     let mut changes = Map::new();
     let mut city = state.city.clone();
@@ -112,8 +118,11 @@ fn layer_changes(state: &State, mark: &PollMark, answer: &Answer) -> Map<String,
         match layer {
             Layer::City => city.update(CityUpdate::read(data)),
             Layer::Agents if answer.service == Service::Usage => {
-                let known = state.network_usage.shown_at(mark.network_usage).llm_calls_24h;
-                if let Some(calls) = usage::total_calls(data).filter(|calls| *calls != known) {
+                let usage = &state.network_usage;
+                let known = usage.llm_calls_at(mark.network_usage);
+                let is_new =
+                    |calls: &u64| *calls != known || usage.base_hour().is_none_or(|folded| is_due(folded, mark));
+                if let Some(calls) = usage::total_calls(data).filter(is_new) {
                     let total = json!({"total_llm_calls_24h": calls, "counted": mark.network_usage});
                     changes.insert("agents".to_owned(), total);
                 }
@@ -139,14 +148,16 @@ impl NormalizedRecord {
     }
 
     /// The fields that the fold must take over; null for those that the service does not report any more.
-    fn changed_fields(&self, entity: &Entity, service: Service, mark: u64) -> BTreeMap<Field, Value> {
+    fn changed_fields(&self, entity: &Entity, service: Service, mark: &PollMark) -> BTreeMap<Field, Value> {
         let mut changed = BTreeMap::new();
         for (field, value) in &self.fields {
             let known = entity
                 .facts
                 .get(entity.kind, *field, Origin::Service(service))
                 .map_or(&Value::Null, |fact| &fact.value);
-            let event = entity.facts.get(entity.kind, *field, Origin::Event).filter(|event| event.seq <= mark);
+            let event = entity.facts.get(entity.kind, *field, Origin::Event);
+            // an answer that repeats the last one may be older than a measurement
+            let event = event.filter(|event| event.seq <= mark.seq && !mark.holds(event));
             let overruled = event
                 .is_some_and(|event| event.value != *value && entity.facts.may_overrule(entity.kind, *field, service));
             if known != value || overruled {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `mark` is the position folded when the poll began; `fields` has the fields that changed, null for those that the
-//! service does not report any more; `counted` is the usage counted from events at the mark. `decode::poll` reads the
+//! service does not report any more, and unchanged ones that overrule an older event's value; `counted` is the usage counted from events at the mark. `decode::poll` reads the
 //! payloads.
 
 mod diff;
@@ -19,13 +19,20 @@ mod normalized;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::model::{Answer, Service};
 
 use super::names::Name;
 use super::state::State;
+use super::state::facts::Fact;
 use super::usage::Counts;
+
+/// Seconds of the log for which an event's measurement counts against answers that only repeat the service's last one:
+/// several polls, and several reports of a node, which come every few seconds. A constant of the build, because all
+/// replicas must decide alike.
+const MEASUREMENT_SECONDS: i64 = 300;
 
 /// Bytes of a payload around its lists.
 const FRAME_BYTES: usize = 128;
@@ -35,6 +42,8 @@ const FRAME_BYTES: usize = 128;
 pub struct PollMark {
     /// Position folded by then.
     pub seq: u64,
+    /// The log's time by then, in seconds since 1970.
+    second: i64,
     /// Usage counted by then, by canonical id.
     usage: HashMap<Arc<str>, Counts>,
     /// Usage counted by then for the whole network.
@@ -42,6 +51,23 @@ pub struct PollMark {
 }
 
 impl PollMark {
+    /// The mark of a poll that began at `now`. On a log without new entries time passes too, and the entry that a poll
+    /// appends has the later time.
+    #[must_use]
+    pub fn at(self, now: DateTime<Utc>) -> Self {
+        Self { second: self.second.max(now.timestamp()), ..self }
+    }
+
+    /// The hour of the log, counted from the unix epoch.
+    const fn hour(&self) -> i64 {
+        self.second.div_euclid(3_600)
+    }
+
+    /// Returns `true` if an event's measurement still counts against an answer that repeats the service's last one.
+    const fn holds(&self, fact: &Fact) -> bool {
+        fact.field.is_measured() && self.second - fact.second < MEASUREMENT_SECONDS
+    }
+
     /// The usage counted by then under any of these names.
     fn counted(&self, names: &[Name]) -> Counts {
         let counted = names.iter().filter_map(|name| self.usage.get(&name.text));
@@ -55,7 +81,12 @@ impl State {
     pub fn mark(&self) -> PollMark {
         let counts = self.entities.iter().map(|(_, entity)| (&entity.id, entity.counter.counted()));
         let usage = counts.filter(|(_, counted)| !counted.is_zero()).map(|(id, counted)| (Arc::clone(id), counted));
-        PollMark { seq: self.cursor.seq, usage: usage.collect(), network_usage: self.network_usage.counted() }
+        PollMark {
+            seq: self.cursor.seq,
+            second: self.logged_at.timestamp(),
+            usage: usage.collect(),
+            network_usage: self.network_usage.counted(),
+        }
     }
 
     /// The changes that a poll's answer makes to the map: payloads of `living_map.sync.<service>` events, each at most

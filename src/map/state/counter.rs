@@ -5,10 +5,13 @@
 //! `counted` had when the poll began, and the figure shown is the service's plus the events counted since. For a figure
 //! that the service does not report, or has not reported for 24 hours, events are counted in hourly buckets of the
 //! log's time. Each figure is treated separately, because the service reports only some of them.
+//!
+//! An agent's calls and tokens are not counted from events where the service answers and was not asked for the agent yet:
+//! events have only the calls since the log began, and the sum of all agents would not be a part of the service's total.
 
 use serde::{Deserialize, Serialize};
 
-use crate::map::usage::{Counts, Figures, MICROS_PER_MILLI, WINDOW_HOURS};
+use crate::map::usage::{CallSource, Counts, Figures, MICROS_PER_MILLI, WINDOW_HOURS};
 use crate::model::layers::AgentUsage;
 
 /// The latest figures of the usage service.
@@ -56,6 +59,11 @@ impl Counter {
         self.base.take_if(|base| base.hour + WINDOW_HOURS <= hour);
     }
 
+    /// The hour of the log in which the current figures were folded.
+    pub(in crate::map) fn base_hour(&self) -> Option<i64> {
+        self.base.as_ref().map(|base| base.hour)
+    }
+
     /// The next hour at which [`Self::expire`] removes something.
     pub(in crate::map) fn next_deadline(&self) -> Option<i64> {
         let base = self.base.as_ref().map(|base| base.hour);
@@ -73,25 +81,46 @@ impl Counter {
         self.base.as_ref().map(|base| base.mark)
     }
 
+    /// Returns `true` if there are events by which calls or tokens are counted while the service reports none of them.
+    pub(in crate::map) fn depends_on_source(&self) -> bool {
+        self.base.as_ref().is_none_or(|base| base.figures.llm_calls.is_none() || base.figures.tokens.is_none())
+            && self.buckets.iter().any(|bucket| bucket.counts.llm_calls > 0 || bucket.counts.tokens > 0)
+    }
+
+    /// The calls of the last 24 hours.
+    pub(in crate::map) fn llm_calls(&self) -> u64 {
+        self.llm_calls_at(self.counted)
+    }
+
+    /// [`Self::llm_calls`] when [`Self::counted`] was `counted`.
+    pub(in crate::map) fn llm_calls_at(&self, counted: Counts) -> u64 {
+        self.shown_at(counted, CallSource::Events).llm_calls_24h.unwrap_or(0)
+    }
+
+    /// The messages of the last 24 hours.
+    pub(in crate::map) fn messages(&self) -> u64 {
+        self.shown(CallSource::Events).messages_24h
+    }
+
     /// The figures to show.
-    pub(in crate::map) fn shown(&self) -> AgentUsage {
-        self.shown_at(self.counted)
+    pub(in crate::map) fn shown(&self, source: CallSource) -> AgentUsage {
+        self.shown_at(self.counted, source)
     }
 
     /// The figures shown when [`Self::counted`] was `counted`.
-    pub(in crate::map) fn shown_at(&self, counted: Counts) -> AgentUsage {
+    pub(in crate::map) fn shown_at(&self, counted: Counts, source: CallSource) -> AgentUsage {
         let window = self.buckets.iter().fold(Counts::default(), |sum, bucket| sum.plus(bucket.counts));
         let window = window.minus(self.counted.minus(counted));
         let (reported, since) = match &self.base {
             Some(base) => (base.figures, counted.minus(base.counted)),
             None => (Figures::default(), Counts::default()),
         };
-        let figure =
-            |reported: Option<u64>, since, window| reported.map_or(window, |reported| reported.saturating_add(since));
+        let figure = |reported: Option<u64>, since| reported.map(|reported| reported.saturating_add(since));
+        let counted = |events: u64| (source == CallSource::Events && events > 0).then_some(events);
         AgentUsage {
-            llm_calls_24h: figure(reported.llm_calls, since.llm_calls, window.llm_calls),
-            tokens_24h: figure(reported.tokens, since.tokens, window.tokens),
-            messages_24h: figure(reported.messages, since.messages, window.messages),
+            llm_calls_24h: figure(reported.llm_calls, since.llm_calls).or_else(|| counted(window.llm_calls)),
+            tokens_24h: figure(reported.tokens, since.tokens).or_else(|| counted(window.tokens)),
+            messages_24h: figure(reported.messages, since.messages).unwrap_or(window.messages),
             avg_response_time_ms: match reported.avg_response_time_ms {
                 Some(average) => weighted_average(Some(average), reported.llm_calls.unwrap_or(0), since),
                 None => weighted_average(None, 0, window),
@@ -153,6 +182,7 @@ fn weighted_average(average: Option<f64>, calls: u64, counts: Counts) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use CallSource::{Events, Service};
 
     fn calls(llm_calls: u64) -> Counts {
         Counts { llm_calls, ..Counts::default() }
@@ -165,10 +195,10 @@ mod tests {
         let at_mark = counter.counted();
         counter.add(0, calls(3));
         counter.rebase(Figures { llm_calls: Some(44), ..Figures::default() }, at_mark, 1, 0);
-        assert_eq!(counter.shown().llm_calls_24h, 47);
+        assert_eq!(counter.llm_calls(), 47);
         counter.add(1, calls(1));
-        assert_eq!(counter.shown().llm_calls_24h, 48);
-        assert_eq!(counter.shown_at(at_mark).llm_calls_24h, 44);
+        assert_eq!(counter.llm_calls(), 48);
+        assert_eq!(counter.llm_calls_at(at_mark), 44);
     }
 
     #[test]
@@ -178,10 +208,10 @@ mod tests {
         counter.add(10, calls(1));
         assert_eq!(counter.next_deadline(), Some(24));
         counter.expire(24);
-        assert_eq!(counter.shown().llm_calls_24h, 1);
+        assert_eq!(counter.llm_calls(), 1);
         assert_eq!(counter.next_deadline(), Some(34));
         counter.expire(34);
-        assert_eq!((counter.shown().llm_calls_24h, counter.next_deadline()), (0, None));
+        assert_eq!((counter.llm_calls(), counter.next_deadline()), (0, None));
     }
 
     #[test]
@@ -193,8 +223,8 @@ mod tests {
         let figures = Figures { llm_calls: Some(9), ..Figures::default() };
         counter.rebase(figures, counter.counted(), 1, 0);
         counter.add(1, Counts { llm_calls: 1, messages: 1, ..Counts::default() });
-        let shown = counter.shown();
-        assert_eq!((shown.llm_calls_24h, shown.messages_24h, shown.avg_response_time_ms), (10, 4, Some(40.0)));
+        let shown = counter.shown(Service);
+        assert_eq!((shown.llm_calls_24h, shown.messages_24h, shown.avg_response_time_ms), (Some(10), 4, Some(40.0)));
     }
 
     #[test]
@@ -205,6 +235,17 @@ mod tests {
         let mut call = calls(1);
         call.add_latency(500.0);
         counter.add(0, call);
-        assert_eq!(counter.shown().avg_response_time_ms, Some(200.0));
+        assert_eq!(counter.shown(Service).avg_response_time_ms, Some(200.0));
+    }
+
+    #[test]
+    fn events_count_calls_only_without_the_service() {
+        let mut counter = Counter::default();
+        assert_eq!((counter.shown(Events).llm_calls_24h, counter.depends_on_source()), (None, false));
+        counter.add(0, calls(2));
+        assert_eq!((counter.shown(Events).llm_calls_24h, counter.shown(Service).llm_calls_24h), (Some(2), None));
+        assert_eq!((counter.shown(Events).tokens_24h, counter.depends_on_source()), (None, true));
+        counter.rebase(Figures { llm_calls: Some(0), tokens: Some(0), ..Figures::default() }, counter.counted(), 1, 0);
+        assert_eq!((counter.shown(Service).llm_calls_24h, counter.depends_on_source()), (Some(0), false));
     }
 }

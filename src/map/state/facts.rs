@@ -42,6 +42,17 @@ pub(in crate::map) struct Fact {
     /// Position of the event; 0 for a service.
     pub(in crate::map) seq: u64,
     pub(in crate::map) value: Value,
+    /// The log's time of the event, in seconds since 1970; 0 for a service, and in states of version 3.
+    #[serde(default)]
+    pub(in crate::map) second: i64,
+}
+
+/// Position and time of an event in the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::map) struct LogPosition {
+    pub(in crate::map) seq: u64,
+    /// Seconds since 1970.
+    pub(in crate::map) second: i64,
 }
 
 /// All facts about one entity, ordered by field and then by rank.
@@ -114,26 +125,27 @@ impl Facts {
         })
     }
 
-    /// Sets the value of one origin; returns whether that changed it.
+    /// Sets the value of one origin; returns whether that changed it. `at` is the event's, zero for a service.
     pub(in crate::map) fn set(
         &mut self,
         kind: EntityType,
         field: Field,
         origin: Origin,
-        seq: u64,
+        at: LogPosition,
         value: Value,
     ) -> bool {
+        let LogPosition { seq, second } = at;
         let rank = origin.rank(kind, field);
         match self.0.binary_search_by_key(&(field, rank), |fact| (fact.field, fact.rank)) {
             Ok(at) => {
                 let fact = &mut self.0[at];
-                fact.seq = seq;
+                (fact.seq, fact.second) = (seq, second);
                 let changed = fact.value != value;
                 fact.value = value;
                 changed
             }
             Err(at) => {
-                self.0.insert(at, Fact { field, origin, rank, seq, value });
+                self.0.insert(at, Fact { field, origin, rank, seq, value, second });
                 true
             }
         }
@@ -176,7 +188,8 @@ mod tests {
     fn origins_rank_by_the_table_of_precedence() {
         let mut facts = Facts::default();
         let mut set = |origin, seq, value: &str| {
-            facts.set(EntityType::Agent, Field::Name, origin, seq, json!(value));
+            let at = LogPosition { seq, second: 0 };
+            facts.set(EntityType::Agent, Field::Name, origin, at, json!(value));
             facts.text(Field::Name).map(str::to_owned)
         };
         assert_eq!(set(Origin::Hint, 1, "hint").as_deref(), Some("hint"));
@@ -186,5 +199,14 @@ mod tests {
         assert_eq!(set(Origin::Event, 2, "event").as_deref(), Some("event"));
         assert!(!facts.may_overrule(EntityType::Agent, Field::Name, Service::City));
         assert!(facts.may_overrule(EntityType::Agent, Field::Name, Service::Agents));
+    }
+
+    /// Such a fact has no time of its event.
+    #[test]
+    fn a_fact_saved_in_version_3_loads() {
+        let saved = rmp_serde::to_vec(&(Field::Cpu, Origin::Event, 0_u8, 7_u64, json!(0.9))).unwrap();
+        let fact: Fact = rmp_serde::from_slice(&saved).unwrap();
+        let value = json!(0.9);
+        assert_eq!(fact, Fact { field: Field::Cpu, origin: Origin::Event, rank: 0, seq: 7, value, second: 0 });
     }
 }

@@ -23,6 +23,7 @@ use serde::Serialize;
 use crate::model::{Alert, Compatibility, Cursor, Epoch, Service, Silence};
 
 use super::city::CityFigures;
+use super::usage::CallSource;
 
 use alerts::Alerts;
 use counter::Counter;
@@ -192,6 +193,11 @@ impl State {
     }
 
     pub(super) fn shown_totals(&self) -> ShownTotals {
-        self.index.totals.shown(self.network_usage.shown().llm_calls_24h)
+        self.index.totals.shown(self.network_usage.llm_calls())
+    }
+
+    /// The origin of the agents' calls and tokens: the same as that of the network's total.
+    pub(super) fn call_source(&self) -> CallSource {
+        if self.network_usage.base_mark().is_some() { CallSource::Service } else { CallSource::Events }
     }
 }

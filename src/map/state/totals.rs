@@ -21,6 +21,7 @@ const STATUSES: usize = Status::ALL.len();
 pub(in crate::map) struct Totals {
     by_status: [[u64; STATUSES]; TYPES],
     members: u64,
+    llm_calls: u64,
     cpu: i64,
     gpu: i64,
     ram: i64,
@@ -38,6 +39,7 @@ pub(in crate::map) struct ShownTotals {
     gpu: i64,
     ram: i64,
     llm_calls: u64,
+    llm_calls_without_agent: u64,
 }
 
 impl Totals {
@@ -52,6 +54,7 @@ impl Totals {
                 self.gpu += millionths(item.metrics.gpu);
                 self.ram += millionths(item.metrics.ram);
             }
+            Item::Agent(item) => self.llm_calls = self.llm_calls.wrapping_add(item.usage.llm_calls_24h.unwrap_or(0)),
             _ => {}
         }
     }
@@ -66,6 +69,7 @@ impl Totals {
                 self.gpu -= millionths(item.metrics.gpu);
                 self.ram -= millionths(item.metrics.ram);
             }
+            Item::Agent(item) => self.llm_calls = self.llm_calls.wrapping_sub(item.usage.llm_calls_24h.unwrap_or(0)),
             _ => {}
         }
     }
@@ -96,7 +100,10 @@ impl Totals {
         }
     }
 
-    pub(in crate::map) fn shown(&self, llm_calls: u64) -> ShownTotals {
+    /// The totals, where the network's calls are `network_calls`. The agents' figures are from different moments, so their
+    /// sum may be greater; then it is the total.
+    pub(in crate::map) fn shown(&self, network_calls: u64) -> ShownTotals {
+        let llm_calls = network_calls.max(self.llm_calls);
         let agents = |status| self.in_status(EntityType::Agent, status);
         ShownTotals {
             microdaos: self.count(EntityType::Microdao),
@@ -108,6 +115,7 @@ impl Totals {
             gpu: self.gpu,
             ram: self.ram,
             llm_calls,
+            llm_calls_without_agent: llm_calls - self.llm_calls,
         }
     }
 }
@@ -138,6 +146,7 @@ impl ShownTotals {
             "total_agents": self.agents,
             "online_agents": self.active_agents,
             "total_llm_calls_24h": self.llm_calls,
+            "llm_calls_24h_without_agent": self.llm_calls_without_agent,
         }))
     }
 }

@@ -74,7 +74,7 @@ impl Log {
 
     /// A poll with an immediate answer.
     pub(super) fn poll(&mut self, answer: &Answer) -> Vec<Outcome> {
-        let mark = self.state.mark();
+        let mark = self.state.mark().at(self.now);
         let payloads = self.state.diff(&mark, answer, 100_000);
         self.push_all(answer.service, &payloads)
     }

@@ -136,7 +136,7 @@ fn calls_count_in_the_totals_for_a_day() {
     assert_eq!(log.layer(Layer::Agents)["total_llm_calls_24h"], 1);
     log.pass_hours(24);
     log.push("strange.subject", &json!({}));
-    assert_eq!(log.item("agent:zoe")["usage"]["llm_calls_24h"], 0);
+    assert_eq!(log.item("agent:zoe")["usage"]["llm_calls_24h"], Value::Null, "nobody was asked");
     assert_eq!(log.layer(Layer::Agents)["total_llm_calls_24h"], 0);
     assert_eq!(log.client, layers_of(&log.state));
 }
@@ -225,4 +225,170 @@ fn a_malformed_poll_event_changes_nothing() {
     }
     assert_eq!(layers_of(&log.state), before);
     assert!(log.state.encode().services.is_empty());
+}
+
+/// The usage service has more calls of an agent than the log, and the sum of the agents is a part of its total.
+#[test]
+fn calls_of_all_agents_and_of_others_add_up_to_the_total() {
+    let registered = (0..25).map(|n| facts(EntityType::Agent, &format!("agent:{n:02}"), &[], json!({"name": "x"})));
+    let of_usage = |agents: std::ops::Range<u64>, calls: u64, total: u64| {
+        let figures = |n| json!({"usage": {"llm_calls_24h": n * calls, "tokens_24h": n * 100}});
+        let agents = agents.map(|n| facts(EntityType::Agent, &format!("agent:{n:02}"), &[], figures(n)));
+        let mut answer = answer(Service::Usage, agents.collect());
+        let Value::Object(layer) = json!({"total_llm_calls_24h": total}) else { unreachable!() };
+        answer.layers.push((Layer::Agents, layer));
+        answer
+    };
+    let call = |agent: &str| json!({"agent_id": agent, "model": "m", "total_tokens": 10});
+    let of_network = |log: &Log| {
+        let layer = log.layer(Layer::Agents);
+        let items = layer["items"].as_array().unwrap().clone();
+        let sum: u64 = items.iter().filter_map(|agent| agent["usage"]["llm_calls_24h"].as_u64()).sum();
+        let unknown = items.iter().filter(|agent| agent["usage"]["llm_calls_24h"].is_null()).count();
+        let without_agent = layer["llm_calls_24h_without_agent"].as_u64().unwrap();
+        assert_eq!(layer["total_llm_calls_24h"], sum + without_agent);
+        assert_eq!(log.client, layers_of(&log.state));
+        (sum, without_agent, unknown)
+    };
+    let mut log = Log::new();
+    log.poll(&answer(Service::Agents, registered.collect()));
+    log.push("usage.llm", &call("agent:24"));
+    assert_eq!(of_network(&log), (1, 0, 24), "counted from events without the service");
+    log.poll(&of_usage(0..10, 1, 400));
+    assert_eq!(of_network(&log), (45, 355, 15), "null until asked, also the agent with an event");
+    log.poll(&of_usage(10..25, 1, 400));
+    assert_eq!(of_network(&log), (300, 100, 0));
+    log.push("usage.llm", &call("agent:03"));
+    log.push("usage.llm", &json!({"actor_id": "user:1", "model": "m"}));
+    assert_eq!(of_network(&log), (301, 101, 0));
+    // asked at a later moment than the total
+    log.poll(&of_usage(0..25, 2, 500));
+    assert_eq!(of_network(&log), (600, 0, 0));
+    log.pass_hours(13);
+    assert!(!log.poll(&of_usage(0..25, 2, 500)).is_empty(), "figures are renewed within their window");
+    log.pass_hours(13);
+    log.push("strange", &json!({}));
+    assert_eq!(of_network(&log), (600, 0, 0), "an answer that stays the same does not expire");
+    log.pass_hours(24);
+    for _ in 0..5 {
+        log.push("strange", &json!({}));
+    }
+    assert_eq!(of_network(&log), (0, 0, 25), "a day without an answer");
+}
+
+fn space_node(metrics: Value) -> crate::model::Answer {
+    answer(Service::Space, vec![facts(EntityType::Node, "node:03", &[], metrics)])
+}
+
+/// The poll that follows the event by seconds has the value from before the event.
+#[test]
+fn an_unchanged_answer_does_not_overrule_a_measurement() {
+    let mut log = Log::new();
+    let cpu = |log: &Log| log.item("node:03")["metrics"]["cpu"].clone();
+    let event = |log: &mut Log, cpu: f64| {
+        log.push("node.metrics.update", &json!({"node_id": "node:03", "cpu": cpu}));
+    };
+    let wait = |log: &mut Log, seconds: i64| log.now += chrono::Duration::seconds(seconds);
+    let relay = space_node(json!({"name": "Relay", "status": "healthy", "cpu": 0.44}));
+    log.poll(&relay);
+    event(&mut log, 0.9);
+    for _ in 0..4 {
+        wait(&mut log, 60);
+        assert!(log.poll(&relay).is_empty());
+        assert_eq!(cpu(&log), 0.9);
+    }
+    // the entry at which the time passes decides nothing: the next answer does, also on a silent log
+    wait(&mut log, 59);
+    assert!(log.poll(&relay).is_empty());
+    wait(&mut log, 1);
+    assert_eq!(log.poll(&relay).len(), 1);
+    assert_eq!(cpu(&log), 0.44);
+    assert!(log.poll(&relay).is_empty());
+    // each event has its own time
+    event(&mut log, 0.7);
+    wait(&mut log, 200);
+    event(&mut log, 0.7);
+    wait(&mut log, 200);
+    assert!(log.poll(&relay).is_empty());
+    // a changed answer counts at once, and the event after it again
+    let changed = space_node(json!({"name": "Relay", "status": "healthy", "cpu": 0.45}));
+    log.poll(&changed);
+    assert_eq!(cpu(&log), 0.45);
+    event(&mut log, 0.8);
+    assert!(log.poll(&changed).is_empty());
+    assert_eq!(cpu(&log), 0.8);
+    assert_eq!(log.client, layers_of(&log.state));
+}
+
+/// Also where the map was saved and loaded in between.
+#[test]
+fn all_measurements_are_held_and_no_other_fields() {
+    let node = json!({"gpu": 0.5, "ram": 0.5, "disk": 0.5, "net_in": 5.0, "net_out": 5.0, "temperature": 50.0,
+        "latency_ms": 5.0, "agents": 5, "uptime_seconds": 5});
+    let treasury = |balance: &str| json!([{"token_symbol": "DCR", "balance": balance}]);
+    let microdao = json!({"name": "Garden", "members": 5, "treasury": treasury("5")});
+    let dao =
+        json!({"name": "Aurora", "slug": "aurora", "members": 5, "active_proposals": 1, "treasury": treasury("5")});
+    let answers = [
+        space_node(node.clone()),
+        answer(Service::Microdao, vec![facts(EntityType::Microdao, "microdao:7", &[], microdao)]),
+        answer(Service::Dao, vec![facts(EntityType::Dao, "dao:aurora", &[], dao)]),
+    ];
+    let mut log = Log::new();
+    for answer in &answers {
+        log.poll(answer);
+    }
+    let before = layers_of(&log.state);
+    let mut metrics = node;
+    for value in metrics.as_object_mut().unwrap().values_mut() {
+        *value = json!(if value.is_u64() { json!(6) } else { json!(value.as_f64().unwrap() * 1.5) });
+    }
+    metrics["node_id"] = json!("node:03");
+    log.push("node.metrics.update", &metrics);
+    log.push("microdao.event.member_added", &json!({"microdao_id": "microdao:7"}));
+    log.push(
+        "microdao.event.treasury_updated",
+        &json!({"microdao_id": "microdao:7", "token_symbol": "DCR", "new_balance": "6"}),
+    );
+    log.push("dao.event.member_removed", &json!({"dao_id": "dao:aurora"}));
+    log.push("dao.event.proposal_created", &json!({"dao_id": "dao:aurora", "proposal_id": "p", "status": "active"}));
+    log.push("dao.event.treasury_updated", &json!({"dao_id": "dao:aurora", "token_symbol": "DCR", "new_balance": "6"}));
+    let measured = layers_of(&log.state);
+    assert_ne!(measured, before);
+    log.push("microdao.event.updated", &json!({"microdao_id": "microdao:7", "changes": {"name": "Weeds"}}));
+    log.now += chrono::Duration::seconds(100);
+    log.state = crate::map::State::from_saved(&log.state.to_saved().unwrap()).unwrap();
+    for answer in &answers {
+        log.poll(answer);
+    }
+    assert_eq!(
+        layers_of(&log.state),
+        measured,
+        "the name is that of the answer again, the measurements are those of the events"
+    );
+    log.now += chrono::Duration::seconds(200);
+    for answer in &answers {
+        log.poll(answer);
+    }
+    for (id, field) in [
+        ("microdao:7", "members"),
+        ("microdao:7", "treasury"),
+        ("dao:aurora", "members"),
+        ("dao:aurora", "active_proposals"),
+        ("dao:aurora", "treasury"),
+        ("node:03", "latency_ms"),
+        ("node:03", "agents"),
+    ] {
+        let layer = if id.starts_with("dao") {
+            "space"
+        } else if id.starts_with("node") {
+            "nodes"
+        } else {
+            "city"
+        };
+        let list = if layer == "space" { "planets" } else { "items" };
+        assert_eq!(log.item(id)[field], before[layer][list][0][field], "{id} {field}");
+    }
+    assert_eq!(log.item("node:03")["metrics"], before["nodes"]["items"][0]["metrics"]);
+    assert_eq!(log.client, layers_of(&log.state));
 }

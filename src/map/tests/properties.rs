@@ -43,11 +43,11 @@ impl Simulation {
                 Vec::new()
             }
             Step::PollBegins => {
-                self.poll = Some(self.log.state.mark());
+                self.poll = Some(self.log.state.mark().at(self.log.now));
                 Vec::new()
             }
             Step::PollEnds(answer, size) => {
-                let mark = self.poll.take().unwrap_or_else(|| self.log.state.mark());
+                let mark = self.poll.take().unwrap_or_else(|| self.log.state.mark().at(self.log.now));
                 let payloads = self.log.state.diff(&mark, answer, *size);
                 self.log.push_all(answer.service, &payloads)
             }
@@ -84,6 +84,9 @@ fn assert_totals(layers: &Value) {
         .iter()
         .fold(0_u64, |sum, item| sum.wrapping_add(item["members"].as_u64().unwrap_or(0)));
     assert_eq!(city["active_users"], members);
+    let calls = agents["items"].as_array().unwrap().iter().filter_map(|agent| agent["usage"]["llm_calls_24h"].as_u64());
+    let without_agent = agents["llm_calls_24h_without_agent"].as_u64().unwrap();
+    assert_eq!(agents["total_llm_calls_24h"], calls.sum::<u64>() + without_agent);
     for (total, load) in [("total_cpu", "cpu"), ("total_gpu", "gpu"), ("total_ram", "ram")] {
         let expected = sum(nodes, "items", |node| node["metrics"][load].as_f64().unwrap_or(0.0));
         let shown = nodes[total].as_f64().unwrap();

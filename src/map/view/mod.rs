@@ -15,24 +15,25 @@ use super::state::State;
 use super::state::entity::{Entity, Link, Reference};
 use super::state::item::{Item, LiveFields, NodeLiveFields};
 use super::state::status;
+use super::usage::CallSource;
 
 pub use compare::{ChangedEntity, Comparison, FieldChange};
 pub use query::{EntityDetail, EntityFilter, EntityPage, EntitySummary, Relation};
 
 impl LiveFields {
-    /// The present live fields of an entity; none for a type without such a part.
-    pub(super) fn of(entity: &Entity, compatibility: Compatibility) -> Option<Self> {
+    /// The present live fields of an entity; none for a type without such a part. `calls` is the origin of the agents' calls.
+    pub(super) fn of(entity: &Entity, compatibility: Compatibility, calls: CallSource) -> Option<Self> {
         let facts = &entity.facts;
         Some(match entity.kind {
             EntityType::Agent => Self::Agent {
                 status: status::of_agent(entity, compatibility),
-                usage: entity.counter.shown(),
+                usage: entity.counter.shown(calls),
                 last_active: entity.last_active.or_else(|| record_updated_at(entity, compatibility)),
                 current_run: entity.run.as_ref().map(|run| run.current.clone()),
                 open_lessons: entity.lessons.shown(),
             },
             EntityType::Channel => {
-                let messages_24h = entity.counter.shown().messages_24h;
+                let messages_24h = entity.counter.messages();
                 let status = if messages_24h > 0 { Status::Active } else { Status::Idle };
                 Self::Channel { status, messages_24h, last_active: entity.last_active }
             }
@@ -67,7 +68,7 @@ impl State {
         let uuid = compatibility.is_prototype().then(|| uuid(entity));
         let name = text(Field::Name).unwrap_or_else(|| names::own_part(&id).to_owned());
         let microdao_id = |link| entity.reference(link).map(|reference| self.target_id(reference));
-        Some(match (entity.kind, LiveFields::of(entity, compatibility)) {
+        Some(match (entity.kind, LiveFields::of(entity, compatibility, self.call_source())) {
             (EntityType::Microdao, _) => Item::Microdao(CityItem {
                 id,
                 slug: text(Field::Slug),

@@ -243,7 +243,7 @@ async fn an_agent_whose_usage_hangs_does_not_delay_the_others() {
         plain(200, json!({"summary": {"llm_calls_total": 1}, "agents": []}).to_string())
     })
     .await;
-    let config = AdaptersConfig { usage_calls_per_round: 1, ..short_limits(&upstream) };
+    let config = AdaptersConfig { usage_agents_per_poll: 1, ..short_limits(&upstream) };
     let upstreams = Upstreams::new(&config, &Journal::default()).unwrap();
     let agents = ["agent:a", "agent:b"];
     assert!(poll_with(&upstreams, Service::Usage, &agents).await.unwrap().entities.is_empty());

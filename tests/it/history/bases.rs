@@ -59,18 +59,18 @@ async fn of_many_leaders_one_stores_a_base(private: Private) {
     let stored: Vec<bool> = futures::future::join_all(stores).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(stored.iter().filter(|stored| **stored).count(), 1, "{stored:?}");
     let winner = stored.iter().position(|stored| *stored).unwrap();
-    let bases = database.snapshots.bases(LATER, 1).await.unwrap().unwrap();
+    let bases = database.snapshots.bases(LATER, 1..=1).await.unwrap().unwrap();
     assert_eq!((bases.first, bases.newest.cursor.seq), (bases.newest, winner as u64));
     assert_eq!(bases.newest.logged_at, Some(at(40)));
-    let saved = database.snapshots.state_at(LATER, 1, 100, None).await.unwrap().unwrap();
+    let saved = database.snapshots.state_at(LATER, 1..=1, 100, None).await.unwrap().unwrap();
     assert_eq!(
         (saved.cursor.seq, &*saved.bytes),
         (winner as u64, winner.to_string().as_bytes()),
         "and its snapshot only"
     );
-    assert_eq!(database.snapshots.bases(LATER, 2).await.unwrap(), None);
-    assert_eq!(database.snapshots.carried_from(EPOCH, 1).await.unwrap(), Some(40));
-    assert_eq!(database.snapshots.carried_from(LATER, 1).await.unwrap(), None);
+    assert_eq!(database.snapshots.bases(LATER, 2..=2).await.unwrap(), None);
+    assert_eq!(database.snapshots.carried_from(EPOCH, 1..=1).await.unwrap(), Some(40));
+    assert_eq!(database.snapshots.carried_from(LATER, 1..=1).await.unwrap(), None);
 }
 
 async fn a_replaced_leader_cannot_store_a_base(private: Private) {
@@ -82,8 +82,8 @@ async fn a_replaced_leader_cannot_store_a_base(private: Private) {
     }
     let fence = |token| Fence { lease: "leader", token: Some(token) };
     assert!(!snapshots.save_base(&NewBase { fence: fence(1), ..base(0, 3, "old") }).await.unwrap());
-    assert_eq!(snapshots.bases(LATER, 1).await.unwrap(), None);
-    assert_eq!(snapshots.state_at(LATER, 1, 100, None).await.unwrap(), None, "nothing is changed");
+    assert_eq!(snapshots.bases(LATER, 1..=1).await.unwrap(), None);
+    assert_eq!(snapshots.state_at(LATER, 1..=1, 100, None).await.unwrap(), None, "nothing is changed");
     assert!(snapshots.save_base(&NewBase { fence: fence(2), ..base(0, 3, "new") }).await.unwrap());
     assert!(!snapshots.save_base(&NewBase { fence: fence(2), ..base(0, 4, "again") }).await.unwrap());
 }
@@ -93,7 +93,7 @@ async fn the_base_of_the_current_log_is_not_deleted(private: Private) {
     assert!(snapshots.save_base(&base(0, 0, "state")).await.unwrap());
     let retention = SnapshotRetention { last: 0, hourly: TimeDelta::zero(), daily: TimeDelta::zero(), events: 100 };
     assert_eq!(retention.apply(&*snapshots, at(i64::from(u32::MAX) * 1_000)).await.unwrap(), 0);
-    assert!(snapshots.state_at(LATER, 1, 0, None).await.unwrap().is_some());
+    assert!(snapshots.state_at(LATER, 1..=1, 0, None).await.unwrap().is_some());
 }
 
 async fn the_first_and_the_newest_base_of_a_log_are_kept(private: Private) {
@@ -101,6 +101,6 @@ async fn the_first_and_the_newest_base_of_a_log_are_kept(private: Private) {
     for number in 0..5 {
         assert!(snapshots.save_base(&base(number, number * 10, "state")).await.unwrap());
     }
-    let bases = snapshots.bases(LATER, 1).await.unwrap().unwrap();
+    let bases = snapshots.bases(LATER, 1..=1).await.unwrap().unwrap();
     assert_eq!((bases.first.number, bases.newest.number, bases.newest.cursor.seq), (0, 4, 40));
 }

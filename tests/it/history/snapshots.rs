@@ -86,15 +86,16 @@ async fn a_state_is_found_by_log_version_and_position(private: Private) {
         Some(SavedState { cursor, logged_at, bytes: state })
     };
     for (seq, found) in [(2, None), (3, expected(3)), (8, expected(3)), (9, expected(9)), (u64::MAX, expected(9))] {
-        assert_eq!(snapshots.state_at(EPOCH, 1, seq, None).await.unwrap(), found, "{seq}");
+        assert_eq!(snapshots.state_at(EPOCH, 1..=1, seq, None).await.unwrap(), found, "{seq}");
     }
     let of_nine = snapshot(9).logged_at;
     let before_nine = of_nine - TimeDelta::microseconds(1);
     for (seq, time, found) in [(9, of_nine, expected(9)), (9, before_nine, expected(3)), (8, of_nine, expected(3))] {
-        assert_eq!(snapshots.state_at(EPOCH, 1, seq, Some(time)).await.unwrap(), found, "{seq} at {time}");
+        assert_eq!(snapshots.state_at(EPOCH, 1..=1, seq, Some(time)).await.unwrap(), found, "{seq} at {time}");
     }
-    assert_eq!(snapshots.state_at(EPOCH, 3, 9, None).await.unwrap(), None);
-    let oldest = async |seq| snapshots.oldest_state(EPOCH, 1, seq).await.unwrap().map(|(cursor, _)| cursor.seq);
+    assert_eq!(snapshots.state_at(EPOCH, 3..=3, 9, None).await.unwrap(), None);
+    assert_eq!(snapshots.state_at(EPOCH, 2..=3, 9, None).await.unwrap(), expected(3), "a range of versions");
+    let oldest = async |seq| snapshots.oldest_state(EPOCH, 1..=1, seq).await.unwrap().map(|(cursor, _)| cursor.seq);
     assert_eq!((oldest(0).await, oldest(4).await, oldest(10).await), (Some(3), Some(9), None));
 }
 

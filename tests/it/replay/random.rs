@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use living_map::history::{self, Database, HistoryConfig};
-use living_map::map::STATE_VERSION;
+use living_map::map::READABLE_VERSIONS;
 use living_map::model::Cursor;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -101,7 +101,7 @@ async fn all_received_the_log(clients: &[RandomClient], end: Cursor, logs: &Logs
 
 /// The newest saved state at or before a position.
 async fn saved_before(database: &Database, cursor: Cursor) -> Option<u64> {
-    let saved = database.snapshots.state_at(cursor.epoch, STATE_VERSION, cursor.seq, None).await.ok()??;
+    let saved = database.snapshots.state_at(cursor.epoch, READABLE_VERSIONS, cursor.seq, None).await.ok()??;
     Some(saved.cursor.seq)
 }
 

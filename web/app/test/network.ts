@@ -98,6 +98,7 @@ export function network(microdaos: number, agents: number, nodes: number): Layer
       online_agents: agents,
       total_agents: agents,
       total_llm_calls_24h: 0,
+      llm_calls_24h_without_agent: 0,
       items: many(agents, (at) => agent(`agent:${number(at)}`, home(at), `kind-${at % 5}`)),
     },
   };
