@@ -151,6 +151,7 @@ const UPSTREAMS: &[Instrument] = &[
     ]),
     histogram("living_map_upstream_duration_seconds").labels(&[("service", Service::NAMES)]),
     counter("living_map_upstream_skipped_items_total").labels(&[("service", Service::NAMES)]),
+    counter("living_map_usage_agents_deferred_total"),
     counter("living_map_sync_events_total").labels(&[("service", Service::NAMES)]),
     counter("living_map_control_events_total").labels(&[("action", &["repoll", "health", "journal", "missed"])]),
 ];
@@ -166,6 +167,7 @@ const DEAD_LETTERS: &[Instrument] = &[
 const HISTORY_WRITER: &[Instrument] = &[
     counter("living_map_history_rows_total"),
     counter("living_map_history_duplicates_total"),
+    counter("living_map_history_paired_total"),
     counter("living_map_history_refused_total"),
     histogram("living_map_history_batch_rows"),
     histogram("living_map_history_write_seconds"),
@@ -204,6 +206,8 @@ pub const TRACES: &[Instrument] =
 const STORAGE: &[Instrument] = &[
     counter("living_map_history_expired_total"),
     counter("living_map_history_expire_failures_total"),
+    counter("living_map_adopted_rows_total").labels(&[("outcome", &["completed", "unchanged", "rejected"])]),
+    counter("living_map_adopted_rows_failures_total"),
     gauge("living_map_lease_held"),
     counter("living_map_lease_changes_total").labels(&[("change", &["taken", "lost", "given_back"])]),
     counter("living_map_lease_failures_total"),

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::model::subject::Pattern;
 use crate::model::{Cursor, EntityType, Epoch, LogEntry};
 
+pub mod adopted;
 mod advice;
 pub mod aggregate;
 pub mod bases;
@@ -30,6 +31,7 @@ mod stored;
 mod total;
 mod type_filter;
 
+pub use adopted::AdoptedRows;
 use advice::{MigrationWithAdvice, WithAdvice};
 pub use aggregate::{Aggregate, AggregateQuery, GroupBy};
 pub use config::HistoryConfig;
@@ -118,10 +120,12 @@ pub struct Database {
     pub lessons: Arc<dyn Lessons>,
     /// Outbox of webhook messages.
     pub outbox: Arc<dyn Outbox>,
+    /// Rows of another service.
+    pub adopted: Arc<dyn AdoptedRows>,
 }
 
 impl Database {
-    fn new(store: impl History + Snapshots + DeadLetterStore + Leases + Lessons + Outbox) -> Self {
+    fn new(store: impl History + Snapshots + DeadLetterStore + Leases + Lessons + Outbox + AdoptedRows) -> Self {
         let store = Arc::new(store);
         Self {
             history: Arc::clone(&store) as _,
@@ -129,7 +133,8 @@ impl Database {
             dead_letters: Arc::clone(&store) as _,
             leases: Arc::clone(&store) as _,
             lessons: Arc::clone(&store) as _,
-            outbox: store,
+            outbox: Arc::clone(&store) as _,
+            adopted: store,
         }
     }
 }
@@ -272,7 +277,13 @@ pub struct InsertCounts {
     pub inserted: u64,
     /// Entries whose event was stored before.
     pub duplicates: u64,
+    /// New entries that replaced the row of another service.
+    pub paired: u64,
 }
+
+/// Longest time between an event in the log and the row of it that another service has written: both received it at the same
+/// time, by clocks that may differ.
+pub const PAIRING_WINDOW: TimeDelta = TimeDelta::seconds(5);
 
 /// The range of positions of one log without gaps: without the remains before the range, which retention has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,6 +320,14 @@ pub trait TableLogStore: Send + Sync {
 pub trait History: TableLogStore + 'static {
     /// Inserts entries in one transaction. Idempotent: an event whose id exists is left unchanged.
     async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts>;
+
+    /// Like [`History::write`], for events of which another service may have written rows while no server of ours ran. A row
+    /// without a position in a log that has the same subject and payload, at most [`PAIRING_WINDOW`] from the event, becomes
+    /// the event's row; each row once.
+    async fn write_after_absence(&self, entries: &[LogEntry]) -> Result<InsertCounts>;
+
+    /// The time of the newest row without a position in a log that is older than `before`; `None` if there is none.
+    async fn newest_adopted(&self, before: DateTime<Utc>) -> Result<Option<DateTime<Utc>>>;
 
     /// The positions of those of the events that are stored; `None` for one without a position in a log.
     async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>>;

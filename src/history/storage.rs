@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, ValueHint};
 
-use super::{Database, DeadLetterStore, History, HistoryConfig, Leases, Lessons, Outbox, Snapshots};
+use super::{AdoptedRows, Database, DeadLetterStore, History, HistoryConfig, Leases, Lessons, Outbox, Snapshots};
 use crate::config::defaults;
 
 /// URLs and limits of the databases.
@@ -54,6 +54,8 @@ pub struct Storage {
     pub lessons: Arc<dyn Lessons>,
     /// Webhook messages.
     pub outbox: Arc<dyn Outbox>,
+    /// Rows of the history that another service wrote.
+    pub adopted: Arc<dyn AdoptedRows>,
     /// The database of lessons, where it is another one.
     learner: Option<Arc<dyn History>>,
 }
@@ -66,7 +68,7 @@ impl Storage {
     pub async fn open(config: StorageConfig) -> anyhow::Result<Self> {
         let StorageConfig { url, learner_url, database: limits } = config;
         let main = super::open(&url, &limits).await.context("the database of DATABASE_URL cannot be used")?;
-        let Database { history, snapshots, dead_letters, leases, lessons, outbox } = main;
+        let Database { history, snapshots, dead_letters, leases, lessons, outbox, adopted } = main;
         let (lessons, learner) = match learner_url.filter(|learner_url| *learner_url != url) {
             None => (lessons, None),
             Some(url) => {
@@ -75,7 +77,7 @@ impl Storage {
                 (own.lessons, Some(own.history))
             }
         };
-        Ok(Self { history, snapshots, dead_letters, leases, lessons, outbox, learner })
+        Ok(Self { history, snapshots, dead_letters, leases, lessons, outbox, adopted, learner })
     }
 
     /// Closes all connections, after the statements in progress.

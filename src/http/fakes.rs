@@ -16,7 +16,9 @@ use crate::history::lessons::{
     Announcement, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation, OutcomeReport,
     UpsertCounts, VersionQuery,
 };
-use crate::history::snapshots::{NewBase, NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots};
+use crate::history::snapshots::{
+    NewBase, NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots, StateVersions,
+};
 use crate::history::{
     Aggregate, AggregateQuery, History, HistoryError, HistoryPage, HistoryQuery, InsertCounts, LogRange, Page,
     PagePosition, Purge, Purged, TableLogStore,
@@ -130,22 +132,27 @@ impl Snapshots for FakeHistory {
     async fn state_at(
         &self,
         _: Epoch,
-        _: i32,
+        _: StateVersions,
         _: u64,
         _: Option<DateTime<Utc>>,
     ) -> Result<Option<SavedState>, HistoryError> {
         self.result(None)
     }
-    async fn oldest_state(&self, _: Epoch, _: i32, _: u64) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError> {
+    async fn oldest_state(
+        &self,
+        _: Epoch,
+        _: StateVersions,
+        _: u64,
+    ) -> Result<Option<(Cursor, DateTime<Utc>)>, HistoryError> {
         self.result(None)
     }
-    async fn bases(&self, _: Epoch, _: i32) -> Result<Option<Bases>, HistoryError> {
+    async fn bases(&self, _: Epoch, _: StateVersions) -> Result<Option<Bases>, HistoryError> {
         self.result(None)
     }
     async fn save_base(&self, _: &NewBase) -> Result<bool, HistoryError> {
         self.result(true)
     }
-    async fn carried_from(&self, _: Epoch, _: i32) -> Result<Option<u64>, HistoryError> {
+    async fn carried_from(&self, _: Epoch, _: StateVersions) -> Result<Option<u64>, HistoryError> {
         self.result(None)
     }
     async fn positions(&self) -> Result<Vec<SnapshotPosition>, HistoryError> {
@@ -250,6 +257,12 @@ impl TableLogStore for FakeHistory {
 impl History for FakeHistory {
     async fn write(&self, _: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
         self.result(InsertCounts::default())
+    }
+    async fn write_after_absence(&self, entries: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
+        self.write(entries).await
+    }
+    async fn newest_adopted(&self, _: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, HistoryError> {
+        self.result(None)
     }
     async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
         if self.hangs {

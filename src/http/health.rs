@@ -145,6 +145,7 @@ async fn check_all(state: &AppState) -> Checks {
         log: LogCheck::new(state.log.kind(), log.err(), state.log.warning()),
         history: Dependency::new(state.history.kind(), history.err()),
         writer: state.writer.as_ref().map(|status| (&*status.borrow()).into()),
+        adopted_rows: state.adoption.as_ref().map(|status| (&*status.borrow()).into()),
         map: check_map(state, bounds.ok()),
         lease: state.leadership.status().into(),
         sources: state.upstreams.health(Utc::now()),

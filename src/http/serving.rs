@@ -108,6 +108,7 @@ impl Serving {
             refresher: upstreams.refresher.clone(),
             leadership: process.leadership,
             writer: log.writer.clone(),
+            adoption: ingest.adoption.clone(),
             streams,
             metrics: process.metrics,
         });

@@ -16,6 +16,7 @@ use crate::access::Access;
 use crate::access::shares::PoolUse;
 use crate::alerts::RulesStatus;
 use crate::dead_letters::DeadLetterService;
+use crate::history::adopted::AdoptionStatus;
 use crate::history::{History, Lessons, Outbox, Snapshots};
 use crate::journal::Journal;
 use crate::learner::LearnerStatus;
@@ -70,6 +71,8 @@ pub struct Services {
     pub leadership: Leadership,
     /// Status of the history writer; `None` if the log is the history table itself.
     pub writer: Option<watch::Receiver<WriterStatus>>,
+    /// Status of completing rows of the replaced service; none where there cannot be any.
+    pub adoption: Option<watch::Receiver<AdoptionStatus>>,
     /// WebSocket and SSE clients.
     pub streams: Streams,
     /// Renders the metrics of the whole process.

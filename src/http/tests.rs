@@ -74,6 +74,7 @@ fn services() -> Services {
         refresher: poller.refresher(),
         leadership: Leadership::permanent(),
         writer: None,
+        adoption: None,
         streams: streams(&hub),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
 };
 use crate::access::shares::Pool;
 use crate::history::Storage;
+use crate::history::adopted::{self, AdoptionStatus};
 use crate::history::retention::{self, RetentionConfig};
 use crate::journal::Journal;
 use crate::lease::Leadership;
@@ -70,10 +72,12 @@ pub struct Ingest {
     pub sources: StreamSources,
     /// Slots of folds for replay.
     pub replay_pool: Pool,
+    /// Status of completing rows of the replaced service; none where there cannot be any.
+    pub adoption: Option<watch::Receiver<AdoptionStatus>>,
 }
 
 impl Ingest {
-    /// Starts the fold, retention and saving as tasks.
+    /// Starts the fold, retention, saving and the completion of adopted rows as tasks.
     #[must_use]
     pub fn start(config: IngestConfig, handles: IngestHandles<'_>, tasks: &mut Tasks) -> Self {
         let IngestHandles { storage, log, upstream_health, journal, leadership } = handles;
@@ -103,6 +107,14 @@ impl Ingest {
                 }
             }
         });
+        let adoption = storage.adopted.may_exist().then(|| {
+            let (rows, journal) = (Arc::clone(&storage.adopted), journal.clone());
+            let (status, receiver) = watch::channel(AdoptionStatus::default());
+            leadership.spawn(tasks, "adoption", Stage::Working, move |stop| {
+                adopted::complete(Arc::clone(&rows), status.clone(), journal.clone(), stop)
+            });
+            receiver
+        });
         leadership.spawn(tasks, "saving", Stage::Saving, {
             let (live, snapshots) = (live.clone(), Arc::clone(snapshots));
             move |stop| save(live.clone(), Arc::clone(&snapshots), config.saving, stop)
@@ -117,7 +129,7 @@ impl Ingest {
         let replay = Replay::new(config.replay, live.clone(), time_travel.clone());
         let sources = StreamSources { snapshot: snapshot_source(live.clone()), replay: replay.source() };
         let replay_pool = replay.pool().clone();
-        Self { live, hub, time_travel, sources, replay_pool }
+        Self { live, hub, time_travel, sources, replay_pool, adoption }
     }
 }
 

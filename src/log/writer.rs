@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `living_map_history_rows_total` | rows written |
 //! | `living_map_history_duplicates_total` | events that were in the history already |
+//! | `living_map_history_paired_total` | events whose row another service had written while no server of ours ran |
 //! | `living_map_history_refused_total` | times the database rejected a row |
 //! | `living_map_history_batch_rows` | histogram: rows in a batch |
 //! | `living_map_history_write_seconds` | histogram: duration of a committed write |

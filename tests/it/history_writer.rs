@@ -87,7 +87,15 @@ impl History for MemoryHistory {
         }
         let inserted = rows.len() - before;
         self.duplicates.fetch_add(entries.len() - inserted, Ordering::SeqCst);
-        Ok(InsertCounts { inserted: inserted as u64, duplicates: (entries.len() - inserted) as u64 })
+        Ok(InsertCounts { inserted: inserted as u64, duplicates: (entries.len() - inserted) as u64, paired: 0 })
+    }
+
+    async fn write_after_absence(&self, entries: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
+        self.write(entries).await
+    }
+
+    async fn newest_adopted(&self, _: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, HistoryError> {
+        Ok(None)
     }
 
     async fn positions(&self, _: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod adapters;
+mod adopted_rows;
 mod alerts;
 mod answers;
 mod backup;
@@ -20,6 +21,7 @@ mod documents;
 mod drop_in;
 mod extending;
 mod faults;
+mod figures;
 mod heads;
 mod history;
 mod history_writer;
@@ -46,6 +48,7 @@ mod shares;
 mod stream;
 mod support;
 mod support_works;
+mod swap_back;
 mod sync;
 mod tail;
 mod time_travel;

@@ -6,20 +6,21 @@ use serde_json::Value;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::PgInterval;
-use sqlx::postgres::{PgArgumentBuffer, PgBindIterExt, PgConnection, PgRow, PgTypeInfo, PgValueFormat, PgValueRef};
+use sqlx::postgres::{PgArgumentBuffer, PgConnection, PgRow, PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::types::Json;
 use sqlx::{Decode, Encode, Executor, Postgres, QueryBuilder, Row, Type, TypeInfo, ValueRef};
 
-use super::{PostgresEngine, PostgresStore};
+use super::insert::insert;
+use super::{PostgresEngine, PostgresStore, pairing};
 use crate::history::lessons::LessonQuery;
 use crate::history::sql::events::{push_filters, time};
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{BindsList, SqlQuery, Timestamp};
 use crate::history::sql::{Answer, Dialect, Rows};
-use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql, statements};
+use crate::history::stored::{InsertRow, statements};
 use crate::history::type_filter::TypeFilter;
-use crate::history::{AggregateQuery, HistoryQuery, InsertCounts, Result};
-use crate::model::{EntityType, LogEntry};
+use crate::history::{AggregateQuery, HistoryError, HistoryQuery, InsertCounts, Result};
+use crate::model::LogEntry;
 
 /// `SQLSTATE` classes that say: these values cannot be stored, now or later. Everything else (connections, resources,
 /// shut-down, time limits, locks, privileges, even a table that is missing) is about the database: the same write succeeds
@@ -36,21 +37,6 @@ const DATA_CLASSES: &[&str] = &[
     "54", // program limit exceeded (an index row too large)
     "P0", // raised by PL/pgSQL (a trigger)
 ];
-
-/// One statement of arrays for many rows, which unlike `COPY` can skip existing rows. Rows are inserted in the order of their
-/// ids, so that two replicas that write the same events wait for each other and do not deadlock, and the index of ids is
-/// walked once.
-const INSERT: &str = r#"
-INSERT INTO living_map_history (id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
-    idempotency_key, envelope, raw, epoch, seq, logged_at)
-SELECT id, "timestamp", event_type, payload::jsonb, source_service, entity_id, entity_type, trace_id,
-    idempotency_key, envelope::jsonb, raw, epoch, seq, logged_at
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[], $14::timestamptz[])
-    AS entry (id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id, idempotency_key,
-        envelope, raw, epoch, seq, logged_at)
-ORDER BY id
-ON CONFLICT (id) DO NOTHING"#;
 
 /// Rows locked by other transactions are left for the next time, so neither side waits. Adopted rows are as old as their
 /// adoption: a server that replaces another service deletes nothing of it at its first start, while its operator may
@@ -163,7 +149,17 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
             1 => store.write_with(1, inserting).await,
             statements => store.transaction(statements, inserting).await,
         }?;
-        Ok(InsertCounts { inserted, duplicates: rows.len() as u64 - inserted })
+        Ok(InsertCounts { inserted, duplicates: rows.len() as u64 - inserted, paired: 0 })
+    }
+
+    async fn write_after_absence(store: &PostgresStore, entries: &[LogEntry]) -> Result<InsertCounts> {
+        match pairing::write(store, entries).await {
+            // another writer stored one of the entries meanwhile: now it is known
+            Err(HistoryError::Rejected(sqlx::Error::Database(error))) if error.is_unique_violation() => {
+                pairing::write(store, entries).await
+            }
+            written => written,
+        }
     }
 
     /// The planner knows the table's size and the values' frequencies.
@@ -211,26 +207,6 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
             sql.push(" AND search @@ to_tsquery('simple', ").push_bind(words.to_tsquery()).push(")");
         }
     }
-}
-
-async fn insert(connection: &mut PgConnection, rows: &[InsertRow<'_>]) -> sqlx::Result<u64> {
-    let events = || rows.iter().map(|row| &row.entry.event);
-    let query = sqlx::query(INSERT)
-        .bind(events().map(|event| event.id).bind_iter())
-        .bind(events().map(|event| event.timestamp).bind_iter())
-        .bind(events().map(|event| event.event_type.as_str()).bind_iter())
-        .bind(rows.iter().map(|row| row.payload.as_str()).bind_iter())
-        .bind(rows.iter().map(|row| row.source.as_deref()).bind_iter())
-        .bind(events().map(|event| event.entity_id.as_deref()).bind_iter())
-        .bind(events().map(|event| event.entity_type.map(EntityType::as_str)).bind_iter())
-        .bind(events().map(|event| event.trace_id.as_deref()).bind_iter())
-        .bind(events().map(|event| event.idempotency_key.as_deref()).bind_iter())
-        .bind(rows.iter().map(|row| row.envelope.as_deref()).bind_iter())
-        .bind(rows.iter().map(|row| row.entry.raw.as_deref()).bind_iter())
-        .bind(rows.iter().map(|row| epoch_to_sql(row.entry.cursor.epoch)).bind_iter())
-        .bind(rows.iter().map(|row| seq_to_sql(row.entry.cursor.seq)).bind_iter())
-        .bind(rows.iter().map(|row| row.entry.logged_at).bind_iter());
-    Ok(connection.execute(query).await?.rows_affected())
 }
 
 impl<T> BindsList<T> for Postgres

@@ -12,6 +12,8 @@ use super::sql::{Dialect, Pools, SqlStore, TypeOrder, timed_out};
 use super::{HistoryConfig, HistoryError, OpenError, Result};
 
 mod dialect;
+mod insert;
+mod pairing;
 mod table_log;
 
 /// Validates a URL without connecting.

@@ -127,6 +127,11 @@ pub trait Dialect: HasStatementCache + Values {
     /// Inserts entries that are not there yet, in one transaction.
     async fn write(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<InsertCounts>;
 
+    /// Like [`Dialect::write`]; an entry replaces a row of it that another service has written, where there can be such rows.
+    async fn write_after_absence(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<InsertCounts> {
+        Self::write(store, entries).await
+    }
+
     /// An estimate of the number of rows that match, where counting them takes too long; 0 without one.
     async fn estimate(on: &mut Self::Connection, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<u64>;
 

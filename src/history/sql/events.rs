@@ -18,6 +18,10 @@ use crate::model::{EntityType, Event, LogEntry};
 const PAGE: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, epoch, seq
     FROM living_map_history WHERE true"#;
 
+/// The time of the newest row that another service wrote before `$1`.
+pub const NEWEST_ADOPTED: &str =
+    r#"SELECT max("timestamp") FROM living_map_history WHERE epoch IS NULL AND "timestamp" < $1"#;
+
 const ORDER: &str = r#" ORDER BY "timestamp" DESC, id DESC"#;
 
 const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''))";

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use self::bounded::{BoundedRead, ReadBounds, read_bounded};
 pub use self::dialect::{Answer, Dialect, Rows, TypeOrder};
 use self::events::EventReader;
-use self::values::{Arg, Column, SqlQuery};
+use self::values::{Arg, Column, SqlQuery, Timestamp};
 use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, seq_to_sql};
 use super::total::TotalCache;
 use super::type_filter::TypeFilter;
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::model::{Cursor, Epoch, LogEntry};
 
+mod adopted;
 mod bases;
 mod bounded;
 mod dead_letters;
@@ -227,6 +228,16 @@ where
 {
     async fn write(&self, entries: &[LogEntry]) -> Result<InsertCounts> {
         if entries.is_empty() { Ok(InsertCounts::default()) } else { DB::write(self, entries).await }
+    }
+
+    async fn write_after_absence(&self, entries: &[LogEntry]) -> Result<InsertCounts> {
+        if entries.is_empty() { Ok(InsertCounts::default()) } else { DB::write_after_absence(self, entries).await }
+    }
+
+    async fn newest_adopted(&self, before: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+        let newest = |row: &DB::Row| Column::<Option<Timestamp>>::read(row, 0);
+        let newest = self.fetch_optional(sqlx::query(events::NEWEST_ADOPTED).arg(Timestamp(before)), newest).await?;
+        Ok(newest.flatten().map(|newest| newest.0))
     }
 
     async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>> {

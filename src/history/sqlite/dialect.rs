@@ -156,7 +156,7 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
         if let (Some(mark), Some(last)) = (&*store.engine.high_water_mark(), entries.last()) {
             mark.record(last.cursor);
         }
-        Ok(InsertCounts { inserted, duplicates: entries.len() as u64 - inserted })
+        Ok(InsertCounts { inserted, duplicates: entries.len() as u64 - inserted, paired: 0 })
     }
 
     async fn estimate(connection: &mut SqliteConnection, query: &HistoryQuery, _: &TypeFilter) -> sqlx::Result<u64> {

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::access::KeysStatus;
 use crate::access::shares::PoolUse;
 use crate::alerts::{Destination, RulesStatus};
+use crate::history::adopted::{AdoptionPhase, AdoptionStatus};
 use crate::history::outbox::OutboxBacklog;
 use crate::journal::JournalStatus;
 use crate::learner::LearnerStatus;
@@ -24,6 +25,10 @@ pub struct Checks {
     /// History writer, which copies the log into the history; null if the log is the history table itself.
     #[schema(required)]
     pub writer: Option<WriterCheck>,
+    /// Completion of rows that the replaced service wrote; null where its table cannot have been adopted. The server is ready
+    /// before it is complete.
+    #[schema(required)]
+    pub adopted_rows: Option<AdoptedRowsCheck>,
     /// Map.
     pub map: MapCheck,
     /// Leadership: whether this replica runs the tasks that only one replica runs.
@@ -195,6 +200,32 @@ impl From<&WriterStatus> for WriterCheck {
     fn from(writer: &WriterStatus) -> Self {
         let error = writer.database_error.clone().or_else(|| writer.log_error.clone());
         Self { status: status_of(error.as_deref()), lag: writer.lag, last_success: writer.last_success, error }
+    }
+}
+
+/// Progress of giving rows of the replaced service the entity that they are about.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdoptedRowsCheck {
+    /// `waiting`: this replica has not begun, it does not lead; `running`; `complete`: all rows were examined.
+    status: &'static str,
+    /// Number of rows examined.
+    examined: u64,
+    /// Number of rows that were given an entity.
+    completed: u64,
+    /// Error of the last attempt, which is repeated.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+impl From<&AdoptionStatus> for AdoptedRowsCheck {
+    fn from(status: &AdoptionStatus) -> Self {
+        let AdoptionStatus { phase, examined, completed, error } = status.clone();
+        let status = match phase {
+            AdoptionPhase::Waiting => "waiting",
+            AdoptionPhase::Running => "running",
+            AdoptionPhase::Complete => "complete",
+        };
+        Self { status, examined, completed, error }
     }
 }
 

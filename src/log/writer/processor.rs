@@ -29,7 +29,8 @@ impl Processor for HistoryProcessor {
     }
 
     async fn process(&self, stored: &StoredDeadLetter) -> Result<(), ProcessError> {
-        match self.history.write(&[stored.entry()]).await {
+        // another service may have written the row while the event waited
+        match self.history.write_after_absence(&[stored.entry()]).await {
             Ok(_) => Ok(()),
             Err(error @ HistoryError::Rejected(_)) => Err(ProcessError::Failed(error.to_string())),
             Err(error) => Err(ProcessError::Unavailable(error.to_string())),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
-use chrono::Utc;
-use tokio::sync::{Mutex, mpsc, watch};
+use chrono::{DateTime, Utc};
+use tokio::sync::{Mutex, OnceCell, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -15,7 +15,7 @@ use super::collect::InsertBatch;
 use super::{PROCESSOR, WriterConfig, WriterStatus};
 use crate::bus::backoff;
 use crate::dead_letters::{DeadLetterQueue, Enqueued, FailedMessage};
-use crate::history::{History, HistoryError, InsertCounts};
+use crate::history::{History, HistoryError, InsertCounts, PAIRING_WINDOW};
 use crate::journal::Journal;
 use crate::model::LogEntry;
 use crate::telemetry::{self, TARGET};
@@ -33,6 +33,8 @@ pub struct BatchWriter {
     dead_letters: Option<DeadLetterQueue>,
     /// Name of the stream that the entries come from.
     stream: Arc<str>,
+    /// Time of the newest row that another service had written by the first write.
+    newest_adopted: Arc<OnceCell<Option<DateTime<Utc>>>>,
     stop: CancellationToken,
 }
 
@@ -49,7 +51,8 @@ impl BatchWriter {
         stream: Arc<str>,
         stop: CancellationToken,
     ) -> Self {
-        Self { config, history, status, journal, dead_letters, stream, stop }
+        let newest_adopted = Arc::default();
+        Self { config, history, status, journal, dead_letters, stream, newest_adopted, stop }
     }
 
     /// Writes batches until the channel is closed. Several writers may share a channel: the order of inserts does not matter.
@@ -75,6 +78,7 @@ impl BatchWriter {
                 Ok(written) => {
                     metrics::counter!("living_map_history_rows_total").increment(written.inserted);
                     metrics::counter!("living_map_history_duplicates_total").increment(written.duplicates);
+                    metrics::counter!("living_map_history_paired_total").increment(written.paired);
                     acknowledge(&batch.ackers[part], AckKind::Ack).await;
                 }
                 Err(error) if rows == 1 => {
@@ -135,7 +139,7 @@ impl BatchWriter {
     async fn write(&self, entries: &[LogEntry]) -> Result<Result<InsertCounts, HistoryError>, StopRequested> {
         for attempt in 0_u32.. {
             let started = Instant::now();
-            let error = match self.history.write(entries).await {
+            let error = match self.try_write(entries).await {
                 Ok(written) => {
                     metrics::histogram!("living_map_history_write_seconds").record(started.elapsed().as_secs_f64());
                     self.set_database_error(None);
@@ -152,6 +156,19 @@ impl BatchWriter {
             self.pause(attempt).await?;
         }
         Err(StopRequested)
+    }
+
+    /// Writes entries once. Those of a time at which another service wrote rows are compared with these rows.
+    async fn try_write(&self, entries: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
+        // a row of a later time, which no clock can have shown, would have every event compared
+        let before = Utc::now() + PAIRING_WINDOW;
+        let newest = *self.newest_adopted.get_or_try_init(|| self.history.newest_adopted(before)).await?;
+        let end = newest.and_then(|newest| newest.checked_add_signed(PAIRING_WINDOW));
+        if end.is_some_and(|end| entries.iter().any(|entry| entry.logged_at <= end)) {
+            self.history.write_after_absence(entries).await
+        } else {
+            self.history.write(entries).await
+        }
     }
 
     fn set_database_error(&self, error: Option<String>) {

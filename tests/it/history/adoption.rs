@@ -1,9 +1,10 @@
 //! Adoption of the database of the replaced service.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use living_map::history::snapshots::SnapshotRetention;
 use living_map::history::{self, HistoryConfig, HistoryQuery, HistoryRow, Total};
-use living_map::model::EntityType;
+use living_map::model::envelope::{self, Message};
+use living_map::model::{Cursor, EntityType, Epoch, LogEntry};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
@@ -92,7 +93,8 @@ async fn existing_indexes_are_not_created_again() {
     let (url, mut old) = old_database().await;
     let mut expected = indexes(&mut old).await;
     // tables that the replaced service does not have
-    let new = ["history_entity_id_timestamp_idx", "history_position_key", "snapshots_position_key"];
+    let new =
+        ["history_adopted_idx", "history_entity_id_timestamp_idx", "history_position_key", "snapshots_position_key"];
     expected.extend(new.map(|name| format!("living_map_{name}")));
     expected.sort();
     open(&url, &HistoryConfig::default()).await;
@@ -109,6 +111,7 @@ async fn a_new_database_gets_the_same_tables() {
     assert_eq!(
         indexes(&mut connection).await,
         [
+            "living_map_history_adopted_idx",
             "living_map_history_entity_id_timestamp_idx",
             "living_map_history_entity_type_idx",
             "living_map_history_pkey",
@@ -152,4 +155,77 @@ async fn snapshots_of_the_replaced_service_are_listed_and_kept() {
     assert_eq!((page.items.len(), page.items[0].cursor), (1, None));
     let data = snapshots.get(page.items[0].id).await.unwrap().unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&data).unwrap(), json!({"layers": {}}));
+}
+
+/// An event of the log, as received by NATS.
+fn received(seq: u64, at: DateTime<Utc>, subject: &str, body: &str) -> LogEntry {
+    let cursor = Cursor { epoch: Epoch(5), seq };
+    envelope::read(&Message { subject, headers: &[], body: body.as_bytes(), cursor, logged_at: at })
+}
+
+/// Writes a row as the replaced service does.
+async fn write_old(old: &mut PgConnection, at: DateTime<Utc>, subject: &str, payload: &str) {
+    let row = sqlx::query(
+        "INSERT INTO living_map_history (timestamp, event_type, payload, source_service) VALUES ($1, $2, $3::jsonb, 'old')",
+    );
+    row.bind(at).bind(subject).bind(payload).execute(old).await.unwrap();
+}
+
+/// Rows of a subject without and with a position in a log.
+async fn rows_of(old: &mut PgConnection, subject: &str) -> (i64, i64) {
+    let sql = "SELECT count(*) FILTER (WHERE seq IS NULL), count(seq) FROM living_map_history WHERE event_type = $1";
+    let row = sqlx::query(sql).bind(subject).fetch_one(old).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+#[tokio::test]
+async fn an_event_that_both_services_wrote_is_one_row() {
+    let (url, mut old) = old_database().await;
+    let history = open(&url, &HistoryConfig::default()).await;
+    let start: DateTime<Utc> = "2026-11-29T10:00:00Z".parse().unwrap();
+    let at = |millis| start + TimeDelta::milliseconds(millis);
+    let metrics = r#"{"node_id": "node:03", "cpu": 1.0, "n": [1e2, "\u00e9"], "gpu": null}"#;
+    let envelope = r#"{"event_id": "e-1", "event_type": "agent.event.reply_sent", "source": "gateway", "payload": {"tokens_used": 160}, "idempotency_key": "k"}"#;
+    for (millis, subject, payload) in [
+        // the same JSON, written in another way
+        (40, "node.metrics.update", r#"{"gpu": null, "n": [100, "é"], "cpu": 1, "node_id": "node:03"}"#),
+        (1_000, "agent.event.reply_sent", envelope),
+        // two equal events, and one that only the old service saw
+        (2_000, "agent.event.status", r#"{"agent_id": "a"}"#),
+        (2_010, "agent.event.status", r#"{"agent_id": "a"}"#),
+        (2_020, "agent.event.status", r#"{"agent_id": "b"}"#),
+        // within 5 s, and beyond
+        (14_990, "agent.event.error", r#"{"agent_id": "a"}"#),
+        (30_000, "agent.event.created", r#"{"agent_id": "a"}"#),
+    ] {
+        write_old(&mut old, at(millis), subject, payload).await;
+    }
+    let entries = [
+        received(1, at(0), "node.metrics.update", metrics),
+        received(2, at(1_001), "agent.event.reply_sent", envelope),
+        received(3, at(2_001), "agent.event.status", r#"{"agent_id": "a"}"#),
+        received(4, at(2_011), "agent.event.status", r#"{"agent_id": "a"}"#),
+        received(5, at(2_500), "agent.event.status", r#"{"agent_id": "a"}"#),
+        received(6, at(10_000), "agent.event.error", r#"{"agent_id": "a"}"#),
+        received(7, at(24_999), "agent.event.created", r#"{"agent_id": "a"}"#),
+        received(8, at(26_000), "agent.event.created", r#"{"agent_id": "x"}"#),
+    ];
+    // in two batches, the second one delivered twice
+    let written = history.write_after_absence(&entries[..4]).await.unwrap();
+    assert_eq!((written.inserted, written.duplicates, written.paired), (4, 0, 4));
+    for paired in [1, 0] {
+        let written = history.write_after_absence(&entries[3..]).await.unwrap();
+        assert_eq!(written.paired, paired);
+    }
+    for (subject, rows) in [
+        ("node.metrics.update", (1, 1)),
+        ("agent.event.reply_sent", (0, 1)),
+        ("agent.event.status", (2, 3)),
+        ("agent.event.error", (0, 1)),
+        ("agent.event.created", (1, 2)),
+    ] {
+        assert_eq!(rows_of(&mut old, subject).await, rows, "{subject}");
+    }
+    let stored = history.read_log(Epoch(5), 0, 100).await.unwrap();
+    assert_eq!(stored, entries, "the rows are ours");
 }

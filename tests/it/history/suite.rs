@@ -58,7 +58,7 @@ fn config() -> HistoryConfig {
 }
 
 fn written(inserted: u64, duplicates: u64) -> InsertCounts {
-    InsertCounts { inserted, duplicates }
+    InsertCounts { inserted, duplicates, paired: 0 }
 }
 
 fn seqs(entries: &[LogEntry]) -> Vec<u64> {

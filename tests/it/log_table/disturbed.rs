@@ -100,6 +100,12 @@ impl History for FaultyHistory {
         let written = self.inner.write(entries).await?;
         if outcome == Outcome::FailsAfter { Err(connection_lost()) } else { Ok(written) }
     }
+    async fn write_after_absence(&self, entries: &[LogEntry]) -> Result<InsertCounts, HistoryError> {
+        self.write(entries).await
+    }
+    async fn newest_adopted(&self, before: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, HistoryError> {
+        self.inner.newest_adopted(before).await
+    }
     async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>, HistoryError> {
         self.inner.positions(ids).await
     }

@@ -1,5 +1,17 @@
 // Generated from openapi/openapi.json by `npm run generate`. Not to be edited.
 
+/** Progress of giving rows of the replaced service the entity that they are about. */
+export interface AdoptedRowsCheck {
+  /** Number of rows that were given an entity. */
+  completed: number;
+  /** Error of the last attempt, which is repeated. */
+  error: string | null;
+  /** Number of rows examined. */
+  examined: number;
+  /** `waiting`: this replica has not begun, it does not lead; `running`; `complete`: all rows were examined. */
+  status: string;
+}
+
 /** An agent. */
 export interface AgentItem {
   current_run: CurrentRun | null;
@@ -30,23 +42,26 @@ export interface AgentItem {
 export interface AgentUsage {
   /** Milliseconds; null before the first call. */
   avg_response_time_ms: number | null;
-  /** Calls of language models. */
-  llm_calls_24h: number;
+  /** Calls of language models; null until the usage service was asked for this agent. */
+  llm_calls_24h: number | null;
   /** Messages sent. */
   messages_24h: number;
-  /** Tokens, prompt and completion. */
-  tokens_24h: number;
+  /** Tokens, prompt and completion; null until the usage service was asked for this agent. */
+  tokens_24h: number | null;
 }
 
 /** Agents layer. */
 export interface AgentsLayer {
   /** The agents. */
   items: AgentItem[];
+  /** Ours: calls of language models in the last 24 hours that are not in an agent's `usage`: by people and services, by
+   * agents that are not on the map, and by agents whose figure is null. */
+  llm_calls_24h_without_agent: number;
   /** Agents whose status is `online` or `active`. */
   online_agents: number;
   /** Number of agents. */
   total_agents: number;
-  /** Calls of language models in the last 24 hours, by all agents. */
+  /** Calls of language models in the last 24 hours: those of the agents in `items`, and those without such an agent. */
   total_llm_calls_24h: number;
 }
 
@@ -152,6 +167,7 @@ export interface ChannelItem {
 
 /** Checks of all dependencies. */
 export interface Checks {
+  adopted_rows: AdoptedRowsCheck | null;
   alerts: AlertsCheck | null;
   /** History database. */
   history: Dependency;
