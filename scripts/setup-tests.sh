@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, Chromium for the
-# page, libfaketime for a clock that jumps, and curl, jq and sqlite3, which the book's commands use; nginx, promtool and
-# systemd-analyze, which check the files in deploy/; also Python's venv for Schemathesis and the schemas of those files, and a C++
+# page, nginx as a proxy in front of the server, promtool for the metrics, libfaketime for a clock that jumps, and curl, jq and
+# sqlite3, which the book's commands use; systemd-analyze, which checks files in deploy/, as nginx and promtool do; also Python's venv for Schemathesis and the schemas of those files, and a C++
 # compiler for libFuzzer, without which those checks say that they were not run. Changes nothing when
 # all are there. The tests use private instances on free ports; no system service is needed, and those that a package would
 # start are left off where that can be helped.
@@ -29,9 +29,9 @@ missing_tools() {
 
 has_tools() { [[ -z $(missing_tools) ]]; }
 
-has_nginx() { [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null; }
+has_nginx() { [[ -x ${NGINX_BIN:-/usr/sbin/nginx} ]] || command -v nginx >/dev/null; }
 
-has_promtool() { command -v promtool >/dev/null; }
+has_promtool() { [[ -x ${PROMTOOL_BIN:-} ]] || command -v promtool >/dev/null; }
 
 has_systemd() { command -v systemd-analyze >/dev/null; }
 
@@ -119,6 +119,14 @@ if ! has_postgres; then
 fi
 if ! has_chromium; then
   echo "setup: Chromium is missing: install it as /usr/bin/chromium, or name its file in CHROMIUM_BIN" >&2
+  failed=yes
+fi
+if ! has_nginx; then
+  echo "setup: nginx is missing: put it in PATH, or name its file in NGINX_BIN" >&2
+  failed=yes
+fi
+if ! has_promtool; then
+  echo "setup: promtool is missing: put it in PATH, or name its file in PROMTOOL_BIN" >&2
   failed=yes
 fi
 if ! has_faketime; then
