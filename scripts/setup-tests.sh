@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, Chromium for the
-# page, nginx as a proxy in front of the server, promtool for the metrics, libfaketime for a clock that jumps, and curl, jq and
-# sqlite3, which the book's commands use; systemd-analyze, which checks files in deploy/, as nginx and promtool do; also Python's venv for Schemathesis and the schemas of those files, and a C++
-# compiler for libFuzzer, without which those checks say that they were not run. Changes nothing when
-# all are there. The tests use private instances on free ports; no system service is needed, and those that a package would
-# start are left off where that can be helped.
+# page, nginx as a proxy in front of the server, promtool for the metrics, libfaketime for a clock that jumps, and curl, jq
+# and sqlite3, which the book's commands use; systemd-analyze, which checks files in deploy/, as nginx and promtool do; also
+# Python's venv for Schemathesis and the schemas of those files, and a C++ compiler for libFuzzer, without which those checks
+# say that they were not run. Changes nothing when all are there. The tests use private instances on free ports; no system
+# service is needed, and those that a package would start are left off where that can be helped.
 set -euo pipefail
 
 has_nats() { [[ -x ${NATS_SERVER_BIN:-} ]] || command -v nats-server >/dev/null; }
