@@ -7,11 +7,25 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use libfuzzer_sys::fuzz_target;
 use living_map::model::envelope::{self, Message};
+use living_map::model::json::{self, Elements, Normal};
 use living_map::model::{Cursor, Epoch, Event};
 
 /// Fields that a rejection can name.
-const FIELDS: [&str; 9] =
-    ["event", "event_type", "event_id", "idempotency_key", "source", "trace_id", "agent_id", "user_id", "timestamp"];
+const FIELDS: [&str; 10] = [
+    "event",
+    "event_type",
+    "event_id",
+    "idempotency_key",
+    "source",
+    "trace_id",
+    "agent_id",
+    "user_id",
+    "timestamp",
+    "living_map_notes",
+];
+
+/// Events of a body, at most.
+const MAX_ELEMENTS: usize = 64;
 
 fn read(subject: &str, body: &[u8], seq: u64) -> Event {
     let logged_at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(seq.cast_signed());
@@ -27,18 +41,34 @@ fn round_trip(event: Event) {
     assert_eq!(bare(again), bare(event), "{}", String::from_utf8_lossy(&body));
 }
 
+/// What is read is strict JSON in normal form, and what cannot be read is noted.
+fn normal_form(body: &[u8], event: &Event) {
+    let Ok(normal) = json::parse(body) else {
+        assert!(body.is_empty() || event.notes.is_unreadable(), "{}", body.escape_ascii());
+        return;
+    };
+    let again = json::parse(normal.value.to_string().as_bytes());
+    assert_eq!(again, Ok(Normal { value: normal.value, notes: Default::default() }));
+    assert!(event.notes.to_string().len() < 1 << 15);
+}
+
 fuzz_target!(|input: &[u8]| {
     let line_end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
     let (subject, body) = (String::from_utf8_lossy(&input[..line_end]), &input[input.len().min(line_end + 1)..]);
     let event = read(&subject, body, 1);
     assert!(!event.event_type.contains('\0') && event.event_type.len() <= subject.len() * 3);
+    normal_form(body, &event);
     round_trip(event);
-    let Ok(value) = serde_json::from_slice(body) else { return };
-    match envelope::publish(value, DateTime::UNIX_EPOCH) {
-        Ok(new) => round_trip(new.event),
-        Err(error) => {
-            assert!(FIELDS.contains(&error.field), "{error:?}");
-            assert!(error.to_string().starts_with(error.field));
+    let Ok(elements) = Elements::of(body, MAX_ELEMENTS) else { return };
+    assert!(elements.len() <= MAX_ELEMENTS);
+    for element in elements.parsed() {
+        match element.map(|normal| envelope::publish(normal, DateTime::UNIX_EPOCH)) {
+            Ok(Ok(new)) => round_trip(new.event),
+            Ok(Err(error)) => {
+                assert!(FIELDS.contains(&error.field), "{error:?}");
+                assert!(error.to_string().starts_with(error.field));
+            }
+            Err(error) => assert!(error.offset() <= body.len() * 2, "{error}"),
         }
     }
 });

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::{Denied, InvalidAccess};
 use crate::journal::Journal;
+use crate::model::json;
 
 /// Maximum size of a key set, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
@@ -220,7 +221,7 @@ fn read_keys(text: &[u8]) -> Result<Vec<Arc<Key>>, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("expected at most {MAX_BYTES} bytes"));
     }
-    let mut set: Value = serde_json::from_slice(text).map_err(|error| format!("not a JWK set: {error}"))?;
+    let mut set = json::parse_strict(text).map_err(|error| format!("not a JWK set: {error}"))?;
     let Some(Value::Array(keys)) = set.get_mut("keys").map(Value::take) else {
         return Err("not a JWK set: expected {\"keys\": […]}".to_owned());
     };

@@ -12,7 +12,7 @@ use tracing::{Instrument, Span};
 
 use super::{AdapterError, AdaptersConfig, Endpoint, ErrorKind, SetupError};
 use crate::journal::Journal;
-use crate::model::{Service, Traceparent, json};
+use crate::model::{Notes, Service, Traceparent, json};
 use crate::telemetry::{self, TARGET};
 
 /// Limit of an error response's body, in bytes; the rest is not read.
@@ -191,7 +191,19 @@ impl UpstreamClient {
             }
             body.extend_from_slice(&chunk);
         }
-        parse(body).await
+        let json::Normal { value, notes } = parse(body).await?;
+        if !notes.is_empty() {
+            self.record_repair(call, &notes);
+        }
+        Ok(value)
+    }
+
+    /// Counts and records what was repaired in a response, which is used as if it had been sent so.
+    fn record_repair(&self, call: Call<'_>, notes: &Notes) {
+        for (kind, places) in notes.counts() {
+            counter!("living_map_notes_total", "way" => "upstream", "kind" => kind.as_str()).increment(places);
+        }
+        self.journal.record_rescued("read", self.service.as_str(), &call.path(), notes);
     }
 
     async fn error_of_status(&self, status: StatusCode, response: &mut Response) -> ErrorKind {
@@ -213,7 +225,7 @@ impl UpstreamClient {
     }
 }
 
-async fn parse(body: Vec<u8>) -> Result<Value, ErrorKind> {
+async fn parse(body: Vec<u8>) -> Result<json::Normal, ErrorKind> {
     if body.len() < BLOCKING_PARSE_BYTES {
         return to_json(&body);
     }
@@ -223,6 +235,6 @@ async fn parse(body: Vec<u8>) -> Result<Value, ErrorKind> {
     }
 }
 
-fn to_json(body: &[u8]) -> Result<Value, ErrorKind> {
-    json::parse(body).map(|normal| normal.value).map_err(ErrorKind::NotJson)
+fn to_json(body: &[u8]) -> Result<json::Normal, ErrorKind> {
+    json::parse(body).map_err(|error| ErrorKind::NotJson(error.to_string()))
 }

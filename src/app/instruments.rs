@@ -10,7 +10,7 @@ use crate::http::MALFORMED;
 use crate::instruments::{Instrument, REJECTIONS, register};
 use crate::learner::{rejected, rules};
 use crate::log::{table, writer};
-use crate::model::{Outcome, Service};
+use crate::model::{NoteKind, Outcome, Service};
 use crate::stream::CloseReason;
 use crate::webhooks;
 
@@ -191,6 +191,7 @@ const NATS: &[Instrument] = &[
 
 const LOG: &[Instrument] = &[
     counter("living_map_log_appends_total").labels(&[("result", &["appended", "duplicate", "refused", "unavailable"])]),
+    counter("living_map_notes_total").labels(&[("way", &["nats", "http", "upstream"]), ("kind", NoteKind::NAMES)]),
     counter("living_map_journal_entries_total"),
     gauge("living_map_journal_pending"),
     counter("living_map_journal_dropped_total"),
@@ -238,7 +239,8 @@ const LEARNER: &[Instrument] = &[
 const DECISIONS: &[&str] = &["confirm", "reject"];
 
 /// Parts of the server whose messages become dead letters.
-const PROCESSORS: &[&str] = &[writer::PROCESSOR, table::PROCESSOR, rejected::PROCESSOR, webhooks::PROCESSOR];
+const PROCESSORS: &[&str] =
+    &[writer::PROCESSOR, writer::READER, table::PROCESSOR, rejected::PROCESSOR, webhooks::PROCESSOR];
 
 /// Reasons of denied requests.
 const DENIED: &[&str] = &[

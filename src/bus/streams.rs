@@ -14,12 +14,14 @@ use serde_json::{Map, Value, json};
 use super::connection::Connection;
 use super::declared::{LIVING_MAP, StreamDeclaration, StreamSource};
 use super::subjects::{covers, overlap, union};
+use crate::model::json::object;
 use crate::model::subject::Pattern;
 
 /// A stream on the server.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamInfo {
     /// The server's complete configuration, including settings unknown to this program.
+    #[serde(deserialize_with = "object")]
     pub config: Map<String, Value>,
     /// Time of creation, with nanoseconds. Differs when a stream was deleted and created again.
     pub created: DateTime<Utc>,

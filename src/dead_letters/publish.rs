@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::{DeadLetterService, now};
 use crate::history::HistoryError;
 use crate::history::dead_letters::{DeadLetter, StoredDeadLetter};
-use crate::model::Event;
 use crate::model::subject::{OTHER_DEAD_LETTERS, dead_letter};
+use crate::model::{Event, Notes};
 
 /// Source of the published events.
 const SOURCE: &str = "living-map";
@@ -116,5 +116,6 @@ fn event_of(stored: &StoredDeadLetter) -> Event {
         trace_id: original.trace_id,
         idempotency_key: None,
         envelope: Some(Map::from_iter([("dead_letter".to_owned(), about)])),
+        notes: Notes::NONE,
     }
 }

@@ -1,8 +1,8 @@
 //! Accepting failed messages.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -13,6 +13,9 @@ use crate::history::HistoryError;
 use crate::history::dead_letters::{DeadLetter, DeadLetterStatus, DeadLetterStore, MessageOrigin, StoredDeadLetter};
 use crate::model::subject::is_dead_letter;
 use crate::model::{LogEntry, envelope, time};
+
+/// Window of [`RetryConfig::unreadable_per_minute`].
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// UUID namespace of the ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6c69_7669_6e67_4d61_8000_6c65_7474_6572);
@@ -81,7 +84,7 @@ pub enum Enqueued {
     Retrying,
     /// Stored as a dead letter.
     Dead,
-    /// Not stored: the message is itself a dead letter event.
+    /// Not stored: the message is itself a dead letter event, or is one of too many that cannot be read.
     Dropped,
 }
 
@@ -90,6 +93,8 @@ pub enum Enqueued {
 pub struct DeadLetterQueue {
     retries: RetryConfig,
     store: Arc<dyn DeadLetterStore>,
+    /// Start of the current minute, and the unreadable messages in it.
+    unreadable: Arc<Mutex<(Instant, u32)>>,
 }
 
 impl fmt::Debug for DeadLetterQueue {
@@ -102,7 +107,7 @@ impl DeadLetterQueue {
     /// A queue over `store`.
     #[must_use]
     pub fn new(retries: RetryConfig, store: Arc<dyn DeadLetterStore>) -> Self {
-        Self { retries, store }
+        Self { retries, store, unreadable: Arc::new(Mutex::new((Instant::now(), 0))) }
     }
 
     /// The store.
@@ -142,6 +147,29 @@ impl DeadLetterQueue {
     pub async fn enqueue_dead(&self, message: FailedMessage) -> Result<(), HistoryError> {
         let stored = self.row(message, None, time::whole_micros(Utc::now()));
         self.store.insert(&stored).await.map(drop)
+    }
+
+    /// Stores a message that cannot be read as a dead letter at once: no retry by this build can help. At most
+    /// [`RetryConfig::unreadable_per_minute`], since a publisher of another format may send nothing else.
+    ///
+    /// # Errors
+    /// The database failed; the message must not be acknowledged.
+    pub async fn enqueue_unreadable(&self, message: FailedMessage) -> Result<Enqueued, HistoryError> {
+        if is_dead_letter(&message.subject) || !self.admits_unreadable() {
+            metrics::counter!("living_map_dead_letters_dropped_total", "processor" => message.processor).increment(1);
+            return Ok(Enqueued::Dropped);
+        }
+        self.enqueue_dead(message).await.map(|()| Enqueued::Dead)
+    }
+
+    fn admits_unreadable(&self) -> bool {
+        let mut minute = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if minute.0.elapsed() >= MINUTE {
+            *minute = (Instant::now(), 0);
+        }
+        let admits = minute.1 < self.retries.unreadable_per_minute;
+        minute.1 += u32::from(admits);
+        admits
     }
 
     fn row(&self, message: FailedMessage, delay: Option<Duration>, now: DateTime<Utc>) -> StoredDeadLetter {

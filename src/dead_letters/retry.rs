@@ -12,7 +12,7 @@ use crate::history::dead_letters::{DeadLetter, DeadLetterStatus};
 /// Characters of an error message that are stored.
 const MAX_ERROR_CHARS: usize = 1_000;
 
-/// Number and times of the retries.
+/// Number and times of the retries, and the limit of messages that no retry can help.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Dead letters")]
 pub struct RetryConfig {
@@ -24,6 +24,18 @@ pub struct RetryConfig {
     #[arg(id = "DEAD_LETTER_LAST_RETRY_HOURS", env, long = "dead-letter-last-retry-hours", default_value = "24",
         value_parser = hours(1..=8_760))]
     pub last_delay: Duration,
+    /// Messages of the network that cannot be read (they are not JSON) and become dead letters in a minute, by each server;
+    /// 0: none.
+    ///
+    /// Beyond: the message is an event with its note and its bytes like the others, but no dead letter; counted in
+    /// `living_map_dead_letters_dropped_total{processor="reader"}`.
+    #[arg(
+        id = "DEAD_LETTER_UNREADABLE_PER_MINUTE",
+        env,
+        long = "dead-letter-unreadable-per-minute",
+        default_value_t = 60
+    )]
+    pub unreadable_per_minute: u32,
 }
 
 impl Default for RetryConfig {

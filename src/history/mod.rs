@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::model::subject::Pattern;
-use crate::model::{Cursor, EntityType, Epoch, LogEntry};
+use crate::model::{Cursor, EntityType, Epoch, LogEntry, Notes};
 
 pub mod adopted;
 mod advice;
@@ -188,6 +188,8 @@ pub struct HistoryRow {
     pub entity_id: Option<String>,
     /// Entity type as stored, possibly unknown to the map.
     pub entity_type: Option<String>,
+    /// Repairs of what was sent.
+    pub notes: Notes,
 }
 
 /// Query of events; all filters must match.

@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::model::{Compatibility, Cursor, EntityType, Epoch, LogEntry, json};
+use crate::model::{Compatibility, Cursor, EntityType, Epoch, LogEntry, Notes, json};
 
 /// An entry with its JSON as text, ready to be bound.
 pub struct InsertRow<'a> {
@@ -16,18 +16,22 @@ pub struct InsertRow<'a> {
     pub source: Option<Cow<'a, str>>,
     pub payload: String,
     pub envelope: Option<String>,
+    /// Notes; none is stored as NULL.
+    pub notes: Option<String>,
 }
 
 impl<'a> InsertRow<'a> {
     pub fn new(entry: &'a LogEntry, compatibility: Compatibility) -> Self {
         let envelope = entry.event.envelope.as_ref().map(object_text);
         let source = compatibility.stored_source(&entry.event);
-        Self { entry, source, payload: entry.event.payload.to_string(), envelope }
+        let notes = entry.event.notes.to_value().map(|notes| notes.to_string());
+        Self { entry, source, payload: entry.event.payload.to_string(), envelope, notes }
     }
 
     fn bytes(&self) -> usize {
         self.payload.len()
             + self.envelope.as_ref().map_or(0, String::len)
+            + self.notes.as_ref().map_or(0, String::len)
             + self.entry.raw.as_ref().map_or(0, Bytes::len)
     }
 }
@@ -56,13 +60,15 @@ pub fn statements(rows: &[InsertRow<'_>], max_rows: usize, max_bytes: usize) -> 
     ranges
 }
 
+/// Parses stored notes; none for a row that another service wrote there.
+pub fn read_notes(text: Option<&[u8]>) -> Notes {
+    text.and_then(|text| Notes::of_value(&read_json(text))).unwrap_or_default()
+}
+
 /// Parses stored JSON. JSON that another service stored may be invalid in our normal form or nested too deeply; then the
 /// result is a string with its text.
 pub fn read_json(text: &[u8]) -> Value {
-    match json::parse(text) {
-        Ok(normal) => normal.value,
-        Err(_) => Value::String(String::from_utf8_lossy(text).into_owned()),
-    }
+    json::parse_stored(text).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(text).into_owned()))
 }
 
 /// Stored JSON in normal form, as text.
@@ -160,6 +166,7 @@ mod tests {
         assert_eq!(read_json(huge.as_bytes()), json!(huge), "a number beyond 64 bits");
         let deep = "[".repeat(200) + &"]".repeat(200);
         assert_eq!(read_json(deep.as_bytes()), json!(deep), "nested too deeply");
+        assert_eq!(read_notes(Some(b"{}")), Notes::NONE);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! JSON request bodies, read within limits of size, memory and time.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::requester::Requester;
 use super::state::AppState;
 use crate::access::shares::Slot;
 use crate::model::envelope::is_json;
-use crate::model::json::parsed_bytes;
+use crate::model::json::{parse_strict, parsed_bytes};
 
 /// A body that exceeds the limit is read and discarded up to this multiple of the limit: closing a connection with unread
 /// bytes would lose the response.
@@ -38,9 +39,17 @@ pub struct Received<T> {
 /// # Errors
 /// 415: not declared as JSON. 400: invalid JSON, with the position. See [`read_bytes`] for others.
 pub async fn read_json(state: &AppState, request: Request) -> Result<Received<Value>, Problem> {
-    check_json(request.headers())?;
-    let Received { content, memory } = read_bytes(state, request).await?;
+    let Received { content, memory } = read_text(state, request).await?;
     Ok(Received { content: json(&content)?, memory })
+}
+
+/// Reads the text of a JSON body, without parsing it.
+///
+/// # Errors
+/// 415: not declared as JSON. See [`read_bytes`] for others.
+pub async fn read_text(state: &AppState, request: Request) -> Result<Received<Bytes>, Problem> {
+    check_json(request.headers())?;
+    read_bytes(state, request).await
 }
 
 /// Reads the body of a request within the configured limits. It is read only once there is memory for it, so that
@@ -105,14 +114,17 @@ async fn within(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Pr
         .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {timeout:?}")))?
 }
 
-/// Parses JSON.
+/// Parses strict JSON.
 ///
 /// # Errors
 /// 400: invalid JSON, with the position.
-pub fn json(bytes: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}")).field("body")
-    })
+fn json(bytes: &[u8]) -> Result<Value, Problem> {
+    parse_strict(bytes).map_err(not_json)
+}
+
+/// 400: a body that is not JSON.
+pub fn not_json(error: impl Display) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}")).field("body")
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -16,8 +18,8 @@ use super::state::AppState;
 use crate::dead_letters::DeadLetterError;
 use crate::history::PagePosition;
 use crate::history::dead_letters::{DeadLetter, DeadLetterQuery, DeadLetterStatus};
-use crate::model::Cursor;
 use crate::model::subject::Pattern;
+use crate::model::{Cursor, Notes};
 
 pub mod bulk_replay;
 
@@ -167,8 +169,16 @@ pub struct DeadLetterDetail {
     source_service: Option<String>,
     /// Producer's time.
     timestamp: DateTime<Utc>,
-    /// Payload of the event, any JSON value; null if the message was not JSON.
+    /// Payload of the event, any JSON value; null if the message could not be read.
     payload: Value,
+    /// What was repaired, or could not be read, in the message; absent where nothing was.
+    #[serde(skip_serializing_if = "Notes::is_empty")]
+    #[schema(required = false)]
+    notes: Notes,
+    /// The message as it was sent, in base64; absent where the event has all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    raw_base64: Option<String>,
 }
 
 /// List dead letters
@@ -211,6 +221,7 @@ pub async fn dead_letter(
 ) -> Result<Json<DeadLetterDetail>, Problem> {
     let found = state.dead_letters.get(id).await.map_err(|error| state.problem(error))?;
     let stored = found.ok_or(DeadLetterError::NotFound)?;
+    let raw_base64 = stored.raw.as_ref().map(|raw| BASE64_STANDARD.encode(raw));
     let event = stored.entry().event;
     Ok(Json(DeadLetterDetail {
         letter: stored.letter.into(),
@@ -218,6 +229,8 @@ pub async fn dead_letter(
         source_service: event.source_service,
         timestamp: event.timestamp,
         payload: event.payload,
+        notes: event.notes,
+        raw_base64,
     }))
 }
 

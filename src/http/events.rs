@@ -13,6 +13,7 @@ use super::error::Problem;
 use super::requester::Requester;
 use super::spans;
 use super::state::AppState;
+use crate::journal::Journal;
 use cloud_events::Events;
 use publish::{ItemResult, ItemStatus, RequestContext};
 use schema::{CloudEventListSchema, CloudEventSchema, EnvelopesSchema};
@@ -37,6 +38,9 @@ pub struct Published {
 /// Takes one event or an array of them. `accepted` means that the event is stored durably. An event with an
 /// `idempotency_key` or `event_id` can be sent any number of times and is stored once.
 ///
+/// Each event of an array is accepted or rejected by itself. What is not strict JSON is repaired where its meaning is plain
+/// (`NaN` becomes `null`), which the `notes` of its result say.
+///
 /// Also takes CloudEvents 1.0 over HTTP, whose `type` is the event type: structured, in batches, or binary, with the
 /// attributes in headers such as `ce-type` and any body. One with the same `source` and `id` is stored once.
 #[utoipa::path(
@@ -57,22 +61,31 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
     let config = &state.config;
     let (requester, trace) = (Requester::of(request.extensions()), spans::of(request.headers()));
     // the memory is held until the log has the events
-    let Received { content: Events { values, form }, memory: _memory } = cloud_events::read(&state, request).await?;
-    if values.is_empty() {
+    let Received { content: Events { parsed, form }, memory: _memory } = cloud_events::read(&state, request).await?;
+    if parsed.is_empty() {
         return Err(
             Problem::new(StatusCode::BAD_REQUEST, "expected an event, or an array of at least one").field("body")
         );
     }
-    if values.len() > config.max_batch {
-        return Err(Problem::too_large(format_args!("{} events", config.max_batch)));
-    }
-    state.limits.count_events(&requester, values.len())?;
+    state.limits.count_events(&requester, parsed.len())?;
     let context = RequestContext { now: Utc::now(), trace, form };
-    let results = publish::publish(&*state.log, &*state.history, values, &context, config.probe_timeout)
+    let results = publish::publish(&*state.log, &*state.history, parsed, &context, config.probe_timeout)
         .await
         .map_err(|problem| state.problem(problem))?;
     count(&results);
+    record_repairs(&results, &state.journal);
     Ok(respond(results))
+}
+
+/// Counts and records what was repaired in the appended events.
+fn record_repairs(results: &[ItemResult], journal: &Journal) {
+    for result in results.iter().filter(|result| result.status == ItemStatus::Accepted && !result.notes.is_empty()) {
+        for (kind, places) in result.notes.counts() {
+            metrics::counter!("living_map_notes_total", "way" => "http", "kind" => kind.as_str()).increment(places);
+        }
+        let id = result.id.map(|id| id.to_string()).unwrap_or_default();
+        journal.record_rescued("read", "http", &id, &result.notes);
+    }
 }
 
 fn count(results: &[ItemResult]) {

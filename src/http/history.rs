@@ -15,7 +15,7 @@ use super::state::AppState;
 use crate::history::{HistoryQuery, HistoryRow, PagePosition};
 use crate::model::envelope::MAX_NAME_BYTES;
 use crate::model::subject::Pattern;
-use crate::model::{Cursor, EntityType};
+use crate::model::{Cursor, EntityType, Notes};
 
 const DEFAULT_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 1_000;
@@ -164,12 +164,17 @@ pub struct HistoryItem {
     /// Position in the event log; null for events recorded by the service that this one replaces.
     #[schema(value_type = Option<String>)]
     cursor: Option<Cursor>,
+    /// What was repaired, or could not be read, in what the producer sent; absent where nothing was.
+    #[serde(skip_serializing_if = "Notes::is_empty")]
+    #[schema(required = false)]
+    notes: Notes,
 }
 
 impl From<HistoryRow> for HistoryItem {
     fn from(record: HistoryRow) -> Self {
-        let HistoryRow { cursor, id, timestamp, event_type, payload, source_service, entity_id, entity_type } = record;
-        Self { id, timestamp, event_type, payload, source_service, entity_id, entity_type, cursor }
+        let HistoryRow { cursor, id, timestamp, event_type, payload, source_service, entity_id, entity_type, notes } =
+            record;
+        Self { id, timestamp, event_type, payload, source_service, entity_id, entity_type, cursor, notes }
     }
 }
 

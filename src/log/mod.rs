@@ -22,7 +22,7 @@ pub use experiences::{ExperienceConfig, ExperienceStream};
 pub use jetstream::{JetStreamConfig, JetStreamLog};
 pub use open::{LogConfig, LogHandles, NatsLogConfig, OpenLog};
 pub use table::{LogProcessor, TableLog, TableLogConfig};
-pub use writer::{HistoryProcessor, HistoryWriter, WriterConfig, WriterStatus};
+pub use writer::{HistoryProcessor, HistoryWriter, UnreadableProcessor, WriterConfig, WriterStatus};
 
 /// Error of the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     EventLog, HistoryProcessor, HistoryWriter, JetStreamConfig, JetStreamLog, LogProcessor, TableLog, TableLogConfig,
-    WriterConfig, WriterStatus,
+    UnreadableProcessor, WriterConfig, WriterStatus,
 };
 use crate::bus::{self, Connection, NatsConfig};
 use crate::dead_letters::{DeadLetterQueue, Processor};
@@ -89,6 +89,7 @@ impl OpenLog {
     #[must_use]
     pub fn processors(&self, storage: &Storage) -> Vec<Arc<dyn Processor>> {
         let history = HistoryProcessor::new(Arc::clone(&storage.history));
-        vec![Arc::new(history), Arc::new(LogProcessor::new(Arc::clone(&self.log)))]
+        let unreadable = UnreadableProcessor::new(Arc::clone(&self.log));
+        vec![Arc::new(history), Arc::new(LogProcessor::new(Arc::clone(&self.log))), Arc::new(unreadable)]
     }
 }

@@ -15,6 +15,7 @@
 
 mod collect;
 mod processor;
+mod reader;
 mod store;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use processor::HistoryProcessor;
+pub use reader::{PROCESSOR as READER, UnreadableProcessor};
 
 use self::collect::Collector;
 use self::store::BatchWriter;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::model::Compatibility;
 use crate::model::layers::{CityMetrics, CityMicrodao, CityUser};
+use crate::model::{Compatibility, json as normal};
 
 use super::fields;
 
@@ -18,6 +18,7 @@ const SECTIONS: &str = "sections";
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct CityFigures {
     metrics: CityMetrics,
+    #[serde(deserialize_with = "normal::values")]
     quests: Vec<Value>,
     /// None where no event has them: they are recorded for [`Compatibility::Prototype`] only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,8 +30,11 @@ pub(super) struct CityFigures {
 pub(super) struct CitySections {
     user: Option<CityUser>,
     microdao: Option<CityMicrodao>,
+    #[serde(deserialize_with = "normal::values")]
     nodes: Vec<Value>,
+    #[serde(deserialize_with = "normal::values")]
     agents: Vec<Value>,
+    #[serde(deserialize_with = "normal::values")]
     events: Vec<Value>,
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::entity::{EntityType, Layer};
+use super::json;
 
 /// One change of the map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +25,7 @@ pub enum Change {
         id: String,
         /// JSON Merge Patch on the list's item.
         #[schema(value_type = Object)]
+        #[serde(deserialize_with = "json::object")]
         patch: Map<String, Value>,
     },
     /// An entity left the layer.
@@ -42,6 +44,7 @@ pub enum Change {
         layer: Layer,
         /// JSON Merge Patch on the layer object; never touches its lists.
         #[schema(value_type = Object)]
+        #[serde(deserialize_with = "json::object")]
         patch: Map<String, Value>,
     },
 }

@@ -1,7 +1,8 @@
 //! Parses messages of publishers: the network envelope, the catalogue envelope, `CloudEvents` 1.0 (structured and
 //! binary) and flat payloads.
 //!
-//! Parsing never fails: a body that is not JSON becomes an event with a null payload, and its bytes are kept.
+//! Parsing never fails: a body that cannot be read becomes an event with a null payload, and its bytes are kept. The event's
+//! notes say what was repaired, or could not be read (see [`super::json`]).
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -10,6 +11,8 @@ use uuid::Uuid;
 
 use super::cursor::Cursor;
 use super::event::{Event, LogEntry, NewEvent};
+use super::json::Normal;
+use super::note::{self, NoteKind, Notes};
 use super::subject::{self, InvalidSubject};
 use super::trace::Traceparent;
 use super::{json, time};
@@ -67,14 +70,21 @@ impl Message<'_> {
 #[must_use]
 pub fn read(message: &Message<'_>) -> LogEntry {
     let logged_at = time::whole_micros(message.logged_at);
-    let (value, keep_raw) = match json::parse(message.body) {
-        Ok(normal) => (normal.value, normal.altered),
-        Err(_) => (Value::Null, !message.body.is_empty()),
+    let Normal { value, mut notes } = match json::parse(message.body) {
+        Ok(normal) => normal,
+        Err(_) if message.body.is_empty() => Value::Null.into(),
+        Err(error) => Normal { value: Value::Null, notes: error.notes() },
     };
     let mut parts = match Parts::of_binary_cloud_event(message) {
-        Some(parts) => Parts { payload: value, ..parts },
+        Some(parts) => Parts { payload: value, payload_at: "", ..parts },
         None => Parts::of(value),
     };
+    // a shorter body cannot be nested as deeply
+    if message.body.len() > 2 * json::MAX_DEPTH && json::depth(&parts.payload) > json::MAX_DEPTH {
+        notes.extend(&json::Unreadable::TooDeep { offset: json::MAX_DEPTH }.notes());
+        parts.payload = Value::Null;
+    }
+    parts.notes.extend(&notes);
     if parts.event_id.is_none() && parts.idempotency_key.is_none() {
         parts.message_id = message.header("Nats-Msg-Id").map(clean);
     }
@@ -86,11 +96,15 @@ pub fn read(message: &Message<'_>) -> LogEntry {
     let fallback = || {
         message.origin().unwrap_or_else(|| format!("position:{}:{}", message.cursor.seq, logged_at.timestamp_micros()))
     };
+    let mut notes = std::mem::take(&mut parts.carried);
     let mut event = parts.into_event(event_type, logged_at, fallback);
+    // notes that came with the event are about other bytes
+    let raw = (!event.notes.is_empty()).then(|| Bytes::copy_from_slice(message.body));
+    notes.extend(&event.notes);
+    event.notes = notes;
     if let Some(from) = message.header(Traceparent::NAME).and_then(|text| text.parse().ok()) {
         event.traced(from);
     }
-    let raw = keep_raw.then(|| Bytes::copy_from_slice(message.body));
     LogEntry { cursor: message.cursor, logged_at, event, raw }
 }
 
@@ -111,14 +125,17 @@ impl FieldError {
 }
 
 /// Parses one network envelope of `POST /living-map/events`: strict where [`read`] is lenient, because the sender gets
-/// the error.
+/// the error. The notes of a repaired envelope become the event's.
 ///
 /// # Errors
 /// The first invalid field.
-pub fn publish(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
-    let Value::Object(map) = json::normalise(value) else {
+pub fn publish(envelope: impl Into<Normal>, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
+    let Normal { value: Value::Object(map), notes } = envelope.into() else {
         return Err(FieldError::new("event", "expected a JSON object"));
     };
+    if map.contains_key(note::FIELD) {
+        return Err(FieldError::new(note::FIELD, "is reserved for the server"));
+    }
     let event_type = match map.get("event_type") {
         Some(Value::String(subject)) => subject.clone(),
         Some(_) => return Err(FieldError::new("event_type", "expected a string")),
@@ -132,11 +149,13 @@ pub fn publish(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError>
         None | Some(Value::Null) => {}
         Some(value) if time::lenient(value).is_some() => {}
         Some(_) => {
-            return Err(FieldError::new("timestamp", "expected an RFC 3339 time, or unix seconds or milliseconds"));
+            return Err(FieldError::new("timestamp", time::EXPECTED));
         }
     }
     let now = time::whole_micros(now);
-    let event = Parts::of_network(map).into_event(event_type, now, || Uuid::now_v7().to_string());
+    let mut parts = Parts::of_network(map);
+    parts.notes.extend(&notes);
+    let event = parts.into_event(event_type, now, || Uuid::now_v7().to_string());
     Ok(event.into())
 }
 
@@ -168,6 +187,9 @@ pub fn write(event: &Event) -> Value {
     }
     map.insert("timestamp".into(), Value::String(time::text(event.timestamp)));
     map.insert("payload".into(), event.payload.clone());
+    if let Some(notes) = event.notes.to_value() {
+        map.insert(note::FIELD.to_owned(), notes);
+    }
     Value::Object(map)
 }
 
@@ -183,6 +205,12 @@ struct Parts {
     agent_id: Option<String>,
     payload: Value,
     rest: Map<String, Value>,
+    /// Location of the payload in what was sent; empty where it is the whole.
+    payload_at: &'static str,
+    /// Notes made by reading.
+    notes: Notes,
+    /// Notes in the envelope: of an event that was read before.
+    carried: Notes,
 }
 
 impl Parts {
@@ -209,16 +237,24 @@ impl Parts {
     fn of_network(mut map: Map<String, Value>) -> Self {
         map.remove("event_type");
         let payload = map.remove("payload").unwrap_or(Value::Null);
+        let carried = map.get(note::FIELD).and_then(Notes::of_value).unwrap_or_default();
+        if !carried.is_empty() {
+            map.remove(note::FIELD);
+        }
+        let mut notes = Notes::default();
         Self {
             event_id: take_key(&mut map, "event_id"),
             idempotency_key: take_key(&mut map, "idempotency_key"),
-            timestamp: take_time(&mut map, &["timestamp", "ts"]),
+            timestamp: take_time(&mut map, &["timestamp", "ts"], &mut notes),
             source: take_text(&mut map, "source"),
             trace_id: take_text(&mut map, "trace_id").or_else(|| trace_of(map.get(Traceparent::NAME))),
             agent_id: agent(&map),
             payload,
             rest: map,
             message_id: None,
+            payload_at: "/payload",
+            notes,
+            carried,
         }
     }
 
@@ -228,16 +264,19 @@ impl Parts {
         let trace_id = trace_id.or_else(|| trace_of(map.get(Traceparent::NAME)));
         let key = key(map.get("idempotency_key")).or_else(|| meta.and_then(|meta| key(meta.get("idempotency_key"))));
         let agent_id = agent(&map);
+        let mut notes = Notes::default();
         Self {
             event_id: take_key(&mut map, "event_id"),
             idempotency_key: key,
-            timestamp: take_time(&mut map, &["ts", "timestamp"]),
+            timestamp: take_time(&mut map, &["ts", "timestamp"], &mut notes),
             source: take_text(&mut map, "source").or_else(|| text(map.get("domain"))),
             trace_id,
             agent_id,
             payload: map.remove("payload").unwrap_or(Value::Null),
+            payload_at: "/payload",
             rest: map,
-            message_id: None,
+            notes,
+            ..Self::default()
         }
     }
 
@@ -250,21 +289,24 @@ impl Parts {
 
     fn of_flat(map: Map<String, Value>) -> Self {
         let find = |keys: &[&str]| keys.iter().find_map(|key| text(map.get(*key)));
+        let mut notes = Notes::default();
         Self {
             event_id: key(map.get("event_id")),
             idempotency_key: key(map.get("idempotency_key")),
-            timestamp: ["ts", "timestamp"].iter().find_map(|key| time::lenient(map.get(*key)?)),
+            timestamp: find_time(&map, &["ts", "timestamp"], "", &mut notes).map(|(_, time)| time),
             source: find(&["source_service", "source"]),
             trace_id: find(&["trace_id"]),
+            notes,
             payload: Value::Object(map),
             ..Self::default()
         }
     }
 
-    fn into_event(self, event_type: String, logged_at: DateTime<Utc>, fallback: impl FnOnce() -> String) -> Event {
+    fn into_event(mut self, event_type: String, logged_at: DateTime<Utc>, fallback: impl FnOnce() -> String) -> Event {
         let id = self.identity().unwrap_or_else(|| named(&fallback()));
         let entity = entity_of(&event_type, &self.payload, self.agent_id.as_deref());
-        let timestamp = self.timestamp.or_else(|| message_time(&event_type, &self.payload)).unwrap_or(logged_at);
+        let timestamp = self.timestamp.or_else(|| self.message_time(&event_type));
+        let timestamp = timestamp.unwrap_or(logged_at);
         Event {
             id,
             timestamp,
@@ -275,8 +317,19 @@ impl Parts {
             trace_id: self.trace_id,
             idempotency_key: self.idempotency_key,
             envelope: (!self.rest.is_empty()).then_some(self.rest),
+            notes: self.notes,
             event_type,
         }
+    }
+
+    /// The time in the payload, for envelopes without one: `messaging.message.created` has it in `created_at`.
+    fn message_time(&mut self, event_type: &str) -> Option<DateTime<Utc>> {
+        let keys: &[&str] = if event_type.starts_with("messaging.") {
+            &["created_at", "ts", "timestamp"]
+        } else {
+            &["ts", "timestamp"]
+        };
+        find_time(self.payload.as_object()?, keys, self.payload_at, &mut self.notes).map(|(_, time)| time)
     }
 
     fn identity(&self) -> Option<Uuid> {
@@ -295,13 +348,6 @@ impl Parts {
 
 fn named(name: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
-}
-
-/// The time in the payload, for envelopes without one: `messaging.message.created` has it in `created_at`.
-fn message_time(event_type: &str, payload: &Value) -> Option<DateTime<Utc>> {
-    let keys: &[&str] =
-        if event_type.starts_with("messaging.") { &["created_at", "ts", "timestamp"] } else { &["ts", "timestamp"] };
-    keys.iter().find_map(|key| time::lenient(payload.get(key)?))
 }
 
 /// The service that publishes a family of subjects, for messages that do not name their service.
@@ -357,10 +403,32 @@ fn take(map: &mut Map<String, Value>, name: &str, read: fn(Option<&Value>) -> Op
     taken
 }
 
-fn take_time(map: &mut Map<String, Value>, keys: &[&str]) -> Option<DateTime<Utc>> {
-    let (key, time) = keys.iter().find_map(|key| Some((*key, time::lenient(map.get(*key)?)?)))?;
+fn take_time(map: &mut Map<String, Value>, keys: &[&str], notes: &mut Notes) -> Option<DateTime<Utc>> {
+    let (key, time) = find_time(map, keys, "", notes)?;
     map.remove(key);
     Some(time)
+}
+
+/// The first time in the fields `keys` of an object at `location`, and its field. Notes the fields before it that are no
+/// times.
+fn find_time<'k>(
+    map: &Map<String, Value>,
+    keys: &[&'k str],
+    location: &str,
+    notes: &mut Notes,
+) -> Option<(&'k str, DateTime<Utc>)> {
+    for key in keys {
+        let Some(value) = map.get(*key).filter(|value| !value.is_null()) else { continue };
+        if let Some(time) = time::lenient(value) {
+            return Some((key, time));
+        }
+        let at = format!("{location}/{key}");
+        // a field of a flat payload is looked at twice
+        if !notes.iter().any(|note| note.kind == NoteKind::Timestamp && note.at.as_ref() == Some(&at)) {
+            notes.add(NoteKind::Timestamp, || (at, json::shown(value)));
+        }
+    }
+    None
 }
 
 /// The part of a subject that is kept.

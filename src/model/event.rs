@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::cursor::{Cursor, Epoch};
 use super::entity::EntityType;
+use super::note::Notes;
 use super::trace::Traceparent;
 
 /// One event, normalized (see [`super::json`]).
@@ -19,7 +20,7 @@ pub struct Event {
     pub event_type: String,
     /// The producer's time, in microseconds; the log's time when the producer gave none.
     pub timestamp: DateTime<Utc>,
-    /// Payload: any JSON value; null when the body is not JSON.
+    /// Payload: any JSON value; null when the body cannot be read, which the notes say.
     pub payload: Value,
     /// The service that sent it.
     pub source_service: Option<String>,
@@ -33,6 +34,8 @@ pub struct Event {
     pub idempotency_key: Option<String>,
     /// Further fields of its envelope.
     pub envelope: Option<Map<String, Value>>,
+    /// What was repaired, or could not be read, in what its publisher sent.
+    pub notes: Notes,
 }
 
 impl Event {

@@ -80,7 +80,7 @@ pub struct Experience {
     #[serde(default = "version")]
     pub version: u32,
     /// Unknown fields.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "super::json::object")]
     #[schema(ignore)]
     pub more: Map<String, Value>,
 }

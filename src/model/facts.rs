@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::entity::{EntityType, Layer};
+use super::json;
 use super::source::Service;
 
 /// The data of one upstream about one entity.
@@ -18,7 +19,7 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// Field values under the names of the map's items (`crate::model::layers`); references as the upstream gave them.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[serde(default, deserialize_with = "json::object", skip_serializing_if = "Map::is_empty")]
     pub fields: Map<String, Value>,
     /// `true` if a part of the data could not be requested: then absent fields keep the values of earlier answers.
     /// Otherwise an absent field has no value any more.

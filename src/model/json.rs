@@ -1,28 +1,118 @@
-//! Normalized JSON, which every part of the system can store.
+//! Normalized JSON, which every part of the system can store, and the reading of what is not strict JSON.
 //!
-//! A database cannot store every JSON text. So that a replay from the database folds to the same map, a payload is
-//! normalized once, when it is received:
+//! A database cannot store every JSON text, and publishers send more than JSON. So that a replay from the database folds to
+//! the same map, a body is normalized once, when it is received, by one function for all ways in ([`parse`]). Strict text
+//! takes a fast path; everything else is repaired where its meaning is plain, and each repair is noted ([`NoteKind`]):
 //!
-//! | in the text | kept as |
-//! |---|---|
-//! | NUL, lone surrogate, invalid UTF-8 | U+FFFD |
-//! | a duplicate key | its last value |
-//! | a number no 64-bit integer or float can hold (`1e400`) | its digits, as a string |
-//! | an integral float from 1e16, `-0.0` | the integer, `0.0` (`PostgreSQL`'s `jsonb` writes them so) |
+//! | in the text | kept as | note |
+//! |---|---|---|
+//! | a byte order mark, UTF-16 with one | the text after it, in UTF-8 | `byte_order_mark` |
+//! | NULs after the end | nothing | `trailing_nul` |
+//! | `NaN`, `Infinity`, `-Infinity` (`nan`, `inf` in any case) | `null` | `not_finite` |
+//! | a number that no 64-bit integer or float holds (`1e400`, `0.1234567890123456789`) | the nearest number | `number` |
+//! | a control character in a string | itself | `control_character` |
+//! | NUL in a string | U+FFFD | `nul` |
+//! | half of a surrogate pair | U+FFFD | `surrogate` |
+//! | bytes in a string that are not UTF-8 | U+FFFD | `invalid_utf8` |
+//! | a duplicate key | its last value | `duplicate_key` |
+//! | more than 128 levels in a payload | `null` beside the bytes | `too_deep` |
+//! | anything else | `null` beside the bytes | `not_json` |
+//!
+//! An integral float from 1e16 is kept as the integer, and `-0.0` as `0.0`, as `PostgreSQL`'s `jsonb` writes them. This is
+//! not noted: the number is the same.
+//!
+//! `serde_json` is built with `raw_value`, which replaces an object with a key of its own by the text in it when it reads a
+//! [`Value`]. So a [`Value`] is never read by `serde_json`'s implementation, but by [`parse`], [`parse_strict`], and the
+//! functions for `#[serde(deserialize_with)]`: [`value`], [`values`], [`object`].
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::note::{NoteKind, Notes};
+pub use elements::SplitError;
+use number::normal_float;
+use repair::BeyondRange;
+
+mod elements;
+mod number;
+mod repair;
+
+/// Levels of arrays and objects in a payload, or in another field of an envelope, at most.
+///
+/// Most readers of JSON have such a limit; that of `serde_json` is 127.
+pub const MAX_DEPTH: usize = 128;
+
+/// Levels of a whole body: a payload in its envelope.
+const MAX_BODY_DEPTH: usize = MAX_DEPTH + 1;
+
 /// A normalized value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normal {
     /// The value.
     pub value: Value,
-    /// `true` if the value differs from the text, so that the original must be kept.
-    pub altered: bool,
+    /// Repairs. If there are any, the value differs from the text, so that the original must be kept.
+    pub notes: Notes,
+}
+
+impl From<Value> for Normal {
+    /// Normalizes a value of this program, which needs no notes.
+    fn from(value: Value) -> Self {
+        Self { value: normalise(value), notes: Notes::NONE }
+    }
+}
+
+/// The reason why a body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is not JSON, even after repair.
+    #[error("not JSON: expected {expected} at byte {offset}")]
+    NotJson {
+        /// The syntax element that was expected.
+        expected: &'static str,
+        /// Its offset in bytes.
+        offset: usize,
+    },
+    /// It is nested too deeply.
+    #[error("nested too deeply: more than {MAX_DEPTH} levels at byte {offset}")]
+    TooDeep {
+        /// Offset in bytes of the level that is too deep.
+        offset: usize,
+    },
+}
+
+impl Unreadable {
+    /// Offset of the problem, in bytes of the text.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        match self {
+            Self::NotJson { offset, .. } | Self::TooDeep { offset } => *offset,
+        }
+    }
+
+    /// The same problem in a longer text, in which this one begins at `begin`.
+    #[must_use]
+    pub const fn at(self, begin: usize) -> Self {
+        match self {
+            Self::NotJson { expected, offset } => Self::NotJson { expected, offset: begin + offset },
+            Self::TooDeep { offset } => Self::TooDeep { offset: begin + offset },
+        }
+    }
+
+    /// The notes of an event with this body.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        let kind = match self {
+            Self::NotJson { .. } => NoteKind::NotJson,
+            Self::TooDeep { .. } => NoteKind::TooDeep,
+        };
+        let mut notes = Notes::default();
+        notes.add(kind, || (String::new(), self.to_string()));
+        notes
+    }
 }
 
 /// Result of encoding plain data in memory: structs, text, numbers, lists, and maps whose keys are text.
@@ -37,30 +127,159 @@ pub fn encoded<T>(result: serde_json::Result<T>) -> T {
     }
 }
 
-/// Parses and normalizes.
+/// Parses, repairs and normalizes.
 ///
 /// # Errors
-/// Reason and location, for text that is not JSON even after repair, or that is nested deeper than 128 levels.
-pub fn parse(text: &[u8]) -> Result<Normal, String> {
-    if let Ok(normal) = parse_strict(text) {
-        return Ok(normal);
+/// Reason and offset, for text that is not JSON even after repair, or that is nested too deeply.
+pub fn parse(text: &[u8]) -> Result<Normal, Unreadable> {
+    let flags = Flags::default();
+    match read_strict(text, &flags) {
+        Ok(value) if !flags.altered.get() && (!flags.floats.get() || number::all_held(text)) => {
+            Ok(Normal { value, notes: Notes::NONE })
+        }
+        _ => repair::parse(text, BeyondRange::Nearest),
     }
-    let repaired = repair(&String::from_utf8_lossy(text));
-    let normal = parse_strict(repaired.as_bytes()).map_err(|error| error.to_string())?;
-    Ok(Normal { altered: true, ..normal })
+}
+
+/// Parses JSON from a column of the database, which another service may have written. Numbers beyond every float are kept as
+/// their digits, as strings: rows have always been read so, and this server writes no such number.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_stored(text: &[u8]) -> Result<Value, Unreadable> {
+    read_strict(text, &Flags::default())
+        .or_else(|_| repair::parse(text, BeyondRange::Digits).map(|normal| normal.value))
+}
+
+/// Parses strict JSON, for requests whose sender should correct them, and for documents of programs.
+///
+/// # Errors
+/// Reason and location, for text that is not JSON, or is nested deeper than 127 levels.
+pub fn parse_strict(text: &[u8]) -> serde_json::Result<Value> {
+    read_strict(text, &Flags::default())
+}
+
+/// The elements of a list, or the single value, in the text of a body.
+#[derive(Debug)]
+pub struct Elements<'a> {
+    text: Cow<'a, [u8]>,
+    /// Bytes before `text` in the body.
+    begin: usize,
+    ranges: Vec<std::ops::Range<usize>>,
+    is_list: bool,
+    notes: Notes,
+}
+
+impl<'a> Elements<'a> {
+    /// Finds the elements, at most `max`, without parsing them.
+    ///
+    /// # Errors
+    /// There are more, or the text begins with a bracket, and the end of an element or of the list cannot be found.
+    pub fn of(text: &'a [u8], max: usize) -> Result<Self, SplitError> {
+        let mut notes = Notes::default();
+        let begin = repair::mark_bytes(text);
+        let text = repair::plain_text(text, &mut notes);
+        let list = elements::split(&text, max).map_err(|error| match error {
+            SplitError::Unreadable(error) => SplitError::Unreadable(error.at(begin)),
+            SplitError::TooMany(_) => error,
+        })?;
+        let is_list = list.is_some();
+        let whole = 0..text.len();
+        Ok(Self { text, begin, ranges: list.unwrap_or_else(|| vec![whole]), is_list, notes })
+    }
+
+    /// Returns false for a single value.
+    #[must_use]
+    pub const fn is_list(&self) -> bool {
+        self.is_list
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Returns true for an empty list.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The elements, each parsed by [`parse`]. Offsets are those in the whole text; what was repaired around the elements is
+    /// noted for each.
+    pub fn parsed(&self) -> impl ExactSizeIterator<Item = Result<Normal, Unreadable>> {
+        self.ranges.iter().map(|range| {
+            let mut normal = parse(&self.text[range.clone()]).map_err(|error| error.at(self.begin + range.start))?;
+            normal.notes.extend(&self.notes);
+            Ok(normal)
+        })
+    }
+}
+
+/// Reads a value, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// Those of the deserializer.
+pub fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Reader { flags: &Flags::default() }.deserialize(deserializer)
+}
+
+/// Reads a list of values, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// Those of the deserializer; it is another value.
+pub fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
+    match value(deserializer)? {
+        Value::Array(values) => Ok(values),
+        _ => Err(serde::de::Error::custom("expected a list")),
+    }
+}
+
+/// Reads an object, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// Those of the deserializer; it is another value.
+pub fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    match value(deserializer)? {
+        Value::Object(map) => Ok(map),
+        _ => Err(serde::de::Error::custom("expected an object")),
+    }
 }
 
 /// Normalizes a parsed value.
 #[must_use]
 pub fn normalise(value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(without_nul(text, &Cell::new(false))),
+        Value::String(text) => Value::String(without_nul(text, &Flags::default())),
         Value::Number(number) => Value::Number(normal_number(number)),
         Value::Array(items) => Value::Array(items.into_iter().map(normalise).collect()),
         Value::Object(map) => Value::Object(
-            map.into_iter().map(|(key, value)| (without_nul(key, &Cell::new(false)), normalise(value))).collect(),
+            map.into_iter().map(|(key, value)| (without_nul(key, &Flags::default()), normalise(value))).collect(),
         ),
         other => other,
+    }
+}
+
+/// The text of a value for a note: a string as it is, anything else as JSON. Of a long value only the beginning, or nothing.
+#[must_use]
+pub fn shown(value: &Value) -> String {
+    /// More than a note keeps.
+    const MAX_BYTES: usize = 256;
+    match value {
+        Value::String(text) => text[..text.floor_char_boundary(MAX_BYTES)].to_owned(),
+        Value::Array(_) | Value::Object(_) if approximate_bytes(value) > MAX_BYTES => "…".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Levels of arrays and objects in a value.
+#[must_use]
+pub fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }
 
@@ -140,19 +359,27 @@ pub fn parsed_bytes(text: &[u8]) -> usize {
     bytes
 }
 
-fn parse_strict(text: &[u8]) -> serde_json::Result<Normal> {
-    let altered = Cell::new(false);
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Reader { altered: &altered }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(Normal { value, altered: altered.get() })
+/// Observations of a strict reading.
+#[derive(Debug, Default)]
+struct Flags {
+    /// The value differs from the text.
+    altered: Cell<bool>,
+    /// There are floats, which may differ from their text.
+    floats: Cell<bool>,
 }
 
-fn without_nul(text: String, altered: &Cell<bool>) -> String {
+fn read_strict(text: &[u8], flags: &Flags) -> serde_json::Result<Value> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = Reader { flags }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+fn without_nul(text: String, flags: &Flags) -> String {
     if !text.contains('\0') {
         return text;
     }
-    altered.set(true);
+    flags.altered.set(true);
     text.replace('\0', "\u{fffd}")
 }
 
@@ -160,24 +387,9 @@ fn normal_number(number: Number) -> Number {
     if number.is_f64() { number.as_f64().and_then(normal_float).unwrap_or(number) } else { number }
 }
 
-/// The number that `jsonb` returns for `float`; none for a float that JSON cannot represent.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ranges are checked before")]
-fn normal_float(float: f64) -> Option<Number> {
-    const FROM: f64 = 1e16;
-    if float == 0.0 {
-        Number::from_f64(0.0)
-    } else if (FROM..18_446_744_073_709_551_615.0).contains(&float) {
-        Some(Number::from(float as u64))
-    } else if (-9_223_372_036_854_775_808.0..=-FROM).contains(&float) {
-        Some(Number::from(float as i64))
-    } else {
-        Number::from_f64(float)
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Reader<'a> {
-    altered: &'a Cell<bool>,
+    flags: &'a Flags,
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
@@ -206,13 +418,14 @@ impl<'de> Visitor<'de> for Reader<'_> {
         Ok(Value::from(value))
     }
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        self.flags.floats.set(true);
         Ok(normal_float(value).map_or(Value::Null, Value::Number))
     }
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
         self.visit_string(value.to_owned())
     }
     fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(without_nul(value, self.altered)))
+        Ok(Value::String(without_nul(value, self.flags)))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
@@ -225,152 +438,13 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(self)?;
-            if map.insert(without_nul(key, self.altered), value).is_some() {
-                self.altered.set(true);
+            if map.insert(without_nul(key, self.flags), value).is_some() {
+                self.flags.altered.set(true);
             }
         }
         Ok(Value::Object(map))
     }
 }
 
-/// Repairs text that `serde_json` rejects and that can be normalized: lone surrogates, numbers out of range.
-fn repair(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    let mut rest = text;
-    let mut in_string = false;
-    while let Some(first) = rest.chars().next() {
-        let taken = match first {
-            '\\' if in_string => repair_escape(rest, &mut out),
-            '-' | '0'..='9' if !in_string => repair_number(rest, &mut out),
-            c => {
-                in_string ^= c == '"';
-                out.push(c);
-                c.len_utf8()
-            }
-        };
-        rest = &rest[taken..];
-    }
-    out
-}
-
-fn repair_escape(rest: &str, out: &mut String) -> usize {
-    let unit = |text: &str| text.strip_prefix("\\u")?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
-    match unit(rest) {
-        Some(0xD800..=0xDBFF) if matches!(rest.get(6..).and_then(unit), Some(0xDC00..=0xDFFF)) => copy(rest, 12, out),
-        Some(0xD800..=0xDFFF) => {
-            out.push('\u{fffd}');
-            6
-        }
-        _ => {
-            let escaped = rest.chars().nth(1).map_or(0, char::len_utf8);
-            copy(rest, 1 + escaped, out)
-        }
-    }
-}
-
-fn repair_number(rest: &str, out: &mut String) -> usize {
-    let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | 'e' | 'E' | '+' | '-')).unwrap_or(rest.len());
-    let digits = &rest[..end];
-    if digits.parse::<f64>().is_ok_and(f64::is_infinite) {
-        out.push('"');
-        out.push_str(digits);
-        out.push('"');
-    } else {
-        out.push_str(digits);
-    }
-    end
-}
-
-fn copy(rest: &str, bytes: usize, out: &mut String) -> usize {
-    out.push_str(&rest[..bytes]);
-    bytes
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn any_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            "[a\"\\\\,:{}\\[\\]\u{e4}\n]{0,12}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 200, 20, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
-                prop::collection::btree_map("[a-c\",:]{0,3}", inner, 0..20)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn the_memory_of_a_text_covers_that_of_its_value(value in any_value()) {
-            let text = value.to_string();
-            let parsed: Value = serde_json::from_str(&text).unwrap();
-            let (estimated, memory) = (parsed_bytes(text.as_bytes()), memory_bytes(&parsed));
-            prop_assert!(estimated >= memory, "{estimated} for {memory} bytes: {text}");
-        }
-    }
-
-    #[test]
-    fn small_objects_take_far_more_memory_than_their_text() {
-        let hostile = format!("[{}{{\"\":0}}]", "{\"\":0},".repeat(9_999));
-        assert!(parsed_bytes(hostile.as_bytes()) > hostile.len() * 80);
-        let text = serde_json::to_string(&"{[,:]}\\\"".repeat(1_000)).unwrap();
-        assert!(parsed_bytes(text.as_bytes()) < text.len() + 100, "punctuation in a string takes nothing");
-    }
-
-    #[test]
-    fn content_that_a_database_cannot_store_is_replaced() {
-        for (text, value) in [
-            (&br#"{"a":"x\u0000y"}"#[..], json!({"a": "x\u{fffd}y"})),
-            (br#"{"a\u0000":1}"#, json!({"a\u{fffd}": 1})),
-            (br#"["\ud800","\udc00x","\ud83d\ude00"]"#, json!(["\u{fffd}", "\u{fffd}x", "😀"])),
-            (b"\"\xff\"", json!("\u{fffd}")),
-            (br#"{"a":1,"a":2}"#, json!({"a": 2})),
-            (br#"{"a":1e400,"b":-1e999,"c":"1e400"}"#, json!({"a": "1e400", "b": "-1e999", "c": "1e400"})),
-        ] {
-            assert_eq!(parse(text), Ok(Normal { value, altered: true }), "{}", text.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn numbers_are_in_the_form_of_jsonb() {
-        for (text, value) in [
-            ("1e16", "10000000000000000"),
-            ("-0.0", "0.0"),
-            ("1.0", "1.0"),
-            ("1e20", "1e+20"),
-            ("-1e16", "-10000000000000000"),
-        ] {
-            let normal = parse(text.as_bytes()).unwrap();
-            assert_eq!((normal.value.to_string().as_str(), normal.altered), (value, false), "{text}");
-        }
-    }
-
-    #[test]
-    fn text_that_is_not_json_is_rejected() {
-        let deep = "[".repeat(100_000);
-        for text in [&b""[..], b"{", b"nul", b"{\"a\":\"\\u12\"}", b"1 2", b"\\", deep.as_bytes()] {
-            assert!(parse(text).is_err(), "{}", text[..text.len().min(20)].escape_ascii());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_rejected_or_normalized_stably(text in proptest::collection::vec(any::<u8>(), 0..64)) {
-            if let Ok(normal) = parse(&text) {
-                let again = parse(normal.value.to_string().as_bytes()).unwrap();
-                prop_assert_eq!(again, Normal { value: normal.value.clone(), altered: false });
-                prop_assert_eq!(normalise(normal.value.clone()), normal.value);
-            }
-        }
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::alert::Alert;
 use super::cursor::Cursor;
 use super::entity::Status;
+use super::json;
 use super::source::SourceHealth;
 
 /// The whole map at one cursor.
@@ -70,6 +71,7 @@ pub struct CityLayer {
     /// Ours: the city service's figures.
     pub metrics: CityMetrics,
     /// Ours: quests as the city service lists them (`id`, `label`, `progress`).
+    #[serde(deserialize_with = "json::values")]
     pub quests: Vec<Value>,
     /// Ours: messaging channels.
     pub channels: Vec<ChannelItem>,

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use crate::map::Outcome;
-use crate::model::{AlertChange, Change, Cursor, EntityType, LogEntry, time};
+use crate::model::{AlertChange, Change, Cursor, EntityType, LogEntry, Notes, time};
 
 /// Beginning of the JSON of a `snapshot` frame, before the snapshot.
 pub const SNAPSHOT_PREFIX: &[u8] = br#"{"kind":"snapshot","data":"#;
@@ -30,6 +30,8 @@ struct EventFrame<'a> {
     entity_id: Option<&'a str>,
     entity_type: Option<EntityType>,
     changes: &'a [Change],
+    #[serde(skip_serializing_if = "Notes::is_empty")]
+    notes: &'a Notes,
 }
 
 /// A WebSocket text frame with JSON.
@@ -82,6 +84,7 @@ pub fn event(entry: &LogEntry, outcome: &Outcome) -> serde_json::Result<TextFram
             entity_id,
             entity_type: event.entity_type.or_else(|| entity_id.and_then(EntityType::of_id)),
             changes: &outcome.changes,
+            notes: &event.notes,
         },
     )?;
     buffer.shrink_to_fit();
@@ -185,6 +188,7 @@ mod tests {
                 trace_id: None,
                 idempotency_key: None,
                 envelope: None,
+                notes: Notes::NONE,
             },
             raw: None,
         };

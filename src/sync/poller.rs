@@ -21,7 +21,7 @@ use crate::journal::Journal;
 use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
 use crate::map::PollMark;
-use crate::model::{Answer, Cursor, Event, NewEvent, Service, SourceStatus, json, time};
+use crate::model::{Answer, Cursor, Event, NewEvent, Notes, Service, SourceStatus, json, time};
 use crate::telemetry::TARGET;
 use crate::upstream_health::{HealthChange, UpstreamHealth};
 
@@ -274,6 +274,7 @@ fn event(service: Service, payload: Value) -> NewEvent {
         trace_id: None,
         idempotency_key: None,
         envelope: None,
+        notes: Notes::NONE,
     };
     event.into()
 }

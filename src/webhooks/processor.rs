@@ -11,7 +11,7 @@ use crate::alerts::RulesStatus;
 use crate::dead_letters::{FailedMessage, ProcessError, Processor};
 use crate::history::dead_letters::StoredDeadLetter;
 use crate::history::outbox::ClaimedMessage;
-use crate::model::{Cursor, Epoch, Event, LogEntry};
+use crate::model::{Cursor, Epoch, Event, LogEntry, Notes, json as normal};
 
 /// Name of this processor in dead letters.
 pub const PROCESSOR: &str = "webhook";
@@ -23,7 +23,7 @@ const SUBJECT: &str = "living_map.webhook";
 pub(super) fn failure(claimed: &ClaimedMessage, error: &str) -> FailedMessage {
     let message = &claimed.message;
     // a text that is not JSON, which only a damaged database can have, is kept as it is
-    let body = serde_json::from_str(&message.body).unwrap_or_else(|_| Value::String(message.body.clone()));
+    let body = normal::parse_strict(message.body.as_bytes()).unwrap_or_else(|_| Value::String(message.body.clone()));
     let now = Utc::now();
     let event = Event {
         id: message.id,
@@ -36,6 +36,7 @@ pub(super) fn failure(claimed: &ClaimedMessage, error: &str) -> FailedMessage {
         trace_id: None,
         idempotency_key: None,
         envelope: None,
+        notes: Notes::NONE,
     };
     let entry = LogEntry { cursor: Cursor { epoch: Epoch(0), seq: 0 }, logged_at: now, event, raw: None };
     let failed = FailedMessage::of_entry(PROCESSOR, "webhooks", &entry, error.to_owned());

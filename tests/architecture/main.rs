@@ -134,3 +134,59 @@ fn no_encoding_error_becomes_an_empty_value() {
     assert_eq!(dropped_encoding_errors("let_=serde_json::to_writer(a,b);").len(), 1);
     assert_eq!(dropped_encoding_errors("serde_json::to_string(&a)?;").len(), 0);
 }
+
+/// Fields of deserialized types that hold any JSON and are read by `serde_json`'s implementation.
+fn fields_of_any_json(text: &str) -> Vec<String> {
+    let is_any = |field: &str| {
+        let kind = field.split_once(": ").map_or("", |(_, kind)| kind.trim_end_matches(','));
+        ["Value", "Option<Value>", "Vec<Value>", "Map<String, Value>", "BTreeMap<String, Value>"].contains(&kind)
+    };
+    let (mut found, mut is_deserialized, mut attributes) = (Vec::new(), false, String::new());
+    for line in text.lines() {
+        let code = line.trim();
+        if code.starts_with("#[derive(") {
+            is_deserialized = code.contains("Deserialize");
+        }
+        if code.starts_with('#') {
+            attributes.push_str(code);
+        } else if !code.starts_with("//") {
+            if is_deserialized && is_any(code) && !attributes.contains("deserialize_with") {
+                found.push(code.to_owned());
+            }
+            attributes.clear();
+            is_deserialized &= line != "}" && !line.ends_with(");");
+        }
+    }
+    found
+}
+
+/// `serde_json` replaces an object with a key of its own by the text in it where it reads a `Value` or a `RawValue`.
+#[test]
+fn any_json_is_read_by_the_model() {
+    /// Typed data without a field for any JSON, TOML, and `RawValue` of a whole column, which is not looked into.
+    const OTHERS: [&str; 9] = [
+        "/access/jwks.rs",
+        "/alerts/rule_table.rs",
+        "/history/stored.rs",
+        "/http/fuzzing.rs",
+        "/journal/entry.rs",
+        "/lease/election.rs",
+        "/map/decode/poll.rs",
+        "/tail.rs",
+        "/webhooks/dispatcher.rs",
+    ];
+    let mut found = Vec::new();
+    for (path, _) in code_below(&root().join("src")) {
+        let text = std::fs::read_to_string(&path).expect("the source can be read");
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        if OTHERS.iter().any(|other| path.ends_with(other)) || path.ends_with("tests.rs") || path.contains("/tests/") {
+            continue;
+        }
+        found.extend(fields_of_any_json(text).into_iter().map(|field| format!("{path}: {field}")));
+        let calls = text.lines().filter(|line| line.contains("serde_json::from_") && !line.contains("//"));
+        found.extend(calls.map(|line| format!("{path}: {}", line.trim())));
+    }
+    assert!(found.is_empty(), "use crate::model::json:\n{}", found.join("\n"));
+    let example = "#[derive(Deserialize)]\nstruct A {\n    #[serde(deserialize_with = \"value\")]\n    a: Value,\n    b: Value,\n}\n";
+    assert_eq!(fields_of_any_json(example), ["b: Value,"]);
+}

@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use living_map::history::{self, History, HistoryConfig, HistoryPage, HistoryQuery, HistoryRow};
-use living_map::model::{Cursor, Epoch, Event, LogEntry};
+use living_map::model::{Cursor, Epoch, Event, LogEntry, Notes};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -89,6 +89,7 @@ pub fn entry(seq: u64) -> LogEntry {
         trace_id: None,
         idempotency_key: None,
         envelope: None,
+        notes: Notes::NONE,
     };
     LogEntry { cursor: Cursor { epoch: EPOCH, seq }, logged_at: at(millis + 1), event, raw: None }
 }
@@ -114,6 +115,7 @@ pub fn event(row: &HistoryRow) -> Event {
         trace_id: None,
         idempotency_key: None,
         envelope: None,
+        notes: row.notes.clone(),
     }
 }
 

@@ -25,6 +25,7 @@ mod figures;
 mod heads;
 mod history;
 mod history_writer;
+mod hostile_json;
 mod http;
 mod idempotency;
 mod journal;

@@ -100,7 +100,7 @@ async fn get(server: &Process, path: &str) -> Value {
     answer.json().await.unwrap()
 }
 
-async fn serve(nats: &NatsServer, folder: &Folder) -> Process {
+async fn serve(nats: &NatsServer, folder: &Folder, dead_letters: &str) -> Process {
     let database = format!("sqlite://{}", folder.path().join("map.db").display());
     let journal = folder.path().join("journal").display().to_string();
     let unreachable = "http://127.0.0.1:9";
@@ -115,6 +115,7 @@ async fn serve(nats: &NatsServer, folder: &Folder) -> Process {
         ("CITY_SERVICE_URL", unreachable),
         ("SPACE_SERVICE_URL", unreachable),
         ("SYNC_INTERVAL_SECONDS", "3600"),
+        ("DEAD_LETTER_UNREADABLE_PER_MINUTE", dead_letters),
         ("LOG_LEVEL", "warn"),
     ])
     .await;
@@ -154,7 +155,7 @@ async fn recorded(server: &Process, filter: &str, expected: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_messages_of_every_family_are_recorded() {
     let (nats, folder) = (NatsServer::start().await, Folder::new("poison"));
-    let server = serve(&nats, &folder).await;
+    let server = serve(&nats, &folder, "0").await;
     let client = nats.client().await;
     let mut sent = 0;
     for subject in FAMILIES {
@@ -192,7 +193,7 @@ fn peak_kilobytes(server: &Process) -> u64 {
 async fn valid_events_are_processed_in_a_flood_of_invalid_ones() {
     let flood: u64 = std::env::var("FLOOD_MESSAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
     let (nats, folder) = (NatsServer::start().await, Folder::new("flood"));
-    let server = serve(&nats, &folder).await;
+    let server = serve(&nats, &folder, "20").await;
     let client = nats.client().await;
     let flooding = tokio::spawn(async move {
         let mut sent = 0;
@@ -227,6 +228,8 @@ async fn valid_events_are_processed_in_a_flood_of_invalid_ones() {
     .await;
     let errors = get(&server, "/living-map/errors?limit=2000").await;
     assert!(errors["items"].as_array().unwrap().len() <= 2_000);
+    let dead = get(&server, "/living-map/dead-letters?limit=1000").await["items"].as_array().unwrap().len();
+    assert!((1..=200).contains(&dead), "{dead} dead letters");
     let journal = walk(&folder.path().join("journal"));
     let peak = peak_kilobytes(&server);
     println!("{flood} invalid messages, {sent} valid ones: peak {} MiB, journal {} KiB", peak / 1024, journal / 1024);

@@ -12,13 +12,13 @@ use crate::model::EntityType;
 /// walked once.
 const INSERT: &str = r#"
 INSERT INTO living_map_history (id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
-    idempotency_key, envelope, raw, epoch, seq, logged_at)
+    idempotency_key, envelope, raw, epoch, seq, logged_at, notes)
 SELECT id, "timestamp", event_type, payload::jsonb, source_service, entity_id, entity_type, trace_id,
-    idempotency_key, envelope::jsonb, raw, epoch, seq, logged_at
+    idempotency_key, envelope::jsonb, raw, epoch, seq, logged_at, notes::jsonb
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[], $14::timestamptz[])
+    $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[], $14::timestamptz[], $15::text[])
     AS entry (id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id, idempotency_key,
-        envelope, raw, epoch, seq, logged_at)
+        envelope, raw, epoch, seq, logged_at, notes)
 ORDER BY id
 ON CONFLICT (id) DO NOTHING"#;
 
@@ -47,5 +47,6 @@ pub fn bind_rows<'q, 'r>(
         .bind(rows.clone().map(|row| row.entry.raw.as_deref()).bind_iter())
         .bind(rows.clone().map(|row| epoch_to_sql(row.entry.cursor.epoch)).bind_iter())
         .bind(rows.clone().map(|row| seq_to_sql(row.entry.cursor.seq)).bind_iter())
-        .bind(rows.map(|row| row.entry.logged_at).bind_iter())
+        .bind(rows.clone().map(|row| row.entry.logged_at).bind_iter())
+        .bind(rows.map(|row| row.notes.as_deref()).bind_iter())
 }

@@ -43,11 +43,11 @@ const UPDATE: &str = r#"
 UPDATE living_map_history AS history SET id = entry.id, "timestamp" = entry."timestamp", payload = entry.payload::jsonb,
     source_service = entry.source_service, entity_id = entry.entity_id, entity_type = entry.entity_type,
     trace_id = entry.trace_id, idempotency_key = entry.idempotency_key, envelope = entry.envelope::jsonb, raw = entry.raw,
-    epoch = entry.epoch, seq = entry.seq, logged_at = entry.logged_at
+    epoch = entry.epoch, seq = entry.seq, logged_at = entry.logged_at, notes = entry.notes::jsonb
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[], $14::timestamptz[], $15::uuid[])
+    $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[], $14::timestamptz[], $15::text[], $16::uuid[])
     AS entry (id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id, idempotency_key,
-        envelope, raw, epoch, seq, logged_at, adopted)
+        envelope, raw, epoch, seq, logged_at, notes, adopted)
 WHERE history.id = entry.adopted AND history.epoch IS NULL"#;
 
 /// Statements for each part of a batch.

@@ -8,14 +8,14 @@ use super::bounded::{BoundedRead, ReadBounds, read_bounded};
 use super::values::{Arg, Column, SqlQuery, Timestamp, push_any_if, push_if};
 use super::{Dialect, TypeOrder};
 use crate::history::aggregate::{Aggregate, AggregateQuery, BucketCount, LARGEST, TOTALS};
-use crate::history::stored::{cursor_from_sql, entity_type, normal_text, read_json, stored_text};
+use crate::history::stored::{cursor_from_sql, entity_type, normal_text, read_json, read_notes, stored_text};
 use crate::history::type_filter::{Dots, MAX_TYPES, Shape, TypeFilter};
 use crate::history::{HistoryQuery, HistoryRow, Total};
 use crate::model::compatibility::{source_of_stored, stored_names};
 use crate::model::{EntityType, Event, LogEntry};
 
 /// Columns for [`record`], in front of filters.
-const PAGE: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, epoch, seq
+const PAGE: &str = r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, epoch, seq, notes
     FROM living_map_history WHERE true"#;
 
 /// The time of the newest row that another service wrote before `$1`.
@@ -221,7 +221,7 @@ fn spellings<DB: Dialect>(kind: EntityType) -> Vec<String> {
 pub fn log<'q, DB: Dialect>() -> SqlQuery<'q, DB> {
     sqlx::query(AssertSqlSafe(format!(
         r#"SELECT id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
-    idempotency_key, envelope, raw, epoch, seq, {} FROM living_map_history
+    idempotency_key, envelope, raw, epoch, seq, {}, notes FROM living_map_history
     WHERE epoch = $1 AND seq > $2 ORDER BY seq LIMIT $3"#,
         DB::LOGGED_AT
     )))
@@ -235,7 +235,8 @@ fn record<DB: Dialect>(row: &DB::Row) -> sqlx::Result<HistoryRow> {
     let payload = payload.map_err(|error| sqlx::Error::Decode(error.into()))?;
     let (timestamp, event_type) = (time::<DB>(row, 1)?, Column::<Option<String>>::read(row, 2)?.unwrap_or_default());
     let (id, source_service, entity_id, entity_type) = (row.read(0)?, row.read(4)?, row.read(5)?, row.read(6)?);
-    Ok(HistoryRow { cursor, id, timestamp, event_type, payload, source_service, entity_id, entity_type })
+    let notes = read_notes(DB::json(row, 9)?);
+    Ok(HistoryRow { cursor, id, timestamp, event_type, payload, source_service, entity_id, entity_type, notes })
 }
 
 /// A row that has a position in a log.
@@ -264,6 +265,7 @@ fn event<DB: Dialect>(row: &DB::Row) -> sqlx::Result<Event> {
         trace_id: row.read(7)?,
         idempotency_key: row.read(8)?,
         envelope: DB::json(row, 9)?.map(object),
+        notes: read_notes(DB::json(row, 14)?),
     })
 }
 

@@ -36,12 +36,12 @@ const DATA_CODES: &[i32] = &[
 const SIZES: [usize; 3] = [128, 16, 1];
 
 const COLUMNS: &str = r#"id, "timestamp", event_type, payload, source_service, entity_id, entity_type, trace_id,
-    idempotency_key, envelope, raw, epoch, seq, logged_at"#;
+    idempotency_key, envelope, raw, notes, epoch, seq, logged_at"#;
 
 /// The statements for [`SIZES`].
 static STATEMENTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     SIZES.map(|size| {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; size].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; size].join(", ");
         format!("INSERT INTO living_map_history ({COLUMNS}) VALUES {rows} ON CONFLICT (id) DO NOTHING")
     })
 });
@@ -232,7 +232,7 @@ async fn insert(
                     .args((event.id, Timestamp(event.timestamp), event.event_type.as_str(), row.payload))
                     .args((row.source, event.entity_id.as_deref()))
                     .args((event.entity_type.map(EntityType::as_str), event.trace_id.as_deref()))
-                    .args((event.idempotency_key.as_deref(), row.envelope, entry.raw.as_deref()))
+                    .args((event.idempotency_key.as_deref(), row.envelope, entry.raw.as_deref(), row.notes))
                     .args((epoch_to_sql(entry.cursor.epoch), seq_to_sql(entry.cursor.seq), Timestamp(entry.logged_at)));
             }
             inserted += transaction.execute(query).await?.rows_affected();

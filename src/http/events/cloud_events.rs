@@ -9,7 +9,8 @@ use super::publish::Form;
 use crate::http::body::{self, Received};
 use crate::http::error::Problem;
 use crate::http::state::AppState;
-use crate::model::envelope;
+use crate::model::json::{self, Elements, Normal, SplitError, Unreadable};
+use crate::model::{Notes, envelope};
 
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
@@ -22,8 +23,8 @@ const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 /// Events of a request.
 #[derive(Debug)]
 pub struct Events {
-    /// One JSON value for each.
-    pub values: Vec<Value>,
+    /// What was read of each.
+    pub parsed: Vec<Result<Normal, Unreadable>>,
     /// Form of each.
     pub form: Form,
 }
@@ -40,23 +41,29 @@ pub async fn read(state: &AppState, request: Request) -> Result<Received<Events>
         let attributes = attributes(request.headers())?;
         let Received { content, memory } = body::read_bytes(state, request).await?;
         let event = binary_event(attributes, &content)?;
-        return Ok(Received { content: Events { values: vec![event], form: Form::CloudEvents }, memory });
+        return Ok(Received { content: Events { parsed: vec![Ok(event)], form: Form::CloudEvents }, memory });
     }
     let is_batch = media_type == BATCH;
     if media_type.starts_with(CLOUD_EVENTS) && !is_batch && media_type != STRUCTURED {
         let detail = format!("expected '{STRUCTURED}' or '{BATCH}'");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).parameter("Content-Type"));
     }
-    let Received { content, memory } = body::read_json(state, request).await?;
-    let (values, form) = match content {
-        Value::Array(_) if media_type == STRUCTURED => {
-            return Err(invalid_body(format!("expected one CloudEvent; a list is of the type '{BATCH}'")));
-        }
-        Value::Array(values) => (values, if is_batch { Form::CloudEvents } else { Form::Any }),
-        _ if is_batch => return Err(invalid_body("expected a list of CloudEvents".to_owned())),
-        one => (vec![one], if media_type == STRUCTURED { Form::CloudEvents } else { Form::Any }),
-    };
-    Ok(Received { content: Events { values, form }, memory })
+    let Received { content, memory } = body::read_text(state, request).await?;
+    let elements = Elements::of(&content, state.config.max_batch).map_err(|error| match error {
+        SplitError::Unreadable(error) => body::not_json(error),
+        SplitError::TooMany(max) => Problem::too_large(format_args!("{max} events")),
+    })?;
+    if elements.is_list() && media_type == STRUCTURED {
+        return Err(invalid_body(format!("expected one CloudEvent; a list is of the type '{BATCH}'")));
+    }
+    let parsed: Vec<_> = elements.parsed().collect();
+    match parsed[..] {
+        [Err(error)] if !elements.is_list() => return Err(body::not_json(error)),
+        _ if is_batch && !elements.is_list() => return Err(invalid_body("expected a list of CloudEvents".to_owned())),
+        _ => {}
+    }
+    let form = if is_batch || media_type == STRUCTURED { Form::CloudEvents } else { Form::Any };
+    Ok(Received { content: Events { parsed, form }, memory })
 }
 
 fn invalid_body(detail: String) -> Problem {
@@ -110,14 +117,17 @@ fn decoded(value: &[u8]) -> Option<String> {
 ///
 /// # Errors
 /// 400: a body of a JSON type that is not JSON.
-fn binary_event(mut attributes: Map<String, Value>, bytes: &[u8]) -> Result<Value, Problem> {
+fn binary_event(mut attributes: Map<String, Value>, bytes: &[u8]) -> Result<Normal, Problem> {
+    let mut notes = Notes::NONE;
     let is_json = attributes.get("datacontenttype").and_then(Value::as_str).is_some_and(envelope::is_json);
     if is_json && !bytes.is_empty() {
-        attributes.insert("data".to_owned(), body::json(bytes)?);
+        let data = json::parse(bytes).map_err(body::not_json)?;
+        attributes.insert("data".to_owned(), data.value);
+        notes = data.notes;
     } else {
         envelope::add_data(&mut attributes, bytes);
     }
-    Ok(Value::Object(attributes))
+    Ok(Normal { value: Value::Object(attributes), notes })
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -15,7 +14,8 @@ use crate::history::History;
 use crate::http::error::Problem;
 use crate::log::{EventLog, LogError};
 use crate::model::envelope::{self, FieldError};
-use crate::model::{Cursor, NewEvent, Traceparent};
+use crate::model::json::{Normal, Unreadable};
+use crate::model::{Cursor, NewEvent, Notes, Traceparent};
 
 /// First token of subjects that only the server publishes: an event there would be taken for an upstream's data.
 const RESERVED_TOKEN: &str = "living_map";
@@ -59,15 +59,20 @@ pub struct ItemResult {
     /// Field that is invalid.
     #[schema(value_type = Option<String>)]
     pub field: Option<&'static str>,
+    /// What was repaired in the event; absent where nothing was.
+    #[serde(skip_serializing_if = "Notes::is_empty")]
+    #[schema(required = false)]
+    pub notes: Notes,
 }
 
 impl ItemResult {
     fn rejected(index: usize, id: Option<Uuid>, field: Option<&'static str>, error: String) -> Self {
-        Self { index, status: ItemStatus::Rejected, id, cursor: None, error: Some(error), field }
+        let notes = Notes::NONE;
+        Self { index, status: ItemStatus::Rejected, id, cursor: None, error: Some(error), field, notes }
     }
 
     fn stored(index: usize, status: ItemStatus, id: Uuid, cursor: Option<Cursor>) -> Self {
-        Self { index, status, id: Some(id), cursor, error: None, field: None }
+        Self { index, status, id: Some(id), cursor, error: None, field: None, notes: Notes::NONE }
     }
 }
 
@@ -78,16 +83,16 @@ impl ItemResult {
 pub async fn publish(
     log: &dyn EventLog,
     history: &dyn History,
-    values: Vec<Value>,
+    parsed: Vec<Result<Normal, Unreadable>>,
     context: &RequestContext,
     limit: Duration,
 ) -> Result<Vec<ItemResult>, Problem> {
-    let mut results: Vec<Option<ItemResult>> = Vec::with_capacity(values.len());
+    let mut results: Vec<Option<ItemResult>> = Vec::with_capacity(parsed.len());
     let mut first_indexes: HashMap<Uuid, usize> = HashMap::new();
     let mut repeats: Vec<(usize, usize)> = Vec::new();
     let mut pending: Vec<Pending> = Vec::new();
-    for (index, value) in values.into_iter().enumerate() {
-        match parse(value, index, context) {
+    for (index, element) in parsed.into_iter().enumerate() {
+        match parse(element, index, context) {
             Err(error) => {
                 results.push(Some(ItemResult::rejected(index, None, Some(error.field), error.to_string())));
                 continue;
@@ -140,11 +145,16 @@ struct Pending {
     new: NewEvent,
 }
 
-fn parse(value: Value, index: usize, context: &RequestContext) -> Result<Pending, FieldError> {
-    let (type_field, mut new) = if context.form == Form::CloudEvents || envelope::is_cloud_event(&value) {
-        ("type", envelope::publish_cloud_event(value, context.now)?)
+fn parse(
+    element: Result<Normal, Unreadable>,
+    index: usize,
+    context: &RequestContext,
+) -> Result<Pending, FieldError> {
+    let normal = element.map_err(|error| FieldError { field: "event", problem: error.to_string() })?;
+    let (type_field, mut new) = if context.form == Form::CloudEvents || envelope::is_cloud_event(&normal.value) {
+        ("type", envelope::publish_cloud_event(normal, context.now)?)
     } else {
-        ("event_type", envelope::publish(value, context.now)?)
+        ("event_type", envelope::publish(normal, context.now)?)
     };
     if let Some(trace) = context.trace {
         new.event.traced(trace);
@@ -196,16 +206,17 @@ async fn append(log: &dyn EventLog, pending: Vec<Pending>, results: &mut [Option
     if pending.is_empty() {
         return Ok(());
     }
-    let split = |Pending { index, type_field, new }| ((index, type_field, new.event.id), new);
-    let (ids, events): (Vec<_>, Vec<_>) = pending.into_iter().map(split).unzip();
+    let split =
+        |Pending { index, type_field, new }| ((index, type_field, new.event.id, new.event.notes.clone()), new);
+    let (sent, events): (Vec<_>, Vec<_>) = pending.into_iter().map(split).unzip();
     let mut unavailable = None;
     let mut any_appended = false;
-    for ((index, type_field, id), appended) in ids.into_iter().zip(log.append(events).await) {
+    for ((index, type_field, id, notes), appended) in sent.into_iter().zip(log.append(events).await) {
         results[index] = Some(match appended {
             Ok(appended) => {
                 any_appended = true;
                 let status = if appended.duplicate { ItemStatus::Duplicate } else { ItemStatus::Accepted };
-                ItemResult::stored(index, status, id, appended.cursor)
+                ItemResult { notes, ..ItemResult::stored(index, status, id, appended.cursor) }
             }
             Err(error) => {
                 let (field, reason) = rejection_of(&error, type_field);

@@ -49,8 +49,8 @@ pub struct EnvelopeSchema {
     payload: Value,
 }
 
-/// Range of a numeric timestamp: Unix seconds from year 1, and milliseconds (numbers of at least 1e11) to year 9999.
-const TIMESTAMP_RANGE: [f64; 2] = [-62_135_596_800.0, 253_402_300_799_999.0];
+/// Range of a numeric timestamp: Unix seconds from year 1, and nanoseconds (numbers of at least 1e17) to year 9999.
+const TIMESTAMP_RANGE: [f64; 2] = [-62_135_596_800.0, 253_402_300_799.0e9];
 
 fn timestamp() -> Schema {
     let schema = |kind| ObjectBuilder::new().schema_type(kind);
@@ -58,7 +58,9 @@ fn timestamp() -> Schema {
         .item(schema(Type::String).format(Some(SchemaFormat::Custom("iso8601".to_owned()))))
         .item(schema(Type::Number).minimum(Some(TIMESTAMP_RANGE[0])).maximum(Some(TIMESTAMP_RANGE[1])))
         .item(schema(Type::Null))
-        .description(Some("RFC 3339, Unix seconds, or Unix milliseconds; the server's time if absent."));
+        .description(Some(
+            "RFC 3339, or Unix seconds, milliseconds, microseconds or nanoseconds; the server's time if absent.",
+        ));
     Schema::AnyOf(forms.build())
 }
 

@@ -10,7 +10,8 @@ use crate::log::LogError;
 async fn publish(log: &FakeLog, history: &FakeHistory, body: Value) -> Result<Vec<ItemResult>, Problem> {
     let Value::Array(values) = body else { panic!("a batch is an array: {body}") };
     let context = RequestContext { now: Utc::now(), trace: None, form: super::publish::Form::Any };
-    super::publish::publish(log, history, values, &context, Duration::from_secs(1)).await
+    let parsed = values.into_iter().map(|value| Ok(value.into())).collect();
+    super::publish::publish(log, history, parsed, &context, Duration::from_secs(1)).await
 }
 
 fn statuses(results: &[ItemResult]) -> Vec<ItemStatus> {

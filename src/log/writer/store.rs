@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::collect::InsertBatch;
-use super::{PROCESSOR, WriterConfig, WriterStatus};
+use super::{PROCESSOR, WriterConfig, WriterStatus, reader};
 use crate::bus::backoff;
 use crate::dead_letters::{DeadLetterQueue, Enqueued, FailedMessage};
 use crate::history::{History, HistoryError, InsertCounts, PAIRING_WINDOW};
 use crate::journal::Journal;
-use crate::model::LogEntry;
+use crate::model::{Event, LogEntry};
 use crate::telemetry::{self, TARGET};
 
 /// Timeout for sending acknowledgements. Messages with unsent ones are delivered again.
@@ -79,6 +79,9 @@ impl BatchWriter {
                     metrics::counter!("living_map_history_rows_total").increment(written.inserted);
                     metrics::counter!("living_map_history_duplicates_total").increment(written.duplicates);
                     metrics::counter!("living_map_history_paired_total").increment(written.paired);
+                    for entry in entries.iter().filter(|entry| is_noted_by_reader(entry)) {
+                        self.record_notes(entry).await?;
+                    }
                     acknowledge(&batch.ackers[part], AckKind::Ack).await;
                 }
                 Err(error) if rows == 1 => {
@@ -88,6 +91,37 @@ impl BatchWriter {
                 Err(_) => {
                     let middle = from + rows / 2;
                     parts.extend([(middle, to), (from, middle)]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts and records the notes of an entry that was written. A message of which nothing could be read also becomes a
+    /// dead letter, since nobody else learns of it.
+    async fn record_notes(&self, entry: &LogEntry) -> Result<(), StopRequested> {
+        let Event { event_type, notes, .. } = &entry.event;
+        for (kind, places) in notes.counts() {
+            metrics::counter!("living_map_notes_total", "way" => "nats", "kind" => kind.as_str()).increment(places);
+        }
+        if !notes.is_unreadable() {
+            self.journal.record_rescued("read", "log", event_type, notes);
+            return Ok(());
+        }
+        self.journal.record("read", "log", event_type, notes);
+        tracing::warn!(cursor = %entry.cursor, event_type, %notes, "a message cannot be read; its bytes are kept");
+        let Some(dead_letters) = &self.dead_letters else { return Ok(()) };
+        for attempt in 0_u32.. {
+            let failed = FailedMessage::of_entry(reader::PROCESSOR, &self.stream, entry, notes.to_string());
+            match dead_letters.enqueue_unreadable(failed).await {
+                Ok(_) => break,
+                Err(error @ HistoryError::Rejected(_)) => {
+                    tracing::error!(cursor = %entry.cursor, %error, "an unreadable message cannot be stored as a dead letter");
+                    break;
+                }
+                Err(error) => {
+                    self.set_database_error(Some(error.to_string()));
+                    self.pause(attempt).await?;
                 }
             }
         }
@@ -179,6 +213,12 @@ impl BatchWriter {
             status.database_error = error;
         });
     }
+}
+
+/// Returns true if reading the message of an entry made notes, so that its bytes are kept. The notes of an event that came over
+/// HTTP are in its message, and were recorded when it came.
+fn is_noted_by_reader(entry: &LogEntry) -> bool {
+    entry.raw.is_some() && !entry.event.notes.is_empty()
 }
 
 /// A span linked to the traces in which the entries were published; disabled when there are none.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::map::fields::{Field, service_rank};
 use crate::model::layers::Balance;
-use crate::model::{EntityType, Service};
+use crate::model::{EntityType, Service, json};
 
 /// The token in which the city service reports a microDAO's balance (`balanceDcr`).
 const CITY_TOKEN: &str = "DCR";
@@ -41,6 +41,7 @@ pub(in crate::map) struct Fact {
     rank: u8,
     /// Position of the event; 0 for a service.
     pub(in crate::map) seq: u64,
+    #[serde(deserialize_with = "json::value")]
     pub(in crate::map) value: Value,
     /// The log's time of the event, in seconds since 1970; 0 for a service, and in states of version 3.
     #[serde(default)]

@@ -11,7 +11,7 @@ use crate::map::state::State;
 use crate::map::state::entity::{Entity, Link};
 use crate::map::state::item::PublishedItem;
 use crate::map::state::slab::EntityKey;
-use crate::model::{EntityType, Layer, Status};
+use crate::model::{EntityType, Layer, Status, json};
 
 /// Filters of a list; an entity must match all of them.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +56,7 @@ pub struct EntityDetail {
     pub layer: Layer,
     /// The item in the list of its home layer.
     #[schema(value_type = Object)]
+    #[serde(deserialize_with = "json::object")]
     pub data: Map<String, Value>,
     /// Its other names, sorted.
     pub aliases: Vec<String>,

@@ -9,6 +9,8 @@ use uuid::Uuid;
 use super::{FieldError, Parts, agent, check_name, clean, key, take_key, take_text, take_time, trace_of};
 use crate::model::event::NewEvent;
 use crate::model::trace::Traceparent;
+use crate::model::json::Normal;
+use crate::model::note::{self, Notes};
 use crate::model::{json, subject, time};
 
 /// Prefix of the headers that have the attributes in the binary mode.
@@ -79,10 +81,13 @@ pub fn add_data(attributes: &mut Map<String, Value>, body: &[u8]) {
 ///
 /// # Errors
 /// The first invalid attribute.
-pub fn publish_cloud_event(value: Value, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
-    let Value::Object(map) = json::normalise(value) else {
+pub fn publish_cloud_event(event: impl Into<Normal>, now: DateTime<Utc>) -> Result<NewEvent, FieldError> {
+    let Normal { value: Value::Object(map), notes } = event.into() else {
         return Err(FieldError::new("event", "expected a CloudEvent, which is a JSON object"));
     };
+    if map.contains_key(note::FIELD) {
+        return Err(FieldError::new(note::FIELD, "is reserved for the server"));
+    }
     match map.get("specversion") {
         Some(Value::String(version)) if version == "1.0" => {}
         None | Some(Value::Null) => return Err(FieldError::new("specversion", "is required")),
@@ -106,7 +111,8 @@ pub fn publish_cloud_event(value: Value, now: DateTime<Utc>) -> Result<NewEvent,
     check_data(&map)?;
     let event_type = map["type"].as_str().unwrap_or_default().to_owned();
     subject::validate(&event_type).map_err(|error| FieldError::new("type", error.to_string()))?;
-    let event = Parts::of_cloud_event(map);
+    let mut event = Parts::of_cloud_event(map);
+    event.notes.extend(&notes);
     Ok(event.into_event(event_type, time::whole_micros(now), || Uuid::now_v7().to_string()).into())
 }
 
@@ -127,25 +133,28 @@ fn check_data(map: &Map<String, Value>) -> Result<(), FieldError> {
 
 impl Parts {
     pub(super) fn of_cloud_event(mut map: Map<String, Value>) -> Self {
-        let payload = take_data(&mut map);
+        let mut notes = Notes::default();
+        let payload = take_data(&mut map, &mut notes);
         Self {
             // it stays among the attributes, since the event's id is derived from it
             event_id: key(map.get("id")),
             idempotency_key: take_key(&mut map, "idempotency_key").or_else(|| take_key(&mut map, "idempotencykey")),
-            timestamp: take_time(&mut map, &["time"]),
+            timestamp: take_time(&mut map, &["time"], &mut notes),
             source: take_text(&mut map, "source"),
             trace_id: trace_of(map.get(Traceparent::NAME)).or_else(|| take_text(&mut map, "trace_id")),
             agent_id: agent(&map),
             payload,
+            payload_at: "/data",
             rest: map,
+            notes,
             ..Self::default()
         }
     }
 }
 
 /// Removes the data from the attributes: `data`, or `data_base64` where that is JSON (the default type) or a text. Other
-/// bytes stay encoded among the attributes, and so do those of a JSON text that was normalized.
-fn take_data(map: &mut Map<String, Value>) -> Value {
+/// bytes stay encoded among the attributes, and so do those of a JSON text that was repaired, or is declared and cannot be read.
+fn take_data(map: &mut Map<String, Value>, notes: &mut Notes) -> Value {
     match map.remove("data") {
         None | Some(Value::Null) => {}
         Some(data) => return data,
@@ -158,7 +167,19 @@ fn take_data(map: &mut Map<String, Value>) -> Value {
             Some((Value::String(text), true))
         }
         Some(media_type) if !is_json(media_type) => None,
-        _ => json::parse(&bytes).ok().map(|normal| (normal.value, !normal.altered)),
+        _ => match json::parse(&bytes) {
+            Ok(normal) => {
+                notes.extend(&normal.notes);
+                Some((normal.value, normal.notes.is_empty()))
+            }
+            Err(error) => {
+                // without a type it may be anything
+                if media_type.is_some() {
+                    notes.extend(&error.notes());
+                }
+                None
+            }
+        },
     });
     let Some((data, whole)) = decoded else { return Value::Null };
     if whole {

@@ -205,3 +205,86 @@ fn a_truncated_subject_with_nul_is_read_again_as_the_same() {
     assert!(kept.len() <= MAX_KEPT_SUBJECT_BYTES && kept.starts_with("a\u{fffd}"), "{kept}");
     assert_eq!(event(&kept, &json!({})).event_type, kept);
 }
+
+/// The table of repairs in `docs/api.md`.
+#[test]
+fn documented_repairs_are_as_documented() {
+    let table = include_str!("../../../docs/api.md").lines().skip_while(|line| *line != "### What is repaired");
+    let rows: Vec<Vec<&str>> = table
+        .filter_map(|line| Some(line.strip_prefix("| `")?.strip_suffix('|')?.split(" | ").collect()))
+        .take_while(|row: &Vec<&str>| row.len() == 3)
+        .collect();
+    let code = |text: &str| text.trim().trim_matches('`').to_owned();
+    let mut kinds = Vec::new();
+    for row in &rows {
+        let (kind, sent, kept) = (code(row[0]).parse::<NoteKind>().unwrap(), code(row[1]), code(row[2]));
+        let mut bytes = Vec::new();
+        let mut parts = sent.split("\\x");
+        bytes.extend(parts.next().unwrap().bytes());
+        for part in parts {
+            bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+            bytes.extend(part[2..].bytes());
+        }
+        if kind == NoteKind::TooDeep {
+            bytes = "[".repeat(json::MAX_DEPTH + 1).into_bytes();
+            bytes.extend("]".repeat(json::MAX_DEPTH + 1).bytes());
+        }
+        let entry = read(&message("a.b", &[], &bytes));
+        assert_eq!(entry.event.payload, json::parse(kept.as_bytes()).unwrap().value, "{row:?}");
+        assert_eq!(
+            entry.event.notes.iter().map(|note| note.kind).collect::<Vec<_>>(),
+            vec![kind; entry.event.notes.iter().count()]
+        );
+        assert!(!entry.event.notes.is_empty(), "{row:?}");
+        kinds.push(kind);
+    }
+    kinds.dedup();
+    assert_eq!(kinds, NoteKind::ALL);
+}
+
+/// Notes travel in the envelope, so that every reader of any log has them.
+#[test]
+fn notes_of_a_published_event_are_read_back() {
+    let sent = json::parse(br#"{"event_type":"a.b","event_id":"1","payload":{"cpu":NaN}}"#).unwrap();
+    let new = publish(sent, at("2026-11-20T00:00:00Z")).unwrap();
+    assert_eq!(new.event.notes.to_string(), "not_finite at /payload/cpu: NaN");
+    let entry = read(&message("a.b", &[], write(&new.event).to_string().as_bytes()));
+    assert_eq!((entry.event, entry.raw), (new.event, None));
+    let forged = json!({"event_type": "a.b", "event_id": "1", "payload": 1, "living_map_notes": [{"kind": "unknown"}]});
+    let read = event("a.b", &forged);
+    assert!(read.notes.is_empty() && read.envelope.is_some(), "anything else in the field stays in the envelope");
+    assert_eq!(publish(forged, Utc::now()).unwrap_err().field, "living_map_notes");
+}
+
+/// The time of the log was taken without a word.
+#[test]
+fn a_time_that_cannot_be_read_is_noted() {
+    let noted = |body: &Value| {
+        let entry = read(&message("a.b", &[], body.to_string().as_bytes()));
+        assert_eq!((entry.event.timestamp, entry.raw.is_some()), (entry.logged_at, true), "{body}");
+        entry.event.notes.to_string()
+    };
+    assert_eq!(noted(&json!({"ts": "soon", "x": 1})), "timestamp at /ts: soon");
+    assert_eq!(noted(&json!({"event_type": "a.b", "timestamp": [1], "payload": 1})), "timestamp at /timestamp: [1]");
+    assert_eq!(noted(&json!({"event_id": "1", "payload": {"ts": true}})), "timestamp at /payload/ts: true");
+    assert_eq!(
+        noted(&json!({"specversion": "1.0", "type": "t", "source": "s", "time": "x", "data": 1})),
+        "timestamp at /time: x"
+    );
+    let readable = event("a.b", &json!({"ts": "2026-01-19T14:00:00,5+0200", "timestamp": "soon"}));
+    assert_eq!((readable.timestamp, readable.notes.is_empty()), (at("2026-01-19T12:00:00.5Z"), true));
+}
+
+/// `{"payload": {…}}` with a payload of the maximum depth is one level deeper, and so is its dead letter.
+#[test]
+fn depth_is_limited_in_the_payload() {
+    let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    for (levels, readable) in [(127, true), (128, true), (129, false), (200, false)] {
+        for body in [nested(levels), format!(r#"{{"event_id":"1","payload":{}}}"#, nested(levels))] {
+            let entry = read(&message("a.b", &[], body.as_bytes()));
+            assert_eq!((entry.event.notes.is_empty(), entry.raw.is_none()), (readable, readable), "{levels}");
+            let again = read(&message("a.b", &[], write(&entry.event).to_string().as_bytes()));
+            assert_eq!(again.event, entry.event);
+        }
+    }
+}

@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{Change, EntityType, Event, Layer};
+use crate::model::{Change, EntityType, Event, Layer, Notes};
 use crate::stream::StreamOptions;
 
 const EPOCH: Epoch = Epoch(1);
@@ -25,6 +25,7 @@ fn entry(cursor: Cursor) -> LogEntry {
         trace_id: None,
         idempotency_key: None,
         envelope: None,
+        notes: Notes::NONE,
     };
     LogEntry { cursor, logged_at: DateTime::UNIX_EPOCH, event, raw: None }
 }

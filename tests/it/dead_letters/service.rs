@@ -68,7 +68,11 @@ impl TestService {
         let url = format!("sqlite://{}", folder.path().join("map.db").display());
         let database = history::open(&url, &HistoryConfig::default()).await.unwrap();
         let log = TableLog::open(TableLogConfig::default(), database.history, None).await.unwrap();
-        let retries = RetryConfig { delays: [10, 20, 30].map(Duration::from_millis).to_vec(), last_delay };
+        let retries = RetryConfig {
+            delays: [10, 20, 30].map(Duration::from_millis).to_vec(),
+            last_delay,
+            ..RetryConfig::default()
+        };
         let queue = DeadLetterQueue::new(retries, database.dead_letters);
         let journal = Journal::default();
         let service = DeadLetterService::new(

@@ -11,7 +11,7 @@ use chrono::DateTime;
 use futures::{FutureExt, StreamExt};
 use living_map::http::{AcceptThread, HttpConfig};
 use living_map::map::Outcome;
-use living_map::model::{Cursor, EntityType, Epoch, Event, Layer, LogEntry};
+use living_map::model::{Cursor, EntityType, Epoch, Event, Layer, LogEntry, Notes};
 use living_map::stream::{
     Connection, Hub, HubConfig, LayerSet, OpenError, Replay, ReplaySource, SnapshotJson, SnapshotSource, StreamConfig,
     StreamOptions, StreamSources, Streams, UpgradeError,
@@ -119,6 +119,7 @@ impl StreamServer {
             trace_id: None,
             idempotency_key: None,
             envelope: None,
+            notes: Notes::NONE,
         };
         let entry = LogEntry { cursor: at(*seq), logged_at: DateTime::UNIX_EPOCH, event, raw: None };
         self.hub.publish(&entry, &Outcome::default());

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use chrono::Utc;
 
 use super::{ClientState, MAX_BUFFERED_PARTS, MAX_ROUNDS, MessageRate, ShardContext, WebSocketClient, next_ping};
+use crate::model::json;
 use crate::stream::close::CloseReason;
 use crate::stream::protocol;
 use crate::stream::websocket::decode::{Decoder, Incoming};
@@ -101,6 +102,5 @@ impl WebSocketClient {
 
 /// Returns true for a `ping` message: as JSON, or as the bare word that clients of the replaced service send.
 fn is_ping(text: &str) -> bool {
-    text.trim() == "ping"
-        || serde_json::from_str::<serde_json::Value>(text).is_ok_and(|message| message["kind"] == "ping")
+    text.trim() == "ping" || json::parse_strict(text.as_bytes()).is_ok_and(|message| message["kind"] == "ping")
 }

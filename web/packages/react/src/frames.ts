@@ -1,7 +1,7 @@
 /** Frames of the stream (docs/stream-protocol.md), built from the types of the server's OpenAPI document. */
 
 import { isObject } from './fold.js';
-import type { EntityType, Layer, Snapshot } from './generated.js';
+import type { EntityType, Layer, Note, Snapshot } from './generated.js';
 
 /** An event's effect on the map. */
 export type Change =
@@ -24,6 +24,8 @@ export interface EventFrame {
   entity_id: string | null;
   entity_type: EntityType | null;
   changes: Change[];
+  /** What was repaired, or could not be read, in what the publisher sent; absent where nothing was. */
+  notes?: Note[];
 }
 
 export type Frame =
