@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use futures::StreamExt;
-use living_map::model::Cursor;
+use living_map::model::{Cursor, json};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::Value;
@@ -119,7 +119,7 @@ async fn follow(
     while let Some(chunk) = timeout(SILENCE, chunks.next()).await.context("no data from the server")? {
         events.feed(&chunk.map_err(reqwest::Error::without_url).context("the connection was lost")?)?;
         while let Some(text) = events.next() {
-            let frame: Value = serde_json::from_str(&text).context("the server sent an invalid frame")?;
+            let frame = json::parse(text.as_bytes()).context("the server sent an invalid frame")?.value;
             let snapshot = frame["kind"] == "snapshot";
             let position = if snapshot { &frame["data"]["meta"]["cursor"] } else { &frame["cursor"] };
             if let Some(position) = position.as_str() {

@@ -145,11 +145,7 @@ struct Pending {
     new: NewEvent,
 }
 
-fn parse(
-    element: Result<Normal, Unreadable>,
-    index: usize,
-    context: &RequestContext,
-) -> Result<Pending, FieldError> {
+fn parse(element: Result<Normal, Unreadable>, index: usize, context: &RequestContext) -> Result<Pending, FieldError> {
     let normal = element.map_err(|error| FieldError { field: "event", problem: error.to_string() })?;
     let (type_field, mut new) = if context.form == Form::CloudEvents || envelope::is_cloud_event(&normal.value) {
         ("type", envelope::publish_cloud_event(normal, context.now)?)
@@ -206,8 +202,7 @@ async fn append(log: &dyn EventLog, pending: Vec<Pending>, results: &mut [Option
     if pending.is_empty() {
         return Ok(());
     }
-    let split =
-        |Pending { index, type_field, new }| ((index, type_field, new.event.id, new.event.notes.clone()), new);
+    let split = |Pending { index, type_field, new }| ((index, type_field, new.event.id, new.event.notes.clone()), new);
     let (sent, events): (Vec<_>, Vec<_>) = pending.into_iter().map(split).unzip();
     let mut unavailable = None;
     let mut any_appended = false;

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::{FieldError, Parts, agent, check_name, clean, key, take_key, take_text, take_time, trace_of};
 use crate::model::event::NewEvent;
-use crate::model::trace::Traceparent;
 use crate::model::json::Normal;
 use crate::model::note::{self, Notes};
+use crate::model::trace::Traceparent;
 use crate::model::{json, subject, time};
 
 /// Prefix of the headers that have the attributes in the binary mode.
