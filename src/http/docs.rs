@@ -44,12 +44,16 @@ pub struct Api;
 /// Texts of parameters contain no NUL, which PostgreSQL cannot store or compare.
 const WITHOUT_NUL: &str = r"^[^\u0000]*$";
 
-/// Fields of responses that are present only with `COMPATIBLE=prototype`, by schema.
-const PROTOTYPE_FIELDS: [(&str, &[&str]); 5] = [
+/// Fields of responses that may be absent, by schema: they are present only with `COMPATIBLE=prototype`, or where there are
+/// notes.
+const ABSENT_FIELDS: [(&str, &[&str]); 8] = [
     ("AgentItem", &["uuid"]),
     ("CityItem", &["uuid"]),
     ("CityLayer", &["user", "microdao", "nodes", "agents", "events"]),
     ("CityMetrics", &["activityIndex", "avgAgentLatencyMs", "natsTps", "nodeAvgLoad", "errorRate", "questEngagement"]),
+    ("HistoryItem", &["notes"]),
+    ("ItemResult", &["notes"]),
+    ("Note", &["at", "more", "original"]),
     ("Planet", &["uuid"]),
 ];
 
@@ -102,7 +106,7 @@ fn require_response_fields(document: &mut utoipa::openapi::OpenApi) {
             && !WITH_OPTIONAL_FIELDS.contains(&name.as_str())
         {
             let optional =
-                PROTOTYPE_FIELDS.iter().find(|(schema, _)| schema == name).map_or(&[][..], |(_, fields)| fields);
+                ABSENT_FIELDS.iter().find(|(schema, _)| schema == name).map_or(&[][..], |(_, fields)| fields);
             let is_required = |field: &&String| !optional.contains(&field.as_str());
             object.required = object.properties.keys().filter(is_required).cloned().collect();
         }

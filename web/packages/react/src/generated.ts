@@ -619,6 +619,8 @@ export interface HistoryItem {
   event_type: string;
   /** Id of the event. */
   id: string;
+  /** What was repaired, or could not be read, in what the producer sent; absent where nothing was. */
+  notes?: Notes;
   /** Payload, any JSON value. */
   payload: unknown;
   /** Service that sent the event. */
@@ -853,8 +855,12 @@ export interface LessonsQuery {
 export type LetterDetail = LetterItem & {
   /** Event id of the message. */
   event_id: string;
-  /** Payload of the event, any JSON value; null if the message was not JSON. */
+  /** What was repaired, or could not be read, in the message; absent where nothing was. */
+  notes?: Notes;
+  /** Payload of the event, any JSON value; null if the message could not be read. */
   payload: unknown;
+  /** The message as it was sent, in base64; absent where the event has all of it. */
+  raw_base64?: string;
   /** Service that sent the message. */
   source_service?: string | null;
   /** Producer's time. */
@@ -1013,6 +1019,24 @@ export interface NodesLayer {
   /** Sum of the nodes' memory loads. */
   total_ram: number;
 }
+
+/** A note about an event. */
+export interface Note {
+  /** Location in what was sent, a JSON pointer (RFC 6901); absent for the whole. At most 256 bytes. */
+  at?: string;
+  /** Kind. */
+  kind: NoteKind;
+  /** Number of further places of this kind, which have no note of their own. */
+  more?: number;
+  /** Original text, or the error; at most 128 bytes. Bytes that are not text are escaped. */
+  original?: string;
+}
+
+/** Kind of a note. */
+export type NoteKind = "byte_order_mark" | "trailing_nul" | "not_finite" | "number" | "control_character" | "nul" | "surrogate" | "invalid_utf8" | "duplicate_key" | "timestamp" | "too_deep" | "not_json";
+
+/** The notes of an event, a few of each kind. */
+export type Notes = Note[];
 
 /** The open lessons about an agent: candidates and active ones. */
 export interface OpenLessons {
