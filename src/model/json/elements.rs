@@ -161,7 +161,7 @@ mod tests {
             assert_eq!(error.offset(), offset, "{}", text.escape_ascii());
         }
         assert_eq!(split(b"[1,2,3]", 2), Err(SplitError::TooMany(2)));
-        assert!(split(&[b'['; 1 << 20], 9).is_err());
+        assert!(split(&vec![b'['; 1 << 20], 9).is_err());
     }
 
     proptest! {

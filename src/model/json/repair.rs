@@ -40,7 +40,7 @@ pub fn plain_text<'a>(text: &'a [u8], notes: &mut Notes) -> Cow<'a, [u8]> {
         }
     };
     let end = text.iter().rposition(|byte| !is_blank(*byte) && *byte != 0).map_or(0, |last| last + 1);
-    let nuls = text[end..].iter().filter(|byte| **byte == 0).count();
+    let nuls = text[end..].iter().filter(|byte| !is_blank(**byte)).count();
     if nuls == 0 {
         return text;
     }
@@ -92,7 +92,7 @@ struct Parser<'a> {
     beyond_range: BeyondRange,
 }
 
-impl<'a> Parser<'a> {
+impl Parser<'_> {
     fn document(mut self) -> Result<Normal, Unreadable> {
         let value = self.value()?;
         self.skip_blanks();
