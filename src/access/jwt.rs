@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::jwks::{KeySource, Keys};
 use super::{Denied, Identity, InvalidAccess, Role};
 use crate::journal::Journal;
+use crate::model::json;
 
 /// Minimum length of a secret, in bytes (RFC 7518, section 3.2); a shorter one is open to brute force.
 const MIN_SECRET_BYTES: usize = 32;
@@ -155,8 +156,8 @@ impl Jwt {
 /// Returns true if the token's header has `crit` with any value: null is invalid too, and not the same as none.
 fn has_crit(token: &str) -> bool {
     let header = token.split('.').next().and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
-    let header = header.and_then(|header| serde_json::from_slice::<Map<String, Value>>(&header).ok());
-    header.is_some_and(|header| header.contains_key("crit"))
+    let header = header.and_then(|header| json::parse_strict(&header).ok());
+    header.is_some_and(|header| header.get("crit").is_some())
 }
 
 /// Highest role in a claim: a string, strings separated by spaces, or a list of strings. Other values are skipped, since an
