@@ -45,6 +45,22 @@ impl Standalone {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_scrape_of_a_learner_lacked_rejected_hosts() {
+    let (nats, url) = (NatsServer::start().await, database().await);
+    let learner = Standalone::start(&[("DATABASE_URL", &*url), ("NATS_URL", &nats.url())]);
+    let address = format!("http://127.0.0.1:{}/metrics", learner.port);
+    until("the learner to answer", || async { reqwest::get(&address).await.ok() }).await;
+    let denied = |metrics: &str, count: u32| {
+        let line = format!(r#"living_map_access_denied_total{{reason="host"}} {count}"#);
+        assert!(metrics.lines().any(|known| known == line), "{line} is not in\n{metrics}");
+    };
+    denied(&learner.metrics().await, 0);
+    let rebound = reqwest::Client::new().get(&address).header("host", "evil.example").send().await.unwrap();
+    assert_eq!(rebound.status(), 421);
+    denied(&learner.metrics().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn standalone_learners_take_over_from_each_other() {
     let (nats, url) = (NatsServer::start().await, database().await);
     let nats_url = nats.url();
