@@ -83,6 +83,19 @@ test('the token is requested, stored for the tab only, and removed', () =>
     expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(viewer.token);
   }));
 
+test('a further tab has the token without storing it; signing out ends both', () =>
+  on('', async (page) => {
+    await signIn(page, viewer.token);
+    await page.getByText('Live', { exact: true }).waitFor();
+    const second = await page.context().newPage();
+    await second.goto(server.url);
+    await second.getByText('Live', { exact: true }).waitFor();
+    expect(await second.evaluate(() => JSON.stringify(localStorage))).not.toContain(viewer.token);
+    await second.getByRole('button', { name: 'Settings' }).click();
+    await second.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Token', { exact: true }).waitFor();
+  }));
+
 test('an alert is shown in header and panel until cleared', () =>
   on('?panel=alerts', async (page) => {
     await signIn(page, viewer.token);

@@ -298,6 +298,16 @@ describe('filters', () => {
   });
 });
 
+test('a first visit is introduced once', async () => {
+  await on('', async (page) => {
+    await page.getByRole('button', { name: 'Got it' }).click();
+    await page.getByRole('heading', { name: 'Welcome' }).waitFor({ state: 'detached' });
+    await page.reload();
+    await page.getByText('Live', { exact: true }).waitFor();
+    expect(await page.getByRole('heading', { name: 'Welcome' }).count()).toBe(0);
+  });
+});
+
 describe('the keyboard', () => {
   test('navigates layers, entities, table and help', async () => {
     await on('', async (page) => {

@@ -1,4 +1,4 @@
-/** Preferences stored in this browser: language and theme. */
+/** Preferences stored in this browser: language, theme, and whether the introduction was closed. */
 
 import { useSyncExternalStore } from 'react';
 import { type Language, type Text, textOf } from './i18n/text';
@@ -10,6 +10,8 @@ export type Theme = (typeof THEMES)[number];
 interface Preferences {
   readonly language: Language;
   readonly theme: Theme;
+  /** Whether the introduction was closed. */
+  readonly isIntroduced: boolean;
 }
 
 const KEY = 'living-map';
@@ -26,6 +28,7 @@ function read(): Preferences {
   return {
     language: known(stored.language) ?? preferred.map(known).find(Boolean) ?? 'en',
     theme: THEMES.find((theme) => theme === stored.theme) ?? 'auto',
+    isIntroduced: stored.isIntroduced === true,
   };
 }
 

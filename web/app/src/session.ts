@@ -1,6 +1,7 @@
 /**
  * Access token, if the server requires one. Stored for this tab only and never part of a URL; streams use tickets
- * instead (docs/stream-protocol.md).
+ * instead (docs/stream-protocol.md). Further tabs of this browser get it from a tab that has it, by messages that no other
+ * origin receives; signing out ends the session in all of them.
  */
 
 import { authenticate } from '@living-map/react';
@@ -43,8 +44,33 @@ function set(token: string | null) {
   for (const listener of [...listeners]) listener();
 }
 
-export const signIn = (token: string): void => set(token);
-export const signOut = (): void => set(null);
+type Message = { kind: 'ask' } | { kind: 'token'; token: string } | { kind: 'signOut' };
+
+/** Tabs of this browser with the same server. */
+const tabs =
+  globalThis.window && 'BroadcastChannel' in globalThis ? new BroadcastChannel(`living-map ${server.url}`) : null;
+
+tabs?.addEventListener('message', ({ data }: MessageEvent<Message>) => {
+  const { token } = session;
+  if (data.kind === 'ask' && token !== null) send({ kind: 'token', token });
+  else if (data.kind === 'token' && token === null) set(data.token);
+  else if (data.kind === 'signOut' && token !== null) set(null);
+});
+
+const send = (message: Message) => tabs?.postMessage(message);
+
+if (session.token === null) send({ kind: 'ask' });
+
+export function signIn(token: string): void {
+  set(token);
+  send({ kind: 'token', token });
+}
+
+export function signOut(): void {
+  set(null);
+  send({ kind: 'signOut' });
+}
+
 export const getSession = (): Session => session;
 
 export function subscribe(listener: () => void): () => void {

@@ -5,6 +5,7 @@ import { Picture } from '../picture/picture';
 import { useText } from '../preferences';
 import { Segments } from '../ui/segments';
 import { setView, useView } from '../view';
+import { Welcome } from './welcome';
 
 /** Loaded when it is first shown. */
 const Table = lazy(() => import('../table/table'));
@@ -34,6 +35,7 @@ export function Stage() {
         />
         <Filters />
       </div>
+      <Welcome />
       <Legend layer={layer} />
     </>
   );

@@ -41,6 +41,12 @@ export const en = {
   'state.lost': 'Connection lost. The map is as of {time}.',
   'state.show': 'Show',
 
+  welcome: 'Welcome',
+  'welcome.map': 'This is your agent network, live: each circle is a microDAO, each mark in it an agent or a channel.',
+  'welcome.click': 'Click one to see what it does, or press Ctrl K to find anything.',
+  'welcome.time': 'Drag the time line below to see any moment of the past; press ? for all keys.',
+  'welcome.close': 'Got it',
+
   command: 'Search and commands',
   'command.hint': 'Search or jump to…',
   'command.layer': 'layer',
