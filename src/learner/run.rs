@@ -115,8 +115,8 @@ impl Learner {
         attempt: &mut u32,
     ) -> LogError {
         let lookback = TimeDelta::milliseconds(self.config.rules.memory_ms());
-        // creates a missing stream; if that fails, so does opening the source
-        let _ = self.log.ready().await;
+        // waits for the connection and creates a missing stream; if that fails, so does opening the source
+        let _ = self.log.bounds().await;
         let opened = match source.open(saved.is_none(), lookback).await {
             Ok(opened) => opened,
             Err(error) => return error,
