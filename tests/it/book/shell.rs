@@ -35,7 +35,7 @@ living-map() {
     kill -0 "$server" || { tail -n 20 server.log; return 1; }
     sleep 0.1
   done
-  until [[ $(command curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/living-map/snapshot") == [24]* ]]; do sleep 0.1; done
+  until [[ $(command curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/living-map/ready") == 200 ]]; do sleep 0.1; done
 }
 
 stop-server() {
