@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::{Alerting, AlertingHandles};
+use crate::bus::ExtraSubjects;
 use crate::dead_letters::{DeadLetterHandles, DeadLetterQueue, DeadLetterService};
 use crate::demo::{self, Demo, DemoConfig};
 use crate::history::Storage;
@@ -29,7 +30,7 @@ use crate::http::{ProcessHandles, Serving, ServingHandles};
 use crate::learner::{ExperienceProcessor, Learning, LearningHandles};
 use crate::lease::Leadership;
 use crate::live::{Ingest, IngestHandles};
-use crate::log::{LogHandles, OpenLog, WriterConfig, dead_letter_publisher};
+use crate::log::{Bridge, BridgeHandles, LogHandles, OpenLog, WriterConfig, dead_letter_publisher};
 use crate::stream::Streams;
 use crate::sync::{UpstreamSync, UpstreamSyncHandles};
 use crate::tasks::Tasks;
@@ -70,6 +71,8 @@ pub async fn demo(demo: DemoSettings, mut settings: Settings, traces: Option<Exp
     let file = demo.keep.unwrap_or_else(|| folder.path().join("living-map.db"));
     settings.storage.url = format!("sqlite://{}", file.display());
     settings.streams.nats_url = None;
+    settings.bridge.subjects.clear();
+    settings.streams.extra_subjects.push(ExtraSubjects::Network);
     settings.storage.learner_url = None;
     if settings.alerts.rules.file.is_none() {
         let rules = folder.path().join("alerts.toml");
@@ -102,6 +105,10 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let leadership = &Leadership::start(lease, &storage.leases, upstream_health, &mut tasks);
     let handles = LogHandles { storage, dead_letters: queue, journal };
     let log = &OpenLog::start(log_config(&settings, Some(WriterConfig::default())), handles, &mut tasks).await?;
+    let bridge = log.jetstream.as_ref().and_then(|log| {
+        let handles = BridgeHandles { log, leadership, journal };
+        Bridge::start(settings.bridge.clone(), handles, &mut tasks)
+    });
     let learner = settings.learner_process.enabled.then(|| {
         let handles = LearningHandles { storage, log, dead_letters: queue, journal, leadership };
         Learning::start(settings.learning.clone(), handles, &mut tasks).status
@@ -136,7 +143,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let stop_streams = CancellationToken::new();
     let streams = Streams::start(settings.stream.clone(), &ingest.hub, &ingest.sources, stop_streams.clone());
     let (leadership, journal, clients) = (leadership.clone(), journal.clone(), streams.clone());
-    let process = ProcessHandles { access, leadership, learner, journal, metrics };
+    let process = ProcessHandles { access, leadership, learner, bridge, journal, metrics };
     let handles = ServingHandles { storage, log, ingest, upstreams, alerting, dead_letters, streams, process };
     let serving = Serving::new(settings.serving.clone(), handles)?;
     readiness.begin(serving.router().clone());

@@ -148,6 +148,8 @@ limits! {
     ResponseRate = "response_rate",
     /// Seconds for a request's body.
     BodyTime = "body_time",
+    /// Bytes of messages that the bridge holds.
+    BridgeBuffer = "bridge_buffer",
 }
 
 /// Counter of rejections, of every limit.

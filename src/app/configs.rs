@@ -13,7 +13,7 @@ pub fn lease_config(settings: &Settings, name: &'static str) -> Option<LeaseConf
 /// With `writer`, the process writes the history of a `JetStream` log.
 pub fn log_config(settings: &Settings, writer: Option<WriterConfig>) -> LogConfig {
     let Some(url) = &settings.streams.nats_url else {
-        let extra_subjects = settings.streams.extra_subjects.clone();
+        let extra_subjects = settings.streams.extra_patterns();
         return LogConfig::Table(TableLogConfig { extra_subjects, ..TableLogConfig::default() });
     };
     let batch_bytes = settings.storage.database.batch_bytes;
@@ -26,5 +26,6 @@ pub fn log_config(settings: &Settings, writer: Option<WriterConfig>) -> LogConfi
 pub fn jetstream_config(settings: &Settings) -> JetStreamConfig {
     let (stream, network) = settings.streams.declared();
     let read_batch_bytes = settings.storage.database.batch_bytes;
-    JetStreamConfig { stream, network, manage: settings.streams.manage, read_batch_bytes, ..JetStreamConfig::default() }
+    let (manage, bridged) = (settings.streams.manage, settings.bridge.subjects.clone());
+    JetStreamConfig { stream, network, manage, bridged, read_batch_bytes, ..JetStreamConfig::default() }
 }

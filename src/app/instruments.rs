@@ -53,7 +53,7 @@ pub fn register_server(jetstream: bool, learns: bool) {
     for table in [REJECTIONS, LOG, STORAGE, LISTENER, HTTP, STREAM, LIVE, ALERTS, UPSTREAMS, DEAD_LETTERS] {
         register(table);
     }
-    for table in if jetstream { [NATS, HISTORY_WRITER] } else { [TABLE_LOG, &[]] } {
+    for table in if jetstream { [NATS, HISTORY_WRITER, BRIDGE] } else { [TABLE_LOG, &[], &[]] } {
         register(table);
     }
     if learns {
@@ -184,9 +184,16 @@ const NATS: &[Instrument] = &[
         &["reconnected", "consumer_lost", "delivery_lost", "ended", "unreachable", "unreadable", "stalled"],
     )]),
     counter("living_map_log_unreadable_total"),
+    gauge("living_map_log_unsourced_streams"),
     gauge("living_map_nats_connected"),
     counter("living_map_nats_connects_total"),
     counter("living_map_nats_slow_consumer_total"),
+];
+
+const BRIDGE: &[Instrument] = &[
+    counter("living_map_bridge_messages_total")
+        .labels(&[("outcome", &["appended", "duplicate", "dropped", "skipped"])]),
+    gauge("living_map_bridge_buffer_bytes"),
 ];
 
 const LOG: &[Instrument] = &[

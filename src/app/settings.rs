@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::access::shares::QueueConfig;
 use crate::access::{AccessConfig, Auth, Public};
 use crate::alerts::AlertingConfig;
-use crate::bus::StreamsConfig;
+use crate::bus::{ExtraSubjects, StreamsConfig};
 use crate::config;
 use crate::config::value::whole_seconds;
 use crate::dead_letters::{Archive, DeadLetterConfig, RetryConfig};
@@ -25,6 +25,7 @@ use crate::journal::{Journal, JournalConfig, StoreLocation};
 use crate::learner::LearningConfig;
 use crate::lease::LeaseConfig;
 use crate::live::IngestConfig;
+use crate::log::BridgeConfig;
 use crate::model::Compatibility;
 use crate::model::subject::{MAP_SUBJECTS, Pattern};
 use crate::stream::StreamConfig;
@@ -56,6 +57,9 @@ pub struct Settings {
     /// The NATS server and its streams.
     #[command(flatten)]
     pub streams: StreamsConfig,
+    /// Subjects recorded by subscription.
+    #[command(flatten)]
+    pub bridge: BridgeConfig,
     /// Requests to the upstreams, polling.
     #[command(flatten)]
     pub upstreams: UpstreamSyncConfig,
@@ -235,8 +239,17 @@ impl Settings {
             self.listen.check(self.access.auth),
             self.ingest.retention.check(self.ingest.saving.interval),
             self.access.check(),
+            self.check_bridge(),
         ];
         checks.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// Rejects a bridge beside the table log, which has no streams.
+    fn check_bridge(&self) -> Result<(), String> {
+        if self.bridge.subjects.is_empty() || self.streams.nats_url.is_some() {
+            return Ok(());
+        }
+        Err("BRIDGE_SUBJECTS requires NATS_URL: its messages are received from NATS".to_owned())
     }
 
     /// Sets the values that follow from other settings. Calling it again changes nothing.
@@ -296,10 +309,10 @@ impl Settings {
     /// The log records the subject under which lessons are published.
     fn add_lesson_subject(&mut self) {
         let Some(lessons) = self.learning.learner.subject() else { return };
-        let extra = &mut self.streams.extra_subjects;
         let own = MAP_SUBJECTS.iter().filter_map(|own| own.parse::<Pattern>().ok());
-        if !own.chain(extra.iter().cloned()).any(|recorded| recorded.matches(lessons)) {
-            extra.push(self.learning.learner.lesson_subject.clone());
+        if !own.chain(self.streams.extra_patterns()).any(|recorded| recorded.matches(lessons)) {
+            let subject = self.learning.learner.lesson_subject.clone();
+            self.streams.extra_subjects.push(ExtraSubjects::Pattern(subject));
         }
     }
 

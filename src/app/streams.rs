@@ -5,9 +5,12 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::settings::Settings;
+use crate::bus::conflicts::{NotSourcedReason, SubjectConflict};
 use crate::bus::network::{self, StreamReport};
-use crate::bus::streams::{SettingDifference, SubjectConflict};
-use crate::bus::{self, Connection, NatsConfig, StreamDeclaration};
+use crate::bus::streams::SettingDifference;
+use crate::bus::subjects::covers;
+use crate::bus::{self, Connection, NatsConfig, NotSourced, StreamDeclaration, StreamInfo};
+use crate::model::subject::{MAP_SUBJECTS, Pattern};
 
 /// Longest wait for the NATS server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,17 +47,72 @@ async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> u
     let (log, mut declared) = settings.streams.declared();
     let reports = network::reconcile(connection, &log, &declared, apply).await;
     declared.push(log);
-    reports.iter().zip(&declared).map(|(report, declaration)| print(report, declaration)).sum()
+    let differences: usize =
+        reports.iter().zip(&declared).map(|(report, declaration)| print(report, declaration)).sum();
+    print_not_sourced(&network::not_sourced(&reports, &declared), &settings.bridge.subjects);
+    let log = reports.last();
+    let destructive = log.map_or(0, |log| print_destructive_sources(log, apply));
+    log.into_iter().for_each(print_claimed);
+    differences + destructive
+}
+
+/// Prints streams whose messages are not recorded, or by the bridge only.
+fn print_not_sourced(streams: &[NotSourced], bridged: &[Pattern]) {
+    for one in streams.iter().filter(|one| one.reason != NotSourcedReason::Circular) {
+        let NotSourced { stream, reason, subjects } = one;
+        let (retention, subjects) = (reason.as_str(), subjects.join(","));
+        if one.is_bridged(bridged) {
+            println!("{stream}: retention is {retention}; BRIDGE_SUBJECTS records {subjects}, at most once");
+        } else {
+            println!(
+                "{stream}: retention is {retention}: LIVING_MAP would take its messages away, so {subjects} is not \
+                 recorded; BRIDGE_SUBJECTS={subjects} records it, at most once"
+            );
+        }
+    }
+}
+
+/// Prints sources that take messages away; returns the number of those that are still there.
+fn print_destructive_sources(log: &StreamReport, removed: bool) -> usize {
+    let found = log.status.as_ref().map_or(&[][..], |status| &status.destructive_sources);
+    for NotSourced { stream, reason, .. } in found {
+        let (name, retention) = (&log.stream, reason.as_str());
+        if removed {
+            println!("{name}: removed the source {stream}, whose retention is {retention}");
+        } else {
+            println!(
+                "{name}: takes messages away from {stream}, whose retention is {retention}; `living-map streams apply` \
+                 removes this source"
+            );
+        }
+    }
+    if removed { 0 } else { found.len() }
+}
+
+/// Prints subjects of the log that are not the map's.
+fn print_claimed(log: &StreamReport) {
+    let info = log.status.as_ref().ok().and_then(|status| status.info.as_ref());
+    let subjects = info.map(StreamInfo::subjects).unwrap_or_default();
+    for subject in subjects.iter().filter(|subject| !MAP_SUBJECTS.iter().any(|own| covers(own, subject))) {
+        println!(
+            "{}: has {subject}, which is not of the map: as long as it does, no stream of its owner can have it \
+             (error 10065)",
+            log.stream
+        );
+    }
 }
 
 /// Prints the result for one stream; returns its number of differences.
 fn print(report: &StreamReport, declaration: &StreamDeclaration) -> usize {
     let name = &report.stream;
-    for SubjectConflict { subject, stream, circular, .. } in report.conflicts() {
-        let then = match (circular, declaration.in_log) {
-            (true, _) => ", which takes its messages from LIVING_MAP: not taken from there",
-            (false, true) => "; LIVING_MAP takes it from there",
-            (false, false) => "",
+    for SubjectConflict { subject, stream, reason, .. } in report.conflicts() {
+        let then = match (reason, declaration.in_log) {
+            (Some(NotSourcedReason::Circular), _) => ", which takes its messages from LIVING_MAP: not taken from there",
+            (Some(NotSourcedReason::WorkQueue | NotSourcedReason::Interest), true) => {
+                ": not taken from there, see below"
+            }
+            (None, true) => "; LIVING_MAP takes it from there",
+            (_, false) => "",
         };
         println!("{name}: {subject} belongs to stream {stream}{then}");
     }

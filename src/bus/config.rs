@@ -5,7 +5,7 @@ use std::fmt;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueHint};
 
-use super::StreamDeclaration;
+use super::{NETWORK_PRESET, StreamDeclaration};
 use crate::config::defaults;
 use crate::model::subject::{Pattern, recorded_pattern};
 
@@ -17,11 +17,12 @@ pub struct StreamsConfig {
     /// database, for one server only.
     #[arg(id = "NATS_URL", env, long = "nats-url", hide_env_values = true, value_hint = ValueHint::Url)]
     pub nats_url: Option<String>,
-    /// Subjects to record in addition to those of the map, patterns separated by commas (`chat.message.*,task.>`).
-    #[arg(id = "EXTRA_SUBJECTS", env, long = "extra-subjects", value_delimiter = ',', value_parser = recorded_pattern)]
-    pub extra_subjects: Vec<Pattern>,
+    /// Subjects to record in addition to those of the map: patterns separated by commas (`chat.message.*,task.>`), or `network`
+    /// for all that larger networks publish besides. No other stream can claim a subject that the log records.
+    #[arg(id = "EXTRA_SUBJECTS", env, long = "extra-subjects", value_delimiter = ',', value_parser = extra_subjects)]
+    pub extra_subjects: Vec<ExtraSubjects>,
     /// Whether missing streams are created, and missing subjects and sources added. `false`: differences are only reported,
-    /// and `living-map streams apply` is run with an account that may. Nothing is ever removed from a stream.
+    /// and `living-map streams apply` is run with an account that may. No message is ever removed from a stream.
     #[arg(id = "NATS_MANAGE_STREAMS", env, long = "nats-manage-streams", default_value_t = true,
         action = clap::ArgAction::Set)]
     pub manage: bool,
@@ -35,7 +36,35 @@ impl StreamsConfig {
     /// The log's stream, and the network's other streams.
     #[must_use]
     pub fn declared(&self) -> (StreamDeclaration, Vec<StreamDeclaration>) {
-        (StreamDeclaration::living_map(&self.extra_subjects, self.replicas), StreamDeclaration::network(self.replicas))
+        let log = StreamDeclaration::living_map(&self.extra_patterns(), self.replicas);
+        (log, StreamDeclaration::network(self.replicas))
+    }
+
+    /// The patterns of [`Self::extra_subjects`].
+    #[must_use]
+    pub fn extra_patterns(&self) -> Vec<Pattern> {
+        let patterns = |item: &ExtraSubjects| match item {
+            ExtraSubjects::Network => NETWORK_PRESET.iter().filter_map(|subject| subject.parse().ok()).collect(),
+            ExtraSubjects::Pattern(pattern) => vec![pattern.clone()],
+        };
+        self.extra_subjects.iter().flat_map(patterns).collect()
+    }
+}
+
+/// An item of `EXTRA_SUBJECTS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtraSubjects {
+    /// The preset `network`, [`NETWORK_PRESET`].
+    Network,
+    /// A pattern.
+    Pattern(Pattern),
+}
+
+/// Value parser of an item of `EXTRA_SUBJECTS`.
+fn extra_subjects(text: &str) -> Result<ExtraSubjects, String> {
+    match text.trim() {
+        "network" => Ok(ExtraSubjects::Network),
+        text => recorded_pattern(text).map(ExtraSubjects::Pattern),
     }
 }
 

@@ -22,6 +22,37 @@ const NETWORK: [(&str, &[&str], u64, bool); 6] = [
     ("EXPERIENCE", &["agent.experience.v1.>"], 7, false),
 ];
 
+/// Subjects of the preset `network` of `EXTRA_SUBJECTS`: what larger networks publish besides the map's subjects and those of
+/// [`NETWORK`]. They are not among the log's subjects by default, since a subject that `LIVING_MAP` has cannot be claimed by a
+/// stream of its owner.
+pub const NETWORK_PRESET: &[&str] = &[
+    // presence of rooms and users
+    "city.presence.>",
+    // the call chain of a message
+    "agent.filter.decision",
+    "router.invoke.agent",
+    "messaging.channel.created",
+    // bots and bridges to other messengers
+    "bot.registered",
+    "bot.unregistered",
+    "agent.telegram.update",
+    "integration.matrix.>",
+    "chat.message.>",
+    // documents
+    "parser.document.parsed",
+    "rag.document.>",
+    // work
+    "project.>",
+    "task.>",
+    "quest.progress.update",
+    // governance and money
+    "governance.>",
+    "wallet.>",
+    "embassy.>",
+    // measurements
+    "telemetry.>",
+];
+
 /// Retention of the log, days.
 const LIVING_MAP_DAYS: u64 = 7;
 
@@ -55,6 +86,8 @@ pub struct StreamSource {
     pub stream: String,
     /// Subjects to source; `None` for all.
     pub filter: Option<String>,
+    /// True if the stream is in another account or domain.
+    pub external: bool,
 }
 
 impl StreamDeclaration {
@@ -64,6 +97,12 @@ impl StreamDeclaration {
         let own: Vec<String> = MAP_SUBJECTS.iter().map(|subject| (*subject).to_owned()).collect();
         let extra: Vec<String> = extra.iter().map(|pattern| pattern.as_str().to_owned()).collect();
         Self::new(LIVING_MAP, union(&own, &extra), LIVING_MAP_DAYS, true, replicas)
+    }
+
+    /// True for the stream of the log.
+    #[must_use]
+    pub fn is_log(&self) -> bool {
+        self.name == LIVING_MAP
     }
 
     /// The network's other streams, each with `replicas` replicas.
@@ -123,9 +162,16 @@ impl StreamDeclaration {
 }
 
 impl StreamSource {
+    /// A source in this account.
+    #[must_use]
+    pub const fn new(stream: String, filter: Option<String>) -> Self {
+        Self { stream, filter, external: false }
+    }
+
     pub(super) fn from_config(config: &Value) -> Option<Self> {
         let text = |name: &str| config.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        Some(Self { stream: text("name")?.to_owned(), filter: text("filter_subject").map(str::to_owned) })
+        let external = config.get("external").is_some_and(|external| !external.is_null());
+        Some(Self { stream: text("name")?.to_owned(), filter: text("filter_subject").map(str::to_owned), external })
     }
 
     pub(super) fn to_config(&self) -> Value {
@@ -144,6 +190,41 @@ fn nanoseconds(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::model::subject::NETWORK_SUBJECTS;
+
+    /// Subjects that larger networks publish or list in their catalogues.
+    const CATALOGUE: &[&str] = &[
+        "agent.filter.decision",
+        "agent.telegram.update",
+        "agents.reply",
+        "bot.registered",
+        "bot.unregistered",
+        "chat.message.sent",
+        "city.presence.room.lobby",
+        "city.presence.user.sofia",
+        "embassy.opened",
+        "governance.vote.cast",
+        "integration.matrix.message",
+        "messaging.channel.created",
+        "messaging.message.created",
+        "parser.document.parsed",
+        "project.created",
+        "quest.progress.update",
+        "rag.document.ingested",
+        "router.invoke.agent",
+        "task.assigned",
+        "telemetry.node.cpu",
+        "usage.agent_run.increment",
+        "wallet.updated",
+    ];
+
+    #[test]
+    fn the_network_preset_has_what_larger_networks_publish() {
+        let all = MAP_SUBJECTS.iter().chain(NETWORK_SUBJECTS).chain(NETWORK_PRESET);
+        let all: Vec<Pattern> = all.map(|subject| subject.parse().unwrap()).collect();
+        let missing: Vec<_> =
+            CATALOGUE.iter().filter(|subject| !all.iter().any(|pattern| pattern.matches(subject))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 
     #[test]
     fn every_network_subject_has_a_stream() {

@@ -5,6 +5,8 @@
 //! | [`connection`] | connecting, reconnecting, state of the connection |
 //! | [`declared`] | the declared streams, as data |
 //! | [`streams`] | comparing one stream with its declaration, creating and extending it |
+//! | [`conflicts`] | subjects that another stream has, and whether the log sources them from there |
+//! | [`republish`] | streams that publish again what they store |
 //! | [`network`] | all declared streams together; the log sources the others' messages |
 //! | [`subjects`] | covering and overlapping of subject patterns |
 //!
@@ -18,15 +20,21 @@
 //! | `living_map_nats_slow_consumer_total` | times a subscription was too slow and messages were dropped |
 
 mod config;
+mod error;
 
 pub mod backoff;
+pub mod conflicts;
 pub mod connection;
 pub mod declared;
 pub mod network;
+pub mod republish;
 pub mod streams;
 pub mod subjects;
 
-pub use config::StreamsConfig;
+pub use config::{ExtraSubjects, StreamsConfig};
+pub use conflicts::{NotSourced, NotSourcedReason};
 pub use connection::{Connection, ConnectionState, NatsConfig, NatsError, check_url, connect};
-pub use declared::{LIVING_MAP, StreamDeclaration, StreamSource};
-pub use streams::{SourcedSubjects, StreamError, StreamInfo, StreamStatus};
+pub use declared::{LIVING_MAP, NETWORK_PRESET, StreamDeclaration, StreamSource};
+pub use error::StreamError;
+pub use republish::Republisher;
+pub use streams::{SourcedSubjects, StreamInfo, StreamStatus};

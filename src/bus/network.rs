@@ -1,13 +1,15 @@
 //! All declared streams: the network's, then the log's, which sources their messages.
 //!
 //! A subject that an undeclared stream has is not claimed. The log sources its messages from that stream, so that they are in
-//! the log's order and their other consumers are not disturbed.
+//! the log's order and their other consumers are not disturbed. A work queue and a stream with retention by interest are never
+//! sourced: that would take their messages away.
 
+use super::conflicts::{NotSourced, SubjectConflict, find_conflicts, sources_of};
 use super::connection::Connection;
 use super::declared::{LIVING_MAP, StreamDeclaration, StreamSource};
+use super::error::StreamError;
 use super::streams::{
-    SettingDifference, StreamError, StreamInfo, StreamStatus, SubjectConflict, compare, create_or_extend,
-    find_conflicts, info, sources_of,
+    SettingDifference, StreamInfo, StreamStatus, compare, create_or_extend, destructive_sources, info, remove_sources,
 };
 
 /// Result for one declared stream.
@@ -89,8 +91,58 @@ pub async fn all_sources(connection: &Connection, log: &StreamDeclaration) -> Re
 
 /// Compares the log's stream, declared with its sources, with the server's, see [`reconcile`].
 pub async fn reconcile_log(connection: &Connection, log: StreamDeclaration, apply: bool) -> StreamReport {
-    let status = reconcile_with_conflicts(connection, log, apply).await;
-    StreamReport { stream: LIVING_MAP.to_owned(), status }
+    let status = async {
+        // first: until then the server removes messages from those streams
+        let destructive_sources = remove_destructive_sources(connection, &log, apply).await?;
+        let status = reconcile_with_conflicts(connection, log, apply).await?;
+        Ok(StreamStatus { destructive_sources, ..status })
+    };
+    StreamReport { stream: LIVING_MAP.to_owned(), status: status.await }
+}
+
+/// Removes the log's sources that remove messages from their streams, with `apply`; returns them.
+async fn remove_destructive_sources(
+    connection: &Connection,
+    log: &StreamDeclaration,
+    apply: bool,
+) -> Result<Vec<NotSourced>, StreamError> {
+    let Some(found) = info(connection, &log.name).await? else { return Ok(Vec::new()) };
+    let destructive = destructive_sources(connection, &found).await?;
+    if apply && !destructive.is_empty() {
+        let names: Vec<&str> = destructive.iter().map(|source| source.stream.as_str()).collect();
+        remove_sources(connection, &found, &names).await?;
+    }
+    Ok(destructive)
+}
+
+/// Subjects of the log that it does not source from the streams that have them. `declared` are the declarations of
+/// `reports`.
+#[must_use]
+pub fn not_sourced(reports: &[StreamReport], declared: &[StreamDeclaration]) -> Vec<NotSourced> {
+    let mut found: Vec<NotSourced> = Vec::new();
+    let mut add = |stream: &str, reason, subjects: &[String]| {
+        let known = found.iter().position(|one| one.stream == stream);
+        let at = known.unwrap_or_else(|| {
+            found.push(NotSourced { stream: stream.to_owned(), reason, subjects: Vec::new() });
+            found.len() - 1
+        });
+        let known = &mut found[at].subjects;
+        known.extend(subjects.iter().filter(|subject| !known.contains(subject)).cloned().collect::<Vec<_>>());
+    };
+    for (report, declaration) in reports.iter().zip(declared).filter(|(_, declaration)| declaration.in_log) {
+        for conflict in report.conflicts() {
+            if let Some(reason) = conflict.reason {
+                add(&conflict.stream, reason, std::slice::from_ref(&conflict.subject));
+            }
+        }
+        let own = report.status.as_ref().ok().and_then(|status| status.info.as_ref());
+        if let Some(info) = own.filter(|_| !declaration.is_log())
+            && let Some(reason) = info.not_sourced_reason()
+        {
+            add(&declaration.name, reason, &info.subjects());
+        }
+    }
+    found
 }
 
 async fn reconcile_with_conflicts(
@@ -121,29 +173,30 @@ async fn reconcile_one(
     let found = info(connection, &declaration.name).await?;
     let complete = |info: &StreamInfo| compare(declaration, info).iter().all(|one| one.setting != "subjects");
     if let Some(info) = found.clone().filter(complete) {
-        return Ok(StreamStatus { differences: compare(declaration, &info), conflicts: Vec::new(), info: Some(info) });
+        let differences = compare(declaration, &info);
+        return Ok(StreamStatus::new(Some(info), differences, Vec::new()));
     }
     let conflicts = find_conflicts(connection, declaration).await?;
     let mut available = declaration.clone();
     available.subjects.retain(|subject| !conflicts.iter().any(|conflict| conflict.subject == *subject));
     let differences = found.as_ref().map(|info| compare(&available, info)).unwrap_or_default();
-    Ok(StreamStatus { info: found, differences, conflicts })
+    Ok(StreamStatus::new(found, differences, conflicts))
 }
 
-/// The declared stream as a source, when it exists and has any of its subjects.
+/// The declared stream as a source, when it exists, has any of its subjects, and keeps its messages when they are sourced.
 fn source_of(declaration: &StreamDeclaration, status: &StreamStatus) -> Vec<StreamSource> {
     let own: Vec<&String> = declaration
         .subjects
         .iter()
         .filter(|subject| !status.conflicts.iter().any(|conflict| conflict.subject == **subject))
         .collect();
-    if status.info.is_none() {
+    if status.info.as_ref().is_none_or(|info| info.not_sourced_reason().is_some()) {
         return Vec::new();
     }
     match own.as_slice() {
         [] => Vec::new(),
-        [one] => vec![StreamSource { stream: declaration.name.clone(), filter: Some((*one).clone()) }],
-        _ => vec![StreamSource { stream: declaration.name.clone(), filter: None }],
+        [one] => vec![StreamSource::new(declaration.name.clone(), Some((*one).clone()))],
+        _ => vec![StreamSource::new(declaration.name.clone(), None)],
     }
 }
 

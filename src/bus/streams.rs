@@ -1,19 +1,18 @@
-//! Streams on the server: compared with their declarations, created and extended, never narrowed.
-
-use std::collections::BTreeMap;
+//! Streams on the server: compared with their declarations, created and extended, never narrowed. Only a source that would
+//! remove messages from another stream is removed.
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::response::Response;
-use async_nats::jetstream::stream;
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::conflicts::{NotSourced, NotSourcedReason, SubjectConflict, find_conflicts};
 use super::connection::Connection;
-use super::declared::{LIVING_MAP, StreamDeclaration, StreamSource};
-use super::subjects::{covers, overlap, union};
+use super::declared::{StreamDeclaration, StreamSource};
+use super::error::StreamError;
+use super::subjects::{covers, union};
 use crate::model::json::object;
 use crate::model::subject::Pattern;
 
@@ -57,6 +56,16 @@ impl StreamInfo {
         sources.into_iter().flatten().filter_map(StreamSource::from_config).collect()
     }
 
+    /// Why its messages must not be sourced, by its retention; `None` if they may be.
+    #[must_use]
+    pub fn not_sourced_reason(&self) -> Option<NotSourcedReason> {
+        match self.config.get("retention").and_then(Value::as_str) {
+            Some("workqueue") => Some(NotSourcedReason::WorkQueue),
+            Some("interest") => Some(NotSourcedReason::Interest),
+            _ => None,
+        }
+    }
+
     /// Description.
     #[must_use]
     pub fn description(&self) -> &str {
@@ -73,19 +82,6 @@ pub struct SettingDifference {
     pub declared: Value,
     /// Value on the server.
     pub found: Value,
-}
-
-/// A declared subject that overlaps a subject of another stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectConflict {
-    /// The declared subject.
-    pub subject: String,
-    /// The other stream.
-    pub stream: String,
-    /// Subjects of the other stream that overlap it.
-    pub overlapping: Vec<String>,
-    /// True if the other stream sources its messages from the log, which therefore cannot source from it.
-    pub circular: bool,
 }
 
 /// Subjects that a stream sources from another one.
@@ -106,22 +102,18 @@ pub struct StreamStatus {
     pub differences: Vec<SettingDifference>,
     /// Subjects it cannot have, since another stream has them.
     pub conflicts: Vec<SubjectConflict>,
+    /// Sources that remove messages from their streams. They were removed, or are still there if streams are not changed.
+    pub destructive_sources: Vec<NotSourced>,
 }
 
-/// Why a stream could not be read or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum StreamError {
-    /// The server did not answer, or `JetStream` is disabled.
-    #[error("JetStream is unavailable: {0}")]
-    Unavailable(String),
-    /// The server rejected the request.
-    #[error("the NATS server rejected a request about stream '{stream}': {problem}")]
-    Rejected {
-        /// The stream.
-        stream: String,
-        /// The server's error message, with its code.
-        problem: String,
-    },
+impl StreamStatus {
+    pub(super) const fn new(
+        info: Option<StreamInfo>,
+        differences: Vec<SettingDifference>,
+        conflicts: Vec<SubjectConflict>,
+    ) -> Self {
+        Self { info, differences, conflicts, destructive_sources: Vec::new() }
+    }
 }
 
 /// Reads the stream `name`; `None` when there is none.
@@ -174,7 +166,7 @@ pub async fn create_or_extend(
     for _ in 0..3 {
         let change = match info(connection, name).await? {
             None if wanted.subjects.is_empty() && wanted.sources.is_empty() => {
-                return Ok(StreamStatus { info: None, differences: Vec::new(), conflicts });
+                return Ok(StreamStatus::new(None, Vec::new(), conflicts));
             }
             None => ("STREAM.CREATE", wanted.to_config()),
             Some(info) => {
@@ -182,7 +174,7 @@ pub async fn create_or_extend(
                 let to_add = missing_sources(&info, &wanted);
                 if missing_subjects(&subjects, &wanted.subjects).is_empty() && to_add.is_empty() {
                     let differences = compare(&wanted, &info);
-                    return Ok(StreamStatus { info: Some(info), differences, conflicts });
+                    return Ok(StreamStatus::new(Some(info), differences, conflicts));
                 }
                 let mut config = info.config;
                 if !to_add.is_empty() {
@@ -213,6 +205,36 @@ pub async fn create_or_extend(
     Err(StreamError::Rejected { stream: name.clone(), problem: "other processes keep changing it".to_owned() })
 }
 
+/// The stream's sources that remove messages from other streams, since those have another retention than by limits. A source
+/// in another account or domain cannot be examined.
+///
+/// # Errors
+/// [`StreamError::Unavailable`].
+pub async fn destructive_sources(connection: &Connection, of: &StreamInfo) -> Result<Vec<NotSourced>, StreamError> {
+    let mut found = Vec::new();
+    for source in of.sources().into_iter().filter(|source| !source.external) {
+        let Some(other) = info(connection, &source.stream).await? else { continue };
+        if let Some(reason) = other.not_sourced_reason() {
+            let subjects = source.filter.map_or_else(|| other.subjects(), |filter| vec![filter]);
+            found.push(NotSourced { stream: source.stream, reason, subjects });
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the sources from the streams `names`.
+///
+/// # Errors
+/// The server does not answer, or rejects the update.
+pub async fn remove_sources(connection: &Connection, from: &StreamInfo, names: &[&str]) -> Result<(), StreamError> {
+    let mut config = from.config.clone();
+    let named = |source: &Value| source.get("name").and_then(Value::as_str).is_some_and(|name| names.contains(&name));
+    if let Some(sources) = config.get_mut("sources").and_then(Value::as_array_mut) {
+        sources.retain(|source| !named(source));
+    }
+    update(connection, &config).await.map(drop)
+}
+
 /// Changes the description of a stream.
 pub async fn set_description(
     connection: &Connection,
@@ -221,10 +243,14 @@ pub async fn set_description(
 ) -> Result<StreamInfo, StreamError> {
     let mut config = info.config.clone();
     config.insert("description".to_owned(), json!(text));
-    let name = config.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    match request(connection, &format!("STREAM.UPDATE.{name}"), &config).await? {
+    update(connection, &config).await
+}
+
+async fn update(connection: &Connection, config: &Map<String, Value>) -> Result<StreamInfo, StreamError> {
+    let name = config.get("name").and_then(Value::as_str).unwrap_or_default();
+    match request(connection, &format!("STREAM.UPDATE.{name}"), config).await? {
         Response::Ok(info) => Ok(info),
-        Response::Err { error } => Err(rejected(&name, &error)),
+        Response::Err { error } => Err(rejected(name, &error)),
     }
 }
 
@@ -238,30 +264,10 @@ fn missing_sources(info: &StreamInfo, declaration: &StreamDeclaration) -> Vec<St
     declaration.sources.iter().filter(|wanted| !has.iter().any(|has| has.stream == wanted.stream)).cloned().collect()
 }
 
-/// Sources for subjects that other streams have: one for each stream, which is the limit of nats-server 2.9, with the
-/// narrowest single filter that lets all those subjects through.
-#[must_use]
-pub fn sources_of(conflicts: &[SubjectConflict]) -> Vec<StreamSource> {
-    let mut streams: BTreeMap<&str, (Vec<&String>, Vec<&String>)> = BTreeMap::new();
-    for one in conflicts.iter().filter(|one| !one.circular && one.stream != LIVING_MAP) {
-        let (ours, theirs) = streams.entry(&one.stream).or_default();
-        ours.push(&one.subject);
-        theirs.extend(one.overlapping.iter().filter(|subject| !theirs.contains(subject)).collect::<Vec<_>>());
-    }
-    let source = |(stream, (ours, theirs)): (&str, (Vec<&String>, Vec<&String>))| {
-        let filter = match (ours.as_slice(), theirs.as_slice()) {
-            ([one], _) | (_, [one]) => Some((*one).clone()),
-            _ => None,
-        };
-        StreamSource { stream: stream.to_owned(), filter }
-    };
-    streams.into_iter().map(source).collect()
-}
-
 /// Subjects that the stream sources from others.
 pub async fn sourced_subjects(connection: &Connection, of: &StreamInfo) -> Result<Vec<SourcedSubjects>, StreamError> {
     let mut sourced = Vec::new();
-    for StreamSource { stream, filter } in of.sources() {
+    for StreamSource { stream, filter, .. } in of.sources() {
         let subjects = match filter {
             Some(filter) => vec![filter],
             None => info(connection, &stream).await?.map(|info| info.subjects()).unwrap_or_default(),
@@ -270,29 +276,6 @@ pub async fn sourced_subjects(connection: &Connection, of: &StreamInfo) -> Resul
             .push(SourcedSubjects { stream, subjects: subjects.iter().filter_map(|text| text.parse().ok()).collect() });
     }
     Ok(sourced)
-}
-
-/// Declared subjects that other streams have.
-pub async fn find_conflicts(
-    connection: &Connection,
-    wanted: &StreamDeclaration,
-) -> Result<Vec<SubjectConflict>, StreamError> {
-    let unavailable = |error: &dyn std::fmt::Display| StreamError::Unavailable(error.to_string());
-    let streams: Vec<_> = connection.jetstream().streams().try_collect().await.map_err(|error| unavailable(&error))?;
-    let others = streams.iter().filter(|stream| stream.config.name != wanted.name);
-    Ok(others
-        .flat_map(|other| {
-            let from_log = |source: &stream::Source| source.name == LIVING_MAP;
-            let circular = other.config.sources.iter().flatten().chain(&other.config.mirror).any(from_log);
-            let overlapping = |wanted: &str| -> Vec<String> {
-                other.config.subjects.iter().filter(|has| overlap(has, wanted)).cloned().collect()
-            };
-            let conflicts = wanted.subjects.iter().map(move |subject| (subject, overlapping(subject)));
-            conflicts.filter(|(_, overlapping)| !overlapping.is_empty()).map(move |(subject, overlapping)| {
-                SubjectConflict { subject: subject.clone(), stream: other.config.name.clone(), overlapping, circular }
-            })
-        })
-        .collect())
 }
 
 async fn request<T: serde::de::DeserializeOwned>(

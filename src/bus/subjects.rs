@@ -49,6 +49,7 @@ pub fn union(existing: &[String], wanted: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::NETWORK_PRESET;
     use crate::model::subject::{MAP_SUBJECTS, NETWORK_SUBJECTS, Pattern};
     use proptest::prelude::*;
 
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn declared_streams_do_not_overlap() {
-        let all: Vec<&str> = MAP_SUBJECTS.iter().chain(NETWORK_SUBJECTS).copied().collect();
+        let all: Vec<&str> = MAP_SUBJECTS.iter().chain(NETWORK_SUBJECTS).chain(NETWORK_PRESET).copied().collect();
         for (at, one) in all.iter().enumerate() {
             for other in &all[at + 1..] {
                 assert!(!overlap(one, other), "{one} overlaps {other}");

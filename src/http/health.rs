@@ -142,7 +142,8 @@ async fn check_all(state: &AppState) -> Checks {
         within(limit, check_webhooks(state))
     );
     Checks {
-        log: LogCheck::new(state.log.kind(), log.err(), state.log.warning()),
+        log: LogCheck::new(state.log.kind(), log.err(), state.log.warning(), state.log.unsourced()),
+        bridge: state.bridge.as_ref().map(|bridge| bridge.status().into()),
         history: Dependency::new(state.history.kind(), history.err()),
         writer: state.writer.as_ref().map(|status| (&*status.borrow()).into()),
         adopted_rows: state.adoption.as_ref().map(|status| (&*status.borrow()).into()),

@@ -21,7 +21,7 @@ use crate::journal::Journal;
 use crate::learner::LearnerStatus;
 use crate::lease::Leadership;
 use crate::live::Ingest;
-use crate::log::OpenLog;
+use crate::log::{Bridge, OpenLog};
 use crate::stream::Streams;
 use crate::sync::UpstreamSync;
 
@@ -64,6 +64,8 @@ pub struct ProcessHandles {
     pub leadership: Leadership,
     /// Status of the learner; none if this server does not learn.
     pub learner: Option<watch::Receiver<LearnerStatus>>,
+    /// Records subjects by subscribing to them; none without such subjects.
+    pub bridge: Option<Bridge>,
     /// The error journal.
     pub journal: Journal,
     /// Renders the metrics of the process.
@@ -109,6 +111,7 @@ impl Serving {
             leadership: process.leadership,
             writer: log.writer.clone(),
             adoption: ingest.adoption.clone(),
+            bridge: process.bridge,
             streams,
             metrics: process.metrics,
         });

@@ -22,7 +22,7 @@ use crate::journal::Journal;
 use crate::learner::LearnerStatus;
 use crate::lease::Leadership;
 use crate::live::{FollowStatus, LiveMap, TimeTravel};
-use crate::log::{EventLog, WriterStatus};
+use crate::log::{Bridge, EventLog, WriterStatus};
 use crate::stream::Streams;
 use crate::sync::Refresher;
 use crate::upstream_health::UpstreamHealth;
@@ -73,6 +73,8 @@ pub struct Services {
     pub writer: Option<watch::Receiver<WriterStatus>>,
     /// Status of completing rows of the replaced service; none where there cannot be any.
     pub adoption: Option<watch::Receiver<AdoptionStatus>>,
+    /// Records subjects by subscribing to them; `None` without such subjects.
+    pub bridge: Option<Bridge>,
     /// WebSocket and SSE clients.
     pub streams: Streams,
     /// Renders the metrics of the whole process.

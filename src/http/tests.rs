@@ -75,6 +75,7 @@ fn services() -> Services {
         leadership: Leadership::permanent(),
         writer: None,
         adoption: None,
+        bridge: None,
         streams: streams(&hub),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     }

@@ -13,12 +13,16 @@
 //! | `living_map_log_appends_total{result}` | events appended: `appended`, `duplicate`, `refused`, `unavailable` |
 //! | `living_map_log_append_seconds` | histogram: duration of one call, with any number of events |
 //! | `living_map_log_reader_reopened_total{reason}` | times a reader created a new consumer |
+//! | `living_map_log_unsourced_streams` | gauge: streams with subjects of the log that it must not source |
 //! | `living_map_log_unreadable_total` | messages that the client library cannot read, moved to the end of the log |
 
+mod bridged;
 mod message;
 mod reader;
+mod report;
 mod sources;
 mod stream;
+mod stream_watch;
 mod unreadable;
 
 use std::collections::VecDeque;
@@ -33,19 +37,23 @@ use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self as streams, BoxStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use self::reader::JetStreamReader;
 use self::sources::SourceStarts;
 use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
-use crate::bus::{Connection, StreamDeclaration};
+use crate::bus::{Connection, NotSourced, StreamDeclaration};
 use crate::history::History;
-use crate::model::{Cursor, Epoch, LogEntry, NewEvent, Traceparent, envelope, subject};
+use crate::model::subject::{self, Pattern};
+use crate::model::{Cursor, Epoch, LogEntry, NewEvent, Traceparent, envelope};
 use crate::telemetry;
+
+pub use bridged::{BridgedMessage, StreamPosition};
 
 pub(super) use message::entry_of;
 pub(super) use stream::LogStream;
@@ -79,6 +87,10 @@ pub struct JetStreamConfig {
     /// Timeout of an append, including waiting for a connection. An event whose append timed out may be in the log; sent
     /// again, it is recognised as a duplicate.
     pub append_timeout: Duration,
+    /// Subjects of the bridge, of which the log says that they are recorded.
+    pub bridged: Vec<Pattern>,
+    /// Interval of comparing the streams with their declarations, besides after changes that NATS announces.
+    pub check_interval: Duration,
     /// Time for which a deleted stream must be missing before it is created again.
     pub recreate_after: Duration,
     /// Maximum number of unacknowledged events of one append call.
@@ -105,6 +117,8 @@ impl Default for JetStreamConfig {
             network: Vec::new(),
             manage: true,
             append_timeout: Duration::from_secs(5),
+            bridged: Vec::new(),
+            check_interval: Duration::from_secs(30),
             recreate_after: Duration::from_secs(2),
             append_in_flight: 1000,
             read_batch: 500,
@@ -163,6 +177,70 @@ impl JetStreamLog {
         self.stream.new_generation(&state).await
     }
 
+    /// Compares the streams with their declarations until `stop`, since others may create, change or delete streams.
+    pub async fn watch_streams(self, stop: CancellationToken) {
+        stream_watch::run(self.stream, self.config.check_interval, stop).await;
+    }
+
+    /// Number of times that [`Self::watch_streams`] has compared the streams, and its changes.
+    #[must_use]
+    pub fn stream_checks(&self) -> watch::Receiver<u64> {
+        self.stream.checks()
+    }
+
+    /// The connection to NATS.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        self.stream.connection()
+    }
+
+    /// Appends messages of the bridge in order, like [`EventLog::append`]. They are read under their own subject. `None` for a
+    /// message whose subject the log records by itself.
+    pub async fn append_bridged(&self, messages: &[BridgedMessage]) -> Vec<Result<Option<Appended>, LogError>> {
+        let deadline = Instant::now() + self.config.append_timeout;
+        let context = match self.stream.append_context().await {
+            Ok(context) => context,
+            Err(error) => return messages.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut pending = Vec::with_capacity(messages.len());
+        for message in messages {
+            if context.records(message.subject()) {
+                pending.push(None);
+                continue;
+            }
+            let sent = timeout_at(deadline, self.publish_bridged(message, &context)).await;
+            pending.push(Some(sent.unwrap_or_else(|_| Err(blocked()))));
+        }
+        let mut results = Vec::with_capacity(messages.len());
+        for sent in pending {
+            results.push(match sent {
+                Some(sent) => self.confirm(sent, &context, deadline).await.map(Some),
+                None => Ok(None),
+            });
+        }
+        let appended: Vec<_> = results.iter().filter_map(|result| result.clone().transpose()).collect();
+        count(&appended);
+        results
+    }
+
+    async fn publish_bridged(
+        &self,
+        message: &BridgedMessage,
+        context: &stream::AppendContext,
+    ) -> Result<PendingAppend, LogError> {
+        let subject = message.log_subject();
+        if !context.records(&subject) {
+            return Err(LogError::NotRecorded(subject));
+        }
+        let (size, limit) = (message.log_size(), context.max_message);
+        if size > limit {
+            return Err(LogError::TooLarge { size, limit });
+        }
+        let sent = self.stream.connection().jetstream().send_publish(subject.clone(), message.to_publish()).await;
+        let ack = sent.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        Ok(PendingAppend { id: message.id(), subject, ack })
+    }
+
     async fn append_all(&self, events: &[NewEvent]) -> Vec<Result<Appended, LogError>> {
         let deadline = Instant::now() + self.config.append_timeout;
         let started = Instant::now();
@@ -180,8 +258,7 @@ impl JetStreamLog {
             }
             // a connection whose buffer is full must not block the caller for ever
             let sent = timeout_at(deadline, self.publish(event, &context)).await;
-            let sent = sent.unwrap_or_else(|_| Err(LogError::Unavailable("the NATS connection is blocked".to_owned())));
-            pending.push_back(sent);
+            pending.push_back(sent.unwrap_or_else(|_| Err(blocked())));
         }
         for sent in pending {
             results.push(self.confirm(sent, &context, deadline).await);
@@ -245,6 +322,10 @@ impl JetStreamLog {
     }
 }
 
+fn blocked() -> LogError {
+    LogError::Unavailable("the NATS connection is blocked".to_owned())
+}
+
 /// An event sent to the server, not yet acknowledged.
 struct PendingAppend {
     id: Uuid,
@@ -298,6 +379,10 @@ impl EventLog for JetStreamLog {
 
     fn warning(&self) -> Option<String> {
         self.stream.warning()
+    }
+
+    fn unsourced(&self) -> Vec<NotSourced> {
+        self.stream.unsourced()
     }
 
     fn kind(&self) -> &'static str {

@@ -1,6 +1,7 @@
 //! The event log: all events in one order. Two implementations with one shared test suite: the `JetStream` stream
 //! `LIVING_MAP`, and the table log of a single process in its [`crate::history`].
 
+pub mod bridge;
 mod dead_letters;
 pub mod experiences;
 pub mod jetstream;
@@ -14,9 +15,11 @@ use futures::stream::BoxStream;
 use tracing::Span;
 use uuid::Uuid;
 
+use crate::bus::NotSourced;
 use crate::model::{Cursor, Epoch, LogEntry, NewEvent};
 use crate::telemetry::{self, TARGET};
 
+pub use bridge::{Bridge, BridgeConfig, BridgeHandles, BridgeStatus};
 pub use dead_letters::dead_letter_publisher;
 pub use experiences::{ExperienceConfig, ExperienceStream};
 pub use jetstream::{JetStreamConfig, JetStreamLog};
@@ -123,6 +126,11 @@ pub trait EventLog: Send + Sync + 'static {
     /// Limitation of a log that works, such as acknowledged events that a power failure may take.
     fn warning(&self) -> Option<String> {
         None
+    }
+
+    /// Subjects of the log that other streams have, and that it does not source from there.
+    fn unsourced(&self) -> Vec<NotSourced> {
+        Vec::new()
     }
 
     /// `jetstream` or `table`.

@@ -50,6 +50,8 @@ pub struct LogHandles<'a> {
 pub struct OpenLog {
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// The log, if it is in NATS.
+    pub jetstream: Option<JetStreamLog>,
     /// Connection to NATS; none with the table log.
     pub connection: Option<Connection>,
     /// Status of the history writer, where one runs.
@@ -68,19 +70,21 @@ impl OpenLog {
             LogConfig::Table(config) => {
                 let opened = TableLog::open(config, history, Some(dead_letters.clone())).await;
                 let log = opened.context("the log of DATABASE_URL cannot be used")?;
-                Ok(Self { log: Arc::new(log), connection: None, writer: None })
+                Ok(Self { log: Arc::new(log), jetstream: None, connection: None, writer: None })
             }
             LogConfig::JetStream(config) => {
                 let NatsLogConfig { nats, stream, writer } = *config;
                 let connection = bus::connect(&nats).await.context("NATS_URL cannot be used")?;
                 let log = JetStreamLog::recorded_in(stream, connection.clone(), Arc::clone(&history));
+                tasks.spawn("stream watch", Stage::Writing, |stop| log.clone().watch_streams(stop));
                 let writer = writer.map(|config| {
                     let writer = HistoryWriter::new(config, &log, history, journal.clone(), Some(dead_letters.clone()));
                     let status = writer.status();
                     tasks.spawn("history writer", Stage::Writing, |stop| writer.run(stop));
                     status
                 });
-                Ok(Self { log: Arc::new(log), connection: Some(connection), writer })
+                let jetstream = Some(log.clone());
+                Ok(Self { log: Arc::new(log), jetstream, connection: Some(connection), writer })
             }
         }
     }

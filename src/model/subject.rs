@@ -20,6 +20,8 @@ pub const MAP_SUBJECTS: &[&str] = &[
     "usage.agent.>",
     "usage.tool",
     "usage.tool.>",
+    "usage.agent_run",
+    "usage.agent_run.>",
     "messaging.message.created",
     "messaging.message.created.dlq",
     "agents.>",
@@ -56,6 +58,10 @@ pub fn dead_letter(subject: &str) -> String {
     if validate(&dead).is_ok() { dead } else { OTHER_DEAD_LETTERS.to_owned() }
 }
 
+/// Beginning of the subjects under which the log stores messages of the bridge: the message's own subject follows. The log cannot
+/// have that subject itself, since another stream has it.
+pub const BRIDGED: &str = "living_map.bridged.";
+
 /// Other spelling of the wildcard `>`.
 const REST: &str = "**";
 
@@ -82,6 +88,9 @@ pub enum InvalidSubject {
     /// Reserved by NATS.
     #[error("subjects that begin with '$' or '_INBOX' belong to the message system")]
     Reserved,
+    /// Reserved for messages of the bridge.
+    #[error("subjects that begin with '{BRIDGED}' are those of the bridge; expected the original subject")]
+    Bridged,
 }
 
 /// Checks the subject of one event.
@@ -89,6 +98,9 @@ pub enum InvalidSubject {
 /// # Errors
 /// The reason, as shown to the sender.
 pub fn validate(subject: &str) -> Result<(), InvalidSubject> {
+    if subject.starts_with(BRIDGED) {
+        return Err(InvalidSubject::Bridged);
+    }
     check(subject, false)
 }
 
@@ -213,6 +225,7 @@ mod tests {
             ("a.b*", E::Wildcard),
             ("$JS.API", E::Reserved),
             ("_INBOX.x", E::Reserved),
+            ("living_map.bridged.agent.event.x", E::Bridged),
         ] {
             assert_eq!(validate(subject), Err(error), "{subject:?}");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer, stream};
 use futures::StreamExt;
-use living_map::bus::{NatsConfig, StreamDeclaration, connect, network};
+use living_map::bus::{NatsConfig, NotSourcedReason, StreamDeclaration, connect, network};
 use living_map::history::{self, HistoryConfig};
 use living_map::journal::Journal;
 use living_map::log::{EventLog, HistoryWriter, JetStreamConfig, JetStreamLog, LogError, WriterConfig};
@@ -245,7 +245,9 @@ async fn a_stream_that_sources_the_log_is_not_sourced() {
             .await;
     let log = reports.last().unwrap();
     assert!(
-        log.conflicts().iter().all(|conflict| conflict.circular && conflict.stream == "ARCHIVE")
+        log.conflicts()
+            .iter()
+            .all(|conflict| { conflict.reason == Some(NotSourcedReason::Circular) && conflict.stream == "ARCHIVE" })
             && !log.conflicts().is_empty()
     );
     let sources = log.status.as_ref().unwrap().info.as_ref().unwrap().sources();

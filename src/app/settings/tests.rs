@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::bus::NETWORK_PRESET;
 
 #[derive(Debug, Parser)]
 struct Command {
@@ -111,9 +112,25 @@ fn settings_of_the_readme_exist_with_their_defaults() {
 #[test]
 fn blanks_around_the_commas_of_a_list_are_no_part_of_it() {
     let settings = parse(&["--extra-subjects", "task.>, chat.* ", "--allowed-origins", "http://a, http://b"]).unwrap();
-    let subjects: Vec<&str> = settings.streams.extra_subjects.iter().map(Pattern::as_str).collect();
+    let patterns = settings.streams.extra_patterns();
+    let subjects: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
     assert_eq!(subjects, ["task.>", "chat.*"]);
     assert_eq!(settings.serving.http.cors_origins, ["http://a", "http://b"]);
+}
+
+#[test]
+fn the_network_preset_stands_beside_patterns() {
+    let patterns = parse(&["--extra-subjects", "network,foo.>"]).unwrap().streams.extra_patterns();
+    let subjects: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
+    assert_eq!(subjects, [NETWORK_PRESET, &["foo.>"]].concat());
+}
+
+#[test]
+fn bridge_subjects_need_nats() {
+    let error = parse(&["--bridge-subjects", "rag.>"]).unwrap().problems().join("; ");
+    assert!(error.contains("BRIDGE_SUBJECTS") && error.contains("NATS_URL"), "{error}");
+    let with_nats = parse(&["--bridge-subjects", "rag.>", "--nats-url", "nats://localhost"]).unwrap();
+    assert_eq!(with_nats.problems(), Vec::<String>::new());
 }
 
 #[test]
@@ -140,7 +157,7 @@ fn rules_of_retention_are_read_and_leave_time_for_a_restart() {
 #[test]
 fn a_subject_of_lessons_that_the_log_does_not_record_is_added() {
     let subjects = |arguments: &[&str]| {
-        let extra = parse(arguments).unwrap().resolved().streams.extra_subjects;
+        let extra = parse(arguments).unwrap().resolved().streams.extra_patterns();
         extra.iter().map(|pattern| pattern.as_str().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(subjects(&[]), [] as [&str; 0]);

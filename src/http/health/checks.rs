@@ -7,12 +7,13 @@ use utoipa::ToSchema;
 use crate::access::KeysStatus;
 use crate::access::shares::PoolUse;
 use crate::alerts::{Destination, RulesStatus};
+use crate::bus::{NotSourced, NotSourcedReason};
 use crate::history::adopted::{AdoptionPhase, AdoptionStatus};
 use crate::history::outbox::OutboxBacklog;
 use crate::journal::JournalStatus;
 use crate::learner::LearnerStatus;
 use crate::lease::{LeadershipStatus, Role};
-use crate::log::WriterStatus;
+use crate::log::{BridgeStatus, WriterStatus};
 use crate::model::{Compatibility, Cursor, SourceHealth, SourceStatus};
 
 /// Checks of all dependencies.
@@ -20,6 +21,9 @@ use crate::model::{Compatibility, Cursor, SourceHealth, SourceStatus};
 pub struct Checks {
     /// Event log.
     pub log: LogCheck,
+    /// Subjects that are recorded by subscription, at most once; null without `BRIDGE_SUBJECTS`.
+    #[schema(required)]
+    pub bridge: Option<BridgeCheck>,
     /// History database.
     pub history: Dependency,
     /// History writer, which copies the log into the history; null if the log is the history table itself.
@@ -58,6 +62,7 @@ impl Checks {
     pub fn all_pass(&self) -> bool {
         let down = [
             self.log.error.is_some(),
+            self.bridge.as_ref().is_some_and(|bridge| bridge.error.is_some()),
             self.history.error.is_some(),
             self.writer.as_ref().is_some_and(|writer| writer.error.is_some()),
             self.map.following != "current",
@@ -172,11 +177,95 @@ pub struct LogCheck {
     /// Limitation of a log that works, such as acknowledged events that a power failure may take.
     #[schema(required)]
     warning: Option<String>,
+    /// Streams that have subjects of the log, and from which the log must not take their messages.
+    unsourced: Vec<UnsourcedStream>,
 }
 
 impl LogCheck {
-    pub fn new(kind: &'static str, error: Option<String>, warning: Option<String>) -> Self {
-        Self { status: status_of(error.as_deref()), kind, error, warning }
+    pub fn new(kind: &'static str, error: Option<String>, warning: Option<String>, unsourced: Vec<NotSourced>) -> Self {
+        let unsourced = unsourced.into_iter().map(UnsourcedStream::from).collect();
+        Self { status: status_of(error.as_deref()), kind, error, warning, unsourced }
+    }
+}
+
+/// A stream from which the log does not take messages. Those of its subjects that `BRIDGE_SUBJECTS` does not have are not
+/// recorded.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UnsourcedStream {
+    /// Name of the stream.
+    stream: String,
+    /// `work_queue` or `interest`: its retention, by which it would lose messages; `circular`: it takes its messages from the log.
+    reason: &'static str,
+    /// The log's subjects that it has.
+    subjects: Vec<String>,
+    /// Setting with which they are recorded nevertheless, at most once; null where that would record nothing.
+    #[schema(required)]
+    remedy: Option<String>,
+}
+
+impl From<NotSourced> for UnsourcedStream {
+    fn from(NotSourced { stream, reason, subjects }: NotSourced) -> Self {
+        let remedy = (reason != NotSourcedReason::Circular).then(|| format!("BRIDGE_SUBJECTS={}", subjects.join(",")));
+        Self { stream, reason: reason.as_str(), subjects, remedy }
+    }
+}
+
+/// State of the bridge of this replica.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BridgeCheck {
+    /// `ok`, `waiting` (another replica subscribes), or `down`.
+    status: &'static str,
+    /// Recorded subjects.
+    subjects: Vec<BridgedSubjects>,
+    /// Subscriptions of this replica.
+    subscriptions: Vec<BridgeSubscription>,
+    /// Bytes of messages that wait to be appended to the log.
+    buffered_bytes: usize,
+    /// Number of messages since the start that were received and not recorded.
+    dropped: u64,
+    /// Time of the last append.
+    #[schema(required)]
+    last_success: Option<DateTime<Utc>>,
+    /// Error that keeps messages from being received or appended.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+/// Subjects that the bridge records.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BridgedSubjects {
+    /// Pattern.
+    subject: String,
+    /// `at_most_once`: what is published while no replica subscribes is not recorded.
+    delivery: &'static str,
+}
+
+/// A subscription of the bridge.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BridgeSubscription {
+    /// Pattern.
+    subject: String,
+    /// Stream that publishes its messages again under these subjects; null for a subscription to the subjects themselves.
+    #[schema(required)]
+    stream: Option<String>,
+}
+
+impl From<BridgeStatus> for BridgeCheck {
+    fn from(bridge: BridgeStatus) -> Self {
+        let BridgeStatus { subjects, subscriptions, buffered_bytes, dropped, last_success, error } = bridge;
+        let status = match &error {
+            Some(_) => "down",
+            None if subscriptions.is_empty() => "waiting",
+            None => "ok",
+        };
+        let subjects = subjects
+            .iter()
+            .map(|pattern| BridgedSubjects { subject: pattern.as_str().to_owned(), delivery: "at_most_once" });
+        let subscriptions = subscriptions
+            .into_iter()
+            .map(|one| BridgeSubscription { subject: one.subjects.as_str().to_owned(), stream: one.stream });
+        let (subjects, subscriptions) = (subjects.collect(), subscriptions.collect());
+        Self { status, subjects, subscriptions, buffered_bytes, dropped, last_success, error }
     }
 }
 

@@ -5,14 +5,16 @@ use async_nats::jetstream::message::Info;
 
 use serde_json::Value;
 
+use super::bridged;
 use crate::model::subject::is_dead_letter;
 use crate::model::{Cursor, Epoch, Event, LogEntry, envelope};
 
 /// The log entry of a message delivered with `info`.
 pub fn entry_of(message: &async_nats::Message, info: &Info<'_>, epoch: Epoch) -> LogEntry {
     let headers = message.headers.as_ref().map(pairs).unwrap_or_default();
+    let (subject, headers) = bridged::original(message.subject.as_str(), headers);
     envelope::read(&envelope::Message {
-        subject: message.subject.as_str(),
+        subject,
         headers: &headers,
         body: &message.payload,
         cursor: Cursor { epoch, seq: info.stream_sequence },

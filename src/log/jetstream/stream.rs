@@ -1,5 +1,6 @@
 //! The stream of the log: found or created, and its identity.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::JetStreamConfig;
 use super::sources::SourceStarts;
-use crate::bus::{Connection, SourcedSubjects, StreamDeclaration, StreamError, StreamInfo, network, streams};
+use super::{JetStreamConfig, report};
+use crate::bus::{
+    Connection, NotSourced, SourcedSubjects, StreamDeclaration, StreamError, StreamInfo, network, streams,
+};
 use crate::log::{Bounds, LogError};
 use crate::model::Epoch;
 use crate::model::subject::Pattern;
@@ -39,6 +42,10 @@ pub struct LogStream {
     reconciling: tokio::sync::Mutex<()>,
     /// The last known epoch; `None` before the first answer of the server.
     epoch: watch::Sender<Option<Epoch>>,
+    /// Subjects of the bridge.
+    bridged: Vec<Pattern>,
+    /// Number of repeated comparisons.
+    checks: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +54,10 @@ struct StreamCache {
     append_context: Option<(u64, Arc<AppendContext>)>,
     /// Subjects sourced from other streams at the last reconciliation.
     sourced: Arc<[SourcedSubjects]>,
+    /// Subjects that are not sourced, as of the last comparison.
+    not_sourced: Vec<NotSourced>,
+    /// Sources that take messages away from other streams, and that this process may not remove.
+    destructive: Vec<NotSourced>,
     /// Time since which the stream is missing.
     missing_since: Option<Instant>,
 }
@@ -102,6 +113,8 @@ impl LogStream {
             cache: Mutex::new(StreamCache::default()),
             reconciling: tokio::sync::Mutex::new(()),
             epoch: watch::Sender::new(None),
+            bridged: config.bridged.clone(),
+            checks: watch::Sender::new(0),
         }
     }
 
@@ -158,7 +171,12 @@ impl LogStream {
         {
             return Ok(self.state_of(info));
         }
-        let info = self.reconcile().await?;
+        let info = Box::pin(self.reconcile()).await?;
+        self.remember(connects, info).await
+    }
+
+    /// Updates the cached context of appends from the reconciled stream.
+    async fn remember(&self, connects: u64, info: StreamInfo) -> Result<LogState, LogError> {
         let sourced = streams::sourced_subjects(&self.connection, &info).await.map_err(|error| unavailable(&error))?;
         self.cache().sourced = sourced.into();
         let state = self.state_of(info);
@@ -166,24 +184,68 @@ impl LogStream {
         Ok(state)
     }
 
+    /// Subjects of the log that it does not source from the streams that have them, as of the last comparison.
+    pub fn unsourced(&self) -> Vec<NotSourced> {
+        self.cache().not_sourced.clone()
+    }
+
+    /// Number of completed calls of [`Self::check_again`], and its changes.
+    pub fn checks(&self) -> watch::Receiver<u64> {
+        self.checks.subscribe()
+    }
+
     /// Compares all declared streams with the server's, creates and extends them if allowed, and logs differences.
     async fn reconcile(&self) -> Result<StreamInfo, LogError> {
-        let (reports, mut declaration) =
+        let (mut reports, mut declaration) =
             network::reconcile_network(&self.connection, &self.declaration, &self.network, self.manage).await;
         if let Some(starts) = self.source_starts.as_ref().filter(|_| self.manage) {
             declaration.source_starts = starts.find_all(&declaration).await?;
         }
-        let log = network::reconcile_log(&self.connection, declaration, self.manage).await;
+        reports.push(network::reconcile_log(&self.connection, declaration, self.manage).await);
         for (report, declaration) in reports.iter().zip(&self.network) {
-            log_report(report);
-            if report.missing(declaration) {
-                tracing::warn!(
-                    stream = report.stream,
-                    "a declared stream is missing; `living-map streams apply` creates it"
-                );
-            }
+            report::differences(report);
+            report::missing(report, declaration);
         }
-        log_report(&log);
+        reports.last().into_iter().for_each(report::differences);
+        self.finish(reports)
+    }
+
+    /// Compares the log's stream with the server's once more, since others may have created, changed or deleted streams.
+    /// Removes its sources from the streams `deleted`, whose names other streams may get. Missing streams are not created:
+    /// that is left to [`Self::fetch_state`].
+    pub async fn check_again(&self, deleted: &BTreeSet<String>) -> Result<(), LogError> {
+        self.connected().await?;
+        let connects = self.connects();
+        let _guard = self.reconciling.lock().await;
+        let found = streams::info(&self.connection, self.name()).await.map_err(|error| unavailable(&error))?;
+        let Some(info) = found else { return Ok(()) };
+        let sources = info.sources();
+        let gone: Vec<&str> =
+            sources.iter().map(|source| source.stream.as_str()).filter(|name| deleted.contains(*name)).collect();
+        if self.manage && !gone.is_empty() {
+            streams::remove_sources(&self.connection, &info, &gone).await.map_err(|error| unavailable(&error))?;
+            tracing::info!(streams = ?gone, "streams that the log sourced were deleted; removed the sources");
+        }
+        let (mut reports, declaration) =
+            network::reconcile_network(&self.connection, &self.declaration, &self.network, false).await;
+        reports.push(network::reconcile_log(&self.connection, declaration, self.manage).await);
+        let info = self.finish(reports)?;
+        self.remember(connects, info).await?;
+        self.checks.send_modify(|checks| *checks += 1);
+        Ok(())
+    }
+
+    /// Notes the subjects that are not sourced; returns the stream of the log. Its report is the last.
+    fn finish(&self, mut reports: Vec<network::StreamReport>) -> Result<StreamInfo, LogError> {
+        let mut declared = self.network.clone();
+        declared.push(self.declaration.clone());
+        let found = network::not_sourced(&reports, &declared);
+        report::not_sourced(self.name(), &self.unsourced(), &found, &self.bridged);
+        self.cache().not_sourced = found;
+        let Some(log) = reports.pop() else { return Err(LogError::Unavailable("no stream is declared".to_owned())) };
+        let destructive = log.status.as_ref().map_or(&[][..], |status| &status.destructive_sources).to_vec();
+        report::destructive_sources(self.name(), &self.cache().destructive, &destructive, self.manage);
+        self.cache().destructive = if self.manage { Vec::new() } else { destructive };
         let info = log.status.map_err(|error| unavailable(&error))?.info;
         info.ok_or_else(|| {
             LogError::Unavailable(format!("stream {} is missing; `living-map streams apply` creates it", self.name()))
@@ -201,9 +263,21 @@ impl LogStream {
         }
     }
 
+    /// Sources that take messages away from other streams, or the limitation of the NATS server.
+    pub fn warning(&self) -> Option<String> {
+        let destructive: Vec<String> = self.cache().destructive.iter().map(|source| source.stream.clone()).collect();
+        if destructive.is_empty() {
+            return self.version_warning();
+        }
+        Some(format!(
+            "the log takes messages away from {}, which do not keep them; `living-map streams apply` removes these sources",
+            destructive.join(", ")
+        ))
+    }
+
     /// Limitation of the NATS server: a version before 2.10 cannot sync before it acknowledges, so a power failure takes
     /// what was acknowledged since the last sync, unless another replica of the stream has it.
-    pub fn warning(&self) -> Option<String> {
+    fn version_warning(&self) -> Option<String> {
         let replicas = self.cache().append_context.as_ref().map(|(_, context)| context.replicas)?;
         let client = self.connection.client();
         let version = client.server_info().version;
@@ -311,38 +385,6 @@ fn generation(info: &StreamInfo) -> u64 {
     let text = info.description();
     let number = text.find(GENERATION).map(|at| &text[at + GENERATION.len()..]);
     number.and_then(|number| number.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-/// Logs differences from the declaration.
-fn log_report(report: &network::StreamReport) {
-    let stream = report.stream.as_str();
-    for conflict in report.conflicts() {
-        let (subject, owner) = (conflict.subject.as_str(), conflict.stream.as_str());
-        if conflict.circular {
-            tracing::error!(
-                stream,
-                subject,
-                owner,
-                "events of this subject do not reach the map: they are stored in a stream that sources from the log"
-            );
-        } else {
-            tracing::warn!(
-                stream,
-                subject,
-                owner,
-                "another stream has this subject; the log sources its events from there"
-            );
-        }
-    }
-    for difference in report.differences() {
-        tracing::warn!(
-            stream, setting = %difference.setting, declared = %difference.declared, found = %difference.found,
-            "the stream differs from its declaration; it is left unchanged",
-        );
-    }
-    if let Err(error) = &report.status {
-        tracing::error!(stream, %error, "a declared stream cannot be read or changed");
-    }
 }
 
 fn unavailable(error: &StreamError) -> LogError {

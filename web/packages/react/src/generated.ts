@@ -143,6 +143,40 @@ export interface Balance {
   token_symbol: string;
 }
 
+/** State of the bridge of this replica. */
+export interface BridgeCheck {
+  /** Bytes of messages that wait to be appended to the log. */
+  buffered_bytes: number;
+  /** Number of messages since the start that were received and not recorded. */
+  dropped: number;
+  /** Error that keeps messages from being received or appended. */
+  error: string | null;
+  /** Time of the last append. */
+  last_success: string | null;
+  /** `ok`, `waiting` (another replica subscribes), or `down`. */
+  status: string;
+  /** Recorded subjects. */
+  subjects: BridgedSubjects[];
+  /** Subscriptions of this replica. */
+  subscriptions: BridgeSubscription[];
+}
+
+/** A subscription of the bridge. */
+export interface BridgeSubscription {
+  /** Stream that publishes its messages again under these subjects; null for a subscription to the subjects themselves. */
+  stream: string | null;
+  /** Pattern. */
+  subject: string;
+}
+
+/** Subjects that the bridge records. */
+export interface BridgedSubjects {
+  /** `at_most_once`: what is published while no replica subscribes is not recorded. */
+  delivery: string;
+  /** Pattern. */
+  subject: string;
+}
+
 /** An entity that differs. */
 export type ChangedEntity = EntitySummary & {
   /** The fields that differ, ordered by name. */
@@ -169,6 +203,7 @@ export interface ChannelItem {
 export interface Checks {
   adopted_rows: AdoptedRowsCheck | null;
   alerts: AlertsCheck | null;
+  bridge: BridgeCheck | null;
   /** History database. */
   history: Dependency;
   /** Files of the error journal. */
@@ -926,6 +961,8 @@ export interface LogCheck {
   kind: string;
   /** `ok` or `down`. */
   status: string;
+  /** Streams that have subjects of the log, and from which the log must not take their messages. */
+  unsourced: UnsourcedStream[];
   /** Limitation of a log that works, such as acknowledged events that a power failure may take. */
   warning: string | null;
 }
@@ -1507,6 +1544,19 @@ export type Status = "active" | "inactive" | "online" | "offline" | "warning" | 
 export interface StreamCheck {
   /** Number of connected clients. */
   clients: number;
+}
+
+/** A stream from which the log does not take messages. Those of its subjects that `BRIDGE_SUBJECTS` does not have are not
+ * recorded. */
+export interface UnsourcedStream {
+  /** `work_queue` or `interest`: its retention, by which it would lose messages; `circular`: it takes its messages from the log. */
+  reason: string;
+  /** Setting with which they are recorded nevertheless, at most once; null where that would record nothing. */
+  remedy: string | null;
+  /** Name of the stream. */
+  stream: string;
+  /** The log's subjects that it has. */
+  subjects: string[];
 }
 
 /** State of a webhook. */
