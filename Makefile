@@ -129,6 +129,10 @@ configuration: ## Write docs/configuration.md, and the table in docs/limits.md, 
 	sed -i -e '/^<!-- begin of limits/,/^<!-- end of limits/{/^<!--/!d}' -e '/^<!-- begin of limits/r docs/limits.md.new' docs/limits.md
 	rm docs/limits.md.new
 
+.PHONY: differences
+differences: ## Write the list of differences from the old service in docs/replacing.md, from the table of the test that compares them
+	UPDATE_DIFFERENCES=1 $(CARGO) test --locked --test it swap::the_guide_lists
+
 .PHONY: book
 book: ## Build the documentation as a book, target/book; installs mdBook where it is missing
 	scripts/book.sh

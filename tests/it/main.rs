@@ -50,6 +50,7 @@ mod shares;
 mod stream;
 mod support;
 mod support_works;
+mod swap;
 mod swap_back;
 mod sync;
 mod tail;
