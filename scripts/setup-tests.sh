@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, Chromium for the
-# page, nginx as a proxy in front of the server, promtool for the metrics, libfaketime for a clock that jumps, and curl, jq
+# Finds, or on Debian-like systems installs, what the tests start for themselves: nats-server, PostgreSQL, PgBouncer,
+# Chromium for the page, nginx as a proxy in front of the server, promtool for the metrics, libfaketime for a clock that jumps, and curl, jq
 # and sqlite3, which the book's commands use; systemd-analyze, which checks files in deploy/, as nginx and promtool do; also
 # Python's venv for Schemathesis and the schemas of those files, and a C++ compiler for libFuzzer, without which those checks
 # say that they were not run. Changes nothing when all are there. The tests use private instances on free ports; no system
@@ -16,6 +16,8 @@ has_postgres() {
   done
   command -v initdb >/dev/null && command -v postgres >/dev/null
 }
+
+has_pgbouncer() { [[ -x ${PGBOUNCER_BIN:-/usr/sbin/pgbouncer} ]] || command -v pgbouncer >/dev/null; }
 
 has_chromium() { [[ -x ${CHROMIUM_BIN:-/usr/bin/chromium} ]]; }
 
@@ -90,6 +92,11 @@ install_postgres() {
   install postgresql
 }
 
+install_pgbouncer() {
+  install pgbouncer
+  switch_off pgbouncer
+}
+
 install_chromium() { install chromium; }
 
 install_faketime() { install libfaketime; }
@@ -101,7 +108,7 @@ install_venv() { install python3-venv; }
 
 install_cxx() { install g++; }
 
-for what in nats postgres chromium faketime tools venv cxx nginx promtool systemd; do
+for what in nats postgres pgbouncer chromium faketime tools venv cxx nginx promtool systemd; do
   if ! "has_$what" && can_install; then
     echo "setup: installing $what" >&2
     "install_$what"
@@ -115,6 +122,10 @@ if ! has_nats; then
 fi
 if ! has_postgres; then
   echo "setup: PostgreSQL's server programs (15 or newer: initdb, postgres) are missing: put them in PATH, or name their folder in PG_BIN" >&2
+  failed=yes
+fi
+if ! has_pgbouncer; then
+  echo "setup: pgbouncer is missing: put it in PATH, or name its file in PGBOUNCER_BIN" >&2
   failed=yes
 fi
 if ! has_chromium; then

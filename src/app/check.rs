@@ -6,8 +6,8 @@ use super::access;
 use super::settings::Settings;
 use super::traces::telemetry;
 use crate::alerts::open_rules;
+use crate::bus;
 use crate::journal::Journal;
-use crate::{bus, history};
 
 /// Everything that is wrong with the settings, one entry per problem. Reads the files that they name and connects to nothing.
 #[must_use]
@@ -15,10 +15,6 @@ pub fn check(settings: &Settings) -> Vec<String> {
     let mut problems = settings.problems();
     let own = [
         settings.logging.filter().map(drop),
-        history::check_url(&settings.storage.url).context("the database of DATABASE_URL cannot be used"),
-        settings.storage.learner_url.as_deref().map_or(Ok(()), |url| {
-            history::check_url(url).context("the database of LEARNER_DATABASE_URL cannot be used")
-        }),
         settings
             .streams
             .nats_url
@@ -30,7 +26,9 @@ pub fn check(settings: &Settings) -> Vec<String> {
         }),
         telemetry(&settings.telemetry).map(drop),
     ];
-    problems.extend(own.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")));
+    problems.extend(
+        settings.storage.check().into_iter().chain(own).filter_map(Result::err).map(|error| format!("{error:#}")),
+    );
     if settings.access.check().is_ok() {
         let access = access::access(&settings.access, &Journal::default());
         problems.extend(access.err().map(|error| format!("{error:#}")));

@@ -12,6 +12,12 @@ pub struct WithAdvice<'a>(pub &'a Error);
 impl fmt::Display for WithAdvice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
+        if self.0.as_database_error().is_some_and(is_of_pooler) {
+            return f.write_str(
+                "; a pooler is in front of the database: set DATABASE_POOLER, or LEARNER_DATABASE_POOLER for the learner's \
+                database, to its mode, see docs/operating.md#a-pooler-in-front-of-postgresql",
+            );
+        }
         let code = self.0.as_database_error().filter(|error| is_sqlite(*error)).and_then(DatabaseError::code);
         // the low byte of an extended code is the primary one: https://www.sqlite.org/rescode.html
         let advice = match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
@@ -29,6 +35,15 @@ impl fmt::Display for WithAdvice<'_> {
         };
         f.write_str(advice)
     }
+}
+
+/// True for what a pooler such as `PgBouncer` answers to a client that does not expect it.
+fn is_of_pooler(error: &dyn DatabaseError) -> bool {
+    let duplicate_or_unknown_statement = matches!(error.code().as_deref(), Some("42P05" | "26000"));
+    let message = error.message();
+    duplicate_or_unknown_statement
+        || message.contains("unsupported startup parameter")
+        || message.contains("transaction blocks not allowed in statement pooling mode")
 }
 
 fn is_sqlite(error: &dyn DatabaseError) -> bool {

@@ -1,12 +1,34 @@
 //! Configuration of the history database.
 
+use std::fmt;
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
 
 use crate::config::defaults;
 use crate::model::Compatibility;
+
+/// A pooler such as `PgBouncer` between this server and `PostgreSQL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pooler {
+    /// No pooler
+    None,
+    /// Pooler that assigns a connection of the database to each connection
+    Session,
+    /// Pooler that assigns a connection of the database to each transaction
+    Transaction,
+}
+
+impl fmt::Display for Pooler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Session => "session",
+            Self::Transaction => "transaction",
+        })
+    }
+}
 
 /// Connections, timeouts and sizes of the database. Every limit exists so that a slow or unavailable database costs a bounded
 /// time.
@@ -20,6 +42,17 @@ pub struct HistoryConfig {
     #[arg(id = "DATABASE_READERS", env, long = "database-readers", default_value_t = 8,
         value_parser = clap::value_parser!(u32).range(1..=200))]
     pub reader_connections: u32,
+    /// Pooler such as `PgBouncer` in front of `PostgreSQL`, by its mode. `session` sends no parameters that a pooler rejects when it
+    /// connects. `transaction` needs no state of a connection between transactions, at the cost of more round trips.
+    #[arg(id = "DATABASE_POOLER", env, long = "database-pooler", value_enum, default_value = "none")]
+    pub pooler: Pooler,
+    /// Name of the setting of [`Self::pooler`].
+    #[arg(skip = "DATABASE_POOLER")]
+    pub pooler_setting: &'static str,
+    /// Duration of the lock of the table log behind a pooler in transaction mode, where it is a lease: for so long after a crash no
+    /// other process can write it.
+    #[arg(skip = Duration::from_secs(5))]
+    pub table_log_lease: Duration,
     /// Longest wait of [`super::open`] for the database.
     #[arg(skip = Duration::from_secs(10))]
     pub connect_timeout: Duration,

@@ -34,7 +34,7 @@ mod type_filter;
 pub use adopted::AdoptedRows;
 use advice::{MigrationWithAdvice, WithAdvice};
 pub use aggregate::{Aggregate, AggregateQuery, GroupBy};
-pub use config::HistoryConfig;
+pub use config::{HistoryConfig, Pooler};
 pub use dead_letters::DeadLetterStore;
 pub use leases::Leases;
 pub use lessons::Lessons;
@@ -100,6 +100,17 @@ pub enum OpenError {
     /// The file of the database cannot be used; the text says why, and what to do.
     #[error("{0}")]
     File(String),
+    /// There is a pooler in front of the database that the settings do not expect.
+    #[error(
+        "{setting}={declared}, but the transactions of one connection are executed on different connections of the database, as \
+        by a pooler in transaction mode: set {setting}=transaction, see docs/operating.md#a-pooler-in-front-of-postgresql"
+    )]
+    Pooled {
+        /// The setting's name.
+        setting: &'static str,
+        /// Its value.
+        declared: Pooler,
+    },
     /// The database is unavailable, rejected the connection, or could not be migrated.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -152,14 +163,14 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<Database, OpenErr
     }
 }
 
-/// Validates a database URL without connecting.
+/// Validates a database URL, and the settings that depend on it, without connecting.
 ///
 /// # Errors
-/// As [`open`], for the URL alone.
-pub fn check_url(url: &str) -> Result<(), OpenError> {
+/// As [`open`], for the URL and the settings alone.
+pub fn check(url: &str, config: &HistoryConfig) -> Result<(), OpenError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("postgres" | "postgresql") => postgres::check_url(url),
-        Some("sqlite") => sqlite::check_url(url),
+        Some("postgres" | "postgresql") => postgres::check(url, config),
+        Some("sqlite") => sqlite::check(url, config),
         _ => Err(unknown_scheme()),
     }
 }
@@ -305,7 +316,8 @@ pub trait TableLogStore: Send + Sync {
     async fn table_epoch(&self) -> Result<Epoch>;
 
     /// Acquires the lock of the table log's writer, or checks that this process still holds it; false if another process
-    /// holds it. The lock is held until [`History::close`] or the end of the process.
+    /// holds it. The lock is held until [`History::close`] or the end of the process. Where it is a lease, one that was left
+    /// behind by a process that was killed is waited for.
     async fn lock_table_log(&self) -> Result<bool>;
 
     /// The reason why this database seems to be another copy of the table log than the one that was written last: it was
@@ -330,6 +342,12 @@ pub trait History: TableLogStore + 'static {
 
     /// The time of the newest row without a position in a log that is older than `before`; `None` if there is none.
     async fn newest_adopted(&self, before: DateTime<Utc>) -> Result<Option<DateTime<Utc>>>;
+
+    /// Like [`History::write`], at the end of the table log. Fails if another process has acquired its lock: a paused process
+    /// may not know that its own has expired.
+    async fn append(&self, entries: &[LogEntry]) -> Result<InsertCounts> {
+        self.write(entries).await
+    }
 
     /// The positions of those of the events that are stored; `None` for one without a position in a log.
     async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Cursor>>>;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, ValueHint};
 
-use super::{AdoptedRows, Database, DeadLetterStore, History, HistoryConfig, Leases, Lessons, Outbox, Snapshots};
+use super::{
+    AdoptedRows, Database, DeadLetterStore, History, HistoryConfig, Leases, Lessons, Outbox, Pooler, Snapshots,
+};
 use crate::config::defaults;
 
 /// URLs and limits of the databases.
@@ -22,6 +24,16 @@ pub struct StorageConfig {
     #[arg(id = "LEARNER_DATABASE_URL", env, long = "learner-database-url", help_heading = "Learner",
         hide_env_values = true, value_hint = ValueHint::Url)]
     pub learner_url: Option<String>,
+    /// Pooler in front of the database of the lessons. Unset: as `DATABASE_POOLER`.
+    #[arg(
+        id = "LEARNER_DATABASE_POOLER",
+        env,
+        long = "learner-database-pooler",
+        value_enum,
+        help_heading = "Learner",
+        requires = "LEARNER_DATABASE_URL"
+    )]
+    pub learner_pooler: Option<Pooler>,
     /// Limits of each database.
     #[command(flatten)]
     pub database: HistoryConfig,
@@ -30,6 +42,25 @@ pub struct StorageConfig {
 impl Default for StorageConfig {
     fn default() -> Self {
         defaults()
+    }
+}
+
+impl StorageConfig {
+    /// URL and limits of the database of the lessons, where it is another one.
+    fn learner(&self) -> Option<(&str, HistoryConfig)> {
+        let url = self.learner_url.as_deref().filter(|url| *url != self.url)?;
+        let inherited = if url.starts_with("sqlite:") { Pooler::None } else { self.database.pooler };
+        let pooler = self.learner_pooler.unwrap_or(inherited);
+        Some((url, HistoryConfig { pooler, pooler_setting: "LEARNER_DATABASE_POOLER", ..self.database.clone() }))
+    }
+
+    /// Validates the URLs without connecting; each error names its setting.
+    pub fn check(&self) -> [anyhow::Result<()>; 2] {
+        let learner = self.learner().map_or(Ok(()), |(url, limits)| super::check(url, &limits));
+        [
+            super::check(&self.url, &self.database).context("the database of DATABASE_URL cannot be used"),
+            learner.context("the database of LEARNER_DATABASE_URL cannot be used"),
+        ]
     }
 }
 
@@ -66,13 +97,13 @@ impl Storage {
     /// # Errors
     /// As [`super::open`], with the name of the setting.
     pub async fn open(config: StorageConfig) -> anyhow::Result<Self> {
-        let StorageConfig { url, learner_url, database: limits } = config;
-        let main = super::open(&url, &limits).await.context("the database of DATABASE_URL cannot be used")?;
+        let main = super::open(&config.url, &config.database).await;
+        let main = main.context("the database of DATABASE_URL cannot be used")?;
         let Database { history, snapshots, dead_letters, leases, lessons, outbox, adopted } = main;
-        let (lessons, learner) = match learner_url.filter(|learner_url| *learner_url != url) {
+        let (lessons, learner) = match config.learner() {
             None => (lessons, None),
-            Some(url) => {
-                let opened = super::open(&url, &limits).await;
+            Some((url, limits)) => {
+                let opened = super::open(url, &limits).await;
                 let own = opened.context("the database of LEARNER_DATABASE_URL cannot be used")?;
                 (own.lessons, Some(own.history))
             }

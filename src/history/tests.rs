@@ -1,8 +1,8 @@
 use chrono::DateTime;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Executor, Postgres, Sqlite};
+use sqlx::{AssertSqlSafe, Postgres, Row, Sqlite};
 
-use super::sql::Dialect;
+use super::sql::{Dialect, Session};
 use super::{History, HistoryConfig, HistoryError, LogRange, sqlite};
 use crate::model::{Cursor, Epoch, LogEntry, envelope};
 
@@ -66,9 +66,12 @@ async fn a_full_disk_is_written_again_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/full.db", folder.path().display());
     let history = sqlite::open(&url, &HistoryConfig::default()).await.unwrap();
-    let writers = &history.pools.writers;
-    let limit = |pages: u32| writers.execute(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")));
-    let empty: u32 = sqlx::query_scalar("PRAGMA page_count").fetch_one(writers).await.unwrap();
+    let limit = async |pages: i32| {
+        let query = sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")));
+        history.write_with(1, async |session| session.fetch_all(query).await).await
+    };
+    let pages = async |session: &mut Session<Sqlite>| session.fetch_one(sqlx::query("PRAGMA page_count")).await;
+    let empty: i32 = history.write_with(1, pages).await.unwrap().get(0);
     limit(empty + 40).await.unwrap();
     let mut written = 0;
     let error = loop {

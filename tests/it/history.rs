@@ -1,12 +1,18 @@
 //! History: one suite for both databases, and faults of `PostgreSQL`.
 
-/// Runs each test on a new database of both kinds.
+/// Runs each test on a new database of both kinds, and through a pooler in transaction mode.
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
         mod on_postgres {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
                 super::$name(super::postgres(&Default::default()).await).await;
+            })+
+        }
+        mod through_pooler {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::pooled(&Default::default()).await).await;
             })+
         }
         mod on_sqlite {
@@ -37,18 +43,19 @@ mod suite;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use living_map::history::{self, History, HistoryConfig, HistoryPage, HistoryQuery, HistoryRow};
+use living_map::history::{self, History, HistoryConfig, HistoryPage, HistoryQuery, HistoryRow, Pooler};
 use living_map::model::{Cursor, Epoch, Event, LogEntry, Notes};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::daemon::Folder;
-use crate::support::postgres;
+use crate::support::{pgbouncer, postgres};
 
 /// A history store with a new database.
 pub struct Private {
     pub history: Arc<dyn History>,
     pub url: String,
+    pub pooler: Pooler,
     _folder: Option<Folder>,
 }
 
@@ -58,12 +65,19 @@ pub const EPOCH: Epoch = Epoch(u64::MAX - 5);
 pub async fn sqlite(config: &HistoryConfig) -> Private {
     let folder = Folder::new("history");
     let url = format!("sqlite://{}", folder.path().join("living map.db").display());
-    Private { history: open(&url, config).await, url, _folder: Some(folder) }
+    Private { history: open(&url, config).await, url, pooler: Pooler::None, _folder: Some(folder) }
 }
 
 pub async fn postgres(config: &HistoryConfig) -> Private {
     let url = postgres::database().await;
-    Private { history: open(&url, config).await, url, _folder: None }
+    Private { history: open(&url, config).await, url, pooler: Pooler::None, _folder: None }
+}
+
+/// `PostgreSQL` behind a pooler in transaction mode.
+pub async fn pooled(config: &HistoryConfig) -> Private {
+    let (url, pooler) = (pgbouncer::database().await, Pooler::Transaction);
+    let history = open(&url, &HistoryConfig { pooler, ..config.clone() }).await;
+    Private { history, url, pooler, _folder: None }
 }
 
 pub async fn open(url: &str, config: &HistoryConfig) -> Arc<dyn History> {

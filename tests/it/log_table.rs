@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::history::{Private, open, postgres, sqlite};
+use crate::history::{Private, open, pooled, postgres, sqlite};
 use crate::log_suite::{Fixture, append, assert_gapless, epoch, event, log_suite, of, read, read_error};
 use crate::support::postgres::Postgres;
 use crate::support::wait::{PATIENCE, until};
@@ -55,6 +55,13 @@ mod on_sqlite {
 mod on_postgres {
     async fn start() -> super::OneProcess {
         super::OneProcess::new(super::postgres(&super::HistoryConfig::default()).await)
+    }
+    super::log_suite!(start);
+}
+
+mod through_pooler {
+    async fn start() -> super::OneProcess {
+        super::OneProcess::new(super::pooled(&super::HistoryConfig::default()).await)
     }
     super::log_suite!(start);
 }
@@ -103,10 +110,11 @@ async fn events_that_cannot_be_recorded_are_rejected_individually() {
 
 #[tokio::test]
 async fn a_second_writer_of_the_same_database_is_rejected() {
-    for private in [sqlite(&HistoryConfig::default()).await, postgres(&HistoryConfig::default()).await] {
+    let config = HistoryConfig::default();
+    for private in [sqlite(&config).await, postgres(&config).await, pooled(&config).await] {
         let log = table_log(&private.history, small()).await;
         append(&*log, vec![event(1)]).await;
-        let other = open(&private.url, &HistoryConfig::default()).await;
+        let other = open(&private.url, &HistoryConfig { pooler: private.pooler, ..config.clone() }).await;
         let Err(error) = TableLog::open(small(), Arc::clone(&other), None).await else {
             panic!("there are two writers")
         };

@@ -41,6 +41,7 @@ mod nats_cluster;
 mod nats_version;
 mod pages;
 mod poison;
+mod pooler;
 mod previous_release;
 mod proxies;
 mod replay;

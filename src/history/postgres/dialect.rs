@@ -8,15 +8,16 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgArgumentBuffer, PgConnection, PgRow, PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::types::Json;
-use sqlx::{Decode, Encode, Executor, Postgres, QueryBuilder, Row, Type, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Decode, Encode, Executor, Postgres, QueryBuilder, Row, Type, TypeInfo, ValueRef};
 
 use super::insert::insert;
+use super::table_log::check_token;
 use super::{PostgresEngine, PostgresStore, pairing};
 use crate::history::lessons::LessonQuery;
 use crate::history::sql::events::{push_filters, time};
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{BindsList, SqlQuery, Timestamp};
-use crate::history::sql::{Answer, Dialect, Rows};
+use crate::history::sql::{Answer, Dialect, Rows, Session};
 use crate::history::stored::{InsertRow, statements};
 use crate::history::type_filter::TypeFilter;
 use crate::history::{AggregateQuery, HistoryError, HistoryQuery, InsertCounts, Result};
@@ -107,6 +108,11 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         on.fetch(query)
     }
 
+    fn command<'e>(on: &'e mut PgConnection, sql: &str) -> Answer<'e, ()> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        Box::pin(async { on.execute(sql).await.map(drop) })
+    }
+
     fn row_bytes(row: &PgRow) -> usize {
         let bytes = |column: usize| row.try_get_raw(column).ok()?.as_bytes().ok().map(<[u8]>::len);
         (0..row.len()).filter_map(bytes).sum()
@@ -127,29 +133,18 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
     }
 
     async fn close(store: &PostgresStore) {
-        drop(store.engine.lock.lock().await.take());
+        store.release_table_log().await;
         store.pools.writers.close().await;
         store.pools.readers.close().await;
         store.pools.leases.close().await;
     }
 
     async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<InsertCounts> {
-        let rows: Vec<InsertRow<'_>> =
-            entries.iter().map(|entry| InsertRow::new(entry, store.config.compatibility)).collect();
-        let ranges = statements(&rows, store.config.statement_rows.max(1), store.config.statement_bytes);
-        let inserting = async |connection: &mut PgConnection| {
-            let mut inserted = 0;
-            for range in &ranges {
-                inserted += insert(connection, &rows[range.clone()]).await?;
-            }
-            Ok(inserted)
-        };
-        let inserted = match ranges.len() {
-            // a statement is a transaction: no round trips to begin and to commit one
-            1 => store.write_with(1, inserting).await,
-            statements => store.transaction(statements, inserting).await,
-        }?;
-        Ok(InsertCounts { inserted, duplicates: rows.len() as u64 - inserted, paired: 0 })
+        write(store, entries, None).await
+    }
+
+    async fn append(store: &PostgresStore, entries: &[LogEntry]) -> Result<InsertCounts> {
+        write(store, entries, store.table_log_token().await).await
     }
 
     async fn write_after_absence(store: &PostgresStore, entries: &[LogEntry]) -> Result<InsertCounts> {
@@ -163,10 +158,10 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
     }
 
     /// The planner knows the table's size and the values' frequencies.
-    async fn estimate(connection: &mut PgConnection, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<u64> {
+    async fn estimate(session: &mut Session<Self>, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<u64> {
         let mut sql = QueryBuilder::new("EXPLAIN (FORMAT JSON) SELECT FROM living_map_history WHERE true");
         push_filters(&mut sql, query, types);
-        let Json(plan): Json<Value> = sql.build_query_scalar().fetch_one(connection).await?;
+        let Json(plan): Json<Value> = session.fetch_one(sql.build()).await?.try_get(0)?;
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(Value::as_u64).unwrap_or(0))
     }
 
@@ -186,11 +181,11 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         Ok((begin - query.origin).num_microseconds().unwrap_or(-1) / query.bucket_micros())
     }
 
-    async fn delete_before(connection: &mut PgConnection, before: DateTime<Utc>, limit: u32) -> sqlx::Result<u64> {
-        let mut deleted = delete_from_logs::<Self>(connection, before, limit).await?;
+    async fn delete_before(session: &mut Session<Self>, before: DateTime<Utc>, limit: u32) -> sqlx::Result<u64> {
+        let mut deleted = delete_from_logs::<Self>(session, before, limit).await?;
         if deleted < u64::from(limit) {
             let query = sqlx::query(DELETE_ADOPTED).bind(before).bind((u64::from(limit) - deleted).cast_signed());
-            deleted += connection.execute(query).await?.rows_affected();
+            deleted += session.execute(query).await?;
         }
         Ok(deleted)
     }
@@ -207,6 +202,29 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
             sql.push(" AND search @@ to_tsquery('simple', ").push_bind(words.to_tsquery()).push(")");
         }
     }
+}
+
+/// Inserts entries that are not there yet, if the table log's lock still has `token`, where one is given.
+async fn write(store: &PostgresStore, entries: &[LogEntry], token: Option<u64>) -> Result<InsertCounts> {
+    let rows: Vec<InsertRow<'_>> =
+        entries.iter().map(|entry| InsertRow::new(entry, store.config.compatibility)).collect();
+    let ranges = statements(&rows, store.config.statement_rows.max(1), store.config.statement_bytes);
+    let inserting = async |session: &mut Session<Postgres>| {
+        if let Some(token) = token {
+            check_token(session, token).await?;
+        }
+        let mut inserted = 0;
+        for range in &ranges {
+            inserted += insert(session, &rows[range.clone()]).await?;
+        }
+        Ok(inserted)
+    };
+    let inserted = match (ranges.len(), token) {
+        // a statement is a transaction: no round trips to begin and to commit one
+        (1, None) => store.write_with(1, inserting).await,
+        (statements, _) => store.transaction(statements + 1, inserting).await,
+    }?;
+    Ok(InsertCounts { inserted, duplicates: rows.len() as u64 - inserted, paired: 0 })
 }
 
 impl<T> BindsList<T> for Postgres

@@ -1,8 +1,9 @@
 //! Inserting rows of events.
 
-use sqlx::postgres::{PgBindIterExt, PgConnection};
-use sqlx::{Executor, Postgres};
+use sqlx::Postgres;
+use sqlx::postgres::PgBindIterExt;
 
+use crate::history::sql::Session;
 use crate::history::sql::values::SqlQuery;
 use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql};
 use crate::model::EntityType;
@@ -23,8 +24,8 @@ ORDER BY id
 ON CONFLICT (id) DO NOTHING"#;
 
 /// Inserts rows that are not there yet; returns their number.
-pub async fn insert(connection: &mut PgConnection, rows: &[InsertRow<'_>]) -> sqlx::Result<u64> {
-    Ok(connection.execute(bind_rows(sqlx::query(INSERT), rows.iter())).await?.rows_affected())
+pub async fn insert(session: &mut Session<Postgres>, rows: &[InsertRow<'_>]) -> sqlx::Result<u64> {
+    session.execute(bind_rows(sqlx::query(INSERT), rows.iter())).await
 }
 
 /// Binds the columns of [`INSERT`], each as an array.

@@ -9,12 +9,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgBindIterExt, PgConnection};
-use sqlx::{Executor, Row};
+use sqlx::postgres::PgBindIterExt;
+use sqlx::{Postgres, Row};
 use uuid::Uuid;
 
 use super::PostgresStore;
 use super::insert::{bind_rows, insert};
+use crate::history::sql::Session;
 use crate::history::sql::values::Timestamp;
 use crate::history::stored::{InsertRow, statements};
 use crate::history::{InsertCounts, PAIRING_WINDOW, Result};
@@ -58,14 +59,14 @@ pub async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<Insert
     let rows: Vec<InsertRow<'_>> =
         entries.iter().map(|entry| InsertRow::new(entry, store.config.compatibility)).collect();
     let ranges = statements(&rows, store.config.statement_rows.max(1), store.config.statement_bytes);
-    let writing = async |connection: &mut PgConnection| {
-        connection.execute(LOCK).await?;
+    let writing = async |session: &mut Session<Postgres>| {
+        session.execute(sqlx::query(LOCK)).await?;
         let (mut paired, mut inserted) = (0, 0);
         for range in &ranges {
             let rows = &rows[range.clone()];
-            paired += pair(connection, rows).await?;
+            paired += pair(session, rows).await?;
             // those that were paired are stored by now
-            inserted += insert(connection, rows).await?;
+            inserted += insert(session, rows).await?;
         }
         Ok(InsertCounts { inserted: inserted + paired, duplicates: rows.len() as u64 - inserted - paired, paired })
     };
@@ -73,16 +74,14 @@ pub async fn write(store: &PostgresStore, entries: &[LogEntry]) -> Result<Insert
 }
 
 /// Replaces rows of another service by those of `rows` that are not stored yet; returns the number of replaced rows.
-async fn pair(connection: &mut PgConnection, rows: &[InsertRow<'_>]) -> sqlx::Result<u64> {
-    let stored: Vec<Uuid> = sqlx::query_scalar(STORED)
-        .bind(rows.iter().map(|row| row.entry.event.id).bind_iter())
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut known: HashSet<Uuid> = stored.into_iter().collect();
+async fn pair(session: &mut Session<Postgres>, rows: &[InsertRow<'_>]) -> sqlx::Result<u64> {
+    let query = sqlx::query(STORED).bind(rows.iter().map(|row| row.entry.event.id).bind_iter());
+    let stored = session.fetch_all(query).await?;
+    let mut known: HashSet<Uuid> = stored.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?;
     let mut new: Vec<&InsertRow<'_>> = rows.iter().filter(|row| known.insert(row.entry.event.id)).collect();
     new.sort_by_key(|row| (row.entry.logged_at, row.entry.cursor));
     let wanted = Wanted::of(&new);
-    let mut candidates = wanted.candidates(connection).await?;
+    let mut candidates = wanted.candidates(session).await?;
     let mut taken = HashSet::new();
     let pairs: Vec<(&InsertRow<'_>, Uuid)> = new
         .iter()
@@ -96,8 +95,7 @@ async fn pair(connection: &mut PgConnection, rows: &[InsertRow<'_>]) -> sqlx::Re
         return Ok(0);
     }
     let query = bind_rows(sqlx::query(UPDATE), pairs.iter().map(|(row, _)| *row));
-    let updated = connection.execute(query.bind(pairs.iter().map(|(_, adopted)| *adopted).bind_iter())).await?;
-    Ok(updated.rows_affected())
+    session.execute(query.bind(pairs.iter().map(|(_, adopted)| *adopted).bind_iter())).await
 }
 
 /// The contents of entries, with the time in which their rows can be. Equal contents far apart count as different ones.
@@ -138,18 +136,16 @@ impl<'a> Wanted<'a> {
     }
 
     /// The rows that each content may be paired with.
-    async fn candidates(&self, connection: &mut PgConnection) -> sqlx::Result<HashMap<usize, Candidates>> {
+    async fn candidates(&self, session: &mut Session<Postgres>) -> sqlx::Result<HashMap<usize, Candidates>> {
         let contents = || self.contents.iter();
-        let found = sqlx::query(CANDIDATES)
+        let query = sqlx::query(CANDIDATES)
             .bind((0_i64..).take(self.contents.len()).bind_iter())
             .bind(contents().map(|content| content.event_type).bind_iter())
             .bind(contents().map(|content| content.payload).bind_iter())
             .bind(contents().map(|content| *content.window.start()).bind_iter())
-            .bind(contents().map(|content| *content.window.end()).bind_iter())
-            .fetch_all(connection)
-            .await?;
+            .bind(contents().map(|content| *content.window.end()).bind_iter());
         let mut candidates: HashMap<usize, Candidates> = HashMap::new();
-        for row in found {
+        for row in session.fetch_all(query).await? {
             let (number, Timestamp(time), id): (i64, Timestamp, Uuid) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let number = usize::try_from(number).unwrap_or(usize::MAX);

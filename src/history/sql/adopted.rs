@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use super::events::time;
 use super::values::{Args, Column, Timestamp};
-use super::{Dialect, SqlStore};
+use super::{Dialect, Session, SqlStore};
 use crate::history::adopted::{AdoptedRow, AdoptedRows, AdoptionProgress, RowEntity};
 use crate::history::stored::seq_to_sql;
 use crate::history::{PagePosition, Result};
@@ -65,19 +65,19 @@ impl<DB: Dialect> AdoptedRows for SqlStore<DB> {
     }
 
     async fn complete(&self, entities: &[RowEntity], progress: &AdoptionProgress) -> Result<u64> {
-        let completing = async |connection: &mut DB::Connection| {
+        let completing = async |session: &mut Session<DB>| {
             let mut changed = 0;
             for entity in entities {
                 let kind = entity.entity_type.map(EntityType::as_str);
                 let query = sqlx::query(COMPLETE).args((entity.row, entity.entity_id.as_str(), kind));
-                changed += DB::execute(connection, query).await?;
+                changed += session.execute(query).await?;
             }
             let completed = progress.completed.saturating_add(changed);
             let AdoptionProgress { position, examined, .. } = *progress;
             let query = sqlx::query(RECORD)
                 .args((Timestamp(position.timestamp), position.id))
                 .args((seq_to_sql(examined), seq_to_sql(completed)));
-            DB::execute(connection, query).await?;
+            session.execute(query).await?;
             Ok(changed)
         };
         self.transaction(entities.len() + 1, completing).await

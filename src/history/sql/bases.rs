@@ -2,8 +2,8 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::Dialect;
 use super::values::{Args, Column, Timestamp};
+use super::{Dialect, Session};
 use crate::history::bases::{Base, Bases};
 use crate::history::snapshots::NewBase;
 use crate::history::stored::{cursor_from_sql, epoch_to_sql, seq_to_sql};
@@ -51,17 +51,17 @@ pub fn bases<DB: Dialect>(epoch: Epoch, rows: &[DB::Row]) -> sqlx::Result<Option
 }
 
 /// Inserts a base without its snapshot; false if there is one with this number, or a later leader.
-pub async fn insert<DB: Dialect>(connection: &mut DB::Connection, base: &NewBase) -> sqlx::Result<bool> {
+pub async fn insert<DB: Dialect>(session: &mut Session<DB>, base: &NewBase) -> sqlx::Result<bool> {
     let (epoch, number) = (epoch_to_sql(base.cursor.epoch), seq_to_sql(base.number));
     let carried = base.carried.map(|carried| (epoch_to_sql(carried.epoch), seq_to_sql(carried.seq))).unzip();
     let sql = INSERT.replace("{now}", DB::NOW);
     let query = sqlx::query(AssertSqlSafe(sql))
         .args((epoch, base.state_version, number, seq_to_sql(base.cursor.seq)))
         .args((carried.0, carried.1, base.fence.token.map(seq_to_sql), base.fence.lease));
-    if DB::execute(connection, query).await? == 0 {
+    if session.execute(query).await? == 0 {
         return Ok(false);
     }
     let query = sqlx::query(DELETE_BETWEEN).args((epoch, base.state_version, number));
-    DB::execute(connection, query).await?;
+    session.execute(query).await?;
     Ok(true)
 }

@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 
 use super::values::SqlQuery;
-use super::{Dialect, ReadRow};
+use super::{Dialect, ReadRow, Session};
 use crate::history::Page;
 
 /// Bounds of what one statement reads.
@@ -25,12 +25,12 @@ pub struct BoundedRead<T> {
 
 /// Reads the rows of a statement up to `bounds`.
 pub async fn read_bounded<DB: Dialect, T>(
-    connection: &mut DB::Connection,
+    session: &mut Session<DB>,
     query: SqlQuery<'_, DB>,
     bounds: ReadBounds,
     read: impl ReadRow<DB, T>,
 ) -> sqlx::Result<BoundedRead<T>> {
-    let mut rows = DB::fetch(connection, query);
+    let mut rows = session.fetch(query);
     let (mut items, mut bytes, mut has_more, mut is_unread) = (Vec::new(), 0_usize, false, false);
     while let Some(row) = rows.try_next().await? {
         if items.len() >= bounds.rows {

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use sqlx::QueryBuilder;
 use sqlx::database::HasStatementCache;
 
-use super::SqlStore;
 use super::values::{SqlQuery, Values};
+use super::{Session, SqlStore};
 use crate::history::lessons::LessonQuery;
 use crate::history::type_filter::TypeFilter;
 use crate::history::{AggregateQuery, HistoryError, HistoryQuery, InsertCounts, Result};
@@ -97,10 +97,8 @@ pub trait Dialect: HasStatementCache + Values {
     /// Size of a row's values as the database returned them, in bytes.
     fn row_bytes(row: &Self::Row) -> usize;
 
-    /// The row of a statement that finds or returns at most one.
-    async fn fetch_optional(on: &mut Self::Connection, query: SqlQuery<'_, Self>) -> sqlx::Result<Option<Self::Row>> {
-        Self::fetch_all(on, query).await.map(|mut rows| rows.pop())
-    }
+    /// Runs statements without arguments in one round trip, without their rows.
+    fn command<'e>(on: &'e mut Self::Connection, sql: &str) -> Answer<'e, ()>;
 
     /// True if an error of this code is about the values of a statement, and not about the database.
     fn is_data_error(code: &str) -> bool;
@@ -127,13 +125,19 @@ pub trait Dialect: HasStatementCache + Values {
     /// Inserts entries that are not there yet, in one transaction.
     async fn write(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<InsertCounts>;
 
+    /// Inserts entries at the end of the table log, in one transaction that fails if another process has acquired its lock.
+    async fn append(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<InsertCounts> {
+        // the system releases the lock of a process only when it ends
+        Self::write(store, entries).await
+    }
+
     /// Like [`Dialect::write`]; an entry replaces a row of it that another service has written, where there can be such rows.
     async fn write_after_absence(store: &SqlStore<Self>, entries: &[LogEntry]) -> Result<InsertCounts> {
         Self::write(store, entries).await
     }
 
     /// An estimate of the number of rows that match, where counting them takes too long; 0 without one.
-    async fn estimate(on: &mut Self::Connection, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<u64>;
+    async fn estimate(session: &mut Session<Self>, query: &HistoryQuery, types: &TypeFilter) -> sqlx::Result<u64>;
 
     /// Appends the token of `event_type` at `index`, from 0.
     fn push_token(sql: &mut QueryBuilder<Self>, index: usize);
@@ -145,10 +149,10 @@ pub trait Dialect: HasStatementCache + Values {
     fn bucket(row: &Self::Row, column: usize, query: &AggregateQuery) -> sqlx::Result<i64>;
 
     /// Deletes at most `limit` rows older than `before`; the number deleted.
-    async fn delete_before(connection: &mut Self::Connection, before: DateTime<Utc>, limit: u32) -> sqlx::Result<u64>;
+    async fn delete_before(session: &mut Session<Self>, before: DateTime<Utc>, limit: u32) -> sqlx::Result<u64>;
 
     /// Returns the space of deleted rows to the operating system, where the database does not do so by itself.
-    async fn release_space(_connection: &mut Self::Connection) -> sqlx::Result<()> {
+    async fn release_space(_session: &mut Session<Self>) -> sqlx::Result<()> {
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Error, QueryBuilder};
 
 use super::bounded::{BoundedRead, ReadBounds, read_bounded};
 use super::values::{Arg, Column, SqlQuery, Timestamp, push_any_if, push_if};
-use super::{Dialect, TypeOrder};
+use super::{Dialect, Session, TypeOrder};
 use crate::history::aggregate::{Aggregate, AggregateQuery, BucketCount, LARGEST, TOTALS};
 use crate::history::stored::{cursor_from_sql, entity_type, normal_text, read_json, read_notes, stored_text};
 use crate::history::type_filter::{Dots, MAX_TYPES, Shape, TypeFilter};
@@ -30,16 +30,16 @@ const DOTS: &str = " AND length(event_type) - length(replace(event_type, '.', ''
 /// each use, which is one more round trip.
 const KEPT_PARTS: usize = 4;
 
-/// Reads events over one connection.
+/// Reads events in one session.
 pub struct EventReader<'c, DB: Dialect> {
-    connection: &'c mut DB::Connection,
+    session: &'c mut Session<DB>,
     /// The order of the index on event types; none without such an index.
     type_order: Option<TypeOrder>,
 }
 
 impl<'c, DB: Dialect> EventReader<'c, DB> {
-    pub fn new(connection: &'c mut DB::Connection, type_order: Option<TypeOrder>) -> Self {
-        Self { connection, type_order }
+    pub fn new(session: &'c mut Session<DB>, type_order: Option<TypeOrder>) -> Self {
+        Self { session, type_order }
     }
 
     /// A page of at most `bytes` bytes, without its total.
@@ -69,29 +69,21 @@ impl<'c, DB: Dialect> EventReader<'c, DB> {
             sql.push(" OFFSET ").arg(offset);
         }
         let query = sql.build().persistent(parts.len() <= KEPT_PARTS);
-        read_bounded::<DB, _>(self.connection, query, ReadBounds { rows: limit as usize, bytes }, record::<DB>).await
+        read_bounded::<DB, _>(self.session, query, ReadBounds { rows: limit as usize, bytes }, record::<DB>).await
     }
 
     /// The number of rows that match, an estimate if there are more than `cap` or counting them takes too long.
     pub async fn total(&mut self, query: &HistoryQuery, types: &TypeFilter, cap: u32) -> sqlx::Result<Total> {
-        let rows = match self.count(query, types, cap).await {
+        let counting = async |session: &mut Session<DB>| count(session, query, types, cap).await;
+        let rows = match self.session.attempt(counting).await {
             Ok(rows) if rows <= u64::from(cap) => return Ok(Total { rows, exact: true }),
             Ok(rows) => rows,
             // many rows to look at, few that match; the connection can be used again
             Err(Error::Database(error)) if DB::CLIENT_TIMEOUTS && error.code().as_deref() == Some(DB::INTERRUPTED) => 0,
             Err(error) => return Err(error),
         };
-        let estimate = DB::estimate(self.connection, query, types).await?;
+        let estimate = DB::estimate(self.session, query, types).await?;
         Ok(Total { rows: estimate.max(rows), exact: false })
-    }
-
-    /// The number of rows that match, counted to `cap` + 1 at most.
-    async fn count(&mut self, query: &HistoryQuery, types: &TypeFilter, cap: u32) -> sqlx::Result<u64> {
-        let mut sql = QueryBuilder::<DB>::new("SELECT count(*) FROM (SELECT 1 FROM living_map_history WHERE true");
-        push_filters(&mut sql, query, types);
-        sql.push(" LIMIT ").arg(i64::from(cap) + 1).push(") AS capped");
-        let rows: i64 = DB::fetch_optional(self.connection, sql.build()).await?.map_or(Ok(0), |row| row.read(0))?;
-        Ok(rows.unsigned_abs())
     }
 
     /// The conditions of a query's pattern. One with wildcards is compared with the stored types, which are few, where an index
@@ -129,7 +121,7 @@ impl<'c, DB: Dialect> EventReader<'c, DB> {
         }
         sql.push(") SELECT event_type FROM types WHERE event_type IS NOT NULL LIMIT ");
         sql.push("").arg(i64::try_from(MAX_TYPES + 1).unwrap_or(i64::MAX));
-        let rows = DB::fetch_all(self.connection, sql.build()).await?;
+        let rows = self.session.fetch_all(sql.build()).await?;
         rows.iter().map(|row| row.read(0)).collect()
     }
 
@@ -146,7 +138,7 @@ impl<'c, DB: Dialect> EventReader<'c, DB> {
         sql.push(" AS bucket, count(*) AS events FROM living_map_history WHERE true");
         push_filters(&mut sql, &within, &types);
         sql.push(TOTALS).arg(i64::from(query.groups.max(1))).push(LARGEST);
-        let rows = DB::fetch_all(self.connection, sql.build()).await?;
+        let rows = self.session.fetch_all(sql.build()).await?;
         let counted = |row: &DB::Row| {
             let (rank, key, events, groups) = (row.read(0)?, row.read(1)?, row.read(3)?, row.read(4)?);
             Ok(BucketCount { rank, key, bucket: DB::bucket(row, 2, query)?, events, groups })
@@ -154,6 +146,20 @@ impl<'c, DB: Dialect> EventReader<'c, DB> {
         let counted: Vec<BucketCount> = rows.iter().map(counted).collect::<sqlx::Result<_>>()?;
         Ok(Aggregate::of(counted, query.buckets()))
     }
+}
+
+/// The number of rows that match, counted to `cap` + 1 at most.
+async fn count<DB: Dialect>(
+    session: &mut Session<DB>,
+    query: &HistoryQuery,
+    types: &TypeFilter,
+    cap: u32,
+) -> sqlx::Result<u64> {
+    let mut sql = QueryBuilder::<DB>::new("SELECT count(*) FROM (SELECT 1 FROM living_map_history WHERE true");
+    push_filters(&mut sql, query, types);
+    sql.push(" LIMIT ").arg(i64::from(cap) + 1).push(") AS capped");
+    let rows: i64 = session.fetch_optional(sql.build()).await?.map_or(Ok(0), |row| row.read(0))?;
+    Ok(rows.unsigned_abs())
 }
 
 fn push_page<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &HistoryQuery, types: &TypeFilter, limit: i64) {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::values::{Arg, Column};
-use super::{Dialect, SqlStore, micros, timed};
+use super::{Dialect, Session, SqlStore, micros, timed};
 use crate::history::Result;
 use crate::history::leases::{Lease, Leases};
 use crate::history::stored::seq_to_sql;
@@ -28,22 +28,31 @@ const RELEASE: &str =
 #[async_trait]
 impl<DB: Dialect> Leases for SqlStore<DB> {
     async fn acquire(&self, name: &str, holder: Uuid, ttl: Duration, note: &str) -> Result<Lease> {
-        let hold = timed::<DB>(ACQUIRE).arg(name).arg(holder).arg(micros(ttl)).arg(note);
-        let acquiring = async |connection: &mut DB::Connection| {
-            let mut row = DB::fetch_optional(connection, hold).await?;
-            let held = row.is_some();
-            if !held {
-                row = DB::fetch_optional(connection, sqlx::query(CURRENT).arg(name)).await?;
-            }
-            let row = row.ok_or(sqlx::Error::RowNotFound)?;
-            Ok(Lease { held, token: Column::<i64>::read(&row, 0)?.unsigned_abs(), note: row.read(1)? })
-        };
-        self.with(&self.pools.leases, self.config.lease_timeout, acquiring).await
+        let acquiring = async |session: &mut Session<DB>| acquire(session, name, holder, ttl, note).await;
+        self.pools.leases.with(self.config.lease_timeout, acquiring).await
     }
 
     async fn release(&self, name: &str, token: u64) -> Result<bool> {
         let query = timed(RELEASE).arg(name).arg(seq_to_sql(token));
-        let release = async |connection: &mut DB::Connection| Ok(DB::execute(connection, query).await? > 0);
-        self.with(&self.pools.leases, self.config.lease_timeout, release).await
+        let release = async |session: &mut Session<DB>| Ok(session.execute(query).await? > 0);
+        self.pools.leases.with(self.config.lease_timeout, release).await
     }
+}
+
+/// Acquires or renews a lease, see [`Leases::acquire`].
+pub async fn acquire<DB: Dialect>(
+    session: &mut Session<DB>,
+    name: &str,
+    holder: Uuid,
+    ttl: Duration,
+    note: &str,
+) -> sqlx::Result<Lease> {
+    let hold = timed::<DB>(ACQUIRE).arg(name).arg(holder).arg(micros(ttl)).arg(note);
+    let mut row = session.fetch_optional(hold).await?;
+    let held = row.is_some();
+    if !held {
+        row = session.fetch_optional(sqlx::query(CURRENT).arg(name)).await?;
+    }
+    let row = row.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Lease { held, token: Column::<i64>::read(&row, 0)?.unsigned_abs(), note: row.read(1)? })
 }

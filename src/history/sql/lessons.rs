@@ -7,7 +7,7 @@ use sqlx::types::Json;
 
 use super::events::time;
 use super::values::{Arg, Args, Column, SqlQuery, Timestamp, push_any_if, push_if, push_offset};
-use super::{Dialect, SqlStore};
+use super::{Dialect, Session, SqlStore};
 use crate::history::lessons::{
     Announcement, CauseFilter, ChangeOutcome, ChangeRequest, LessonMatch, LessonQuery, Lessons, Operation,
     OutcomeReport, Transaction, UpsertCounts, VersionQuery, apply, of_lesson, record_outcome, upsert,
@@ -61,20 +61,20 @@ INSERT INTO agent_lesson_positions (reader, epoch, seq) VALUES ($1, $2, $3)
 ON CONFLICT (reader) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq";
 
 /// A transaction on the tables of lessons.
-struct Tx<'a, DB: Dialect>(&'a mut DB::Connection);
+struct Tx<'a, DB: Dialect>(&'a mut Session<DB>);
 
 impl<DB: Dialect> Tx<'_, DB> {
     /// Runs one statement; true if it changed a row.
     async fn changes(&mut self, query: SqlQuery<'_, DB>) -> sqlx::Result<bool> {
-        Ok(DB::execute(self.0, query).await? > 0)
+        Ok(self.0.execute(query).await? > 0)
     }
 
     /// One version of a lesson, locked.
     async fn lesson(&mut self, sql: &'static str, key: &str) -> sqlx::Result<Option<Lesson>> {
         if let Some(lock) = DB::LOCK_LESSON {
-            DB::execute(self.0, sqlx::query(lock).arg(key)).await?;
+            self.0.execute(sqlx::query(lock).arg(key)).await?;
         }
-        let row = DB::fetch_optional(self.0, sqlx::query(sql).arg(key)).await?;
+        let row = self.0.fetch_optional(sqlx::query(sql).arg(key)).await?;
         row.as_ref().map(lesson::<DB>).transpose()
     }
 }
@@ -126,14 +126,14 @@ impl<DB: Dialect> Transaction for Tx<'_, DB> {
 #[async_trait]
 impl<DB: Dialect> Lessons for SqlStore<DB> {
     async fn upsert(&self, lessons: &[NewLesson], position: Option<(&str, Cursor)>) -> Result<UpsertCounts> {
-        let upserting = async |transaction: &mut DB::Connection| {
+        let upserting = async |transaction: &mut Session<DB>| {
             let mut counts = UpsertCounts::default();
             for new in lessons {
                 upsert(&mut Tx::<DB>(transaction), new, &mut counts).await?;
             }
             if let Some((reader, cursor)) = position {
                 let position = (reader, epoch_to_sql(cursor.epoch), seq_to_sql(cursor.seq));
-                DB::execute(transaction, sqlx::query(UPSERT_POSITION).args(position)).await?;
+                transaction.execute(sqlx::query(UPSERT_POSITION).args(position)).await?;
             }
             Ok(counts)
         };
@@ -147,11 +147,11 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
     }
 
     async fn change(&self, key: &str, request: &ChangeRequest) -> Result<ChangeOutcome> {
-        self.transaction(1, async |connection| apply(&mut Tx::<DB>(connection), key, request).await).await
+        self.transaction(1, async |session| apply(&mut Tx::<DB>(session), key, request).await).await
     }
 
     async fn record_outcome(&self, report: &OutcomeReport) -> Result<Option<Lesson>> {
-        self.transaction(1, async |connection| record_outcome(&mut Tx::<DB>(connection), report).await).await
+        self.transaction(1, async |session| record_outcome(&mut Tx::<DB>(session), report).await).await
     }
 
     async fn version(&self, key: &str) -> Result<Option<Lesson>> {
@@ -203,11 +203,11 @@ impl<DB: Dialect> Lessons for SqlStore<DB> {
     }
 
     async fn mark_published(&self, numbers: &[i64]) -> Result<()> {
-        let deleting = async |transaction: &mut DB::Connection| {
+        let deleting = async |transaction: &mut Session<DB>| {
             for numbers in numbers.chunks(DB::LIST_VALUES) {
                 let mut sql = QueryBuilder::<DB>::new("DELETE FROM agent_lesson_outbox WHERE id");
                 DB::push_any(&mut sql, numbers);
-                DB::execute(transaction, sql.build().persistent(DB::LISTS_ARE_ARRAYS)).await?;
+                transaction.execute(sql.build().persistent(DB::LISTS_ARE_ARRAYS)).await?;
             }
             Ok(())
         };

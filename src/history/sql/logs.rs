@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::QueryBuilder;
 
-use super::Dialect;
 use super::values::{Arg, Args, Column, Timestamp};
+use super::{Dialect, Session};
 use crate::history::LogRange;
 use crate::history::retention::{Purge, Purged};
 use crate::history::stored::{epoch_to_sql, new_epoch, seq_to_sql};
@@ -43,27 +43,27 @@ const CANDIDATES: &str = concat!(
 
 /// Deletes at most `limit` rows from the beginning of logs; the number deleted.
 pub async fn delete_from_logs<DB: Dialect>(
-    connection: &mut DB::Connection,
+    session: &mut Session<DB>,
     before: DateTime<Utc>,
     limit: u32,
 ) -> sqlx::Result<u64> {
     let limit = u64::from(limit);
     let mut deleted = 0;
-    let rows = DB::fetch_all(connection, sqlx::query(EPOCHS)).await?;
+    let rows = session.fetch_all(sqlx::query(EPOCHS)).await?;
     for row in &rows {
         if deleted < limit {
             let values = (Column::<i64>::read(row, 0)?, Timestamp(before), (limit - deleted).cast_signed());
-            deleted += DB::execute(connection, sqlx::query(DB::DELETE_FROM_LOG).args(values)).await?;
+            deleted += session.execute(sqlx::query(DB::DELETE_FROM_LOG).args(values)).await?;
         }
     }
     Ok(deleted)
 }
 
 /// Deletes those of the next events that have expired.
-pub async fn purge<DB: Dialect>(connection: &mut DB::Connection, purge: &Purge<'_>) -> sqlx::Result<Purged> {
+pub async fn purge<DB: Dialect>(session: &mut Session<DB>, purge: &Purge<'_>) -> sqlx::Result<Purged> {
     let epoch = epoch_to_sql(purge.epoch);
     let query = sqlx::query(CANDIDATES).arg(epoch).arg(seq_to_sql(purge.after)).arg(Timestamp(purge.before));
-    let rows = DB::fetch_all(connection, query.arg(i64::from(purge.limit.max(1)))).await?;
+    let rows = session.fetch_all(query.arg(i64::from(purge.limit.max(1)))).await?;
     let (mut last, mut going) = (None, Vec::<i64>::new());
     for row in &rows {
         // the log's time is in order: all events behind the first that is young enough are too
@@ -81,9 +81,9 @@ pub async fn purge<DB: Dialect>(connection: &mut DB::Connection, purge: &Purge<'
         let mut sql = QueryBuilder::<DB>::new("DELETE FROM living_map_history WHERE epoch = ");
         sql.push("").arg(epoch).push(" AND seq");
         DB::push_any(&mut sql, positions);
-        deleted += DB::execute(connection, sql.build().persistent(DB::LISTS_ARE_ARRAYS)).await?;
+        deleted += session.execute(sql.build().persistent(DB::LISTS_ARE_ARRAYS)).await?;
     }
-    DB::release_space(connection).await?;
+    DB::release_space(session).await?;
     Ok(Purged { last, deleted })
 }
 
@@ -109,10 +109,10 @@ const REFERENCES: [&str; 9] = [
 ];
 
 /// Gives the table log `old` a new epoch, to which everything that refers to it moves.
-pub async fn change_epoch<DB: Dialect>(transaction: &mut DB::Connection, old: Epoch) -> sqlx::Result<Epoch> {
+pub async fn change_epoch<DB: Dialect>(transaction: &mut Session<DB>, old: Epoch) -> sqlx::Result<Epoch> {
     let new = new_epoch();
     for statement in REFERENCES {
-        DB::execute(transaction, sqlx::query(statement).args((epoch_to_sql(new), epoch_to_sql(old)))).await?;
+        transaction.execute(sqlx::query(statement).args((epoch_to_sql(new), epoch_to_sql(old)))).await?;
     }
     Ok(new)
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, Connection, Pool, QueryBuilder, SqlSafeStr};
-use tokio::time::timeout;
+use sqlx::{AssertSqlSafe, QueryBuilder};
 use uuid::Uuid;
 
 use self::bounded::{BoundedRead, ReadBounds, read_bounded};
 pub use self::dialect::{Answer, Dialect, Rows, TypeOrder};
 use self::events::EventReader;
+pub use self::session::{Session, SessionPool, Work};
 use self::values::{Arg, Column, SqlQuery, Timestamp};
 use super::stored::{cursor_from_sql, epoch_from_sql, epoch_to_sql, seq_to_sql};
 use super::total::TotalCache;
@@ -29,10 +29,11 @@ mod bounded;
 mod dead_letters;
 mod dialect;
 pub mod events;
-mod leases;
+pub mod leases;
 mod lessons;
 pub mod logs;
 mod outbox;
+mod session;
 mod snapshots;
 pub mod values;
 
@@ -44,12 +45,12 @@ const DELETE_STATEMENTS: usize = 3;
 
 /// The pools of one database.
 pub struct Pools<DB: Dialect> {
-    pub writers: Pool<DB>,
-    pub readers: Pool<DB>,
+    pub writers: SessionPool<DB>,
+    pub readers: SessionPool<DB>,
     /// For leases, which must not wait behind other writes where the database has more than one writer.
-    pub leases: Pool<DB>,
+    pub leases: SessionPool<DB>,
     /// For reads that a write depends on.
-    pub lookups: Pool<DB>,
+    pub lookups: SessionPool<DB>,
 }
 
 /// One database.
@@ -61,11 +62,6 @@ pub struct SqlStore<DB: Dialect> {
     type_order: Option<TypeOrder>,
     totals: TotalCache,
 }
-
-/// Something that is done on a connection.
-pub trait Work<DB: Dialect, T>: AsyncFnOnce(&mut DB::Connection) -> sqlx::Result<T> {}
-
-impl<DB: Dialect, T, F: AsyncFnOnce(&mut DB::Connection) -> sqlx::Result<T>> Work<DB, T> for F {}
 
 /// Reads a value from a row.
 pub trait ReadRow<DB: Dialect, T>: Fn(&DB::Row) -> sqlx::Result<T> {}
@@ -90,7 +86,7 @@ fn timed<'q, DB: Dialect>(template: &'static str) -> SqlQuery<'q, DB> {
 }
 
 /// Microseconds to be added to a time; half of what fits, so that the sum does not overflow.
-fn micros(duration: Duration) -> i64 {
+pub fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 2)
 }
 
@@ -99,56 +95,24 @@ impl<DB: Dialect> SqlStore<DB> {
         Self { config: config.clone(), pools, engine, type_order, totals: TotalCache::new(config) }
     }
 
-    /// Does `work` on a connection of `pool`. Where the client limits the time, it is `limit`.
-    async fn with<T>(&self, pool: &Pool<DB>, limit: Duration, work: impl Work<DB, T>) -> Result<T> {
-        let all_read = async |connection: &mut DB::Connection| Ok((work(connection).await?, false));
-        self.with_unread(pool, limit, all_read).await
-    }
-
-    /// Like [`Self::with`]; `work` also returns true if it left rows unread on the connection.
-    async fn with_unread<T>(&self, pool: &Pool<DB>, limit: Duration, work: impl Work<DB, (T, bool)>) -> Result<T> {
-        let mut connection = pool.acquire().await.map_err(DB::classify)?;
-        let limit = if DB::CLIENT_TIMEOUTS { limit } else { Duration::MAX };
-        match timeout(limit, work(&mut connection)).await {
-            Ok(Ok((value, is_unread))) => {
-                if is_unread && DB::UNREAD_ROWS_BLOCK {
-                    drop(connection.detach());
-                }
-                Ok(value)
-            }
-            Ok(Err(error)) => Err(DB::classify(error)),
-            Err(_) => {
-                // back in the pool it would block the next caller
-                drop(connection.detach());
-                Err(timed_out::<DB>("answer"))
-            }
-        }
-    }
-
     /// Does `work` that writes with `statements` statements.
     pub async fn write_with<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
-        self.with(&self.pools.writers, allowance(self.config.write_timeout, statements), work).await
+        self.pools.writers.with(allowance(self.config.write_timeout, statements), work).await
     }
 
     /// Does `work` that reads with `statements` statements.
     async fn read_with<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
-        self.with(&self.pools.readers, allowance(self.config.read_timeout, statements), work).await
+        self.pools.readers.with(allowance(self.config.read_timeout, statements), work).await
     }
 
     /// Does `work` with `statements` statements in a transaction, which is rolled back when it fails.
     pub async fn transaction<T>(&self, statements: usize, work: impl Work<DB, T>) -> Result<T> {
-        let in_transaction = async |connection: &mut DB::Connection| {
-            let mut transaction = connection.begin_with(DB::BEGIN.into_sql_str()).await?;
-            let outcome = work(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok(outcome)
-        };
-        self.write_with(statements, in_transaction).await
+        self.write_with(statements, async |session| session.transaction(work).await).await
     }
 
     /// Runs one statement that writes; the number of rows it changed.
     async fn execute(&self, query: SqlQuery<'_, DB>) -> Result<u64> {
-        self.write_with(1, async |connection| DB::execute(connection, query).await).await
+        self.write_with(1, async |session| session.execute(query).await).await
     }
 
     /// Runs one statement that writes; true if it changed a row.
@@ -156,9 +120,9 @@ impl<DB: Dialect> SqlStore<DB> {
         Ok(self.execute(query).await? > 0)
     }
 
-    /// The rows of one statement on a connection of `pool`, which the database limits to `limit`.
-    async fn rows(&self, pool: &Pool<DB>, limit: Duration, query: SqlQuery<'_, DB>) -> Result<Vec<DB::Row>> {
-        self.with(pool, allowance(limit, 1), async |connection| DB::fetch_all(connection, query).await).await
+    /// The rows of one statement in a session of `pool`, which the database limits to `limit`.
+    async fn rows(&self, pool: &SessionPool<DB>, limit: Duration, query: SqlQuery<'_, DB>) -> Result<Vec<DB::Row>> {
+        pool.with(allowance(limit, 1), async |session| session.fetch_all(query).await).await
     }
 
     /// Reads rows.
@@ -179,11 +143,11 @@ impl<DB: Dialect> SqlStore<DB> {
         bounds: ReadBounds,
         read: impl ReadRow<DB, T>,
     ) -> Result<Page<T>> {
-        let reading = async |connection: &mut DB::Connection| {
-            let BoundedRead { page, is_unread } = read_bounded::<DB, T>(connection, query, bounds, read).await?;
+        let reading = async |session: &mut Session<DB>| {
+            let BoundedRead { page, is_unread } = read_bounded::<DB, T>(session, query, bounds, read).await?;
             Ok((page, is_unread))
         };
-        self.with_unread(&self.pools.readers, allowance(self.config.read_timeout, 1), reading).await
+        self.pools.readers.with_unread(allowance(self.config.read_timeout, 1), reading).await
     }
 
     /// Reads one page of at most `limit` rows with a statement for one row more.
@@ -198,10 +162,10 @@ impl<DB: Dialect> SqlStore<DB> {
         self.fetch_bounded(query, bounds, read).await.map(|page| page.items)
     }
 
-    /// A page and, if all its rows were read, its total over the same connection: a second one would also have to be acquired
-    /// and tested. True if rows were left unread.
-    async fn page(&self, connection: &mut DB::Connection, query: &HistoryQuery) -> sqlx::Result<(PageRead, bool)> {
-        let mut reader = EventReader::<DB>::new(connection, self.type_order);
+    /// A page and, if all its rows were read, its total in the same session: a second one would also have to be acquired and
+    /// tested. True if rows were left unread.
+    async fn page(&self, session: &mut Session<DB>, query: &HistoryQuery) -> sqlx::Result<(PageRead, bool)> {
+        let mut reader = EventReader::<DB>::new(session, self.type_order);
         let types = reader.type_filter(query).await?;
         if types.is_empty() {
             return Ok((PageRead::Complete(HistoryPage::EMPTY), false));
@@ -230,6 +194,10 @@ where
         if entries.is_empty() { Ok(InsertCounts::default()) } else { DB::write(self, entries).await }
     }
 
+    async fn append(&self, entries: &[LogEntry]) -> Result<InsertCounts> {
+        if entries.is_empty() { Ok(InsertCounts::default()) } else { DB::append(self, entries).await }
+    }
+
     async fn write_after_absence(&self, entries: &[LogEntry]) -> Result<InsertCounts> {
         if entries.is_empty() { Ok(InsertCounts::default()) } else { DB::write_after_absence(self, entries).await }
     }
@@ -256,13 +224,13 @@ where
     async fn query(&self, query: &HistoryQuery) -> Result<HistoryPage> {
         // the event types, the page, its total, and an estimate of the total
         let limit = allowance(self.config.read_timeout, 4);
-        let reading = async |connection: &mut DB::Connection| self.page(connection, query).await;
-        let (page, types) = match self.with_unread(&self.pools.readers, limit, reading).await? {
+        let reading = async |session: &mut Session<DB>| self.page(session, query).await;
+        let (page, types) = match self.pools.readers.with_unread(limit, reading).await? {
             PageRead::Complete(page) => return Ok(page),
             PageRead::WithoutTotal(page, types) => (page, types),
         };
-        let completing = async |connection: &mut DB::Connection| {
-            let mut reader = EventReader::<DB>::new(connection, self.type_order);
+        let completing = async |session: &mut Session<DB>| {
+            let mut reader = EventReader::<DB>::new(session, self.type_order);
             self.totals.complete(query, page, reader.total(query, &types, self.config.count_cap)).await
         };
         self.read_with(2, completing).await
@@ -279,11 +247,11 @@ where
     }
 
     async fn delete_before(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        self.write_with(DELETE_STATEMENTS, async |connection| DB::delete_before(connection, before, limit).await).await
+        self.write_with(DELETE_STATEMENTS, async |session| DB::delete_before(session, before, limit).await).await
     }
 
     async fn purge(&self, purge: &Purge<'_>) -> Result<Purged> {
-        self.write_with(DELETE_STATEMENTS, async |connection| logs::purge::<DB>(connection, purge).await).await
+        self.write_with(DELETE_STATEMENTS, async |session| logs::purge::<DB>(session, purge).await).await
     }
 
     async fn epochs(&self) -> Result<Vec<Epoch>> {
@@ -292,12 +260,12 @@ where
 
     async fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate> {
         let order = self.type_order;
-        self.read_with(2, async |connection| EventReader::<DB>::new(connection, order).aggregate(query).await).await
+        self.read_with(2, async |session| EventReader::<DB>::new(session, order).aggregate(query).await).await
     }
 
     async fn ping(&self) -> Result<()> {
-        let ping = async |connection: &mut DB::Connection| DB::fetch_all(connection, sqlx::query(DB::PING)).await;
-        self.with(&self.pools.readers, self.config.test_timeout, ping).await.map(drop)
+        let ping = async |session: &mut Session<DB>| session.fetch_all(sqlx::query(DB::PING)).await;
+        self.pools.readers.with(self.config.test_timeout, ping).await.map(drop)
     }
 
     fn kind(&self) -> &'static str {

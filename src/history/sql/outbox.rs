@@ -7,7 +7,7 @@ use sqlx::QueryBuilder;
 
 use super::events::time;
 use super::values::{Arg, Args, Column};
-use super::{Dialect, SqlStore, micros, timed};
+use super::{Dialect, Session, SqlStore, micros, timed};
 use crate::history::Result;
 use crate::history::outbox::{ClaimedMessage, Outbox, OutboxBacklog, OutboxCheckpoint, OutboxMessage};
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, seq_to_sql};
@@ -63,16 +63,16 @@ impl<DB: Dialect> Outbox for SqlStore<DB> {
     }
 
     async fn advance(&self, version: i64, cursor: Cursor, state: &str, messages: &[OutboxMessage]) -> Result<bool> {
-        let advance = async |transaction: &mut DB::Connection| {
+        let advance = async |transaction: &mut Session<DB>| {
             let values = (epoch_to_sql(cursor.epoch), seq_to_sql(cursor.seq), state, version);
             let query = timed(if version == 0 { INSERT_CHECKPOINT } else { UPDATE_CHECKPOINT }).args(values);
-            if DB::execute(transaction, query).await? == 0 {
+            if transaction.execute(query).await? == 0 {
                 return Ok(false);
             }
             for message in messages {
                 let values =
                     (message.id, message.destination.as_str(), message.alert_id.as_str(), message.body.as_str());
-                DB::execute(transaction, sqlx::query(INSERT_MESSAGE).args(values)).await?;
+                transaction.execute(sqlx::query(INSERT_MESSAGE).args(values)).await?;
             }
             Ok(true)
         };

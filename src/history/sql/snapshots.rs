@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::events::time;
 use super::values::{Arg, Args, Column, SqlQuery, Timestamp};
-use super::{Dialect, SqlStore, bases};
+use super::{Dialect, Session, SqlStore, bases};
 use crate::history::bases::Bases;
 use crate::history::snapshots::{
     NewBase, NewSnapshot, SavedSnapshot, SavedState, SnapshotPosition, Snapshots, StateVersions,
@@ -104,10 +104,10 @@ impl<DB: Dialect> Snapshots for SqlStore<DB> {
             Some(snapshot) => DB::pack(snapshot.data.clone()).await.map_err(DB::classify)?,
             None => Vec::new(),
         };
-        let saving = async |connection: &mut DB::Connection| {
-            let inserted = bases::insert::<DB>(connection, base).await?;
+        let saving = async |session: &mut Session<DB>| {
+            let inserted = bases::insert::<DB>(session, base).await?;
             if let Some(snapshot) = base.snapshot.as_ref().filter(|_| inserted) {
-                DB::execute(connection, insert::<DB>(snapshot, &data)).await?;
+                session.execute(insert::<DB>(snapshot, &data)).await?;
             }
             Ok(inserted)
         };

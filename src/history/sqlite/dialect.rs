@@ -8,13 +8,13 @@ use chrono::{DateTime, Utc};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteConnection, SqliteRow, SqliteTypeInfo, SqliteValueRef};
-use sqlx::{AssertSqlSafe, Connection, Decode, Encode, Executor, QueryBuilder, Row, Sqlite, Type, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Decode, Encode, Executor, QueryBuilder, Row, Sqlite, Type, TypeInfo, ValueRef};
 
 use super::{SqliteEngine, SqliteStore};
 use crate::history::lessons::LessonQuery;
 use crate::history::sql::logs::{deletable, delete_from_logs};
-use crate::history::sql::values::{Args, BindsList, SqlQuery, Timestamp};
-use crate::history::sql::{Answer, Dialect, Rows};
+use crate::history::sql::values::{Args, BindsList, Column, SqlQuery, Timestamp};
+use crate::history::sql::{Answer, Dialect, Rows, Session};
 use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql};
 use crate::history::total::is_unfiltered;
 use crate::history::type_filter::TypeFilter;
@@ -113,6 +113,11 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
         on.fetch(query)
     }
 
+    fn command<'e>(on: &'e mut SqliteConnection, sql: &str) -> Answer<'e, ()> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        Box::pin(async { on.execute(sql).await.map(drop) })
+    }
+
     /// Numbers count as nothing; they cannot be decoded once their bytes were.
     fn row_bytes(row: &SqliteRow) -> usize {
         let bytes = |column: usize| {
@@ -151,7 +156,7 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
 
     async fn write(store: &SqliteStore, entries: &[LogEntry]) -> Result<InsertCounts> {
         let inserting =
-            async |transaction: &mut SqliteConnection| insert(transaction, entries, store.config.compatibility).await;
+            async |transaction: &mut Session<Self>| insert(transaction, entries, store.config.compatibility).await;
         let inserted = store.transaction(1, inserting).await?;
         if let (Some(mark), Some(last)) = (&*store.engine.high_water_mark(), entries.last()) {
             mark.record(last.cursor);
@@ -159,11 +164,11 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
         Ok(InsertCounts { inserted, duplicates: entries.len() as u64 - inserted, paired: 0 })
     }
 
-    async fn estimate(connection: &mut SqliteConnection, query: &HistoryQuery, _: &TypeFilter) -> sqlx::Result<u64> {
+    async fn estimate(session: &mut Session<Self>, query: &HistoryQuery, _: &TypeFilter) -> sqlx::Result<u64> {
         if !is_unfiltered(query) {
             return Ok(0);
         }
-        let extent: Option<i64> = sqlx::query_scalar(EXTENT).fetch_one(connection).await?;
+        let extent: Option<i64> = session.fetch_one(sqlx::query(EXTENT)).await?.read(0)?;
         Ok(extent.unwrap_or(0).unsigned_abs())
     }
 
@@ -182,21 +187,20 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
         row.try_get(column)
     }
 
-    async fn delete_before(connection: &mut SqliteConnection, before: DateTime<Utc>, limit: u32) -> sqlx::Result<u64> {
-        let mut transaction = connection.begin_with(Self::BEGIN).await?;
-        let deleted = delete_from_logs::<Self>(&mut transaction, before, limit).await?;
-        transaction.commit().await?;
-        Self::release_space(connection).await?;
+    async fn delete_before(session: &mut Session<Self>, before: DateTime<Utc>, limit: u32) -> sqlx::Result<u64> {
+        let deleting = async |session: &mut Session<Self>| delete_from_logs::<Self>(session, before, limit).await;
+        let deleted = session.transaction(deleting).await?;
+        Self::release_space(session).await?;
         Ok(deleted)
     }
 
     /// Keeps some free pages, which new rows need.
-    async fn release_space(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    async fn release_space(session: &mut Session<Self>) -> sqlx::Result<()> {
         const KEPT_PAGES: i64 = 4_096;
-        let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *connection).await?;
+        let free: i64 = session.fetch_one(sqlx::query("PRAGMA freelist_count")).await?.read(0)?;
         if free > KEPT_PAGES {
             // in bounded steps: nothing else can write meanwhile
-            connection.execute("PRAGMA incremental_vacuum(1024)").await?;
+            session.execute(sqlx::query("PRAGMA incremental_vacuum(1024)")).await?;
         }
         Ok(())
     }
@@ -218,7 +222,7 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
 
 /// Inserts entries that are not there yet; the number of those.
 async fn insert(
-    transaction: &mut SqliteConnection,
+    transaction: &mut Session<Sqlite>,
     entries: &[LogEntry],
     compatibility: Compatibility,
 ) -> sqlx::Result<u64> {
@@ -235,7 +239,7 @@ async fn insert(
                     .args((event.idempotency_key.as_deref(), row.envelope, entry.raw.as_deref(), row.notes))
                     .args((epoch_to_sql(entry.cursor.epoch), seq_to_sql(entry.cursor.seq), Timestamp(entry.logged_at)));
             }
-            inserted += transaction.execute(query).await?.rows_affected();
+            inserted += transaction.execute(query).await?;
             rest = others;
         }
     }

@@ -10,15 +10,22 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnection, SqliteJournalMode, Sqlite
 use sqlx::{Connection, Sqlite};
 
 use self::file::HighWaterMark;
-use super::sql::{Dialect, Pools, SqlStore, TypeOrder};
-use super::{HistoryConfig, HistoryError, OpenError};
+use super::sql::{Dialect, Pools, SessionPool, SqlStore, TypeOrder};
+use super::{HistoryConfig, HistoryError, OpenError, Pooler};
 
 mod dialect;
 mod file;
 mod table_log;
 
-/// Validates a URL without connecting.
-pub(super) fn check_url(url: &str) -> Result<(), OpenError> {
+/// Validates a URL, and that no pooler is expected, without connecting.
+pub(super) fn check(url: &str, config: &HistoryConfig) -> Result<(), OpenError> {
+    if config.pooler != Pooler::None {
+        let setting = config.pooler_setting;
+        return Err(OpenError::Url(format!(
+            "{setting}={}: an SQLite file has no pooler in front of it",
+            config.pooler
+        )));
+    }
     file::options(url).map(drop)
 }
 
@@ -53,6 +60,7 @@ impl SqliteEngine {
 }
 
 pub async fn open(url: &str, config: &HistoryConfig) -> Result<SqliteStore, OpenError> {
+    check(url, config)?;
     let options = file::options(url)?.busy_timeout(config.write_timeout).row_buffer_size(WAITING_ROWS);
     let given = options.get_filename().to_owned();
     let path = file::find(&given)?;
@@ -86,6 +94,7 @@ pub async fn open(url: &str, config: &HistoryConfig) -> Result<SqliteStore, Open
     migrator.run(&writers).await.map_err(HistoryError::Migration)?;
     let readers = limit_each_use(pool(config.reader_connections, config.acquire_timeout), config.read_timeout)
         .connect_lazy_with(options.read_only(true));
+    let (writers, readers) = (SessionPool::of_connections(writers), SessionPool::of_connections(readers));
     let pools = Pools { leases: writers.clone(), writers, lookups: readers.clone(), readers };
     let engine = SqliteEngine { path, given, high_water_mark: Mutex::default() };
     let type_order = TypeOrder { greater: " > ", using: "", bytes: true };

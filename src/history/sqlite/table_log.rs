@@ -3,11 +3,13 @@
 use std::io;
 
 use async_trait::async_trait;
-use sqlx::{Executor, Sqlite, SqliteConnection};
+use sqlx::Sqlite;
 
 use super::SqliteStore;
 use super::file;
+use crate::history::sql::Session;
 use crate::history::sql::logs::change_epoch;
+use crate::history::sql::values::Column;
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch};
 use crate::history::{History, HistoryError, Result, TableLogStore};
 use crate::model::{Cursor, Epoch};
@@ -20,9 +22,10 @@ fn unavailable(error: io::Error) -> HistoryError {
 impl TableLogStore for SqliteStore {
     async fn table_epoch(&self) -> Result<Epoch> {
         const INSERT: &str = "INSERT INTO living_map_table_log (singleton, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING";
-        let reading = async |connection: &mut SqliteConnection| {
-            connection.execute(sqlx::query(INSERT).bind(epoch_to_sql(new_epoch()))).await?;
-            sqlx::query_scalar("SELECT epoch FROM living_map_table_log").fetch_one(connection).await.map(epoch_from_sql)
+        let reading = async |session: &mut Session<Sqlite>| {
+            session.execute(sqlx::query(INSERT).bind(epoch_to_sql(new_epoch()))).await?;
+            let row = session.fetch_one(sqlx::query("SELECT epoch FROM living_map_table_log")).await?;
+            row.read(0).map(epoch_from_sql)
         };
         self.write_with(2, reading).await
     }

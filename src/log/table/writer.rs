@@ -157,7 +157,7 @@ impl TableWriter {
                 continue;
             }
             let new_end = part.assign_positions(end);
-            match self.state.history.write(&part.entries).await {
+            match self.state.history.append(&part.entries).await {
                 Ok(written) if written.inserted == part.entries.len() as u64 => {
                     self.end = Some(new_end);
                     if std::mem::take(&mut self.failing) {

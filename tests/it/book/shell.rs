@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use living_map::history::Pooler;
+
 use super::page::is_as_shown;
 use crate::support::daemon::{Folder, free_port};
 use crate::support::nats::NatsServer;
+use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres;
 
 /// Timeout of a block, including a server's start.
@@ -75,6 +78,7 @@ pub struct Shell {
     places: Vec<(&'static str, String)>,
     blocks: u32,
     _nats: Option<NatsServer>,
+    _pooler: Option<PgBouncer>,
 }
 
 impl Shell {
@@ -108,6 +112,13 @@ impl Shell {
                 places.push((database, postgres::database().await));
             }
         }
+        let (pooled, mut pooler) = ("postgres://living_map:secret@pgbouncer:6432/living_map", None);
+        if commands.contains(pooled) {
+            let url = postgres::database().await;
+            let server = PgBouncer::start(&url, Pooler::Transaction, "").await;
+            places.push((pooled, server.url(&url)));
+            pooler = Some(server);
+        }
         let binary = Path::new(env!("CARGO_BIN_EXE_living-map"));
         let mut path = vec![binary.parent().expect("it is in a folder").to_owned()];
         if places.iter().any(|(place, _)| place.starts_with("postgres:")) {
@@ -134,7 +145,7 @@ impl Shell {
             .spawn()
             .expect("bash can be started");
         bash.stdin.as_mut().expect("it is piped").write_all(PRELUDE.as_bytes()).expect("bash reads");
-        Self { bash, folder, places, blocks: 0, _nats: nats }
+        Self { bash, folder, places, blocks: 0, _nats: nats, _pooler: pooler }
     }
 
     /// Runs a block to its end; with `output`, until that is what was printed since its begin.

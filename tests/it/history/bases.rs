@@ -11,7 +11,7 @@ use living_map::history::{self, Database, HistoryConfig};
 use living_map::model::{Cursor, Epoch};
 use uuid::Uuid;
 
-use super::{EPOCH, Private, at, postgres, sqlite};
+use super::{EPOCH, Private, at, pooled, postgres, sqlite};
 
 on_both!(
     of_many_leaders_one_stores_a_base,
@@ -23,7 +23,7 @@ on_both!(
 const LATER: Epoch = Epoch(77);
 
 async fn database(private: &Private) -> Database {
-    history::open(&private.url, &HistoryConfig::default()).await.unwrap()
+    history::open(&private.url, &HistoryConfig { pooler: private.pooler, ..HistoryConfig::default() }).await.unwrap()
 }
 
 /// A base of the log `LATER` at `seq`, the map at position 40 of the log before.

@@ -10,7 +10,7 @@ use living_map::history::{self, HistoryConfig, PagePosition};
 use living_map::model::LogEntry;
 use uuid::Uuid;
 
-use super::{Private, at, entry, postgres, sqlite};
+use super::{Private, at, entry, pooled, postgres, sqlite};
 
 on_both!(
     a_failed_event_is_read_back_unchanged,
@@ -22,7 +22,10 @@ on_both!(
 );
 
 async fn letters(private: &Private) -> Arc<dyn DeadLetterStore> {
-    history::open(&private.url, &HistoryConfig::default()).await.unwrap().dead_letters
+    history::open(&private.url, &HistoryConfig { pooler: private.pooler, ..HistoryConfig::default() })
+        .await
+        .unwrap()
+        .dead_letters
 }
 
 fn of(seq: u64, subject: &str) -> LogEntry {
@@ -156,7 +159,8 @@ async fn due_unpublished_and_expired_letters_are_found(private: Private) {
 }
 
 async fn a_batch_of_large_letters_ends_at_its_bytes(private: Private) {
-    let config = HistoryConfig { batch_bytes: 450_000, page_bytes: 1, ..HistoryConfig::default() };
+    let pooler = private.pooler;
+    let config = HistoryConfig { batch_bytes: 450_000, page_bytes: 1, pooler, ..HistoryConfig::default() };
     let store = history::open(&private.url, &config).await.unwrap().dead_letters;
     for seq in 1..=10 {
         let large = StoredDeadLetter { body: vec![b'x'; 100_000].into(), ..kept(seq, "a.b", DeadLetterStatus::Dead) };

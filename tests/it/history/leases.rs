@@ -7,7 +7,7 @@ use living_map::history::leases::{Lease, Leases};
 use living_map::history::{self, HistoryConfig};
 use uuid::Uuid;
 
-use super::{Private, postgres, sqlite};
+use super::{Private, pooled, postgres, sqlite};
 use crate::support::wait::until;
 
 on_both!(
@@ -23,7 +23,10 @@ const SHORT: Duration = Duration::from_millis(200);
 
 /// The connections of one replica.
 async fn leases(private: &Private) -> Arc<dyn Leases> {
-    history::open(&private.url, &HistoryConfig::default()).await.unwrap().leases
+    history::open(&private.url, &HistoryConfig { pooler: private.pooler, ..HistoryConfig::default() })
+        .await
+        .unwrap()
+        .leases
 }
 
 fn lease(held: bool, token: u64, note: &str) -> Lease {

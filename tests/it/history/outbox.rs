@@ -9,7 +9,7 @@ use living_map::history::{self, HistoryConfig};
 use living_map::model::Cursor;
 use uuid::Uuid;
 
-use super::{EPOCH, Private, postgres, sqlite};
+use super::{EPOCH, Private, pooled, postgres, sqlite};
 use crate::support::wait::until;
 
 on_both!(
@@ -23,7 +23,10 @@ const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn outbox(private: &Private) -> Arc<dyn Outbox> {
-    history::open(&private.url, &HistoryConfig::default()).await.unwrap().outbox
+    history::open(&private.url, &HistoryConfig { pooler: private.pooler, ..HistoryConfig::default() })
+        .await
+        .unwrap()
+        .outbox
 }
 
 fn at(seq: u64) -> Cursor {

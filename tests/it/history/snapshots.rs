@@ -10,7 +10,7 @@ use living_map::history::{self, HistoryConfig, PagePosition, Snapshots};
 use living_map::model::{Cursor, Epoch};
 use uuid::Uuid;
 
-use super::{EPOCH, Private, at, postgres, sqlite};
+use super::{EPOCH, Private, at, pooled, postgres, sqlite};
 
 on_both!(
     a_snapshot_is_read_back_unchanged,
@@ -20,7 +20,10 @@ on_both!(
 );
 
 async fn snapshots(private: &Private) -> Arc<dyn Snapshots> {
-    history::open(&private.url, &HistoryConfig::default()).await.unwrap().snapshots
+    history::open(&private.url, &HistoryConfig { pooler: private.pooler, ..HistoryConfig::default() })
+        .await
+        .unwrap()
+        .snapshots
 }
 
 fn snapshot(seq: u64) -> NewSnapshot {

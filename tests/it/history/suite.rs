@@ -9,7 +9,7 @@ use living_map::model::{Cursor, EntityType, Epoch, Event, LogEntry};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{EPOCH, Private, all_pages, at, entry, event, number, open, postgres, sqlite};
+use super::{EPOCH, Private, all_pages, at, entry, event, number, open, pooled, postgres, sqlite};
 use crate::support::postgres::database;
 
 macro_rules! on_both {
@@ -18,6 +18,12 @@ macro_rules! on_both {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
                 super::$name(super::postgres(&super::config()).await).await;
+            })+
+        }
+        mod through_pooler {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::pooled(&super::config()).await).await;
             })+
         }
         mod on_sqlite {
@@ -222,7 +228,9 @@ async fn a_cached_total_is_not_exact(private: Private) {
     let history = private.history;
     let some = HistoryQuery { since: Some(at(81)), limit: 1, ..HistoryQuery::default() };
     history.write(&(1..=100).map(entry).collect::<Vec<_>>()).await.unwrap();
-    let caching = open(&private.url, &HistoryConfig { count_ttl: Duration::from_hours(1), ..config() }).await;
+    let caching =
+        open(&private.url, &HistoryConfig { count_ttl: Duration::from_hours(1), pooler: private.pooler, ..config() })
+            .await;
     assert_eq!(caching.query(&some).await.unwrap().total, Total { rows: 20, exact: true });
     history.write(&[entry(101)]).await.unwrap();
     assert_eq!(caching.query(&some).await.unwrap().total, Total { rows: 20, exact: false });
@@ -250,7 +258,7 @@ async fn a_page_of_large_events_ends_at_its_bytes(private: Private) {
     let mut expected: Vec<_> = entries.into_iter().map(|entry| entry.event.id).collect();
     expected.reverse();
     for (page_bytes, on_page) in [(450_000, 4), (1, 1), (usize::MAX, 1_000)] {
-        let history = open(&private.url, &HistoryConfig { page_bytes, ..config() }).await;
+        let history = open(&private.url, &HistoryConfig { page_bytes, pooler: private.pooler, ..config() }).await;
         for by_offset in [false, true] {
             let mut query = HistoryQuery { limit: 1_000, ..HistoryQuery::default() };
             let mut found = Vec::new();
@@ -279,7 +287,7 @@ async fn a_batch_of_the_log_ends_at_its_bytes(private: Private) {
     let entries = large_entries(30, 100_000);
     private.history.write(&entries).await.unwrap();
     for (batch_bytes, in_batch) in [(450_000, 4), (1, 1), (usize::MAX, 30)] {
-        let history = open(&private.url, &HistoryConfig { batch_bytes, ..config() }).await;
+        let history = open(&private.url, &HistoryConfig { batch_bytes, pooler: private.pooler, ..config() }).await;
         let mut found = Vec::new();
         while found.len() < entries.len() {
             let after = found.last().map_or(0, |last: &LogEntry| last.cursor.seq);
@@ -294,7 +302,7 @@ async fn a_batch_of_the_log_ends_at_its_bytes(private: Private) {
 
 async fn the_table_log_has_one_epoch_and_one_writer(private: Private) {
     let history = private.history;
-    let other = open(&private.url, &config()).await;
+    let other = open(&private.url, &HistoryConfig { pooler: private.pooler, ..config() }).await;
     let epoch = history.table_epoch().await.unwrap();
     assert_eq!(history.table_epoch().await.unwrap(), epoch);
     assert_eq!(other.table_epoch().await.unwrap(), epoch);
@@ -315,7 +323,7 @@ async fn a_reopened_database_has_everything(private: Private) {
     private.history.ping().await.unwrap();
     private.history.close().await;
     assert!(private.history.ping().await.is_err());
-    let again = open(&private.url, &config()).await;
+    let again = open(&private.url, &HistoryConfig { pooler: private.pooler, ..config() }).await;
     assert_eq!(again.read_log(EPOCH, 0, 10).await.unwrap(), entries);
     assert_eq!(again.kind(), private.history.kind());
     assert_eq!(entries.iter().map(|entry| number(&entry.event.payload)).collect::<Vec<_>>(), [1, 2, 3]);

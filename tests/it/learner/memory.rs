@@ -11,7 +11,7 @@ use living_map::history::{self, HistoryConfig, Lessons};
 use living_map::model::{Cursor, Epoch, Lesson, LessonStatus, NewLesson, Severity};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-use crate::history::{Private, at, on_both, postgres, sqlite};
+use crate::history::{Private, at, on_both, pooled, postgres, sqlite};
 use crate::support::postgres::database;
 
 on_both!(
@@ -27,7 +27,10 @@ on_both!(
 );
 
 async fn open(private: &Private) -> Arc<dyn Lessons> {
-    history::open(&private.url, &HistoryConfig::default()).await.unwrap().lessons
+    history::open(&private.url, &HistoryConfig { pooler: private.pooler, ..HistoryConfig::default() })
+        .await
+        .unwrap()
+        .lessons
 }
 
 pub fn new(number: i64, agent: Option<&str>, text: &str) -> NewLesson {

@@ -3,6 +3,6 @@
 mod alone;
 mod handover;
 mod live;
-mod memory;
+pub mod memory;
 mod outage;
 mod simulation;

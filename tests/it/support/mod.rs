@@ -5,6 +5,7 @@ pub mod follower;
 pub mod nats;
 pub mod nginx;
 pub mod otlp;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod receiver;

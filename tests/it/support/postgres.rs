@@ -132,7 +132,7 @@ fn spawn(folder: &Folder, port: u16) -> Daemon {
 }
 
 /// Makes the command run as a user that the server accepts, in a folder which that user can enter.
-fn as_server_user(mut command: Command, folder: &Path) -> Command {
+pub fn as_server_user(mut command: Command, folder: &Path) -> Command {
     command.current_dir(folder);
     if let Some((user, group)) = server_user() {
         command.uid(user).gid(group);

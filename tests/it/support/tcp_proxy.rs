@@ -15,7 +15,12 @@ pub struct TcpProxy {
 
 impl TcpProxy {
     pub async fn to(server: &Postgres) -> Self {
-        let (_, server) = server.url().split_once('@').map(|(user, rest)| (user.to_owned(), rest.to_owned())).unwrap();
+        Self::to_url(&server.url()).await
+    }
+
+    /// A proxy to the server or pooler of `url`.
+    pub async fn to_url(url: &str) -> Self {
+        let (_, server) = url.split_once('@').expect("a URL with a user");
         let server = server.split('/').next().unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -34,6 +39,13 @@ impl TcpProxy {
     /// URL of the database through the proxy.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
+    /// The URL of the same database through the proxy.
+    pub fn url_of(&self, url: &str) -> String {
+        let mut url = url::Url::parse(url).expect("a URL");
+        url.set_port(Some(self.port)).expect("a URL with a host");
+        url.into()
     }
 
     /// Stops or resumes forwarding.
