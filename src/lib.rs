@@ -7,6 +7,7 @@ pub mod config;
 pub mod instruments;
 pub mod model;
 pub mod tasks;
+pub mod tls;
 
 pub mod bus;
 pub mod journal;

@@ -31,6 +31,9 @@ pub struct AccessConfig {
     /// The issuer's public keys (JSON Web Key Set) for RS256, ES256 and `EdDSA`: a file or a URL.
     #[arg(id = "JWT_JWKS", env, long = "jwt-jwks", hide_env_values = true, value_hint = ValueHint::AnyPath)]
     pub jwt_jwks: Option<String>,
+    /// File with certificate authorities (PEM) of the issuer, beside those of the system. Read at the start.
+    #[arg(id = "JWT_JWKS_CA_FILE", env, long = "jwt-jwks-ca-file", value_hint = ValueHint::FilePath)]
+    pub jwt_jwks_ca_file: Option<PathBuf>,
     /// Seconds between two refreshes of the keys; a token that names an unknown key causes one sooner, at most every 10 s.
     #[arg(id = "JWT_JWKS_REFRESH_SECONDS", env, long = "jwt-jwks-refresh-seconds", default_value = "300",
         value_parser = seconds)]

@@ -18,6 +18,10 @@ use url::Url;
 use super::{Denied, InvalidAccess};
 use crate::journal::Journal;
 use crate::model::json;
+use crate::tls::{CaFile, request_error};
+
+/// Setting of the file with the certificate authorities of the issuer.
+const CA_FILE: &str = "JWT_JWKS_CA_FILE";
 
 /// Maximum size of a key set, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
@@ -95,12 +99,20 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys of a file. [`Keys::run`] fetches those of a URL.
+    /// Reads the keys of a file. [`Keys::run`] fetches those of a URL, whose host may have a certificate from an authority in
+    /// `ca_file`.
     ///
     /// # Errors
-    /// The file cannot be read or has no usable key.
-    pub fn new(source: KeySource, refresh: Duration, journal: Journal) -> Result<Self, InvalidAccess> {
-        let client = reqwest::Client::builder()
+    /// A file cannot be read, or has no usable key or certificate.
+    pub fn new(
+        source: KeySource,
+        refresh: Duration,
+        ca_file: Option<&PathBuf>,
+        journal: Journal,
+    ) -> Result<Self, InvalidAccess> {
+        let client = CaFile::new(CA_FILE, ca_file)
+            .trusted_by(reqwest::Client::builder())
+            .map_err(|error| InvalidAccess::Keys(error.to_string()))?
             .timeout(FETCH_TIMEOUT)
             // keys of another host are not the issuer's
             .redirect(reqwest::redirect::Policy::none())
@@ -199,8 +211,7 @@ impl Keys {
             KeySource::File(path) => return tokio::fs::read(path).await.map_err(|error| error.to_string()),
             KeySource::Url(url) => url.clone(),
         };
-        // without the URL, which may contain credentials
-        let message = |error: reqwest::Error| error.without_url().to_string();
+        let message = |error: reqwest::Error| request_error(error, CA_FILE);
         let mut answer = self.client.get(url).send().await.map_err(message)?;
         if !answer.status().is_success() {
             return Err(format!("the issuer responded with status {}", answer.status()));

@@ -1,6 +1,7 @@
 //! JSON Web Tokens (RFC 7519), verified with a shared secret or an issuer's public keys.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine;
@@ -29,6 +30,8 @@ pub enum Verification {
         source: KeySource,
         /// Interval of fetches.
         refresh: Duration,
+        /// File with further certificate authorities of the issuer.
+        ca_file: Option<PathBuf>,
     },
 }
 
@@ -79,7 +82,9 @@ impl Jwt {
         let verifier = match config.verification {
             Verification::Secret(secret) if secret.len() < MIN_SECRET_BYTES => return Err(InvalidAccess::ShortSecret),
             Verification::Secret(secret) => Verifier::Secret(DecodingKey::from_secret(secret.as_bytes())),
-            Verification::Keys { source, refresh } => Verifier::Keys(Keys::new(source, refresh, journal)?),
+            Verification::Keys { source, refresh, ca_file } => {
+                Verifier::Keys(Keys::new(source, refresh, ca_file.as_ref(), journal)?)
+            }
         };
         let mut required = vec!["exp"];
         let mut rules = Validation {

@@ -14,6 +14,7 @@ use super::{AdapterError, AdaptersConfig, Endpoint, ErrorKind, SetupError};
 use crate::journal::Journal;
 use crate::model::{Notes, Service, Traceparent, json};
 use crate::telemetry::{self, TARGET};
+use crate::tls;
 
 /// Limit of an error response's body, in bytes; the rest is not read.
 const MAX_ERROR_BODY_BYTES: usize = 2048;
@@ -28,14 +29,17 @@ const BLOCKING_PARSE_BYTES: usize = 64 * 1024;
 
 /// The connection pool that all clients share.
 pub(super) fn pool(config: &AdaptersConfig) -> Result<reqwest::Client, SetupError> {
-    let pool = reqwest::Client::builder()
+    let pool = config
+        .authorities()
+        .trusted_by(reqwest::Client::builder())?
         .user_agent(concat!("living-map/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         // the services are in the same network; a proxy that is configured for the internet must not be used
         .no_proxy()
         .pool_max_idle_per_host(config.concurrency)
         .connect_timeout(config.call_timeout)
-        .build()?;
+        .build()
+        .map_err(tls::SetupError::from)?;
     Ok(pool)
 }
 

@@ -1,9 +1,10 @@
 //! Errors of requests to upstreams.
 
-use std::error::Error;
 use std::time::Duration;
 
+use super::CA_FILE;
 use crate::model::Service;
+use crate::tls::request_error;
 
 /// A failed request to an upstream. Its text has the service and the path, never a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,15 +86,7 @@ impl ErrorKind {
 
 impl From<reqwest::Error> for ErrorKind {
     fn from(error: reqwest::Error) -> Self {
-        // reqwest's own text contains the URL, which may hold a password, and lacks the causes
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        Self::Transport(text)
+        Self::Transport(request_error(error, CA_FILE))
     }
 }
 

@@ -8,17 +8,19 @@
 //! per HTTP request, retries included), `living_map_upstream_skipped_items_total{service}`,
 //! `living_map_usage_agents_deferred_total`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueHint};
 use tokio::time::Instant;
 
 use crate::config::defaults;
 use crate::config::value::seconds;
 use crate::journal::Journal;
 use crate::model::{Answer, Compatibility, Service};
+use crate::tls::{self, CaFile};
 
 mod agents;
 mod city;
@@ -35,6 +37,9 @@ pub use endpoint::{Endpoint, Endpoints, InvalidEndpoint, Secret};
 pub use error::{AdapterError, ErrorKind};
 
 use client::UpstreamClient;
+
+/// Setting of [`AdaptersConfig::ca_file`].
+const CA_FILE: &str = "UPSTREAM_CA_FILE";
 
 /// Addresses, timeouts and limits of requests to the upstreams.
 #[derive(Debug, Clone, Args)]
@@ -55,6 +60,9 @@ pub struct AdaptersConfig {
     #[arg(id = "UPSTREAM_MAX_BYTES", env, long = "upstream-max-bytes", default_value_t = 16 * 1024 * 1024,
         value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=1 << 30))]
     pub max_response_bytes: usize,
+    /// File with certificate authorities (PEM) of the upstreams, beside those of the system. Read at the start.
+    #[arg(id = "UPSTREAM_CA_FILE", env, long = "upstream-ca-file", value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
     /// Retries of a request after a failure that may be temporary; 0 disables them.
     #[arg(skip = 2_usize)]
     pub max_retries: usize,
@@ -97,7 +105,15 @@ pub struct PollContext {
 /// The HTTP client could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client for the upstream services could not be set up: {0}")]
-pub struct SetupError(#[from] reqwest::Error);
+pub struct SetupError(#[from] tls::SetupError);
+
+impl AdaptersConfig {
+    /// Authorities of the upstreams' certificates.
+    #[must_use]
+    pub fn authorities(&self) -> CaFile<'_> {
+        CaFile::new(CA_FILE, self.ca_file.as_ref())
+    }
+}
 
 /// Clients of the six services over one connection pool. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -119,7 +135,7 @@ impl Upstreams {
     /// Sets up the clients; connects to nothing yet. Failed requests for details are recorded in `journal`.
     ///
     /// # Errors
-    /// When TLS cannot be initialised.
+    /// When the file of authorities cannot be used, or TLS cannot be initialised.
     pub fn new(config: &AdaptersConfig, journal: &Journal) -> Result<Self, SetupError> {
         let http = client::pool(config)?;
         let client = |service| UpstreamClient::new(config, service, http.clone(), journal.clone());

@@ -62,7 +62,11 @@ fn verification(access: &AccessConfig) -> anyhow::Result<Verification> {
     match (&access.jwt_secret, &access.jwt_jwks) {
         (None, Some(location)) => {
             let source = KeySource::parse(location).map_err(anyhow::Error::msg).context("JWT_JWKS cannot be used")?;
-            Ok(Verification::Keys { source, refresh: access.jwt_jwks_refresh })
+            Ok(Verification::Keys {
+                source,
+                refresh: access.jwt_jwks_refresh,
+                ca_file: access.jwt_jwks_ca_file.clone(),
+            })
         }
         (secret, _) => Ok(Verification::Secret(secret.clone().unwrap_or_default())),
     }

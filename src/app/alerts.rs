@@ -32,7 +32,7 @@ pub async fn test_webhook(path: &Path, name: &str, settings: AlertSettings) -> a
     let destination = destinations.iter().find(|destination| destination.name == name);
     let destination = destination.with_context(|| format!("{}: there is no webhook '{name}'", path.display()))?;
     let body = json!({"type": "living_map.webhook.test", "timestamp": time::text(Utc::now()), "data": {}});
-    let client = WebhookClient::new(settings.webhooks.timeout).context("webhooks cannot be sent")?;
+    let client = WebhookClient::new(&settings.webhooks).context("webhooks cannot be sent")?;
     let sent = client.send(destination, Uuid::new_v4(), &body.to_string()).await;
     sent.with_context(|| format!("webhook {name} did not accept the message"))
 }

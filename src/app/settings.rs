@@ -319,10 +319,13 @@ impl Settings {
     /// Location of the error journal's files, and of the archive of dead letters.
     ///
     /// # Errors
-    /// `JOURNAL_URL` is not a usable location.
+    /// `JOURNAL_URL` is not a usable location, or the file `JOURNAL_CA_FILE` cannot be used.
     pub fn journal_location(&self) -> anyhow::Result<StoreLocation> {
         Ok(match &self.journal.url {
-            Some(url) => StoreLocation::parse(url).context("JOURNAL_URL cannot be used")?,
+            Some(url) => {
+                let authorities = self.journal.authorities().read()?;
+                StoreLocation::parse(url, &authorities).context("JOURNAL_URL cannot be used")?
+            }
             None => StoreLocation::folder(journal_folder(&self.storage.url)),
         })
     }

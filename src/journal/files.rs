@@ -14,7 +14,8 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use uuid::Uuid;
 
-use super::{Entry, JournalError, StoreLocation};
+use super::{CA_FILE, Entry, JournalError, StoreLocation};
+use crate::tls::{explained, with_causes};
 
 /// Prefix of the files in the store.
 pub const PREFIX: &str = "_errors/upstream_errors";
@@ -204,7 +205,7 @@ impl JournalFiles {
 
     async fn within<T>(&self, operation: impl Future<Output = object_store::Result<T>>) -> Result<T, JournalError> {
         match tokio::time::timeout(self.timeout, operation).await {
-            Ok(done) => done.map_err(|error| JournalError(error.to_string())),
+            Ok(done) => done.map_err(|error| JournalError(explained(with_causes(&error), CA_FILE))),
             Err(_) => Err(JournalError(format!("timed out after {:?}", self.timeout))),
         }
     }

@@ -2,12 +2,34 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
+use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, path};
+use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig, path};
+use rustls::pki_types::CertificateDer;
 use url::Url;
+
+/// Time for which the client of a bucket retries an operation. Shorter than the timeouts of this module's users, so that they
+/// get the error, and not only the information that time is up.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connects to the server of a bucket, with these certificate authorities beside those of the system. (Options of the builder
+/// would replace those that it reads from `AWS_…` variables.)
+#[derive(Debug)]
+struct TrustingConnector(Vec<CertificateDer<'static>>);
+
+impl HttpConnector for TrustingConnector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let mut options = options.clone();
+        for authority in &self.0 {
+            options = options.with_root_certificate(Certificate::from_der(authority)?);
+        }
+        ReqwestConnector::default().connect(&options)
+    }
+}
 
 /// An invalid location.
 #[derive(Debug, thiserror::Error)]
@@ -23,11 +45,12 @@ pub struct StoreLocation {
 }
 
 impl StoreLocation {
-    /// Parses a path, `file:///…`, or `s3://bucket/prefix` (credentials from the standard `AWS_…` variables).
+    /// Parses a path, `file:///…`, or `s3://bucket/prefix` (credentials from the standard `AWS_…` variables), whose server may
+    /// have a certificate from one of `authorities`.
     ///
     /// # Errors
     /// Any other text. The error does not quote it, since it may contain a secret.
-    pub fn parse(text: &str) -> Result<Self, InvalidLocation> {
+    pub fn parse(text: &str, authorities: &[CertificateDer<'static>]) -> Result<Self, InvalidLocation> {
         let invalid = |reason: &str| InvalidLocation(reason.to_owned());
         if !text.contains("://") {
             return Ok(Self::folder(text));
@@ -41,6 +64,8 @@ impl StoreLocation {
                     path::Path::from_url_path(url.path()).map_err(|error| InvalidLocation(error.to_string()))?;
                 let bucket = AmazonS3Builder::from_env()
                     .with_bucket_name(bucket)
+                    .with_retry(RetryConfig { retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() })
+                    .with_http_connector(TrustingConnector(authorities.to_vec()))
                     .build()
                     .map_err(|error| InvalidLocation(error.to_string()))?;
                 Ok(Self::store(Arc::new(PrefixStore::new(bucket, prefix))))
@@ -81,16 +106,16 @@ mod tests {
 
     #[test]
     fn folders_and_buckets_are_parsed() {
-        let folder = |text| StoreLocation::parse(text).unwrap().folder.unwrap();
+        let folder = |text| StoreLocation::parse(text, &[]).unwrap().folder.unwrap();
         assert_eq!(folder("some/where"), Path::new("some/where"));
         assert_eq!(folder("file:///some/where%20else"), Path::new("/some/where else"));
-        assert!(StoreLocation::parse("s3://bucket/prefix").unwrap().folder.is_none());
+        assert!(StoreLocation::parse("s3://bucket/prefix", &[]).unwrap().folder.is_none());
     }
 
     #[test]
     fn other_locations_are_rejected_without_being_quoted() {
         for text in ["ftp://me:hush@host/x", "s3:///x", "file://hush@host/x", "s3://"] {
-            let error = StoreLocation::parse(text).unwrap_err().to_string();
+            let error = StoreLocation::parse(text, &[]).unwrap_err().to_string();
             assert!(error.contains("s3://bucket/prefix") && !error.contains("hush"), "{error}");
         }
     }

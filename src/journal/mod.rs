@@ -18,6 +18,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 
 use crate::config::defaults;
 use crate::config::value::{days, seconds};
+use crate::tls::CaFile;
 
 pub use entry::Entry;
 pub use files::Compacted;
@@ -48,6 +50,9 @@ pub struct JournalConfig {
     /// `PostgreSQL`.
     #[arg(id = "JOURNAL_URL", env, long = "journal-url", hide_env_values = true, value_hint = ValueHint::AnyPath)]
     pub url: Option<String>,
+    /// File with certificate authorities (PEM) of the object store, beside those of the system. Read at the start.
+    #[arg(id = "JOURNAL_CA_FILE", env, long = "journal-ca-file", value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
     /// Entries in memory. The default is that of the service this one replaces.
     #[arg(skip = 2_000_usize)]
     pub capacity: usize,
@@ -80,6 +85,17 @@ pub struct JournalConfig {
     /// Interval of deleting files by age.
     #[arg(skip = Duration::from_hours(1))]
     pub expire_interval: Duration,
+}
+
+/// Setting of [`JournalConfig::ca_file`].
+const CA_FILE: &str = "JOURNAL_CA_FILE";
+
+impl JournalConfig {
+    /// Authorities of the object store's certificate.
+    #[must_use]
+    pub fn authorities(&self) -> CaFile<'_> {
+        CaFile::new(CA_FILE, self.ca_file.as_ref())
+    }
 }
 
 impl Default for JournalConfig {

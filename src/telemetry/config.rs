@@ -1,14 +1,19 @@
 //! Configuration of traces: the variables of the OpenTelemetry specification that apply here.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use url::Url;
 
 use crate::config::defaults;
 use crate::config::value::{http_url, milliseconds};
+use crate::tls::CaFile;
+
+/// Setting of [`TelemetryConfig::ca_file`].
+pub(super) const CA_FILE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 
 /// Receiver, batching and sampling of traces, exported by OTLP over HTTP.
 #[derive(Clone, Args)]
@@ -25,6 +30,10 @@ pub struct TelemetryConfig {
     #[arg(id = "OTEL_EXPORTER_OTLP_HEADERS", env, long = "otel-exporter-otlp-headers", hide_env_values = true,
         value_delimiter = ',', value_parser = pair)]
     pub headers: Vec<(String, String)>,
+    /// File with certificate authorities (PEM) of the receiver, beside those of the system. Read at the start.
+    #[arg(id = "OTEL_EXPORTER_OTLP_CERTIFICATE", env, long = "otel-exporter-otlp-certificate",
+        value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
     /// Milliseconds that one request to the receiver may take.
     #[arg(id = "OTEL_EXPORTER_OTLP_TIMEOUT", env, long = "otel-exporter-otlp-timeout", default_value = "10000",
         value_parser = milliseconds)]
@@ -91,6 +100,12 @@ impl TelemetryConfig {
         let mut url = self.base_endpoint.clone()?;
         url.path_segments_mut().ok()?.pop_if_empty().extend(["v1", "traces"]);
         Some(url)
+    }
+
+    /// Authorities of the receiver's certificate.
+    #[must_use]
+    pub fn authorities(&self) -> CaFile<'_> {
+        CaFile::new(CA_FILE, self.ca_file.as_ref())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The queue of finished spans and the task that exports them. The batch processor of the SDK is not used: it needs a
 //! thread and does not report how many spans it dropped.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::counter;
@@ -22,9 +23,24 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct SpanQueue(mpsc::Sender<SpanData>);
 
+/// The error of the last attempt to connect to the receiver, until it is taken. Cheap to clone; all clones are the same.
+#[derive(Clone, Default)]
+pub struct ConnectError(Arc<Mutex<Option<String>>>);
+
+impl ConnectError {
+    pub fn set(&self, error: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Exports the queued spans.
 pub struct Export {
     exporter: SpanExporter,
+    connect_error: ConnectError,
     spans: mpsc::Receiver<SpanData>,
     max_batch: usize,
     delay: Duration,
@@ -35,6 +51,7 @@ pub struct Export {
 impl SpanQueue {
     pub fn new(
         mut exporter: SpanExporter,
+        connect_error: ConnectError,
         resource: &Resource,
         max_queue: usize,
         max_batch: usize,
@@ -42,7 +59,7 @@ impl SpanQueue {
     ) -> (Self, Export) {
         exporter.set_resource(resource);
         let (sender, spans) = mpsc::channel(max_queue.max(1));
-        (Self(sender), Export { exporter, spans, max_batch: max_batch.max(1), delay, failing: false })
+        (Self(sender), Export { exporter, connect_error, spans, max_batch: max_batch.max(1), delay, failing: false })
     }
 }
 
@@ -119,9 +136,13 @@ impl Export {
             }
             Err(error) => {
                 count("failed", spans);
+                let error = match self.connect_error.take() {
+                    Some(cause) => format!("{error}: {cause}"),
+                    None => error.to_string(),
+                };
                 journal.record("write", "traces", "", &error);
                 if !self.failing {
-                    tracing::warn!(%error, spans, "cannot export traces, spans are lost (OTEL_EXPORTER_OTLP_ENDPOINT)");
+                    tracing::warn!(error, spans, "cannot export traces, spans are lost (OTEL_EXPORTER_OTLP_ENDPOINT)");
                 }
                 self.failing = true;
             }

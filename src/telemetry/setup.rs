@@ -8,21 +8,24 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use tower::BoxError;
+use tower::util::MapErrLayer;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::config::{TelemetryConfig, TracesSampler};
-use super::export::{Export, SpanQueue};
+use super::config::{CA_FILE, TelemetryConfig, TracesSampler};
+use super::export::{ConnectError, Export, SpanQueue};
 use super::{ON, TARGET};
+use crate::tls::{self, explained, with_causes};
 
 /// The reason why the exporter cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The HTTP client cannot be created.
     #[error(transparent)]
-    Client(#[from] reqwest::Error),
+    Client(#[from] tls::SetupError),
     /// The exporter cannot be created.
     #[error(transparent)]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -40,14 +43,24 @@ impl Telemetry {
     /// None when no endpoint is set.
     ///
     /// # Errors
-    /// The configuration is invalid.
+    /// The configuration is invalid, or the file of authorities cannot be used.
     pub fn new(config: TelemetryConfig) -> Result<Option<Self>, ExportError> {
         let Some(endpoint) = config.endpoint() else { return Ok(None) };
-        let client = reqwest::Client::builder()
+        let connect_error = ConnectError::default();
+        let reported = connect_error.clone();
+        let client = config
+            .authorities()
+            .trusted_by(reqwest::Client::builder())?
             .user_agent(concat!("living-map/", env!("CARGO_PKG_VERSION")))
             // the headers may be secrets for the configured host only
             .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+            // the exporter reports that a request failed, and not why
+            .connector_layer(MapErrLayer::new(move |error: BoxError| {
+                reported.set(explained(with_causes(&*error), CA_FILE));
+                error
+            }))
+            .build()
+            .map_err(tls::SetupError::from)?;
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(client)
@@ -63,7 +76,8 @@ impl Telemetry {
             .with_service_name(config.service)
             .build();
         let sampler = sampler(config.sampler, config.ratio);
-        let (queue, export) = SpanQueue::new(exporter, &resource, config.max_queue, config.max_batch, config.delay);
+        let (queue, export) =
+            SpanQueue::new(exporter, connect_error, &resource, config.max_queue, config.max_batch, config.delay);
         let provider = SdkTracerProvider::builder()
             .with_span_processor(queue)
             .with_sampler(sampler)

@@ -7,8 +7,11 @@ use reqwest::{Response, StatusCode, header, redirect};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::WebhookDispatcherConfig;
+use super::config::CA_FILE;
 use super::signature::signature;
 use crate::alerts::Destination;
+use crate::tls::{SetupError, explained};
 
 /// Bytes read of the body of an error response.
 const MAX_BODY_BYTES: usize = 1024;
@@ -44,18 +47,20 @@ pub struct WebhookClient {
 }
 
 impl WebhookClient {
-    /// A client that waits at most `timeout` for a response.
+    /// A client with the timeout and the authorities of `config`.
     ///
     /// # Errors
-    /// TLS cannot be set up.
-    pub fn new(timeout: Duration) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder()
+    /// The file of authorities cannot be used, or TLS cannot be set up.
+    pub fn new(config: &WebhookDispatcherConfig) -> Result<Self, SetupError> {
+        let http = config
+            .authorities()
+            .trusted_by(reqwest::Client::builder())?
             .user_agent(concat!("living-map/", env!("CARGO_PKG_VERSION")))
             // a message is signed for one URL and must not reach another
             .redirect(redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, timeout })
+        Ok(Self { http, timeout: config.timeout })
     }
 
     /// Sends one message. Returns when the destination has accepted it (2xx).
@@ -109,7 +114,7 @@ fn root_cause(error: reqwest::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    explained(cause.to_string(), CA_FILE)
 }
 
 /// The beginning of the response's body, in one line.

@@ -1,11 +1,13 @@
 //! Configuration of the webhook dispatcher.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use crate::config::defaults;
 use crate::config::value::{hours, seconds};
+use crate::tls::CaFile;
 
 /// Timeouts, retries and limits of sending to webhooks.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +34,9 @@ pub struct WebhookDispatcherConfig {
     #[arg(id = "WEBHOOK_KEEP_HOURS", env, long = "webhook-keep-hours", default_value = "168",
         value_parser = hours(1..=8_760))]
     pub kept: Duration,
+    /// File with certificate authorities (PEM) of webhooks, beside those of the system. Read at the start.
+    #[arg(id = "WEBHOOK_CA_FILE", env, long = "webhook-ca-file", value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
     /// Polling interval for messages that are due.
     #[arg(skip = Duration::from_millis(500))]
     pub interval: Duration,
@@ -48,6 +53,17 @@ pub struct WebhookDispatcherConfig {
     /// cleared meanwhile.
     #[arg(skip = Duration::from_hours(1))]
     pub stale_after: Duration,
+}
+
+/// Setting of [`WebhookDispatcherConfig::ca_file`].
+pub(super) const CA_FILE: &str = "WEBHOOK_CA_FILE";
+
+impl WebhookDispatcherConfig {
+    /// Authorities of the webhooks' certificates.
+    #[must_use]
+    pub fn authorities(&self) -> CaFile<'_> {
+        CaFile::new(CA_FILE, self.ca_file.as_ref())
+    }
 }
 
 impl Default for WebhookDispatcherConfig {

@@ -24,6 +24,7 @@ use crate::live::LiveMap;
 use crate::log::{EventLog, LogError};
 use crate::map::AlertProjection;
 use crate::model::Cursor;
+use crate::tls::SetupError;
 
 /// Wait between two attempts to follow the log.
 const RETRY: Duration = Duration::from_secs(1);
@@ -69,7 +70,7 @@ impl WebhookDispatcher {
     /// A dispatcher for the destinations of `rules`.
     ///
     /// # Errors
-    /// TLS cannot be set up.
+    /// The file of authorities cannot be used, or TLS cannot be set up.
     pub fn new(
         config: WebhookDispatcherConfig,
         rules: watch::Receiver<RulesStatus>,
@@ -78,8 +79,8 @@ impl WebhookDispatcher {
         log: Arc<dyn EventLog>,
         live: LiveMap,
         journal: Journal,
-    ) -> reqwest::Result<Self> {
-        let client = WebhookClient::new(config.timeout)?;
+    ) -> Result<Self, SetupError> {
+        let client = WebhookClient::new(&config)?;
         let (config, queued) = (Arc::new(config), Arc::default());
         Ok(Self { config, rules, outbox, dead_letters, log, live, journal, client, queued })
     }

@@ -43,7 +43,7 @@ impl Webhooks {
     /// Starts the dispatcher as a task, if there are alert rules.
     ///
     /// # Errors
-    /// TLS cannot be set up.
+    /// The file of authorities cannot be used, or TLS cannot be set up.
     pub fn start(
         config: WebhookDispatcherConfig,
         handles: WebhookHandles<'_>,

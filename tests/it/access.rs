@@ -251,14 +251,14 @@ async fn of_concurrent_handshakes_one_uses_the_ticket() {
 }
 
 /// A token issuer whose keys can be replaced.
-struct Issuer {
+pub struct Issuer {
     keys: Arc<Mutex<Value>>,
     fetches: Arc<AtomicUsize>,
-    url: String,
+    pub url: String,
 }
 
 impl Issuer {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (keys, fetches) = (Arc::new(Mutex::new(json!({"keys": []}))), Arc::new(AtomicUsize::new(0)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
@@ -275,7 +275,7 @@ impl Issuer {
     }
 
     /// Replaces the keys by a new one and returns a token signed with it.
-    fn rotate(&self, id: &str) -> String {
+    pub fn rotate(&self, id: &str) -> String {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap();
         let key = EncodingKey::from_ed_der(pkcs8.as_ref());
         let mut public = serde_json::to_value(Jwk::from_encoding_key(&key, Algorithm::EdDSA).unwrap()).unwrap();

@@ -164,7 +164,10 @@ fn by_file(set: &Value) -> (Jwt, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), set.to_string()).unwrap();
     let source = KeySource::File(file.path().to_owned());
-    let jwt = Jwt::new(config(Verification::Keys { source, refresh: Duration::from_mins(5) }), Journal::default());
+    let jwt = Jwt::new(
+        config(Verification::Keys { source, refresh: Duration::from_mins(5), ca_file: None }),
+        Journal::default(),
+    );
     (jwt.unwrap(), file)
 }
 

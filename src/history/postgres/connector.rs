@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, Postgres};
 use tokio::time::timeout;
 
+use super::authorities::{explained, with_authorities};
 use super::options::{read_options, without_options};
 use crate::history::sql::{Dialect, SessionPool, timed_out};
 use crate::history::{HistoryConfig, OpenError, Pooler, Result};
@@ -48,6 +49,7 @@ impl Connector {
         if options.get_application_name().is_none() {
             options = options.application_name("living-map");
         }
+        let options = with_authorities(options)?;
         Ok(Self { options, pooler: config.pooler, settings })
     }
 
@@ -60,7 +62,7 @@ impl Connector {
             }
             Ok(connection)
         };
-        timeout(limit, connecting).await.map_err(|_| timed_out::<Postgres>("connect"))?.map_err(Postgres::classify)
+        timeout(limit, connecting).await.map_err(|_| timed_out::<Postgres>("connect"))?.map_err(|error| Postgres::classify(explained(error)))
     }
 
     /// Begins a transaction on a connection of [`Self::connect`].

@@ -11,6 +11,7 @@ use self::table_log::TableLogLock;
 use super::sql::{Dialect, Pools, SqlStore, TypeOrder, timed_out};
 use super::{HistoryConfig, HistoryError, OpenError, Pooler, Result};
 
+mod authorities;
 mod connector;
 mod dialect;
 mod insert;

@@ -14,7 +14,12 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::sync::OnceCell;
 
 use super::daemon::{Daemon, Folder, free_port, program};
+use super::tls::Certificate;
 use super::wait::{PATIENCE, until};
+
+/// Files of a server that accepts TLS, in its folder.
+const CERTIFICATE: &str = "server.pem";
+const KEY: &str = "server.key";
 
 /// A `PostgreSQL` server with a temporary folder, and with `fsync` on as in production. Its programs are in `PG_BIN`,
 /// in Debian's folder for them, or in `PATH`. Since it rejects root, it then runs as the user `postgres`. Stopped when
@@ -30,11 +35,22 @@ impl Postgres {
     /// Starts a server that is ready for connections. For tests that stop or kill it; others are faster with
     /// [`database`].
     pub async fn start() -> Self {
-        let folder = Folder::new("postgres");
-        if let Some((user, group)) = server_user() {
-            std::os::unix::fs::chown(folder.path(), Some(user), Some(group))
-                .expect("root may change the owner of a folder");
+        Self::start_in(new_folder()).await
+    }
+
+    /// Starts a server that also accepts TLS, with this certificate.
+    pub async fn start_with_tls(certificate: &Certificate) -> Self {
+        let folder = new_folder();
+        for (from, to) in [(&certificate.certificate, CERTIFICATE), (&certificate.key, KEY)] {
+            let to = folder.path().join(to);
+            // keeps the permissions, which the server checks
+            fs::copy(from, &to).expect("the certificate can be copied");
+            give_to_server(&to);
         }
+        Self::start_in(folder).await
+    }
+
+    async fn start_in(folder: Folder) -> Self {
         initialise(&folder);
         let port = free_port();
         let mut server = Self { daemon: spawn(&folder, port), folder, port };
@@ -115,6 +131,19 @@ pub async fn database() -> String {
     server.create_database(&format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed))).await
 }
 
+fn new_folder() -> Folder {
+    let folder = Folder::new("postgres");
+    give_to_server(folder.path());
+    folder
+}
+
+/// Makes the user of the server the owner of a file or folder.
+fn give_to_server(path: &Path) {
+    if let Some((user, group)) = server_user() {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).expect("root may change the owner");
+    }
+}
+
 fn initialise(folder: &Folder) {
     let mut command = Command::new(binary("initdb"));
     command.arg("--pgdata").arg(folder.path().join("data"));
@@ -128,6 +157,17 @@ fn spawn(folder: &Folder, port: u16) -> Daemon {
     command.arg("-D").arg(folder.path().join("data")).arg("-k").arg(folder.path());
     command.args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB"]);
     command.args(["-c", "fsync=on", "-c", "log_min_messages=warning", "-c", "max_connections=200"]);
+    if folder.path().join(KEY).exists() {
+        let setting = |name: &str, file: &str| format!("{name}={}", folder.path().join(file).display());
+        command.args([
+            "-c",
+            "ssl=on",
+            "-c",
+            &setting("ssl_cert_file", CERTIFICATE),
+            "-c",
+            &setting("ssl_key_file", KEY),
+        ]);
+    }
     Daemon::spawn("postgres", as_server_user(command, folder.path()), folder.path())
 }
 
