@@ -104,7 +104,7 @@ async fn run(settings: Settings, demo: Option<DemoConfig>, traces: Option<Export
     let lease = lease_config(&settings, LEASE);
     let leadership = &Leadership::start(lease, &storage.leases, upstream_health, &mut tasks);
     let handles = LogHandles { storage, dead_letters: queue, journal };
-    let log = &OpenLog::start(log_config(&settings, Some(WriterConfig::default())), handles, &mut tasks).await?;
+    let log = &OpenLog::start(log_config(&settings, Some(WriterConfig::default()))?, handles, &mut tasks).await?;
     let bridge = log.jetstream.as_ref().and_then(|log| {
         let handles = BridgeHandles { log, leadership, journal };
         Bridge::start(settings.bridge.clone(), handles, &mut tasks)

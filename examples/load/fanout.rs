@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use living_map::bus::NatsAccessConfig;
 
 use crate::machine::{Usage, need_files, seconds};
+use crate::nats;
 use crate::receiver::{Plan, Receivers};
 use crate::report::{mib, per, row};
 use crate::wire::{self, Target};
@@ -21,6 +23,9 @@ pub struct Arguments {
     /// Publish to this NATS server instead.
     #[arg(long)]
     nats_url: Option<String>,
+    /// Credentials and TLS of the connection to NATS.
+    #[command(flatten)]
+    nats: NatsAccessConfig,
     /// Subject of the events.
     #[arg(long, default_value = "city.event.load")]
     subject: String,
@@ -91,7 +96,7 @@ impl Publisher {
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     let publisher = match &arguments.nats_url {
-        Some(url) => Publisher::Nats(async_nats::connect(url).await?),
+        Some(url) => Publisher::Nats(nats::client(url, &arguments.nats).await?),
         None => Publisher::Http { client: reqwest::Client::new(), url: arguments.events_url.clone() },
     };
     let target = Target::parse(&arguments.url)?;

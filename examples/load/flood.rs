@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use async_nats::jetstream::Context as JetStream;
+use living_map::bus::NatsAccessConfig;
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::machine::Usage;
+use crate::nats;
 use crate::report::{mib, row};
 use crate::wire::now_micros;
 
@@ -33,6 +35,9 @@ pub struct Arguments {
     /// NATS server of the Living Map server.
     #[arg(long, default_value = "nats://127.0.0.1:4222")]
     nats_url: String,
+    /// Credentials and TLS of the connection to NATS.
+    #[command(flatten)]
+    nats: NatsAccessConfig,
     /// Database of the Living Map server.
     #[arg(long)]
     database_url: String,
@@ -55,8 +60,9 @@ pub struct Arguments {
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     let pool = PgPoolOptions::new().max_connections(1).connect(&arguments.database_url).await?;
-    let connect =
-        async || Ok::<_, anyhow::Error>(async_nats::jetstream::new(async_nats::connect(&arguments.nats_url).await?));
+    let connect = async || {
+        Ok::<_, anyhow::Error>(async_nats::jetstream::new(nats::client(&arguments.nats_url, &arguments.nats).await?))
+    };
     let subject = format!("node.metrics.good-{:x}", now_micros());
     let good = tokio::spawn(steady(connect().await?, subject.clone(), arguments.rate));
     let quiet = committed_a_second(&pool, &subject, tokio::time::sleep(Duration::from_secs(arguments.seconds))).await?;

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use living_map::bus::NatsAccessConfig;
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::machine::Usage;
+use crate::nats;
 use crate::report::{mib, per, row};
 use crate::wire::now_micros;
 
@@ -17,6 +19,9 @@ pub struct Arguments {
     /// NATS server of the Living Map server.
     #[arg(long, default_value = "nats://127.0.0.1:4222")]
     nats_url: String,
+    /// Credentials and TLS of the connection to NATS.
+    #[command(flatten)]
+    nats: NatsAccessConfig,
     /// Database of the Living Map server.
     #[arg(long)]
     database_url: String,
@@ -35,7 +40,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     // a unique subject identifies the rows of this run, by an index of the table
     let subject = format!("node.metrics.load-{:x}", now_micros());
     let pool = PgPoolOptions::new().max_connections(1).connect(&arguments.database_url).await?;
-    let jetstream = async_nats::jetstream::new(async_nats::connect(&arguments.nats_url).await?);
+    let jetstream = async_nats::jetstream::new(nats::client(&arguments.nats_url, &arguments.nats).await?);
     let (before, own, start) = (Usage::of(arguments.server_pid)?, Usage::own()?, Instant::now());
     let mut acks = VecDeque::new();
     for n in 0..arguments.events {

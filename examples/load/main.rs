@@ -10,6 +10,7 @@ mod flood;
 mod greedy;
 mod ingest;
 mod machine;
+mod nats;
 mod nats_ws;
 mod probe;
 mod receiver;

@@ -6,8 +6,12 @@ use super::access;
 use super::settings::Settings;
 use super::traces::telemetry;
 use crate::alerts::open_rules;
-use crate::bus;
+use crate::bus::NatsError;
 use crate::journal::Journal;
+
+fn nats(settings: &Settings) -> Result<(), NatsError> {
+    settings.streams.connection()?.map_or(Ok(()), |nats| nats.check())
+}
 
 /// Everything that is wrong with the settings, one entry per problem. Reads the files that they name and connects to nothing.
 #[must_use]
@@ -15,15 +19,13 @@ pub fn check(settings: &Settings) -> Vec<String> {
     let mut problems = settings.problems();
     let own = [
         settings.logging.filter().map(drop),
-        settings
-            .streams
-            .nats_url
-            .as_deref()
-            .map_or(Ok(()), |url| bus::check_url(url).context("NATS_URL cannot be used")),
+        nats(settings).context("NATS cannot be used"),
         settings.journal_location().map(drop),
         settings.alerts.rules.file.as_deref().map_or(Ok(()), |path| {
             open_rules(path, settings.alerts.rules.limits).map(drop).context("ALERT_RULES cannot be used")
         }),
+        settings.upstreams.adapters.authorities().read().map(drop).map_err(Into::into),
+        settings.alerts.webhooks.authorities().read().map(drop).map_err(Into::into),
         telemetry(&settings.telemetry).map(drop),
     ];
     problems.extend(

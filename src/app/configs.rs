@@ -1,7 +1,7 @@
 //! Configurations that depend on a choice: the log and the leadership.
 
 use super::settings::Settings;
-use crate::bus::NatsConfig;
+use crate::bus::NatsError;
 use crate::lease::LeaseConfig;
 use crate::log::{JetStreamConfig, LogConfig, NatsLogConfig, TableLogConfig, WriterConfig};
 
@@ -11,15 +11,17 @@ pub fn lease_config(settings: &Settings, name: &'static str) -> Option<LeaseConf
 }
 
 /// With `writer`, the process writes the history of a `JetStream` log.
-pub fn log_config(settings: &Settings, writer: Option<WriterConfig>) -> LogConfig {
-    let Some(url) = &settings.streams.nats_url else {
+///
+/// # Errors
+/// The settings of the connection to NATS contradict each other.
+pub fn log_config(settings: &Settings, writer: Option<WriterConfig>) -> Result<LogConfig, NatsError> {
+    let Some(nats) = settings.streams.connection()? else {
         let extra_subjects = settings.streams.extra_patterns();
-        return LogConfig::Table(TableLogConfig { extra_subjects, ..TableLogConfig::default() });
+        return Ok(LogConfig::Table(TableLogConfig { extra_subjects, ..TableLogConfig::default() }));
     };
     let batch_bytes = settings.storage.database.batch_bytes;
     let writer = writer.map(|writer| WriterConfig { batch_bytes, ..writer });
-    let nats = NatsConfig { url: url.clone(), ..NatsConfig::default() };
-    LogConfig::JetStream(Box::new(NatsLogConfig { nats, stream: jetstream_config(settings), writer }))
+    Ok(LogConfig::JetStream(Box::new(NatsLogConfig { nats, stream: jetstream_config(settings), writer })))
 }
 
 /// The log's stream and the network's other streams.

@@ -187,6 +187,7 @@ const NATS: &[Instrument] = &[
     gauge("living_map_log_unsourced_streams"),
     gauge("living_map_nats_connected"),
     counter("living_map_nats_connects_total"),
+    counter("living_map_nats_denied_total"),
     counter("living_map_nats_slow_consumer_total"),
 ];
 

@@ -44,7 +44,7 @@ pub async fn learn(settings: Settings, traces: Option<Export>) -> anyhow::Result
     let lease = lease_config(&settings, LEASE);
     let leadership = Leadership::start(lease, &storage.leases, &UpstreamHealth::default(), &mut tasks);
     let handles = LogHandles { storage: &storage, dead_letters: &dead_letters, journal: &journal };
-    let log = OpenLog::start(log_config(&settings, None), handles, &mut tasks).await?;
+    let log = OpenLog::start(log_config(&settings, None)?, handles, &mut tasks).await?;
     let handles = LearningHandles {
         storage: &storage,
         log: &log,

@@ -5,6 +5,7 @@ use anyhow::Context;
 use super::configs::jetstream_config;
 use super::settings::Settings;
 use super::streams;
+use crate::bus::NatsConfig;
 use crate::history;
 use crate::log::{ExperienceStream, JetStreamLog, table};
 use crate::model::Epoch;
@@ -18,16 +19,16 @@ use crate::model::Epoch;
 /// The log is unavailable; with the table log, a server uses it.
 pub async fn new_epoch(settings: Settings) -> anyhow::Result<()> {
     let settings = settings.resolved();
-    let epoch = match &settings.streams.nats_url {
-        Some(url) => renew_stream(&settings, url).await?,
+    let epoch = match settings.streams.connection()? {
+        Some(nats) => renew_stream(&settings, &nats).await?,
         None => renew_table(&settings).await?,
     };
     println!("the epoch of the log is now {epoch}");
     Ok(())
 }
 
-async fn renew_stream(settings: &Settings, url: &str) -> anyhow::Result<Epoch> {
-    let connection = streams::connect(url).await?;
+async fn renew_stream(settings: &Settings, nats: &NatsConfig) -> anyhow::Result<Epoch> {
+    let connection = streams::connect(nats).await?;
     let experiences = ExperienceStream::new(settings.learning.experiences.clone(), connection.clone());
     let epoch = JetStreamLog::new(jetstream_config(settings), connection.clone()).renew().await;
     let deleted = if epoch.is_ok() { experiences.delete_consumer().await } else { Ok(()) };

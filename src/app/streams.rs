@@ -22,8 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server does not answer, or a stream differs from its declaration.
 pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
     let settings = settings.resolved();
-    let url = settings.streams.nats_url.as_deref().context("NATS_URL is not set: which server?")?;
-    let connection = connect(url).await?;
+    let nats = settings.streams.connection()?.context("NATS_URL is not set: which server?")?;
+    let connection = connect(&nats).await?;
     let differences = compare(&connection, &settings, apply).await;
     connection.close().await;
     anyhow::ensure!(
@@ -34,8 +34,8 @@ pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
 }
 
 /// Connects to NATS and waits for the connection.
-pub(super) async fn connect(url: &str) -> anyhow::Result<Connection> {
-    let connection = bus::connect(&NatsConfig { url: url.to_owned(), ..NatsConfig::default() }).await?;
+pub(super) async fn connect(config: &NatsConfig) -> anyhow::Result<Connection> {
+    let connection = bus::connect(config).await?;
     if !connection.connected(CONNECT_TIMEOUT).await {
         let error = connection.last_error().unwrap_or_else(|| "no answer".to_owned());
         anyhow::bail!("NATS cannot be reached at NATS_URL: {error}");

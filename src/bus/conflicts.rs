@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_nats::jetstream::stream::{Config, RetentionPolicy, Source};
 use futures::TryStreamExt;
 
-use super::connection::Connection;
+use super::connection::{ApiError, Connection};
 use super::declared::{LIVING_MAP, StreamDeclaration, StreamSource};
 use super::error::StreamError;
 use super::subjects::{covers, overlap};
@@ -83,8 +83,10 @@ impl NotSourced {
 /// # Errors
 /// [`StreamError::Unavailable`].
 pub async fn all_streams(connection: &Connection) -> Result<Vec<Config>, StreamError> {
-    let streams = connection.jetstream().streams().map_ok(|info| info.config).try_collect().await;
-    streams.map_err(|error| StreamError::Unavailable(error.to_string()))
+    let jetstream = connection.jetstream();
+    let streams = jetstream.streams().map_ok(|info| info.config).try_collect();
+    let streams = connection.permitted(&["STREAM.LIST"], streams).await.map_err(ApiError::Denied)?;
+    streams.map_err(|error| ApiError::NoAnswer(error.to_string()).into())
 }
 
 /// Declared subjects that other streams have.

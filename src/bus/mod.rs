@@ -2,7 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | [`connection`] | connecting, reconnecting, state of the connection |
+//! | [`connection`] | credentials, TLS, choice of a server, connecting, reconnecting, denied permissions |
 //! | [`declared`] | the declared streams, as data |
 //! | [`streams`] | comparing one stream with its declaration, creating and extending it |
 //! | [`conflicts`] | subjects that another stream has, and whether the log sources them from there |
@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `living_map_nats_connected` | gauge: 1 while connected, else 0 |
 //! | `living_map_nats_connects_total` | connections made, including the first |
+//! | `living_map_nats_denied_total` | requests and messages for which the account lacks a permission |
 //! | `living_map_nats_slow_consumer_total` | times a subscription was too slow and messages were dropped |
 
 mod config;
@@ -31,9 +32,9 @@ pub mod republish;
 pub mod streams;
 pub mod subjects;
 
-pub use config::{ExtraSubjects, StreamsConfig};
+pub use config::{ExtraSubjects, NatsAccessConfig, StreamsConfig};
 pub use conflicts::{NotSourced, NotSourcedReason};
-pub use connection::{Connection, ConnectionState, NatsConfig, NatsError, check_url, connect};
+pub use connection::{ApiError, Connection, ConnectionState, NatsConfig, NatsError, connect};
 pub use declared::{LIVING_MAP, NETWORK_PRESET, StreamDeclaration, StreamSource};
 pub use error::StreamError;
 pub use republish::Republisher;

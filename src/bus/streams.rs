@@ -2,7 +2,6 @@
 //! remove messages from another stream is removed.
 
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -118,7 +117,7 @@ impl StreamStatus {
 
 /// Reads the stream `name`; `None` when there is none.
 pub async fn info(connection: &Connection, name: &str) -> Result<Option<StreamInfo>, StreamError> {
-    match request(connection, &format!("STREAM.INFO.{name}"), &json!({})).await? {
+    match connection.api_request(&format!("STREAM.INFO.{name}"), &json!({})).await? {
         Response::Ok(info) => Ok(Some(info)),
         Response::Err { error } if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
         Response::Err { error } => Err(rejected(name, &error)),
@@ -186,7 +185,7 @@ pub async fn create_or_extend(
                 ("STREAM.UPDATE", config)
             }
         };
-        match request::<StreamInfo>(connection, &format!("{}.{name}", change.0), &change.1).await? {
+        match connection.api_request::<StreamInfo>(&format!("{}.{name}", change.0), &change.1).await? {
             Response::Ok(info) => {
                 tracing::info!(stream = %name, subjects = ?info.subjects(), "created or extended a stream");
             }
@@ -248,7 +247,7 @@ pub async fn set_description(
 
 async fn update(connection: &Connection, config: &Map<String, Value>) -> Result<StreamInfo, StreamError> {
     let name = config.get("name").and_then(Value::as_str).unwrap_or_default();
-    match request(connection, &format!("STREAM.UPDATE.{name}"), config).await? {
+    match connection.api_request(&format!("STREAM.UPDATE.{name}"), config).await? {
         Response::Ok(info) => Ok(info),
         Response::Err { error } => Err(rejected(name, &error)),
     }
@@ -276,20 +275,6 @@ pub async fn sourced_subjects(connection: &Connection, of: &StreamInfo) -> Resul
             .push(SourcedSubjects { stream, subjects: subjects.iter().filter_map(|text| text.parse().ok()).collect() });
     }
     Ok(sourced)
-}
-
-async fn request<T: serde::de::DeserializeOwned>(
-    connection: &Connection,
-    subject: &str,
-    body: &(impl serde::Serialize + Sync),
-) -> Result<Response<T>, StreamError> {
-    let answer = connection.jetstream().request(subject.to_owned(), body).await;
-    answer.map_err(|error| match error.kind() {
-        RequestErrorKind::NoResponders => {
-            StreamError::Unavailable("it is not enabled on this server or for this account".to_owned())
-        }
-        _ => StreamError::Unavailable(error.to_string()),
-    })
 }
 
 fn rejected(stream: &str, error: &async_nats::jetstream::Error) -> StreamError {

@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use super::LogError;
 use super::jetstream::{entry_of, is_not_found, pull_bytes};
 use crate::bus::Connection;
+use crate::bus::connection::permissions::PermissionGuard;
 use crate::config::defaults;
 use crate::config::value::seconds;
 use crate::model::subject::recorded_pattern;
@@ -125,6 +126,7 @@ pub struct ExperienceStream {
 #[derive(Debug)]
 pub struct ExperienceConsumer {
     consumer: Consumer<pull::Config>,
+    connection: Connection,
     /// Position when it was opened.
     pub position: ConsumerPosition,
     /// Bytes of the messages fetched at a time.
@@ -150,11 +152,11 @@ impl ExperienceStream {
     /// Disconnected, or the stream is missing.
     pub async fn open_consumer(&self) -> Result<ExperienceConsumer, LogError> {
         if !self.connection.connected(CONNECT_TIMEOUT).await {
-            return Err(LogError::Unavailable("disconnected from NATS".to_owned()));
+            return Err(LogError::Unavailable(self.connection.disconnected_text()));
         }
         let config = &self.config;
         let jetstream = self.connection.jetstream();
-        let stream = jetstream.get_stream(&config.stream).await.map_err(|error| unavailable(&error))?;
+        let stream = self.permitted("STREAM.INFO", jetstream.get_stream(&config.stream)).await?;
         let created = stream.cached_info().created;
         let declared = pull::Config {
             durable_name: Some(config.durable.clone()),
@@ -164,8 +166,8 @@ impl ExperienceStream {
             max_deliver: config.max_deliver,
             ..pull::Config::default()
         };
-        let made = jetstream.create_consumer_on_stream(declared, &config.stream).await;
-        let consumer = made.map_err(|error| unavailable(&error))?;
+        let made = jetstream.create_consumer_on_stream(declared, &config.stream);
+        let consumer = self.permitted("CONSUMER.CREATE", made).await?;
         let info = consumer.cached_info();
         let position = ConsumerPosition {
             created,
@@ -173,7 +175,7 @@ impl ExperienceStream {
             delivered: info.delivered.stream_sequence,
         };
         let batch_bytes = pull_bytes(&self.connection, config.batch_bytes);
-        Ok(ExperienceConsumer { consumer, position, batch_bytes })
+        Ok(ExperienceConsumer { consumer, connection: self.connection.clone(), position, batch_bytes })
     }
 
     /// Deletes the durable consumer, so that the whole stream is delivered again. Lessons learned before are recognised by
@@ -183,11 +185,24 @@ impl ExperienceStream {
     /// Disconnected.
     pub async fn delete_consumer(&self) -> Result<(), LogError> {
         let jetstream = self.connection.jetstream();
-        match jetstream.delete_consumer_from_stream(&self.config.durable, &self.config.stream).await {
+        let deleted = jetstream.delete_consumer_from_stream(&self.config.durable, &self.config.stream);
+        let operation = format!("CONSUMER.DELETE.{}.{}", self.config.stream, self.config.durable);
+        match self.connection.permitted(&[&operation], deleted).await.map_err(|error| unavailable(&error))? {
             Ok(_) => Ok(()),
             Err(error) if is_not_found(&error.kind()) => Ok(()),
             Err(error) => Err(unavailable(&error)),
         }
+    }
+
+    /// Runs a request about the stream, or about a consumer of it.
+    async fn permitted<T, E: std::fmt::Display>(
+        &self,
+        operation: &str,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, LogError> {
+        let subject = format!("{operation}.{}", self.config.stream);
+        let done = self.connection.permitted(&[&subject, &format!("{subject}.>")], request).await;
+        done.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))
     }
 
     /// Messages delivered up to `position`, in the stream's order, starting `memory` before the last acknowledged one.
@@ -200,9 +215,12 @@ impl ExperienceStream {
         memory: TimeDelta,
     ) -> Result<BoxStream<'static, Result<LogEntry, LogError>>, LogError> {
         let jetstream = self.connection.jetstream();
-        let stream = jetstream.get_stream(&self.config.stream).await.map_err(|error| unavailable(&error))?;
+        let stream = self.permitted("STREAM.INFO", jetstream.get_stream(&self.config.stream)).await?;
         // the last acknowledged message may have been deleted by retention: then all messages come after it
-        let since = match stream.get_raw_message(position.acked.max(1)).await {
+        let acked = self.permitted("STREAM.MSG.GET", async {
+            Ok::<_, LogError>(stream.get_raw_message(position.acked.max(1)).await)
+        });
+        let since = match acked.await? {
             Ok(message) => message.time.checked_sub_signed(memory),
             Err(_) => None,
         };
@@ -221,11 +239,12 @@ impl ExperienceStream {
             num_replicas: 1,
             ..pull::Config::default()
         };
-        let made = jetstream.create_consumer_on_stream(declared, &self.config.stream).await;
-        let consumer = made.map_err(|error| unavailable(&error))?;
+        let made = jetstream.create_consumer_on_stream(declared, &self.config.stream);
+        let consumer = self.permitted("CONSUMER.CREATE", made).await?;
         if consumer.cached_info().num_pending == 0 {
             return Ok(futures::stream::empty().boxed());
         }
+        let permissions = self.connection.permission_guard();
         let messages = consumer
             .stream()
             .max_messages_per_batch(self.config.read_batch)
@@ -234,7 +253,14 @@ impl ExperienceStream {
             .messages()
             .await
             .map_err(|error| unavailable(&error))?;
-        let delivered = DeliveredEntries { messages, delivered: 0, until: position.delivered, ended: false };
+        let delivered = DeliveredEntries {
+            messages,
+            permissions,
+            requests: self.connection.api_subjects(&[&format!("CONSUMER.MSG.NEXT.{}.>", self.config.stream)]),
+            delivered: 0,
+            until: position.delivered,
+            ended: false,
+        };
         let entries = futures::stream::unfold(delivered, |mut delivered| async {
             let entry = delivered.next().await?;
             Some((entry, delivered))
@@ -246,6 +272,9 @@ impl ExperienceStream {
 /// Delivered messages read again.
 struct DeliveredEntries {
     messages: pull::Stream,
+    permissions: PermissionGuard,
+    /// Subjects on which messages are requested.
+    requests: Vec<String>,
     /// Messages received.
     delivered: u64,
     /// Last sequence to return.
@@ -259,10 +288,11 @@ impl DeliveredEntries {
         if self.ended {
             return None;
         }
-        let entry = match self.messages.next().await {
-            Some(Ok(message)) => self.read(&message),
-            Some(Err(error)) => Err(unavailable(&error)),
-            None => Err(LogError::Unavailable("the consumer was deleted".to_owned())),
+        let entry = match self.permissions.run(&self.requests, self.messages.next()).await {
+            Ok(Some(Ok(message))) => self.read(&message),
+            Ok(Some(Err(error))) => Err(unavailable(&error)),
+            Err(error) => Err(unavailable(&error)),
+            Ok(None) => Err(LogError::Unavailable("the consumer was deleted".to_owned())),
         };
         self.ended |= entry.is_err();
         match entry {
@@ -289,6 +319,16 @@ impl ExperienceConsumer {
     /// # Errors
     /// Disconnected, or the consumer was deleted.
     pub async fn fetch(&self, config: &ExperienceConfig) -> Result<Vec<Delivery>, LogError> {
+        // without acknowledgements each message would be learned again and again, and be lost in the end
+        if let Some(error) = self.connection.acks_denied(&config.stream, &config.durable) {
+            return Err(unavailable(&error));
+        }
+        let next = format!("CONSUMER.MSG.NEXT.{}.{}", config.stream, config.durable);
+        let fetched = self.connection.permitted(&[&next], self.fetch_permitted(config)).await;
+        fetched.map_err(|error| unavailable(&error))?
+    }
+
+    async fn fetch_permitted(&self, config: &ExperienceConfig) -> Result<Vec<Delivery>, LogError> {
         let fetch = self.consumer.fetch().max_messages(config.batch).max_bytes(self.batch_bytes);
         let ready = fetch.messages().await.map_err(|error| unavailable(&error))?;
         // an error without messages may be about one that is larger than the bytes requested

@@ -47,6 +47,7 @@ use uuid::Uuid;
 use self::reader::JetStreamReader;
 use self::sources::SourceStarts;
 use super::{Appended, Bounds, EventLog, LogError, append_span, join_trace};
+use crate::bus::connection::permissions::PermissionGuard;
 use crate::bus::{Connection, NotSourced, StreamDeclaration};
 use crate::history::History;
 use crate::model::subject::{self, Pattern};
@@ -244,6 +245,7 @@ impl JetStreamLog {
     async fn append_all(&self, events: &[NewEvent]) -> Vec<Result<Appended, LogError>> {
         let deadline = Instant::now() + self.config.append_timeout;
         let started = Instant::now();
+        let permissions = self.stream.connection().permission_guard();
         let context = match self.stream.append_context().await {
             Ok(context) => context,
             Err(error) => return events.iter().map(|_| Err(error.clone())).collect(),
@@ -254,14 +256,14 @@ impl JetStreamLog {
             if pending.len() >= self.config.append_in_flight
                 && let Some(first) = pending.pop_front()
             {
-                results.push(self.confirm(first, &context, deadline).await);
+                results.push(self.confirm(first, &context, &permissions, deadline).await);
             }
             // a connection whose buffer is full must not block the caller for ever
             let sent = timeout_at(deadline, self.publish(event, &context)).await;
             pending.push_back(sent.unwrap_or_else(|_| Err(blocked())));
         }
         for sent in pending {
-            results.push(self.confirm(sent, &context, deadline).await);
+            results.push(self.confirm(sent, &context, &permissions, deadline).await);
         }
         count(&results);
         metrics::histogram!("living_map_log_append_seconds").record(started.elapsed().as_secs_f64());
@@ -297,26 +299,30 @@ impl JetStreamLog {
         &self,
         sent: Result<PendingAppend, LogError>,
         context: &stream::AppendContext,
+        permissions: &PermissionGuard,
         deadline: Instant,
     ) -> Result<Appended, LogError> {
         let sent = sent?;
-        let ack = match timeout_at(deadline, sent.ack.into_future()).await {
-            Ok(Ok(ack)) => ack,
-            Ok(Err(error)) if error.kind() == PublishErrorKind::StreamNotFound => {
+        let subjects = [sent.subject];
+        let ack = match timeout_at(deadline, permissions.run(&subjects, sent.ack.into_future())).await {
+            Ok(Ok(Ok(ack))) => ack,
+            Ok(Err(error)) => return Err(LogError::Unavailable(error.to_string())),
+            Ok(Ok(Err(error))) if error.kind() == PublishErrorKind::StreamNotFound => {
                 // it existed when its subjects were read: fetch the state again, so that it is created again
                 self.stream.invalidate();
                 return Err(LogError::Unavailable("the stream is missing".to_owned()));
             }
-            Ok(Err(error)) => return Err(LogError::Unavailable(error.to_string())),
+            Ok(Ok(Err(error))) => return Err(LogError::Unavailable(error.to_string())),
             Err(_) => return Err(LogError::Unavailable("the NATS server did not answer in time".to_owned())),
         };
+        let [subject] = subjects;
         let cursor = if ack.stream == self.config.stream.name {
             Some(Cursor { epoch: context.epoch, seq: ack.sequence })
-        } else if context.sources(&ack.stream, &sent.subject) {
+        } else if context.sources(&ack.stream, &subject) {
             // it is stored there, and its position in the log is not known yet
             None
         } else {
-            return Err(LogError::NotRecorded(sent.subject));
+            return Err(LogError::NotRecorded(subject));
         };
         Ok(Appended { id: sent.id, cursor, duplicate: ack.duplicate })
     }
@@ -371,9 +377,14 @@ impl EventLog for JetStreamLog {
 
     async fn ready(&self) -> Result<(), LogError> {
         if !self.stream.connection().state().borrow().connected {
-            return Err(LogError::Unavailable("disconnected from NATS".to_owned()));
+            return Err(LogError::Unavailable(self.stream.connection().disconnected_text()));
         }
         self.stream.fetch_state().await?;
+        // a reader without messages waits, since there may be none
+        let reading = format!("CONSUMER.MSG.NEXT.{}.>", self.stream.name());
+        if let Some(error) = self.stream.connection().denied(&[&reading]) {
+            return Err(LogError::Unavailable(error.to_string()));
+        }
         self.unreadable.stuck().map_or(Ok(()), |problem| Err(LogError::Unavailable(problem)))
     }
 

@@ -62,7 +62,7 @@ impl OpenLog {
     /// Opens the log. With `JetStream`, starts the history writer as a task.
     ///
     /// # Errors
-    /// The database of the table log is unavailable or used by another process; the URL of NATS is invalid.
+    /// The database of the table log is unavailable or used by another process; the settings of NATS are invalid.
     pub async fn start(config: LogConfig, handles: LogHandles<'_>, tasks: &mut Tasks) -> anyhow::Result<Self> {
         let LogHandles { storage, dead_letters, journal } = handles;
         let history = Arc::clone(&storage.history);
@@ -74,7 +74,7 @@ impl OpenLog {
             }
             LogConfig::JetStream(config) => {
                 let NatsLogConfig { nats, stream, writer } = *config;
-                let connection = bus::connect(&nats).await.context("NATS_URL cannot be used")?;
+                let connection = bus::connect(&nats).await.context("NATS cannot be used")?;
                 let log = JetStreamLog::recorded_in(stream, connection.clone(), Arc::clone(&history));
                 tasks.spawn("stream watch", Stage::Writing, |stop| log.clone().watch_streams(stop));
                 let writer = writer.map(|config| {

@@ -103,6 +103,8 @@ pub struct WriterStatus {
     pub database_error: Option<String>,
     /// Error that keeps the log from being read.
     pub log_error: Option<String>,
+    /// Missing permission to receive or acknowledge messages.
+    pub permission_error: Option<String>,
 }
 
 /// Copies the log into the history.
@@ -185,9 +187,11 @@ impl HistoryWriter {
 /// log, would skip new entries, so it is created again and delivers the whole log; most of it is in the history already.
 async fn open_consumer(stream: &LogStream, config: &WriterConfig) -> Result<(Consumer<pull::Config>, Epoch), LogError> {
     let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
-    let jetstream = stream.connection().jetstream();
+    let (connection, jetstream) = (stream.connection(), stream.connection().jetstream());
+    let operation = |operation: &str| format!("CONSUMER.{operation}.{}.{}", stream.name(), config.durable);
     // read before the end of the log, so that it cannot be ahead of the end unless the log lost entries
-    let existing = jetstream.get_consumer_from_stream::<pull::Config, _, _>(&config.durable, stream.name()).await;
+    let existing = jetstream.get_consumer_from_stream::<pull::Config, _, _>(&config.durable, stream.name());
+    let existing = connection.permitted(&[&operation("INFO")], existing).await.map_err(|error| failed(&error))?;
     let existing = match existing {
         Ok(consumer) => Some(consumer),
         Err(error) if is_not_found(&error.kind()) => None,
@@ -202,8 +206,9 @@ async fn open_consumer(stream: &LogStream, config: &WriterConfig) -> Result<(Con
         }
         if info.config.description.as_deref() != Some(&description(epoch)) {
             tracing::warn!(consumer = config.durable, %epoch, "the log has another epoch; writing its history from the start");
-            let deleted = jetstream.delete_consumer_from_stream(&config.durable, stream.name()).await;
-            deleted.map_err(|error| failed(&error))?;
+            let deleted = jetstream.delete_consumer_from_stream(&config.durable, stream.name());
+            let deleted = connection.permitted(&[&operation("DELETE")], deleted).await;
+            deleted.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
         }
     }
     let declared = pull::Config {
@@ -213,7 +218,8 @@ async fn open_consumer(stream: &LogStream, config: &WriterConfig) -> Result<(Con
         max_ack_pending: config.max_ack_pending,
         ..pull::Config::default()
     };
-    let made = jetstream.create_consumer_on_stream(declared, stream.name()).await;
+    let made = jetstream.create_consumer_on_stream(declared, stream.name());
+    let made = connection.permitted(&[&operation("CREATE")], made).await.map_err(|error| failed(&error))?;
     Ok((made.map_err(|error| failed(&error))?, epoch))
 }
 
@@ -221,7 +227,7 @@ fn description(epoch: Epoch) -> String {
     format!("Living Map writes the history of log {epoch}")
 }
 
-/// Updates the lag in the status.
+/// Updates the lag and the missing permissions in the status.
 async fn watch_lag(
     stream: Arc<LogStream>,
     config: Arc<WriterConfig>,
@@ -246,6 +252,15 @@ async fn watch_lag(
         };
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; the lag is far below 2^52")]
         metrics::gauge!("living_map_history_lag").set(lag.map_or(f64::NAN, |lag| lag as f64));
-        status.send_if_modified(|status| std::mem::replace(&mut status.lag, lag) != lag);
+        let next = format!("CONSUMER.MSG.NEXT.{}.{}", stream.name(), config.durable);
+        let connection = stream.connection();
+        let denied = connection.denied(&[&next]).or_else(|| connection.acks_denied(stream.name(), &config.durable));
+        let denied = denied.map(|error| error.to_string());
+        status.send_if_modified(|status| {
+            let known = (std::mem::replace(&mut status.lag, lag), &status.permission_error);
+            let changed = known != (lag, &denied);
+            status.permission_error = denied;
+            changed
+        });
     }
 }

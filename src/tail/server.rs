@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use living_map::tls::CaFile;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
 
@@ -35,9 +36,7 @@ impl Server {
     pub fn new(url: &Url, token: Option<&str>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let headers = authorization(token)?.map(|value| (AUTHORIZATION, value)).into_iter().collect();
         let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).default_headers(headers);
-        if let Some(file) = ca_file {
-            client = client.tls_certs_merge(certificates(file).with_context(|| format!("{}", file.display()))?);
-        }
+        client = CaFile { setting: "LIVING_MAP_CA_FILE", path: ca_file }.trusted_by(client)?;
         Ok(Self { base: base(url)?, client: client.build()? })
     }
 
@@ -87,12 +86,6 @@ fn authorization(token: Option<&str>) -> anyhow::Result<Option<HeaderValue>> {
         value.map_err(|_| anyhow::anyhow!("LIVING_MAP_TOKEN cannot be sent: expected visible characters"))?;
     value.set_sensitive(true);
     Ok(Some(value))
-}
-
-fn certificates(file: &Path) -> anyhow::Result<Vec<Certificate>> {
-    let certificates = Certificate::from_pem_bundle(&std::fs::read(file)?)?;
-    anyhow::ensure!(!certificates.is_empty(), "expected certificates in PEM format");
-    Ok(certificates)
 }
 
 /// The address with `http` or `https`, without query, with a path that ends with a slash.

@@ -287,7 +287,8 @@ pub struct WriterCheck {
 
 impl From<&WriterStatus> for WriterCheck {
     fn from(writer: &WriterStatus) -> Self {
-        let error = writer.database_error.clone().or_else(|| writer.log_error.clone());
+        let errors = [&writer.database_error, &writer.log_error, &writer.permission_error];
+        let error = errors.into_iter().find_map(Clone::clone);
         Self { status: status_of(error.as_deref()), lag: writer.lag, last_success: writer.last_success, error }
     }
 }

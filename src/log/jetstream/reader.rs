@@ -275,8 +275,13 @@ async fn open(
         ..pull::Config::default()
     };
     let jetstream = stream.connection().jetstream();
-    let consumer = jetstream.create_consumer_on_stream(consumer_config, stream.name()).await;
-    let consumer = consumer.map_err(|error| unavailable(&error))?;
+    let operation = format!("CONSUMER.CREATE.{}", stream.name());
+    let consumer = stream
+        .connection()
+        .permitted(&[&operation], jetstream.create_consumer_on_stream(consumer_config, stream.name()))
+        .await
+        .map_err(|error| unavailable(&error))?
+        .map_err(|error| unavailable(&error))?;
     let messages = consumer
         .stream()
         .max_messages_per_batch(config.read_batch)

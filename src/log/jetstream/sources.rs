@@ -119,8 +119,7 @@ impl SourceStarts {
     /// The first message of the source at or after `seq`, and whether it is in the history.
     async fn probe(&self, source: &StreamSource, seq: u64) -> Result<Option<(u64, bool)>, LogError> {
         let wanted = json!({"seq": seq, "next_by_subj": source.filter.as_deref().unwrap_or(">")});
-        let subject = format!("STREAM.MSG.GET.{}", source.stream);
-        let answer = self.connection.jetstream().request(subject, &wanted).await;
+        let answer = self.connection.api_request(&format!("STREAM.MSG.GET.{}", source.stream), &wanted).await;
         let message = match answer.map_err(|error| unavailable(&error))? {
             Response::Ok(GetResponse { message }) => message,
             Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => return Ok(None),

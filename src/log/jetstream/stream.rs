@@ -256,23 +256,34 @@ impl LogStream {
     pub async fn logged_at(&self, seq: u64) -> Result<Option<DateTime<Utc>>, LogError> {
         let failed = |error: &dyn std::fmt::Display| LogError::Unavailable(error.to_string());
         let stream = self.connection.jetstream().get_stream_no_info(self.name()).await;
-        match stream.map_err(|error| failed(&error))?.get_raw_message(seq).await {
+        let stream = stream.map_err(|error| failed(&error))?;
+        let operation = format!("STREAM.MSG.GET.{}", self.name());
+        let message = self.connection.permitted(&[&operation], stream.get_raw_message(seq)).await;
+        match message.map_err(|error| failed(&error))? {
             Ok(message) => Ok(Some(message.time)),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(failed(&error)),
         }
     }
 
-    /// Sources that take messages away from other streams, or the limitation of the NATS server.
+    /// Limitations of a log that works: missing permissions, sources that take messages away from other streams, and what the
+    /// NATS server cannot promise.
     pub fn warning(&self) -> Option<String> {
+        let denied = self.connection.all_denied().into_iter().map(|error| error.to_string());
+        let own = self.destructive_warning().or_else(|| self.version_warning());
+        let warnings: Vec<String> = denied.chain(own).collect();
+        (!warnings.is_empty()).then(|| warnings.join("; "))
+    }
+
+    /// Sources that take messages away from other streams.
+    fn destructive_warning(&self) -> Option<String> {
         let destructive: Vec<String> = self.cache().destructive.iter().map(|source| source.stream.clone()).collect();
-        if destructive.is_empty() {
-            return self.version_warning();
-        }
-        Some(format!(
-            "the log takes messages away from {}, which do not keep them; `living-map streams apply` removes these sources",
-            destructive.join(", ")
-        ))
+        (!destructive.is_empty()).then(|| {
+            format!(
+                "the log takes messages away from {}, which do not keep them; `living-map streams apply` removes these sources",
+                destructive.join(", ")
+            )
+        })
     }
 
     /// Limitation of the NATS server: a version before 2.10 cannot sync before it acknowledges, so a power failure takes
@@ -343,8 +354,7 @@ impl LogStream {
         if self.connection.connected(self.connect_timeout).await {
             return Ok(());
         }
-        let error = self.connection.last_error().map_or_else(String::new, |error| format!(": {error}"));
-        Err(LogError::Unavailable(format!("disconnected from NATS{error}")))
+        Err(LogError::Unavailable(self.connection.disconnected_text()))
     }
 
     fn connects(&self) -> u64 {

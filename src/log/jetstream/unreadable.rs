@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::stream::{AppendContext, LogStream};
+use crate::bus::ApiError;
 use crate::log::LogError;
 use crate::model::subject;
 
@@ -208,12 +209,15 @@ impl UnreadableMessages {
         let timed_out =
             || MoveError::Unavailable(LogError::Unavailable("the server did not answer in time".to_owned()));
         let jetstream = self.stream.connection().jetstream();
-        let sent = jetstream.send_publish(subject, message);
+        let permissions = self.stream.connection().permission_guard();
+        let sent = jetstream.send_publish(subject.clone(), message);
         let sent = timeout(REQUEST_TIMEOUT, sent).await.map_err(|_| timed_out())?.map_err(|error| rejected(&error))?;
         // a timeout may be retried: the server recognises the copy by its id
-        let ack = timeout(REQUEST_TIMEOUT, sent.into_future())
+        let subjects = [subject];
+        let ack = timeout(REQUEST_TIMEOUT, permissions.run(&subjects, sent.into_future()))
             .await
             .map_err(|_| timed_out())?
+            .map_err(|error| rejected(&error))?
             .map_err(|error| rejected(&error))?;
         if ack.stream != self.stream.name() {
             return Err(rejected(&format!("stream '{}' stored it", ack.stream)));
@@ -239,9 +243,10 @@ impl UnreadableMessages {
     async fn request<T: DeserializeOwned>(&self, operation: &str, body: &Value) -> Result<Response<T>, MoveError> {
         let mut problem = "the server did not answer in time".to_owned();
         for _ in 0..ATTEMPTS {
-            let subject = format!("{operation}.{}", self.stream.name());
-            match timeout(REQUEST_TIMEOUT, self.stream.connection().jetstream().request(subject, body)).await {
+            let operation = format!("{operation}.{}", self.stream.name());
+            match timeout(REQUEST_TIMEOUT, self.stream.connection().api_request(&operation, body)).await {
                 Ok(Ok(response)) => return Ok(response),
+                Ok(Err(ApiError::Denied(error))) => return Err(MoveError::Rejected(error.to_string())),
                 Ok(Err(error)) => problem = error.to_string(),
                 Err(_) => {}
             }

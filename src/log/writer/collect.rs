@@ -59,7 +59,9 @@ impl Collector {
         let mut stalls = StallDetector::default();
         let mut any_size = false;
         while !stop.is_cancelled() {
-            let Some(opened) = stop.run_until_cancelled(self.open(&mut stalls, any_size)).await else { return };
+            let Some(opened) = stop.run_until_cancelled(Box::pin(self.open(&mut stalls, any_size))).await else {
+                return;
+            };
             match opened {
                 Ok(mut source) => {
                     attempt = 0;

@@ -3,6 +3,7 @@
 pub mod daemon;
 pub mod follower;
 pub mod nats;
+pub mod nats_accounts;
 pub mod nginx;
 pub mod otlp;
 pub mod pgbouncer;
@@ -11,4 +12,5 @@ pub mod process;
 pub mod receiver;
 pub mod roaming_client;
 pub mod tcp_proxy;
+pub mod tls;
 pub mod wait;

@@ -32,10 +32,19 @@ impl NatsServer {
 
     /// Starts a server with additional lines in its configuration (`max_payload: 4096`).
     pub async fn start_with(more: &str) -> Self {
+        Self::start_configured(|folder, port, websocket| configuration(folder, port, websocket, more)).await
+    }
+
+    /// Starts a server without `JetStream` and without WebSocket, with `more` lines in its configuration.
+    pub async fn start_core(more: &str) -> Self {
+        Self::start_configured(|_, port, _| format!("listen: \"127.0.0.1:{port}\"\n{more}\n")).await
+    }
+
+    async fn start_configured(configuration: impl Fn(&Folder, u16, u16) -> String) -> Self {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let (folder, port, websocket) = (Folder::new("nats"), free_port(), free_port());
-            fs::write(folder.path().join("nats.conf"), configuration(&folder, port, websocket, more))
+            fs::write(folder.path().join("nats.conf"), configuration(&folder, port, websocket))
                 .expect("the configuration can be written");
             let mut server = Self { daemon: spawn(&folder), folder, port, websocket };
             if server.ready().await {
@@ -49,6 +58,11 @@ impl NatsServer {
     /// `nats://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The port of clients.
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// `ws://127.0.0.1:<port>`: the server's WebSocket listener, without TLS.
