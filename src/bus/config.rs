@@ -230,9 +230,12 @@ mod tests {
 
     type Change = dyn Fn(&mut NatsAccessConfig);
 
+    fn text(value: &str) -> Option<String> {
+        Some(value.to_owned())
+    }
+
     #[test]
     fn contradictory_credentials_name_both_settings() {
-        let text = |value: &str| Some(value.to_owned());
         let config = |change: &Change| {
             let mut config = NatsAccessConfig::default();
             change(&mut config);

@@ -199,6 +199,7 @@ impl JetStreamLog {
     /// message whose subject the log records by itself.
     pub async fn append_bridged(&self, messages: &[BridgedMessage]) -> Vec<Result<Option<Appended>, LogError>> {
         let deadline = Instant::now() + self.config.append_timeout;
+        let permissions = self.stream.connection().permission_guard();
         let context = match self.stream.append_context().await {
             Ok(context) => context,
             Err(error) => return messages.iter().map(|_| Err(error.clone())).collect(),
@@ -215,7 +216,7 @@ impl JetStreamLog {
         let mut results = Vec::with_capacity(messages.len());
         for sent in pending {
             results.push(match sent {
-                Some(sent) => self.confirm(sent, &context, deadline).await.map(Some),
+                Some(sent) => self.confirm(sent, &context, &permissions, deadline).await.map(Some),
                 None => Ok(None),
             });
         }
