@@ -62,7 +62,10 @@ impl Connector {
             }
             Ok(connection)
         };
-        timeout(limit, connecting).await.map_err(|_| timed_out::<Postgres>("connect"))?.map_err(|error| Postgres::classify(explained(error)))
+        timeout(limit, connecting)
+            .await
+            .map_err(|_| timed_out::<Postgres>("connect"))?
+            .map_err(|error| Postgres::classify(explained(error)))
     }
 
     /// Begins a transaction on a connection of [`Self::connect`].
