@@ -230,8 +230,8 @@ mod tests {
 
     type Change = dyn Fn(&mut NatsAccessConfig);
 
-    fn text(value: &str) -> Option<String> {
-        Some(value.to_owned())
+    fn text(value: &str) -> String {
+        value.to_owned()
     }
 
     #[test]
@@ -243,13 +243,13 @@ mod tests {
         };
         assert_eq!(config(&|_| {}), None);
         let cases: [(&Change, [&str; 2]); 5] = [
-            (&|c| (c.token, c.creds_file) = (text("hush"), Some("a".into())), ["NATS_CREDS_FILE", "NATS_TOKEN"]),
+            (&|c| (c.token, c.creds_file) = (Some(text("hush")), Some("a".into())), ["NATS_CREDS_FILE", "NATS_TOKEN"]),
             (
-                &|c| (c.user, c.password, c.nkey_file) = (text("a"), text("hush"), Some("a".into())),
+                &|c| (c.user, c.password, c.nkey_file) = (Some(text("a")), Some(text("hush")), Some("a".into())),
                 ["NATS_USER", "NATS_NKEY_FILE"],
             ),
-            (&|c| c.user = text("hush"), ["NATS_USER", "NATS_PASSWORD"]),
-            (&|c| c.password = text("hush"), ["NATS_USER", "NATS_PASSWORD"]),
+            (&|c| c.user = Some(text("hush")), ["NATS_USER", "NATS_PASSWORD"]),
+            (&|c| c.password = Some(text("hush")), ["NATS_USER", "NATS_PASSWORD"]),
             (&|c| c.key_file = Some("hush".into()), ["NATS_KEY_FILE", "NATS_CERT_FILE"]),
         ];
         for (change, names) in cases {

@@ -97,7 +97,7 @@ async fn publish_all(server: &Process, round: &str) -> usize {
     let recorded = recorded.filter(|subject| !not_over_http.iter().any(|part| subject.contains(part)));
     let events: Vec<Value> = recorded
         .map(|subject| {
-            let event_type = subject.replace('>', "x").replace('*', "x");
+            let event_type = subject.replace(['>', '*'], "x");
             json!({"event_type": event_type, "payload": {"round": round}})
         })
         .collect();

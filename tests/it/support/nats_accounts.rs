@@ -32,27 +32,27 @@ pub fn user_nkey() -> (String, String) {
 /// An operator with one account.
 pub struct Operator {
     account: KeyPair,
-    operator_jwt: String,
+    jwt: String,
     account_jwt: String,
 }
 
 impl Operator {
     pub fn new() -> Self {
         let (operator, account) = (generate(OPERATOR).1, generate(ACCOUNT).1);
-        let operator_jwt = jwt(&operator, &operator.public_key(), &json!({"type": "operator", "version": 2}));
+        let own = jwt(&operator, &operator.public_key(), &json!({"type": "operator", "version": 2}));
         let unlimited = json!({"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
             "wildcards": true, "conn": -1, "leaf": -1});
         let claims = json!({"limits": unlimited, "default_permissions": {"pub": {}, "sub": {}},
             "type": "account", "version": 2});
         let account_jwt = jwt(&operator, &account.public_key(), &claims);
-        Self { account, operator_jwt, account_jwt }
+        Self { account, jwt: own, account_jwt }
     }
 
     /// Lines of a server's configuration that trust this operator.
     pub fn configuration(&self) -> String {
-        let Self { account, operator_jwt, account_jwt } = self;
+        let Self { account, jwt, account_jwt } = self;
         let account = account.public_key();
-        format!("operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {{ {account}: {account_jwt} }}")
+        format!("operator: {jwt}\nresolver: MEMORY\nresolver_preload: {{ {account}: {account_jwt} }}")
     }
 
     /// Makes a user of the account. Returns the text of its credentials file.
