@@ -116,7 +116,7 @@ async fn a_lesson_is_revised_once_for_each_version(private: Private) {
 }
 
 async fn a_long_history_of_a_lesson_is_read_in_pages(private: Private) {
-    let config = HistoryConfig { page_bytes: 8_000, ..HistoryConfig::default() };
+    let config = HistoryConfig { page_bytes: 8_000, pooler: private.pooler, ..HistoryConfig::default() };
     let lessons = history::open(&private.url, &config).await.unwrap().lessons;
     lessons.upsert(&[new(1, None, "one"), new(2, None, "another lesson")], None).await.unwrap();
     let key = "error_burst-1";

@@ -172,6 +172,7 @@ async fn the_table_log_is_taken_over_from_a_killed_server() {
     let settings = [("DATABASE_URL", pooled.as_str()), ("DATABASE_POOLER", "transaction")];
     let settings = environment(&settings);
     let mut first = Process::serve(&settings).await;
+    until("it to have its map", || async { ready(&first).await }).await;
     let load = Load::start(&[first.url("")], 4);
     load.goes_on(60).await;
 
@@ -193,6 +194,7 @@ async fn the_table_log_is_taken_over_from_a_killed_server() {
     first.kill();
     // waits for the end of the killed server's lease
     let second = Process::serve(&settings).await;
+    until("it to have its map", || async { ready(&second).await }).await;
     let load = Load::start(&[second.url("")], 4);
     load.goes_on(60).await;
     assert_no_server_error(&load.stop().await);
