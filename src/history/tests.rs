@@ -2,7 +2,7 @@ use chrono::DateTime;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Postgres, Row, Sqlite};
 
-use super::sql::{Dialect, Session};
+use super::sql::{Driver, Session};
 use super::{History, HistoryConfig, HistoryError, LogRange, sqlite};
 use crate::model::{Cursor, Epoch, LogEntry, envelope};
 

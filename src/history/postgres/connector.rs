@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::authorities::{explained, with_authorities};
 use super::options::{read_options, without_options};
-use crate::history::sql::{Dialect, SessionPool, timed_out};
+use crate::history::sql::{Driver, SessionPool, timed_out};
 use crate::history::{HistoryConfig, OpenError, Pooler, Result};
 
 /// Use of the connections of a pool.

@@ -17,7 +17,7 @@ use crate::history::lessons::LessonQuery;
 use crate::history::sql::events::{push_filters, time};
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{BindsList, SqlQuery, Timestamp};
-use crate::history::sql::{Answer, Dialect, Rows, Session};
+use crate::history::sql::{Answer, Dialect, Driver, Rows, Session};
 use crate::history::stored::{InsertRow, statements};
 use crate::history::type_filter::TypeFilter;
 use crate::history::{AggregateQuery, HistoryError, HistoryQuery, InsertCounts, Result};
@@ -50,17 +50,41 @@ DELETE FROM living_map_history WHERE ctid = ANY (ARRAY(
     FOR UPDATE SKIP LOCKED
 ))"#;
 
+impl Driver for Postgres {
+    const CLIENT_TIMEOUTS: bool = true;
+    const UNREAD_ROWS_BLOCK: bool = true;
+    // "query canceled"
+    const INTERRUPTED: &'static str = "57014";
+    const BEGIN: &'static str = "BEGIN";
+
+    fn execute<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Answer<'e, u64> {
+        Box::pin(async { Ok(on.execute(query).await?.rows_affected()) })
+    }
+
+    fn fetch_all<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<PgRow>> {
+        on.fetch_all(query)
+    }
+
+    fn fetch<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Rows<'e, Self> {
+        on.fetch(query)
+    }
+
+    fn command<'e>(on: &'e mut PgConnection, sql: &str) -> Answer<'e, ()> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        Box::pin(async { on.execute(sql).await.map(drop) })
+    }
+
+    fn is_data_error(code: &str) -> bool {
+        code.get(..2).is_some_and(|class| DATA_CLASSES.contains(&class))
+    }
+}
+
 #[async_trait]
 impl Dialect for Postgres {
     type Engine = PostgresEngine;
 
     const KIND: &'static str = "postgres";
     const PING: &'static str = "SELECT 1";
-    const CLIENT_TIMEOUTS: bool = true;
-    const UNREAD_ROWS_BLOCK: bool = true;
-    // "query canceled"
-    const INTERRUPTED: &'static str = "57014";
-    const BEGIN: &'static str = "BEGIN";
     // `now()` is the beginning of the transaction
     const NOW: &'static str = "clock_timestamp()";
     const MICROSECONDS: &'static str = " * interval '1 microsecond'";
@@ -96,30 +120,9 @@ ON CONFLICT (lesson_key) DO UPDATE SET status = excluded.status, lesson = exclud
         "SELECT pg_advisory_xact_lock(hashtextextended(root_key, 0)) FROM agent_lesson_states WHERE lesson_key = $1",
     );
 
-    fn execute<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Answer<'e, u64> {
-        Box::pin(async { Ok(on.execute(query).await?.rows_affected()) })
-    }
-
-    fn fetch_all<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<PgRow>> {
-        on.fetch_all(query)
-    }
-
-    fn fetch<'e>(on: &'e mut PgConnection, query: SqlQuery<'e, Self>) -> Rows<'e, Self> {
-        on.fetch(query)
-    }
-
-    fn command<'e>(on: &'e mut PgConnection, sql: &str) -> Answer<'e, ()> {
-        let sql = AssertSqlSafe(sql.to_owned());
-        Box::pin(async { on.execute(sql).await.map(drop) })
-    }
-
     fn row_bytes(row: &PgRow) -> usize {
         let bytes = |column: usize| row.try_get_raw(column).ok()?.as_bytes().ok().map(<[u8]>::len);
         (0..row.len()).filter_map(bytes).sum()
-    }
-
-    fn is_data_error(code: &str) -> bool {
-        code.get(..2).is_some_and(|class| DATA_CLASSES.contains(&class))
     }
 
     fn json(row: &PgRow, column: usize) -> sqlx::Result<Option<&[u8]>> {

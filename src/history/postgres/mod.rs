@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use self::connector::{Connector, Purpose};
 use self::table_log::TableLogLock;
-use super::sql::{Dialect, Pools, SqlStore, TypeOrder, timed_out};
+use super::sql::{Driver, Pools, SqlStore, TypeOrder, timed_out};
 use super::{HistoryConfig, HistoryError, OpenError, Pooler, Result};
 
 mod authorities;

@@ -18,7 +18,7 @@ use super::{Pooler, PostgresStore};
 use crate::history::sql::leases::acquire;
 use crate::history::sql::logs::change_epoch;
 use crate::history::sql::values::{Arg, Args, Column};
-use crate::history::sql::{Dialect, Session, SessionPool, micros};
+use crate::history::sql::{Driver, Session, SessionPool, micros};
 use crate::history::stored::{epoch_from_sql, epoch_to_sql, new_epoch, seq_to_sql};
 use crate::history::{Result, TableLogStore};
 use crate::model::Epoch;

@@ -1,25 +1,17 @@
-//! The differences between the databases: locking, upserts, plan hints, error codes, storage formats.
+//! The differences between the databases: locking, upserts, plan hints, storage formats.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use sqlx::QueryBuilder;
-use sqlx::database::HasStatementCache;
 
-use super::values::{SqlQuery, Values};
+use super::driver::Driver;
+use super::values::Values;
 use super::{Session, SqlStore};
 use crate::history::lessons::LessonQuery;
 use crate::history::type_filter::TypeFilter;
-use crate::history::{AggregateQuery, HistoryError, HistoryQuery, InsertCounts, Result};
+use crate::history::{AggregateQuery, HistoryQuery, InsertCounts, Result};
 use crate::model::LogEntry;
-
-/// The result of a statement on a connection.
-pub type Answer<'e, T> = BoxFuture<'e, sqlx::Result<T>>;
-
-/// The rows of a statement on a connection.
-pub type Rows<'e, DB> = BoxStream<'e, sqlx::Result<<DB as sqlx::Database>::Row>>;
 
 /// Comparison of event types in the order of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +25,7 @@ pub struct TypeOrder {
 
 /// A database that can store history.
 #[async_trait]
-pub trait Dialect: HasStatementCache + Values {
+pub trait Dialect: Driver + Values {
     /// State that only this database needs.
     type Engine: Send + Sync;
 
@@ -41,15 +33,6 @@ pub trait Dialect: HasStatementCache + Values {
     const KIND: &'static str;
     /// Fails if the database is unavailable. Depends on no table, which may be locked.
     const PING: &'static str;
-    /// True if the client ends statements that the database has not ended itself, because its connection may be dead.
-    const CLIENT_TIMEOUTS: bool;
-    /// True if rows that were not read have to be received before the connection's next statement. Closing the connection
-    /// costs less.
-    const UNREAD_ROWS_BLOCK: bool;
-    /// The code of the error of a statement that was ended by its time limit.
-    const INTERRUPTED: &'static str;
-    /// Begins a transaction that writes.
-    const BEGIN: &'static str;
     /// The current time by the database's clock.
     const NOW: &'static str;
     /// Behind a number of microseconds that is added to a time.
@@ -85,27 +68,8 @@ pub trait Dialect: HasStatementCache + Values {
     /// Indexes the words `$2` of the lesson `$1`, where [`Dialect::PUT_LESSON`] does not.
     const INDEX_LESSON: Option<&'static str> = None;
 
-    /// Runs a statement; the number of rows it changed.
-    fn execute<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Answer<'e, u64>;
-
-    /// Runs a statement; the rows it finds or returns.
-    fn fetch_all<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<Self::Row>>;
-
-    /// Runs a statement; the rows it finds, one after the other.
-    fn fetch<'e>(on: &'e mut Self::Connection, query: SqlQuery<'e, Self>) -> Rows<'e, Self>;
-
     /// Size of a row's values as the database returned them, in bytes.
     fn row_bytes(row: &Self::Row) -> usize;
-
-    /// Runs statements without arguments in one round trip, without their rows.
-    fn command<'e>(on: &'e mut Self::Connection, sql: &str) -> Answer<'e, ()>;
-
-    /// True if an error of this code is about the values of a statement, and not about the database.
-    fn is_data_error(code: &str) -> bool;
-
-    fn classify(error: sqlx::Error) -> HistoryError {
-        HistoryError::of(error, Self::is_data_error, Self::INTERRUPTED)
-    }
 
     /// The text of stored JSON.
     fn json(row: &Self::Row, column: usize) -> sqlx::Result<Option<&[u8]>>;

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, QueryBuilder};
 use uuid::Uuid;
 
 use self::bounded::{BoundedRead, ReadBounds, read_bounded};
-pub use self::dialect::{Answer, Dialect, Rows, TypeOrder};
+pub use self::dialect::{Dialect, TypeOrder};
+pub use self::driver::{Answer, Driver, Rows};
 use self::events::EventReader;
 pub use self::session::{Session, SessionPool, Work};
 use self::values::{Arg, Column, SqlQuery, Timestamp};
@@ -28,6 +29,7 @@ mod bases;
 mod bounded;
 mod dead_letters;
 mod dialect;
+mod driver;
 pub mod events;
 pub mod leases;
 mod lessons;
@@ -74,7 +76,7 @@ fn allowance(each: Duration, statements: usize) -> Duration {
 }
 
 /// The database did not `answer` or `connect` in time.
-pub fn timed_out<DB: Dialect>(action: &str) -> HistoryError {
+pub fn timed_out<DB: Driver>(action: &str) -> HistoryError {
     let error = io::Error::new(io::ErrorKind::TimedOut, format!("{} did not {action} in time", DB::NAME));
     HistoryError::Unavailable(error.into())
 }

@@ -12,32 +12,33 @@ use sqlx::pool::PoolConnection;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::driver::{Driver, Rows};
+use super::timed_out;
 use super::values::SqlQuery;
-use super::{Dialect, Rows, timed_out};
 use crate::history::Result;
 
 /// Longest wait for a statement under way, and for the rollback of its transaction, when the session ends before it.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Something that is done in a session.
-pub trait Work<DB: Dialect, T>: AsyncFnOnce(&mut Session<DB>) -> sqlx::Result<T> {}
+pub trait Work<DB: Driver, T>: AsyncFnOnce(&mut Session<DB>) -> sqlx::Result<T> {}
 
-impl<DB: Dialect, T, F: AsyncFnOnce(&mut Session<DB>) -> sqlx::Result<T>> Work<DB, T> for F {}
+impl<DB: Driver, T, F: AsyncFnOnce(&mut Session<DB>) -> sqlx::Result<T>> Work<DB, T> for F {}
 
 /// Connections to one database, for one purpose.
-pub struct SessionPool<DB: Dialect> {
+pub struct SessionPool<DB: Driver> {
     connections: Pool<DB>,
     /// Begins the transaction that each session is; none where a session is a connection.
     begin: Option<Arc<str>>,
 }
 
-impl<DB: Dialect> Clone for SessionPool<DB> {
+impl<DB: Driver> Clone for SessionPool<DB> {
     fn clone(&self) -> Self {
         Self { connections: self.connections.clone(), begin: self.begin.clone() }
     }
 }
 
-impl<DB: Dialect> SessionPool<DB> {
+impl<DB: Driver> SessionPool<DB> {
     /// A pool whose sessions are connections, configured when they are opened.
     pub const fn of_connections(connections: Pool<DB>) -> Self {
         Self { connections, begin: None }
@@ -113,7 +114,7 @@ impl<DB: Dialect> SessionPool<DB> {
 }
 
 /// A connection in use. Its transaction is rolled back if the session ends before the commit.
-pub struct Session<DB: Dialect> {
+pub struct Session<DB: Driver> {
     /// None once the session has ended.
     connection: Option<PoolConnection<DB>>,
     keeps_statements: bool,
@@ -129,7 +130,7 @@ enum Transaction {
     Open,
 }
 
-impl<DB: Dialect> Session<DB> {
+impl<DB: Driver> Session<DB> {
     const fn new(connection: PoolConnection<DB>, keeps_statements: bool) -> Self {
         Self { connection: Some(connection), keeps_statements, transaction: Transaction::None }
     }
@@ -230,7 +231,7 @@ impl<DB: Dialect> Session<DB> {
     }
 }
 
-impl<DB: Dialect> Drop for Session<DB> {
+impl<DB: Driver> Drop for Session<DB> {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         match (self.transaction, Handle::try_current()) {

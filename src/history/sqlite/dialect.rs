@@ -14,7 +14,7 @@ use super::{SqliteEngine, SqliteStore};
 use crate::history::lessons::LessonQuery;
 use crate::history::sql::logs::{deletable, delete_from_logs};
 use crate::history::sql::values::{Args, BindsList, Column, SqlQuery, Timestamp};
-use crate::history::sql::{Answer, Dialect, Rows, Session};
+use crate::history::sql::{Answer, Dialect, Driver, Rows, Session};
 use crate::history::stored::{InsertRow, epoch_to_sql, seq_to_sql};
 use crate::history::total::is_unfiltered;
 use crate::history::type_filter::TypeFilter;
@@ -53,6 +53,37 @@ const EXTENT: &str =
 /// The zstd level of stored snapshots, as on the wire: takes about as much time as it saves.
 const LEVEL: i32 = 3;
 
+impl Driver for Sqlite {
+    const CLIENT_TIMEOUTS: bool = false;
+    const UNREAD_ROWS_BLOCK: bool = false;
+    // SQLITE_INTERRUPT
+    const INTERRUPTED: &'static str = "9";
+    // takes the write lock first: taken later, it could fail without waiting
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+
+    fn execute<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Answer<'e, u64> {
+        Box::pin(async { Ok(on.execute(query).await?.rows_affected()) })
+    }
+
+    fn fetch_all<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<SqliteRow>> {
+        on.fetch_all(query)
+    }
+
+    fn fetch<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Rows<'e, Self> {
+        on.fetch(query)
+    }
+
+    fn command<'e>(on: &'e mut SqliteConnection, sql: &str) -> Answer<'e, ()> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        Box::pin(async { on.execute(sql).await.map(drop) })
+    }
+
+    /// The low byte of an extended code is its primary code.
+    fn is_data_error(code: &str) -> bool {
+        code.parse::<i32>().is_ok_and(|code| DATA_CODES.contains(&(code & 0xff)))
+    }
+}
+
 #[async_trait]
 impl Dialect for Sqlite {
     type Engine = SqliteEngine;
@@ -60,12 +91,6 @@ impl Dialect for Sqlite {
     const KIND: &'static str = "sqlite";
     // reads the file, unlike a ping of the connection
     const PING: &'static str = "PRAGMA schema_version";
-    const CLIENT_TIMEOUTS: bool = false;
-    const UNREAD_ROWS_BLOCK: bool = false;
-    // SQLITE_INTERRUPT
-    const INTERRUPTED: &'static str = "9";
-    // takes the write lock first: taken later, it could fail without waiting
-    const BEGIN: &'static str = "BEGIN IMMEDIATE";
     // in microseconds, of which the last three digits are always 0
     const NOW: &'static str = "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)";
     const UNINDEXED: &'static str = "+";
@@ -101,23 +126,6 @@ SELECT id, $2 FROM agent_lesson_states
 WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE rowid = agent_lesson_states.id)",
     );
 
-    fn execute<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Answer<'e, u64> {
-        Box::pin(async { Ok(on.execute(query).await?.rows_affected()) })
-    }
-
-    fn fetch_all<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Answer<'e, Vec<SqliteRow>> {
-        on.fetch_all(query)
-    }
-
-    fn fetch<'e>(on: &'e mut SqliteConnection, query: SqlQuery<'e, Self>) -> Rows<'e, Self> {
-        on.fetch(query)
-    }
-
-    fn command<'e>(on: &'e mut SqliteConnection, sql: &str) -> Answer<'e, ()> {
-        let sql = AssertSqlSafe(sql.to_owned());
-        Box::pin(async { on.execute(sql).await.map(drop) })
-    }
-
     /// Numbers count as nothing; they cannot be decoded once their bytes were.
     fn row_bytes(row: &SqliteRow) -> usize {
         let bytes = |column: usize| {
@@ -126,11 +134,6 @@ WHERE lesson_key = $1 AND NOT EXISTS (SELECT 1 FROM agent_lesson_search WHERE ro
             is_sized.then(|| <&[u8] as Decode<'_, Self>>::decode(value).ok().map(<[u8]>::len)).flatten()
         };
         (0..row.len()).filter_map(bytes).sum()
-    }
-
-    /// The low byte of an extended code is its primary code.
-    fn is_data_error(code: &str) -> bool {
-        code.parse::<i32>().is_ok_and(|code| DATA_CODES.contains(&(code & 0xff)))
     }
 
     fn json(row: &SqliteRow, column: usize) -> sqlx::Result<Option<&[u8]>> {

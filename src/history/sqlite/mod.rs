@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnection, SqliteJournalMode, Sqlite
 use sqlx::{Connection, Sqlite};
 
 use self::file::HighWaterMark;
-use super::sql::{Dialect, Pools, SessionPool, SqlStore, TypeOrder};
+use super::sql::{Driver, Pools, SessionPool, SqlStore, TypeOrder};
 use super::{HistoryConfig, HistoryError, OpenError, Pooler};
 
 mod dialect;
