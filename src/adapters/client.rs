@@ -205,7 +205,7 @@ impl UpstreamClient {
     /// Counts and records what was repaired in a response, which is used as if it had been sent so.
     fn record_repair(&self, call: Call<'_>, notes: &Notes) {
         for (kind, places) in notes.counts() {
-            counter!("living_map_notes_total", "way" => "upstream", "kind" => kind.as_str()).increment(places);
+            counter!("living_map_notes_total", "kind" => kind.as_str()).increment(places);
         }
         self.journal.record_rescued("read", self.service.as_str(), &call.path(), notes);
     }

@@ -199,7 +199,7 @@ const BRIDGE: &[Instrument] = &[
 
 const LOG: &[Instrument] = &[
     counter("living_map_log_appends_total").labels(&[("result", &["appended", "duplicate", "refused", "unavailable"])]),
-    counter("living_map_notes_total").labels(&[("way", &["nats", "http", "upstream"]), ("kind", NoteKind::NAMES)]),
+    counter("living_map_notes_total").labels(&[("kind", NoteKind::NAMES)]),
     counter("living_map_journal_entries_total"),
     gauge("living_map_journal_pending"),
     counter("living_map_journal_dropped_total"),

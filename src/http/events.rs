@@ -81,7 +81,7 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
 fn record_repairs(results: &[ItemResult], journal: &Journal) {
     for result in results.iter().filter(|result| result.status == ItemStatus::Accepted && !result.notes.is_empty()) {
         for (kind, places) in result.notes.counts() {
-            metrics::counter!("living_map_notes_total", "way" => "http", "kind" => kind.as_str()).increment(places);
+            metrics::counter!("living_map_notes_total", "kind" => kind.as_str()).increment(places);
         }
         let id = result.id.map(|id| id.to_string()).unwrap_or_default();
         journal.record_rescued("read", "http", &id, &result.notes);

@@ -259,7 +259,7 @@ async fn each_element_of_a_batch_is_accepted_or_rejected_by_itself() {
     assert_eq!((status, plain["results"][0].get("notes")), (200, None), "{plain}");
 
     for (body, offset) in
-        [("[{\"event_type\":\"a.b\"},{\"x\":\"y]", 28), ("[{\"a\":[1},2]", 8), ("[1,]", 3), ("{\"a\"", 4)]
+        [("[{\"event_type\":\"a.b\"},{\"x\":\"y]", 27), ("[{\"a\":[1},2]", 8), ("[1,]", 3), ("{\"a\"", 4)]
     {
         let (status, problem) = server.post(body).await;
         assert_eq!((status, &problem["field"]), (400, &json!("body")), "{problem}");
@@ -268,7 +268,7 @@ async fn each_element_of_a_batch_is_accepted_or_rejected_by_itself() {
     let forged = r#"{"event_type":"city.event.x","living_map_notes":[{"kind":"nul"}]}"#;
     assert_eq!(server.post(forged).await.1["field"], "living_map_notes");
     let metrics = reqwest::get(server.process.url("/metrics")).await.unwrap().text().await.unwrap();
-    let line = r#"living_map_notes_total{way="http",kind="not_finite"} 1"#;
+    let line = r#"living_map_notes_total{kind="not_finite"} 1"#;
     assert!(metrics.lines().any(|found| found == line), "{line}");
     let errors = server.get("/living-map/errors?target=http").await;
     assert!(errors["items"][0]["error"].as_str().unwrap().starts_with("not_finite at /payload/cpu: NaN"), "{errors}");
@@ -310,7 +310,7 @@ async fn messages_of_nats_are_repaired_and_noted() {
     assert_eq!(published[0]["payload"], json!(null));
     let metrics = reqwest::get(server.process.url("/metrics")).await.unwrap().text().await.unwrap();
     for (.., kind) in &bodies {
-        let line = format!(r#"living_map_notes_total{{way="nats",kind="{kind}"}} 1"#);
+        let line = format!(r#"living_map_notes_total{{kind="{kind}"}} 1"#);
         assert!(metrics.lines().any(|found| found == line), "{line}");
     }
     let errors = server.get("/living-map/errors?target=log").await["items"].to_string();

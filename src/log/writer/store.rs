@@ -102,7 +102,7 @@ impl BatchWriter {
     async fn record_notes(&self, entry: &LogEntry) -> Result<(), StopRequested> {
         let Event { event_type, notes, .. } = &entry.event;
         for (kind, places) in notes.counts() {
-            metrics::counter!("living_map_notes_total", "way" => "nats", "kind" => kind.as_str()).increment(places);
+            metrics::counter!("living_map_notes_total", "kind" => kind.as_str()).increment(places);
         }
         if !notes.is_unreadable() {
             self.journal.record_rescued("read", "log", event_type, notes);
