@@ -47,13 +47,14 @@ impl Compatibility {
     #[must_use]
     pub const fn upstream_name(self, service: Service) -> &'static str {
         match (self, service) {
-            (Self::None, service) => service.as_str(),
             (Self::Prototype, Service::Agents) => "agents-service",
             (Self::Prototype, Service::Microdao) => "microdao-service",
             (Self::Prototype, Service::Dao) => "dao-service",
             (Self::Prototype, Service::Usage) => "usage-engine",
             (Self::Prototype, Service::City) => "city-service",
             (Self::Prototype, Service::Space) => "space-service",
+            // the prototype had no others
+            (_, service) => service.as_str(),
         }
     }
 

@@ -81,7 +81,6 @@ async fn invalid_bodies_are_rejected_with_a_reason() {
         (b"{", 400),
         (b"[]", 400),
         (b"{\"event_type\":\"a.b\",}", 400),
-        (b"{\"event_type\":\"a\xff\"}", 400),
         (b"\x1f\x8b\x08", 400),
         (deep.as_bytes(), 400),
         ("[".repeat(100_000).as_bytes(), 400),
