@@ -34,8 +34,14 @@ fn descriptions() -> impl Iterator<Item = (&'static str, &'static str, String)> 
     DESCRIPTIONS.lines().filter_map(|line| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let [_, name, kind @ ("counter" | "gauge" | "histogram"), _, unit, meaning, _] = cells[..] else { return None };
-        Some((name.trim_matches('`'), kind, format!("{} ({unit})", plain(meaning))))
+        Some((name.trim_matches('`'), kind, format!("{} ({unit})", first_clause(&plain(meaning)))))
     })
+}
+
+/// A description without its list of label values and details, which would be a tenth of each scrape.
+fn first_clause(text: &str) -> &str {
+    let end = [": ", "; ", ". "].iter().filter_map(|mark| text.find(mark)).min();
+    end.map_or(text, |end| &text[..end])
 }
 
 /// Markdown as plain text: without quotes of code, and with links replaced by their text.
