@@ -57,6 +57,8 @@ fn the_examples_apply_compile_and_do_what_they_say() {
         "migrations",
         "openapi",
         "tests",
+        "docs/api.md",
+        "docs/metrics.md",
         "web/app/dist",
     ] {
         let from = root().join(part);

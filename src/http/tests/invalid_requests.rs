@@ -99,7 +99,7 @@ async fn invalid_bodies_are_rejected_with_a_reason() {
     let too_many = post(format!("[{}]", vec!["{}"; 1_001].join(","))).await;
     assert_eq!(too_many.status, 413);
     let malformed = post("{\n\"a\": }").await;
-    assert!(malformed.problem()["detail"].as_str().unwrap().contains("line 2 column 6"));
+    assert!(malformed.problem()["detail"].as_str().unwrap().contains("at byte 7"));
     let all_rejected = post(r#"[{"event_type":"a.*"},{}]"#).await.problem();
     assert_eq!(
         all_rejected["results"][1],
