@@ -23,7 +23,7 @@ const NETWORK: [(&str, &[&str], u64, bool); 6] = [
 ];
 
 /// Subjects of the preset `network` of `EXTRA_SUBJECTS`: what larger networks publish besides the map's subjects and those of
-/// [`NETWORK`]. They are not among the log's subjects by default, since a subject that `LIVING_MAP` has cannot be claimed by a
+/// `NETWORK`. They are not among the log's subjects by default, since a subject that `LIVING_MAP` has cannot be claimed by a
 /// stream of its owner.
 pub const NETWORK_PRESET: &[&str] = &[
     // presence of rooms and users

@@ -33,11 +33,13 @@ const on = (path: string, check: (page: Page) => Promise<unknown>, isDisturbed =
 test('a link to a moment shows the map of that time', async () => {
   const moment = await past();
   const then = await json(`living-map/snapshot?at=${encodeURIComponent(moment)}`);
-  const [agent] = then.layers.agents.items;
+  const agent = then.layers.agents.items.find(
+    ({ usage }: { usage: { messages_24h: number | null } }) => usage.messages_24h !== null,
+  );
   await on(`?layer=agents&view=table&panel=events&entity=${agent.id}&at=${moment}`, async (page) => {
     await page.getByText(/Viewing/).waitFor();
-    const calls = page.getByRole('region', { name: agent.name }).locator('dt:text-is("Model calls, 24 h") + dd');
-    await expect.poll(() => calls.textContent()).toBe(String(agent.usage.llm_calls_24h));
+    const calls = page.getByRole('region', { name: agent.name }).locator('dt:text-is("Messages, 24 h") + dd');
+    await expect.poll(() => calls.textContent()).toBe(String(agent.usage.messages_24h));
     await expect.poll(() => rowCount(page)).toBe(then.layers.agents.items.length);
     await page.getByText('Events before this moment').waitFor();
     const newest = await page.locator('#panel time').first().getAttribute('datetime');
