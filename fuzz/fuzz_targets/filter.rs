@@ -31,7 +31,10 @@ fn patterns(text: &str, subject: &str) {
         _ => text.to_owned(),
     };
     assert_eq!(pattern.to_string(), canonical);
-    assert_eq!(pattern.is_literal(), subject::validate(text).is_ok(), "{text:?}");
+    // the log's own names of bridged subjects cannot be published
+    if !text.starts_with(subject::BRIDGED) {
+        assert_eq!(pattern.is_literal(), subject::validate(text).is_ok(), "{text:?}");
+    }
     if subject::validate(subject).is_ok() {
         let words = |text| str::split(text, '.').collect::<Vec<_>>();
         let expected = matches_by_definition(&words(&canonical), &words(subject));

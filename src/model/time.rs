@@ -10,6 +10,10 @@ pub const EXPECTED: &str = "expected an RFC 3339 time, or unix seconds, millisec
 /// seconds all times before. With the number of units in a second.
 const UNITS: [(f64, f64); 4] = [(0.0, 1.0), (1e11, 1e3), (1e14, 1e6), (1e17, 1e9)];
 
+/// Largest unix time: nanoseconds of the year 2261, about what 64 bits hold; a float also has this number exactly.
+const MAX_UNIX: f64 = 9.2e18;
+const MAX_UNIX_WHOLE: u128 = 9_200_000_000_000_000_000;
+
 /// Parses a time in a form that publishers send. Truncated to microseconds, like in the databases.
 ///
 /// | form | examples |
@@ -69,6 +73,9 @@ fn units(size: f64) -> f64 {
 fn from_whole_unix(number: i128) -> Option<DateTime<Utc>> {
     #[expect(clippy::cast_precision_loss, reason = "only the size matters")]
     let size = number.unsigned_abs() as f64;
+    if number.unsigned_abs() > MAX_UNIX_WHOLE {
+        return None;
+    }
     #[expect(clippy::cast_possible_truncation, reason = "a whole number")]
     let units = units(size) as i128;
     let micros = number.checked_mul(1_000_000)? / units;
@@ -76,7 +83,7 @@ fn from_whole_unix(number: i128) -> Option<DateTime<Utc>> {
 }
 
 fn from_unix(number: f64) -> Option<DateTime<Utc>> {
-    if !number.is_finite() {
+    if !number.is_finite() || number.abs() > MAX_UNIX {
         return None;
     }
     let seconds = number / units(number.abs());

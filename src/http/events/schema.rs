@@ -49,8 +49,8 @@ pub struct EnvelopeSchema {
     payload: Value,
 }
 
-/// Range of a numeric timestamp: Unix seconds from year 1, and nanoseconds (numbers of at least 1e17) to year 9999.
-const TIMESTAMP_RANGE: [f64; 2] = [-62_135_596_800.0, 253_402_300_799.0e9];
+/// Range of a numeric timestamp: Unix seconds from year 1, and nanoseconds (numbers of at least 1e17) to the year 2261.
+const TIMESTAMP_RANGE: [f64; 2] = [-62_135_596_800.0, 9.2e18];
 
 fn timestamp() -> Schema {
     let schema = |kind| ObjectBuilder::new().schema_type(kind);
