@@ -41,7 +41,7 @@ fn round_trip(event: Event) {
     assert_eq!(bare(again), bare(event), "{}", String::from_utf8_lossy(&body));
 }
 
-/// What is read is strict JSON in normal form, and what cannot be read is noted.
+/// Payloads are strict JSON in normal form, and unreadable parts are noted.
 fn normal_form(body: &[u8], event: &Event) {
     let Ok(normal) = json::parse(body) else {
         assert!(body.is_empty() || event.notes.is_unreadable(), "{}", body.escape_ascii());

@@ -91,7 +91,7 @@ struct Report {
 }
 
 impl Report {
-    /// Whether the report concerns a request with one of these subjects.
+    /// Returns true if the report concerns a request with one of these subjects.
     fn concerns(&self, subjects: &[String]) -> bool {
         self.error.is_inbox || subjects.iter().any(|subject| covers(subject, &self.error.subject))
     }

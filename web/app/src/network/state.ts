@@ -85,7 +85,7 @@ export function networkState(layers: Layers | null, sources: readonly SourceHeal
 
 function conditionOf(item: Item, alerts: readonly Alert[], texts: readonly string[], isActive: boolean): Condition {
   let condition = conditionOfStatus(item.status);
-  // `working` is better than `away`, but an entity that is away does not work.
+  // An entity that is away does not work, however recent its last event is.
   if (condition === 'idle' && isActive) condition = 'working';
   if (texts.length > 0) condition = worse(condition, 'warning');
   for (const alert of alerts) condition = worse(condition, troubleOf(alert) ?? condition);
