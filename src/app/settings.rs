@@ -326,7 +326,7 @@ impl Settings {
                 let authorities = self.journal.authorities().read()?;
                 StoreLocation::parse(url, &authorities).context("JOURNAL_URL cannot be used")?
             }
-            None => StoreLocation::folder(journal_folder(&self.storage.url)),
+            None => StoreLocation::folder_beside(journal_folder(&self.storage.url)),
         })
     }
 }

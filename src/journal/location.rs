@@ -1,5 +1,7 @@
 //! Location of an object store.
 
+use std::fs::DirBuilder;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -41,6 +43,8 @@ pub struct InvalidLocation(String);
 #[derive(Debug, Clone)]
 pub struct StoreLocation {
     folder: Option<PathBuf>,
+    /// Whether the folders above a missing one are created too.
+    with_parents: bool,
     store: Arc<OnceLock<Arc<dyn ObjectStore>>>,
 }
 
@@ -74,14 +78,19 @@ impl StoreLocation {
         }
     }
 
-    /// A local folder, created if it is missing.
+    /// A local folder, created with the folders above it if they are missing.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
-        Self { folder: Some(path.into()), store: Arc::default() }
+        Self { folder: Some(path.into()), with_parents: true, store: Arc::default() }
+    }
+
+    /// A folder in one that belongs to something else. It is created if it is missing; the folder above it never is.
+    pub fn folder_beside(path: impl Into<PathBuf>) -> Self {
+        Self { with_parents: false, ..Self::folder(path) }
     }
 
     /// Any object store.
     pub fn store(store: Arc<dyn ObjectStore>) -> Self {
-        Self { folder: None, store: Arc::new(OnceLock::from(store)) }
+        Self { folder: None, with_parents: false, store: Arc::new(OnceLock::from(store)) }
     }
 
     /// The store, opened at the first call.
@@ -93,8 +102,12 @@ impl StoreLocation {
             return Ok(Arc::clone(store));
         }
         let folder = self.folder.as_deref().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)
-            .map_err(|error| object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(error) })?;
+        match DirBuilder::new().recursive(self.with_parents).create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(error) });
+            }
+            _ => {}
+        }
         let opened: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true));
         Ok(Arc::clone(self.store.get_or_init(|| opened)))
     }
@@ -110,6 +123,20 @@ mod tests {
         assert_eq!(folder("some/where"), Path::new("some/where"));
         assert_eq!(folder("file:///some/where%20else"), Path::new("/some/where else"));
         assert!(StoreLocation::parse("s3://bucket/prefix", &[]).unwrap().folder.is_none());
+    }
+
+    #[test]
+    fn the_journal_created_the_missing_folder_of_the_database() {
+        let folder = std::env::temp_dir().join(format!("living-map-location-{}", std::process::id()));
+        let journal = folder.join("journal");
+        assert!(StoreLocation::folder_beside(&journal).open().is_err());
+        assert!(!folder.exists());
+        std::fs::create_dir(&folder).unwrap();
+        for _ in 0..2 {
+            StoreLocation::folder_beside(&journal).open().unwrap();
+        }
+        assert!(journal.is_dir());
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
