@@ -3,8 +3,10 @@ import { lazy, Suspense, useEffect, useState } from 'react';
 import { useSession } from './access';
 import { Dock } from './frame/dock';
 import { Header } from './frame/header';
+import { useIsPhone } from './frame/phone';
 import { Rail } from './frame/rail';
 import { Stage } from './frame/stage';
+import { Tabs } from './frame/tabs';
 import { Help } from './help';
 import { listenToKeys } from './keyboard';
 import { Live } from './live';
@@ -48,6 +50,7 @@ function Door() {
 function Page() {
   const { t } = useText();
   const { layer } = useView();
+  const isPhone = useIsPhone();
   const [overlay, setOverlay] = useState<'help' | 'command' | null>(null);
   useEffect(
     () =>
@@ -56,7 +59,7 @@ function Page() {
         play: () => document.querySelector<HTMLButtonElement>('.time .play')?.click(),
         help: () => setOverlay('help'),
         // Dialogs and menus handle Escape themselves.
-        isCovered: () => document.querySelector('[role=dialog]') !== null,
+        isCovered: () => document.querySelector('[role=dialog]:not(.drawer)') !== null,
       }),
     [],
   );
@@ -76,7 +79,7 @@ function Page() {
         }}
         onCommand={() => setOverlay('command')}
       />
-      <Rail onHelp={() => setOverlay('help')} />
+      {isPhone ? <Tabs onHelp={() => setOverlay('help')} /> : <Rail onHelp={() => setOverlay('help')} />}
       <main>
         <Stage />
         <TimeBar />

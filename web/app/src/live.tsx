@@ -9,6 +9,7 @@ import {
   type ReactNode,
   useContext,
   useEffect,
+  useLayoutEffect,
   useMemo,
   useRef,
   useState,
@@ -68,12 +69,14 @@ export function Live({ children }: { children: ReactNode }) {
   );
   const rate = useRate(events, at === null);
   const shown = at === null ? layers : (past?.layers ?? null);
-  const isLost = connectionStatus === 'closed' || connectionStatus === 'error';
+  // Between two attempts too: a map that was received and is not followed any more is not current.
+  const isLost = isStale || connectionStatus === 'error';
   const moment = useMoment(at, isLost);
   const sources = useSources();
   // Current upstreams say nothing about the past.
   const network = useMemo(() => networkState(shown, at === null ? sources : [], moment), [shown, sources, at, moment]);
-  useEffect(() => {
+  // Before the effects that read colours.
+  useLayoutEffect(() => {
     document.documentElement.toggleAttribute('data-lost', isLost);
   }, [isLost]);
   return (
@@ -96,6 +99,17 @@ export const useNetwork = (): NetworkState => useContext(NetworkContext);
 /** Recent events, newest first. */
 export const useEvents = (): readonly EventFrame[] => useContext(EventsContext);
 export const useConnection = (): Connection => useContext(ConnectionContext);
+/** Whether what is displayed as live is not followed any more. */
+export function useIsLost(): boolean {
+  const { isStale, connectionStatus } = useConnection();
+  return isStale || connectionStatus === 'error';
+}
+/** Time at which the live map was last followed (ms), while it is not; `null`: it is, or a moment of the past is shown. */
+export function useAsOf(): number | null {
+  const { moment } = useNetwork();
+  const { at } = useTravel();
+  return useIsLost() && at === null ? moment : null;
+}
 /** Events per second. */
 export const useEventRate = (): number => useContext(RateContext);
 
@@ -129,6 +143,7 @@ export function useThrottled<T>(value: T, ms: number): T {
 function useMoment(at: string | null, isLost: boolean): number {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
+    setNow(Date.now());
     if (isLost) return;
     const timer = setInterval(() => setNow(Date.now()), AGE_MS);
     return () => clearInterval(timer);

@@ -2,7 +2,7 @@
 
 import type { EntityType, Layer } from '@living-map/react';
 import { flights } from './signals';
-import { getView, setView } from './view';
+import { getView, setView, type View } from './view';
 
 /** Layers that show entities of a type, primary layer first. */
 const seenIn: Record<EntityType, readonly Layer[]> = {
@@ -24,10 +24,18 @@ export function layerFor(type: EntityType, present: Layer): Layer {
 /** Element that had the focus before the panel was opened. */
 let origin: Element | null = null;
 
+/** The view that opens an entity; its address shows the entity, wherever the camera is now. */
+export function linkTo(id: string, type: EntityType | undefined = typeOf(id)): View {
+  const view = getView();
+  return { ...view, entity: id, layer: type ? layerFor(type, view.layer) : view.layer, camera: null };
+}
+
 export function openEntity(id: string, type: EntityType | undefined = typeOf(id)): void {
-  const { layer, entity } = getView();
+  const { entity, table } = getView();
   if (entity === null) origin = document.activeElement;
-  setView({ entity: id, layer: type ? layerFor(type, layer) : layer });
+  const { layer, camera } = linkTo(id, type);
+  // Without a picture there is no flight: it starts at the entity when it is shown.
+  setView(table ? { entity: id, layer, camera } : { entity: id, layer });
   flights.send(id);
 }
 

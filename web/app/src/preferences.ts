@@ -1,4 +1,4 @@
-/** Preferences stored in this browser: language, theme, and whether the introduction was closed. */
+/** Preferences stored in this browser: language, theme, panels, and whether the introduction was closed. */
 
 import { useSyncExternalStore } from 'react';
 import { type Language, type Text, textOf } from './i18n/text';
@@ -7,11 +7,18 @@ export const LANGUAGES = ['en', 'uk'] as const satisfies readonly Language[];
 export const THEMES = ['auto', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
 
+/** Width of a panel (px). */
+export const PANEL_WIDTH = { least: 300, usual: 384, most: 640 } as const;
+
 interface Preferences {
   readonly language: Language;
   readonly theme: Theme;
   /** Whether the introduction was closed. */
   readonly isIntroduced: boolean;
+  /** Width of a panel (px). */
+  readonly panelWidth: number;
+  /** Whether panels stand beside the scene instead of floating over it. */
+  readonly isDocked: boolean;
 }
 
 const KEY = 'living-map';
@@ -29,7 +36,14 @@ function read(): Preferences {
     language: known(stored.language) ?? preferred.map(known).find(Boolean) ?? 'en',
     theme: THEMES.find((theme) => theme === stored.theme) ?? 'auto',
     isIntroduced: stored.isIntroduced === true,
+    panelWidth: widthOf(stored.panelWidth),
+    isDocked: stored.isDocked === true,
   };
+}
+
+function widthOf(stored: unknown): number {
+  const width = typeof stored === 'number' && Number.isFinite(stored) ? stored : PANEL_WIDTH.usual;
+  return Math.round(Math.min(PANEL_WIDTH.most, Math.max(PANEL_WIDTH.least, width)));
 }
 
 let preferences = read();
@@ -41,12 +55,14 @@ function apply() {
   root.lang = preferences.language;
   if (preferences.theme === 'auto') delete root.dataset.theme;
   else root.dataset.theme = preferences.theme;
+  root.style.setProperty('--panel', `${preferences.panelWidth}px`);
 }
 
 apply();
 
 export function setPreferences(change: Partial<Preferences>): void {
   preferences = { ...preferences, ...change };
+  preferences = { ...preferences, panelWidth: widthOf(preferences.panelWidth) };
   apply();
   try {
     localStorage.setItem(KEY, JSON.stringify(preferences));

@@ -1,6 +1,7 @@
 import { useResource } from '@living-map/react';
 import { useEffect, useMemo, useState } from 'react';
 import { countBuckets } from './density';
+import { useAsOf } from './live';
 import { BarChart } from './parts/bars';
 import { useText } from './preferences';
 import { server } from './server';
@@ -37,7 +38,9 @@ export function TimeBar() {
   const since = end - span;
   const density = useDensity(since, end, bucket);
   const step = Math.round(((time - since) / span) * STEPS);
-  const moment = at === null ? t('time.now') : clock(time, true);
+  const asOf = useAsOf();
+  const present = asOf === null ? t('time.now') : t('asof', { time: clock(asOf) });
+  const moment = at === null ? present : clock(time, true);
   return (
     <section className="time" aria-label={t('time')}>
       <button

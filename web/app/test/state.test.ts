@@ -104,7 +104,11 @@ describe('the sentence', () => {
   ) => {
     const { connection = 'open', at = null, sources = [] } = circumstances;
     const layers = map(change);
-    return sentenceOf(networkState(layers, sources, NOW), { layers, connection, at }, textOf('en'));
+    return sentenceOf(
+      networkState(layers, sources, NOW),
+      { layers, connection, isLost: connection === 'closed', at },
+      textOf('en'),
+    );
   };
 
   test('all is quiet', () => {

@@ -3,7 +3,7 @@ import { isFiltering, matches, NO_FILTER } from '../src/filter';
 import { layerFor, typeOf } from '../src/open-entity';
 import { matchesEvent } from '../src/panels/feed-filter';
 import { fromLocal, toLocal } from '../src/panels/local-time';
-import { formatView, parseView } from '../src/view';
+import { changedView, formatView, parseView, type View } from '../src/view';
 
 describe('the URL', () => {
   test.each([
@@ -12,6 +12,8 @@ describe('the URL', () => {
     '?layer=nodes&entity=node:01&at=2026-01-19T12:00:00Z',
     '?panel=health&view=table&status=failing,warning&kind=scout&microdao=microdao:1',
     '?entity=agent:%D0%B7%D0%BE%D1%80%D1%8F',
+    '?camera=12.5,-3,1.25',
+    '?panel=lessons&events=run%3F&changing=1&list=active',
   ])('%s says the same there and back', (search) => {
     expect(formatView(parseView(search))).toBe(search);
   });
@@ -22,6 +24,40 @@ describe('the URL', () => {
     expect(conditions('inactive,offline')).toEqual(['away']);
     expect(conditions('online')).toEqual(['working', 'idle']);
     expect(conditions('failing,idle,away')).toEqual(['failing', 'away', 'idle']);
+  });
+
+  test('every part of a view is in it', () => {
+    const parts: { [Part in keyof Required<View>]: View[Part] } = {
+      layer: 'nodes',
+      camera: { x: -10.5, y: 0, zoom: 2.25 },
+      entity: 'node:01',
+      at: '2026-01-19T12:00:00Z',
+      panel: 'letters',
+      table: true,
+      sort: '-cpu',
+      hidden: ['kind', 'microdao'],
+      filter: { conditions: ['failing', 'away'], kind: 'scout', microdao: 'microdao:1' },
+      feed: { text: 'Марта & run', isChanging: true },
+      list: 'retrying',
+    };
+    expect(parseView(formatView(parts))).toEqual(parts);
+    for (const part of Object.keys(parts) as (keyof View)[]) {
+      const view = { ...parseView(''), [part]: parts[part] };
+      expect(parseView(formatView(view)), part).toEqual(view);
+      expect(formatView(view), part).not.toBe('');
+    }
+  });
+
+  test('a camera belongs to its layer, a listed status to its panel', () => {
+    const view = parseView('?camera=1,2,3&panel=lessons&list=active');
+    expect(changedView(view, { layer: 'nodes' }).camera).toBeNull();
+    expect(changedView(view, { entity: 'node:01' }).camera).toEqual({ x: 1, y: 2, zoom: 3 });
+    expect(changedView(view, { panel: 'letters' }).list).toBeNull();
+    expect(changedView(view, { panel: 'lessons' }).list).toBe('active');
+  });
+
+  test.each(['1,2', '1,2,3,4', '1,,3', '1,2,x', 'NaN,0,0', '1e999,0,0'])('camera %s is ignored', (camera) => {
+    expect(parseView(`?camera=${camera}`).camera).toBeNull();
   });
 
   test('invalid values are ignored', () => {

@@ -1,17 +1,28 @@
-import type { ComponentType } from 'react';
+import { type ComponentType, lazy, Suspense } from 'react';
+import { closeEntity } from '../open-entity';
 import { Alerts } from '../panels/alerts';
-import { Changes } from '../panels/changes';
-import { DeadLetters } from '../panels/dead-letters';
 import { EntityPanel } from '../panels/entity';
 import { Feed } from '../panels/feed';
-import { Health } from '../panels/health';
-import { Lessons } from '../panels/lessons';
-import { useText } from '../preferences';
+import { AsOf } from '../parts/as-of';
+import { DockButton } from '../parts/dock-button';
+import { usePreferences, useText } from '../preferences';
 import { IconButton } from '../ui/button';
 import { Icon } from '../ui/icon';
 import { ScrollArea } from '../ui/scroll-area';
+import { StateBox } from '../ui/state-box';
 import { type Panel, setView, useView } from '../view';
+import { PanelSize } from './panel-size';
+import { useIsPhone } from './phone';
 import { useShownPanel } from './rail';
+
+/** Loaded when it is first opened on a phone. */
+const PhoneSheet = lazy(() => import('./phone-sheet'));
+
+/** Loaded when they are first opened. */
+const Changes = lazy(async () => ({ default: (await import('../panels/changes')).Changes }));
+const DeadLetters = lazy(async () => ({ default: (await import('../panels/dead-letters')).DeadLetters }));
+const Health = lazy(async () => ({ default: (await import('../panels/health')).Health }));
+const Lessons = lazy(async () => ({ default: (await import('../panels/lessons')).Lessons }));
 
 const contents: Record<Panel, ComponentType> = {
   events: Feed,
@@ -26,9 +37,23 @@ const contents: Record<Panel, ComponentType> = {
 export function Dock() {
   const { entity } = useView();
   const panel = useShownPanel();
+  const { isDocked } = usePreferences();
+  const isPhone = useIsPhone();
   if (entity === null && panel === null) return null;
+  if (isPhone) {
+    const close = entity === null ? () => setView({ panel: 'none' }) : closeEntity;
+    return (
+      <Suspense>
+        <PhoneSheet labelledBy={entity === null ? 'panel-title' : 'entity-title'} onClose={close}>
+          {entity === null ? panel && <PanelSheet panel={panel} /> : <EntityPanel id={entity} />}
+        </PhoneSheet>
+      </Suspense>
+    );
+  }
+  const panels = (entity === null ? 0 : 1) + (panel === null ? 0 : 1);
   return (
-    <aside className="dock" data-panels={(entity === null ? 0 : 1) + (panel === null ? 0 : 1)}>
+    <aside className={isDocked ? 'dock docked' : 'dock'} data-panels={panels}>
+      <PanelSize panels={panels} />
       {entity !== null && <EntityPanel key={entity} id={entity} />}
       {panel !== null && <PanelSheet key={panel} panel={panel} />}
     </aside>
@@ -44,11 +69,17 @@ function PanelSheet({ panel }: { panel: Panel }) {
         <span className="sheet-icon">
           <Icon name={panel} />
         </span>
-        <h2 id="panel-title">{t(`panel.${panel}`)}</h2>
+        <div className="sheet-title">
+          <h2 id="panel-title">{t(`panel.${panel}`)}</h2>
+          <AsOf />
+        </div>
+        <DockButton />
         <IconButton isBare icon="close" label={t('close')} onClick={() => setView({ panel: 'none' })} />
       </header>
       <ScrollArea id="panel" labelledBy="panel-title">
-        <Content />
+        <Suspense fallback={<StateBox icon="loading">{t('loading')}</StateBox>}>
+          <Content />
+        </Suspense>
       </ScrollArea>
     </section>
   );

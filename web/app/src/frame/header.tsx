@@ -1,4 +1,4 @@
-import { useConnection, useEventRate } from '../live';
+import { useAsOf, useConnection, useEventRate } from '../live';
 import { useText } from '../preferences';
 import { useTravel } from '../travel';
 import { Icon } from '../ui/icon';
@@ -38,6 +38,7 @@ function LiveState() {
   const { t, number, clock } = useText();
   const { connectionStatus, error } = useConnection();
   const { at } = useTravel();
+  const asOf = useAsOf();
   const rate = t('rate', { rate: number(useEventRate(), 1) });
   if (at !== null && connectionStatus === 'open') {
     return (
@@ -45,6 +46,16 @@ function LiveState() {
         <Icon name="past" />
         <span role="status">{t('connection.past', { time: clock(at, true) })}</span>
       </div>
+    );
+  }
+  if (asOf !== null) {
+    return (
+      <Tip text={error?.message ?? t(`connection.${connectionStatus}`)}>
+        <div className="live" data-connection={connectionStatus} data-tone="lost">
+          <Icon name="lost" />
+          <span role="status">{t('asof', { time: clock(asOf) })}</span>
+        </div>
+      </Tip>
     );
   }
   const tone = connectionStatus === 'open' ? 'working' : connectionStatus === 'connecting' ? 'idle' : 'warning';

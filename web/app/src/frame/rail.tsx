@@ -2,10 +2,11 @@ import type { MouseEvent, ReactNode } from 'react';
 import { useNetwork } from '../live';
 import { useText } from '../preferences';
 import { Icon } from '../ui/icon';
-import { formatView, LAYERS, PANELS, type Panel, setView, useView, type View } from '../view';
+import { changedView, formatView, LAYERS, PANELS, type Panel, setView, useView, type View } from '../view';
+import { useIsPhone } from './phone';
 import { SettingsMenu } from './settings';
 
-/** Layers, panels and settings: at the left, on a phone at the bottom. */
+/** Layers, panels and settings, at the left. */
 export function Rail({ onHelp }: { onHelp: () => void }) {
   const { t } = useText();
   const { layer } = useView();
@@ -46,14 +47,15 @@ export function Rail({ onHelp }: { onHelp: () => void }) {
   );
 }
 
-interface RailLinkProps {
+export interface RailLinkProps {
   change: Partial<View>;
   isCurrent: boolean;
   title: string;
   children: ReactNode;
 }
 
-function RailLink({ change, isCurrent, title, children }: RailLinkProps) {
+/** Link that changes the view. */
+export function RailLink({ change, isCurrent, title, children }: RailLinkProps) {
   const view = useView();
   const go = (event: MouseEvent) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -62,7 +64,7 @@ function RailLink({ change, isCurrent, title, children }: RailLinkProps) {
   };
   return (
     <a
-      href={formatView({ ...view, ...change }) || './'}
+      href={formatView(changedView(view, change)) || './'}
       aria-current={isCurrent ? 'page' : undefined}
       title={title}
       onClick={go}
@@ -72,9 +74,12 @@ function RailLink({ change, isCurrent, title, children }: RailLinkProps) {
   );
 }
 
-/** The panel that is shown: without a choice, the events, unless an entity is open. */
+/** The panel that is shown: without a choice, the events, unless an entity is open or the screen is small. */
 export function useShownPanel(): Panel | null {
   const { panel, entity } = useView();
+  const isPhone = useIsPhone();
   if (panel === 'none') return null;
+  // On a phone, the scene comes first.
+  if (isPhone) return panel;
   return panel ?? (entity === null ? 'events' : null);
 }

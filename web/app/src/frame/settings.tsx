@@ -19,20 +19,30 @@ export function SettingsMenu({ onHelp }: { onHelp: () => void }) {
         <Popover.Positioner side="right" align="end" sideOffset={10}>
           <Popover.Popup className="popup settings">
             <Popover.Title className="unseen">{t('settings')}</Popover.Title>
-            <Preferences />
-            <Popover.Close className="plain" onClick={onHelp}>
-              {t('help')} <kbd>?</kbd>
-            </Popover.Close>
-            <nav aria-label={t('developers')}>
-              <a href="docs/">{t('developers.docs')}</a>
-              <a href="openapi.json">OpenAPI</a>
-              <a href="metrics">Metrics</a>
-            </nav>
-            <SignOut />
+            <SettingsItems onHelp={onHelp} />
           </Popover.Popup>
         </Popover.Positioner>
       </Popover.Portal>
     </Popover.Root>
+  );
+}
+
+/** Content of the menu. */
+export function SettingsItems({ onHelp }: { onHelp: () => void }) {
+  const { t } = useText();
+  return (
+    <>
+      <Preferences />
+      <Popover.Close className="plain" onClick={onHelp}>
+        {t('help')} <kbd>?</kbd>
+      </Popover.Close>
+      <nav aria-label={t('developers')}>
+        <a href="docs/">{t('developers.docs')}</a>
+        <a href="openapi.json">OpenAPI</a>
+        <a href="metrics">Metrics</a>
+      </nav>
+      <SignOut />
+    </>
   );
 }
 

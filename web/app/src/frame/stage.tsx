@@ -1,10 +1,14 @@
+import { Popover } from '@base-ui/react/popover';
 import { lazy, Suspense } from 'react';
+import { isFiltering } from '../filter';
 import { Filters } from '../filters';
 import { Legend } from '../picture/legend';
 import { Picture } from '../picture/picture';
 import { useText } from '../preferences';
+import { Icon } from '../ui/icon';
 import { Segments } from '../ui/segments';
-import { setView, useView } from '../view';
+import { LAYERS, setView, useView } from '../view';
+import { useIsPhone } from './phone';
 import { Welcome } from './welcome';
 
 /** Loaded when it is first shown. */
@@ -14,6 +18,7 @@ const Table = lazy(() => import('../table/table'));
 export function Stage() {
   const { t } = useText();
   const { table, layer } = useView();
+  const isPhone = useIsPhone();
   return (
     <>
       {table ? (
@@ -24,6 +29,7 @@ export function Stage() {
         <Picture />
       )}
       <div className="stage-tools">
+        {isPhone && <LayerChoice />}
         <Segments
           label={t('map.view')}
           value={table ? 'table' : 'map'}
@@ -33,10 +39,53 @@ export function Stage() {
           ]}
           onChange={(value) => setView({ table: value === 'table' })}
         />
-        <Filters />
+        {isPhone ? <FilterMenu /> : <Filters />}
       </div>
       <Welcome />
       <Legend layer={layer} />
     </>
+  );
+}
+
+/** The layer, where the rail has no room for them. */
+function LayerChoice() {
+  const { t } = useText();
+  const { layer } = useView();
+  return (
+    <label>
+      <span className="unseen">{t('layers')}</span>
+      <select
+        value={layer}
+        onChange={(event) => setView({ layer: LAYERS.find((name) => name === event.target.value) ?? layer })}
+      >
+        {LAYERS.map((name) => (
+          <option key={name} value={name}>
+            {t(name)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** The filters, where they have no room. */
+function FilterMenu() {
+  const { t } = useText();
+  const { filter } = useView();
+  return (
+    <Popover.Root>
+      <Popover.Trigger className="filter-button" aria-pressed={isFiltering(filter)}>
+        <Icon name="filter" />
+        <span className="unseen">{t('filters')}</span>
+      </Popover.Trigger>
+      <Popover.Portal>
+        <Popover.Positioner align="end" sideOffset={6}>
+          <Popover.Popup className="popup">
+            <Popover.Title className="unseen">{t('filters')}</Popover.Title>
+            <Filters />
+          </Popover.Popup>
+        </Popover.Positioner>
+      </Popover.Portal>
+    </Popover.Root>
   );
 }

@@ -1,5 +1,5 @@
 import { useMemo } from 'react';
-import { useConnection, useLayers, useNetwork } from '../live';
+import { useConnection, useIsLost, useLayers, useNetwork } from '../live';
 import { type Lead, sentenceOf } from '../network/sentence';
 import { openEntity } from '../open-entity';
 import { useText } from '../preferences';
@@ -19,9 +19,10 @@ export function StateSentence() {
   const layers = useLayers();
   const { connectionStatus, reconnect } = useConnection();
   const { at } = useTravel();
+  const isLost = useIsLost();
   const { tone, headline, detail, lead } = useMemo(
-    () => sentenceOf(network, { layers, connection: connectionStatus, at }, text),
-    [network, layers, connectionStatus, at, text],
+    () => sentenceOf(network, { layers, connection: connectionStatus, isLost, at }, text),
+    [network, layers, connectionStatus, isLost, at, text],
   );
   return (
     <div className="sentence" data-tone={tone}>
@@ -36,7 +37,7 @@ export function StateSentence() {
       ) : (
         lead && (
           <button type="button" onClick={() => follow(lead)}>
-            {text.t('state.show')} <Icon name="go" />
+            <span>{text.t('state.show')}</span> <Icon name="go" />
           </button>
         )
       )}

@@ -40,6 +40,7 @@ export const en = {
   'state.others': '{count} more problem.|{count} more problems.',
   'state.lost': 'Connection lost. The map is as of {time}.',
   'state.show': 'Show',
+  asof: 'as of {time}',
 
   welcome: 'Welcome',
   'welcome.map': 'This is your agent network, live: each circle is a microDAO, each mark in it an agent or a channel.',
@@ -130,6 +131,12 @@ export const en = {
   'table.microdao': 'MicroDAO',
 
   panels: 'Panels',
+  more: 'More',
+  'panel.width': 'Width of the panels',
+  'panel.width.about': 'Drag or use the arrow keys to resize; double click to reset',
+  'panel.dock': 'Put beside the map',
+  'panel.float': 'Float over the map',
+  'sheet.full': 'Full height',
   'panel.events': 'Events',
   'panel.events.about': 'What happens now',
   'panel.alerts': 'Alerts',

@@ -43,6 +43,7 @@ export const uk: Record<Key, string> = {
   'state.others': 'Ще {count} проблема.|Ще {count} проблеми.|Ще {count} проблем.',
   'state.lost': 'З’єднання втрачено. Карта станом на {time}.',
   'state.show': 'Показати',
+  asof: 'станом на {time}',
 
   welcome: 'Вітаємо',
   'welcome.map': 'Це ваша мережа агентів наживо: кожне коло є microDAO, кожна позначка в ньому агентом або каналом.',
@@ -133,6 +134,12 @@ export const uk: Record<Key, string> = {
   'table.microdao': 'MicroDAO',
 
   panels: 'Панелі',
+  more: 'Більше',
+  'panel.width': 'Ширина панелей',
+  'panel.width.about': 'Потягніть або користуйтеся стрілками; подвійне клацання повертає звичайну ширину',
+  'panel.dock': 'Поставити поруч із картою',
+  'panel.float': 'Тримати поверх карти',
+  'sheet.full': 'На всю висоту',
   'panel.events': 'Події',
   'panel.events.about': 'Що відбувається зараз',
   'panel.alerts': 'Тривоги',

@@ -21,17 +21,23 @@ export interface Sentence {
 export interface Circumstances {
   readonly layers: Layers | null;
   readonly connection: MapState['connectionStatus'];
+  /** Whether the live map is not followed any more. */
+  readonly isLost: boolean;
   /** Displayed moment of time travel; `null`: live. */
   readonly at: string | null;
 }
 
-export function sentenceOf(state: NetworkState, { layers, connection, at }: Circumstances, text: Text): Sentence {
+export function sentenceOf(
+  state: NetworkState,
+  { layers, connection, isLost, at }: Circumstances,
+  text: Text,
+): Sentence {
   const { t, clock } = text;
   if (layers === null && at === null && connection === 'connecting')
     return { tone: 'loading', headline: t('state.loading'), detail: '', lead: null };
   const [worst, ...others] = state.problems.filter(({ isSilenced }) => !isSilenced);
   const told = worst ? troubleSentence(worst, others, state, layers, text) : quietSentence(state, text);
-  if (connection === 'closed' || connection === 'error') {
+  if (isLost) {
     const time = clock(state.moment);
     return { ...told, tone: 'lost', headline: t('state.lost', { time }), detail: told.headline };
   }

@@ -4,6 +4,7 @@ import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
 import { errorText, post } from '../requests';
 import { server } from '../server';
+import { setView, useView } from '../view';
 
 const STATUSES = ['dead', 'retrying', 'replayed', 'discarded'] as const satisfies readonly LetterStatus[];
 /** Final statuses, without actions. */
@@ -13,7 +14,8 @@ const REFRESH_MS = 15_000;
 /** Dead letters: messages that failed all their retries. */
 export function DeadLetters() {
   const { t } = useText();
-  const [status, setStatus] = useState<LetterStatus>('dead');
+  const { list } = useView();
+  const status = STATUSES.find((value) => value === list) ?? 'dead';
   const options = { url: server.url, refreshMs: REFRESH_MS };
   const letters = useResource('/living-map/dead-letters', { status }, options);
   return (
@@ -21,7 +23,7 @@ export function DeadLetters() {
       <div className="tools">
         <label>
           {t('letters.status')}{' '}
-          <select value={status} onChange={(event) => setStatus(event.target.value as LetterStatus)}>
+          <select value={status} onChange={(event) => setView({ list: event.target.value }, false)}>
             {STATUSES.map((value) => (
               <option key={value} value={value}>
                 {t(`letter.${value}`)}

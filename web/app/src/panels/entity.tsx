@@ -4,7 +4,9 @@ import { countBuckets } from '../density';
 import { itemById, type Relation, relationsOf } from '../entities';
 import { useEvents, useLayers, useNetwork } from '../live';
 import { closeEntity, openEntity } from '../open-entity';
+import { AsOf } from '../parts/as-of';
 import { BarChart } from '../parts/bars';
+import { DockButton } from '../parts/dock-button';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { server } from '../server';
@@ -55,8 +57,10 @@ export function EntityPanel({ id }: { id: string }) {
             {entity && maybe(`type.${entity.type}`, entity.type)}
             <Home id={id} />
           </p>
+          <AsOf />
         </div>
         {entity && <ConditionPill condition={conditionOf(id)} />}
+        <DockButton />
         <IconButton isBare icon="show" label={t('entity.fly')} onClick={() => openEntity(id)} />
         <IconButton isBare icon="close" label={t('close')} onClick={closeEntity} />
       </header>

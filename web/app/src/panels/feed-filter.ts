@@ -9,6 +9,8 @@ export interface FeedFilter {
   readonly isChanging: boolean;
 }
 
+export const NO_FEED_FILTER: FeedFilter = { text: '', isChanging: false };
+
 export function matchesEvent(
   { text, isChanging }: FeedFilter,
   { event_type, entity_id, changes }: Pick<EventFrame, 'event_type' | 'entity_id' | 'changes'>,

@@ -5,6 +5,7 @@ import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
 import { server } from '../server';
 import { useTravel } from '../travel';
+import { setView, useView } from '../view';
 import { EventRows, type FeedEvent } from './event-rows';
 import { type FeedFilter, matchesEvent } from './feed-filter';
 
@@ -22,7 +23,8 @@ function LiveFeed() {
   // What happened before the page was opened.
   const { data: before } = useResource('/living-map/history', { limit: ROWS }, server);
   const events = useMemo(() => joined(streamed, before?.items ?? []), [streamed, before]);
-  const [filter, setFilter] = useState<FeedFilter>({ text: '', isChanging: false });
+  const { feed: filter } = useView();
+  const setFilter = (feed: FeedFilter) => setView({ feed }, false);
   const [paused, setPaused] = useState<readonly LiveEvent[] | null>(null);
   const shown = useMemo(
     () => (paused ?? events).filter((event) => matchesEvent(filter, event)).slice(0, ROWS),

@@ -6,6 +6,7 @@ import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { errorText, post } from '../requests';
 import { server, statusOf } from '../server';
+import { setView, useView } from '../view';
 import { withNames } from '../words/names';
 
 type Lesson = LessonList['items'][number];
@@ -16,14 +17,15 @@ const PATH = 'living-map/lessons';
 /** Lessons panel with review actions. */
 export function Lessons() {
   const { t } = useText();
-  const [status, setStatus] = useState<Lesson['status']>('candidate');
+  const { list } = useView();
+  const status = STATUSES.find((value) => value === list) ?? 'candidate';
   const lessons = useLessons({ status, cause: 'none' }, server);
   return (
     <>
       <div className="tools">
         <label>
           {t('lessons.status')}{' '}
-          <select value={status} onChange={(event) => setStatus(event.target.value as Lesson['status'])}>
+          <select value={status} onChange={(event) => setView({ list: event.target.value }, false)}>
             {STATUSES.map((value) => (
               <option key={value} value={value}>
                 {t(`lesson.${value}`)}

@@ -1,6 +1,7 @@
 /** Camera: view state and animated transitions. */
 
 import type { Arrangement } from '../layout/arrange';
+import { type CameraView, roundedCamera } from '../view';
 import type { Size } from './painter';
 
 export interface ViewState {
@@ -77,7 +78,7 @@ export const NO_INSETS: Insets = { left: 0, top: 0, right: 0, bottom: 0 };
 /** Margin around a map that fills the free space; labels stand above it (px). */
 const MARGIN = 30;
 /** Maximum zoom when fitting the whole map, so that a small map does not fill the canvas. */
-const WHOLE_MAX = 4.2;
+const WHOLE_MAX = 5.1;
 
 type Bounds = Arrangement['bounds'];
 
@@ -103,6 +104,12 @@ export function centredOn(
 ): ViewState {
   const scale = 2 ** clamp(zoom);
   return { target: [x + (right - left) / 2 / scale, y + (bottom - top) / 2 / scale, 0], zoom };
+}
+
+/** What a camera shows, independent of the size of the canvas and of the panels over it. */
+export function cameraViewOf({ target, zoom }: ViewState, { left, top, right, bottom }: Insets): CameraView {
+  const scale = 2 ** zoom;
+  return roundedCamera({ x: target[0] - (right - left) / 2 / scale, y: target[1] - (bottom - top) / 2 / scale, zoom });
 }
 
 /** Radius of a mark that the camera has moved to (px). */

@@ -6,6 +6,7 @@ import { type Insets, NO_INSETS } from './camera';
 /** Elements over the canvas, and the side that each covers. */
 const COVERS: readonly [selector: string, side: keyof Insets][] = [
   ['.dock', 'right'],
+  ['.sheet-cover', 'bottom'],
   ['.stage-tools', 'top'],
   ['.legend', 'bottom'],
 ];
@@ -16,11 +17,12 @@ export function useInsets(host: RefObject<HTMLElement | null>): Insets {
   useEffect(() => {
     const main = host.current?.closest('main');
     if (!main) return;
-    const measure = () => setInsets(insetsIn(main));
+    const measure = () => host.current && setInsets(insetsIn(main, host.current));
     const sizes = new ResizeObserver(measure);
     const watch = () => {
       sizes.disconnect();
       sizes.observe(main);
+      if (host.current) sizes.observe(host.current);
       for (const [selector] of COVERS) for (const cover of main.querySelectorAll(selector)) sizes.observe(cover);
     };
     const children = new MutationObserver(watch);
@@ -34,8 +36,8 @@ export function useInsets(host: RefObject<HTMLElement | null>): Insets {
   return insets;
 }
 
-function insetsIn(main: Element): Insets {
-  const space = main.getBoundingClientRect();
+function insetsIn(main: Element, host: Element): Insets {
+  const space = host.getBoundingClientRect();
   const insets = { ...NO_INSETS };
   for (const [selector, side] of COVERS) {
     const cover = main.querySelector(selector)?.getBoundingClientRect();
@@ -46,9 +48,8 @@ function insetsIn(main: Element): Insets {
       right: space.right - cover.left,
       bottom: space.bottom - cover.top,
     };
-    // On a phone the dock is a sheet over the whole width.
-    const covering = side === 'right' && cover.width > space.width / 2 ? 'bottom' : side;
-    insets[covering] = Math.max(insets[covering], Math.round(covered[covering]));
+    // Panels beside the scene cover nothing of it.
+    insets[side] = Math.max(insets[side], Math.round(covered[side]), 0);
   }
   return insets;
 }

@@ -4,6 +4,7 @@ import { filterable } from '../filters';
 import { useLayers, useNetwork } from '../live';
 import { CONDITIONS } from '../network/condition';
 import { noCounts } from '../network/state';
+import { AsOf } from '../parts/as-of';
 import { useText } from '../preferences';
 import { tableItems } from '../table/columns';
 import { Chip } from '../ui/chip';
@@ -35,10 +36,12 @@ export function Legend({ layer }: { layer: Layer }) {
             onToggle={() => setView({ filter: { ...filter, conditions: isOn ? rest : [...rest, condition] } }, false)}
           >
             <Glyph shape={shapeOf(condition)} tone={condition} />
-            {t(`condition.${condition}`)} <span className="figure">{number(counts[condition])}</span>
+            <span className="legend-word">{t(`condition.${condition}`)}</span>{' '}
+            <span className="figure">{number(counts[condition])}</span>
           </Chip>
         );
       })}
+      <AsOf />
       <span className="muted legend-about">{t(`${layer}.about`)}</span>
     </section>
   );

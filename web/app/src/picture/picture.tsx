@@ -1,12 +1,12 @@
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { itemById } from '../entities';
 import { diagramOf } from '../layout/diagram';
-import { useLayers, useNetwork } from '../live';
+import { useIsLost, useLayers, useNetwork } from '../live';
 import { prefersReducedMotion, usePreferences, useText } from '../preferences';
 import { flights, type Move, moves, ripples } from '../signals';
 import { useTravel } from '../travel';
 import { Mark } from '../ui/mark';
-import { setView, useView } from '../view';
+import { moveCamera, setView, useView } from '../view';
 import { Controls } from './controls';
 import { useInsets } from './insets';
 import { Scene, type Target } from './scene';
@@ -31,7 +31,7 @@ export function Picture() {
   const pressed = useRef<{ x: number; y: number } | null>(null);
   const [hovered, setHovered] = useState<Target | null>(null);
   const [hasFailed, setFailed] = useState(false);
-  const { layer, filter, entity } = useView();
+  const { layer, filter, entity, camera } = useView();
   const { theme } = usePreferences();
   const { t } = useText();
   const layers = useLayers();
@@ -46,6 +46,7 @@ export function Picture() {
       {
         onHover: setHovered,
         onOpen: (id) => setView({ entity: id }),
+        onCamera: moveCamera,
         onFirstPaint,
         onDraw,
         onFail: () => setFailed(true),
@@ -87,15 +88,28 @@ export function Picture() {
   const noneLabel = t(layer === 'space' ? 'group.none.space' : 'group.none');
   useEffect(() => scene.current?.setSelection(filter, entity, noneLabel), [filter, entity, noneLabel]);
   // Effects run after the theme is applied to the document, from which the colours are read.
+  const isLost = useIsLost();
+  const look = `${theme} ${isLost}`;
   useEffect(() => {
-    if (theme) scene.current?.repaint();
-  }, [theme]);
-  // Move the camera to the entity of the URL; a clicked one is visible already.
-  const first = useRef(entity);
+    if (look) scene.current?.repaint();
+  }, [look]);
+  // Without a camera in the address, show the microDAO or the entity that it names; a clicked one is visible already.
+  const isPlaced = useRef(camera !== null);
+  const { microdao } = filter;
+  useEffect(() => {
+    if (microdao === null) return;
+    if (!isPlaced.current) scene.current?.flyTo(microdao);
+    return () => scene.current?.leaveFlight(microdao);
+  }, [microdao, layer]);
+  const first = useRef(camera === null ? entity : null);
   useEffect(() => {
     if (layers && first.current) scene.current?.flyTo(first.current);
     if (layers) first.current = null;
   }, [layers]);
+  useEffect(() => {
+    scene.current?.setCamera(camera);
+    isPlaced.current = false;
+  }, [camera]);
 
   const isEmpty = useMemo(() => layers !== null && diagramOf(layers, layer).marks.length === 0, [layers, layer]);
   const over = hovered && itemById(layers, hovered.id);

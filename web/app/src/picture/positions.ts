@@ -66,10 +66,14 @@ export class Positions {
     return this.#motionOf(id).indexOf(id) >= 0;
   }
 
-  /** Bounds of a group with its marks, including a planet's satellites; `null` if `id` is not a group. */
+  /**
+   * Bounds of a group with its marks, including a planet's satellites. In a layer without such a group, those of the marks
+   * that belong to the microDAO with this id; `null` if there are none.
+   */
   boundsOf(id: string): Arrangement['bounds'] | null {
     const at = this.#groups.indexOf(id);
-    if (at < 0 || !this.#diagram) return null;
+    if (!this.#diagram) return null;
+    if (at < 0) return this.#boundsOfMembers(id, this.#diagram);
     const [x, y, r] = this.#groups.target(at);
     let reach = r;
     for (const [mark, { group }] of this.#diagram.marks.entries()) {
@@ -78,6 +82,19 @@ export class Positions {
       reach = Math.max(reach, Math.hypot(markX - x, markY - y) + markR);
     }
     return [x - reach, y - reach, x + reach, y + reach];
+  }
+
+  #boundsOfMembers(microdao: string, { marks }: Diagram): Arrangement['bounds'] | null {
+    const bounds: Arrangement['bounds'] = [Infinity, Infinity, -Infinity, -Infinity];
+    for (const [mark, { item }] of marks.entries()) {
+      if (item.microdaoId !== microdao) continue;
+      const [x, y, r] = this.#marks.target(mark);
+      bounds[0] = Math.min(bounds[0], x - r);
+      bounds[1] = Math.min(bounds[1], y - r);
+      bounds[2] = Math.max(bounds[2], x + r);
+      bounds[3] = Math.max(bounds[3], y + r);
+    }
+    return bounds[0] <= bounds[2] ? bounds : null;
   }
 
   /** Current x, y and radius of an entity. */

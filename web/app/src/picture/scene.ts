@@ -8,9 +8,10 @@ import { type Filter, NO_FILTER } from '../filter';
 import { arrange } from '../layout/arrange';
 import { type Diagram, diagramOf, hasSameLayout } from '../layout/diagram';
 import { layoutInputOf } from '../layout/input';
-import type { View } from '../view';
+import { type CameraView, isSameCamera, type View } from '../view';
 import {
   Camera,
+  cameraViewOf,
   centredOn,
   fitAll,
   fitBounds,
@@ -49,6 +50,8 @@ export interface SceneEvents {
   /** The hovered entity with its canvas position; `null` if there is none. */
   onHover: (target: Target | null) => void;
   onOpen: (id: string | null) => void;
+  /** The camera was moved; `null`: it shows the whole layer. */
+  onCamera: (camera: CameraView | null) => void;
   /** The first drawing has been painted on the 2D canvas. */
   onFirstPaint: () => void;
   /** deck.gl has rendered a complete frame; `isStill`: no animation is running. */
@@ -77,6 +80,10 @@ export class Scene {
   #pendingFlight: string | null = null;
   /** Entity that the camera has flown to and still shows. */
   #focus: string | null = null;
+  /** Camera of the address that is still shown, or waits for the first layout. */
+  #restored: CameraView | null = null;
+  /** The last reported camera. */
+  #reported: CameraView | null = null;
   /** Inputs of the last paint. */
   #painted: unknown[] = [];
   #frame = 0;
@@ -124,7 +131,11 @@ export class Scene {
     this.#subject.conditions = conditions;
     const diagram = diagramOf(layers, layer);
     const shown = this.#positions.diagram;
-    if (shown?.layer !== layer) this.#camera.isFree = true;
+    if (shown !== null && shown.layer !== layer) {
+      // The address of another layer has no camera, or its own one, which follows.
+      this.#focus = this.#restored = this.#reported = null;
+      this.#camera.isFree = true;
+    }
     if (hasSameLayout(shown, diagram)) {
       this.#positions.replace(diagram);
       this.#schedule();
@@ -151,8 +162,17 @@ export class Scene {
     const before = this.#insets;
     if ((['left', 'top', 'right', 'bottom'] as const).every((side) => before[side] === insets[side])) return;
     this.#insets = insets;
-    if (this.#camera.isFree && this.#positions.diagram !== null) this.#fly(this.#fitView());
+    if (this.#restored !== null) this.#show(this.#restored, null);
     else if (this.#focus !== null) this.flyTo(this.#focus);
+    else if (this.#camera.isFree && this.#positions.diagram !== null) this.#fly(this.#fitView());
+    else this.#report();
+  }
+
+  /** Shows the camera of the address, unless the scene has reported it itself; `null`: the whole layer. */
+  setCamera(camera: CameraView | null): void {
+    if (isSameCamera(camera, this.#reported)) return;
+    if (camera === null) this.fit();
+    else this.#show(camera, this.#positions.diagram === null || this.reducedMotion() ? null : performance.now());
   }
 
   /** Redraws after a theme change. */
@@ -171,13 +191,23 @@ export class Scene {
   flyTo(id: string): void {
     this.#pendingFlight = id;
     const position = this.#positions.of(id);
-    if (!position) return;
-    this.#pendingFlight = null;
+    const bounds = this.#positions.boundsOf(id);
+    if (!position && !bounds) return;
+    this.#release();
     this.#focus = id;
     this.#camera.isFree = false;
-    const bounds = this.#positions.boundsOf(id);
-    const fitted = bounds ? fitBounds(bounds, this.#size, this.#insets).zoom : zoomTo(position);
-    this.#fly(centredOn(position, Math.max(fitted, this.#fitView().zoom), this.#insets));
+    const whole = this.#fitView().zoom;
+    if (bounds) {
+      const { zoom } = fitBounds(bounds, this.#size, this.#insets);
+      const [left, top, right, bottom] = bounds;
+      this.#fly(centredOn([(left + right) / 2, (top + bottom) / 2], Math.max(zoom, whole), this.#insets));
+    } else if (position) this.#fly(centredOn(position, Math.max(zoomTo(position), whole), this.#insets));
+  }
+
+  /** Shows the whole layer again if the camera still shows `id`. */
+  leaveFlight(id: string): void {
+    if (this.#pendingFlight === id) this.#pendingFlight = null;
+    if (this.#focus === id) this.fit();
   }
 
   /** Centres an entity unless it is visible already. */
@@ -189,19 +219,19 @@ export class Scene {
     const { left, top, right, bottom } = this.#insets;
     const isAcross = pixel.x > left + EDGE && pixel.x < width - right - EDGE;
     if (isAcross && pixel.y > top + EDGE && pixel.y < height - bottom - EDGE) return;
-    this.#focus = null;
+    this.#release();
     this.#camera.isFree = false;
     this.#fly(centredOn(position, this.#camera.viewState.zoom, this.#insets));
   }
 
   fit(): void {
-    this.#focus = null;
+    this.#release();
     this.#camera.isFree = true;
     this.#fly(this.#fitView());
   }
 
   zoomBy(steps: number): void {
-    this.#focus = null;
+    this.#release();
     this.#camera.isFree = false;
     const { target, zoom } = this.#camera.viewState;
     this.#fly({ target, zoom: zoom + steps });
@@ -243,6 +273,7 @@ export class Scene {
   #applyLayout(diagram: Diagram) {
     const now = this.reducedMotion() || this.#positions.diagram === null ? null : performance.now();
     this.#positions.moveTo(diagram, arrange(layoutInputOf(diagram)), now);
+    if (this.#restored !== null) this.#show(this.#restored, null);
     if (this.#camera.isFree) this.#camera.flyTo(this.#fitView(), now);
     this.#schedule();
     if (this.#pendingFlight !== null) this.flyTo(this.#pendingFlight);
@@ -254,7 +285,36 @@ export class Scene {
 
   #fly(viewState: ViewState) {
     this.#camera.flyTo(viewState, this.reducedMotion() ? null : performance.now());
+    this.#report(viewState);
     this.#schedule();
+  }
+
+  /** @param now `null`: without animation */
+  #show(camera: CameraView, now: number | null) {
+    this.#release();
+    this.#restored = camera;
+    // Replaces what was reported for a flight that this ends.
+    if (!isSameCamera(camera, this.#reported)) this.events.onCamera(camera);
+    this.#reported = camera;
+    if (this.#positions.diagram === null) return;
+    this.#camera.isFree = false;
+    this.#camera.flyTo(centredOn([camera.x, camera.y], camera.zoom, this.#insets), now);
+    this.#schedule();
+  }
+
+  /** Forgets what the camera follows. */
+  #release() {
+    this.#pendingFlight = null;
+    this.#focus = null;
+    this.#restored = null;
+  }
+
+  /** @param viewState the camera, or where it flies to */
+  #report(viewState = this.#camera.viewState) {
+    const camera = this.#camera.isFree ? null : cameraViewOf(viewState, this.#insets);
+    if (isSameCamera(camera, this.#reported)) return;
+    this.#reported = camera;
+    this.events.onCamera(camera);
   }
 
   /** Schedules a redraw of the map. */
@@ -317,9 +377,10 @@ export class Scene {
       if (this.#isClosed) return;
       this.#painter = deckPainter(this.host, {
         onViewStateChange: (viewState) => {
-          this.#focus = null;
+          this.#release();
           this.#camera.isFree = false;
           this.#camera.set(viewState);
+          this.#report();
           this.#schedule();
         },
         onDraw: () => {

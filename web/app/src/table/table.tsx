@@ -19,6 +19,7 @@ import { matches } from '../filter';
 import { useLayers, useNetwork } from '../live';
 import { CONDITIONS } from '../network/condition';
 import { fieldName, formatField } from '../panels/facts';
+import { AsOf } from '../parts/as-of';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { Mark } from '../ui/mark';
@@ -92,6 +93,7 @@ export default function Table() {
       <table aria-rowcount={sorted.length + 1} style={{ width: table.getTotalSize() }}>
         <caption>
           {t('table.caption', { layer: t(layer), count: sorted.length })}
+          <AsOf />
           <TableTools table={table} rows={sorted} />
         </caption>
         <colgroup>

@@ -19,7 +19,7 @@ export function Segments<Value extends string>({ label, value, options, onChange
           onClick={() => onChange(option.value)}
         >
           <Icon name={option.icon} />
-          {option.label}
+          <span>{option.label}</span>
         </button>
       ))}
     </fieldset>
