@@ -3,7 +3,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer } from './support.js';
-import { rowCount, still, visit } from './visit.js';
+import { rowCount, still, visit, vividPixels } from './visit.js';
 
 let browser: Browser;
 
@@ -45,6 +45,46 @@ test('a killed server is reported; the map resumes after restart', () =>
       await server.restart();
       await expect.poll(() => connection(page)).toBe('open');
       await expect.poll(() => newest(page)).toBeGreaterThan(last);
+    }),
+  ));
+
+test('after the server is killed nothing is shown as current', () =>
+  withServer((server) =>
+    visit({ browser, url: `${server.url}?panel=health`, isDisturbed: true }, async (page) => {
+      await still(page);
+      await expect.poll(async () => (await vividPixels(page)).green).toBeGreaterThan(500);
+      await server.kill();
+      await page
+        .locator('.sentence')
+        .getByText(/Connection lost. The map is as of \d\d:\d\d:\d\d/)
+        .waitFor();
+      for (const part of ['.live', '.legend', '.time .moment', '.sheet > header'])
+        await page
+          .locator(part)
+          .getByText(/^as of \d\d:\d\d:\d\d$/)
+          .waitFor();
+      const texts = await page.locator('.top, .time').allInnerTexts();
+      expect(texts.join(' ')).not.toMatch(/All quiet|^now|\bLive\b(?! Map)/m);
+      // Every place that is green while the map is live.
+      const green = () =>
+        page.evaluate(() => {
+          const isGreen = (colour: string) => {
+            const [red = 0, green = 0, blue = 0] = (colour.match(/[\d.]+/g) ?? []).map(Number);
+            return green > red + 60 && green > blue + 30;
+          };
+          return [...document.querySelectorAll('body *')]
+            .filter((element) => {
+              const { color, backgroundColor, fill } = getComputedStyle(element);
+              return [color, backgroundColor, fill].some(isGreen);
+            })
+            .map((element) => element.outerHTML.slice(0, 80));
+        });
+      await expect.poll(green).toEqual([]);
+      await expect.poll(async () => (await vividPixels(page)).green).toBe(0);
+      await server.restart();
+      await expect.poll(() => connection(page)).toBe('open');
+      await page.locator('.time .moment').getByText('now').waitFor();
+      expect(await page.getByText(/^as of/).count()).toBe(0);
     }),
   ));
 

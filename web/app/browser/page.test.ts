@@ -5,7 +5,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer } from './support.js';
-import { accessibility, countVividPixels, query, rowCount, still, visit } from './visit.js';
+import { accessibility, query, rowCount, still, visit, vividPixels } from './visit.js';
 
 let server: Server;
 let browser: Browser;
@@ -38,6 +38,7 @@ function text(path: string, coding: string, headers = {}) {
 }
 
 const snapshot = async () => (await fetch(`${server.url}living-map/snapshot`)).json();
+const vividCount = async (page: Page) => (await vividPixels(page)).count;
 const heading = (page: Page) => page.locator('#entity-title');
 
 describe('layers', () => {
@@ -269,13 +270,13 @@ describe('filters', () => {
   test('excluded entities are dimmed, and restored', async () => {
     await on('?layer=agents&panel=none', async (page) => {
       await still(page);
-      const before = await countVividPixels(page);
+      const before = await vividCount(page);
       expect(before).toBeGreaterThan(1000);
       const filter = page.getByRole('region', { name: 'Legend' }).getByRole('button', { name: 'away' });
       await filter.click();
-      await expect.poll(() => countVividPixels(page)).toBeLessThan(before / 4);
+      await expect.poll(() => vividCount(page)).toBeLessThan(before / 4);
       await filter.click();
-      await expect.poll(() => countVividPixels(page)).toBeGreaterThan(before / 2);
+      await expect.poll(() => vividCount(page)).toBeGreaterThan(before / 2);
     });
   });
 

@@ -53,8 +53,17 @@ export async function visit(
 /** Waits until the map is drawn and no animation is running. */
 export const still = (page: Page) => page.waitForSelector('html[data-picture=still]');
 
-/** Number of pixels in an undimmed mark colour, i.e. clearly green or red. */
-export async function countVividPixels(page: Page): Promise<number> {
+export interface Vivid {
+  /** Number of pixels, and of the green ones among them. */
+  count: number;
+  green: number;
+  /** Width and height of the smallest rectangle that contains them (px). */
+  width: number;
+  height: number;
+}
+
+/** Pixels of the map in an undimmed mark colour, i.e. clearly green or red. */
+export async function vividPixels(page: Page): Promise<Vivid> {
   const image = (await page.locator('.canvas').screenshot()).toString('base64');
   return page.evaluate(async (text) => {
     const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -62,12 +71,21 @@ export async function countVividPixels(page: Page): Promise<number> {
     const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
     context?.drawImage(bitmap, 0, 0);
     const { data = [] } = context?.getImageData(0, 0, bitmap.width, bitmap.height) ?? {};
-    let count = 0;
+    let [count, greens] = [0, 0];
+    const [xs, ys] = [new Set<number>(), new Set<number>()];
     for (let at = 0; at < data.length; at += 4) {
       const [red = 0, green = 0, blue = 0] = [data[at], data[at + 1], data[at + 2]];
-      if (Math.abs(red - green) > 60 && Math.max(red, green) > blue + 30) count += 1;
+      if (!(Math.abs(red - green) > 60 && Math.max(red, green) > blue + 30)) continue;
+      count += 1;
+      if (green > red) greens += 1;
+      xs.add((at / 4) % bitmap.width);
+      ys.add(Math.floor(at / 4 / bitmap.width));
     }
-    return count;
+    const span = (values: Set<number>) => {
+      const sorted = [...values].sort((a, b) => a - b);
+      return sorted.length === 0 ? 0 : (sorted.at(-1) ?? 0) - (sorted[0] ?? 0);
+    };
+    return { count, green: greens, width: span(xs), height: span(ys) };
   }, image);
 }
 

@@ -140,6 +140,7 @@ describe('the sentence', () => {
   test('a lost connection is never quiet', () => {
     const said = say(() => {}, { connection: 'closed' });
     expect(said.tone).toBe('lost');
+    expect(said.detail).toBe('');
     expect(said.headline).toMatch(/^Connection lost\. The map is as of \d\d:00:00\.$/);
   });
 

@@ -51,7 +51,12 @@ export function arrange(input: LayoutInput): Arrangement {
 function districts({ groups, group, size }: LayoutInput): Arrangement {
   const members = membersOf(groups.length, group);
   const marks = new Float32Array(group.length * 3);
-  const circles = members.map((own, at) => ({ at, r: classRadius(around(own, size, marks)), x: 0, y: 0 }));
+  const circles = members.map((own, at) => {
+    const reach = around(own, size, marks);
+    const r = classRadius(reach);
+    spread(own, marks, (r - GROUP_PADDING) / Math.max(reach, 1));
+    return { at, r, x: 0, y: 0 };
+  });
   inRows(circles);
   for (let mark = 0; mark < group.length; mark++) {
     const { x, y } = circles[group[mark] ?? 0] ?? { x: 0, y: 0 };
@@ -91,6 +96,19 @@ function around(own: readonly number[], size: Float32Array, places: Float32Array
     reach = Math.max(reach, distance + radius);
   }
   return reach;
+}
+
+/**
+ * Moves marks apart, so that they fill their group: by steps of the square root of two, so that they rarely move.
+ * @param room radius of the group, by the radius that the marks take
+ */
+function spread(own: readonly number[], places: Float32Array, room: number): void {
+  const factor = 2 ** (Math.max(0, Math.floor(2 * Math.log2(room))) / 2);
+  if (factor === 1) return;
+  for (const mark of own) {
+    places[mark * 3] = (places[mark * 3] ?? 0) * factor;
+    places[mark * 3 + 1] = (places[mark * 3 + 1] ?? 0) * factor;
+  }
 }
 
 /** Radius of a group by the radius that its marks take, in steps. */

@@ -39,7 +39,7 @@ export function sentenceOf(
   const told = worst ? troubleSentence(worst, others, state, layers, text) : quietSentence(state, text);
   if (isLost) {
     const time = clock(state.moment);
-    return { ...told, tone: 'lost', headline: t('state.lost', { time }), detail: told.headline };
+    return { ...told, tone: 'lost', headline: t('state.lost', { time }), detail: worst ? told.headline : '' };
   }
   if (at !== null && worst === undefined) return { ...told, tone: 'past' };
   return told;

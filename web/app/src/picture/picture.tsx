@@ -132,7 +132,8 @@ export function Picture() {
         onPointerDownCapture={(event) => {
           pressed.current = { x: event.clientX, y: event.clientY };
         }}
-        onPointerUpCapture={(event) => {
+        // Not `pointerup`: the click that follows a tap would hit the sheet that it opens.
+        onClickCapture={(event) => {
           const { x = Number.NaN, y = 0 } = pressed.current ?? {};
           if (!(Math.hypot(event.clientX - x, event.clientY - y) < CLICK_REACH)) return;
           const { left, top } = event.currentTarget.getBoundingClientRect();
