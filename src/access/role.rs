@@ -4,9 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A role. Each role includes the permissions of the roles before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads everything: the map, history, streams, errors, metrics
     Viewer,

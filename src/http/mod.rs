@@ -50,6 +50,7 @@ mod responses;
 mod root;
 mod rules;
 mod serving;
+mod session;
 mod silences;
 mod snapshot;
 mod spans;
@@ -73,10 +74,10 @@ pub use state::{AlertServices, AppState, Services};
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use axum::{Extension, Router};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -91,6 +92,7 @@ use known_parameters::KnownParameters;
 use outer_layer::OuterLayer;
 use request_metrics::RequestMetrics;
 use rules::Rules;
+use session::Operations;
 
 /// The router of all routes, with its layers.
 ///
@@ -100,12 +102,14 @@ pub fn router(state: AppState) -> Result<Router, InvalidOrigin> {
     let cors = cors(&state.config)?;
     let (documented, document) = documented_routes().layered(&state).split_for_parts();
     let known_parameters = Arc::new(KnownParameters::new(&document.paths));
+    let operations = Arc::new(Operations::new(&document.paths));
     let mut served = rules::served(&document.paths);
     served.extend(UNDOCUMENTED.map(|path| (path.to_owned(), Method::GET)));
     let outer = OuterLayer { state: state.clone(), metrics: Arc::new(RequestMetrics::new(&served)) };
     let auth = AuthLayer { state: state.clone(), rules: Arc::new(Rules::new(served)) };
     let mut router = documented
         .merge(undocumented_routes())
+        .layer(Extension(operations))
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(CatchPanicLayer::custom(fallback::panicked))
@@ -210,7 +214,8 @@ fn documented_routes() -> DocumentedRoutes {
         .routes(routes!(errors::errors_health))
         .routes(routes!(errors::flush_errors))
         .routes(routes!(errors::compact_errors))
-        .routes(routes!(metrics::metrics));
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(session::session));
     DocumentedRoutes { uncompressed, saved, large, others }
 }
 

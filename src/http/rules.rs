@@ -55,6 +55,7 @@ pub const RULES: &[(&str, &str, RequiredRole)] = &[
     ("GET", "/living-map/health", ANYONE),
     ("GET", "/living-map/ready", ANYONE),
     // reading
+    ("GET", "/living-map/session", VIEWER),
     ("GET", "/living-map/snapshot", PUBLIC),
     ("GET", "/living-map/snapshots", VIEWER),
     ("GET", "/living-map/snapshots/{id}", VIEWER),

@@ -184,6 +184,7 @@ impl Fixtures {
             read("/openapi.json"),
             read("/living-map/health"),
             read("/living-map/ready"),
+            read("/living-map/session"),
             read("/living-map/snapshot"),
             read("/living-map/snapshots"),
             about("/living-map/snapshots/{id}", snapshot),
@@ -298,6 +299,9 @@ async fn check_all(server: &Process, fixtures: &Fixtures, roles: &[(Role, String
         call.unwrap_or_else(|| panic!("no request for {method} {path}: add one to `calls`"))
     };
 
+    for (role, token) in roles {
+        session_agrees(server, *role, token).await;
+    }
     let before = state(server, admin).await;
     for (method, path, required) in &routes {
         let call = call_of(method, path);
@@ -341,6 +345,27 @@ async fn check_all(server: &Process, fixtures: &Fixtures, roles: &[(Role, String
         }
     }
     assert_ne!(state(server, admin).await, before, "the permitted requests changed nothing");
+}
+
+/// Checks that the session of a token permits exactly the operations whose routes its role may use: the page offers what the
+/// session permits, and [`check_all`] sends the requests.
+async fn session_agrees(server: &Process, role: Role, token: &str) {
+    let session = ask(server, "GET", "/living-map/session", Some(token), None).await;
+    assert_eq!(session.headers["cache-control"], "no-store");
+    let session = session.json();
+    assert_eq!(session["role"], role.as_str());
+    let document = ask(server, "GET", "/openapi.json", None, None).await.json();
+    let mut expected = Vec::new();
+    for (method, path, required) in RULES {
+        let operation = &document["paths"][*path][method.to_lowercase()];
+        if let Some(id) = operation["operationId"].as_str() {
+            let least = required.role();
+            let allowed = least.is_none_or(|least| role >= least);
+            expected.push(json!({"id": id, "role": least.map(Role::as_str), "allowed": allowed}));
+        }
+    }
+    expected.sort_by(|one, other| one["id"].as_str().cmp(&other["id"].as_str()));
+    assert_eq!(session["operations"], json!(expected), "{role}");
 }
 
 /// Checks that a rejection is a problem document, and that a 401 has a challenge (RFC 9110, 11.6.1).

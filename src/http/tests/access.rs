@@ -135,6 +135,35 @@ async fn without_authentication_everything_is_public() {
 }
 
 #[tokio::test]
+async fn a_session_names_the_caller_and_its_permissions() {
+    let credentials = Credentials::new(TicketConfig::default());
+    let router = credentials.router(|_| ()).await;
+    let acknowledges = |session: &Value| {
+        let mut operations = session["operations"].as_array().unwrap().iter();
+        operations.find(|operation| operation["id"] == "acknowledge_alert").unwrap().clone()
+    };
+    for (role, token) in &credentials.tokens {
+        let session = ask(&router, "GET", "/living-map/session", Some(token)).await.json();
+        assert_eq!(session["name"], role.as_str());
+        assert_eq!((&session["role"], &session["expires_at"]), (&json!(role), &Value::Null));
+        let allowed = *role >= Role::Operator;
+        assert_eq!(acknowledges(&session), json!({"id": "acknowledge_alert", "role": "operator", "allowed": allowed}));
+    }
+    assert_eq!(ask(&router, "GET", "/living-map/session", None).await.status, 401);
+    let open = crate::http::router(AppState::from(services_with_map().await)).unwrap();
+    let session = ask(&open, "GET", "/living-map/session", None).await.json();
+    assert_eq!((&session["name"], &session["role"]), (&Value::Null, &Value::Null));
+    assert_eq!(acknowledges(&session)["allowed"], true);
+}
+
+#[test]
+fn a_role_is_serialized_by_its_name() {
+    for role in Role::ALL {
+        assert_eq!(json!(role), role.as_str());
+    }
+}
+
+#[tokio::test]
 async fn readiness_checks_are_hidden_without_a_token() {
     let credentials = Credentials::new(TicketConfig::default());
     let router = credentials.router(|_| ()).await;

@@ -1266,6 +1266,9 @@ export interface RelationsQuery {
   id: string;
 }
 
+/** A role. Each role includes the permissions of the roles before it. */
+export type Role = "viewer" | "publisher" | "operator" | "admin";
+
 /** Routes that return JSON, by path. */
 export interface Routes {
   /** Get the lessons for an agent's next run */
@@ -1373,6 +1376,11 @@ export interface Routes {
     parameters: ReadyQuery;
     answer: Ready;
   };
+  /** Get the caller and its permissions */
+  "/living-map/session": {
+    parameters: Record<string, never>;
+    answer: Session;
+  };
   /** Get the whole map */
   "/living-map/snapshot": {
     parameters: SnapshotQuery;
@@ -1441,6 +1449,26 @@ export interface SavedSnapshotsQuery {
 
 /** An upstream service. */
 export type Service = "agents" | "microdao" | "dao" | "usage" | "city" | "space";
+
+/** The caller, and the operations that its role permits. */
+export interface Session {
+  /** Time at which the token expires; null if it does not, or if the server requires no tokens. */
+  expires_at: string | null;
+  /** Name of the API token, or `sub` of the JSON Web Token; null if the server requires no tokens. */
+  name: string | null;
+  /** All operations of the API, by id. */
+  operations: SessionOperation[];
+  role: Role | null;
+}
+
+/** An operation, and whether the caller's role permits it. */
+export interface SessionOperation {
+  /** True if the caller's role permits it, or if the server requires no tokens. */
+  allowed: boolean;
+  /** `operationId` in this document. */
+  id: string;
+  role: Role | null;
+}
 
 /** Severity of a lesson. */
 export type Severity = "low" | "medium" | "high";
