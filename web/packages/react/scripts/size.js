@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
-const BUDGET_BYTES = 5000;
+/** Source: ADR 52. */
+const BUDGET_BYTES = 6000;
 /** Limit for a bundle that imports a single function: above it, tree-shaking does not work. */
 const SHAKEN_BYTES = 700;
 

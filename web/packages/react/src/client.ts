@@ -1,10 +1,11 @@
 /** Stream client: keeps a store up to date and reconnects after failures. State transitions are in machine.ts. */
 
 import { type Connection, type ConnectionEnd, openWebSocket, type WebSocketConstructor } from './connection.js';
+import { explain, findCause } from './explain.js';
 import { parseFrame } from './frames.js';
 import type { Layer } from './generated.js';
 import { isFinal, next, type Signal, type State } from './machine.js';
-import { address, errorOf, request } from './rest.js';
+import { address, errorOf, send } from './rest.js';
 import { openEventStream } from './sse.js';
 import { type ConnectionStatus, type MapState, Store } from './store.js';
 import { tokenSourceFor } from './token.js';
@@ -44,6 +45,8 @@ const MAX_INVALID_WITH_CURSOR = 2;
  * unavailable server. About a minute of retries, so that a server restart does not make every client load a snapshot.
  */
 const MAX_ATTEMPTS_WITH_CURSOR = 10;
+/** Close code of a connection that ended without one (RFC 6455, 7.1.5). */
+const NO_CODE = 1006;
 /** Attempts by WebSocket only; without a frame so far, later ones alternate with server-sent events. */
 const WEBSOCKET_ATTEMPTS = 2;
 
@@ -79,6 +82,9 @@ export class LivingMapClient {
   /** Whether the next connection starts with a snapshot instead of the cursor. */
   #needsSnapshot = false;
   #error: Error | null = null;
+  /** Why no connection has delivered a frame, if known. */
+  #cause: Error | null = null;
+  #isFindingCause = false;
   /** Resolvers of pending `refetch` calls. */
   #pendingRefetches: (() => void)[] = [];
 
@@ -142,9 +148,8 @@ export class LivingMapClient {
     }
     clearTimeout(this.#retryTimer);
     if (to === 'idle' || to === 'paused') this.#attempt = 0;
-    if (to === 'idle') this.#error = null;
+    if (to === 'idle' || to === 'open') this.#error = this.#cause = null;
     if (to === 'open') {
-      this.#error = null;
       // Not on the first frame: a connection that always drops soon after would be retried without back-off.
       this.#stableTimer = setTimeout(() => {
         this.#attempt = 0;
@@ -176,16 +181,22 @@ export class LivingMapClient {
     // Placeholder while the ticket is being requested.
     const placeholder = { close() {} };
     this.#connection = placeholder;
-    let signal: Signal = 'lost';
+    // An invalid URL and the lack of a WebSocket implementation are permanent, a failed request for a ticket is not.
+    let signal: Signal = 'refused';
     try {
+      const target = address(url, isSocket ? '/living-map/stream' : '/living-map/events/stream', {
+        cursor,
+        layers: layers?.join(),
+      });
       // Tickets are single-use: each connection requests one with a current token. Without tokens it opens at once.
-      const ticket =
-        tokenSourceFor(url) && (await request(url, '/living-map/stream/ticket', {}, { method: 'POST' })).ticket;
-      if (this.#connection !== placeholder) return;
-      // From here on errors are permanent: an invalid URL or no WebSocket implementation.
-      signal = 'refused';
-      const query = { cursor, layers: layers?.join(), ticket };
-      const target = address(url, isSocket ? '/living-map/stream' : '/living-map/events/stream', query);
+      const source = tokenSourceFor(url);
+      if (source) {
+        signal = 'lost';
+        const ticket = await requestTicket(url, await source());
+        if (this.#connection !== placeholder) return;
+        signal = 'refused';
+        if (ticket) target.searchParams.set('ticket', ticket);
+      }
       const Socket = this.#environment.WebSocket ?? globalThis.WebSocket;
       this.#connection = isSocket ? openWebSocket(target, events, Socket) : openEventStream(target, events);
     } catch (error) {
@@ -214,14 +225,28 @@ export class LivingMapClient {
   };
 
   #end = ({ code, reason, isRejected, retryMs }: ConnectionEnd) => {
-    const error = new Error(`the stream was closed: ${code} ${reason}`);
+    // The cause that was found remains the best explanation while nothing changes.
+    const error = (code === NO_CODE && this.#cause) || new Error(`the stream was closed: ${code} ${reason}`);
     // A rejection may be due to the cursor; without a cursor it is permanent.
     const isPermanent = isFinal(code) || (isRejected && this.#needsSnapshot);
     if (isRejected) this.#needsSnapshot = true;
     this.#retryAfterMs = Math.min(retryMs || 0, BACKOFF_MAX_MS);
     if (isPermanent) this.#disconnect(error, 'refused');
     else this.#disconnect(this.#requestedDelayMs === null ? error : null);
+    if (code === NO_CODE) this.#findCause();
   };
+
+  /** Replaces the error of a connection that never worked by its cause, when it is known. */
+  async #findCause() {
+    if (this.#isFindingCause || this.getState().snapshot) return;
+    this.#isFindingCause = true;
+    const cause = await findCause(this.#options.url);
+    this.#isFindingCause = false;
+    // Meanwhile a connection may have been successful, or the client stopped.
+    if (!this.#error || this.getState().snapshot) return;
+    this.#error = this.#cause = cause;
+    this.#store.set({ error: cause });
+  }
 
   #disconnect(error: Error | null, signal: Signal = 'lost') {
     this.#error = error;
@@ -254,4 +279,13 @@ export class LivingMapClient {
     if (globalThis.document?.hidden) this.#hiddenTimer = setTimeout(() => this.#signal('hide'), HIDDEN_MS);
     else this.#signal('show');
   };
+}
+
+/** Requests a ticket; `null` if the server requires no tokens. Throws errors that say what to set. */
+async function requestTicket(url: string | undefined, token: string | null): Promise<string | null> {
+  try {
+    return (await send(url, '/living-map/stream/ticket', {}, { method: 'POST' }, token)).ticket;
+  } catch (thrown) {
+    throw explain(url, errorOf(thrown));
+  }
 }

@@ -8,7 +8,7 @@ import { keyOf, listen, sharedClient } from './shared.js';
 import { EMPTY, type MapState } from './store.js';
 
 export interface LivingMapFull extends MapState {
-  /** True until the first snapshot arrives or the connection fails permanently. */
+  /** True until the first snapshot arrives or a connection fails; `error` then says why. */
   isLoading: boolean;
   /** Requests a fresh snapshot; resolves when it has arrived. */
   refetch: () => Promise<void>;
@@ -21,7 +21,7 @@ export function useLivingMapFull(options: LivingMapOptions = {}): LivingMapFull 
   const { client, state } = useMapState(options, identity);
   return useMemo(() => {
     const { refetch, reconnect } = client;
-    const isLoading = state.snapshot === null && state.connectionStatus !== 'error';
+    const isLoading = state.snapshot === null && state.error === null;
     return { ...state, isLoading, refetch, reconnect };
   }, [client, state]);
 }

@@ -56,7 +56,17 @@ export async function get<P extends keyof Routes>(
 export async function request(base: string | undefined, path: string, parameters: object, init: RequestInit) {
   // without a token source the request is sent synchronously
   const source = tokenSourceFor(base);
-  const token = source && (await source());
+  return send(base, path, parameters, init, source && (await source()));
+}
+
+/** Sends a request with `token`. Throws like {@link get}. */
+export async function send(
+  base: string | undefined,
+  path: string,
+  parameters: object,
+  init: RequestInit,
+  token: string | null | undefined,
+) {
   if (token) init.headers = { authorization: `Bearer ${token}` };
   const response = await fetch(address(base, path, parameters), init);
   if (response.ok) return response.json();

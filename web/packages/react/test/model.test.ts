@@ -73,6 +73,8 @@ class Network {
       },
     );
     vi.stubGlobal('fetch', async (url: URL, { signal }: { signal: AbortSignal }) => {
+      // Asked for the cause of a failure, while connections go on.
+      if (url.pathname.endsWith('/session')) return new Response('', { status: server.pick([200, 404, 503]) });
       const cursor = url.searchParams.get('cursor');
       if (!this.isHealthy && server.below(3) === 0) {
         return new Response('', { status: 503, headers: server.pick([{}, { 'retry-after': '2' }]) });

@@ -34,12 +34,13 @@ export class FakeSocket {
   }
 }
 
-/** Installs fake timers and the fake WebSocket; back-off delays have their maximum. */
+/** Installs fake timers, the fake WebSocket, and no network for requests; back-off delays have their maximum. */
 export function fakeServer() {
   vi.useFakeTimers();
   vi.spyOn(Math, 'random').mockReturnValue(1);
   FakeSocket.all = [];
   vi.stubGlobal('WebSocket', FakeSocket);
+  vi.stubGlobal('fetch', () => Promise.reject(new TypeError('no network')));
 }
 
 export const sockets = () => FakeSocket.all;
