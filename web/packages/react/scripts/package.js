@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
@@ -17,6 +18,13 @@ const wanted = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'd
 for (const file of wanted) assert(files.includes(file), `missing in the package: ${file}`);
 const others = files.filter((file) => !wanted.includes(file) && !/^dist\/[a-z]+\.(js|d\.ts)$/.test(file));
 assert.deepEqual(others, [], 'unexpected files in the package');
+
+for (const name of wanted.filter((file) => file.startsWith('LICENSE'))) {
+  const [own, original] = [`../${name}`, `../../../../${name}`].map((path) =>
+    readFileSync(new URL(path, import.meta.url)),
+  );
+  assert(own?.equals(original ?? new Uint8Array()), `${name} is not that of the repository`);
+}
 
 const { messages, pkg } = await publint({ pkgDir: root, strict: true });
 assert.deepEqual(

@@ -1,6 +1,6 @@
 /** Real server for tests: this repository's binary with a simulated network, a temporary database and a free port. */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,10 +9,20 @@ import { fileURLToPath } from 'node:url';
 const built = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../../../target', import.meta.url));
 const binary = process.env.LIVING_MAP_BIN ?? join(built, 'debug', 'living-map');
 
+/** Line of a new viewer token for the server's list. */
+export const tokenLine = (): string =>
+  execFileSync(binary, ['token', '--name', 'viewer', '--role', 'viewer'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  }).trim();
+
 export class RealServer {
   readonly #folder = mkdtempSync(join(tmpdir(), 'living-map-'));
   #process: ChildProcess | null = null;
   #port = 0;
+
+  /** @param settings environment variables */
+  constructor(readonly settings: Record<string, string> = {}) {}
 
   get url() {
     return `http://127.0.0.1:${this.#port}`;
@@ -27,7 +37,11 @@ export class RealServer {
     }
     const sizes = ['--agents=12', '--nodes=4', '--microdaos=3', '--events-per-second=40'];
     const options = [`--port=${this.#port}`, `--keep=${join(this.#folder, 'map.db')}`, '--log-format=json', ...sizes];
-    const child = spawn(binary, ['demo', ...options], { cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(binary, ['demo', ...options], {
+      cwd: this.#folder,
+      env: { ...process.env, ...this.settings },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#process = child;
     let output = '';
     await new Promise<void>((resolve, reject) => {
@@ -41,7 +55,9 @@ export class RealServer {
       child.stderr?.on('data', listen);
       child.on('exit', (code) => reject(new Error(`the server ended (${code}): ${output}`)));
     });
-    while (!(await fetch(`${this.url}/living-map/snapshot`).catch(() => null))?.ok) await pause();
+    // Unauthorized if it requires tokens.
+    const isReady = async () => [200, 401].includes((await fetch(`${this.url}/living-map/snapshot`)).status);
+    while (!(await isReady().catch(() => false))) await pause();
   }
 
   /** Stops the server: `SIGTERM` shuts it down gracefully. */
