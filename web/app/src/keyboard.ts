@@ -1,6 +1,6 @@
 /** Global keyboard shortcuts, inactive in text inputs. */
 
-import { closeEntity } from './open-entity';
+import { closeEntity, closePanel } from './open-entity';
 import { moves } from './signals';
 import { live } from './travel';
 import { getView, LAYERS, setView } from './view';
@@ -36,7 +36,8 @@ export function listenToKeys({ command, play, help, isCovered }: Shortcuts): () 
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === 'Escape') {
-      if (getView().entity !== null) closeEntity();
+      if (document.activeElement?.closest('.sheet:not(.entity)')) closePanel();
+      else if (getView().entity !== null) closeEntity();
       return;
     }
     if (event.target instanceof Element && event.target.matches(typing)) return;

@@ -39,12 +39,26 @@ export function openEntity(id: string, type: EntityType | undefined = typeOf(id)
   flights.send(id);
 }
 
-/** Closes the panel; the focus returns to where it was. */
+/** Closes the entity's panel. The focus returns to where it was before, unless it is outside of the panel. */
 export function closeEntity(): void {
+  const { activeElement } = document;
+  const isElsewhere = activeElement && activeElement !== document.body && !activeElement.closest('.entity');
   setView({ entity: null });
-  if (origin instanceof HTMLElement && origin.isConnected) origin.focus();
-  else document.querySelector<HTMLElement>('.canvas, .table')?.focus();
+  if (!isElsewhere) returnFocus(origin);
   origin = null;
+}
+
+/** Closes the other panel; the focus goes to the link that opens it. */
+export function closePanel(): void {
+  const link = document.querySelector('[data-panel][aria-current=page]');
+  setView({ panel: 'none' });
+  returnFocus(link);
+}
+
+/** Focuses an element, or the stage if the element is gone: a removed element leaves the focus nowhere. */
+export function returnFocus(to: Element | null): void {
+  if (to instanceof HTMLElement && to.isConnected && to !== document.body) to.focus();
+  else document.querySelector<HTMLElement>('.canvas, .table')?.focus();
 }
 
 /** Entity type by the prefix of a canonical id. */

@@ -1,5 +1,5 @@
 import { type ComponentType, lazy, Suspense } from 'react';
-import { closeEntity } from '../open-entity';
+import { closeEntity, closePanel } from '../open-entity';
 import { Alerts } from '../panels/alerts';
 import { EntityPanel } from '../panels/entity';
 import { Feed } from '../panels/feed';
@@ -10,7 +10,7 @@ import { IconButton } from '../ui/button';
 import { Icon } from '../ui/icon';
 import { ScrollArea } from '../ui/scroll-area';
 import { StateBox } from '../ui/state-box';
-import { type Panel, setView, useView } from '../view';
+import { type Panel, useView } from '../view';
 import { PanelSize } from './panel-size';
 import { useIsPhone } from './phone';
 import { useShownPanel } from './rail';
@@ -41,7 +41,7 @@ export function Dock() {
   const isPhone = useIsPhone();
   if (entity === null && panel === null) return null;
   if (isPhone) {
-    const close = entity === null ? () => setView({ panel: 'none' }) : closeEntity;
+    const close = entity === null ? closePanel : closeEntity;
     return (
       <Suspense>
         <PhoneSheet labelledBy={entity === null ? 'panel-title' : 'entity-title'} onClose={close}>
@@ -74,7 +74,7 @@ function PanelSheet({ panel }: { panel: Panel }) {
           <AsOf />
         </div>
         <DockButton />
-        <IconButton isBare icon="close" label={t('close')} onClick={() => setView({ panel: 'none' })} />
+        <IconButton isBare icon="close" label={t('close')} onClick={closePanel} />
       </header>
       <ScrollArea id="panel" labelledBy="panel-title">
         <Suspense fallback={<StateBox icon="loading">{t('loading')}</StateBox>}>

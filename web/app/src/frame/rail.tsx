@@ -32,6 +32,7 @@ export function Rail({ onHelp }: { onHelp: () => void }) {
         {PANELS.map((name) => (
           <RailLink
             key={name}
+            panel={name}
             change={{ panel: shown === name ? 'none' : name }}
             isCurrent={shown === name}
             title={t(`panel.${name}.about`)}
@@ -49,13 +50,15 @@ export function Rail({ onHelp }: { onHelp: () => void }) {
 
 export interface RailLinkProps {
   change: Partial<View>;
+  /** The panel that the link opens, if it is one of a panel. */
+  panel?: Panel;
   isCurrent: boolean;
   title: string;
   children: ReactNode;
 }
 
 /** Link that changes the view. */
-export function RailLink({ change, isCurrent, title, children }: RailLinkProps) {
+export function RailLink({ change, panel, isCurrent, title, children }: RailLinkProps) {
   const view = useView();
   const go = (event: MouseEvent) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -66,6 +69,7 @@ export function RailLink({ change, isCurrent, title, children }: RailLinkProps) 
     <a
       href={formatView(changedView(view, change)) || './'}
       aria-current={isCurrent ? 'page' : undefined}
+      data-panel={panel}
       title={title}
       onClick={go}
     >

@@ -36,6 +36,10 @@ export function deckPainter(host: HTMLDivElement, { onViewStateChange, onDraw }:
       onViewStateChange({ target, zoom: zoomX });
       return viewState;
     },
+    // deck.gl makes its canvas a tab stop; the keyboard belongs to the host, which handles it.
+    onLoad: () => {
+      for (const canvas of host.querySelectorAll('canvas')) canvas.removeAttribute('tabindex');
+    },
     // Shaders compile asynchronously: until all layers are loaded, a frame is incomplete.
     onAfterRender: () => {
       const layers = deck.props.layers as { isLoaded?: boolean }[];
