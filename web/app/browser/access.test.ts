@@ -3,7 +3,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer, tokenOf } from './support.js';
-import { accessibility, still, visit } from './visit.js';
+import { accessibility, signIn, signOut, still, visit } from './visit.js';
 
 const viewer = tokenOf('viewer');
 const operator = tokenOf('operator');
@@ -54,11 +54,6 @@ afterAll(async () => {
 const on = (path: string, check: (page: Page) => Promise<unknown>) =>
   visit({ browser, url: server.url + path, isDisturbed: true }, check);
 
-async function signIn(page: Page, token: string) {
-  await page.getByLabel('Token', { exact: true }).fill(token);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-}
-
 test('the token is requested, stored for the tab only, and removed', () =>
   on('?layer=agents', async (page) => {
     const asked: string[] = [];
@@ -77,8 +72,7 @@ test('the token is requested, stored for the tab only, and removed', () =>
     await page.getByText('Live', { exact: true }).waitFor();
     expect(asked.filter((address) => address.includes(viewer.token))).toEqual([]);
     expect(await page.evaluate(() => JSON.stringify(localStorage))).not.toContain(viewer.token);
-    await page.getByRole('button', { name: 'Settings' }).click();
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signOut(page);
     await field.waitFor();
     expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(viewer.token);
   }));
@@ -91,8 +85,7 @@ test('a further tab has the token without storing it; signing out ends both', ()
     await second.goto(server.url);
     await second.getByText('Live', { exact: true }).waitFor();
     expect(await second.evaluate(() => JSON.stringify(localStorage))).not.toContain(viewer.token);
-    await second.getByRole('button', { name: 'Settings' }).click();
-    await second.getByRole('button', { name: 'Sign out' }).click();
+    await signOut(second);
     await page.getByLabel('Token', { exact: true }).waitFor();
   }));
 
@@ -123,11 +116,14 @@ test('operators acknowledge and silence alerts; viewers may not', async () => {
     const row = page.getByRole('list', { name: 'Raised' }).locator('li').filter({ hasText: 'A fan stands still' });
     const silences = page.getByRole('list', { name: 'Active silences' }).locator('li');
     await signIn(page, viewer.token);
-    await row.getByRole('button', { name: 'Acknowledge' }).click();
-    await row.getByText(/Not permitted for your token: .*operator/).waitFor();
+    const silence = row.getByRole('button', { name: 'Silence…' });
+    // It looks disabled, and a click still gives the reason.
+    await silence.click({ force: true });
+    await row.locator('.denial').getByText('This requires the role operator; yours is viewer.').waitFor();
+    expect(await row.getByLabel('Reason').count()).toBe(0);
+    await row.getByRole('button', { name: 'Acknowledge' }).press('Enter');
     expect(await fan()).toMatchObject({ acknowledged_by: null });
-    await page.getByRole('button', { name: 'Settings' }).click();
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signOut(page);
     await signIn(page, operator.token);
 
     await row.getByRole('button', { name: 'Acknowledge' }).press('Enter');
@@ -180,10 +176,13 @@ test('operators discard dead letters; viewers may not', async () => {
     const rows = page.locator('.panel .rows li');
     await signIn(page, viewer.token);
     await rows.getByText('agent.experience.v1.sofia').waitFor();
-    await page.getByRole('button', { name: 'Discard' }).click();
-    await page.getByText(/Not permitted for your token: .*operator/).waitFor();
-    await page.getByRole('button', { name: 'Settings' }).click();
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    for (const name of ['Replay', 'Discard']) {
+      const button = page.getByRole('button', { name });
+      expect(await button.getAttribute('aria-disabled')).toBe('true');
+      await button.click({ force: true });
+    }
+    expect(await count('living-map/dead-letters?status=dead')).toBe(1);
+    await signOut(page);
     await signIn(page, operator.token);
     // The message is as invalid as before.
     const attempts = await rows.getByText(/\d+ attempts/).textContent();

@@ -4,7 +4,7 @@ import { createHmac } from 'node:crypto';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Server, startBrowser, startServer, tokenOf } from './support.js';
-import { query, visit } from './visit.js';
+import { accessibility, query, signIn, visit } from './visit.js';
 
 const SECRET = 'a secret of the tests alone, long enough';
 const VIEW = '?layer=agents&entity=agent:sofia&panel=health&view=table';
@@ -24,11 +24,6 @@ function signed(role: string, seconds: number) {
   return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
 }
 
-async function signIn(page: Page, token: string) {
-  await page.getByLabel('Token', { exact: true }).fill(token);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-}
-
 /** Checks that the view is displayed and live. */
 async function expectLive(page: Page) {
   await page.getByText('Live', { exact: true }).waitFor();
@@ -38,8 +33,8 @@ async function expectLive(page: Page) {
 }
 
 /** Checks that the login form is shown, the view is still in the URL, and none of its data is on the page. */
-async function expectLogin(page: Page) {
-  await page.getByText(/token is invalid or has expired/).waitFor();
+async function expectLogin(page: Page, reason: RegExp) {
+  await page.getByText(reason).waitFor();
   const asked = query(page);
   expect(['layer', 'entity', 'panel', 'view'].map((name) => asked.get(name))).toEqual([
     'agents',
@@ -83,6 +78,7 @@ test('an expired token closes the stream (4401); login resumes', () =>
   withServer({ AUTH: 'jwt', JWT_SECRET: SECRET, JWT_LEEWAY_SECONDS: '0' }, signed('admin', 3600), async (page) => {
     await signIn(page, signed('viewer', 20));
     await expectLive(page);
+    await page.getByText(/Your token expires at .*Sign in with a new one/).waitFor();
     // Hold back other requests: if one is rejected before the stream is closed, the page closes the stream itself.
     let release = () => {};
     const isOver = new Promise<void>((resolve) => {
@@ -94,7 +90,7 @@ test('an expired token closes the stream (4401); login resumes', () =>
     });
     await expect.poll(() => closeCodes(page)).toContain(4401);
     release();
-    await expectLogin(page);
+    await expectLogin(page, /Your token expired at .*\d\d:\d\d/);
     await signIn(page, signed('viewer', 3600));
     await expectLive(page);
   }));
@@ -106,11 +102,41 @@ test('a token rejected after a restart leads to login and resumes', () => {
   return withServer(settings, admin.token, async (page, server) => {
     await signIn(page, first.token);
     await expectLive(page);
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await expectLive(other);
     await server.kill();
     settings.AUTH_TOKENS = [second, admin].map(({ line }) => line).join();
     await server.restart();
-    await expectLogin(page);
+    await expectLogin(page, /no longer accepts your token/);
+    await other.getByLabel('Token', { exact: true }).waitFor();
     await signIn(page, second.token);
     await expectLive(page);
+    // A tab whose token was rejected takes the new one.
+    await expectLive(other);
+  });
+});
+
+test('a role that changes is said, and what it permits follows', () => {
+  const [person, admin] = ['viewer', 'admin'].map(tokenOf);
+  if (!person || !admin) throw new Error('no tokens');
+  const lines = (role: string) => [person.line.replace(':viewer:', `:${role}:`), admin.line].join();
+  const settings = { AUTH: 'token', AUTH_TOKENS: lines('operator') };
+  return withServer(settings, admin.token, async (page, server) => {
+    const become = async (role: string) => {
+      await server.kill();
+      settings.AUTH_TOKENS = lines(role);
+      await server.restart();
+    };
+    await signIn(page, person.token);
+    await expectLive(page);
+    await page.getByRole('button', { name: 'viewer operator' }).waitFor();
+    await become('viewer');
+    await page.getByText('Your role is now viewer; it was operator.').waitFor();
+    await page.getByRole('button', { name: 'viewer viewer' }).waitFor();
+    expect(await accessibility(page)).toEqual([]);
+    await become('operator');
+    await page.getByText('Your role is now viewer; it was operator.').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'viewer operator' }).waitFor();
   });
 });

@@ -50,6 +50,16 @@ export async function visit(
   expect(failures).toEqual([]);
 }
 
+export async function signIn(page: Page, token: string): Promise<void> {
+  await page.getByLabel('Token', { exact: true }).fill(token);
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+}
+
+export async function signOut(page: Page): Promise<void> {
+  await page.locator('button.person').click();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+}
+
 /** Waits until the map is drawn and no animation is running. */
 export const still = (page: Page) => page.waitForSelector('html[data-picture=still]');
 

@@ -1,10 +1,12 @@
 import { Tooltip } from '@base-ui/react/tooltip';
 import { lazy, Suspense, useEffect, useState } from 'react';
 import { useSession } from './access';
+import { CallerProvider } from './caller';
 import { Dock } from './frame/dock';
 import { Header } from './frame/header';
 import { useIsPhone } from './frame/phone';
 import { Rail } from './frame/rail';
+import { SessionNotices } from './frame/session-notices';
 import { Stage } from './frame/stage';
 import { Tabs } from './frame/tabs';
 import { Help } from './help';
@@ -31,7 +33,9 @@ export function App() {
   return (
     <Tooltip.Provider delay={TOOLTIP_MS}>
       <ReadyProvider key={number}>
-        <Door />
+        <CallerProvider>
+          <Door />
+        </CallerProvider>
       </ReadyProvider>
     </Tooltip.Provider>
   );
@@ -81,6 +85,7 @@ function Page() {
       />
       {isPhone ? <Tabs onHelp={() => setOverlay('help')} /> : <Rail onHelp={() => setOverlay('help')} />}
       <main>
+        <SessionNotices />
         <Stage />
         <TimeBar />
         <Dock />

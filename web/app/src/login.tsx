@@ -1,14 +1,19 @@
-import { type FormEvent, useState } from 'react';
+import { type FormEvent, useEffect, useState } from 'react';
 import { useSession } from './access';
+import { useCaller } from './caller';
 import { Preferences } from './frame/settings';
 import { useText } from './preferences';
-import { signIn } from './session';
+import { reject, signIn } from './session';
 import { Glyph } from './ui/mark';
 
 /** Login form, shown instead of the map. */
 export function Login() {
   const { t } = useText();
   const { token } = useSession();
+  const reason = useReason();
+  useEffect(() => {
+    if (token !== null) reject();
+  }, [token]);
   const [text, setText] = useState('');
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -35,7 +40,7 @@ export function Login() {
         />
         {token !== null && (
           <p id="login-problem" className="notice" role="alert">
-            <Glyph shape="diamond" tone="failing" /> {t('login.refused')}
+            <Glyph shape="diamond" tone="failing" /> {reason}
           </p>
         )}
         <button type="submit" className="primary" disabled={text.trim() === ''}>
@@ -46,4 +51,17 @@ export function Login() {
       </form>
     </main>
   );
+}
+
+/** Tolerance for the difference between the clocks of the server and the browser (ms). */
+const CLOCK_DIFFERENCE_MS = 60_000;
+
+/** Reason why the server rejects the token: whether it was valid in this session, and until when. */
+function useReason(): string {
+  const { t, clock } = useText();
+  const caller = useCaller();
+  if (caller === null) return t('login.refused');
+  const { expires_at } = caller;
+  const hasExpired = expires_at !== null && Date.parse(expires_at) < Date.now() + CLOCK_DIFFERENCE_MS;
+  return hasExpired ? t('login.expired', { time: clock(expires_at, true) }) : t('login.revoked');
 }

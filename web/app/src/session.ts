@@ -25,6 +25,8 @@ function storedToken(): string | null {
 }
 
 let session: Session = { token: globalThis.window ? storedToken() : null, number: 0 };
+/** Whether the server has rejected the token: another tab's replaces it. */
+let isRejected = false;
 const listeners = new Set<() => void>();
 
 /** Sets a token source only while there is a token: without one, requests are sent synchronously. */
@@ -34,6 +36,7 @@ apply();
 
 function set(token: string | null) {
   session = { token, number: session.number + 1 };
+  isRejected = false;
   apply();
   try {
     if (token === null) sessionStorage.removeItem(KEY);
@@ -52,8 +55,8 @@ const tabs =
 
 tabs?.addEventListener('message', ({ data }: MessageEvent<Message>) => {
   const { token } = session;
-  if (data.kind === 'ask' && token !== null) send({ kind: 'token', token });
-  else if (data.kind === 'token' && token === null) set(data.token);
+  if (data.kind === 'ask' && token !== null && !isRejected) send({ kind: 'token', token });
+  else if (data.kind === 'token' && (token === null || (isRejected && data.token !== token))) set(data.token);
   else if (data.kind === 'signOut' && token !== null) set(null);
 });
 
@@ -69,6 +72,12 @@ export function signIn(token: string): void {
 export function signOut(): void {
   set(null);
   send({ kind: 'signOut' });
+}
+
+/** Called when the server rejects the token. A token that another tab has meanwhile received is used instead. */
+export function reject(): void {
+  isRejected = true;
+  send({ kind: 'ask' });
 }
 
 export const getSession = (): Session => session;

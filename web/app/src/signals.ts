@@ -21,6 +21,8 @@ function signal<T>() {
 export const flights = signal<string>();
 /** Shows ripples at the entities with these ids. */
 export const ripples = signal<readonly string[]>();
+/** A request that the server rejected with this status, 401 or 403. */
+export const denials = signal<number>();
 /** Zoom and fit commands. */
 export const moves = signal<Move>();
 

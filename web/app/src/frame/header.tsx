@@ -3,6 +3,7 @@ import { useText } from '../preferences';
 import { useTravel } from '../travel';
 import { Icon } from '../ui/icon';
 import { Tip } from '../ui/tooltip';
+import { Person } from './person';
 import { StateSentence } from './state-sentence';
 
 interface HeaderProps {
@@ -29,6 +30,7 @@ export function Header({ onSkip, onCommand }: HeaderProps) {
         <kbd>Ctrl K</kbd>
       </button>
       <LiveState />
+      <Person />
     </header>
   );
 }

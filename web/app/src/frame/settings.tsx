@@ -1,8 +1,7 @@
 import { Popover } from '@base-ui/react/popover';
-import { useSession } from '../access';
 import { LANGUAGES, setPreferences, THEMES, type Theme, usePreferences, useText } from '../preferences';
-import { signOut } from '../session';
 import { Icon } from '../ui/icon';
+import { MetricsLink } from './metrics-link';
 
 const names = { en: 'English', uk: 'Українська' } as const;
 
@@ -39,21 +38,9 @@ export function SettingsItems({ onHelp }: { onHelp: () => void }) {
       <nav aria-label={t('developers')}>
         <a href="docs/">{t('developers.docs')}</a>
         <a href="openapi.json">OpenAPI</a>
-        <a href="metrics">Metrics</a>
+        <MetricsLink />
       </nav>
-      <SignOut />
     </>
-  );
-}
-
-function SignOut() {
-  const { t } = useText();
-  return (
-    useSession().token !== null && (
-      <button type="button" onClick={signOut}>
-        {t('login.leave')}
-      </button>
-    )
   );
 }
 

@@ -60,6 +60,7 @@ function PanelTab({ panel, shown }: { panel: Panel; shown: Panel | null }) {
   return (
     <RailLink
       // The sheet shows one thing: a panel takes the place of the entity.
+      panel={panel}
       change={isCurrent ? { panel: 'none' } : { panel, entity: null }}
       isCurrent={isCurrent}
       title={t(`panel.${panel}.about`)}

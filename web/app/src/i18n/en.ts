@@ -89,6 +89,24 @@ export const en = {
   'login.refused': 'The token is invalid or has expired.',
   'login.kept': 'Stored until this tab is closed.',
   'login.leave': 'Sign out',
+  'login.expired': 'Your token expired at {time}. Enter a new one; the view stays as it is.',
+  'login.revoked': 'The server no longer accepts your token: it was removed or replaced. Enter another one.',
+
+  'person.until': 'Your token is valid until {time}.',
+  'person.unlimited': 'Your token does not expire.',
+  'role.viewer': 'viewer',
+  'role.publisher': 'publisher',
+  'role.operator': 'operator',
+  'role.admin': 'admin',
+  'role.viewer.about': 'Viewers see everything and change nothing.',
+  'role.publisher.about': 'Publishers see everything and publish events.',
+  'role.operator.about': 'Operators also handle alerts, lessons and dead letters.',
+  'role.admin.about': 'Admins may do everything.',
+  denied: 'This requires the role {needed}; yours is {own}.',
+  'denied.unknown': 'It is not known yet what your token permits.',
+  'session.role': 'Your role is now {now}; it was {before}. What it does not permit is disabled.',
+  'session.expires': 'Your token expires at {time}. Sign in with a new one to stay connected.',
+  'session.renew': 'Sign in again',
 
   sources: 'Upstreams',
   'source.ok': 'ok',
@@ -327,6 +345,7 @@ export const en = {
   'help.help': 'This help',
   developers: 'For developers',
   'developers.docs': 'API explorer',
+  'developers.metrics': 'Metrics',
 } as const;
 
 export type Key = keyof typeof en;

@@ -2,6 +2,7 @@ import type { Alert } from '@living-map/react';
 import { useRef, useState } from 'react';
 import { itemById } from '../entities';
 import { useLayers } from '../live';
+import { Action } from '../parts/action';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { errorText, post } from '../requests';
@@ -91,15 +92,20 @@ function AlertActions({ alert, onSilence }: { alert: Alert; onSilence: () => voi
   return (
     <>
       <div className="tools">
-        <button
-          type="button"
+        <Action
+          operation="acknowledge_alert_by_query"
           onClick={() => act(`living-map/alerts/acknowledge?id=${encodeURIComponent(alert.id)}`, {})}
         >
           {t(alert.acknowledged_by === null ? 'alerts.acknowledge' : 'alerts.takeover')}
-        </button>
-        <button type="button" ref={opener} aria-expanded={isSilencing} onClick={() => setSilencing((is) => !is)}>
+        </Action>
+        <Action
+          operation="silence_alerts"
+          ref={opener}
+          aria-expanded={isSilencing}
+          onClick={() => setSilencing((is) => !is)}
+        >
           {t('alerts.silence')}
-        </button>
+        </Action>
       </div>
       {isSilencing && (
         <NewSilence

@@ -1,5 +1,6 @@
 import { type LetterItem, type LetterStatus, useResource } from '@living-map/react';
 import { useState } from 'react';
+import { Action } from '../parts/action';
 import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
 import { errorText, post } from '../requests';
@@ -72,12 +73,12 @@ function DeadLetterRow({ letter, onChange }: { letter: LetterItem; onChange: () 
       </span>
       {!FINAL.includes(status) && (
         <div className="tools">
-          <button type="button" onClick={() => act('replay')}>
+          <Action operation="replay_dead_letter" onClick={() => act('replay')}>
             {t('letters.replay')}
-          </button>
-          <button type="button" onClick={() => act('discard')}>
+          </Action>
+          <Action operation="discard_dead_letter" onClick={() => act('discard')}>
             {t('letters.discard')}
-          </button>
+          </Action>
         </div>
       )}
       {problem && (

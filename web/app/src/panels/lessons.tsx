@@ -1,6 +1,8 @@
 import { type Lessons as LessonList, useLessons } from '@living-map/react';
 import { useState } from 'react';
+import { useDenial } from '../caller';
 import { useLayers } from '../live';
+import { Action } from '../parts/action';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
@@ -93,6 +95,7 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
   const [reason, setReason] = useState('');
   const [problem, setProblem] = useState<string | null>(null);
   const { lesson_key, agent_id, rule, status, version, title, text, replay_count, ts } = lesson;
+  const isDenied = useDenial(status === 'candidate' ? 'review_lesson' : 'retire_lesson') !== null;
   const act = async (action: 'review' | 'retire', body: object) => {
     try {
       await post(`${PATH}/${encodeURIComponent(lesson_key)}/${action}`, { version, reason, ...body });
@@ -113,25 +116,27 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
       {lesson.effects > 0 && <Effects of={lesson} />}
       {(status === 'candidate' || status === 'active') && (
         <div className="tools">
-          <input
-            value={reason}
-            placeholder={t('lessons.reason')}
-            aria-label={t('lessons.reason')}
-            onChange={(event) => setReason(event.target.value)}
-          />
+          {!isDenied && (
+            <input
+              value={reason}
+              placeholder={t('lessons.reason')}
+              aria-label={t('lessons.reason')}
+              onChange={(event) => setReason(event.target.value)}
+            />
+          )}
           {status === 'candidate' ? (
             <>
-              <button type="button" onClick={() => act('review', { decision: 'confirm' })}>
+              <Action operation="review_lesson" onClick={() => act('review', { decision: 'confirm' })}>
                 {t('lessons.confirm')}
-              </button>
-              <button type="button" onClick={() => act('review', { decision: 'reject' })}>
+              </Action>
+              <Action operation="review_lesson" onClick={() => act('review', { decision: 'reject' })}>
                 {t('lessons.reject')}
-              </button>
+              </Action>
             </>
           ) : (
-            <button type="button" disabled={!reason.trim()} onClick={() => act('retire', {})}>
+            <Action operation="retire_lesson" disabled={!reason.trim()} onClick={() => act('retire', {})}>
               {t('lessons.retire')}
-            </button>
+            </Action>
           )}
         </div>
       )}

@@ -1,5 +1,6 @@
 import { type Alert, type Resource, type Silence, useResource } from '@living-map/react';
 import { useId, useState } from 'react';
+import { Action } from '../parts/action';
 import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
 import { errorText, remove } from '../requests';
@@ -55,9 +56,9 @@ function SilenceRow({ silence, onEnd }: { silence: Silence; onEnd: () => void })
       {note !== null && <span className="block">{note}</span>}
       {by !== null && <span className="muted block">{t('silences.by', { by })}</span>}
       <div className="tools">
-        <button type="button" onClick={end}>
+        <Action operation="end_silence" onClick={end}>
           {t('silences.end')}
-        </button>
+        </Action>
       </div>
       {problem && (
         <p className="notice" role="alert">

@@ -35,6 +35,7 @@ import {
   Table2,
   TriangleAlert,
   Unplug,
+  UserRound,
   X,
 } from 'lucide-react';
 
@@ -65,6 +66,7 @@ const icons = {
   out: Minus,
   past: Clock3,
   pause: Pause,
+  person: UserRound,
   play: Play,
   search: Search,
   settings: Settings,
