@@ -26,20 +26,21 @@
 //! functions for `#[serde(deserialize_with)]`: [`value`], [`values`], [`object`].
 
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
 use super::note::{NoteKind, Notes};
 pub use elements::SplitError;
-use number::normal_float;
 use repair::BeyondRange;
+pub use size::{approximate_bytes, depth, members_bytes, memory_bytes, parsed_bytes};
+use strict::{Flags, normal_number, read_strict, without_nul};
+pub use strict::{object, value, values};
 
 mod elements;
 mod number;
 mod repair;
+mod size;
+mod strict;
 
 /// Levels of arrays and objects in a payload, or in another field of an envelope, at most.
 ///
@@ -217,36 +218,6 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// Reads a value, for `#[serde(deserialize_with)]`.
-///
-/// # Errors
-/// Those of the deserializer.
-pub fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    Reader { flags: &Flags::default() }.deserialize(deserializer)
-}
-
-/// Reads a list of values, for `#[serde(deserialize_with)]`.
-///
-/// # Errors
-/// Those of the deserializer; it is another value.
-pub fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
-    match value(deserializer)? {
-        Value::Array(values) => Ok(values),
-        _ => Err(serde::de::Error::custom("expected a list")),
-    }
-}
-
-/// Reads an object, for `#[serde(deserialize_with)]`.
-///
-/// # Errors
-/// Those of the deserializer; it is another value.
-pub fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
-    match value(deserializer)? {
-        Value::Object(map) => Ok(map),
-        _ => Err(serde::de::Error::custom("expected an object")),
-    }
-}
-
 /// Normalizes a parsed value.
 #[must_use]
 pub fn normalise(value: Value) -> Value {
@@ -270,179 +241,6 @@ pub fn shown(value: &Value) -> String {
         Value::String(text) => text[..text.floor_char_boundary(MAX_BYTES)].to_owned(),
         Value::Array(_) | Value::Object(_) if approximate_bytes(value) > MAX_BYTES => "…".to_owned(),
         other => other.to_string(),
-    }
-}
-
-/// Levels of arrays and objects in a value.
-#[must_use]
-pub fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
-    }
-}
-
-/// Approximate size of a value's JSON in bytes, without writing it.
-#[must_use]
-pub fn approximate_bytes(value: &Value) -> usize {
-    /// Of a number, or of the punctuation around a value.
-    const OTHERS: usize = 4;
-    OTHERS
-        + match value {
-            Value::String(text) => text.len(),
-            Value::Array(items) => items.iter().map(approximate_bytes).sum(),
-            Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + approximate_bytes(value)).sum(),
-            Value::Null | Value::Bool(_) | Value::Number(_) => OTHERS,
-        }
-}
-
-/// Bytes of an allocation besides its content.
-const ALLOCATION: usize = 16;
-/// Bytes of a node of an object's tree: eleven members, of which about six are used.
-const NODE: usize = 11 * (size_of::<String>() + size_of::<Value>()) + ALLOCATION;
-/// Bytes of a member of an object with many.
-const MEMBER: usize = NODE / 6;
-
-/// Approximate memory of a value, in bytes. It may be a hundred times its JSON: an object with one member takes a node.
-#[must_use]
-pub fn memory_bytes(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-            Value::String(text) => ALLOCATION + text.capacity(),
-            Value::Array(items) => {
-                let unused = (items.capacity() - items.len()) * size_of::<Value>();
-                ALLOCATION + unused + items.iter().map(memory_bytes).sum::<usize>()
-            }
-            Value::Object(members) => members_bytes(members),
-        }
-}
-
-/// Approximate memory of an object's members, in bytes.
-#[must_use]
-pub fn members_bytes(members: &Map<String, Value>) -> usize {
-    let nodes = if members.is_empty() { 0 } else { NODE + members.len().saturating_sub(6) * MEMBER };
-    // the values are in the nodes
-    let content =
-        |(name, value): (&String, &Value)| ALLOCATION + name.capacity() + memory_bytes(value) - size_of::<Value>();
-    nodes + members.iter().map(content).sum::<usize>()
-}
-
-/// Approximate memory of the value that a JSON text is parsed into, in bytes, without parsing it. See [`memory_bytes`].
-#[must_use]
-pub fn parsed_bytes(text: &[u8]) -> usize {
-    let (mut bytes, mut in_string, mut escaped) = (size_of::<Value>() + text.len(), false, false);
-    for byte in text {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        bytes += match byte {
-            b'"' => {
-                in_string = true;
-                ALLOCATION
-            }
-            // an array begins with room for four items, and doubles it
-            b'[' => ALLOCATION + 4 * size_of::<Value>(),
-            b',' => 2 * size_of::<Value>(),
-            b'{' => NODE,
-            b':' => MEMBER,
-            _ => 0,
-        };
-    }
-    bytes
-}
-
-/// Observations of a strict reading.
-#[derive(Debug, Default)]
-struct Flags {
-    /// The value differs from the text.
-    altered: Cell<bool>,
-    /// There are floats, which may differ from their text.
-    floats: Cell<bool>,
-}
-
-fn read_strict(text: &[u8], flags: &Flags) -> serde_json::Result<Value> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Reader { flags }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
-}
-
-fn without_nul(text: String, flags: &Flags) -> String {
-    if !text.contains('\0') {
-        return text;
-    }
-    flags.altered.set(true);
-    text.replace('\0', "\u{fffd}")
-}
-
-fn normal_number(number: Number) -> Number {
-    if number.is_f64() { number.as_f64().and_then(normal_float).unwrap_or(number) } else { number }
-}
-
-#[derive(Clone, Copy)]
-struct Reader<'a> {
-    flags: &'a Flags,
-}
-
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
-    type Value = Value;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Reader<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::from(value))
-    }
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        self.flags.floats.set(true);
-        Ok(normal_float(value).map_or(Value::Null, Value::Number))
-    }
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
-        self.visit_string(value.to_owned())
-    }
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(without_nul(value, self.flags)))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(self)? {
-            array.push(item);
-        }
-        Ok(Value::Array(array))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            let value = entries.next_value_seed(self)?;
-            if map.insert(without_nul(key, self.flags), value).is_some() {
-                self.flags.altered.set(true);
-            }
-        }
-        Ok(Value::Object(map))
     }
 }
 

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 
