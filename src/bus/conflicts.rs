@@ -51,7 +51,12 @@ impl NotSourcedReason {
         if stream.sources.iter().flatten().chain(&stream.mirror).any(from_log) {
             return Some(Self::Circular);
         }
-        match stream.retention {
+        Self::of_retention(stream.retention)
+    }
+
+    /// The reason in a stream's retention.
+    pub(super) const fn of_retention(retention: RetentionPolicy) -> Option<Self> {
+        match retention {
             RetentionPolicy::Limits => None,
             RetentionPolicy::Interest => Some(Self::Interest),
             RetentionPolicy::WorkQueue => Some(Self::WorkQueue),

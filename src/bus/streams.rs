@@ -3,6 +3,7 @@
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::RetentionPolicy;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -58,11 +59,8 @@ impl StreamInfo {
     /// Why its messages must not be sourced, by its retention; `None` if they may be.
     #[must_use]
     pub fn not_sourced_reason(&self) -> Option<NotSourcedReason> {
-        match self.config.get("retention").and_then(Value::as_str) {
-            Some("workqueue") => Some(NotSourcedReason::WorkQueue),
-            Some("interest") => Some(NotSourcedReason::Interest),
-            _ => None,
-        }
+        let retention = RetentionPolicy::deserialize(self.config.get("retention")?).ok()?;
+        NotSourcedReason::of_retention(retention)
     }
 
     /// Description.
