@@ -166,12 +166,14 @@ impl Completion {
         // rows that are written later have a later time, which one of the future must not hide
         let reached = PagePosition { timestamp: last.timestamp.min(Utc::now()), ..last };
         let progress = self.progress_after(&rows, reached);
-        let changed = match self.rows.complete(&entities, &progress).await {
+        let (changed, rejected) = match self.rows.complete(&entities, &progress).await {
             Err(HistoryError::Rejected(_)) => self.complete_singly(&entities, progress).await?,
-            changed => changed?,
+            changed => (changed?, 0),
         };
-        counter!("living_map_adopted_rows_total", "outcome" => "completed").increment(changed);
-        counter!("living_map_adopted_rows_total", "outcome" => "unchanged").increment(rows.len() as u64 - changed);
+        let unchanged = rows.len() as u64 - changed - rejected;
+        for (outcome, rows) in [("completed", changed), ("unchanged", unchanged), ("rejected", rejected)] {
+            counter!("living_map_adopted_rows_total", "outcome" => outcome).increment(rows);
+        }
         let completed = progress.completed.saturating_add(changed);
         self.progress = Some(AdoptionProgress { completed, ..progress });
         self.after = Some(last);
@@ -200,9 +202,9 @@ impl Completion {
         AdoptionProgress { position, examined: known.examined.saturating_add(new), completed: known.completed }
     }
 
-    /// Completes rows one by one, where the database rejects one of them; returns the number that was changed.
-    async fn complete_singly(&self, entities: &[RowEntity], progress: AdoptionProgress) -> Result<u64> {
-        let mut changed = 0;
+    /// Completes rows one by one, where the database rejects one of them; returns the numbers of changed and rejected rows.
+    async fn complete_singly(&self, entities: &[RowEntity], progress: AdoptionProgress) -> Result<(u64, u64)> {
+        let (mut changed, mut rejected) = (0, 0);
         let start = PagePosition { timestamp: BEGINNING, id: Uuid::nil() };
         let before = self.progress.unwrap_or(AdoptionProgress { position: start, examined: 0, completed: 0 });
         for entity in entities {
@@ -210,7 +212,7 @@ impl Completion {
             match self.rows.complete(std::slice::from_ref(entity), &so_far).await {
                 Ok(completed) => changed += completed,
                 Err(error @ HistoryError::Rejected(_)) => {
-                    counter!("living_map_adopted_rows_total", "outcome" => "rejected").increment(1);
+                    rejected += 1;
                     tracing::warn!(row = %entity.row, entity_id = entity.entity_id, %error,
                         "the database rejected the entity of a row of the replaced service; the row stays without it");
                 }
@@ -219,7 +221,7 @@ impl Completion {
         }
         let done = AdoptionProgress { completed: progress.completed.saturating_add(changed), ..progress };
         self.rows.complete(&[], &done).await?;
-        Ok(changed)
+        Ok((changed, rejected))
     }
 
     fn report(&self, phase: AdoptionPhase) {
@@ -274,5 +276,41 @@ mod tests {
             let found = entity_of(&row).map(|found| (found.entity_id, found.entity_type));
             assert_eq!(found, entity.map(|(id, kind)| (id.to_owned(), kind)), "{event_type} {payload}");
         }
+    }
+
+    /// A store that rejects the row `nil`.
+    struct Rejecting;
+
+    #[async_trait]
+    impl AdoptedRows for Rejecting {
+        fn may_exist(&self) -> bool {
+            true
+        }
+
+        async fn progress(&self) -> Result<Option<AdoptionProgress>> {
+            Ok(None)
+        }
+
+        async fn next(&self, _: PagePosition, _: u32) -> Result<Vec<AdoptedRow>> {
+            Ok(Vec::new())
+        }
+
+        async fn complete(&self, entities: &[RowEntity], _: &AdoptionProgress) -> Result<u64> {
+            if entities.iter().any(|entity| entity.row.is_nil()) {
+                return Err(HistoryError::Rejected(sqlx::Error::Protocol("too long".to_owned())));
+            }
+            Ok(entities.len() as u64)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rejected_row_was_counted_as_unchanged_too() {
+        let entity = |row| RowEntity { row, entity_id: "agent:a".to_owned(), entity_type: None };
+        let position = PagePosition { timestamp: BEGINNING, id: Uuid::nil() };
+        let progress = AdoptionProgress { position, examined: 3, completed: 0 };
+        let completion =
+            Completion { rows: Arc::new(Rejecting), status: watch::Sender::default(), after: None, progress: None };
+        let entities = [entity(Uuid::nil()), entity(Uuid::from_u128(1)), entity(Uuid::from_u128(2))];
+        assert_eq!(completion.complete_singly(&entities, progress).await.unwrap(), (2, 1));
     }
 }

@@ -74,7 +74,7 @@ impl Connector {
         settings.map_or_else(|| "BEGIN".to_owned(), |settings| format!("BEGIN; {settings}"))
     }
 
-    /// A pool that connects when it is used. Without `limit` the time of its statements is not limited.
+    /// A pool that connects when it is used. Each of its statements may take `limit`.
     pub fn pool(
         &self,
         config: &HistoryConfig,
