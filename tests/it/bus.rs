@@ -1,6 +1,5 @@
 //! The network's streams and the log that sources their messages, with streams and consumers of others.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::log_suite::{append, assert_gapless, epoch, event, of, read};
 use crate::support::daemon::Folder;
 use crate::support::nats::NatsServer;
+use crate::support::process::run;
 use crate::support::wait::{PATIENCE, until};
 
 /// One subject of each stream that the log sources.
@@ -261,14 +261,9 @@ async fn streams_check_and_apply_process_all_streams() {
     create(&jetstream, "CHAT", &["message.>"]).await;
     let mut narrow = create(&jetstream, "AUDIT", &["audit.>"]).await;
     assert_eq!(narrow.info().await.unwrap().config.max_age, Duration::ZERO);
-    let run = |command: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_living-map"))
-            .args(["streams", command, "--nats-url", &server.url()])
-            .output()
-            .expect("the program starts");
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let (good, said) = run("check");
+    let url = server.url();
+    let run = async |command| run(&["streams", command, "--nats-url", &url], &[]).await;
+    let (good, said) = run("check").await;
     assert!(!good);
     for line in [
         "MESSAGES: message.> belongs to stream CHAT; LIVING_MAP takes it from there",
@@ -279,7 +274,7 @@ async fn streams_check_and_apply_process_all_streams() {
         assert!(said.contains(line), "{line}\n{said}");
     }
     assert_eq!(jetstream.stream_names().count().await, 2, "check changes nothing");
-    let (_, said) = run("apply");
+    let (_, said) = run("apply").await;
     for stream in ["ATTACHMENTS", "AGENT_RUNS", "MEMORY", "EXPERIENCE", "LIVING_MAP"] {
         assert!(said.contains(&format!("{stream}: as declared")), "{stream}\n{said}");
     }
@@ -291,7 +286,7 @@ async fn streams_check_and_apply_process_all_streams() {
     );
     config.max_age = Duration::from_hours(90 * 24);
     jetstream.update_stream(&config).await.unwrap();
-    let (good, said) = run("check");
+    let (good, said) = run("check").await;
     assert!(good, "a sourced subject is no difference\n{said}");
 }
 
@@ -299,15 +294,7 @@ async fn streams_check_and_apply_process_all_streams() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_apply_survives_a_server_that_becomes_unavailable() {
     let mut server = NatsServer::start().await;
-    let run = |url: String| {
-        tokio::task::spawn_blocking(move || {
-            let output = Command::new(env!("CARGO_BIN_EXE_living-map"))
-                .args(["streams", "apply", "--nats-url", &url])
-                .output()
-                .expect("the program starts");
-            (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
-        })
-    };
+    let run = |url: String| tokio::spawn(async move { run(&["streams", "apply", "--nats-url", &url], &[]).await });
     // suspended: it accepts connections, and never answers
     server.daemon().signal("STOP");
     let applying = run(server.url());

@@ -5,6 +5,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use super::support::daemon::Folder;
 use super::support::nats::NatsServer;
+use super::support::process::run;
 use super::support::wait::until;
 
 /// A server on embedded defaults that listens, and what reads the rest of its log.
@@ -64,14 +65,10 @@ fn a_log_that_is_no_terminal_has_no_colours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_check_reports_credentials_that_nats_rejects() {
     let nats = NatsServer::start_with("authorization: { user: me, password: secret }").await;
-    let check = |url: String| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_living-map")).args(["streams", "check", "--nats-url", &url]).output();
-        String::from_utf8_lossy(&output.expect("the program starts").stderr).into_owned()
-    };
-    let refused = check(nats.url());
+    let check = async |url: String| run(&["streams", "check", "--nats-url", &url], &[]).await.1;
+    let refused = check(nats.url()).await;
     assert!(refused.contains("authorization violation"), "{refused}");
-    let let_in = check(nats.url().replace("//", "//me:secret@"));
+    let let_in = check(nats.url().replace("//", "//me:secret@")).await;
     assert!(let_in.contains("living-map streams apply"), "{let_in}");
 }
 

@@ -1,7 +1,5 @@
 //! Streams whose messages are removed when they are consumed: the log must not source from them.
 
-use std::process::Command;
-
 use async_nats::jetstream::{self, consumer, stream};
 use futures::StreamExt;
 use living_map::bus::{NETWORK_PRESET, NatsConfig, NotSourcedReason, StreamDeclaration, connect};
@@ -13,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::faults::environment;
 use crate::log_suite::read;
 use crate::support::nats::NatsServer;
-use crate::support::process::Process;
+use crate::support::process::{Process, run};
 use crate::support::wait::{PATIENCE, until};
 
 /// Creates a stream with this retention.
@@ -103,12 +101,8 @@ async fn a_source_of_a_work_queue_from_an_earlier_release_stayed() {
         ..Default::default()
     };
     jetstream.create_stream(earlier).await.unwrap();
-    let check = Command::new(env!("CARGO_BIN_EXE_living-map"))
-        .args(["streams", "check", "--nats-url", &server.url()])
-        .output()
-        .expect("the program starts");
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(!check.status.success() && said.contains("LIVING_MAP: takes messages away from STREAM_RAG"), "{said}");
+    let (good, said) = run(&["streams", "check", "--nats-url", &server.url()], &[]).await;
+    assert!(!good && said.contains("LIVING_MAP: takes messages away from STREAM_RAG"), "{said}");
 
     let url = server.url();
     let settings = [("NATS_URL", url.as_str()), ("NATS_MANAGE_STREAMS", "false")];
@@ -180,16 +174,13 @@ async fn streams_check_names_work_queues_and_claimed_subjects() {
     let server = NatsServer::start().await;
     let jetstream = jetstream::new(server.client().await);
     create(&jetstream, "STREAM_RAG", &["rag.>", "parser.>"], stream::RetentionPolicy::WorkQueue).await;
-    let run = |command: &str, more: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_living-map"))
-            .args(["streams", command, "--nats-url", &server.url(), "--extra-subjects", "network,foo.>"])
-            .args(more)
-            .output()
-            .expect("the program starts");
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    let url = server.url();
+    let run = async |command, more: &[&str]| {
+        let arguments = ["streams", command, "--nats-url", &url, "--extra-subjects", "network,foo.>"];
+        run(&[&arguments[..], more].concat(), &[]).await
     };
-    assert!(run("apply", &[]).0);
-    let (good, said) = run("check", &[]);
+    assert!(run("apply", &[]).await.0);
+    let (good, said) = run("check", &[]).await;
     assert!(good, "a work queue is no difference\n{said}");
     assert!(
         said.contains(
@@ -204,7 +195,7 @@ async fn streams_check_names_work_queues_and_claimed_subjects() {
         let line = format!("LIVING_MAP: has {subject}, which is not of the map");
         assert_eq!(said.contains(&line), claimed, "{subject}\n{said}");
     }
-    let (_, said) = run("check", &["--bridge-subjects", "rag.>,parser.>"]);
+    let (_, said) = run("check", &["--bridge-subjects", "rag.>,parser.>"]).await;
     assert!(said.contains("BRIDGE_SUBJECTS records parser.document.parsed,rag.document.>, at most once"), "{said}");
     assert_eq!(messages(&jetstream, "STREAM_RAG").await, 0);
 }

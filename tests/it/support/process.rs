@@ -129,6 +129,17 @@ impl Process {
     }
 }
 
+/// Runs `living-map` to its end in a temporary folder. Only `environment` is set. Returns whether it succeeded, and what it wrote to
+/// its standard output and standard error.
+pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
+    let folder = Folder::new("command");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_living-map"));
+    command.args(arguments).current_dir(folder.path()).env_clear().envs(environment.iter().copied());
+    let output = command.kill_on_drop(true).output().await.expect("the program starts");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), text)
+}
+
 fn spawn(folder: &Folder, program: &str, arguments: &[String], environment: &[(String, String)], port: u16) -> Daemon {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder.path()).env_clear();
