@@ -24,8 +24,9 @@ pub async fn streams(settings: Settings, apply: bool) -> anyhow::Result<()> {
     let settings = settings.resolved();
     let nats = settings.streams.connection()?.context("NATS_URL is not set: which server?")?;
     let connection = connect(&nats).await?;
-    let differences = compare(&connection, &settings, apply).await;
+    let Comparison { differences, failures } = compare(&connection, &settings, apply).await;
     connection.close().await;
+    anyhow::ensure!(failures == 0, "{failures} stream(s) cannot be {}", if apply { "applied" } else { "compared" });
     anyhow::ensure!(
         differences == 0,
         "{differences} difference(s); `living-map streams apply` creates and extends what is missing"
@@ -43,17 +44,26 @@ pub(super) async fn connect(config: &NatsConfig) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> usize {
+/// Result of comparing the streams.
+struct Comparison {
+    /// Differences between streams and their declarations.
+    differences: usize,
+    /// Streams that could not be read or changed.
+    failures: usize,
+}
+
+async fn compare(connection: &Connection, settings: &Settings, apply: bool) -> Comparison {
     let (log, mut declared) = settings.streams.declared();
     let reports = network::reconcile(connection, &log, &declared, apply).await;
     declared.push(log);
+    let failures = reports.iter().filter(|report| report.status.is_err()).count();
     let differences: usize =
         reports.iter().zip(&declared).map(|(report, declaration)| print(report, declaration)).sum();
     print_not_sourced(&network::not_sourced(&reports, &declared), &settings.bridge.subjects);
     let log = reports.last();
     let destructive = log.map_or(0, |log| print_destructive_sources(log, apply));
     log.into_iter().for_each(print_claimed);
-    differences + destructive
+    Comparison { differences: differences + destructive, failures }
 }
 
 /// Prints streams whose messages are not recorded, or by the bridge only.
@@ -130,5 +140,5 @@ fn print(report: &StreamReport, declaration: &StreamDeclaration) -> usize {
         Ok(_) if report.differences().is_empty() && report.conflicts().is_empty() => println!("{name}: as declared"),
         Ok(_) => {}
     }
-    report.differences().len() + usize::from(missing) + usize::from(report.status.is_err())
+    report.differences().len() + usize::from(missing)
 }

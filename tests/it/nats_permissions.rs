@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::support::daemon::{Daemon, Folder, free_port};
 use super::support::nats::NatsServer;
 use super::support::postgres;
-use super::support::process::Process;
+use super::support::process::{Process, run};
 use super::support::wait::until;
 
 const PASSWORD: &str = "hunter2";
@@ -46,22 +46,6 @@ fn settings<'a>(url: &'a str, database: &'a str) -> Vec<(&'a str, &'a str)> {
         ("NATS_INBOX_PREFIX", "_INBOX_living_map"),
         ("DATABASE_URL", database),
     ]
-}
-
-/// Runs a command to its end. Returns whether it succeeded, and what it wrote.
-async fn run(arguments: &'static [&'static str], environment: &[(&str, &str)]) -> (bool, String) {
-    let environment: Vec<_> =
-        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    tokio::task::spawn_blocking(move || {
-        let folder = Folder::new("nats-permissions");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
-        command.args(arguments).current_dir(folder.path()).env_clear().envs(environment);
-        let output = command.output().expect("the program starts");
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        (output.status.success(), text)
-    })
-    .await
-    .unwrap()
 }
 
 async fn get(server: &Process, path: &str) -> Option<Value> {
@@ -250,6 +234,18 @@ async fn a_missing_permission_is_named_by_readiness_and_log() {
     .await;
 }
 
+/// `streams apply` was suggested, which lacks the same permission.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_check_without_an_inbox_names_the_setting() {
+    let nats = NatsServer::start_with(&documented()).await;
+    let url = nats.url();
+    let mut environment = settings(&url, "sqlite://map.db");
+    environment.retain(|(name, _)| *name != "NATS_INBOX_PREFIX");
+    let (good, said) = run(&["streams", "check"], &environment).await;
+    assert!(!good && said.contains("subscribe to \"_INBOX.>\"; NATS_INBOX_PREFIX"), "{said}");
+    assert!(said.contains("7 stream(s) cannot be compared") && !said.contains("streams apply"), "{said}");
+}
+
 /// They used to end after 35 seconds, with "JetStream does not answer".
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_permission_ends_requests_at_once() {
@@ -263,6 +259,7 @@ async fn a_missing_permission_ends_requests_at_once() {
     jetstream.delete_stream("MEMORY").await.unwrap();
     let begun = Instant::now();
     let (good, said) = run(&["streams", "apply"], &environment).await;
+    assert!(said.contains("1 stream(s) cannot be applied"), "it was counted as a difference: {said}");
     let expected = "MEMORY: the NATS account lacks a permission: publish to \"$JS.API.STREAM.CREATE.MEMORY\"";
     assert!(!good && said.contains(expected), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());

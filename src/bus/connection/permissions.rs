@@ -31,10 +31,10 @@ pub enum Action {
 
 /// A permission that the account of this process lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the NATS account lacks a permission: {} \"{subject}\"", match .action {
+#[error("the NATS account lacks a permission: {} \"{subject}\"{}", match .action {
     Action::Publish => "publish to",
     Action::Subscribe => "subscribe to",
-})]
+}, if *.is_inbox { "; NATS_INBOX_PREFIX selects other subjects for answers" } else { "" })]
 pub struct PermissionError {
     /// The denied action.
     pub action: Action,
@@ -197,7 +197,10 @@ mod tests {
         let cases = [
             ("Publish to \"a.b\"", "publish to \"a.b\""),
             ("Publish to \"$JS.ACK.S.durable.1.2.3.4.5\"", "publish to \"$JS.ACK.S.durable.>\""),
-            ("Subscription to \"_INBOX.x7.*\"", "subscribe to \"_INBOX.>\""),
+            (
+                "Subscription to \"_INBOX.x7.*\"",
+                "subscribe to \"_INBOX.>\"; NATS_INBOX_PREFIX selects other subjects for answers",
+            ),
             ("Subscription to \"jobs\" using queue \"workers\"", "subscribe to \"jobs\""),
             ("Subscription to \"_INBOXES.x\"", "subscribe to \"_INBOXES.x\""),
         ];
