@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::CertifiedKey;
+
 use super::credentials::Credentials;
 use super::error::NatsError;
 use super::servers::{CA_FILE, addresses};
@@ -97,8 +100,11 @@ impl NatsConfig {
             read_certificates(CA_FILE, path)?;
         }
         if let Some(identity) = &self.identity {
-            read_certificates(CERT_FILE, &identity.certificate)?;
-            read_key(KEY_FILE, &identity.key)?;
+            let certificates = read_certificates(CERT_FILE, &identity.certificate)?;
+            let key = read_key(KEY_FILE, &identity.key)?;
+            CertifiedKey::from_der(certificates, key, &aws_lc_rs::default_provider()).map_err(|error| {
+                NatsError::Contradiction(format!("{KEY_FILE} does not belong to {CERT_FILE}: {error}"))
+            })?;
         }
         if let Some(credentials) = &self.credentials {
             credentials.answer(&[])?;
@@ -126,6 +132,26 @@ mod tests {
         let config = NatsConfig { url: "http://me:secret@host".to_owned(), ..NatsConfig::default() };
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("nats://host:port") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_rejected_with_both_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let (key, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+        let certificate = rcgen::CertificateParams::new(vec!["client".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate = write("client.pem", certificate.pem());
+        let check = |key: &rcgen::KeyPair| {
+            let identity = Identity { certificate: certificate.clone(), key: write("client.key", key.serialize_pem()) };
+            NatsConfig { identity: Some(identity), ..NatsConfig::default() }.check()
+        };
+        assert!(check(&key).is_ok());
+        let error = check(&other).unwrap_err().to_string();
+        assert!(error.contains("NATS_KEY_FILE") && error.contains("NATS_CERT_FILE"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::tls::InvalidFile;
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
     /// Invalid address. The message does not repeat it, since it may contain a password.
-    #[error("NATS_URL: invalid address, expected nats://host:port: {0}")]
+    #[error("NATS_URL: invalid address, expected nats://host:port or tls://host:port: {0}")]
     Address(String),
     /// Settings that exclude each other, or one without another that it needs.
     #[error("{0}")]

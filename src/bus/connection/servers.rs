@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_nats::{Server, ServerAddr};
 use rand::seq::IndexedRandom;
 
-use super::NatsError;
+use super::config::{CERT_FILE, KEY_FILE};
 use super::credentials::Credentials;
+use super::error::NatsError;
 use crate::tls;
 
 /// Setting of the file with the authorities of the servers' certificates.
@@ -110,8 +111,13 @@ fn described(error: String) -> String {
     }
     // Go's servers report a missing certificate so with TLS 1.3 and with TLS 1.2
     if error.contains("CertificateRequired") || error.contains("BadCertificate") {
+        return format!("{error} (the server requires a client certificate, or another one: {CERT_FILE}, {KEY_FILE})");
+    }
+    // the answer of a server that does not use TLS, or not yet
+    if error.contains("InvalidContentType") {
         return format!(
-            "{error} (the server requires a client certificate, or another one: NATS_CERT_FILE, NATS_KEY_FILE)"
+            "{error} (the server does not begin with TLS, which tls:// in NATS_URL, {CA_FILE}, {CERT_FILE} and \
+             NATS_TLS_FIRST demand)"
         );
     }
     tls::explained(error, CA_FILE)
