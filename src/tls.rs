@@ -1,14 +1,21 @@
 //! TLS of the connections that this process opens: the certificate authorities of a setting's file, and errors that name the
 //! setting.
 
+use std::env;
 use std::error::Error;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Variable with the file of the system's authorities, as OpenSSL and the libraries of this process read it.
+pub const SYSTEM_CA_FILE: &str = "SSL_CERT_FILE";
+
+/// Variable with the folders of the system's authorities.
+const SYSTEM_CA_FOLDERS: &str = "SSL_CERT_DIR";
 
 /// Largest file of certificates, in bytes. The bundle of a Linux distribution has about 0.25 MiB.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -115,6 +122,23 @@ pub fn read_certificates(setting: &'static str, path: &Path) -> Result<Vec<Certi
     read.map_err(|problem| InvalidFile { setting, path: path.to_owned(), problem })
 }
 
+/// Reads what takes the place of the system's authorities, if the environment names it. The libraries that use it report a file
+/// that they cannot read at the first connection, or as an authority that is not trusted.
+///
+/// # Errors
+/// The file has no certificate, or it or a folder cannot be read.
+pub fn check_system_authorities() -> Result<(), InvalidFile> {
+    if let Some(path) = env::var_os(SYSTEM_CA_FILE).map(PathBuf::from) {
+        let read = read_file(&path).and_then(|bytes| pem_certificates(&bytes));
+        read.map_err(|problem| InvalidFile { setting: SYSTEM_CA_FILE, path, problem })?;
+    }
+    let folders = env::var_os(SYSTEM_CA_FOLDERS).unwrap_or_default();
+    for path in env::split_paths(&folders).filter(|path| !path.as_os_str().is_empty()) {
+        fs::read_dir(&path).map_err(|error| InvalidFile { setting: SYSTEM_CA_FOLDERS, path, problem: error.into() })?;
+    }
+    Ok(())
+}
+
 /// Reads a private key in PEM form.
 ///
 /// # Errors
@@ -139,13 +163,16 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, FileProblem> {
     if bytes.len() as u64 > MAX_FILE_BYTES { Err(FileProblem::TooLarge) } else { Ok(bytes) }
 }
 
-/// The certificates of a PEM bundle; other sections are skipped.
-fn parse_certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
+/// The certificates of a PEM bundle, not parsed; other sections are skipped.
+fn pem_certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
     let certificates: Vec<_> =
         CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>().map_err(FileProblem::Pem)?;
-    if certificates.is_empty() {
-        return Err(FileProblem::Empty);
-    }
+    if certificates.is_empty() { Err(FileProblem::Empty) } else { Ok(certificates) }
+}
+
+/// The certificates of a PEM bundle.
+fn parse_certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
+    let certificates = pem_certificates(bytes)?;
     let mut store = RootCertStore::empty();
     for (index, certificate) in certificates.iter().enumerate() {
         let number = index + 1;

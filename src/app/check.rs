@@ -8,6 +8,7 @@ use super::traces::telemetry;
 use crate::alerts::open_rules;
 use crate::bus::NatsError;
 use crate::journal::Journal;
+use crate::tls;
 
 fn nats(settings: &Settings) -> Result<(), NatsError> {
     settings.streams.connection()?.map_or(Ok(()), |nats| nats.check())
@@ -19,6 +20,7 @@ pub fn check(settings: &Settings) -> Vec<String> {
     let mut problems = settings.problems();
     let own = [
         settings.logging.filter().map(drop),
+        tls::check_system_authorities().map_err(Into::into),
         nats(settings).context("NATS cannot be used"),
         settings.journal_location().map(drop),
         settings.alerts.rules.file.as_deref().map_or(Ok(()), |path| {

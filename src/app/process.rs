@@ -17,6 +17,7 @@ use crate::instruments::register;
 use crate::journal::Journal;
 use crate::tasks::{Stage, Tasks};
 use crate::telemetry::Export;
+use crate::tls;
 
 /// Connections that may wait to be accepted: after a restart all clients of a server connect at once.
 const BACKLOG: u32 = 4096;
@@ -45,6 +46,9 @@ impl Process {
     /// The address cannot be bound, or a thread cannot be started.
     pub fn start(settings: &Settings, port: u16, variable: &str) -> anyhow::Result<Self> {
         let metrics = record_metrics()?;
+        if let Err(error) = tls::check_system_authorities() {
+            tracing::warn!(%error, "the certificate authorities of the system cannot be read; connections that need them fail");
+        }
         let address = SocketAddr::new(settings.listen.bind, port);
         let listener = listen(address).with_context(|| format!("cannot listen on {address} (BIND, {variable})"))?;
         let address = listener.local_addr()?;

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use living_map::tls::CaFile;
+use living_map::tls::{CaFile, request_error};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
 
 use super::show::printable;
+
+/// Setting of the file with further authorities of the server's certificate.
+const CA_FILE: &str = "--ca-file (LIVING_MAP_CA_FILE)";
 
 /// Timeout for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,7 +38,7 @@ impl Server {
     pub fn new(url: &Url, token: Option<&str>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let headers = authorization(token)?.map(|value| (AUTHORIZATION, value)).into_iter().collect();
         let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).default_headers(headers);
-        client = CaFile { setting: "LIVING_MAP_CA_FILE", path: ca_file }.trusted_by(client)?;
+        client = CaFile { setting: CA_FILE, path: ca_file }.trusted_by(client)?;
         Ok(Self { base: base(url)?, client: client.build()? })
     }
 
@@ -62,7 +64,10 @@ pub async fn send(request: RequestBuilder) -> anyhow::Result<Response> {
     let (client, request) = request.build_split();
     let request = request?;
     let shown = shown(request.url());
-    client.execute(request).await.map_err(reqwest::Error::without_url).with_context(|| format!("cannot ask {shown}"))
+    client
+        .execute(request)
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot reach {shown}: {}", request_error(error, CA_FILE)))
 }
 
 /// Error of a response that is no success, with the detail of its problem document.

@@ -171,7 +171,7 @@ async fn https_a_private_authority_and_a_path_were_not_supported() {
     let nginx = proxy_with_tls(&server).await;
     let ca_file = nginx.ca_file().display().to_string();
     let unknown = failure(&nginx.url("/map"), &[], &[("LIVING_MAP_TOKEN", &token)]).await;
-    assert!(unknown.to_lowercase().contains("certificate"), "{unknown}");
+    assert!(unknown.to_lowercase().contains("certificate") && unknown.contains("--ca-file"), "{unknown}");
     let without_token = failure(&nginx.url("/map/"), &["--ca-file", &ca_file], &[]).await;
     assert!(without_token.contains("token"), "{without_token}");
     let elsewhere = failure(&nginx.url("/"), &["--ca-file", &ca_file], &[("LIVING_MAP_TOKEN", &token)]).await;

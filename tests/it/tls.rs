@@ -1,7 +1,6 @@
 //! Private certificate authorities: each client of the server against a server with TLS, with and without its setting.
 
 use std::fs;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -16,20 +15,10 @@ use super::adapters::upstream::Upstream;
 use super::support::daemon::Folder;
 use super::support::otlp::Collector;
 use super::support::postgres::Postgres;
-use super::support::process::Process;
+use super::support::process::{Process, run};
 use super::support::receiver::{Receiver, secret};
 use super::support::tls::{Authority, TlsProxy};
 use super::support::wait::until;
-
-/// Runs the program to its end without the settings of this process. Returns whether it succeeded, and what it wrote.
-fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
-    let folder = Folder::new("tls");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_living-map"));
-    command.args(arguments).current_dir(folder.path()).env_clear().envs(environment.iter().copied());
-    let output = command.output().expect("the program starts");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.success(), text)
-}
 
 async fn get(server: &Process, path: &str) -> Option<Value> {
     reqwest::get(server.url(path)).await.ok()?.json().await.ok()
@@ -42,6 +31,23 @@ async fn explains(server: &Process, setting: &str) {
         (output.contains("UnknownIssuer") && output.contains(setting)).then_some(())
     })
     .await;
+    assert!(
+        !server.output().contains("rustls_platform_verifier"),
+        "each attempt was logged by a library, without the setting"
+    );
+}
+
+/// A library reported a missing file as one line of the log, and then each certificate as untrusted.
+#[tokio::test]
+async fn system_authorities_that_cannot_be_read_are_named() {
+    for (variable, problem) in
+        [("SSL_CERT_FILE", "/nowhere cannot be read"), ("SSL_CERT_DIR", "/nowhere cannot be read")]
+    {
+        let (valid, said) = run(&["config", "check"], &[(variable, "/nowhere")]).await;
+        assert!(!valid && said.contains(&format!("{variable}: {problem}")), "{said}");
+    }
+    let server = Process::serve(&[("SSL_CERT_FILE", "/nowhere")]).await;
+    assert!(server.output().contains("SSL_CERT_FILE: /nowhere cannot be read"), "{}", server.output());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,20 +90,15 @@ async fn webhooks_with_a_private_authority() {
     fs::write(&key, secret()).unwrap();
     let text = format!("[[webhook]]\nname = \"ops\"\nurl = \"{url}\"\nsecret_file = \"{}\"\n", key.display());
     fs::write(&rules, text).unwrap();
-    let send = |environment: Vec<(&'static str, String)>| {
-        let rules = rules.display().to_string();
-        tokio::task::spawn_blocking(move || {
-            let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            run(&["alerts", "test", "ops", &rules], &environment)
-        })
-    };
-    let (sent, said) = send(Vec::new()).await.unwrap();
+    let rules = rules.display().to_string();
+    let command = ["alerts", "test", "ops", &rules];
+    let (sent, said) = run(&command, &[]).await;
     assert!(!sent && said.contains("WEBHOOK_CA_FILE"), "{said}");
-    let (sent, said) = send(vec![("WEBHOOK_CA_FILE", "/nowhere.pem".to_owned())]).await.unwrap();
+    let (sent, said) = run(&command, &[("WEBHOOK_CA_FILE", "/nowhere.pem")]).await;
     assert!(!sent && said.contains("WEBHOOK_CA_FILE: /nowhere.pem cannot be read"), "{said}");
     // the second variable has the authorities of all HTTP clients, in place of the system's
     for setting in ["WEBHOOK_CA_FILE", "SSL_CERT_FILE"] {
-        let (sent, said) = send(vec![(setting, file.clone())]).await.unwrap();
+        let (sent, said) = run(&command, &[(setting, &file)]).await;
         assert!(sent, "{setting}: {said}");
     }
     assert_eq!(receiver.got().len(), 2);
@@ -166,11 +167,11 @@ async fn a_database_with_a_private_authority() {
     let stranger = Authority::new();
     let other = format!("{url}&sslrootcert={}", stranger.file());
     for (url, setting) in [(&url, "SSL_CERT_FILE"), (&other, "sslrootcert")] {
-        let (started, said) = run(&["serve"], &[("DATABASE_URL", url), ("PORT", "0")]);
+        let (started, said) = run(&["serve"], &[("DATABASE_URL", url), ("PORT", "0")]).await;
         assert!(!started && said.contains("invalid peer certificate") && said.contains(setting), "{said}");
     }
     let missing = format!("{url}&sslrootcert=/nowhere.pem");
-    let (valid, said) = run(&["config", "check"], &[("DATABASE_URL", &missing)]);
+    let (valid, said) = run(&["config", "check"], &[("DATABASE_URL", &missing)]).await;
     assert!(!valid && said.contains("sslrootcert: /nowhere.pem cannot be read"), "{said}");
 
     let own = format!("{url}&sslrootcert={file}");

@@ -6,10 +6,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::history::OpenError;
-use crate::tls;
-
-/// Variable with the file of the system's authorities, as OpenSSL and the other clients of this process read it.
-const SYSTEM_CA_FILE: &str = "SSL_CERT_FILE";
+use crate::tls::{self, SYSTEM_CA_FILE};
 
 /// Settings with the authorities of the server's certificate.
 const AUTHORITIES: &str = "sslrootcert in the URL, PGSSLROOTCERT or else SSL_CERT_FILE";
