@@ -152,6 +152,11 @@ pub struct CompatibilityConfig {
     pub compatible: Compatibility,
 }
 
+/// Default of `LOG_LEVEL`. Libraries that log each attempt to connect are left out: this process logs a failure once, with the
+/// setting that is concerned.
+const LOG_LEVEL: &str =
+    "info,async_nats=warn,async_nats::connector=off,object_store=warn,rustls_platform_verifier=off,sqlx=warn";
+
 /// Form and choice of log lines.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Listening")]
@@ -160,7 +165,7 @@ pub struct LoggingConfig {
     #[arg(id = "LOG_FORMAT", env, long = "log-format", default_value = "text")]
     pub format: LogFormat,
     /// Log lines that are written, as `tracing` directives (`info`, `living_map=debug,info`).
-    #[arg(id = "LOG_LEVEL", env, long = "log-level", default_value = "info,async_nats=warn,sqlx=warn")]
+    #[arg(id = "LOG_LEVEL", env, long = "log-level", default_value = LOG_LEVEL)]
     pub level: String,
 }
 
@@ -240,6 +245,7 @@ impl Settings {
             self.ingest.retention.check(self.ingest.saving.interval),
             self.access.check(),
             self.check_bridge(),
+            self.storage.check_learner_pooler(),
         ];
         checks.into_iter().filter_map(Result::err).collect()
     }

@@ -25,14 +25,7 @@ pub struct StorageConfig {
         hide_env_values = true, value_hint = ValueHint::Url)]
     pub learner_url: Option<String>,
     /// Pooler in front of the database of the lessons. Unset: as `DATABASE_POOLER`.
-    #[arg(
-        id = "LEARNER_DATABASE_POOLER",
-        env,
-        long = "learner-database-pooler",
-        value_enum,
-        help_heading = "Learner",
-        requires = "LEARNER_DATABASE_URL"
-    )]
+    #[arg(id = "LEARNER_DATABASE_POOLER", env, long = "learner-database-pooler", value_enum, help_heading = "Learner")]
     pub learner_pooler: Option<Pooler>,
     /// Limits of each database.
     #[command(flatten)]
@@ -52,6 +45,18 @@ impl StorageConfig {
         let inherited = if url.starts_with("sqlite:") { Pooler::None } else { self.database.pooler };
         let pooler = self.learner_pooler.unwrap_or(inherited);
         Some((url, HistoryConfig { pooler, pooler_setting: "LEARNER_DATABASE_POOLER", ..self.database.clone() }))
+    }
+
+    /// Rejects a pooler of the learner's database where that is not configured.
+    ///
+    /// # Errors
+    /// The variables' names and what was expected.
+    pub fn check_learner_pooler(&self) -> Result<(), String> {
+        if self.learner_pooler.is_none() || self.learner_url.is_some() {
+            return Ok(());
+        }
+        Err("LEARNER_DATABASE_POOLER requires LEARNER_DATABASE_URL; the pooler of DATABASE_URL is DATABASE_POOLER"
+            .to_owned())
     }
 
     /// Validates the URLs without connecting; each error names its setting.
