@@ -212,7 +212,7 @@ fn check_finds_every_problem_without_a_start() {
         ("BIND", "0.0.0.0"),
         ("JWT_SECRET", "hush"),
         ("DATABASE_URL", "mysql://me:hush@db"),
-        ("NATS_URL", "wss://nats"),
+        ("NATS_URL", "nats://"),
         ("LEARNER_DATABASE_POOLER", "transaction"),
         ("LOG_LEVEL", "a=b=c"),
         ("ALERT_RULES", &rules),
