@@ -60,6 +60,17 @@ test-page: web ## Run the page's tests in Chromium, against the server
 	$(CARGO) build --locked --bin living-map
 	cd web && $(NPM) run test:browser
 
+# Every view in every state, size, theme and language: an hour or two on two cores.
+.PHONY: screenshots
+screenshots: web ## Write pictures of all views to target/screenshots, with an index.html; ARGS="--view city --state failing" takes some
+	$(CARGO) build --locked --bin living-map
+	cd web && $(NPM) run screenshots --workspace app -- $(ARGS)
+
+.PHONY: screenshots-update
+screenshots-update: web ## Take the pictures anew that `make test-page` compares the page with; look at them before committing them
+	$(CARGO) build --locked --bin living-map
+	cd web && UPDATE_PICTURES=1 $(NPM) run test:browser --workspace app -- browser/pictures.test.ts
+
 .PHONY: web
 web: $(PAGE) ## Build the page that the server embeds, web/app/dist
 

@@ -79,6 +79,8 @@ const icons = {
 
 export type IconName = keyof typeof icons;
 
+export const ICON_NAMES = Object.keys(icons) as IconName[];
+
 /** Decorative: its meaning is also in the text or label beside it. */
 export function Icon({ name }: { name: IconName }) {
   const Shape = icons[name];
