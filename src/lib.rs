@@ -13,6 +13,7 @@ pub mod bus;
 pub mod journal;
 pub mod map;
 pub mod upstream_health;
+pub mod words;
 
 pub mod access;
 pub mod history;

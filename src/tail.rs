@@ -2,6 +2,7 @@
 
 mod begin;
 mod events;
+mod names;
 mod server;
 mod show;
 
@@ -11,8 +12,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use futures::StreamExt;
 use living_map::model::{Cursor, json};
+use living_map::words::Language;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::Value;
@@ -51,9 +54,12 @@ pub struct Tail {
     /// Continue after this cursor
     #[arg(long)]
     cursor: Option<String>,
-    /// Output format: a readable line for each event, or the unchanged frames
+    /// Output format: a sentence or the fields of each event, or the unchanged frames
     #[arg(long, default_value = "text")]
     output: Output,
+    /// Language of the sentences; by default that of the environment (`LC_ALL`, `LC_MESSAGES`, `LANG`), or English
+    #[arg(long, value_parser = PossibleValuesParser::new(["en", "uk"]).try_map(|code| code.parse::<Language>()))]
+    language: Option<Language>,
 }
 
 /// Time between two attempts to connect.
@@ -70,10 +76,10 @@ pub async fn run(tail: Tail) -> anyhow::Result<()> {
         Some(cursor) => cursor.clone(),
         None => begin::cursor(&server, tail.since).await?,
     };
-    let show = Show::to_stdout(tail.output);
+    let mut show = Show::to_stdout(tail.output, tail.language.unwrap_or_else(language_of_environment));
     let mut connected = false;
     loop {
-        match follow(&server, &tail, show, &mut cursor, &mut connected).await {
+        match follow(&server, &tail, &mut show, &mut cursor, &mut connected).await {
             Ok(Ended::OutputClosed) => return Ok(()),
             Ok(Ended::Skipped) => continue,
             Ok(Ended::ByServer) => eprintln!("the server ended the stream; resuming"),
@@ -82,6 +88,16 @@ pub async fn run(tail: Tail) -> anyhow::Result<()> {
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// The language of the locale, by the precedence of POSIX; English if there are no texts in it.
+fn language_of_environment() -> Language {
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().filter_map(|name| std::env::var(name).ok());
+    locale
+        .into_iter()
+        .find(|locale| !locale.is_empty())
+        .and_then(|locale| Language::of_locale(&locale))
+        .unwrap_or(Language::En)
 }
 
 enum Ended {
@@ -94,7 +110,7 @@ enum Ended {
 async fn follow(
     server: &Server,
     tail: &Tail,
-    show: Show,
+    show: &mut Show,
     cursor: &mut String,
     connected: &mut bool,
 ) -> anyhow::Result<Ended> {

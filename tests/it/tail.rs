@@ -150,10 +150,17 @@ async fn without_a_time_it_prints_what_comes_and_filters_say_of_whom() {
 async fn into_a_pipe_it_prints_lines_without_colours() {
     let server = Process::serve(&QUIET).await;
     publish(&server, "agent:sofia\u{1b}[31m", 1).await;
-    let tail = Tail::start(&server, &["--since", "2000-01-01"]);
-    let lines = tail.lines(1).await;
-    assert!(lines[0].contains("agent.event.status") && lines[0].contains("\"number\":1"), "{lines:?}");
-    assert!(!lines[0].contains('\u{1b}'), "{lines:?}");
+    let text = Tail::start_at(&server.url(""), &["--since", "2000-01-01"], &[("TZ", "UTC")]).lines(1).await;
+    assert!(text[0].ends_with(r"  sofia\u{1b}[31m is now online"), "{text:?}");
+    let ukrainian = [("LC_ALL", "uk_UA.UTF-8"), ("LANG", "en_GB.UTF-8")];
+    let text = Tail::start_at(&server.url(""), &["--since", "2000-01-01"], &ukrainian).lines(1).await;
+    assert!(text[0].ends_with(r"  sofia\u{1b}[31m: тепер online"), "{text:?}");
+    let arguments = ["--since", "2000-01-01", "--language", "en"];
+    let text = Tail::start_at(&server.url(""), &arguments, &ukrainian).lines(1).await;
+    assert!(text[0].ends_with("is now online"), "{text:?}");
+    let fields = Tail::start(&server, &["--since", "2000-01-01", "--output", "fields"]).lines(1).await;
+    assert!(fields[0].contains("agent.event.status") && fields[0].contains("\"number\":1"), "{fields:?}");
+    assert!(!fields[0].contains('\u{1b}'), "{fields:?}");
 }
 
 /// nginx with TLS that serves `server` under `/map/`.

@@ -53,7 +53,7 @@ describe('every subject of the network', () => {
 });
 
 test('sentences of both languages have the same placeholders', () => {
-  const names = (text: string) => [...text.matchAll(/\{[^}]+\}/g)].map(([name]) => name).sort();
+  const names = (text: string) => [...text.matchAll(/\{([^}:]+)(:\w+)?/g)].map(([name]) => name).sort();
   for (const [subject, templates] of Object.entries(table))
     for (const { en, uk } of templates) expect(names(uk), subject).toEqual(names(en));
 });
@@ -82,6 +82,13 @@ describe('sentences', () => {
     expect(say('agent.run.completed.helios', { agent_run_id: 'r' }, 'agent:helios')).toBe(
       '<agent:helios> finished a run',
     );
+  });
+
+  test('counts have the plural form of their noun', () => {
+    const replied = (total_tokens: number, language: 'en' | 'uk') =>
+      say('agents.reply', { agent_id: 'a', total_tokens }, 'agent:a', language);
+    expect(replied(1, 'en')).toBe('<agent:a> replied, 1 token');
+    expect([1, 3, 5].map((count) => replied(count, 'uk').split(', ')[1])).toEqual(['1 токен', '3 токени', '5 токенів']);
   });
 
   test('unknown subjects fall back to their words', () => {

@@ -3,13 +3,16 @@
  *
  * - `{a|b}`: the first of these fields of the payload that has a value
  * - `{a:entity}`, `{a:number}`, `{a:signed}`, `{a:percent}`, `{a:duration}`, `{a:time}`: its form
- * - `{@rest}`: the subject without its first token
+ * - `{a:count:token|tokens}`: a whole number and the plural form of a noun
+ * - `{@rest}`: the subject without its first token; `{@event}`: the sentence of a dead letter's event
  * - `[…]`: left out when one of its placeholders has no value
  *
- * Of several sentences of one subject, the first whose `when` fields have these values is used.
+ * Of several sentences of one subject, the first whose `when` fields have these values is used. `src/words` has the same
+ * rules in Rust; `tests/vectors/sentences.json` has cases for both.
  */
 
 import type { EventFrame } from '@living-map/react';
+import { numeric } from '../i18n/numbers';
 import type { Text } from '../i18n/text';
 import type { Condition } from '../network/condition';
 import table from './events.json';
@@ -61,6 +64,11 @@ export interface EventSentence {
 
 export type SaidEvent = Pick<EventFrame, 'event_type' | 'entity_id' | 'payload'>;
 
+/** Most characters of a publisher's text in a sentence. */
+const MAX_TEXT = 160;
+/** Key of the sentence about dead letters. */
+const DEAD_LETTER = '*.dlq';
+
 const templates = table as unknown as Readonly<Record<string, readonly Template[]>>;
 const patterns: ReadonlySet<string> = new Set(Object.keys(templates));
 
@@ -69,12 +77,8 @@ export const hasSentence = (subject: string): boolean => bestPattern(patterns, s
 
 export function sentenceOfEvent(event: SaidEvent, text: Text): EventSentence {
   const { event_type, payload } = event;
-  if (event_type.endsWith('.dlq')) {
-    const inner = sentenceOfEvent({ ...event, event_type: event_type.slice(0, -'.dlq'.length) }, text);
-    return { icon: 'error', tone: 'failing', parts: [{ text: text.t('event.dead') }, ...inner.parts] };
-  }
-  const found = templates[bestPattern(patterns, event_type) ?? ''] ?? [];
-  const chosen = found.find(({ when = {} }) =>
+  const key = event_type.endsWith('.dlq') ? DEAD_LETTER : bestPattern(patterns, event_type);
+  const chosen = (templates[key ?? ''] ?? []).find(({ when = {} }) =>
     Object.entries(when).every(([name, value]) => field(payload, name) === value),
   );
   if (!chosen) return { icon: 'change', tone: null, parts: readable(event) };
@@ -85,7 +89,7 @@ export function sentenceOfEvent(event: SaidEvent, text: Text): EventSentence {
 /** For unknown subjects: its words, and the entity. */
 function readable({ event_type, entity_id }: SaidEvent): Part[] {
   const words = event_type.replaceAll(/[._]+/g, ' ').trim();
-  const said = words.charAt(0).toLocaleUpperCase() + words.slice(1);
+  const said = words.charAt(0).toUpperCase() + words.slice(1);
   return entity_id === null ? [{ text: said }] : [{ text: `${said}: ` }, { entity: entity_id }];
 }
 
@@ -102,15 +106,28 @@ function fill(template: string, event: SaidEvent, text: Text): Part[] | null {
 
 function fillSegment(segment: string, event: SaidEvent, text: Text): Part[] | null {
   const parts: Part[] = [];
-  for (const [whole, names, form] of segment.matchAll(/\{([^}:]+)(?::(\w+))?\}|[^{}]+/g)) {
-    const part = names === undefined ? { text: whole } : formatted(names, form, event, text);
-    if (part === null) return null;
-    parts.push(part);
+  for (const [whole, names, form, words] of segment.matchAll(/\{([^}:]+)(?::(\w+)(?::([^}]*))?)?\}|[^{}]+/g)) {
+    if (names === undefined) parts.push({ text: whole });
+    else if (names === '@event') {
+      const event_type = event.event_type.replace(/(\.dlq)+$/, '');
+      parts.push(...sentenceOfEvent({ ...event, event_type }, text).parts);
+    } else {
+      const part = formatted({ names, form, words }, event, text);
+      if (part === null) return null;
+      parts.push(part);
+    }
   }
   return parts;
 }
 
-function formatted(names: string, form: string | undefined, event: SaidEvent, text: Text): Part | null {
+interface Placeholder {
+  readonly names: string;
+  readonly form: string | undefined;
+  /** Plural forms of the counted noun. */
+  readonly words: string | undefined;
+}
+
+function formatted({ names, form, words = '' }: Placeholder, event: SaidEvent, text: Text): Part | null {
   if (names === '@rest') return { text: event.event_type.split('.').slice(1).join(' ').replaceAll('_', ' ') };
   const value = names
     .split('|')
@@ -118,21 +135,24 @@ function formatted(names: string, form: string | undefined, event: SaidEvent, te
     .find((found) => found !== null && found !== undefined && found !== '');
   if (form === 'entity') return entityOf(value, names, event);
   if (value === undefined || typeof value === 'object') return null;
-  const number = Number(value);
-  const isNumber = typeof value !== 'boolean' && Number.isFinite(number);
+  const number = numeric(value);
   switch (form) {
     case 'number':
-      return isNumber ? { text: text.number(number, 1) } : { text: String(value) };
+      return { text: number === null ? short(String(value)) : text.number(number, 1) };
+    case 'count': {
+      const count = number === null ? null : Math.round(number);
+      return count === null ? null : { text: `${text.number(count)} ${text.plural(count, words)}` };
+    }
     case 'signed':
-      return isNumber ? { text: `${number > 0 ? '+' : ''}${text.number(number, 2)}` } : null;
+      return number === null ? null : { text: `${number > 0 ? '+' : ''}${text.number(number, 2)}` };
     case 'percent':
-      return isNumber ? { text: text.percent(number > 1 ? number / 100 : number) } : null;
+      return number === null ? null : { text: text.percent(number) };
     case 'duration':
-      return isNumber ? { text: text.milliseconds(number) } : null;
+      return number === null ? null : { text: text.milliseconds(number) };
     case 'time':
       return { text: text.clock(String(value)) };
     default:
-      return { text: shortId(String(value)) };
+      return { text: short(String(value)) };
   }
 }
 
@@ -151,6 +171,12 @@ function entityOf(value: unknown, names: string, { entity_id }: SaidEvent): Part
 /** A UUID by its first digits, as in version control; other texts as they are. */
 export const shortId = (text: string): string =>
   /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text) ? text.slice(0, 8) : text;
+
+/** A text of a publisher; a long one is cut. */
+function short(text: string): string {
+  const cut = [...text.slice(0, 2 * MAX_TEXT + 2)].slice(0, MAX_TEXT).join('');
+  return cut.length < text.length ? `${cut}…` : shortId(text);
+}
 
 const canonicalEnds = (canonical: string, id: string) => canonical === id || canonical.endsWith(`:${id}`);
 
