@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::group::{Group, Transition};
+use super::message;
 use super::rule::{Input, Rule, event_field};
 use super::rules::Rules;
 use crate::model::alert::{Alert, CLEARED, RAISED};
@@ -226,20 +227,14 @@ fn action(rule: &Rule, name: &str, group: &Group, transition: Transition) -> Ale
     };
     let state = if raise { "raised" } else { "cleared" };
     let key = format!("alert:{id}:{}:{state}", since.timestamp_micros());
-    let fill = |text: &str| {
-        let value = match &group.value {
-            Value::String(text) => text.clone(),
-            Value::Null => String::new(),
-            value => value.to_string(),
-        };
-        text.replace("{rule}", &rule.name).replace("{group}", name).replace("{value}", &value)
-    };
+    let fill = |text: &str| message::fill(text, rule, name, &group.value);
     let mut payload = json!({"alert_id": id, "rule": rule.name, "group": name, "value": group.value});
     if raise {
         payload["severity"] = json!(rule.severity);
         payload["title"] = json!(fill(&rule.title));
         payload["message"] = json!(rule.message.as_deref().map(fill));
         payload["entity_id"] = json!(group.entity_id);
+        payload["measurement"] = json!(rule.measurement(&group.value));
     }
     AlertAction { rule: rule.name.clone(), raise, key, payload }
 }

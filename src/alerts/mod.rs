@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod evaluator;
 mod group;
+mod message;
 mod name;
 mod rule;
 mod rule_file;

@@ -1,9 +1,9 @@
 //! One rule: its input, its kind and its condition.
 
 use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
-use crate::model::alert::AlertSeverity;
+use crate::model::alert::{AlertSeverity, MeasuredCondition, Measurement};
 use crate::model::subject::Pattern;
 use crate::model::{EntityType, Event};
 
@@ -79,6 +79,20 @@ impl Rule {
             RuleKind::Threshold { field } | RuleKind::State { field } => Some(field),
             RuleKind::Rate { .. } | RuleKind::Absence { .. } => None,
         }
+    }
+
+    /// The comparison that raised an alert.
+    pub(super) fn measurement(&self, value: &Value) -> Measurement {
+        let (condition, bound) = match &self.condition {
+            Condition::Above { bound, .. } => (MeasuredCondition::Above, Number::from_f64(*bound)),
+            Condition::Below { bound, .. } => (MeasuredCondition::Below, Number::from_f64(*bound)),
+            Condition::Is(_) => (MeasuredCondition::Is, None),
+            Condition::Absent => (MeasuredCondition::Absent, None),
+        };
+        // the number of dead letters has no field
+        let field = self.field().map(|field| if field.is_empty() { "dead_letters" } else { field }.to_owned());
+        let seconds = u64::try_from(self.lookback().num_seconds()).ok().filter(|seconds| *seconds > 0);
+        Measurement { field, value: value.clone(), condition, bound, window_seconds: seconds }.bounded()
     }
 
     /// Length of the time window that the rule looks back over; zero when only the latest value counts.

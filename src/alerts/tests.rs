@@ -170,7 +170,9 @@ fn an_active_alert_is_adopted_and_not_raised_again() {
     let event = raised[0].event(at(3)).unwrap().event;
     map.apply(&LogEntry { cursor: Cursor { epoch: Epoch(1), seq: 1 }, logged_at: at(3), event, raw: None });
     let alert = map.alerts().next().unwrap().clone();
-    assert_eq!((alert.id.as_str(), alert.title.as_str()), ("errors:agent:a", "agent:a fails: 3.0"));
+    assert_eq!((alert.id.as_str(), alert.title.as_str()), ("errors:agent:a", "agent:a fails: 3"));
+    let measurement = json!({"field": null, "value": 3.0, "condition": "above", "bound": 2.0, "window_seconds": 60});
+    assert_eq!(json!(alert.measurement), measurement);
     assert_eq!(alert.entity_id.as_deref(), Some("agent:a"));
 
     let mut next = Engine::new(rules(RATE), at(10));

@@ -39,6 +39,8 @@ impl DeadLetterAlert {
                     "title": format!("more than {threshold} dead letters"),
                     "message": "messages could not be processed: GET /living-map/dead-letters lists them",
                     "value": dead, "threshold": threshold,
+                    "measurement": {"field": ALERT_ID, "value": dead, "condition": "above", "bound": threshold,
+                        "window_seconds": null},
                 },
             })),
             (false, true) => Some(json!({

@@ -22,10 +22,11 @@ use super::state::{Index, MapOptions, State};
 
 /// Version of the saved form. To be raised whenever the form changes, or the fold computes a different map from the
 /// same events.
-pub const STATE_VERSION: i32 = 4;
+pub const STATE_VERSION: i32 = 5;
 
 /// Versions of the saved form that can be loaded. A state of another version is not used, and the log is folded from
-/// the beginning. Version 3 lacks the times of facts, which has no effect on the fold.
+/// the beginning. Version 3 lacks the times of facts, which has no effect on the fold; version 4 the measurements of alerts,
+/// which events of its time do not have.
 pub const READABLE_VERSIONS: RangeInclusive<i32> = 3..=STATE_VERSION;
 
 /// The saved fields of a [`State`] in the same order, because they are identified by position.

@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Number, Value};
 use utoipa::ToSchema;
+
+/// Longest text in a measurement, in characters.
+const MAX_MEASURED_CHARS: usize = 128;
 
 /// Subject that raises an alert of this service: `{alert_id, severity, title, message, entity_id, ttl_seconds}`.
 pub const RAISED: &str = "living_map.alert.raised";
@@ -104,6 +108,58 @@ pub struct Alert {
     #[serde(default)]
     #[schema(required)]
     pub silenced_until: Option<DateTime<Utc>>,
+    /// The comparison that raised it; absent if it does not say. The title has the value rounded.
+    // the last field, and left out, because stored alerts keep their bytes
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<Measurement>,
+}
+
+/// The comparison that raised an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Measurement {
+    /// Compared field, as in the rule (`payload.cpu`, `metrics.temperature`, `age_seconds`); null when events are counted.
+    #[schema(required)]
+    pub field: Option<String>,
+    /// Value when the alert was raised: a number, a text or a boolean, or null.
+    #[serde(default)]
+    pub value: Value,
+    /// Comparison with the bound.
+    pub condition: MeasuredCondition,
+    /// Bound; null when a state is compared, or when an event is absent.
+    #[schema(required, value_type = Option<f64>)]
+    pub bound: Option<Number>,
+    /// Length of the time window of a rate or an absence, in seconds; null otherwise.
+    #[schema(required)]
+    pub window_seconds: Option<u64>,
+}
+
+impl Measurement {
+    /// The same with long texts cut, and without a value that is no scalar.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let cut = |text: &str| text.chars().take(MAX_MEASURED_CHARS).collect::<String>();
+        self.field = self.field.as_deref().map(cut);
+        self.value = match self.value {
+            Value::String(text) => Value::String(cut(&text)),
+            Value::Array(_) | Value::Object(_) => Value::Null,
+            scalar => scalar,
+        };
+        self
+    }
+}
+
+/// How a value was compared when an alert was raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MeasuredCondition {
+    /// The value is above the bound.
+    Above,
+    /// The value is below the bound.
+    Below,
+    /// The value is one of a list.
+    Is,
+    /// No event arrived.
+    Absent,
 }
 
 /// A silence: matching alerts cause no notifications until it ends, and are still shown. An alert matches if it equals

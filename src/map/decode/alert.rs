@@ -5,9 +5,11 @@
 //! `status` or `state` of `resolved`, `cleared`, `closed` or `ok`, and when its `ttl_seconds` have passed.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::map::names;
-use crate::model::alert::{Alert, AlertSeverity, Silence};
+use crate::model::alert::{Alert, AlertSeverity, Measurement, Silence};
 use crate::model::time;
 
 use super::assertion::AlertOperation;
@@ -99,9 +101,14 @@ fn raise(
         acknowledged_at: None,
         note: None,
         silenced_until: None,
+        measurement: reader.get("measurement").and_then(measurement),
     };
     let ttl = ttl_seconds.and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?));
     AlertOperation::Raise { alert, ttl }
+}
+
+fn measurement(value: &Value) -> Option<Measurement> {
+    Measurement::deserialize(value).ok().map(Measurement::bounded)
 }
 
 fn severity_of(reader: EventReader<'_>) -> Option<AlertSeverity> {

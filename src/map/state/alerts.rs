@@ -169,6 +169,7 @@ mod tests {
             acknowledged_at: None,
             note: None,
             silenced_until: None,
+            measurement: None,
         }
     }
 

@@ -179,6 +179,7 @@ fn alert_frames_follow_the_event_that_raised_them() {
             acknowledged_at: None,
             note: None,
             silenced_until: None,
+            measurement: None,
         },
     };
     hub.publish(&entry(at(1)), &Outcome { alerts: vec![alert("a"), alert("b")], ..Outcome::default() });

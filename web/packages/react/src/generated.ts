@@ -77,6 +77,7 @@ export interface Alert {
   group: string | null;
   /** Id; an alert raised again with the same id is the same alert. */
   id: string;
+  measurement?: null | Measurement;
   /** Details. */
   message: string | null;
   /** Note of the acknowledgement. */
@@ -982,6 +983,23 @@ export interface MapCheck {
   following: string;
   /** Number of events in the log that are not in the map yet; null if unknown. */
   lag: number | null;
+}
+
+/** How a value was compared when an alert was raised. */
+export type MeasuredCondition = "above" | "below" | "is" | "absent";
+
+/** The comparison that raised an alert. */
+export interface Measurement {
+  /** Bound; null when a state is compared, or when an event is absent. */
+  bound: number | null;
+  /** Comparison with the bound. */
+  condition: MeasuredCondition;
+  /** Compared field, as in the rule (`payload.cpu`, `metrics.temperature`, `age_seconds`); null when events are counted. */
+  field: string | null;
+  /** Value when the alert was raised: a number, a text or a boolean, or null. */
+  value?: unknown;
+  /** Length of the time window of a rate or an absence, in seconds; null otherwise. */
+  window_seconds: number | null;
 }
 
 /** Origin and position of a snapshot. */
