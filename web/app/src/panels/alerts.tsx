@@ -1,7 +1,8 @@
-import { useNetwork } from '../live';
+import { useLayers, useNetwork } from '../live';
 import { useText } from '../preferences';
 import { useTravel } from '../travel';
 import { StateBox } from '../ui/state-box';
+import { AlertRow } from './alert';
 import { ProblemRow } from './problems';
 import { Silences, useSilences } from './silences';
 
@@ -11,19 +12,32 @@ const ROWS = 100;
 export function Alerts() {
   const { t } = useText();
   const { at } = useTravel();
+  const layers = useLayers();
   const silences = useSilences();
   const { problems } = useNetwork();
   const raised = problems.filter(({ alert }) => alert !== null);
   const found = problems.filter(({ alert }) => alert === null);
+  const notices = (layers?.city?.alerts ?? []).filter(({ severity }) => severity === 'info');
+  const isEmpty = problems.length + notices.length === 0;
   return (
     <>
-      {problems.length === 0 && <StateBox icon="alerts">{t('alerts.empty')}</StateBox>}
+      {isEmpty && <StateBox icon="alerts">{t(layers === null ? 'loading' : 'alerts.empty')}</StateBox>}
       {raised.length > 0 && (
         <>
           <h3>{t('alerts.raised')}</h3>
           <ul className="rows" aria-label={t('alerts.raised')}>
             {raised.map((problem) => (
               <ProblemRow key={problem.alert?.id ?? ''} problem={problem} onSilence={silences.refetch} />
+            ))}
+          </ul>
+        </>
+      )}
+      {notices.length > 0 && (
+        <>
+          <h3>{t('alerts.notices')}</h3>
+          <ul className="rows" aria-label={t('alerts.notices')}>
+            {notices.map((alert) => (
+              <AlertRow key={alert.id} alert={alert} isOwn={false} onSilence={silences.refetch} />
             ))}
           </ul>
         </>

@@ -21,7 +21,8 @@ function LiveFeed() {
   const { t } = useText();
   const streamed = useEvents();
   // What happened before the page was opened.
-  const { data: before } = useResource('/living-map/history', { limit: ROWS }, server);
+  const history = useResource('/living-map/history', { limit: ROWS }, server);
+  const before = history.data;
   const events = useMemo(() => joined(streamed, before?.items ?? []), [streamed, before]);
   const { feed: filter } = useView();
   const setFilter = (feed: FeedFilter) => setView({ feed }, false);
@@ -52,8 +53,11 @@ function LiveFeed() {
           {t('feed.changing')}
         </label>
       </div>
-      {shown.length === 0 && <p className="empty">{t(events.length === 0 ? 'feed.empty' : 'feed.nomatch')}</p>}
-      <EventRows events={shown} />
+      {/* Without the history, an empty stream does not mean that there are no events. */}
+      <Answer of={history} isKnown={before !== null || events.length > 0}>
+        {shown.length === 0 && <p className="empty">{t(events.length === 0 ? 'feed.empty' : 'feed.nomatch')}</p>}
+        <EventRows events={shown} />
+      </Answer>
     </>
   );
 }
@@ -73,6 +77,7 @@ function PastFeed({ at }: { at: string }) {
     <>
       <p className="muted small">{t('feed.past')}</p>
       <Answer of={past} isKnown={past.data !== null}>
+        {past.data?.items.length === 0 && <p className="empty">{t('feed.past.empty')}</p>}
         <EventRows events={past.data?.items ?? []} />
       </Answer>
     </>
