@@ -2,7 +2,7 @@ import { Tooltip } from '@base-ui/react/tooltip';
 import { lazy, Suspense, useEffect, useState } from 'react';
 import { useSession } from './access';
 import { CallerProvider } from './caller';
-import { Dock } from './frame/dock';
+import { Dock, loadPanels } from './frame/dock';
 import { Header } from './frame/header';
 import { useIsPhone } from './frame/phone';
 import { Rail } from './frame/rail';
@@ -22,7 +22,7 @@ import { setView, useView } from './view';
 const loadCommandBox = () => import('./frame/command');
 const CommandBox = lazy(loadCommandBox);
 
-/** Delay after which the command box is loaded, so that it does not delay the first picture (ms). */
+/** Delay after which the rest is loaded, so that it does not delay the first picture (ms). */
 const PRELOAD_MS = 3000;
 /** Delay before a tooltip opens (ms). */
 const TOOLTIP_MS = 400;
@@ -68,7 +68,7 @@ function Page() {
     [],
   );
   useEffect(() => {
-    const timer = setTimeout(loadCommandBox, PRELOAD_MS);
+    const timer = setTimeout(() => Promise.all([loadCommandBox(), loadPanels()]), PRELOAD_MS);
     return () => clearTimeout(timer);
   }, []);
   useEffect(() => {

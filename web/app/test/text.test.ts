@@ -62,7 +62,7 @@ test('facts have units; unknown fields are omitted', () => {
     GPU: '95%',
     Temperature: '61 °C',
     Latency: '12 ms',
-    Uptime: '2 hr',
+    Uptime: '2 hr 1 min',
   });
   expect(facts('node:00000')).not.toHaveProperty('Memory');
   expect(facts('agent:00000')).toMatchObject({ 'Tokens, 24 h': '900', 'Response time': '812 ms' });

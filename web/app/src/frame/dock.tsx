@@ -18,11 +18,21 @@ import { useShownPanel } from './rail';
 /** Loaded when it is first opened on a phone. */
 const PhoneSheet = lazy(() => import('./phone-sheet'));
 
-/** Loaded when they are first opened. */
-const Changes = lazy(async () => ({ default: (await import('../panels/changes')).Changes }));
-const DeadLetters = lazy(async () => ({ default: (await import('../panels/dead-letters')).DeadLetters }));
-const Health = lazy(async () => ({ default: (await import('../panels/health')).Health }));
-const Lessons = lazy(async () => ({ default: (await import('../panels/lessons')).Lessons }));
+const load = {
+  changes: () => import('../panels/changes'),
+  letters: () => import('../panels/dead-letters'),
+  health: () => import('../panels/health'),
+  lessons: () => import('../panels/lessons'),
+  event: () => import('../panels/event-detail'),
+};
+
+/** Loads the panels that the first picture does not need, so that they open while the server is unavailable. */
+export const loadPanels = (): Promise<unknown> => Promise.all(Object.values(load).map((loadPanel) => loadPanel()));
+
+const Changes = lazy(async () => ({ default: (await load.changes()).Changes }));
+const DeadLetters = lazy(async () => ({ default: (await load.letters()).DeadLetters }));
+const Health = lazy(async () => ({ default: (await load.health()).Health }));
+const Lessons = lazy(async () => ({ default: (await load.lessons()).Lessons }));
 
 const contents: Record<Panel, ComponentType> = {
   events: Feed,

@@ -8,7 +8,7 @@ import { SettingsMenu } from './settings';
 
 /** Layers, panels and settings, at the left. */
 export function Rail({ onHelp }: { onHelp: () => void }) {
-  const { t } = useText();
+  const { t, number } = useText();
   const { layer } = useView();
   const shown = useShownPanel();
   const { problems } = useNetwork();
@@ -39,7 +39,7 @@ export function Rail({ onHelp }: { onHelp: () => void }) {
           >
             <Icon name={name} />
             {t(`panel.${name}`)}
-            {(badges[name] ?? 0) > 0 && <span className="count">{badges[name]}</span>}
+            {(badges[name] ?? 0) > 0 && <span className="count">{number(badges[name] ?? 0)}</span>}
           </RailLink>
         ))}
       </nav>

@@ -177,7 +177,6 @@ export const uk: Record<Key, string> = {
   failed: 'Помилка сервера: {error}',
   forbidden: 'Не дозволено для вашого токена: {error}',
 
-  'event.dead': 'Не вдалося опрацювати: ',
   'event.repeated': '{count} раз з {time}|{count} рази з {time}|{count} разів з {time}',
   'event.details': 'Подробиці події',
   'feed.pause': 'Пауза',
@@ -187,10 +186,12 @@ export const uk: Record<Key, string> = {
   'feed.empty': 'Подій ще немає.',
   'feed.nomatch': 'Жодна з останніх подій не підходить.',
   'feed.past': 'Події до цього моменту',
+  'feed.past.empty': 'До цього моменту подій немає.',
 
   'alerts.empty': 'Активних тривог немає.',
   'alerts.raised': 'Підняті',
   'alerts.found': 'Знайдено на карті',
+  'alerts.notices': 'Повідомлення',
   'alerts.acknowledge': 'Узяти в роботу',
   'alerts.takeover': 'Узяти на себе',
   'alerts.acknowledged': 'У роботі: {by}, {time}',
@@ -212,6 +213,17 @@ export const uk: Record<Key, string> = {
   'severity.warning': 'попередження',
   'severity.info': 'повідомлення',
   'alerts.source': 'джерело {service}: {status}',
+  'alert.dead_letters':
+    'Понад {count} недоставлене повідомлення|Понад {count} недоставлені повідомлення|Понад {count} недоставлених повідомлень',
+  'alert.dead_letters.about': 'Повідомлення не вдалося опрацювати; їх перелічено на панелі «Не дійшли».',
+  'alert.above': '{name}: {value}, понад {bound}',
+  'alert.below': '{name}: {value}, нижче за {bound}',
+  'alert.is': '{name}: {value}',
+  'alert.absent': 'Такої події немає вже {time}',
+  'alert.rate.above':
+    '{count} подія за {time}, понад {bound}|{count} події за {time}, понад {bound}|{count} подій за {time}, понад {bound}',
+  'alert.rate.below':
+    '{count} подія за {time}, менше за {bound}|{count} події за {time}, менше за {bound}|{count} подій за {time}, менше за {bound}',
 
   'broken.question': 'Чи щось зламалося?',
   'broken.no': 'Ні. За останні {minutes} хв невдалих операцій не було.',
@@ -242,6 +254,7 @@ export const uk: Record<Key, string> = {
   'lessons.effects':
     '{count} урок агента має цю причину|{count} уроки агентів мають цю причину|{count} уроків агентів мають цю причину',
   'lessons.replays': 'засвоєно {count} раз|засвоєно {count} рази|засвоєно {count} разів',
+  'lessons.recorded': 'Як записано',
   'lesson.candidate': 'кандидат',
   'lesson.active': 'діє',
   'lesson.rejected': 'відхилено',
@@ -288,6 +301,10 @@ export const uk: Record<Key, string> = {
   'field.id': 'Id',
   'field.kind': 'Вид',
   'field.model': 'Модель',
+  'field.tool': 'Інструмент',
+  'field.status': 'Стан',
+  'field.age_seconds': 'Вік даних',
+  'field.dead_letters': 'Недоставлені повідомлення',
   'field.description': 'Опис',
   'field.last_active': 'Остання активність',
   'field.llm_calls_24h': 'Виклики моделей, 24 год',

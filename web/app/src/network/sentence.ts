@@ -2,7 +2,8 @@
 
 import type { Layers, MapState } from '@living-map/react';
 import { type Text, textOf } from '../i18n/text';
-import { withNames } from '../words/names';
+import { alertTitle } from '../words/alert-text';
+import { serverText } from '../words/server-text';
 import type { Condition } from './condition';
 import type { NetworkState, Problem } from './state';
 
@@ -63,7 +64,7 @@ function troubleSentence(
 ): Sentence {
   const { t } = text;
   const details = [reasonOf(worst, layers, text), dependentsOf(worst, layers, state, text), othersOf(others, text)];
-  const name = worst.item?.label ?? worst.source?.service ?? withNames(worst.alert?.title ?? '', layers);
+  const name = worst.item?.label ?? worst.source?.service ?? (worst.alert ? alertTitle(worst.alert, layers, text) : '');
   const key = worst.source ? (`state.source.${worst.trouble}` as const) : (`state.${worst.trouble}` as const);
   const isUnplaced = worst.item === null && worst.source === null;
   return {
@@ -78,7 +79,7 @@ function reasonOf({ alert, source, since, texts, item, trouble }: Problem, layer
   const { t, clock } = text;
   const time = since === null ? null : clock(since);
   if (source) return time === null ? t('state.source.never') : t('state.source.asof', { time });
-  const title = withNames(alert?.title ?? texts[0] ?? '', layers);
+  const title = alert ? alertTitle(alert, layers, text) : serverText(texts[0] ?? '', layers, text);
   const says = (language: Text) => language.t(`state.${trouble}`, { name: item?.label ?? '' }).replace(/\.$/, '');
   // A title that repeats the headline is no reason.
   const reason = title === '' || title === says(text) || title === says(textOf('en')) ? null : title;

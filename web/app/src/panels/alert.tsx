@@ -9,7 +9,7 @@ import { errorText, post } from '../requests';
 import { SeverityGlyph } from '../severity';
 import { isSilenced } from '../silences';
 import { useTravel } from '../travel';
-import { withNames } from '../words/names';
+import { alertMeasure, alertMessage, alertTitle } from '../words/alert-text';
 import { NewSilence } from './silences';
 
 interface AlertRowProps {
@@ -21,16 +21,20 @@ interface AlertRowProps {
 }
 
 export function AlertRow({ alert, isOwn, onSilence }: AlertRowProps) {
-  const { t, clock } = useText();
+  const text = useText();
+  const { t, clock } = text;
   const { at } = useTravel();
   const layers = useLayers();
-  const { severity, title, message, source, entity_id, raised_at } = alert;
+  const { severity, source, entity_id, raised_at } = alert;
+  const message = alertMessage(alert, layers, text);
+  const measure = alertMeasure(alert, text);
   const item = entity_id === null ? null : itemById(layers, entity_id);
   return (
     <li data-severity={severity}>
       <SeverityGlyph severity={severity} /> <span className="muted">{t(`severity.${severity}`)}</span>{' '}
-      <strong>{withNames(title, layers)}</strong>
-      {message !== null && <span className="block">{withNames(message, layers)}</span>}
+      <strong>{alertTitle(alert, layers, text)}</strong>
+      {message !== null && <span className="block">{message}</span>}
+      {measure !== null && <span className="block">{measure}</span>}
       <span className="muted block">
         <time dateTime={raised_at}>{clock(raised_at, true)}</time>
         {source !== null && ` · ${source}`}

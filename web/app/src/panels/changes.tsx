@@ -1,5 +1,6 @@
 import { type ChangedEntity, type EntitySummary, useResource } from '@living-map/react';
 import { useEffect, useState } from 'react';
+import type { Text } from '../i18n/text';
 import { conditionOfStatus } from '../network/condition';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
@@ -7,6 +8,7 @@ import { useText } from '../preferences';
 import { server } from '../server';
 import { oldestTime, useTravel } from '../travel';
 import { Mark } from '../ui/mark';
+import { fieldName, formatField } from './facts';
 import { fromLocal, toLocal } from './local-time';
 
 /** Maximum number of rows per group. */
@@ -99,7 +101,8 @@ function Groups({ added, removed, changed }: Difference) {
 }
 
 function Group({ title, entities }: { title: string; entities: readonly (EntitySummary & Partial<ChangedEntity>)[] }) {
-  const { t } = useText();
+  const text = useText();
+  const { t } = text;
   if (entities.length === 0) return null;
   return (
     <>
@@ -112,9 +115,9 @@ function Group({ title, entities }: { title: string; entities: readonly (EntityS
               <dl className="fields">
                 {fields.map(({ field, before, after }) => (
                   <div key={field}>
-                    <dt>{field}</dt>
+                    <dt>{fieldName(lastName(field), text)}</dt>
                     <dd>
-                      <del>{short(before)}</del> → <ins>{short(after)}</ins>
+                      <del>{changed(field, before, text)}</del> → <ins>{changed(field, after, text)}</ins>
                     </dd>
                   </div>
                 ))}
@@ -128,7 +131,11 @@ function Group({ title, entities }: { title: string; entities: readonly (EntityS
   );
 }
 
-function short(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+const lastName = (field: string) => field.slice(field.lastIndexOf('.') + 1);
+
+/** A value before or after the change; a long one is cut. */
+function changed(field: string, value: unknown, text: Text): string {
+  if (value === null || value === undefined) return '–';
+  const said = formatField(lastName(field), value, text) || JSON.stringify(value);
+  return said.length > 60 ? `${said.slice(0, 59)}…` : said;
 }

@@ -1,5 +1,5 @@
 import { type Entity, findEntity, type Snapshot, useEntity, useHistory } from '@living-map/react';
-import { useEffect, useMemo } from 'react';
+import { lazy, Suspense, useEffect, useMemo } from 'react';
 import { countBuckets } from '../density';
 import { itemById, type Relation, relationsOf } from '../entities';
 import { useEvents, useLayers, useNetwork } from '../live';
@@ -18,8 +18,9 @@ import { ScrollArea } from '../ui/scroll-area';
 import { Tiles } from '../ui/tile';
 import { EventRows, type FeedEvent } from './event-rows';
 import { factsOf } from './facts';
-import { OpenLessons } from './lessons';
 import { EntityProblems } from './problems';
+
+const OpenLessons = lazy(async () => ({ default: (await import('./lessons')).OpenLessons }));
 
 /** Period of the activity chart (ms) and number of its bars. */
 const SPAN_MS = 3_600_000;
@@ -69,7 +70,7 @@ export function EntityPanel({ id }: { id: string }) {
         <EntityProblems id={id} />
         {entity && <Facts entity={entity} />}
         <Relations id={id} />
-        {entity?.type === 'agent' && <OpenLessons agent={id} />}
+        <Suspense>{entity?.type === 'agent' && <OpenLessons agent={id} />}</Suspense>
         <Happened id={id} at={at} />
       </ScrollArea>
     </section>

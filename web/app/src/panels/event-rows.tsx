@@ -1,16 +1,19 @@
 /** Events as rows: a sentence with an icon; repeated ones are one row. */
 
-import type { EventFrame } from '@living-map/react';
-import { memo, useMemo, useState } from 'react';
+import { lazy, memo, Suspense, useMemo, useState } from 'react';
 import { itemById } from '../entities';
 import { useLayers } from '../live';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { EventGlyph } from '../ui/event-icon';
+import type { DetailedEvent } from '../words/event-fields';
 import { grouped } from '../words/group';
 import { type Part, sentenceOfEvent, shortId } from '../words/sentence';
 
-export type FeedEvent = Pick<EventFrame, 'id' | 'event_type' | 'timestamp' | 'entity_id' | 'payload'>;
+/** Loaded when the first event is opened. */
+const EventDetail = lazy(async () => ({ default: (await import('./event-detail')).EventDetail }));
+
+export type FeedEvent = DetailedEvent;
 
 export function EventRows({ events }: { events: readonly FeedEvent[] }) {
   const groups = useMemo(() => grouped(events), [events]);
@@ -33,7 +36,7 @@ interface EventRowProps {
 const EventRow = memo(function EventRow({ event, count, since }: EventRowProps) {
   const text = useText();
   const { t, clock } = text;
-  const { event_type, timestamp, id, payload } = event;
+  const { event_type, timestamp } = event;
   const [isOpen, setOpen] = useState(false);
   const { icon, tone, parts } = useMemo(() => sentenceOfEvent(event, text), [event, text]);
   return (
@@ -51,14 +54,15 @@ const EventRow = memo(function EventRow({ event, count, since }: EventRowProps) 
         {count > 1 && <p className="muted small">{t('event.repeated', { count, time: clock(since) })}</p>}
         <details onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
           <summary aria-label={t('event.details')}>{event_type}</summary>
-          {isOpen && <pre>{JSON.stringify({ id, timestamp, payload }, null, 1)}</pre>}
+          <Suspense>{isOpen && <EventDetail event={event} />}</Suspense>
         </details>
       </div>
     </li>
   );
 });
 
-function Said({ part }: { part: Part }) {
+/** A part of a sentence; an entity by its name. */
+export function Said({ part }: { part: Part }) {
   const layers = useLayers();
   if ('text' in part) return part.text;
   const item = itemById(layers, part.entity);

@@ -1,6 +1,7 @@
 /** Fields of an entity as localized name and value. */
 
 import type { Entity } from '@living-map/react';
+import { numeric } from '../i18n/numbers';
 import type { Text } from '../i18n/text';
 
 export interface Fact {
@@ -12,7 +13,6 @@ export interface Fact {
 
 /** Fields shown elsewhere on the panel. */
 const SHOWN_ELSEWHERE = new Set(['name', 'status', 'type', 'microdao_id', 'slug', 'orbits', 'position']);
-const PARTS = new Set(['cpu', 'gpu', 'ram', 'memory', 'disk', 'activity', 'anomaly_score']);
 const TIMES = new Set(['last_active', 'last_seen']);
 
 /** Fields of an entity by name, in the map's order, without unknown (`null`) ones. */
@@ -40,26 +40,22 @@ export function factsOf(entity: Entity, text: Text): Fact[] {
   return facts;
 }
 
-export const fieldName = (key: string, text: Text): string => text.maybe(`field.${key}`, key);
+export const fieldName = (key: string, text: Pick<Text, 'maybe'>): string => text.maybe(`field.${key}`, key);
 
 /** A value for people; empty if it says nothing. */
 export function formatField(key: string, value: unknown, text: Text): string {
-  if (typeof value === 'number') {
-    if (PARTS.has(key)) return text.percent(value);
-    if (key.endsWith('_ms')) return `${text.number(value)} ms`;
-    if (key === 'temperature') return `${text.number(value, 1)} °C`;
-    if (key === 'uptime_seconds') return text.duration(value);
-    return text.number(value, 1);
-  }
-  if (Array.isArray(value)) return value.map((entry) => listed(entry)).join(', ');
+  if (typeof value === 'number') return text.measured(key, value);
+  if (Array.isArray(value)) return value.map((entry) => listed(entry, text)).join(', ');
   if (typeof value === 'object' && value !== null) return run(value, text);
   if (typeof value === 'string' && TIMES.has(key)) return text.clock(value, true);
   return String(value);
 }
 
-function listed(entry: unknown): string {
+function listed(entry: unknown, text: Text): string {
   const { balance, token_symbol } = (entry ?? {}) as { balance?: unknown; token_symbol?: unknown };
-  return balance === undefined ? String(entry) : `${balance} ${token_symbol}`;
+  if (balance === undefined) return typeof entry === 'object' ? JSON.stringify(entry) : String(entry);
+  const amount = numeric(balance);
+  return amount === null ? `${balance} ${token_symbol}` : text.money(amount, String(token_symbol));
 }
 
 function run(value: object, text: Text): string {

@@ -44,7 +44,7 @@ export function Health() {
 }
 
 function Verdict({ health }: { health: JournalHealth }) {
-  const { t } = useText();
+  const { t, number } = useText();
   const { total_errors: count, period_minutes: minutes, unhealthy_targets: unhealthy } = health;
   const isUnhealthy = unhealthy.length > 0;
   const text = isUnhealthy
@@ -60,7 +60,7 @@ function Verdict({ health }: { health: JournalHealth }) {
           {Object.entries(health.per_target).map(([target, failed]) => (
             <div key={target}>
               <dt>{target}</dt>
-              <dd>{failed}</dd>
+              <dd>{number(failed)}</dd>
             </div>
           ))}
         </dl>
@@ -70,7 +70,7 @@ function Verdict({ health }: { health: JournalHealth }) {
 }
 
 function Checks() {
-  const { t } = useText();
+  const { t, number } = useText();
   const ready = useReady();
   const checks = ready?.data?.checks;
   if (!checks) return ready?.error ? <p className="notice">{t('broken.failed')}</p> : null;
@@ -80,7 +80,7 @@ function Checks() {
     [t('broken.log'), `${log.kind ?? ''} ${log.status}`, log.error ?? log.warning],
     [t('broken.history'), `${history.kind ?? ''} ${history.status}`, history.error],
     [t('broken.journal'), journal.status, journal.error],
-    [t('broken.clients'), String(stream.clients), null],
+    [t('broken.clients'), number(stream.clients), null],
   ];
   if (writer) rows.push([t('broken.writer'), writer.status, writer.error]);
   return (

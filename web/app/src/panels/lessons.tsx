@@ -1,6 +1,7 @@
 import { type Lessons as LessonList, useLessons } from '@living-map/react';
 import { useState } from 'react';
 import { useDenial } from '../caller';
+import { itemById } from '../entities';
 import { useLayers } from '../live';
 import { Action } from '../parts/action';
 import { Answer } from '../parts/answer';
@@ -9,7 +10,8 @@ import { useText } from '../preferences';
 import { errorText, post } from '../requests';
 import { server, statusOf } from '../server';
 import { setView, useView } from '../view';
-import { withNames } from '../words/names';
+import { lessonText } from '../words/lesson-text';
+import { serverText } from '../words/server-text';
 
 type Lesson = LessonList['items'][number];
 
@@ -92,9 +94,11 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
   const i18n = useText();
   const { t, clock } = i18n;
   const layers = useLayers();
+  const item = lesson.agent_id === null ? null : itemById(layers, lesson.agent_id);
   const [reason, setReason] = useState('');
   const [problem, setProblem] = useState<string | null>(null);
-  const { lesson_key, agent_id, rule, status, version, title, text, replay_count, ts } = lesson;
+  const { lesson_key, agent_id, status, version, replay_count, ts } = lesson;
+  const { title, observation, advice } = lessonText(lesson, layers, i18n);
   const isDenied = useDenial(status === 'candidate' ? 'review_lesson' : 'retire_lesson') !== null;
   const act = async (action: 'review' | 'retire', body: object) => {
     try {
@@ -107,12 +111,26 @@ function LessonRow({ lesson, onChange }: { lesson: Lesson; onChange: () => void 
   };
   return (
     <li>
-      <strong>{withNames(title, layers)}</strong>
+      <strong>{title}</strong>
       <span className="muted block">
-        {t(`lesson.${status}`)} · {rule} · {clock(ts, true)} · {t('lessons.replays', { count: replay_count })}
+        {t(`lesson.${status}`)} · {clock(ts, true)}
+        {replay_count > 0 && ` · ${t('lessons.replays', { count: replay_count })}`}
       </span>
-      {agent_id && <EntityLink id={agent_id}>{agent_id}</EntityLink>}
-      <p>{withNames(text, layers)}</p>
+      {agent_id && (
+        <EntityLink id={agent_id} item={item}>
+          {item?.label ?? agent_id}
+        </EntityLink>
+      )}
+      <p>{observation}</p>
+      {advice !== null && (
+        <>
+          <p>{advice}</p>
+          <details>
+            <summary>{t('lessons.recorded')}</summary>
+            <p lang="en">{serverText(lesson.text, layers, i18n)}</p>
+          </details>
+        </>
+      )}
       {lesson.effects > 0 && <Effects of={lesson} />}
       {(status === 'candidate' || status === 'active') && (
         <div className="tools">
