@@ -53,7 +53,7 @@ const EventRow = memo(function EventRow({ event, count, since }: EventRowProps) 
         </p>
         {count > 1 && <p className="muted small">{t('event.repeated', { count, time: clock(since) })}</p>}
         <details onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
-          <summary aria-label={t('event.details')}>{event_type}</summary>
+          <summary aria-label={`${t('event.details')}: ${event_type}`}>{event_type}</summary>
           <Suspense>{isOpen && <EventDetail event={event} />}</Suspense>
         </details>
       </div>
