@@ -83,10 +83,10 @@ pub(super) fn percent(value: f64, language: Language) -> String {
 /// A measured time: milliseconds, seconds with one digit, or its two largest units.
 pub(super) fn milliseconds(value: f64, language: Language) -> String {
     if value < 1_000.0 {
-        return with_unit(number(value, 0, language), 0, language);
+        return with_unit(&number(value, 0, language), 0, language);
     }
     if value < 60_000.0 {
-        return with_unit(number(value / 1_000.0, 1, language), 1, language);
+        return with_unit(&number(value / 1_000.0, 1, language), 1, language);
     }
     let seconds = (value / 1_000.0).round();
     let (larger, smaller, size) = if seconds < 3_600.0 {
@@ -97,10 +97,10 @@ pub(super) fn milliseconds(value: f64, language: Language) -> String {
         (4, 3, 86_400.0)
     };
     let rest = ((seconds % size) / (size / [60.0, 60.0, 24.0][larger - 2])).floor();
-    let mut text = with_unit(number((seconds / size).floor(), 0, language), larger, language);
+    let mut text = with_unit(&number((seconds / size).floor(), 0, language), larger, language);
     if rest > 0.0 {
         text.push(' ');
-        text.push_str(&with_unit(number(rest, 0, language), smaller, language));
+        text.push_str(&with_unit(&number(rest, 0, language), smaller, language));
     }
     text
 }
@@ -121,7 +121,7 @@ fn bytes(value: f64, language: Language) -> String {
 }
 
 /// A number with a unit of time: 0 for milliseconds to 4 for days.
-fn with_unit(number: String, unit: usize, language: Language) -> String {
+fn with_unit(number: &str, unit: usize, language: Language) -> String {
     match language {
         Language::En if unit == 4 && number != "1" => format!("{number} days"),
         Language::En => format!("{number} {}", ["ms", "sec", "min", "hr", "day"][unit]),
@@ -131,15 +131,16 @@ fn with_unit(number: String, unit: usize, language: Language) -> String {
 
 /// The plural form of a count, of `one|other`, or `one|few|many` in Ukrainian.
 #[must_use]
-pub fn plural<'a>(count: f64, forms: &'a str, language: Language) -> &'a str {
+pub fn plural(count: f64, forms: &str, language: Language) -> &str {
     let forms: Vec<&str> = forms.split('|').collect();
-    // the remainders of a whole number; a fraction has the last form
-    let (tens, units) = (count.abs() % 100.0, count.abs() % 10.0);
+    // a count has no fraction; one that has takes the last form
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only the last two digits matter")]
+    let (tens, units) = ((count.abs() % 100.0) as u32, (count.abs() % 10.0) as u32);
     let index = match language {
         Language::En => usize::from((count.abs() - 1.0).abs() > f64::EPSILON),
-        Language::Uk if count.fract() != 0.0 => 2,
-        Language::Uk if units == 1.0 && tens != 11.0 => 0,
-        Language::Uk if (2.0..=4.0).contains(&units) && !(12.0..=14.0).contains(&tens) => 1,
+        Language::Uk if count.fract().abs() > 0.0 => 2,
+        Language::Uk if units == 1 && tens != 11 => 0,
+        Language::Uk if (2..=4).contains(&units) && !(12..=14).contains(&tens) => 1,
         Language::Uk => 2,
     };
     forms.get(index).or(forms.last()).copied().unwrap_or_default()

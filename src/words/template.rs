@@ -21,16 +21,13 @@ pub(super) struct Field<'a> {
 pub(super) fn segments(template: &str) -> impl Iterator<Item = (bool, &str)> {
     let mut rest = template;
     std::iter::from_fn(move || {
-        let (is_optional, end, next) = match rest.strip_prefix('[') {
-            Some(after) => {
-                rest = after;
-                let end = after.find(']').unwrap_or(after.len());
-                (true, end, (end + 1).min(after.len()))
-            }
-            None => {
-                let end = rest.find('[').unwrap_or(rest.len());
-                (false, end, end)
-            }
+        let (is_optional, end, next) = if let Some(after) = rest.strip_prefix('[') {
+            rest = after;
+            let end = after.find(']').unwrap_or(after.len());
+            (true, end, (end + 1).min(after.len()))
+        } else {
+            let end = rest.find('[').unwrap_or(rest.len());
+            (false, end, end)
         };
         let segment = &rest[..end];
         rest = &rest[next..];

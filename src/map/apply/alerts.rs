@@ -33,7 +33,7 @@ pub(in crate::map) fn apply(
     match operation {
         AlertOperation::Raise { alert, ttl } => {
             let ends_at = ttl.and_then(|ttl| logged_at.checked_add_signed(ttl));
-            alerts.raise(alert, ends_at)
+            alerts.raise(*alert, ends_at)
         }
         AlertOperation::Clear { id } => alerts.clear(&id).into_iter().collect(),
         AlertOperation::Acknowledge { id, by, note, at } => alerts.acknowledge(&id, by, note, at).into_iter().collect(),

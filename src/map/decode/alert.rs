@@ -104,7 +104,7 @@ fn raise(
         measurement: reader.get("measurement").and_then(measurement),
     };
     let ttl = ttl_seconds.and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?));
-    AlertOperation::Raise { alert, ttl }
+    AlertOperation::Raise { alert: Box::new(alert), ttl }
 }
 
 fn measurement(value: &Value) -> Option<Measurement> {

@@ -149,7 +149,7 @@ pub(in crate::map) struct Metrics {
 pub(in crate::map) enum AlertOperation {
     /// Raise an alert, until it is cleared or `ttl` has passed.
     Raise {
-        alert: Alert,
+        alert: Box<Alert>,
         ttl: Option<TimeDelta>,
     },
     Clear {
