@@ -65,8 +65,6 @@ impl Show {
                 self.names.learn(frame);
                 Some(self.sentence(frame))
             }
-            // the event of an alert is a line already
-            (Output::Text, "alert") => None,
             (Output::Text, "error") => {
                 let error = frame["error"].as_str().map_or_else(|| frame.to_string(), str::to_owned);
                 Some(self.paint(NOTE, &format!("-- {} --", shown(&error, SHOWN_SENTENCE))))
@@ -74,6 +72,7 @@ impl Show {
             (Output::Fields, "error" | "alert") => {
                 Some(self.paint(NOTE, &format!("-- {kind}: {} --", printable(&frame.to_string()))))
             }
+            // the event of an alert is a sentence already
             (Output::Text | Output::Fields, _) => None,
         }
     }
