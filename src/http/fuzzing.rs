@@ -7,10 +7,12 @@ pub use super::paging::{decode_id, decode_position, encode_id, encode_position};
 
 use super::dead_letters::bulk_replay;
 use super::query::{FromParams, Params};
-use super::{aggregate, dead_letters, entities, errors, health, history, lessons, preamble, snapshot, time_travel};
+use super::{
+    aggregate, dead_letters, entities, errors, frames, health, history, lessons, preamble, snapshot, time_travel,
+};
 
 /// Routes with a query: path and required parameters.
-pub const QUERIES: [(&str, &[&str]); 13] = [
+pub const QUERIES: [(&str, &[&str]); 14] = [
     ("/living-map/agents/{id}/preamble", &[]),
     ("/living-map/dead-letters", &[]),
     ("/living-map/dead-letters/replay", &[]),
@@ -18,6 +20,7 @@ pub const QUERIES: [(&str, &[&str]); 13] = [
     ("/living-map/entities", &[]),
     ("/living-map/errors", &[]),
     ("/living-map/errors/health", &[]),
+    ("/living-map/frames", &["cursor"]),
     ("/living-map/history", &[]),
     ("/living-map/history/aggregate", &[]),
     ("/living-map/lessons", &[]),
@@ -56,6 +59,7 @@ pub fn parse_query(path: &str, query: &str) -> Result<(), Rejection> {
         "/living-map/entities" => parse::<entities::EntitiesQuery>,
         "/living-map/errors" => parse::<errors::ErrorsQuery>,
         "/living-map/errors/health" => parse::<errors::ErrorHealthQuery>,
+        "/living-map/frames" => parse::<frames::FramesQuery>,
         "/living-map/history" => parse::<history::EventsQuery>,
         "/living-map/history/aggregate" => parse::<aggregate::CountQuery>,
         "/living-map/lessons" => parse::<lessons::LessonsQuery>,

@@ -25,6 +25,7 @@ mod events;
 mod explorer;
 mod fallback;
 mod fields;
+mod frames;
 mod head;
 mod health;
 mod history;
@@ -181,6 +182,7 @@ fn documented_routes() -> DocumentedRoutes {
         .routes(routes!(entities::relations))
         .routes(routes!(entities::relations_by_query))
         .routes(routes!(history::history))
+        .routes(routes!(frames::frames))
         .routes(routes!(time_travel::saved_snapshots))
         .routes(routes!(lessons::lessons))
         .routes(routes!(lessons::lesson_history))

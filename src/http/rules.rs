@@ -65,6 +65,7 @@ pub const RULES: &[(&str, &str, RequiredRole)] = &[
     ("GET", "/living-map/entities/{id}/relations", VIEWER),
     ("GET", "/living-map/entity", VIEWER),
     ("GET", "/living-map/entity/relations", VIEWER),
+    ("GET", "/living-map/frames", VIEWER),
     ("GET", "/living-map/history", VIEWER),
     ("GET", "/living-map/history/aggregate", VIEWER),
     ("GET", "/living-map/stream", STREAM),

@@ -93,7 +93,7 @@ impl Serving {
             limits: Limits::new(limits),
             pools: HttpPools::new(
                 &config,
-                vec![ingest.time_travel.pool().clone(), ingest.replay_pool.clone(), streams.pool().clone()],
+                vec![ingest.time_travel.pool().clone(), ingest.replay.pool().clone(), streams.pool().clone()],
             ),
             responses: ResponseBudget::new(config.max_response_bytes, config.queue),
             live: ingest.live.clone(),
@@ -104,6 +104,7 @@ impl Serving {
             alerts: alerts.map(|rules| AlertServices { rules, outbox: Arc::clone(&storage.outbox) }),
             snapshots: Arc::clone(&storage.snapshots),
             time_travel: ingest.time_travel.clone(),
+            replay: ingest.replay.clone(),
             lessons: Arc::clone(&storage.lessons),
             learner: process.learner,
             upstreams: upstreams.health.clone(),

@@ -21,7 +21,7 @@ use crate::history::{History, Lessons, Outbox, Snapshots};
 use crate::journal::Journal;
 use crate::learner::LearnerStatus;
 use crate::lease::Leadership;
-use crate::live::{FollowStatus, LiveMap, TimeTravel};
+use crate::live::{FollowStatus, LiveMap, Replay, TimeTravel};
 use crate::log::{Bridge, EventLog, WriterStatus};
 use crate::stream::Streams;
 use crate::sync::Refresher;
@@ -59,6 +59,8 @@ pub struct Services {
     pub snapshots: Arc<dyn Snapshots>,
     /// The map at past positions.
     pub time_travel: TimeTravel,
+    /// Recorded frames.
+    pub replay: Replay,
     /// Lessons learned from agents' experiences.
     pub lessons: Arc<dyn Lessons>,
     /// Status of the learner; `None` if this server does not learn.

@@ -17,7 +17,7 @@ use crate::adapters::{AdaptersConfig, Upstreams};
 use crate::dead_letters::{DeadLetterAlert, DeadLetterConfig, DeadLetterQueue, DeadLetterService, RetryConfig};
 use crate::journal::Journal;
 use crate::lease::Leadership;
-use crate::live::{self, LiveConfig, LiveMap, TimeTravel, TimeTravelConfig};
+use crate::live::{self, LiveConfig, LiveMap, ReplayConfig, TimeTravel, TimeTravelConfig};
 use crate::log::{EventLog, dead_letter_publisher};
 use crate::model::{Cursor, Epoch, envelope};
 use crate::stream::{Hub, HubConfig, Replay, SnapshotJson, SnapshotSource, StreamConfig, StreamSources, Streams};
@@ -48,19 +48,16 @@ fn services() -> Services {
         DeadLetterAlert::new(|| None, || false),
         Journal::default(),
     );
+    let time_travel =
+        TimeTravel::new(TimeTravelConfig::default(), live.clone(), log.clone(), history.clone(), history.clone());
     Services {
         config: HttpConfig::default(),
         access: None,
         limits: Limits::default(),
         pools: HttpPools::new(&HttpConfig::default(), Vec::new()),
         responses: ResponseBudget::new(HttpConfig::default().max_response_bytes, QueueConfig::default()),
-        time_travel: TimeTravel::new(
-            TimeTravelConfig::default(),
-            live.clone(),
-            log.clone(),
-            history.clone(),
-            history.clone(),
-        ),
+        replay: live::Replay::new(ReplayConfig::default(), live.clone(), time_travel.clone()),
+        time_travel,
         snapshots: history.clone(),
         lessons: history.clone(),
         learner: None,

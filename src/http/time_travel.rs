@@ -77,7 +77,8 @@ impl PointInTime {
     }
 }
 
-fn problem(error: TimeTravelError, name: &'static str) -> Problem {
+/// Problem document for an error about the moment in the parameter `name`.
+pub fn problem(error: TimeTravelError, name: &'static str) -> Problem {
     let detail = format!("{name}: {error}");
     match error {
         TimeTravelError::Gone { oldest } | TimeTravelError::OtherEpoch { oldest } => {

@@ -10,7 +10,6 @@ use super::{
     BeginningHandles, LiveConfig, LiveMap, Replay, ReplayConfig, SavingConfig, TimeTravel, TimeTravelConfig,
     follow_from_saved, save,
 };
-use crate::access::shares::Pool;
 use crate::history::Storage;
 use crate::history::adopted::{self, AdoptionStatus};
 use crate::history::retention::{self, RetentionConfig};
@@ -70,8 +69,8 @@ pub struct Ingest {
     pub time_travel: TimeTravel,
     /// Snapshots and replayed frames for streaming clients.
     pub sources: StreamSources,
-    /// Slots of folds for replay.
-    pub replay_pool: Pool,
+    /// Frames after any retained position.
+    pub replay: Replay,
     /// Status of completing rows of the replaced service; none where there cannot be any.
     pub adoption: Option<watch::Receiver<AdoptionStatus>>,
 }
@@ -128,8 +127,7 @@ impl Ingest {
         );
         let replay = Replay::new(config.replay, live.clone(), time_travel.clone());
         let sources = StreamSources { snapshot: snapshot_source(live.clone()), replay: replay.source() };
-        let replay_pool = replay.pool().clone();
-        Self { live, hub, time_travel, sources, replay_pool, adoption }
+        Self { live, hub, time_travel, sources, replay, adoption }
     }
 }
 

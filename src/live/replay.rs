@@ -168,8 +168,27 @@ impl Replay {
     /// # Errors
     /// See [`ReplayError`].
     pub async fn batch_after(&self, client: Client, position: Cursor) -> Result<Arc<FrameBatch>, ReplayError> {
+        self.batch_within(self.0.config.max_events, client, position).await
+    }
+
+    /// Like [`Replay::batch_after`], for all retained positions: readers of recordings go back beyond
+    /// [`ReplayConfig::max_events`], page by page.
+    ///
+    /// # Errors
+    /// See [`ReplayError`].
+    pub async fn recorded_batch_after(&self, client: Client, position: Cursor) -> Result<Arc<FrameBatch>, ReplayError> {
+        self.batch_within(u64::MAX, client, position).await
+    }
+
+    /// The batch after a position that is at most `max_events` before the newest one.
+    async fn batch_within(
+        &self,
+        max_events: u64,
+        client: Client,
+        position: Cursor,
+    ) -> Result<Arc<FrameBatch>, ReplayError> {
         let mut cached = true;
-        let found = timeout(self.0.config.timeout, self.find(&client, position, &mut cached)).await;
+        let found = timeout(self.0.config.timeout, self.find(max_events, &client, position, &mut cached)).await;
         let found = found.unwrap_or_else(|_| Err(ReplayError::Unavailable("timed out".to_owned())));
         let result = match &found {
             Ok(_) if cached => "held",
@@ -181,7 +200,13 @@ impl Replay {
         found
     }
 
-    async fn find(&self, client: &Client, position: Cursor, cached: &mut bool) -> Result<Arc<FrameBatch>, ReplayError> {
+    async fn find(
+        &self,
+        max_events: u64,
+        client: &Client,
+        position: Cursor,
+        cached: &mut bool,
+    ) -> Result<Arc<FrameBatch>, ReplayError> {
         let mut changed = self.0.changed.subscribe();
         let mut awaited: Option<Arc<Fold>> = None;
         let mut slots = SlotRequest::new(&self.0.pool, client, self.0.config.timeout);
@@ -197,7 +222,7 @@ impl Replay {
                 }
             }
             let newest = self.newest(position);
-            let oldest = newest.seq.saturating_sub(self.0.config.max_events);
+            let oldest = newest.seq.saturating_sub(max_events);
             if position.epoch != newest.epoch || !(oldest..newest.seq).contains(&position.seq) {
                 return Err(ReplayError::Gone);
             }
@@ -236,6 +261,12 @@ impl Replay {
 
     /// The oldest position that can be resumed from, if it is known.
     pub async fn oldest(&self) -> Option<Cursor> {
+        let limit = self.0.live.cursor().seq.saturating_sub(self.0.config.max_events);
+        self.oldest_recorded().await.map(|oldest| Cursor { seq: oldest.seq.max(limit), ..oldest })
+    }
+
+    /// The oldest position after which recordings begin, if it is known.
+    pub async fn oldest_recorded(&self) -> Option<Cursor> {
         let mut known = self.0.oldest.lock().await;
         let newest = self.0.live.cursor();
         let known_now = known.filter(|(at, _)| at.elapsed() < OLDEST_TTL);
@@ -246,8 +277,7 @@ impl Replay {
         if known_now.is_none() {
             *known = Some((Instant::now(), oldest));
         }
-        let limit = newest.seq.saturating_sub(self.0.config.max_events);
-        oldest.map(|oldest| Cursor { seq: oldest.seq.max(limit), ..newest })
+        oldest
     }
 
     /// The oldest saved state from which all entries are retained.

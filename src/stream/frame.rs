@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 
 use super::layers::LayerSet;
 use super::protocol::{self, TextFrame};
@@ -13,6 +14,7 @@ use crate::model::{Change, Cursor, EntityType, LogEntry};
 #[derive(Debug)]
 pub struct Frame {
     seq: u64,
+    logged_at: DateTime<Utc>,
     text: TextFrame,
     /// `alert` frames of the alerts that the event raised or cleared.
     alerts: Box<[TextFrame]>,
@@ -47,6 +49,7 @@ impl Frame {
         };
         Ok(Self {
             seq: entry.cursor.seq,
+            logged_at: entry.logged_at,
             text,
             alerts,
             wire,
@@ -60,6 +63,12 @@ impl Frame {
     #[must_use]
     pub const fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Time at which the log took the event.
+    #[must_use]
+    pub const fn logged_at(&self) -> DateTime<Utc> {
+        self.logged_at
     }
 
     /// The WebSocket text frame with its header, followed by the frames of its alerts.

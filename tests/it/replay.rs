@@ -7,5 +7,6 @@ mod expected;
 mod gaps;
 mod random;
 mod random_client;
+mod recording;
 mod shares;
 mod stuck;

@@ -110,6 +110,8 @@ impl Call {
 /// Ids of the objects that the requests read and change.
 struct Fixtures {
     snapshot: String,
+    /// Position of the snapshot.
+    cursor: String,
     alert: String,
     silence: String,
     lesson: String,
@@ -150,6 +152,7 @@ impl Fixtures {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Self {
             snapshot: text(&snapshot["id"]),
+            cursor: text(&snapshot["cursor"]),
             alert: text(&alert["id"]),
             silence: text(&silence.json()["id"]),
             lesson: text(&lesson["lesson_key"]),
@@ -159,7 +162,7 @@ impl Fixtures {
 
     /// A request for every route, ordered so that each finds its object.
     fn calls(&self) -> Vec<Call> {
-        let Self { snapshot, alert, silence, lesson, letters: [replayed, discarded] } = self;
+        let Self { snapshot, cursor, alert, silence, lesson, letters: [replayed, discarded] } = self;
         let get = |path, uri: String| Call { method: "GET", path, uri, body: None, status: 200 };
         let read = |path: &'static str| get(path, path.to_owned());
         let about = |path: &'static str, id: &str| get(path, path.replace("{id}", id).replace("{key}", id));
@@ -194,6 +197,7 @@ impl Fixtures {
             about("/living-map/entities/{id}/relations", "agent:one"),
             get("/living-map/entity", "/living-map/entity?id=agent:one".into()),
             get("/living-map/entity/relations", "/living-map/entity/relations?id=agent:one".into()),
+            get("/living-map/frames", format!("/living-map/frames?cursor={cursor}")),
             read("/living-map/history"),
             read("/living-map/history/aggregate"),
             Call { status: 101, ..read(SOCKET) },

@@ -600,6 +600,30 @@ export interface FieldChange {
   field: string;
 }
 
+/** A page of recorded frames. */
+export interface FrameList {
+  /** True if there are further pages. */
+  has_more: boolean;
+  /** Frames, oldest first. */
+  items: RecordedFrame[];
+  /** Pass it as `cursor` to get the next page; null on the last page. */
+  next_cursor: string | null;
+}
+
+/** List recorded frames */
+export interface FramesQuery {
+  /** Position after which the frames begin: `meta.cursor` of a snapshot, the `cursor` of a frame, or `next_cursor` of the
+   * previous page. */
+  cursor: string;
+  /** Last moment: a cursor, or an ISO 8601 time, which selects the last event that the log took at or before it. The present
+   * if absent. */
+  until?: string;
+  /** Id or alias of an entity: only frames of events that are about it, or that changed it. */
+  entity_id?: string;
+  /** Maximum number of frames on a page. */
+  limit?: number;
+}
+
 /** A lesson of a preamble. */
 export interface HandedOut {
   /** Lesson. */
@@ -1252,6 +1276,15 @@ export interface ReadyQuery {
   verbose?: boolean;
 }
 
+/** A frame, and when the log took its event. */
+export interface RecordedFrame {
+  /** The `event` frame, as the stream sends it. */
+  frame: Record<string, unknown>;
+  /** Time at which the log took the event. Never later than that of the next frame by more than the clocks of its servers
+   * differ. */
+  logged_at: string;
+}
+
 /** A relation between two entities. */
 export interface Relation {
   /** Canonical id of the other entity. */
@@ -1353,6 +1386,11 @@ export interface Routes {
   "/living-map/errors/health": {
     parameters: ErrorsHealthQuery;
     answer: JournalHealth;
+  };
+  /** List recorded frames */
+  "/living-map/frames": {
+    parameters: FramesQuery;
+    answer: FrameList;
   };
   /** Check liveness */
   "/living-map/health": {
