@@ -21,6 +21,7 @@ const MAX_UNIX_WHOLE: u128 = 9_200_000_000_000_000_000;
 /// | RFC 3339 | `2026-01-19T12:00:00Z`, `2026-01-19t14:00:00.5+02:00` |
 /// | with a space, a comma before the fraction, or without seconds | `2026-01-19 12:00:00,5Z`, `2026-01-19T12:00Z` |
 /// | with a shorter offset | `2026-01-19T12:00:00+0000`, `2026-01-19T12:00:00+00`, `2026-01-19T12:00:00 +05` |
+/// | a leap second: the second after it | `2016-12-31T23:59:60Z` |
 /// | without an offset: UTC | `2026-01-19T12:00:00`, `2026-01-19` |
 /// | unix seconds, milliseconds, microseconds or nanoseconds, by size, as a number or as digits | `1768824000`, `"1768824000000"` |
 #[must_use]
@@ -92,10 +93,12 @@ fn from_unix(number: f64) -> Option<DateTime<Utc>> {
     in_range(DateTime::from_timestamp_micros(micros)?)
 }
 
-/// Times that both databases and RFC 3339 can represent: years 1 to 9999.
+/// Times that both databases and RFC 3339 can represent: years 1 to 9999. A leap second is the second after it, as the
+/// databases have it: browsers cannot read `23:59:60`.
 fn in_range(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
     use chrono::Datelike;
-    (1..=9999).contains(&time.year()).then(|| time.trunc_subsecs(6))
+    let time = DateTime::from_timestamp_micros(time.timestamp_micros())?;
+    (1..=9999).contains(&time.year()).then_some(time)
 }
 
 /// `time` truncated to microseconds, the precision of the databases.
@@ -160,6 +163,7 @@ mod tests {
             (json!(1_768_824_000_123_456_789_i64), "2026-01-19T12:00:00.123456Z"),
             (json!(1_768_824_000_123_456_i64), "2026-01-19T12:00:00.123456Z"),
             (json!("1768824000.25"), "2026-01-19T12:00:00.250Z"),
+            (json!("0001-01-01T00:00:00.000000999Z"), "0001-01-01T00:00:00Z"),
             (json!(-1_i64), "1969-12-31T23:59:59Z"),
             (json!(99_999_999_999_i64), "5138-11-16T09:46:39Z"),
             (json!(100_000_000_000_i64), "1973-03-03T09:46:40Z"),
@@ -168,6 +172,18 @@ mod tests {
         ] {
             assert_eq!(lenient(&value).map(super::text).as_deref(), Some(text), "{value}");
         }
+    }
+
+    #[test]
+    fn a_leap_second_had_two_times() {
+        for (value, text) in [
+            (json!("2016-12-31T23:59:60Z"), "2017-01-01T00:00:00Z"),
+            (json!("2017-01-01T01:59:60.5+02:00"), "2017-01-01T00:00:00.500Z"),
+            (json!("2016-12-31 23:59:60,9999999"), "2017-01-01T00:00:00.999999Z"),
+        ] {
+            assert_eq!(lenient(&value).map(super::text).as_deref(), Some(text), "{value}");
+        }
+        assert_eq!(lenient(&json!("9999-12-31T23:59:60Z")), None);
     }
 
     #[test]
