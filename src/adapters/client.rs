@@ -24,6 +24,10 @@ const MAX_SHOWN_CHARS: usize = 200;
 /// Tokens of at least this length, in bytes, are masked in error texts.
 const MIN_SECRET_BYTES: usize = 8;
 
+/// Levels of arrays and objects in a response, at most. Parts of it get into payloads of events and into the map, which add a
+/// few levels and must stay readable.
+const MAX_DEPTH: usize = json::MAX_DEPTH - 8;
+
 /// Bodies of at least this size are parsed on a blocking thread: parsing takes about 10 ms per MiB.
 const BLOCKING_PARSE_BYTES: usize = 64 * 1024;
 
@@ -240,5 +244,9 @@ async fn parse(body: Vec<u8>) -> Result<json::Normal, ErrorKind> {
 }
 
 fn to_json(body: &[u8]) -> Result<json::Normal, ErrorKind> {
-    json::parse(body).map_err(|error| ErrorKind::NotJson(error.to_string()))
+    let normal = json::parse(body).map_err(|error| ErrorKind::NotJson(error.to_string()))?;
+    if json::depth(&normal.value) > MAX_DEPTH {
+        return Err(ErrorKind::NotJson(format!("nested too deeply: more than {MAX_DEPTH} levels")));
+    }
+    Ok(normal)
 }

@@ -138,8 +138,21 @@ pub fn parse(text: &[u8]) -> Result<Normal, Unreadable> {
         Ok(value) if !flags.altered.get() && (!flags.floats.get() || number::all_held(text)) => {
             Ok(Normal { value, notes: Notes::NONE })
         }
-        _ => repair::parse(text, BeyondRange::Nearest),
+        _ => repair::parse(text, BeyondRange::Nearest, MAX_BODY_DEPTH),
     }
+}
+
+/// Like [`parse`], for a text that becomes a payload as a whole: the envelope around it adds a level.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_payload(text: &[u8]) -> Result<Normal, Unreadable> {
+    let normal = parse(text)?;
+    // a shorter text cannot be nested as deeply
+    if text.len() > 2 * MAX_DEPTH && depth(&normal.value) > MAX_DEPTH {
+        return repair::parse(text, BeyondRange::Nearest, MAX_DEPTH);
+    }
+    Ok(normal)
 }
 
 /// Parses JSON from a column of the database, which another service may have written. Numbers beyond every float are kept as
@@ -149,7 +162,7 @@ pub fn parse(text: &[u8]) -> Result<Normal, Unreadable> {
 /// As [`parse`].
 pub fn parse_stored(text: &[u8]) -> Result<Value, Unreadable> {
     read_strict(text, &Flags::default())
-        .or_else(|_| repair::parse(text, BeyondRange::Digits).map(|normal| normal.value))
+        .or_else(|_| repair::parse(text, BeyondRange::Digits, MAX_BODY_DEPTH).map(|normal| normal.value))
 }
 
 /// Parses strict JSON, for requests whose sender should correct them, and for documents of programs.

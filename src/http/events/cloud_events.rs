@@ -121,7 +121,7 @@ fn binary_event(mut attributes: Map<String, Value>, bytes: &[u8]) -> Result<Norm
     let mut notes = Notes::NONE;
     let is_json = attributes.get("datacontenttype").and_then(Value::as_str).is_some_and(envelope::is_json);
     if is_json && !bytes.is_empty() {
-        let data = json::parse(bytes).map_err(body::not_json)?;
+        let data = json::parse_payload(bytes).map_err(body::not_json)?;
         attributes.insert("data".to_owned(), data.value);
         notes = data.notes;
     } else {

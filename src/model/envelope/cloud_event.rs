@@ -123,7 +123,7 @@ fn check_data(map: &Map<String, Value>) -> Result<(), FieldError> {
     }
     let bytes = encoded.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
     let Some(bytes) = bytes else { return Err(FieldError::new(DATA_BASE64, "expected base64")) };
-    match map.get(CONTENT_TYPE).and_then(Value::as_str).filter(|kind| is_json(kind)).map(|_| json::parse(&bytes)) {
+    match map.get(CONTENT_TYPE).and_then(Value::as_str).filter(|kind| is_json(kind)).map(|_| json::parse_payload(&bytes)) {
         Some(Err(error)) => {
             Err(FieldError::new(DATA_BASE64, format!("expected JSON, as datacontenttype says: {error}")))
         }
@@ -167,7 +167,7 @@ fn take_data(map: &mut Map<String, Value>, notes: &mut Notes) -> Value {
             Some((Value::String(text), true))
         }
         Some(media_type) if !is_json(media_type) => None,
-        _ => match json::parse(&bytes) {
+        _ => match json::parse_payload(&bytes) {
             Ok(normal) => {
                 notes.extend(&normal.notes);
                 Some((normal.value, normal.notes.is_empty()))
@@ -290,6 +290,30 @@ mod tests {
         event["data_base64"] = BASE64_STANDARD.encode("{").into();
         assert_eq!(publish_cloud_event(event, Utc::now()).unwrap_err().field, "data_base64");
         assert_eq!(publish_cloud_event(json!([]), Utc::now()).unwrap_err().field, "event");
+    }
+
+    /// Data of 129 levels was accepted, and could not be read from the log, where an envelope is around it.
+    #[test]
+    fn accepted_data_is_readable_in_the_log() {
+        for (levels, media_type, accepted) in [
+            (128, Some("application/json"), true),
+            (129, Some("application/json"), false),
+            (128, None, true),
+            (129, None, true),
+            (200, None, true),
+        ] {
+            let data = "[".repeat(levels) + &"]".repeat(levels);
+            let mut event = cloud_event();
+            event["data"].take();
+            event["data_base64"] = BASE64_STANDARD.encode(data).into();
+            event["datacontenttype"] = media_type.into();
+            let published = publish_cloud_event(event, Utc::now()).map(|new| new.event);
+            assert_eq!(published.is_ok(), accepted, "{levels} {media_type:?}");
+            match published {
+                Ok(event) => assert_eq!(of_nats(&[], &write(&event)), event, "{levels} {media_type:?}"),
+                Err(error) => assert_eq!(error.field, "data_base64"),
+            }
+        }
     }
 
     #[test]

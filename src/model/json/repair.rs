@@ -1,13 +1,13 @@
 //! The repairing parser: reads what is not strict JSON where its meaning is plain, and notes each repair.
 //!
-//! Its time is linear in the text. Its stack is bounded by [`MAX_BODY_DEPTH`], and its notes by [`Notes`].
+//! Its time is linear in the text. Its stack is bounded by the levels it accepts, and its notes by [`Notes`].
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{MAX_BODY_DEPTH, Normal, Unreadable, number};
+use super::{Normal, Unreadable, number};
 use crate::model::note::{NoteKind, Notes};
 
 /// Bytes of the mark in front of a text in UTF-8.
@@ -69,12 +69,12 @@ pub enum BeyondRange {
     Digits,
 }
 
-/// Parses a text and repairs it.
-pub fn parse(text: &[u8], beyond_range: BeyondRange) -> Result<Normal, Unreadable> {
+/// Parses a text of at most `max_depth` levels and repairs it.
+pub fn parse(text: &[u8], beyond_range: BeyondRange, max_depth: usize) -> Result<Normal, Unreadable> {
     let mut notes = Notes::default();
     let begin = mark_bytes(text);
     let text = plain_text(text, &mut notes);
-    let parser = Parser { text: &text, at: 0, path: Vec::new(), notes, beyond_range };
+    let parser = Parser { text: &text, at: 0, path: Vec::new(), notes, beyond_range, max_depth };
     parser.document().map_err(|error| error.at(begin))
 }
 
@@ -90,6 +90,7 @@ struct Parser<'a> {
     path: Vec<Step>,
     notes: Notes,
     beyond_range: BeyondRange,
+    max_depth: usize,
 }
 
 impl Parser<'_> {
@@ -133,7 +134,7 @@ impl Parser<'_> {
     }
 
     fn nested(&mut self, read: fn(&mut Self) -> Result<Value, Unreadable>) -> Result<Value, Unreadable> {
-        if self.path.len() >= MAX_BODY_DEPTH {
+        if self.path.len() >= self.max_depth {
             return Err(Unreadable::TooDeep { offset: self.at });
         }
         self.at += 1;

@@ -238,7 +238,7 @@ proptest! {
     #[test]
     fn the_repairing_parser_reads_strict_text_as_the_strict_one(text in hostile()) {
         if let Ok(strict) = parse_strict(&text) {
-            prop_assert_eq!(repair::parse(&text, BeyondRange::Nearest).unwrap().value, strict);
+            prop_assert_eq!(repair::parse(&text, BeyondRange::Nearest, MAX_BODY_DEPTH).unwrap().value, strict);
         }
     }
 
