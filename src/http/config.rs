@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
+use super::mount;
 use crate::access::address::Networks;
 use crate::access::base_path::BasePath;
 use crate::access::host::AllowedHost;
@@ -29,8 +30,9 @@ pub struct HttpConfig {
     #[arg(id = "ALLOWED_HOSTS", env, long = "allowed-hosts", value_delimiter = ',', help_heading = "Access")]
     pub allowed_hosts: Vec<AllowedHost>,
     /// Path under which a proxy serves this server, such as `/map`. Requests are accepted with and without it, so the proxy
-    /// may remove it or not; links in responses begin with it.
-    #[arg(id = "BASE_PATH", env, long = "base-path", default_value = "", help_heading = "Listening")]
+    /// may remove it or not; links in responses begin with it. No path of a route, such as `/docs`.
+    #[arg(id = "BASE_PATH", env, long = "base-path", default_value = "", help_heading = "Listening",
+        value_parser = mount::base_path)]
     pub base_path: BasePath,
     /// Largest request body, in bytes.
     ///

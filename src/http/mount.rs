@@ -7,7 +7,44 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tower::{ServiceExt, service_fn};
 
 use super::outer_layer::add_security_headers;
-use crate::access::base_path::BasePath;
+use super::rules::RULES;
+use crate::access::base_path::{BasePath, InvalidBasePath};
+
+/// Parses `BASE_PATH`, below which every route can be told from the routes without it.
+///
+/// # Errors
+/// The expected form, or the route that has the same path.
+pub fn base_path(text: &str) -> Result<BasePath, String> {
+    let base: BasePath = text.parse().map_err(|error: InvalidBasePath| error.to_string())?;
+    if base.as_str().is_empty() {
+        return Ok(base);
+    }
+    let below = RULES.iter().map(|(_, route, _)| base.join(route));
+    match below.chain([base.to_string()]).find_map(|path| route_of(&path)) {
+        Some(route) => Err(format!("expected another path: this one has the route {route} of the server")),
+        None => Ok(base),
+    }
+}
+
+/// The route that has this path.
+fn route_of(path: &str) -> Option<&'static str> {
+    RULES.iter().map(|(_, route, _)| *route).find(|route| has_path(route, path))
+}
+
+/// Returns true if a route has this path. Segments such as `{id}` match any one, `{*path}` matches the rest.
+fn has_path(route: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    for wanted in route.split('/') {
+        let Some(found) = segments.next() else { return false };
+        if wanted.starts_with("{*") {
+            return !found.is_empty();
+        }
+        if found != wanted && (found.is_empty() || !wanted.starts_with('{')) {
+            return false;
+        }
+    }
+    segments.next().is_none()
+}
 
 /// The router below `base`, for proxies that do not remove it; requests without it are passed on as they are.
 pub fn mount(router: Router, base: BasePath) -> Router {
@@ -27,11 +64,12 @@ pub fn mount(router: Router, base: BasePath) -> Router {
     Router::new().fallback_service(service)
 }
 
-/// Removes the prefix from the path of a request. The prefix itself is redirected to the path with a slash, to which the
+/// Removes the prefix from the path of a request, unless that is the path of a route: below `/living-map` are routes with and
+/// without the prefix. The prefix itself is redirected to the path with a slash, to which the
 /// page's relative addresses refer.
 fn remove(base: &BasePath, uri: &mut Uri) -> Option<Response> {
     let whole = uri.path_and_query()?.as_str();
-    let rest = base.strip(whole)?;
+    let rest = base.strip(whole).filter(|_| route_of(uri.path()).is_none())?;
     if !rest.starts_with('/') {
         let segment = base.as_str().rsplit('/').next().unwrap_or_default();
         let mut response = Redirect::permanent(&format!("{segment}/{rest}")).into_response();
@@ -53,15 +91,15 @@ mod tests {
 
     use super::*;
 
+    /// The path of a request without the prefix, or the address it is redirected to.
+    fn without(base: &str, uri: &str) -> String {
+        let mut uri: Uri = uri.parse().unwrap();
+        let redirect = remove(&base_path(base).unwrap(), &mut uri);
+        redirect.map_or_else(|| uri.to_string(), |response| response.headers()[LOCATION].to_str().unwrap().to_owned())
+    }
+
     #[test]
     fn the_prefix_is_removed_once_where_it_is() {
-        let base: BasePath = "/a/map".parse().unwrap();
-        let removed = |uri: &str| {
-            let mut uri: Uri = uri.parse().unwrap();
-            let redirect = remove(&base, &mut uri);
-            redirect
-                .map_or_else(|| uri.to_string(), |response| response.headers()[LOCATION].to_str().unwrap().to_owned())
-        };
         for (uri, expected) in [
             ("/a/map/", "/"),
             ("/a/map/living-map/entities/a%2Fb?x=%20", "/living-map/entities/a%2Fb?x=%20"),
@@ -72,7 +110,42 @@ mod tests {
             ("/a/map", "map/"),
             ("/a/map?layer=city", "map/?layer=city"),
         ] {
-            assert_eq!(removed(uri), expected, "{uri}");
+            assert_eq!(without("/a/map", uri), expected, "{uri}");
         }
+    }
+
+    /// With `BASE_PATH=/living-map` the health check and all requests of a proxy that removes the prefix were answered 404.
+    #[test]
+    fn a_prefix_that_begins_a_route_hid_it() {
+        for (uri, expected) in [
+            ("/living-map/health", "/living-map/health"),
+            ("/living-map/entities/a%2Fb?x=1", "/living-map/entities/a%2Fb?x=1"),
+            ("/living-map/living-map/health", "/living-map/health"),
+            ("/living-map/", "/"),
+            ("/living-map", "living-map/"),
+            ("/living-map/docs/", "/docs/"),
+            ("/living-map/assets/x/y.js", "/assets/x/y.js"),
+            ("/living-map/nothing", "/nothing"),
+        ] {
+            assert_eq!(without("/living-map", uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_is_the_path_of_a_route_is_rejected() {
+        for (base, route) in [
+            ("/docs", "/docs"),
+            ("/docs/map", "/docs/{*path}"),
+            ("/assets", "/assets/{*path}"),
+            ("/metrics/", "/metrics"),
+            ("/living-map/entities", "/living-map/entities"),
+        ] {
+            let error = base_path(base).unwrap_err();
+            assert!(error.contains(&format!("the route {route} ")), "{base}: {error}");
+        }
+        for base in ["", "/", "/map", "/living-map", "/living-map/team", "/documents"] {
+            assert_eq!(base_path(base).unwrap().as_str(), base.trim_end_matches('/'));
+        }
+        assert!(base_path("map").unwrap_err().starts_with("expected a path"));
     }
 }
