@@ -85,12 +85,15 @@ pub fn read(message: &Message<'_>) -> LogEntry {
         parts.payload = Value::Null;
     }
     parts.notes.extend(&notes);
+    // a replacement character is longer than a NUL
+    let mut event_type = clean(message.subject);
+    if event_type.len() > MAX_KEPT_SUBJECT_BYTES {
+        parts.notes.add(NoteKind::Subject, || (String::new(), format!("{} bytes", message.subject.len())));
+        event_type.truncate(event_type.floor_char_boundary(MAX_KEPT_SUBJECT_BYTES));
+    }
     if parts.event_id.is_none() && parts.idempotency_key.is_none() {
         parts.message_id = message.header("Nats-Msg-Id").map(clean);
     }
-    let mut event_type = clean(truncated(message.subject));
-    // a replacement character is longer than a NUL
-    event_type.truncate(truncated(&event_type).len());
     // position and time without the epoch: a log that lost its newest entries gets a new epoch, and the entries that it
     // kept must keep their ids
     let fallback = || {
@@ -429,11 +432,6 @@ fn find_time<'k>(
         }
     }
     None
-}
-
-/// The part of a subject that is kept.
-fn truncated(subject: &str) -> &str {
-    &subject[..subject.floor_char_boundary(MAX_KEPT_SUBJECT_BYTES)]
 }
 
 /// Text from outside the JSON body, in a form that a database can store.

@@ -42,6 +42,8 @@ wire_enum! {
         DuplicateKey = "duplicate_key",
         /// The time could not be read; the event has the time of the log.
         Timestamp = "timestamp",
+        /// The subject is longer than 1,024 bytes; its beginning is kept.
+        Subject = "subject",
         /// The body is nested too deeply; the payload is `null`, and the bytes are kept.
         TooDeep = "too_deep",
         /// The body is not JSON; the payload is `null`, and the bytes are kept.

@@ -167,6 +167,9 @@ fn a_name_too_long_for_an_index_stays_in_the_payload() {
     let subject = "node.metrics.".to_owned() + &"ї".repeat(2_000);
     let of_subject = read(&message(&subject, &[], b"{}")).event;
     assert!(of_subject.event_type.len() <= 1_024 && subject.starts_with(&of_subject.event_type));
+    assert_eq!(of_subject.notes.to_string(), "subject: 4013 bytes", "a long subject was cut without a note");
+    let again = read(&message(&of_subject.event_type, &[], write(&of_subject).to_string().as_bytes())).event;
+    assert_eq!(again, of_subject);
     assert!(of_subject.entity_id.is_none_or(|id| id.len() <= 1_024));
 }
 
@@ -217,7 +220,7 @@ fn documented_repairs_are_as_documented() {
     let code = |text: &str| text.trim().trim_matches('`').to_owned();
     let mut kinds = Vec::new();
     for row in &rows {
-        let (kind, sent, kept) = (code(row[0]).parse::<NoteKind>().unwrap(), code(row[1]), code(row[2]));
+        let (kind, sent, mut kept) = (code(row[0]).parse::<NoteKind>().unwrap(), code(row[1]), code(row[2]));
         let mut bytes = Vec::new();
         let mut parts = sent.split("\\x");
         bytes.extend(parts.next().unwrap().bytes());
@@ -229,7 +232,11 @@ fn documented_repairs_are_as_documented() {
             bytes = "[".repeat(json::MAX_DEPTH + 1).into_bytes();
             bytes.extend("]".repeat(json::MAX_DEPTH + 1).bytes());
         }
-        let entry = read(&message("a.b", &[], &bytes));
+        let mut subject = "a.b".to_owned();
+        if kind == NoteKind::Subject {
+            (subject, bytes, kept) = ("a".repeat(1_025), b"7".to_vec(), "7".to_owned());
+        }
+        let entry = read(&message(&subject, &[], &bytes));
         assert_eq!(entry.event.payload, json::parse(kept.as_bytes()).unwrap().value, "{row:?}");
         assert_eq!(
             entry.event.notes.iter().map(|note| note.kind).collect::<Vec<_>>(),

@@ -1112,7 +1112,7 @@ export interface Note {
 }
 
 /** Kind of a note. */
-export type NoteKind = "byte_order_mark" | "trailing_nul" | "not_finite" | "number" | "control_character" | "nul" | "surrogate" | "invalid_utf8" | "duplicate_key" | "timestamp" | "too_deep" | "not_json";
+export type NoteKind = "byte_order_mark" | "trailing_nul" | "not_finite" | "number" | "control_character" | "nul" | "surrogate" | "invalid_utf8" | "duplicate_key" | "timestamp" | "subject" | "too_deep" | "not_json";
 
 /** The notes of an event, a few of each kind. */
 export type Notes = Note[];
