@@ -130,7 +130,7 @@ impl AlertEvaluator {
                     metrics::counter!("living_map_alert_transitions_total", "rule" => rule, "state" => state)
                         .increment(1);
                 }
-                Some(Err(error)) if !matches!(error, LogError::Unavailable(_)) => {
+                Some(Err(error)) if !matches!(error, LogError::Unavailable(_) | LogError::Denied(_)) => {
                     count_failure("append");
                     self.journal.record("write", "log", &action.rule, &error);
                     tracing::error!(rule = action.rule, %error, "an alert cannot be appended to the log");

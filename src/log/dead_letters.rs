@@ -25,7 +25,7 @@ impl From<LogError> for PublishError {
     fn from(error: LogError) -> Self {
         let text = error.to_string();
         match error {
-            LogError::Unavailable(_) => Self::Unavailable(text),
+            LogError::Unavailable(_) | LogError::Denied(_) => Self::Unavailable(text),
             LogError::NotRecorded(_) => Self::NotRecorded(text),
             LogError::TooLarge { .. } => Self::TooLarge(text),
             LogError::Refused(_) | LogError::Truncated { .. } | LogError::EpochChanged(_) => Self::Rejected(text),

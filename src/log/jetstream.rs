@@ -307,7 +307,7 @@ impl JetStreamLog {
         let subjects = [sent.subject];
         let ack = match timeout_at(deadline, permissions.run(&subjects, sent.ack.into_future())).await {
             Ok(Ok(Ok(ack))) => ack,
-            Ok(Err(error)) => return Err(LogError::Unavailable(error.to_string())),
+            Ok(Err(error)) => return Err(LogError::Denied(error.to_string())),
             Ok(Ok(Err(error))) if error.kind() == PublishErrorKind::StreamNotFound => {
                 // it existed when its subjects were read: fetch the state again, so that it is created again
                 self.stream.invalidate();
@@ -418,5 +418,5 @@ fn count(results: &[Result<Appended, LogError>]) {
     count("appended", &|result| matches!(result, Ok(appended) if !appended.duplicate));
     count("duplicate", &|result| matches!(result, Ok(appended) if appended.duplicate));
     count("refused", &|result| matches!(result, Err(LogError::NotRecorded(_) | LogError::TooLarge { .. })));
-    count("unavailable", &|result| matches!(result, Err(LogError::Unavailable(_))));
+    count("unavailable", &|result| matches!(result, Err(LogError::Unavailable(_) | LogError::Denied(_))));
 }

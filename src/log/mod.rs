@@ -33,6 +33,9 @@ pub enum LogError {
     /// The log is unavailable; the same call may succeed later.
     #[error("the event log is unavailable: {0}")]
     Unavailable(String),
+    /// The NATS account lacks a permission for this event. The same call may succeed once it is granted.
+    #[error("the event log cannot record this event: {0}")]
+    Denied(String),
     /// The log does not record this subject.
     #[error("the event log does not record the subject '{0}'")]
     NotRecorded(String),

@@ -271,6 +271,10 @@ async fn a_missing_permission_ends_requests_at_once() {
     let answer = Client::new().post(server.url("/living-map/events")).json(&event).send().await.unwrap();
     let (status, text) = (answer.status(), answer.text().await.unwrap());
     assert_eq!(status, 503, "{text}");
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("lacks a permission: publish to \"city.event.x\""), "a sender learned no subject: {text}");
+    assert_eq!(problem["field"], "event_type", "{text}");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     ready_names(&server, "log", "warning", "publish to \"city.event.x\"").await;
 }

@@ -46,6 +46,10 @@ impl From<LogError> for Problem {
             LogError::Unavailable(_) => {
                 Self::unavailable("the event log is unavailable", DEFAULT_RETRY_AFTER).cause(&error).dependency("log")
             }
+            // the sender's own subject, and what its operator has to grant
+            LogError::Denied(_) => {
+                Self::unavailable(error.to_string(), DEFAULT_RETRY_AFTER).field("event_type").dependency("log")
+            }
             LogError::NotRecorded(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).field("event_type")
             }

@@ -235,7 +235,10 @@ async fn append(log: &dyn EventLog, pending: Vec<Pending>, results: &mut [Option
 /// Whether the same event may succeed later.
 const fn is_transient(error: &LogError) -> bool {
     match error {
-        LogError::Unavailable(_) | LogError::Truncated { .. } | LogError::EpochChanged(_) => true,
+        LogError::Unavailable(_)
+        | LogError::Denied(_)
+        | LogError::Truncated { .. }
+        | LogError::EpochChanged(_) => true,
         LogError::NotRecorded(_) | LogError::TooLarge { .. } | LogError::Refused(_) => false,
     }
 }
@@ -243,7 +246,7 @@ const fn is_transient(error: &LogError) -> bool {
 /// Field and reason of a failed append, as reported to the sender.
 fn rejection_of(error: &LogError, type_field: &'static str) -> (Option<&'static str>, String) {
     match error {
-        LogError::NotRecorded(_) => (Some(type_field), format!("{type_field}: {error}")),
+        LogError::NotRecorded(_) | LogError::Denied(_) => (Some(type_field), format!("{type_field}: {error}")),
         LogError::TooLarge { .. } => (Some("payload"), format!("payload: {error}")),
         LogError::Refused(_) => {
             // the database's message is for the log only

@@ -329,7 +329,7 @@ impl Bridge {
             match result {
                 Ok(None) => count("skipped"),
                 Ok(Some(appended)) => count(if appended.duplicate { "duplicate" } else { "appended" }),
-                Err(LogError::Unavailable(error)) => {
+                Err(LogError::Unavailable(error) | LogError::Denied(error)) => {
                     problem = Some(error);
                     again.push(message);
                 }
