@@ -21,7 +21,14 @@ pub fn addresses(text: &str) -> Result<Vec<ServerAddr>, NatsError> {
     let read = |address: &str| {
         let server: ServerAddr = address.trim().parse().map_err(|error| NatsError::Address(format!("{error}")))?;
         // the client accepts an address without a host, and tries to resolve it for ever
-        if server.host().is_empty() { Err(NatsError::Address("the host is missing".to_owned())) } else { Ok(server) }
+        if server.host().is_empty() {
+            return Err(NatsError::Address("the host is missing".to_owned()));
+        }
+        // it is built without WebSockets, and would connect to `wss` by TCP without TLS
+        if !matches!(server.scheme(), "nats" | "tls") {
+            return Err(NatsError::Address(format!("{}:// is not supported, only nats:// and tls://", server.scheme())));
+        }
+        Ok(server)
     };
     text.split(',').map(read).collect()
 }
@@ -150,6 +157,14 @@ mod tests {
         ];
         assert!(servers.iter().map(Credentials::of_address).eq(expected));
         assert_eq!(name(&servers[0]), "a:4222");
+    }
+
+    #[test]
+    fn credentials_of_a_websocket_address_were_sent_without_tls() {
+        for address in ["wss://secret@host:443", "ws://host", "nats://a,wss://b"] {
+            let error = addresses(address).unwrap_err().to_string();
+            assert!(error.contains("only nats:// and tls://") && !error.contains("secret"), "{error}");
+        }
     }
 
     #[test]
