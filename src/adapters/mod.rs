@@ -75,7 +75,8 @@ pub struct AdaptersConfig {
     /// Agents for which one poll requests the usage summary, one request each. The agents take turns; in each turn those of the
     /// usage service's top list are first.
     ///
-    /// Beyond: the agent is requested by one of the next polls, and keeps its figures until then.
+    /// Beyond: the agent is requested by one of the next polls, and keeps its figures until then; counted in
+    /// `living_map_usage_agents_deferred_total`.
     #[arg(id = "USAGE_AGENTS_PER_POLL", env, long = "usage-agents-per-poll", default_value_t = 100,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     pub usage_agents_per_poll: usize,

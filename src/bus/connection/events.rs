@@ -66,7 +66,8 @@ impl EventRecorder {
                 metrics::counter!("living_map_nats_slow_consumer_total").increment(1);
                 tracing::warn!(
                     subscription,
-                    "a NATS subscription was too slow and messages were dropped; its reader requests them again"
+                    "a NATS subscription was too slow and messages were dropped; readers of a stream request them again, and \
+                     the bridge does not record them"
                 );
             }
             Event::LameDuckMode | Event::Draining => tracing::info!(event = %event, "the NATS connection is closing"),
