@@ -12,6 +12,7 @@ use axum::http::Method;
 use axum::response::Response;
 use futures::StreamExt;
 use living_map::model::Service;
+use living_map::stream::StreamConfig;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio_tungstenite::tungstenite::Message;
@@ -181,13 +182,15 @@ impl Situation {
         path.replace(RECORDED, &fifth)
     }
 
-    /// The first frames of the stream: the snapshot, and after `publish` the events, up to the last recorded one.
+    /// The first frames of the stream: the snapshot, and after `publish` the events, up to the last recorded one, and the
+    /// `ping` that follows when nothing is sent.
     async fn frames(&self, publish: bool) -> Vec<Value> {
         let (mut stream, _) = tokio_tungstenite::connect_async(self.server.ws_url("/living-map/stream")).await.unwrap();
+        let patience = PATIENCE + StreamConfig::default().ping_interval;
         let mut frames = Vec::new();
         let mut published = !publish;
         loop {
-            let message = tokio::time::timeout(PATIENCE, stream.next()).await.expect("a frame").unwrap().unwrap();
+            let message = tokio::time::timeout(patience, stream.next()).await.expect("a frame").unwrap().unwrap();
             let Message::Text(text) = message else { continue };
             let frame = json_of(&text);
             if frame["event_type"].as_str().is_some_and(|subject| subject.starts_with("living_map.")) {
@@ -199,7 +202,8 @@ impl Situation {
                 published = true;
             }
             // the last message but one of those that the old service did not send
-            if !publish || frames.last().is_some_and(|frame| frame["event_type"] == "city.event.broken") {
+            let has_last = frames.iter().any(|frame| frame["event_type"] == "city.event.broken");
+            if !publish || has_last && frames.last().is_some_and(|frame| frame["kind"] == "ping") {
                 return frames;
             }
         }
@@ -243,6 +247,9 @@ async fn differences_in(folders: &[&str]) -> Vec<Difference> {
                 Value::Array(frames.iter().filter(|frame| frame["kind"] == "event").cloned().collect())
             };
             comparison.compare("frames", &events(&frames), &events(&ours));
+            if let (Some(ping), Some(our_ping)) = (frames.get(1..).and_then(<[_]>::last), ours.last()) {
+                comparison.compare("ping", ping, our_ping);
+            }
         } else {
             let body = json_of(&text(&recorded.file));
             let body = body.get("_non_json_body").unwrap_or(&body);

@@ -48,7 +48,7 @@ const HISTORY: &[&str] = &["*/history*.json"];
 const ROWS: &[Row] = &[
     Row {
         files: &["*"],
-        paths: &["*generated_at", "time", "_body.time", "frames[].timestamp"],
+        paths: &["*generated_at", "time", "_body.time", "frames[].timestamp", "ping.timestamp"],
         kind: Changed,
         what: "`generated_at`, `time`, a frame's `timestamp`",
         old: "local time without an offset; in frames as in the payload: null, a number, or without an offset",
@@ -529,6 +529,15 @@ const ROWS: &[Row] = &[
         what: "stream: fields of an event's frame",
         old: "none of them",
         ours: "`cursor`, `id`, `entity_id`, `entity_type`, `changes`",
+        reason: Addition,
+    },
+    Row {
+        files: &["frames.jsonl"],
+        paths: &["ping.cursor"],
+        kind: Added,
+        what: "stream: `ping`",
+        old: "`kind`, `timestamp`",
+        ours: "`cursor` too",
         reason: Addition,
     },
     Row {
