@@ -317,8 +317,13 @@ async fn a_late_append_is_committed_before_the_next_holder_begins() {
     .await;
     let next = open(&pooler.url(&url), &HistoryConfig { write_timeout: Duration::from_secs(20), ..leased() }).await;
     let taking = tokio::spawn(async move { (next.history.lock_table_log().await, next) });
-    // longer than the lease, which the append's check keeps from being renewed
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // the append's check keeps the lease from being renewed
+    let ended = "SELECT FROM living_map_leases, pg_stat_activity WHERE expires_at < clock_timestamp()
+        AND datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INTO living_map_leases%'";
+    until("the lease to end, and the next holder to wait", || async {
+        (!direct.lock().await.fetch_all(ended).await.unwrap().is_empty()).then_some(())
+    })
+    .await;
     assert!(!taking.is_finished(), "the lease is acquired before the append has ended");
     locked.rollback().await.unwrap();
     assert_eq!(appending.await.unwrap().unwrap().inserted, 1);

@@ -1,7 +1,8 @@
 //! Fair shares between clients, tested against a real server from two addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join_all;
 use reqwest::Client;
@@ -46,19 +47,12 @@ async fn publish(server: &Process, batches: usize) -> String {
     cursor.as_str().unwrap().to_owned()
 }
 
-/// Time of one request for a past map.
-async fn past(server: &Process, client: &Client, cursor: &str) -> Duration {
-    let started = Instant::now();
+/// Requests a past map.
+async fn past(server: &Process, client: &Client, cursor: &str) {
     let url = server.url(&format!("/living-map/snapshot?at={cursor}"));
     let answer = client.get(url).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     answer.bytes().await.unwrap();
-    started.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,20 +65,19 @@ async fn sixty_time_travels_of_one_client_delay_no_other() {
         (answer.status() == 200).then_some(())
     })
     .await;
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    // in turns, so that other work of the machine slows down both alike
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut before = Vec::new();
     for _ in 0..3 {
-        for _ in 0..3 {
-            alone.push(past(&server, &modest, &cursor).await);
-        }
         let mut greedy = JoinSet::new();
         for _ in 0..60 {
             let url = server.url(&format!("/living-map/snapshot?at={cursor}"));
-            let client = client(GREEDY);
+            let (client, answered) = (client(GREEDY), Arc::clone(&answered));
             greedy.spawn(async move {
                 loop {
                     // a rejection after the longest wait is sent again
-                    let _ = client.get(&url).send().await;
+                    if client.get(&url).send().await.is_ok_and(|answer| answer.status() == 200) {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             });
         }
@@ -93,7 +86,9 @@ async fn sixty_time_travels_of_one_client_delay_no_other() {
         })
         .await;
         for _ in 0..3 {
-            beside.push(past(&server, &modest, &cursor).await);
+            let earlier = answered.load(Ordering::Relaxed);
+            past(&server, &modest, &cursor).await;
+            before.push(answered.load(Ordering::Relaxed) - earlier);
         }
         greedy.shutdown().await;
         until("the queue to be empty", || async {
@@ -101,9 +96,11 @@ async fn sixty_time_travels_of_one_client_delay_no_other() {
         })
         .await;
     }
-    println!("alone {alone:?}, beside 60 requests {beside:?}");
-    let (alone, beside) = (median(alone), median(beside));
-    assert!(beside <= alone * 5 / 2, "{beside:?} beside another client's requests, {alone:?} alone");
+    // its turn comes next: of the others those are answered that take as long as its own, not the 55 that wait. Counted, since
+    // times depend on the load of the machine
+    println!("answers to the other client meanwhile: {before:?}");
+    before.sort_unstable();
+    assert!(before[before.len() / 2] <= 6, "answers to the other client meanwhile: {before:?}");
 }
 
 /// Resident memory of a process in kilobytes.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::context::PublishErrorKind;
 use chrono::{TimeDelta, Utc};
 use futures::StreamExt;
 use reqwest::StatusCode;
@@ -34,8 +35,17 @@ pub(super) async fn publish(client: &async_nats::Client, experiences: &[Value]) 
     let jetstream = async_nats::jetstream::new(client.clone());
     for experience in experiences {
         let subject = format!("agent.experience.v1.{}", experience["agent_id"].as_str().unwrap());
-        let sent = jetstream.publish(subject, experience.to_string().into()).await.expect("the server accepts it");
-        sent.await.expect("the stream accepts it");
+        let body = experience.to_string();
+        // nats-server reports a new stream before it receives messages for it
+        until("the stream to accept a message", || async {
+            let sent = jetstream.publish(subject.clone(), body.clone().into()).await.expect("the server accepts it");
+            match sent.await {
+                Ok(_) => Some(()),
+                Err(error) if error.kind() == PublishErrorKind::StreamNotFound => None,
+                Err(error) => panic!("the stream rejects a message: {error}"),
+            }
+        })
+        .await;
     }
 }
 
