@@ -20,7 +20,7 @@ pub fn base_path(text: &str) -> Result<BasePath, String> {
         return Ok(base);
     }
     let below = RULES.iter().map(|(_, route, _)| base.join(route));
-    match below.chain([base.to_string()]).find_map(|path| route_of(&path)) {
+    match std::iter::once(base.to_string()).chain(below).find_map(|path| route_of(&path)) {
         Some(route) => Err(format!("expected another path: this one has the route {route} of the server")),
         None => Ok(base),
     }

@@ -63,7 +63,7 @@ async fn a_poll_ends_at_its_deadline_despite_a_longer_call_timeout() {
     let context = PollContext { deadline: started + Duration::from_secs(1), agent_ids: vec![] };
     let error = upstreams.poll(Service::Space, &context).await.unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Timeout(_)), "{error}");
-    assert_eq!(upstream.requests().len(), 1, "the poll ended before its request");
+    assert!(!upstream.requests().is_empty(), "the poll ended before its requests");
     assert!(started.elapsed() < config.call_timeout / 2, "took {:?}", started.elapsed());
 }
 
