@@ -26,7 +26,10 @@ pub fn addresses(text: &str) -> Result<Vec<ServerAddr>, NatsError> {
         }
         // it is built without WebSockets, and would connect to `wss` by TCP without TLS
         if !matches!(server.scheme(), "nats" | "tls") {
-            return Err(NatsError::Address(format!("{}:// is not supported, only nats:// and tls://", server.scheme())));
+            return Err(NatsError::Address(format!(
+                "{}:// is not supported, only nats:// and tls://",
+                server.scheme()
+            )));
         }
         Ok(server)
     };

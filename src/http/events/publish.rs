@@ -235,10 +235,7 @@ async fn append(log: &dyn EventLog, pending: Vec<Pending>, results: &mut [Option
 /// Whether the same event may succeed later.
 const fn is_transient(error: &LogError) -> bool {
     match error {
-        LogError::Unavailable(_)
-        | LogError::Denied(_)
-        | LogError::Truncated { .. }
-        | LogError::EpochChanged(_) => true,
+        LogError::Unavailable(_) | LogError::Denied(_) | LogError::Truncated { .. } | LogError::EpochChanged(_) => true,
         LogError::NotRecorded(_) | LogError::TooLarge { .. } | LogError::Refused(_) => false,
     }
 }

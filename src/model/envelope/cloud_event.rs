@@ -123,7 +123,12 @@ fn check_data(map: &Map<String, Value>) -> Result<(), FieldError> {
     }
     let bytes = encoded.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
     let Some(bytes) = bytes else { return Err(FieldError::new(DATA_BASE64, "expected base64")) };
-    match map.get(CONTENT_TYPE).and_then(Value::as_str).filter(|kind| is_json(kind)).map(|_| json::parse_payload(&bytes)) {
+    match map
+        .get(CONTENT_TYPE)
+        .and_then(Value::as_str)
+        .filter(|kind| is_json(kind))
+        .map(|_| json::parse_payload(&bytes))
+    {
         Some(Err(error)) => {
             Err(FieldError::new(DATA_BASE64, format!("expected JSON, as datacontenttype says: {error}")))
         }
