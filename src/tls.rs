@@ -122,21 +122,24 @@ pub fn read_certificates(setting: &'static str, path: &Path) -> Result<Vec<Certi
     read.map_err(|problem| InvalidFile { setting, path: path.to_owned(), problem })
 }
 
-/// Reads what takes the place of the system's authorities, if the environment names it. The libraries that use it report a file
-/// that they cannot read at the first connection, or as an authority that is not trusted.
+/// Reads what takes the place of the system's authorities, if the environment names it. The libraries that use it do not name the
+/// variable, or report a certificate that is not trusted.
 ///
 /// # Errors
-/// The file has no certificate, or it or a folder cannot be read.
+/// The file cannot be read or has no certificate, or none of the folders can be read.
 pub fn check_system_authorities() -> Result<(), InvalidFile> {
     if let Some(path) = env::var_os(SYSTEM_CA_FILE).map(PathBuf::from) {
         let read = read_file(&path).and_then(|bytes| pem_certificates(&bytes));
         read.map_err(|problem| InvalidFile { setting: SYSTEM_CA_FILE, path, problem })?;
     }
     let folders = env::var_os(SYSTEM_CA_FOLDERS).unwrap_or_default();
-    for path in env::split_paths(&folders).filter(|path| !path.as_os_str().is_empty()) {
-        fs::read_dir(&path).map_err(|error| InvalidFile { setting: SYSTEM_CA_FOLDERS, path, problem: error.into() })?;
-    }
-    Ok(())
+    let read = |path: PathBuf| {
+        let listed = fs::read_dir(&path).map(drop);
+        listed.map_err(|error| InvalidFile { setting: SYSTEM_CA_FOLDERS, path, problem: error.into() })
+    };
+    let named = env::split_paths(&folders).filter(|path| !path.as_os_str().is_empty());
+    let read: Vec<Result<(), InvalidFile>> = named.map(read).collect();
+    if read.iter().any(Result::is_ok) { Ok(()) } else { read.into_iter().next().unwrap_or(Ok(())) }
 }
 
 /// Reads a private key in PEM form.

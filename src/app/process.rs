@@ -43,12 +43,10 @@ impl Process {
     /// Starts recording metrics, listens on `port`, which `variable` sets, and handles stop signals.
     ///
     /// # Errors
-    /// The address cannot be bound, or a thread cannot be started.
+    /// The system's certificate authorities cannot be read, the address cannot be bound, or a thread cannot be started.
     pub fn start(settings: &Settings, port: u16, variable: &str) -> anyhow::Result<Self> {
         let metrics = record_metrics()?;
-        if let Err(error) = tls::check_system_authorities() {
-            tracing::warn!(%error, "the certificate authorities of the system cannot be read; connections that need them fail");
-        }
+        tls::check_system_authorities()?;
         let address = SocketAddr::new(settings.listen.bind, port);
         let listener = listen(address).with_context(|| format!("cannot listen on {address} (BIND, {variable})"))?;
         let address = listener.local_addr()?;
