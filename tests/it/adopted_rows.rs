@@ -102,7 +102,7 @@ async fn microdao_rows_of_the_replaced_service_have_their_entity() {
 
 #[tokio::test]
 async fn completing_rows_continues_after_kill_9() {
-    let (url, mut old) = old_database(12_000).await;
+    let (url, mut old) = old_database(6_000).await;
     let mut server = Process::serve(&[("DATABASE_URL", &url)]).await;
     until("a part of the rows to be complete", || async {
         check(&server).await?["completed"].as_u64().filter(|completed| *completed > 0)
@@ -115,13 +115,13 @@ async fn completing_rows_continues_after_kill_9() {
     let row = old.fetch_one(sql).await.unwrap();
     let (examined_before, completed, named, behind): (i64, i64, i64, i64) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
-    assert!(examined_before < 12_000, "killed half way: {examined_before}");
+    assert!(examined_before < 6_000, "killed half way: {examined_before}");
     assert_eq!((completed, behind), (named, 0), "progress and rows are one transaction");
     server.restart().await;
     let done = complete(&server).await;
-    assert_eq!((done["examined"].as_u64(), done["completed"].as_u64()), (Some(12_001), Some(9_000)), "{done}");
-    assert_eq!(entities(&mut old).await, of_each_kind(3_000));
+    assert_eq!((done["examined"].as_u64(), done["completed"].as_u64()), (Some(6_001), Some(4_500)), "{done}");
+    assert_eq!(entities(&mut old).await, of_each_kind(1_500));
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    let most = (12_001 - examined_before + 11) as f64;
+    let most = (6_001 - examined_before + 11) as f64;
     assert!(examined(&server).await <= most, "it did not begin again: {} of {most}", examined(&server).await);
 }
