@@ -66,11 +66,6 @@ screenshots: web ## Write pictures of all views to target/screenshots, with an i
 	$(CARGO) build --locked --bin living-map
 	cd web && $(NPM) run screenshots --workspace app -- $(ARGS)
 
-.PHONY: screenshots-update
-screenshots-update: web ## Take the pictures anew that `make test-page` compares the page with; look at them before committing them
-	$(CARGO) build --locked --bin living-map
-	cd web && UPDATE_PICTURES=1 $(NPM) run test:browser --workspace app -- browser/pictures.test.ts
-
 .PHONY: web
 web: $(PAGE) ## Build the page that the server embeds, web/app/dist
 
