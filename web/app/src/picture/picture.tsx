@@ -94,6 +94,7 @@ export function Picture() {
     if (look) scene.current?.repaint();
   }, [look]);
   // Without a camera in the address, show the microDAO or the entity that it names; a clicked one is visible already.
+  const isNew = useRef(true);
   const isPlaced = useRef(camera !== null);
   const { microdao } = filter;
   useEffect(() => {
@@ -107,7 +108,9 @@ export function Picture() {
     if (layers) first.current = null;
   }, [layers]);
   useEffect(() => {
-    scene.current?.setCamera(camera);
+    // A new scene shows the whole layer by itself, or flies already.
+    if (!isNew.current || camera !== null) scene.current?.setCamera(camera);
+    isNew.current = false;
     isPlaced.current = false;
   }, [camera]);
 
