@@ -213,6 +213,32 @@ describe('the address', () => {
   });
 });
 
+test('an entity chosen in the table is shown by the map', async () => {
+  await on('?layer=nodes&view=table', async (page) => {
+    await page.getByRole('rowheader', { name: 'Dnipro Core' }).getByRole('link').click();
+    await page.getByRole('button', { name: 'Map', exact: true }).click();
+    await expect.poll(() => zoom(page)).toBeGreaterThan(0);
+    const there = camera(page);
+    await still(page);
+    expect(camera(page)).toBe(there);
+  });
+});
+
+test('a list without rows says why', async () => {
+  await on('?view=table&kind=nothing', async (page) => {
+    await page.getByText('Nothing matches the filters.').waitFor();
+    await page.locator('.table').getByRole('button', { name: 'Clear filters' }).click();
+    await page.locator('tbody th').first().waitFor();
+    await page.goto(`${server.url}?panel=events&events=no-such-subject`);
+    await page.locator('.state-box').getByText('No recent event matches.').waitFor();
+    await page.goto(`${server.url}?panel=changes`);
+    await page
+      .locator('.state-box')
+      .getByText(/Choose two moments/)
+      .waitFor();
+  });
+});
+
 describe('filtering by a microDAO', () => {
   test.each(['city', 'agents', 'nodes'])('flies to it in the layer %s, and back', async (layer) => {
     await on(`?layer=${layer}&panel=none`, async (page) => {

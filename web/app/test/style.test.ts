@@ -20,6 +20,20 @@ test('an equal style keeps its identity', () => {
   expect(reuseEqualStyle(before, styleFor(busier))).toBe(before);
 });
 
+test('a failing agent and its district have rings', () => {
+  const ailing = structuredClone(layers);
+  const [first] = ailing.agents?.items ?? [];
+  if (first) first.status = 'error';
+  const { troubled, troubles } = styleOf(
+    diagramOf(ailing, 'city'),
+    networkState(ailing, [], LATER),
+    palette,
+    NO_FILTER,
+  );
+  expect(troubled).toEqual([first?.id, first?.microdao_id]);
+  expect(troubles).toEqual(['failing', 'failing']);
+});
+
 test('a new status, filter or agent changes the style', () => {
   const before = styleFor(layers);
   const ailing = structuredClone(layers);

@@ -130,7 +130,10 @@ export const en = {
   'map.keys':
     'Arrow keys move to the next entity, Enter moves to the open one, plus and minus zoom, 0 shows everything.',
   'map.loading': 'Loading the map…',
-  'map.empty': 'This layer is empty.',
+  'map.empty.city': 'No microDAOs, agents or channels yet. They appear with their first event.',
+  'map.empty.space': 'No DAOs or nodes yet. They appear with their first event.',
+  'map.empty.nodes': 'No nodes yet. They appear with their first report.',
+  'map.empty.agents': 'No agents yet. They appear with their first event.',
   'map.nogl': 'This browser does not support WebGL 2, which the picture needs. The table shows the same data.',
   'map.zoom.in': 'Zoom in',
   'map.zoom.out': 'Zoom out',
@@ -141,6 +144,7 @@ export const en = {
   legend: 'Legend',
 
   'table.caption': '{layer}: {count} entity|{layer}: {count} entities',
+  'table.nomatch': 'Nothing matches the filters.',
   'table.columns': 'Columns',
   'table.resize': 'Drag to resize, double click to reset',
   'table.name': 'Name',
@@ -273,6 +277,7 @@ export const en = {
   'changes.added': 'Added ({count})',
   'changes.removed': 'Removed ({count})',
   'changes.changed': 'Changed ({count})',
+  'changes.about': 'Choose two moments to see what has changed between them.',
   'changes.none': 'No differences.',
   'changes.more': '{count} more|{count} more',
 

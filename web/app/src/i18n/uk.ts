@@ -133,7 +133,10 @@ export const uk: Record<Key, string> = {
   'map.keys':
     'Стрілки переходять до наступного об’єкта, Enter — до відкритого, плюс і мінус змінюють масштаб, 0 показує все.',
   'map.loading': 'Завантаження карти…',
-  'map.empty': 'Цей шар порожній.',
+  'map.empty.city': 'Ще немає microDAO, агентів і каналів. Вони з’являться з першою подією.',
+  'map.empty.space': 'Ще немає DAO і вузлів. Вони з’являться з першою подією.',
+  'map.empty.nodes': 'Ще немає вузлів. Вони з’являться з першим звітом.',
+  'map.empty.agents': 'Ще немає агентів. Вони з’являться з першою подією.',
   'map.nogl': 'Цей браузер не підтримує WebGL 2, потрібний для карти. Таблиця показує ті самі дані.',
   'map.zoom.in': 'Наблизити',
   'map.zoom.out': 'Віддалити',
@@ -144,6 +147,7 @@ export const uk: Record<Key, string> = {
   legend: 'Позначки',
 
   'table.caption': '{layer}: {count} об’єкт|{layer}: {count} об’єкти|{layer}: {count} об’єктів',
+  'table.nomatch': 'Фільтрам нічого не відповідає.',
   'table.columns': 'Стовпці',
   'table.resize': 'Потягніть, щоб змінити ширину; двічі клацніть, щоб відновити',
   'table.name': 'Назва',
@@ -280,6 +284,7 @@ export const uk: Record<Key, string> = {
   'changes.added': 'Додано ({count})',
   'changes.removed': 'Вилучено ({count})',
   'changes.changed': 'Змінено ({count})',
+  'changes.about': 'Виберіть два моменти, щоб побачити, що змінилося між ними.',
   'changes.none': 'Відмінностей немає.',
   'changes.more': 'ще {count}|ще {count}|ще {count}',
 

@@ -8,6 +8,7 @@ import { useText } from '../preferences';
 import { server } from '../server';
 import { oldestTime, useTravel } from '../travel';
 import { Mark } from '../ui/mark';
+import { StateBox } from '../ui/state-box';
 import { fieldName, formatField } from './facts';
 import { fromLocal, toLocal } from './local-time';
 
@@ -54,6 +55,7 @@ export function Changes() {
         </label>
         <button type="submit">{t('changes.compare')}</button>
       </form>
+      {asked === null && <StateBox icon="changes">{t('changes.about')}</StateBox>}
       {asked && <Difference key={`${asked.from} ${asked.to}`} from={asked.from} to={asked.to} />}
     </>
   );
@@ -90,7 +92,8 @@ interface Difference {
 
 function Groups({ added, removed, changed }: Difference) {
   const { t } = useText();
-  if (added.length + removed.length + changed.length === 0) return <p className="empty">{t('changes.none')}</p>;
+  if (added.length + removed.length + changed.length === 0)
+    return <StateBox icon="changes">{t('changes.none')}</StateBox>;
   return (
     <>
       <Group title={t('changes.added', { count: added.length })} entities={added} />

@@ -5,6 +5,7 @@ import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
 import { errorText, post } from '../requests';
 import { server } from '../server';
+import { StateBox } from '../ui/state-box';
 import { setView, useView } from '../view';
 
 const STATUSES = ['dead', 'retrying', 'replayed', 'discarded'] as const satisfies readonly LetterStatus[];
@@ -34,7 +35,7 @@ export function DeadLetters() {
         </label>
       </div>
       <Answer of={letters} isKnown={letters.data !== null}>
-        {letters.data?.items.length === 0 && <p className="empty">{t('letters.empty')}</p>}
+        {letters.data?.items.length === 0 && <StateBox icon="letters">{t('letters.empty')}</StateBox>}
         <ul className="rows">
           {letters.data?.items.map((letter) => (
             <DeadLetterRow key={letter.id} letter={letter} onChange={letters.refetch} />

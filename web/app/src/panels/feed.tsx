@@ -5,6 +5,7 @@ import { Answer } from '../parts/answer';
 import { useText } from '../preferences';
 import { server } from '../server';
 import { useTravel } from '../travel';
+import { StateBox } from '../ui/state-box';
 import { setView, useView } from '../view';
 import { EventRows, type FeedEvent } from './event-rows';
 import { type FeedFilter, matchesEvent } from './feed-filter';
@@ -55,7 +56,9 @@ function LiveFeed() {
       </div>
       {/* Without the history, an empty stream does not mean that there are no events. */}
       <Answer of={history} isKnown={before !== null || events.length > 0}>
-        {shown.length === 0 && <p className="empty">{t(events.length === 0 ? 'feed.empty' : 'feed.nomatch')}</p>}
+        {shown.length === 0 && (
+          <StateBox icon="events">{t(events.length === 0 ? 'feed.empty' : 'feed.nomatch')}</StateBox>
+        )}
         <EventRows events={shown} />
       </Answer>
     </>

@@ -9,6 +9,7 @@ import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { errorText, post } from '../requests';
 import { server, statusOf } from '../server';
+import { StateBox } from '../ui/state-box';
 import { setView, useView } from '../view';
 import { lessonText } from '../words/lesson-text';
 import { serverText } from '../words/server-text';
@@ -39,7 +40,7 @@ export function Lessons() {
         </label>
       </div>
       <Answer of={lessons} isKnown={!lessons.isLoading || lessons.items.length > 0}>
-        {lessons.items.length === 0 && !lessons.error && <p className="empty">{t('lessons.empty')}</p>}
+        {lessons.items.length === 0 && !lessons.error && <StateBox icon="lessons">{t('lessons.empty')}</StateBox>}
         <ul className="rows">
           {lessons.items.map((lesson) => (
             <LessonRow key={lesson.lesson_key} lesson={lesson} onChange={lessons.refetch} />

@@ -123,7 +123,8 @@ function lines(context: CanvasRenderingContext2D, { length, from, to, width, col
   }
 }
 
-function text(context: CanvasRenderingContext2D, { text, isGroup, placement }: Label, { ink, muted, ground }: Palette) {
+function text(context: CanvasRenderingContext2D, { text, isGroup, trouble, placement }: Label, palette: Palette) {
+  const { ink, muted, ground } = palette;
   const size = isGroup ? TEXT.group : TEXT.mark;
   context.font = `${TEXT.weight} ${size}px ${TEXT.family}`;
   context.textAlign = 'center';
@@ -134,6 +135,6 @@ function text(context: CanvasRenderingContext2D, { text, isGroup, placement }: L
   const width = context.measureText(text).width + 2 * TEXT.padding[0];
   context.fillStyle = css([...ground, TEXT.ground]);
   context.fillRect(-width / 2, middle - half, width, 2 * half);
-  context.fillStyle = css(isGroup ? ink : muted);
+  context.fillStyle = css(trouble ? palette[trouble] : isGroup ? ink : muted);
   context.fillText(text, 0, middle);
 }

@@ -46,12 +46,14 @@ export class Composer {
       size,
       subject.noneLabel,
       this.#widthOf,
+      subject.conditions.troubleIn,
     );
+    const parts = this.#staticPartsOf(diagram, positions, subject);
     return {
-      ...this.#staticPartsOf(diagram, positions, subject),
+      ...parts,
       palette: subject.palette,
       labels: reuseEqualList(this.#labels, labels),
-      rings: reuseEqualList(this.#rings, ringsOf(diagram, positions, subject)),
+      rings: reuseEqualList(this.#rings, ringsOf(diagram, positions, subject, this.#style)),
     };
   }
 
@@ -108,14 +110,23 @@ function staticPartsOf(
   };
 }
 
-/** Rings around agents with a current run, and around the hovered and the selected entity. */
-function ringsOf({ layer }: Diagram, positions: Positions, { layers, palette, hovered, selected }: Subject): Ring[] {
+/** Rings around what is in trouble, agents with a current run, and the hovered and the selected entity. */
+function ringsOf(
+  { layer }: Diagram,
+  positions: Positions,
+  { layers, palette, hovered, selected }: Subject,
+  style: Style | null,
+): Ring[] {
   const rings: Ring[] = [];
   const add = (id: string, grown: number, colour: Ring['colour'], width: number) => {
     const [x, y, r] = Array.from(positions.now(id) ?? []);
     if (x === undefined || y === undefined || r === undefined) return;
     rings.push({ x, y, radius: around(r, grown), colour, width });
   };
+  for (const [at, key] of style?.troubled.entries() ?? []) {
+    const trouble = style?.troubles[at] ?? 'warning';
+    add(key, 0.5, [...palette[trouble], 255], 2.5);
+  }
   if (layer === 'agents' || layer === 'city') {
     for (const { id, current_run } of layers?.agents?.items ?? []) {
       if (current_run) add(id, 0.3, [...palette.accent, 255], 1.5);

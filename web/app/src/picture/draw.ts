@@ -99,7 +99,7 @@ export function draw(
         getText: ({ text }) => text,
         getPosition: ({ position }) => position,
         getSize: ({ isGroup }) => (isGroup ? TEXT.group : TEXT.mark),
-        getColor: ({ isGroup }): Colour => (isGroup ? ink : muted),
+        getColor: ({ isGroup, trouble }): Colour => (trouble ? palette[trouble] : isGroup ? ink : muted),
         getAlignmentBaseline: ({ placement }) => BASELINES[placement],
         getPixelOffset: ({ placement }) => [0, OFFSETS[placement]],
         background: true,

@@ -1,6 +1,7 @@
 /** Label placement. */
 
 import type { Diagram } from '../layout/diagram';
+import type { Trouble } from '../network/condition';
 import type { ViewState } from './camera';
 import { OFFSETS, TEXT } from './drawing';
 import type { Size } from './painter';
@@ -10,9 +11,17 @@ export interface Label {
   text: string;
   position: [number, number];
   isGroup: boolean;
+  /** Trouble of a group, which its label shows. */
+  trouble: Trouble | null;
   /** Placement of the text relative to its anchor. */
   placement: 'above' | 'within' | 'below';
 }
+
+/** Order in which groups are named. */
+const RANKS: readonly (Trouble | null)[] = ['failing', 'warning', null];
+
+/** Signs in front of a name in trouble, as the shapes of marks: never colour alone. */
+const SIGNS: Record<Trouble, string> = { failing: '◆', warning: '▲' };
 
 /** Minimum radius for a label, of a group and of a mark (px). */
 const GROUP_FROM = 20;
@@ -47,6 +56,7 @@ interface Box {
  * @param marks x, y and radius of each mark
  * @param none label of the group of marks without a group
  * @param widthOf width of a text of a given height (px)
+ * @param troubleOf trouble of a group
  */
 export function labelsOf(
   { layer, groups, marks: items }: Diagram,
@@ -56,6 +66,7 @@ export function labelsOf(
   size: Size,
   none: string,
   widthOf: (text: string, height: number) => number,
+  troubleOf: (group: string) => Trouble | null,
 ): Label[] {
   const scale = 2 ** viewState.zoom;
   const inSight = (positions: Float32Array, from: number): Circle[] => {
@@ -79,15 +90,19 @@ export function labelsOf(
   const placed: { label: Label; box: Box }[] = [];
   const isFree = (box: Box, own?: Box) => placed.every((other) => other.box === own || !overlaps(box, other.box));
 
-  for (const circle of inSight(circles, 0)) {
+  // What is in trouble is named first; stable among the others.
+  const rank = ({ at }: Circle) => RANKS.indexOf(troubleOf(groups[at]?.id ?? ''));
+  for (const circle of inSight(circles, 0).sort((a, b) => rank(a) - rank(b))) {
     const group = groups[circle.at];
     if (!group || Math.max(circle.r, 6 * scale) < GROUP_FROM) continue;
     const [x = 0, y = 0, r = 0] = circles.subarray(circle.at * 3, circle.at * 3 + 3);
-    const text = shorten(group.label ?? none, GROUP_CHARACTERS);
+    const trouble = troubleOf(group.id);
+    const name = shorten(group.label ?? none, GROUP_CHARACTERS);
+    const text = trouble ? `${SIGNS[trouble]} ${name}` : name;
     // A label above a planet would cover its satellites.
     const placement = layer === 'space' && r > 0 ? 'within' : 'above';
     const position: Label['position'] = [x, placement === 'above' ? y - r : y];
-    const label: Label = { key: `g${group.id}`, text, position, isGroup: true, placement };
+    const label: Label = { key: `g${group.id}`, text, position, isGroup: true, trouble, placement };
     const box = boxOf(label, circle, circle.r);
     if (placed.length < LIMIT && isFree(box)) placed.push({ label, box });
   }
@@ -105,7 +120,7 @@ export function labelsOf(
     const [x = 0, y = 0, r = 0] = marks.subarray(circle.at * 3, circle.at * 3 + 3);
     const make = (text: string) => {
       const position: Label['position'] = [x, y + r * below];
-      const label: Label = { key: mark.key, text, position, isGroup: false, placement: 'below' };
+      const label: Label = { key: mark.key, text, position, isGroup: false, trouble: null, placement: 'below' };
       return { label, box: boxOf(label, circle, circle.r * below) };
     };
     const text = shorten(mark.item.label, MARK_CHARACTERS);

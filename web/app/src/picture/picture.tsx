@@ -5,7 +5,9 @@ import { useIsLost, useLayers, useNetwork } from '../live';
 import { prefersReducedMotion, usePreferences, useText } from '../preferences';
 import { flights, type Move, moves, ripples } from '../signals';
 import { useTravel } from '../travel';
+import type { IconName } from '../ui/icon';
 import { Mark } from '../ui/mark';
+import { StateBox } from '../ui/state-box';
 import { moveCamera, setView, useView } from '../view';
 import { Controls } from './controls';
 import { useInsets } from './insets';
@@ -24,6 +26,13 @@ function onFirstPaint() {
 function onDraw(isStill: boolean) {
   document.documentElement.dataset.picture = isStill ? 'still' : 'moving';
 }
+
+/** State of the layer, in the middle of the scene. */
+const OverMap = ({ icon, children }: { icon: IconName; children: string }) => (
+  <div className="over-map">
+    <StateBox icon={icon}>{children}</StateBox>
+  </div>
+);
 
 export function Picture() {
   const host = useRef<HTMLDivElement>(null);
@@ -155,8 +164,8 @@ export function Picture() {
         {t(`${layer}.about`)} {t('map.keys')}
       </p>
       {hasFailed && <p className="over-map notice">{t('map.nogl')}</p>}
-      {!hasFailed && layers === null && !error && <p className="over-map">{t('map.loading')}</p>}
-      {isEmpty && <p className="over-map">{t('map.empty')}</p>}
+      {!hasFailed && layers === null && !error && <OverMap icon="loading">{t('map.loading')}</OverMap>}
+      {isEmpty && <OverMap icon={layer}>{t(`map.empty.${layer}`)}</OverMap>}
       {over && hovered && (
         <p className="tip" style={{ left: hovered.x, top: hovered.y }} aria-hidden="true">
           <strong>{over.label}</strong> <Mark condition={network.conditionOf(over.id)} />

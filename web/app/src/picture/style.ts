@@ -2,6 +2,7 @@
 
 import { type Filter, isFiltering, matches } from '../filter';
 import type { Diagram } from '../layout/diagram';
+import { isTrouble, type Trouble } from '../network/condition';
 import type { NetworkState } from '../network/state';
 import type { Marks } from './drawing';
 import { type Colour, type Palette, shapeOf } from './palette';
@@ -10,6 +11,8 @@ import { type Colour, type Palette, shapeOf } from './palette';
 const DIMMED = 36;
 /** Share of the condition's colour in the ground of a group in which something is wrong. */
 const TINT = 0.16;
+/** Maximum number of rings around marks and groups in trouble; with more, the colours show enough. */
+const TROUBLED = 200;
 
 /** The conditions that a style shows. */
 export type Conditions = Pick<NetworkState, 'conditionOf' | 'troubleIn'>;
@@ -22,6 +25,9 @@ export interface Style {
   /** RGBA of each group's area and outline. */
   fill: Uint8Array;
   line: Uint8Array;
+  /** Keys of the marks that are failing and of the groups in trouble, which rings show from afar, and their troubles. */
+  troubled: readonly string[];
+  troubles: readonly Trouble[];
 }
 
 export function styleOf(
@@ -34,9 +40,17 @@ export function styleOf(
   const badge = new Uint8Array(marks.length * 4);
   const filters = isFiltering(filter);
   const isTile = layer === 'nodes';
-  const shapes = marks.map(({ item }, at) => {
+  const troubled: string[] = [];
+  const troubles: Trouble[] = [];
+  const ring = (key: string, trouble: Trouble) => {
+    if (troubled.length >= TROUBLED) return;
+    troubled.push(key);
+    troubles.push(trouble);
+  };
+  const shapes = marks.map(({ item, key }, at) => {
     const condition = conditionOf(item.id);
     const tone = palette[condition];
+    if (condition === 'failing' && !isTile) ring(key, condition);
     const alpha = filters && !matches(filter, item, conditionOf) ? DIMMED : 255;
     colours.set(isTile ? palette.surface : tone, at * 4);
     badge.set(tone, at * 4);
@@ -49,17 +63,18 @@ export function styleOf(
   for (const [at, { id, isEntity }] of groups.entries()) {
     const isPlanet = layer === 'space' && isEntity;
     const condition = isEntity ? conditionOf(id) : 'idle';
-    const trouble = condition === 'failing' || condition === 'warning' ? condition : troubleIn(id);
+    const trouble = isTrouble(condition) ? condition : troubleIn(id);
+    if (trouble) ring(id, trouble);
     const ground = isPlanet ? mix(palette.accent, palette.slab, 0.55) : palette.slab;
     fill.set([...(trouble ? mix(palette[trouble], ground, TINT) : ground), 255], at * 4);
     line.set([...(trouble ? palette[trouble] : isPlanet ? palette[condition] : palette['slab-line']), 255], at * 4);
   }
-  return { shapes, colours, badge, fill, line };
+  return { shapes, colours, badge, fill, line, troubled, troubles };
 }
 
 /** Returns `before` if the styles are equal, so that it is not uploaded again. */
 export function reuseEqualStyle(before: Style | null, now: Style): Style {
-  const parts = ['shapes', 'colours', 'badge', 'fill', 'line'] as const;
+  const parts = ['shapes', 'colours', 'badge', 'fill', 'line', 'troubled', 'troubles'] as const;
   return before && parts.every((part) => isEqual(before[part], now[part])) ? before : now;
 }
 

@@ -15,7 +15,7 @@ import {
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { useMemo, useRef } from 'react';
 import { itemById } from '../entities';
-import { matches } from '../filter';
+import { isFiltering, matches } from '../filter';
 import { useLayers, useNetwork } from '../live';
 import { CONDITIONS } from '../network/condition';
 import { fieldName, formatField } from '../panels/facts';
@@ -23,7 +23,8 @@ import { AsOf } from '../parts/as-of';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { Mark } from '../ui/mark';
-import { setView, useView } from '../view';
+import { StateBox } from '../ui/state-box';
+import { resetFilter, setView, useView } from '../view';
 import { compareValues, fieldKeys, rowOf, type TableRow, tableItems } from './columns';
 import { TableTools } from './tools';
 
@@ -117,7 +118,30 @@ export default function Table() {
           {after > 0 && <Gap height={after} columns={visible.length} />}
         </tbody>
       </table>
+      {sorted.length === 0 && <TableState />}
     </section>
+  );
+}
+
+/** State of a table without rows. */
+function TableState() {
+  const { t } = useText();
+  const { layer, filter } = useView();
+  const layers = useLayers();
+  if (layers === null) return <StateBox icon="loading">{t('map.loading')}</StateBox>;
+  return isFiltering(filter) ? (
+    <StateBox
+      icon="filter"
+      action={
+        <button type="button" onClick={resetFilter}>
+          {t('filter.clear')}
+        </button>
+      }
+    >
+      {t('table.nomatch')}
+    </StateBox>
+  ) : (
+    <StateBox icon={layer}>{t(`map.empty.${layer}`)}</StateBox>
   );
 }
 
