@@ -8,8 +8,6 @@ import { useIsPhone } from './frame/phone';
 import { Rail } from './frame/rail';
 import { SessionNotices } from './frame/session-notices';
 import { Stage } from './frame/stage';
-import { Tabs } from './frame/tabs';
-import { Help } from './help';
 import { listenToKeys } from './keyboard';
 import { Live } from './live';
 import { Login } from './login';
@@ -21,6 +19,9 @@ import { setView, useView } from './view';
 /** Loaded after the map. */
 const loadCommandBox = () => import('./frame/command');
 const CommandBox = lazy(loadCommandBox);
+const Help = lazy(async () => ({ default: (await import('./help')).Help }));
+/** Loaded on a phone. */
+const Tabs = lazy(async () => ({ default: (await import('./frame/tabs')).Tabs }));
 
 /** Delay after which the rest is loaded, so that it does not delay the first picture (ms). */
 const PRELOAD_MS = 3000;
@@ -83,15 +84,23 @@ function Page() {
         }}
         onCommand={() => setOverlay('command')}
       />
-      {isPhone ? <Tabs onHelp={() => setOverlay('help')} /> : <Rail onHelp={() => setOverlay('help')} />}
+      {isPhone ? (
+        <Suspense fallback={<div className="rail" />}>
+          <Tabs onHelp={() => setOverlay('help')} />
+        </Suspense>
+      ) : (
+        <Rail onHelp={() => setOverlay('help')} />
+      )}
       <main>
         <SessionNotices />
         <Stage />
         <TimeBar />
         <Dock />
       </main>
-      {overlay === 'help' && <Help onClose={() => setOverlay(null)} />}
-      <Suspense>{overlay === 'command' && <CommandBox onClose={() => setOverlay(null)} />}</Suspense>
+      <Suspense>
+        {overlay === 'help' && <Help onClose={() => setOverlay(null)} />}
+        {overlay === 'command' && <CommandBox onClose={() => setOverlay(null)} />}
+      </Suspense>
     </>
   );
 }
