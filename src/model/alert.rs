@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Number, Value};
 use utoipa::ToSchema;
 
+use super::json;
+
 /// Longest text in a measurement, in characters.
 const MAX_MEASURED_CHARS: usize = 128;
 
@@ -111,6 +113,7 @@ pub struct Alert {
     /// The comparison that raised it; absent if it does not say. The title has the value rounded.
     // the last field, and left out, because stored alerts keep their bytes
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub measurement: Option<Measurement>,
 }
 
@@ -121,7 +124,7 @@ pub struct Measurement {
     #[schema(required)]
     pub field: Option<String>,
     /// Value when the alert was raised: a number, a text or a boolean, or null.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::value")]
     pub value: Value,
     /// Comparison with the bound.
     pub condition: MeasuredCondition,

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::numbers::{milliseconds, number, percent, plural};
 use super::template::{Field, Token, segments, tokens};
 use super::{Language, Locale};
-use crate::model::{subject, time};
+use crate::model::{json, subject, time};
 
 /// Most characters of a publisher's text in a sentence.
 const MAX_TEXT_CHARS: usize = 160;
@@ -46,17 +45,25 @@ pub struct Sentence {
     pub parts: Vec<Part>,
 }
 
-#[derive(Deserialize)]
 struct Template {
     tone: Option<String>,
     /// Values of fields with which it is used.
-    #[serde(default)]
     when: Map<String, Value>,
     en: String,
     uk: String,
 }
 
 impl Template {
+    fn read(entry: &Value) -> Self {
+        let text = |name: &str| entry[name].as_str().map(str::to_owned);
+        Self {
+            tone: text("tone"),
+            when: entry["when"].as_object().cloned().unwrap_or_default(),
+            en: text("en").unwrap_or_default(),
+            uk: text("uk").unwrap_or_default(),
+        }
+    }
+
     fn text(&self, language: Language) -> &str {
         match language {
             Language::En => &self.en,
@@ -66,7 +73,9 @@ impl Template {
 }
 
 static TEMPLATES: LazyLock<HashMap<String, Vec<Template>>> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../web/app/src/words/events.json")).expect("the table is checked by a test")
+    let table = json::parse_strict(include_bytes!("../../web/app/src/words/events.json")).unwrap_or_default();
+    let templates = |list: &Value| list.as_array().into_iter().flatten().map(Template::read).collect();
+    table.as_object().into_iter().flatten().map(|(pattern, list)| (pattern.clone(), templates(list))).collect()
 });
 
 /// The sentence of an event.
@@ -229,6 +238,7 @@ pub fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;

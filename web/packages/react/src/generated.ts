@@ -77,7 +77,8 @@ export interface Alert {
   group: string | null;
   /** Id; an alert raised again with the same id is the same alert. */
   id: string;
-  measurement?: null | Measurement;
+  /** The comparison that raised it; absent if it does not say. The title has the value rounded. */
+  measurement?: Measurement;
   /** Details. */
   message: string | null;
   /** Note of the acknowledgement. */
@@ -1021,7 +1022,7 @@ export interface Measurement {
   /** Compared field, as in the rule (`payload.cpu`, `metrics.temperature`, `age_seconds`); null when events are counted. */
   field: string | null;
   /** Value when the alert was raised: a number, a text or a boolean, or null. */
-  value?: unknown;
+  value: unknown;
   /** Length of the time window of a rate or an absence, in seconds; null otherwise. */
   window_seconds: number | null;
 }
