@@ -69,7 +69,7 @@ test('playback advances at the selected speed until now', async () => {
   await on(`?layer=agents&at=${moment}`, async (page) => {
     await still(page);
     await page.getByLabel('Speed').selectOption('1');
-    await page.getByRole('button', { name: 'Play' }).click();
+    await page.getByRole('button', { name: 'Play', exact: true }).click();
     await expect.poll(() => Date.parse(at(page) ?? '') > Date.parse(moment), { timeout: 20_000 }).toBe(true);
     await page.getByRole('button', { name: 'Pause' }).first().click();
     await page.getByLabel('Speed').selectOption('600');

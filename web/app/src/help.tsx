@@ -9,6 +9,7 @@ const KEYS: readonly [string, Key][] = [
   ['Enter', 'help.open'],
   ['+ − 0', 'help.zoom'],
   ['P', 'help.play'],
+  [', .', 'help.step'],
   ['L', 'help.live'],
   ['T', 'help.table'],
   ['Esc', 'help.close'],

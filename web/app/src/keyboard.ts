@@ -2,7 +2,7 @@
 
 import { closeEntity, closePanel } from './open-entity';
 import { moves } from './signals';
-import { live } from './travel';
+import { live, step } from './travel';
 import { getView, LAYERS, setView } from './view';
 
 export interface Shortcuts {
@@ -20,6 +20,8 @@ export function listenToKeys({ command, play, help, isCovered }: Shortcuts): () 
     '/': command,
     p: play,
     l: live,
+    ',': () => step(-1),
+    '.': () => step(1),
     t: () => setView({ table: !getView().table }),
     '?': help,
     '+': () => moves.send('in'),

@@ -20,6 +20,7 @@ import { type NetworkState, networkState } from './network/state';
 import { ripples } from './signals';
 import { useSources } from './sources';
 import { getStream } from './stream';
+import { touchedBy } from './touched';
 import { useTravel } from './travel';
 
 /** Minimum interval between updates of the map and of the event lists (ms). */
@@ -60,7 +61,7 @@ export function Live({ children }: { children: ReactNode }) {
     stream.start();
     return () => stream.stop();
   }, [stream]);
-  const { at, snapshot: past } = useTravel();
+  const { at, layers: past, isLoading } = useTravel();
   const layers = useThrottled(snapshot?.layers ?? null, LAYERS_MS);
   const recent = useThrottled(events, EVENTS_MS);
   const connection = useMemo(
@@ -68,13 +69,22 @@ export function Live({ children }: { children: ReactNode }) {
     [connectionStatus, error, isStale, reconnect],
   );
   const rate = useRate(events, at === null);
-  const shown = at === null ? layers : (past?.layers ?? null);
+  // Everything stays until the map of the selected moment is loaded.
+  const last = useRef({ layers: null as Layers | null, network: networkState(null, [], 0) });
+  const isPending = at !== null && isLoading;
+  const shown = isPending ? last.current.layers : at === null ? layers : past;
   // Between two attempts too: a map that was received and is not followed any more is not current.
   const isLost = isStale || connectionStatus === 'error';
   const moment = useMoment(at, isLost);
   const sources = useSources();
   // Current upstreams say nothing about the past.
-  const network = useMemo(() => networkState(shown, at === null ? sources : [], moment), [shown, sources, at, moment]);
+  const network = useMemo(
+    () => (isPending ? last.current.network : networkState(shown, at === null ? sources : [], moment)),
+    [isPending, shown, sources, at, moment],
+  );
+  useEffect(() => {
+    last.current = { layers: shown, network };
+  }, [shown, network]);
   // Before the effects that read colours.
   useLayoutEffect(() => {
     document.documentElement.toggleAttribute('data-lost', isLost);
@@ -139,7 +149,10 @@ export function useThrottled<T>(value: T, ms: number): T {
   return shown;
 }
 
-/** The displayed moment (ms): that of time travel, or now; the last one known while the connection is lost. */
+/**
+ * The displayed moment (ms): that of time travel in whole seconds, which playback does not change with each update, or now;
+ * the last one known while the connection is lost.
+ */
 function useMoment(at: string | null, isLost: boolean): number {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
@@ -148,7 +161,7 @@ function useMoment(at: string | null, isLost: boolean): number {
     const timer = setInterval(() => setNow(Date.now()), AGE_MS);
     return () => clearInterval(timer);
   }, [isLost]);
-  return at === null ? now : Date.parse(at);
+  return at === null ? now : Math.floor(Date.parse(at) / 1000) * 1000;
 }
 
 /** Computes the event rate and sends ripples for new events. */
@@ -164,7 +177,7 @@ function useRate(events: readonly EventFrame[], isLive: boolean): number {
     const fresh = known === null ? [] : events.slice(0, end < 0 ? events.length : end);
     counts.current[0] = (counts.current[0] ?? 0) + fresh.length;
     if (!isLive || document.hidden || fresh.length === 0) return;
-    ripples.send(fresh.flatMap(touched));
+    ripples.send(fresh.flatMap(touchedBy));
   }, [events, isLive]);
   useEffect(() => {
     const timer = setInterval(() => {
@@ -174,12 +187,4 @@ function useRate(events: readonly EventFrame[], isLive: boolean): number {
     return () => clearInterval(timer);
   }, []);
   return rate;
-}
-
-function touched({ entity_id, changes }: EventFrame): string[] {
-  const ids = new Set(changes.flatMap((change) => (change.op === 'upsert' ? [change.id] : [])));
-  // A poll result changes many entities at once, not at this moment.
-  if (ids.size > 8) ids.clear();
-  if (entity_id !== null) ids.add(entity_id);
-  return [...ids];
 }

@@ -1,16 +1,21 @@
 import type { Alert } from '@living-map/react';
-import { useRef, useState } from 'react';
+import { lazy, Suspense, useId, useRef, useState } from 'react';
 import { itemById } from '../entities';
 import { useLayers } from '../live';
 import { Action } from '../parts/action';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
+import { around } from '../replay/around';
 import { errorText, post } from '../requests';
 import { SeverityGlyph } from '../severity';
 import { isSilenced } from '../silences';
-import { useTravel } from '../travel';
+import { playSpan, useTravel } from '../travel';
+import { formatView, getView, setView } from '../view';
 import { alertMeasure, alertMessage, alertTitle } from '../words/alert-text';
 import { NewSilence } from './silences';
+
+/** Loaded when it is first opened. */
+const AlertMoment = lazy(() => import('./alert-moment'));
 
 interface AlertRowProps {
   alert: Alert;
@@ -48,8 +53,58 @@ export function AlertRow({ alert, isOwn, onSilence }: AlertRowProps) {
         )}
       </span>
       <AlertState alert={alert} moment={at === null ? Date.now() : Date.parse(at)} />
+      <AlertPast alert={alert} id={item?.id ?? entity_id} />
       {at === null && <AlertActions alert={alert} onSilence={onSilence} />}
     </li>
+  );
+}
+
+/** The ways to the moment of an alert, and what its entity was then. */
+function AlertPast({ alert, id }: { alert: Alert; id: string | null }) {
+  const { t } = useText();
+  const [isOpen, setOpen] = useState(false);
+  const details = useId();
+  const raised = Date.parse(alert.raised_at);
+  const moment = {
+    at: new Date(raised).toISOString(),
+    ...(id === null ? {} : { entity: id }),
+    panel: 'alerts' as const,
+  };
+  return (
+    <>
+      <div className="tools">
+        <a
+          href={formatView({ ...getView(), ...moment })}
+          onClick={(event) => {
+            if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+            event.preventDefault();
+            setView(moment);
+          }}
+        >
+          {t('alerts.moment')}
+        </a>
+        {id !== null && (
+          <button
+            type="button"
+            aria-expanded={isOpen}
+            aria-controls={isOpen ? details : undefined}
+            onClick={() => setOpen((is) => !is)}
+          >
+            {t('alerts.then')}
+          </button>
+        )}
+        <button type="button" onClick={() => playSpan(around(raised))}>
+          {t('alerts.play')}
+        </button>
+      </div>
+      {isOpen && id !== null && (
+        <div id={details}>
+          <Suspense fallback={<p className="empty">{t('loading')}</p>}>
+            <AlertMoment alert={alert} id={id} />
+          </Suspense>
+        </div>
+      )}
+    </>
   );
 }
 

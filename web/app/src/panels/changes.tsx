@@ -5,8 +5,9 @@ import { conditionOfStatus } from '../network/condition';
 import { Answer } from '../parts/answer';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
+import { oldestTime } from '../replay/loader';
 import { server } from '../server';
-import { oldestTime, useTravel } from '../travel';
+import { useTravel } from '../travel';
 import { Mark } from '../ui/mark';
 import { StateBox } from '../ui/state-box';
 import { fieldName, formatField } from './facts';
@@ -19,7 +20,7 @@ const HOUR_MS = 3_600_000;
 /** Differences of the map between two moments. */
 export function Changes() {
   const { t } = useText();
-  const { at } = useTravel();
+  const { restingAt: at } = useTravel();
   const [from, setFrom] = useState(() => toLocal(at ?? new Date(Date.now() - HOUR_MS / 12).toISOString()));
   const [to, setTo] = useState('');
   const [asked, setAsked] = useState<{ from: string; to: string | null } | null>(null);

@@ -40,10 +40,11 @@ const icons: Record<string, IconName> = {
 
 export function EntityPanel({ id }: { id: string }) {
   const { t, maybe } = useText();
-  const { at, snapshot } = useTravel();
+  const { at, restingAt } = useTravel();
+  const layers = useLayers();
   const { conditionOf } = useNetwork();
   const live = useEntity(id, server);
-  const entity = at === null ? live : findEntity(snapshot as Snapshot | null, id);
+  const entity = at === null ? live : layers && findEntity({ layers } as Snapshot, id);
   return (
     <section className="sheet entity" aria-labelledby="entity-title">
       <header>
@@ -71,7 +72,7 @@ export function EntityPanel({ id }: { id: string }) {
         {entity && <Facts entity={entity} />}
         <Relations id={id} />
         <Suspense>{entity?.type === 'agent' && <OpenLessons agent={id} />}</Suspense>
-        <Happened id={id} at={at} />
+        <Happened id={id} at={restingAt} />
       </ScrollArea>
     </section>
   );
@@ -173,11 +174,12 @@ function Happened({ id, at }: { id: string; at: string | null }) {
     if (isPartial) loadHour();
   }, [isPartial, loadHour]);
   const live = useEvents();
+  const { recent } = useTravel();
   const events = useMemo(() => {
     const known = new Set(items.map((event) => event.id));
-    const own = at === null ? live.filter((event) => event.entity_id === id && !known.has(event.id)) : [];
+    const own = (at === null ? live : recent).filter((event) => event.entity_id === id && !known.has(event.id));
     return [...own, ...items] as FeedEvent[];
-  }, [items, live, id, at]);
+  }, [items, live, recent, id, at]);
   const counts = useMemo(() => {
     const times = hour.items.map(({ timestamp }) => [Date.parse(timestamp), 1] as const);
     return countBuckets(times, until - SPAN_MS, until, BARS);

@@ -14,8 +14,8 @@ import { type FeedFilter, matchesEvent } from './feed-filter';
 const ROWS = 60;
 
 export function Feed() {
-  const { at } = useTravel();
-  return at === null ? <LiveFeed /> : <PastFeed at={at} />;
+  const { restingAt } = useTravel();
+  return restingAt === null ? <LiveFeed /> : <PastFeed at={restingAt} />;
 }
 
 function LiveFeed() {
@@ -75,13 +75,15 @@ function joined(streamed: readonly EventFrame[], before: readonly HistoryItem[])
 
 function PastFeed({ at }: { at: string }) {
   const { t } = useText();
+  const { recent } = useTravel();
   const past = useResource('/living-map/history', { until: at, limit: ROWS }, server);
+  const events = useMemo(() => joined(recent, past.data?.items ?? []).slice(0, ROWS), [recent, past.data]);
   return (
     <>
       <p className="muted small">{t('feed.past')}</p>
       <Answer of={past} isKnown={past.data !== null}>
-        {past.data?.items.length === 0 && <p className="empty">{t('feed.past.empty')}</p>}
-        <EventRows events={past.data?.items ?? []} />
+        {events.length === 0 && <p className="empty">{t('feed.past.empty')}</p>}
+        <EventRows events={events} />
       </Answer>
     </>
   );
