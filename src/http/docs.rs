@@ -46,7 +46,8 @@ const WITHOUT_NUL: &str = r"^[^\u0000]*$";
 
 /// Fields of responses that may be absent, by schema: they are present only with `COMPATIBLE=prototype`, or where there are
 /// notes.
-const ABSENT_FIELDS: [(&str, &[&str]); 8] = [
+const ABSENT_FIELDS: [(&str, &[&str]); 9] = [
+    ("Alert", &["measurement"]),
     ("AgentItem", &["uuid"]),
     ("CityItem", &["uuid"]),
     ("CityLayer", &["user", "microdao", "nodes", "agents", "events"]),
