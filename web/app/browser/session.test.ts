@@ -76,6 +76,8 @@ const closeCodes = (page: Page) => page.evaluate(() => (globalThis as unknown as
 
 test('an expired token closes the stream (4401); login resumes', () =>
   withServer({ AUTH: 'jwt', JWT_SECRET: SECRET, JWT_LEEWAY_SECONDS: '0' }, signed('admin', 3600), async (page) => {
+    await signIn(page, signed('king', 3600));
+    await page.getByText(/does not accept the token: the token has no role of this server/).waitFor();
     await signIn(page, signed('viewer', 20));
     await expectLive(page);
     await page.getByText(/Your token expires at .*Sign in with a new one/).waitFor();

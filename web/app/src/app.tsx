@@ -69,7 +69,9 @@ function Page() {
     [],
   );
   useEffect(() => {
-    const timer = setTimeout(() => Promise.all([loadCommandBox(), loadPanels()]), PRELOAD_MS);
+    // If the server is down, they are loaded when they are opened.
+    const load = () => Promise.all([loadCommandBox(), loadPanels()]).catch(() => {});
+    const timer = setTimeout(load, PRELOAD_MS);
     return () => clearTimeout(timer);
   }, []);
   useEffect(() => {

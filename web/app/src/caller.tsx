@@ -39,6 +39,9 @@ export function CallerProvider({ children }: { children: ReactNode }) {
 /** The caller as last known; `null` before the first response. */
 export const useCaller = (): Session | null => useContext(CallerContext)?.data ?? null;
 
+/** Error of the last request for the caller. */
+export const useCallerError = (): Error | null => useContext(CallerContext)?.error ?? null;
+
 /** Requests the caller again. */
 export const useRefreshCaller = (): (() => void) => useContext(CallerContext)?.refetch ?? (() => {});
 

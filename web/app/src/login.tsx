@@ -1,8 +1,9 @@
 import { type FormEvent, useEffect, useState } from 'react';
 import { useSession } from './access';
-import { useCaller } from './caller';
+import { useCaller, useCallerError } from './caller';
 import { Preferences } from './frame/settings';
 import { useText } from './preferences';
+import { statusOf } from './server';
 import { reject, signIn } from './session';
 import { Glyph } from './ui/mark';
 
@@ -56,10 +57,15 @@ export function Login() {
 /** Tolerance for the difference between the clocks of the server and the browser (ms). */
 const CLOCK_DIFFERENCE_MS = 60_000;
 
-/** Reason why the server rejects the token: whether it was valid in this session, and until when. */
+/**
+ * Reason why the server rejects the token: what it says, unless the token is unknown or has expired; then whether it was
+ * valid in this session, and until when.
+ */
 function useReason(): string {
   const { t, clock } = useText();
   const caller = useCaller();
+  const error = useCallerError();
+  if (error && statusOf(error) !== 401) return t('login.failed', { error: error.message });
   if (caller === null) return t('login.refused');
   const { expires_at } = caller;
   const hasExpired = expires_at !== null && Date.parse(expires_at) < Date.now() + CLOCK_DIFFERENCE_MS;

@@ -89,6 +89,7 @@ export const en = {
   'login.refused': 'The token is invalid or has expired.',
   'login.kept': 'Stored until this tab is closed.',
   'login.leave': 'Sign out',
+  'login.failed': 'The server does not accept the token: {error}.',
   'login.expired': 'Your token expired at {time}. Enter a new one; the view stays as it is.',
   'login.revoked': 'The server no longer accepts your token: it was removed or replaced. Enter another one.',
 
