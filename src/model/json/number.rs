@@ -72,7 +72,8 @@ pub fn token(text: &[u8]) -> &str {
     std::str::from_utf8(&text[..end]).unwrap_or_default()
 }
 
-/// Returns true if the nearest integer or float of 64 bits, written with as many digits, is the number again.
+/// Returns true if the nearest integer or float of 64 bits, written with as many digits or in its shortest form, is the number
+/// again. The shortest form of a float half way between two numbers of 17 digits need not be the one to which it is rounded.
 fn is_held(text: &str) -> bool {
     let Some(decimal) = Decimal::of(text) else { return false };
     let digits = decimal.digits.len();
@@ -83,7 +84,8 @@ fn is_held(text: &str) -> bool {
     if !float.is_finite() || digits > MAX_DIGITS {
         return false;
     }
-    Decimal::of(&format!("{:.*e}", digits.saturating_sub(1), float)).is_some_and(|written| written == decimal)
+    let is_written = |text: String| Decimal::of(&text).is_some_and(|written| written == decimal);
+    is_written(format!("{:.*e}", digits.saturating_sub(1), float)) || is_written(format!("{float:e}"))
 }
 
 /// A decimal number without its sign: `0.` and the digits, times ten to the power of the exponent. The first and the last
@@ -131,6 +133,8 @@ mod tests {
             "1.50",
             "0.1",
             "0.10000000000000001",
+            "137640488106910.13",
+            "137640488106910.12",
             "1e16",
             "1e22",
             "18446744073709551615",
