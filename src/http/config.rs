@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-use super::mount;
+use super::base_path::base_path;
 use crate::access::address::Networks;
 use crate::access::base_path::BasePath;
 use crate::access::host::AllowedHost;
@@ -32,7 +32,7 @@ pub struct HttpConfig {
     /// Path under which a proxy serves this server, such as `/map`. Requests are accepted with and without it, so the proxy
     /// may remove it or not; links in responses begin with it. No path of a route, such as `/docs`.
     #[arg(id = "BASE_PATH", env, long = "base-path", default_value = "", help_heading = "Listening",
-        value_parser = mount::base_path)]
+        value_parser = base_path)]
     pub base_path: BasePath,
     /// Largest request body, in bytes.
     ///

@@ -15,6 +15,7 @@ mod aggregate;
 mod alerts;
 mod answer;
 mod auth;
+mod base_path;
 mod body;
 mod cross_origin;
 mod dead_letters;

@@ -8,13 +8,8 @@ use rustls::sign::CertifiedKey;
 
 use super::credentials::Credentials;
 use super::error::NatsError;
-use super::servers::{CA_FILE, addresses};
+use super::servers::{CA_FILE, CERT_FILE, KEY_FILE, addresses};
 use crate::tls::{read_certificates, read_key};
-
-/// Setting of the certificate of [`Identity`].
-pub(super) const CERT_FILE: &str = "NATS_CERT_FILE";
-/// Setting of its key.
-pub(super) const KEY_FILE: &str = "NATS_KEY_FILE";
 
 /// Prefix of the subjects of the `JetStream` API outside domains.
 pub(super) const API_PREFIX: &str = "$JS.API";

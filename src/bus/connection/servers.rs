@@ -5,13 +5,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_nats::{Server, ServerAddr};
 use rand::seq::IndexedRandom;
 
-use super::config::{CERT_FILE, KEY_FILE};
 use super::credentials::Credentials;
 use super::error::NatsError;
 use crate::tls;
 
 /// Setting of the file with the authorities of the servers' certificates.
 pub(super) const CA_FILE: &str = "NATS_CA_FILE";
+/// Setting of the client's certificate.
+pub(super) const CERT_FILE: &str = "NATS_CERT_FILE";
+/// Setting of its key.
+pub(super) const KEY_FILE: &str = "NATS_KEY_FILE";
 
 /// Parses addresses separated by commas.
 ///
