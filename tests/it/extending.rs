@@ -59,6 +59,7 @@ fn the_examples_apply_compile_and_do_what_they_say() {
         "tests",
         "docs/api.md",
         "docs/metrics.md",
+        "web/app/src/words/events.json",
         "web/app/dist",
     ] {
         let from = root().join(part);

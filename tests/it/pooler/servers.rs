@@ -55,10 +55,12 @@ impl Load {
         self.answers.lock().unwrap().values().sum()
     }
 
-    /// Waits for `more` answers.
+    /// Waits for `more` answers, each as long as a server may take for one.
     async fn goes_on(&self, more: u64) {
-        let goal = self.answered() + more;
-        until("answers", || async { (self.answered() >= goal).then_some(()) }).await;
+        let before = self.answered();
+        for more in 1..=more {
+            until("another answer", || async { (self.answered() >= before + more).then_some(()) }).await;
+        }
     }
 
     async fn stop(self) -> Answers {
