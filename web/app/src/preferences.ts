@@ -1,7 +1,7 @@
 /** Preferences stored in this browser: language, theme, panels, and whether the introduction was closed. */
 
 import { useSyncExternalStore } from 'react';
-import { type Language, type Text, textOf } from './i18n/text';
+import { type Language, loadTexts, type Text, textOf } from './i18n/text';
 
 export const LANGUAGES = ['en', 'uk'] as const satisfies readonly Language[];
 export const THEMES = ['auto', 'light', 'dark'] as const;
@@ -70,6 +70,26 @@ export function setPreferences(change: Partial<Preferences>): void {
     // Storage is unavailable: effective until the page is closed.
   }
   for (const listener of [...listeners]) listener();
+}
+
+/** Loads the texts of the preferred language. If that fails, for example after an update of the server, texts are English. */
+export async function loadPreferredLanguage(): Promise<void> {
+  try {
+    await loadTexts(preferences.language);
+  } catch {
+    preferences = { ...preferences, language: 'en' };
+    apply();
+  }
+}
+
+/** Changes the language once its texts are loaded; it stays if they cannot be. */
+export async function setLanguage(language: Language): Promise<void> {
+  try {
+    await loadTexts(language);
+  } catch {
+    return;
+  }
+  setPreferences({ language });
 }
 
 const subscribe = (listener: () => void) => {

@@ -2,7 +2,7 @@
 
 import type { Alert, Layers, Lessons } from '@living-map/react';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { textOf } from '../src/i18n/text';
+import { loadTexts, textOf } from '../src/i18n/text';
 import { alertMeasure, alertMessage, alertTitle } from '../src/words/alert-text';
 import { eventFields } from '../src/words/event-fields';
 import names from '../src/words/event-fields.json';
@@ -10,6 +10,8 @@ import { lessonText } from '../src/words/lesson-text';
 import lessons from '../src/words/lessons.json';
 import { serverText } from '../src/words/server-text';
 import { network } from './network';
+
+await loadTexts('uk');
 
 type Lesson = Lessons['items'][number];
 

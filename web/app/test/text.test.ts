@@ -2,10 +2,12 @@ import { findEntity, type Snapshot } from '@living-map/react';
 import { describe, expect, test } from 'vitest';
 import { countBuckets } from '../src/density';
 import { en, type Key } from '../src/i18n/en';
-import { textOf } from '../src/i18n/text';
+import { loadTexts, textOf } from '../src/i18n/text';
 import { uk } from '../src/i18n/uk';
 import { factsOf } from '../src/panels/facts';
 import { network } from './network';
+
+await loadTexts('uk');
 
 const gaps = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
 

@@ -6,9 +6,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { textOf } from '../src/i18n/text';
+import { loadTexts, textOf } from '../src/i18n/text';
 import table from '../src/words/events.json';
 import { type Part, type SaidEvent, sentenceOfEvent } from '../src/words/sentence';
+
+await loadTexts('uk');
 
 // Times in the sentences are those of this zone.
 process.env.TZ = 'UTC';

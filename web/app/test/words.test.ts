@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { textOf } from '../src/i18n/text';
+import { loadTexts, textOf } from '../src/i18n/text';
 import table from '../src/words/events.json';
 import { grouped } from '../src/words/group';
 import { hasSentence, type Part, sentenceOfEvent } from '../src/words/sentence';
+
+await loadTexts('uk');
 
 /** Subjects that the network publishes, and our own. */
 const SUBJECTS = `

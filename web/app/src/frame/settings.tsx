@@ -1,5 +1,5 @@
 import { Popover } from '@base-ui/react/popover';
-import { LANGUAGES, setPreferences, THEMES, type Theme, usePreferences, useText } from '../preferences';
+import { LANGUAGES, setLanguage, setPreferences, THEMES, type Theme, usePreferences, useText } from '../preferences';
 import { Icon } from '../ui/icon';
 import { MetricsLink } from './metrics-link';
 
@@ -51,10 +51,7 @@ export function Preferences() {
     <div className="preferences">
       <label>
         <span>{t('language')}</span>
-        <select
-          value={language}
-          onChange={(event) => setPreferences({ language: event.target.value as keyof typeof names })}
-        >
+        <select value={language} onChange={(event) => void setLanguage(event.target.value as keyof typeof names)}>
           {LANGUAGES.map((value) => (
             <option key={value} value={value}>
               {names[value]}

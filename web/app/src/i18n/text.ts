@@ -2,12 +2,19 @@
 
 import { en, type Key } from './en';
 import { makeNumbers, type Numbers } from './numbers';
-import { uk } from './uk';
 
 export type Language = 'en' | 'uk';
 export type Parameters = Record<string, string | number>;
 
-const texts: Record<Language, Record<Key, string>> = { en, uk };
+type Texts = Record<Key, string>;
+
+/** Texts of the languages that are loaded. */
+const texts: Partial<Record<Language, Texts>> & { readonly en: Texts } = { en };
+
+/** Loads the texts of a language, which `textOf` needs. */
+export async function loadTexts(language: Language): Promise<void> {
+  if (language === 'uk') texts.uk ??= (await import('./uk')).uk;
+}
 
 export interface Text extends Numbers {
   language: Language;
@@ -19,7 +26,7 @@ export interface Text extends Numbers {
   clock: (time: string | number, withDay?: boolean) => string;
 }
 
-function makeText(language: Language): Text {
+function makeText(language: Language, own: Texts): Text {
   const numbers = makeNumbers(language);
   const time = new Intl.DateTimeFormat(language, {
     hour: '2-digit',
@@ -50,8 +57,8 @@ function makeText(language: Language): Text {
     ...numbers,
     language,
     fill,
-    t: (key, parameters = {}) => fill(texts[language][key], parameters),
-    maybe: (key, otherwise) => (Object.hasOwn(texts[language], key) ? texts[language][key as Key] : otherwise),
+    t: (key, parameters = {}) => fill(own[key], parameters),
+    maybe: (key, otherwise) => (Object.hasOwn(own, key) ? own[key as Key] : otherwise),
     clock(value, withDay = false) {
       const date = new Date(value);
       if (Number.isNaN(date.getTime())) return String(value);
@@ -62,8 +69,10 @@ function makeText(language: Language): Text {
 
 const made: Partial<Record<Language, Text>> = {};
 
+/** The texts of a loaded language; English ones if it is not loaded. */
 export function textOf(language: Language): Text {
-  const text = made[language] ?? makeText(language);
-  made[language] = text;
-  return text;
+  const own = texts[language];
+  if (!own) return textOf('en');
+  made[language] ??= makeText(language, own);
+  return made[language];
 }
