@@ -196,8 +196,10 @@ test('marks on the time line lead to their moment, by keyboard', async () => {
   await on('', async (page) => {
     const marks = page.getByRole('toolbar', { name: /Alerts, lessons and changes/ });
     await marks.waitFor();
-    const mark = marks.getByRole('button', { name: /The replayed node is hot/ }).first();
-    await mark.waitFor();
+    await marks
+      .getByRole('button', { name: /^Alert: .*(is hot|is failing)/ })
+      .first()
+      .waitFor();
     // One tab stop for all marks.
     expect(await marks.locator('button[tabindex="0"]').count()).toBe(1);
     await marks.locator('button[tabindex="0"]').focus();

@@ -65,10 +65,12 @@ export function Markers({ span }: { span: Span }) {
   return (
     <div className="markers" role="toolbar" aria-label={t('time.marks')} onKeyDown={onKeyDown}>
       {groups.map(({ marks, position }, at) => {
-        const [first] = marks;
+        // Alerts first: the label names only some marks of a group, and a click leads to the first one.
+        const sorted = marks.toSorted((a, b) => MARK_KINDS.indexOf(a.kind) - MARK_KINDS.indexOf(b.kind));
+        const [first] = sorted;
         if (!first) return null;
-        const kind = MARK_KINDS.find((kind) => marks.some((mark) => mark.kind === kind)) ?? 'change';
-        const texts = marks.slice(0, LISTED).map((mark) => `${clock(mark.time, true)} ${mark.text}`);
+        const { kind } = first;
+        const texts = sorted.slice(0, LISTED).map((mark) => `${clock(mark.time, true)} ${mark.text}`);
         if (marks.length > LISTED) texts.push(t('changes.more', { count: marks.length - LISTED }));
         const label = texts.join('; ');
         return (

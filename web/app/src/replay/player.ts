@@ -196,7 +196,7 @@ function tick(now: number) {
   const { speed, loop, isBackwards } = getTravel();
   const pace = { time, speed, direction: isBackwards ? (-1 as const) : (1 as const), loop };
   const covered = { from: begin.time, to: end.time };
-  const next = advance(pace, elapsed, covered, { from: oldest, to: Date.now() });
+  const next = advance(pace, elapsed, covered, { from: oldest, to: presentOf(recording) });
   if (next.state === 'ended' && !isBackwards) {
     setView({ at: null });
     return;
@@ -204,6 +204,12 @@ function tick(now: number) {
   if (now - clampedAt > NOTICE_MS && getTravel().clampedTo !== null) setTravel({ clampedTo: null });
   moveTo(next.time, next.state === 'waiting');
   if (next.state === 'ended') pause();
+}
+
+/** The present (ms): the end of the recording if it has just reached that of the log, which a fast playback cannot overtake. */
+function presentOf({ end }: Recording): number {
+  const now = Date.now();
+  return now - newestAt < 2 * NEWEST_MS ? Math.min(now, end.time) : now;
 }
 
 /** Advances the displayed moment during playback. */
