@@ -153,7 +153,7 @@ test('operators acknowledge and silence alerts; viewers may not', async () => {
     await page.goto(`${server.url}?panel=alerts&at=${moment}`);
     await row.getByText(/Acknowledged by operator/).waitFor();
     await row.getByText(/Silenced until/).waitFor();
-    expect(await page.locator('.panel button').count()).toBe(0);
+    expect(await row.getByRole('button', { name: /Acknowledge|Silence/ }).count()).toBe(0);
     expect(await silences.count()).toBe(0);
     await page.getByRole('button', { name: 'Back to live' }).click();
 

@@ -89,7 +89,7 @@ describe('layers', () => {
 
   test('files are served precompressed', async () => {
     const { body } = await text('', 'identity', { accept: 'text/html' });
-    const [script] = /assets\/index-[\w-]+\.js/.exec(body) ?? [''];
+    const [script] = /assets\/main-[\w-]+\.js/.exec(body) ?? [''];
     const plain = await text(script, 'identity');
     for (const coding of ['br', 'gzip']) {
       const { headers, size, body: unpacked } = await text(script, `deflate, ${coding}`);
@@ -288,11 +288,11 @@ describe('filters', () => {
       const scouts = kinds.filter((kind) => kind === 'scout').length;
       await expect.poll(() => rowCount(page)).toBe(scouts);
       await page.getByText(`${scouts} of ${kinds.length}`).waitFor();
-      await page.getByLabel('MicroDAO').selectOption('microdao:1');
+      await page.getByRole('group', { name: 'Filters' }).getByLabel('MicroDAO').selectOption('microdao:1');
       await page.getByRole('region', { name: 'Legend' }).getByRole('button', { name: 'idle' }).click();
       const asked = query(page);
       expect([asked.get('kind'), asked.get('microdao'), asked.get('status')]).toEqual(['scout', 'microdao:1', 'idle']);
-      await page.getByRole('button', { name: 'Clear filters' }).click();
+      await page.getByRole('group', { name: 'Filters' }).getByRole('button', { name: 'Clear filters' }).click();
       await expect.poll(() => rowCount(page)).toBe(kinds.length);
       expect(query(page).get('kind')).toBeNull();
     });
@@ -396,6 +396,10 @@ describe('panels', () => {
       text: 'Call it with a shorter question.',
       evidence: [],
       replay_count: 2,
+      signature: 'timeout',
+      occurrences: 3,
+      first_seen: '2026-01-19T11:50:00Z',
+      last_seen: '2026-01-19T12:00:00Z',
       ts: '2026-01-19T12:00:00Z',
     };
     await on(
