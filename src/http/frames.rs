@@ -37,7 +37,7 @@ const MAX_TIME: Duration = Duration::from_secs(5);
 pub struct FramesQuery {
     /// Position after which the frames begin: `meta.cursor` of a snapshot, the `cursor` of a frame, or `next_cursor` of the
     /// previous page.
-    #[param(value_type = String, format = "moment", example = "5f3a9c.1042")]
+    #[param(value_type = String, format = "cursor", pattern = "^[0-9a-f]{1,16}[.][0-9]{1,19}$", example = "5f3a9c.1042")]
     cursor: Cursor,
     /// Last moment: a cursor, or an ISO 8601 time, which selects the last event that the log took at or before it. The present
     /// if absent.
