@@ -48,6 +48,26 @@ test('a killed server is reported; the map resumes after restart', () =>
     }),
   ));
 
+test('a part that could not be loaded blanked the page', () =>
+  withServer((server) =>
+    visit({ browser, url: server.url, isDisturbed: true, caused: /dynamically imported module/ }, async (page) => {
+      const parts = /assets\/(changes|dead-letters|health|help|lessons|markers|table)-/;
+      await page.route(parts, (route) => route.abort());
+      await page.reload();
+      await still(page);
+      for (const panel of ['Lessons', 'Dead letters', 'Changes', 'Health']) {
+        await page.getByRole('link', { name: panel }).click();
+        await page.locator('#panel').getByText('could not be loaded').waitFor();
+      }
+      await page.keyboard.press('?');
+      await page.getByText('could not be loaded').nth(1).waitFor();
+      await page.unroute(parts);
+      await page.locator('#panel').getByRole('button', { name: 'Try again' }).click();
+      await page.locator('#panel').getByText('could not be loaded').waitFor({ state: 'detached' });
+      await still(page);
+    }),
+  ));
+
 test('after the server is killed nothing is shown as current', () =>
   withServer((server) =>
     visit({ browser, url: `${server.url}?panel=health`, isDisturbed: true }, async (page) => {

@@ -13,13 +13,15 @@ export interface Visit {
   options?: BrowserContextOptions;
   /** Whether the test makes requests fail. */
   isDisturbed?: boolean;
+  /** Errors that the test causes. */
+  caused?: RegExp;
   /** Called before the page is loaded. */
   prepare?: (page: Page) => Promise<unknown>;
 }
 
 /** Also fails on page errors and on requests to other servers. */
 export async function visit(
-  { browser, url, options = {}, isDisturbed = false, prepare }: Visit,
+  { browser, url, options = {}, isDisturbed = false, caused, prepare }: Visit,
   check: (page: Page) => Promise<unknown>,
 ): Promise<void> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-GB', ...options });
@@ -33,6 +35,7 @@ export async function visit(
     const isRequest = message.text().startsWith('Failed to load resource');
     if (isRequest && (isDisturbed || OPTIONAL.test(message.location().url))) return;
     if (isDisturbed && /WebSocket|ERR_|net::/.test(message.text())) return;
+    if (caused?.test(message.text())) return;
     failures.push(message.text());
   });
   const { origin } = new URL(url);

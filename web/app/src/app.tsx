@@ -1,5 +1,5 @@
 import { Tooltip } from '@base-ui/react/tooltip';
-import { lazy, Suspense, useEffect, useState } from 'react';
+import { Suspense, useEffect, useState } from 'react';
 import { useSession } from './access';
 import { CallerProvider } from './caller';
 import { Dock, loadPanels } from './frame/dock';
@@ -11,6 +11,7 @@ import { Stage } from './frame/stage';
 import { listenToKeys } from './keyboard';
 import { Live } from './live';
 import { Login } from './login';
+import { late } from './parts/late';
 import { useText } from './preferences';
 import { ReadyProvider, useIsTokenMissing } from './sources';
 import { TimeBar } from './timebar';
@@ -18,10 +19,10 @@ import { setView, useView } from './view';
 
 /** Loaded after the map. */
 const loadCommandBox = () => import('./frame/command');
-const CommandBox = lazy(loadCommandBox);
-const Help = lazy(async () => ({ default: (await import('./help')).Help }));
+const CommandBox = late(loadCommandBox);
+const Help = late(async () => ({ default: (await import('./help')).Help }));
 /** Loaded on a phone. */
-const Tabs = lazy(async () => ({ default: (await import('./frame/tabs')).Tabs }));
+const Tabs = late(async () => ({ default: (await import('./frame/tabs')).Tabs }));
 
 /** Delay after which the rest is loaded, so that it does not delay the first picture (ms). */
 const PRELOAD_MS = 3000;

@@ -1,8 +1,9 @@
 import { useResource } from '@living-map/react';
-import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
+import { Suspense, useEffect, useMemo, useState } from 'react';
 import { countBuckets } from './density';
 import { useAsOf } from './live';
 import { BarChart } from './parts/bars';
+import { late } from './parts/late';
 import { useText } from './preferences';
 import type { Span } from './replay/playback';
 import { server } from './server';
@@ -24,7 +25,7 @@ import { Icon } from './ui/icon';
 import { setView } from './view';
 
 /** Loaded after the map. */
-const Markers = lazy(async () => ({ default: (await import('./replay/markers')).Markers }));
+const Markers = late(async () => ({ default: (await import('./replay/markers')).Markers }));
 
 /** Ranges of the scrubber: name, length (s), and bucket width of the histogram. */
 const WINDOWS = [

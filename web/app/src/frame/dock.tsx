@@ -1,10 +1,11 @@
-import { type ComponentType, lazy, Suspense } from 'react';
+import { type ComponentType, Suspense } from 'react';
 import { closeEntity, closePanel } from '../open-entity';
 import { Alerts } from '../panels/alerts';
 import { EntityPanel } from '../panels/entity';
 import { Feed } from '../panels/feed';
 import { AsOf } from '../parts/as-of';
 import { DockButton } from '../parts/dock-button';
+import { late } from '../parts/late';
 import { usePreferences, useText } from '../preferences';
 import { IconButton } from '../ui/button';
 import { Icon } from '../ui/icon';
@@ -16,7 +17,7 @@ import { useIsPhone } from './phone';
 import { useShownPanel } from './rail';
 
 /** Loaded when it is first opened on a phone. */
-const PhoneSheet = lazy(() => import('./phone-sheet'));
+const PhoneSheet = late(() => import('./phone-sheet'));
 
 const load = {
   changes: () => import('../panels/changes'),
@@ -29,10 +30,10 @@ const load = {
 /** Loads the panels that the first picture does not need, so that they open while the server is unavailable. */
 export const loadPanels = (): Promise<unknown> => Promise.all(Object.values(load).map((loadPanel) => loadPanel()));
 
-const Changes = lazy(async () => ({ default: (await load.changes()).Changes }));
-const DeadLetters = lazy(async () => ({ default: (await load.letters()).DeadLetters }));
-const Health = lazy(async () => ({ default: (await load.health()).Health }));
-const Lessons = lazy(async () => ({ default: (await load.lessons()).Lessons }));
+const Changes = late(async () => ({ default: (await load.changes()).Changes }));
+const DeadLetters = late(async () => ({ default: (await load.letters()).DeadLetters }));
+const Health = late(async () => ({ default: (await load.health()).Health }));
+const Lessons = late(async () => ({ default: (await load.lessons()).Lessons }));
 
 const contents: Record<Panel, ComponentType> = {
   events: Feed,

@@ -1,7 +1,8 @@
 import { Popover } from '@base-ui/react/popover';
-import { lazy, Suspense } from 'react';
+import { Suspense } from 'react';
 import { isFiltering } from '../filter';
 import { Filters } from '../filters';
+import { late } from '../parts/late';
 import { Legend } from '../picture/legend';
 import { Picture } from '../picture/picture';
 import { useText } from '../preferences';
@@ -12,7 +13,7 @@ import { useIsPhone } from './phone';
 import { Welcome } from './welcome';
 
 /** Loaded when it is first shown. */
-const Table = lazy(() => import('../table/table'));
+const Table = late(() => import('../table/table'));
 
 /** The layer as a picture or as a table, with what belongs to it. */
 export function Stage() {

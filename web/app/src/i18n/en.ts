@@ -174,6 +174,7 @@ export const en = {
   'panel.changes.about': 'Differences between two moments',
   close: 'Close',
   retry: 'Try again',
+  'part.failed': 'This part of the page could not be loaded.',
   loading: 'Loading…',
   missing: 'Not available on this server.',
   failed: 'Server error: {error}',

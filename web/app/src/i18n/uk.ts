@@ -177,6 +177,7 @@ export const uk: Record<Key, string> = {
   'panel.changes.about': 'Відмінності між двома моментами',
   close: 'Закрити',
   retry: 'Спробувати знову',
+  'part.failed': 'Цю частину сторінки не вдалося завантажити.',
   loading: 'Завантаження…',
   missing: 'На цьому сервері недоступно.',
   failed: 'Помилка сервера: {error}',

@@ -1,8 +1,9 @@
 import type { Alert } from '@living-map/react';
-import { lazy, Suspense, useId, useRef, useState } from 'react';
+import { Suspense, useId, useRef, useState } from 'react';
 import { itemById } from '../entities';
 import { useLayers } from '../live';
 import { Action } from '../parts/action';
+import { late } from '../parts/late';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { around } from '../replay/around';
@@ -15,7 +16,7 @@ import { alertMeasure, alertMessage, alertTitle } from '../words/alert-text';
 import { NewSilence } from './silences';
 
 /** Loaded when it is first opened. */
-const AlertMoment = lazy(() => import('./alert-moment'));
+const AlertMoment = late(() => import('./alert-moment'));
 
 interface AlertRowProps {
   alert: Alert;

@@ -1,5 +1,5 @@
 import { type Entity, findEntity, type Snapshot, useEntity, useHistory } from '@living-map/react';
-import { lazy, Suspense, useEffect, useMemo } from 'react';
+import { Suspense, useEffect, useMemo } from 'react';
 import { countBuckets } from '../density';
 import { itemById, type Relation, relationsOf } from '../entities';
 import { useEvents, useLayers, useNetwork } from '../live';
@@ -7,6 +7,7 @@ import { closeEntity, openEntity } from '../open-entity';
 import { AsOf } from '../parts/as-of';
 import { BarChart } from '../parts/bars';
 import { DockButton } from '../parts/dock-button';
+import { late } from '../parts/late';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { server } from '../server';
@@ -20,7 +21,7 @@ import { EventRows, type FeedEvent } from './event-rows';
 import { factsOf } from './facts';
 import { EntityProblems } from './problems';
 
-const OpenLessons = lazy(async () => ({ default: (await import('./lessons')).OpenLessons }));
+const OpenLessons = late(async () => ({ default: (await import('./lessons')).OpenLessons }));
 
 /** Period of the activity chart (ms) and number of its bars. */
 const SPAN_MS = 3_600_000;

@@ -1,8 +1,9 @@
 /** Events as rows: a sentence with an icon; repeated ones are one row. */
 
-import { lazy, memo, Suspense, useMemo, useState } from 'react';
+import { memo, Suspense, useMemo, useState } from 'react';
 import { itemById } from '../entities';
 import { useLayers } from '../live';
+import { late } from '../parts/late';
 import { EntityLink } from '../parts/link';
 import { useText } from '../preferences';
 import { EventGlyph } from '../ui/event-icon';
@@ -11,7 +12,7 @@ import { grouped } from '../words/group';
 import { type Part, sentenceOfEvent, shortId } from '../words/sentence';
 
 /** Loaded when the first event is opened. */
-const EventDetail = lazy(async () => ({ default: (await import('./event-detail')).EventDetail }));
+const EventDetail = late(async () => ({ default: (await import('./event-detail')).EventDetail }));
 
 export type FeedEvent = DetailedEvent;
 
