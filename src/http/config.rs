@@ -99,7 +99,7 @@ pub struct HttpConfig {
     /// Addresses without that limit.
     #[arg(skip)]
     pub unlimited: Networks,
-    /// Whether pages of any origin may read the prototype's routes.
+    /// If true, pages of any origin may read the prototype's routes.
     #[arg(skip)]
     pub compatibility: Compatibility,
     /// Bytes of a request's line and headers.

@@ -43,7 +43,7 @@ pub struct InvalidLocation(String);
 #[derive(Debug, Clone)]
 pub struct StoreLocation {
     folder: Option<PathBuf>,
-    /// Whether the folders above a missing one are created too.
+    /// If true, the folders above a missing one are created too.
     with_parents: bool,
     store: Arc<OnceLock<Arc<dyn ObjectStore>>>,
 }

@@ -21,7 +21,7 @@
 //! An integral float from 1e16 is kept as the integer, and `-0.0` as `0.0`, as `PostgreSQL`'s `jsonb` writes them. This is
 //! not noted: the number is the same.
 //!
-//! `serde_json` is built with `raw_value`, which replaces an object with a key of its own by the text in it when it reads a
+//! `serde_json` is built with `raw_value`, which replaces an object with one reserved key by the text in it when it reads a
 //! [`Value`]. So a [`Value`] is never read by `serde_json`'s implementation, but by [`parse`], [`parse_strict`], and the
 //! functions for `#[serde(deserialize_with)]`: [`value`], [`values`], [`object`].
 

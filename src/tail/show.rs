@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use chrono::Local;
 use clap::ValueEnum;
 use living_map::model::time;
-use living_map::words::{Language, Locale, Part, Said, sentence_of, short};
+use living_map::words::{EventContent, Language, Locale, Part, sentence_of, short};
 use serde_json::Value;
 
 use super::names::Names;
@@ -91,12 +91,12 @@ impl Show {
     }
 
     fn sentence(&self, frame: &Value) -> String {
-        let said = Said {
+        let content = EventContent {
             event_type: frame["event_type"].as_str().unwrap_or_default(),
             entity_id: frame["entity_id"].as_str(),
             payload: &frame["payload"],
         };
-        let sentence = sentence_of(said, self.locale);
+        let sentence = sentence_of(content, self.locale);
         let at = frame["timestamp"].as_str().unwrap_or_default();
         let local = |at| (self.locale.local)(at).format("%Y-%m-%d %H:%M:%S").to_string();
         let at = time::parse(at).map_or_else(|| shown(at, SHOWN), local);

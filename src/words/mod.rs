@@ -12,7 +12,7 @@ use std::str::FromStr;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 pub use numbers::{Unit, measured, plural, unit_of};
-pub use sentence::{Part, Said, Sentence, sentence_of, short};
+pub use sentence::{EventContent, Part, Sentence, sentence_of, short};
 
 /// A language of the texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -16,9 +16,9 @@ const MAX_TEXT_CHARS: usize = 160;
 /// Key of the sentence about dead letters.
 const DEAD_LETTER: &str = "*.dlq";
 
-/// An event as it is said.
+/// What a sentence tells of an event.
 #[derive(Debug, Clone, Copy)]
-pub struct Said<'a> {
+pub struct EventContent<'a> {
     /// Subject.
     pub event_type: &'a str,
     /// Canonical id of the entity concerned.
@@ -80,18 +80,20 @@ static TEMPLATES: LazyLock<HashMap<String, Vec<Template>>> = LazyLock::new(|| {
 
 /// The sentence of an event.
 #[must_use]
-pub fn sentence_of(said: Said<'_>, locale: Locale) -> Sentence {
-    let template = if subject::is_dead_letter(said.event_type) {
+pub fn sentence_of(content: EventContent<'_>, locale: Locale) -> Sentence {
+    let template = if subject::is_dead_letter(content.event_type) {
         TEMPLATES.get(DEAD_LETTER).and_then(|templates| templates.first())
     } else {
-        templates_of(said.event_type).and_then(|templates| {
-            templates.iter().find(|template| template.when.iter().all(|(name, value)| field(said, name) == Some(value)))
+        templates_of(content.event_type).and_then(|templates| {
+            templates
+                .iter()
+                .find(|template| template.when.iter().all(|(name, value)| field(content, name) == Some(value)))
         })
     };
     let Some(template) = template else {
-        return Sentence { tone: None, parts: readable(said) };
+        return Sentence { tone: None, parts: readable(content) };
     };
-    let parts = filled(template.text(locale.language), said, locale).unwrap_or_else(|| readable(said));
+    let parts = filled(template.text(locale.language), content, locale).unwrap_or_else(|| readable(content));
     Sentence { tone: template.tone.as_deref(), parts }
 }
 
@@ -110,23 +112,23 @@ fn templates_of(event_type: &str) -> Option<&'static Vec<Template>> {
 }
 
 /// For unknown subjects: its words, and the entity.
-fn readable(said: Said<'_>) -> Vec<Part> {
-    let words: Vec<&str> = said.event_type.split(['.', '_']).filter(|word| !word.is_empty()).collect();
+fn readable(content: EventContent<'_>) -> Vec<Part> {
+    let words: Vec<&str> = content.event_type.split(['.', '_']).filter(|word| !word.is_empty()).collect();
     let words = words.join(" ");
     let mut chars = words.chars();
     let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
     let words = format!("{first}{}", chars.as_str());
-    match said.entity_id {
+    match content.entity_id {
         None => vec![Part::Text(words)],
         Some(id) => vec![Part::Text(format!("{words}: ")), Part::Entity(id.to_owned())],
     }
 }
 
 /// A filled template; none when a required placeholder has no value.
-fn filled(template: &str, said: Said<'_>, locale: Locale) -> Option<Vec<Part>> {
+fn filled(template: &str, content: EventContent<'_>, locale: Locale) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     for (is_optional, segment) in segments(template) {
-        match filled_segment(segment, said, locale) {
+        match filled_segment(segment, content, locale) {
             Some(own) => parts.extend(own),
             None if is_optional => {}
             None => return None,
@@ -135,31 +137,31 @@ fn filled(template: &str, said: Said<'_>, locale: Locale) -> Option<Vec<Part>> {
     Some(parts)
 }
 
-fn filled_segment(segment: &str, said: Said<'_>, locale: Locale) -> Option<Vec<Part>> {
+fn filled_segment(segment: &str, content: EventContent<'_>, locale: Locale) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     for token in tokens(segment) {
         match token {
             Token::Text(text) => parts.push(Part::Text(text.to_owned())),
             Token::Field(Field { names: "@event", .. }) => {
-                let inner = said.event_type.trim_end_matches(".dlq");
-                parts.extend(sentence_of(Said { event_type: inner, ..said }, locale).parts);
+                let inner = content.event_type.trim_end_matches(".dlq");
+                parts.extend(sentence_of(EventContent { event_type: inner, ..content }, locale).parts);
             }
-            Token::Field(field) => parts.push(formatted(field, said, locale)?),
+            Token::Field(field) => parts.push(formatted(field, content, locale)?),
         }
     }
     Some(parts)
 }
 
-fn formatted(placeholder: Field<'_>, said: Said<'_>, locale: Locale) -> Option<Part> {
+fn formatted(placeholder: Field<'_>, content: EventContent<'_>, locale: Locale) -> Option<Part> {
     let Field { names, form, words } = placeholder;
     let language = locale.language;
     if names == "@rest" {
-        let rest = said.event_type.split_once('.').map_or("", |(_, rest)| rest);
+        let rest = content.event_type.split_once('.').map_or("", |(_, rest)| rest);
         return Some(Part::Text(rest.replace(['.', '_'], " ")));
     }
-    let value = names.split('|').filter_map(|name| field(said, name)).find(|value| !is_empty(value));
+    let value = names.split('|').filter_map(|name| field(content, name)).find(|value| !is_empty(value));
     if form == "entity" {
-        return entity_of(value, names, said.entity_id).map(Part::Entity);
+        return entity_of(value, names, content.entity_id).map(Part::Entity);
     }
     let value = value.filter(|value| !value.is_object() && !value.is_array())?;
     let number_of = numeric(value);
@@ -182,8 +184,8 @@ fn formatted(placeholder: Field<'_>, said: Said<'_>, locale: Locale) -> Option<P
     Some(Part::Text(text))
 }
 
-fn field<'a>(said: Said<'a>, name: &str) -> Option<&'a Value> {
-    said.payload.as_object()?.get(name)
+fn field<'a>(content: EventContent<'a>, name: &str) -> Option<&'a Value> {
+    content.payload.as_object()?.get(name)
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -266,10 +268,13 @@ mod tests {
         let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/vectors/sentences.json")).unwrap();
         assert!(cases.len() > 200, "{}", cases.len());
         for case in &cases {
-            let said =
-                Said { event_type: &case.event_type, entity_id: case.entity_id.as_deref(), payload: &case.payload };
+            let content = EventContent {
+                event_type: &case.event_type,
+                entity_id: case.entity_id.as_deref(),
+                payload: &case.payload,
+            };
             for (language, text) in [(Language::En, &case.en), (Language::Uk, &case.uk)] {
-                let sentence = sentence_of(said, Locale { language, ..Locale::ENGLISH });
+                let sentence = sentence_of(content, Locale { language, ..Locale::ENGLISH });
                 assert_eq!(&plain(&sentence.parts), text, "{} {}", case.event_type, case.payload);
                 assert_eq!(sentence.tone, case.tone.as_deref(), "{}", case.event_type);
             }
@@ -287,8 +292,9 @@ mod tests {
 
     #[test]
     fn dead_letters_of_dead_letters_are_said_once() {
-        let said = Said { event_type: "agents.error.dlq.dlq", entity_id: Some("agent:a"), payload: &json!({}) };
-        let sentence = sentence_of(said, Locale::ENGLISH);
+        let content =
+            EventContent { event_type: "agents.error.dlq.dlq", entity_id: Some("agent:a"), payload: &json!({}) };
+        let sentence = sentence_of(content, Locale::ENGLISH);
         assert_eq!(plain(&sentence.parts), "Could not be processed: <agent:a> failed");
         assert_eq!(sentence.tone, Some("failing"));
     }

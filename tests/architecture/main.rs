@@ -160,7 +160,7 @@ fn fields_of_any_json(text: &str) -> Vec<String> {
     found
 }
 
-/// `serde_json` replaces an object with a key of its own by the text in it where it reads a `Value` or a `RawValue`.
+/// `serde_json` replaces an object with one reserved key by the text in it where it reads a `Value` or a `RawValue`.
 #[test]
 fn any_json_is_read_by_the_model() {
     /// Typed data without a field for any JSON, TOML, and `RawValue` of a whole column or frame, which is not looked into.

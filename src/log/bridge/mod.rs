@@ -2,7 +2,7 @@
 //! subscribing to them.
 //!
 //! The leader subscribes, and every replica appends what it has received. The subscription is that of a queue group, so that of
-//! two replicas that both believe they lead one receives a message. A message published while nobody subscribes, or beyond the
+//! two replicas that both believe they lead one receives a message. A message published while there is no subscription, or beyond the
 //! buffer, is not recorded: delivery is at most once.
 //!
 //! | metric | |

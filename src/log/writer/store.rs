@@ -98,7 +98,7 @@ impl BatchWriter {
     }
 
     /// Counts and records the notes of an entry that was written. A message of which nothing could be read also becomes a
-    /// dead letter, since nobody else learns of it.
+    /// dead letter, since this is the only record of it.
     async fn record_notes(&self, entry: &LogEntry) -> Result<(), StopRequested> {
         let Event { event_type, notes, .. } = &entry.event;
         for (kind, places) in notes.counts() {

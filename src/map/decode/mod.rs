@@ -163,7 +163,7 @@ mod tests {
         let (decoded, recorded) = (decoded_subjects(), recorded());
         assert!(decoded.len() > 30, "the search finds too little: {decoded:?}");
         let is_recorded = |subject: &str| recorded.iter().any(|pattern| pattern.matches(subject));
-        // a family's name alone is published by nobody
+        // a family's name alone is no published subject
         let missing: Vec<_> =
             decoded.iter().filter(|subject| subject.contains(".x") && !is_recorded(subject)).collect();
         assert!(missing.is_empty(), "no stream has {missing:?}");

@@ -160,7 +160,7 @@ const ROWS: &[Row] = &[
         kind: Changed,
         what: "snapshot: `members` and `nodes` of microDAOs, `active_users`",
         old: "always 1 member and no node for each",
-        ours: "counted; null while nobody has counted the members",
+        ours: "counted; null until a service has counted the members",
         reason: Fault,
     },
     Row {
@@ -285,7 +285,7 @@ const ROWS: &[Row] = &[
         kind: Changed,
         what: "snapshot: `orbits`, `treasury_value`, `active_proposals` of planets",
         old: "always empty, null and 0",
-        ours: "their values; `active_proposals` is null while nobody has counted them",
+        ours: "their values; `active_proposals` is null until a service has counted them",
         reason: Fault,
     },
     Row {

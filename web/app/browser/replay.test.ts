@@ -117,7 +117,8 @@ test('a repeated range begins again', async () => {
   });
 });
 
-// Fails on a server older than its first seconds: after the past is loaded, another agent is at the place of one. Not understood yet.
+// Hovering the same pixels names other agents after the moment is loaded, although screenshots of both show every mark at its place.
+// Either the probe is wrong or what is hovered is: to be found out.
 test.skip('entering the past keeps camera, selection and places, and nothing blinks', async () => {
   await on('?layer=agents', async (page) => {
     await still(page);
