@@ -112,7 +112,7 @@ function staticPartsOf(
 
 /** Rings around what is in trouble, agents with a current run, and the hovered and the selected entity. */
 function ringsOf(
-  { layer }: Diagram,
+  { layer, groups }: Diagram,
   positions: Positions,
   { layers, palette, hovered, selected }: Subject,
   style: Style | null,
@@ -123,9 +123,12 @@ function ringsOf(
     if (x === undefined || y === undefined || r === undefined) return;
     rings.push({ x, y, radius: around(r, grown), colour, width });
   };
+  const districts = new Set(groups.map(({ id }) => id));
   for (const [at, key] of style?.troubled.entries() ?? []) {
-    const trouble = style?.troubles[at] ?? 'warning';
-    add(key, 0.5, [...palette[trouble], 255], 2.5);
+    const colour: Ring['colour'] = [...palette[style?.troubles[at] ?? 'warning'], 255];
+    // That of a district is its edge: outside of it stands its name.
+    if (districts.has(key)) add(key, 0, colour, 4);
+    else add(key, 0.5, colour, 2.5);
   }
   if (layer === 'agents' || layer === 'city') {
     for (const { id, current_run } of layers?.agents?.items ?? []) {
